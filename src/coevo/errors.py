@@ -1,0 +1,89 @@
+"""Every error that coevo raises on purpose.
+
+Each class is also the builtin that a caller would expect (``except LookupError`` works), and each message says what is wrong,
+what was found, what is allowed and what to do. The command line turns a :class:`CoevoError` into one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class CoevoError(Exception):
+    """Base class of all errors that are part of coevo's interface."""
+
+
+class CoevoWarning(UserWarning):
+    """Base class of all warnings that coevo issues."""
+
+
+class ConfigError(CoevoError, ValueError):
+    """A configuration file, preset or setting is not valid."""
+
+
+class NodeNotFoundError(CoevoError, LookupError):
+    """The database has no node of this name."""
+
+
+class NodeExistsError(CoevoError, ValueError):
+    """A node of this name exists already and differs from the one asked for."""
+
+
+class StateNotFoundError(CoevoError, LookupError):
+    """No state answers to this reference (``node@branch~n`` or ``node@idprefix``)."""
+
+
+class NodeBusyError(CoevoError, RuntimeError):
+    """Another process is running a campaign on this node."""
+
+
+class BranchMovedError(CoevoError, RuntimeError):
+    """A branch was moved by somebody else between read and commit.
+
+    Attributes
+    ----------
+    expected, found : str or None
+        The state id that the commit started from and the one found on the branch.
+    kept_as : str or None
+        The branch that keeps the work of the commit that lost.
+    """
+
+    def __init__(self, message: str, *, expected: str | None = None, found: str | None = None, kept_as: str | None = None):
+        super().__init__(message)
+        self.expected = expected
+        self.found = found
+        self.kept_as = kept_as
+
+
+class ArtifactNotFoundError(CoevoError, LookupError):
+    """An artifact is not in the artifact store."""
+
+
+class CorruptArtifactError(CoevoError, ValueError):
+    """The bytes of an artifact, segment or document do not have the hash that names them."""
+
+
+class StorageError(CoevoError, OSError):
+    """The database or artifact store cannot be read or written (disk full, read-only, connection lost)."""
+
+
+class ReferenceDataError(CoevoError, ValueError):
+    """A file of reference structures cannot be used."""
+
+
+class QueryError(CoevoError, ValueError):
+    """A query filter, field or sort key is not valid."""
+
+
+class CheckpointError(CoevoError, ValueError):
+    """A model checkpoint cannot be loaded: truncated, of another family, or not trusted."""
+
+
+class ModelError(CoevoError, RuntimeError):
+    """A generator or force field failed as a whole (single structures fail as results, not as errors)."""
+
+
+class LabellingError(CoevoError, RuntimeError):
+    """A labelling code failed as a whole (single frames fail as results, not as errors)."""
+
+
+class CampaignError(CoevoError, RuntimeError):
+    """A campaign cannot start or go on."""

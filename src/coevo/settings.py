@@ -1,0 +1,73 @@
+"""Settings of a process, from ``COEVO_*`` environment variables, read when they are needed (on the worker, not at import)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from coevo.errors import ConfigError
+
+EMBEDDED_PREFIX = "file:"
+MONGODB_PREFIXES = ("mongodb://", "mongodb+srv://")
+
+
+class Settings(BaseSettings):
+    """Where a process finds its database and artifacts, and what it may use of the machine.
+
+    None of these enter a job key or a state id: the same work with more workers gives the same state.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="COEVO_", extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    database: str = Field(default="file:./coevo-data", description="file:DIRECTORY (embedded) or mongodb://… (a server)")
+    artifacts: str | None = Field(
+        default=None,
+        description="fsspec URI of the artifact store; DIRECTORY/blobs for an embedded database, required with mongodb://",
+    )
+    workers: int | None = Field(default=None, ge=1, description="worker processes on this machine; all usable cores if unset")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where force fields run")
+
+    @model_validator(mode="after")
+    def _artifacts_with_a_server(self) -> Settings:
+        if self.database.startswith(MONGODB_PREFIXES):
+            if not self.artifacts:
+                msg = "COEVO_ARTIFACTS is required with a mongodb:// database: set it to a URI all workers reach, e.g. s3://bucket/coevo"
+                raise ValueError(msg)
+        elif not self.database.startswith(EMBEDDED_PREFIX) or len(self.database) == len(EMBEDDED_PREFIX):
+            msg = "COEVO_DATABASE must be file:DIRECTORY or mongodb://HOST/DATABASE"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is a directory rather than a server."""
+        return self.database.startswith(EMBEDDED_PREFIX)
+
+    @property
+    def directory(self) -> Path:
+        """The directory of an embedded database."""
+        if not self.is_embedded:
+            raise ConfigError("the database is a MongoDB server and has no directory")
+        path = self.database.removeprefix(EMBEDDED_PREFIX)
+        return Path(path.removeprefix("//")).expanduser()
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises
+    ------
+    ConfigError
+        If a variable is not valid; the message names the variable and not its value, which may hold a password.
+    """
+    try:
+        return Settings()
+    except ValidationError as err:
+        lines = []
+        for problem in err.errors(include_url=False, include_input=False):
+            name = "COEVO_" + "_".join(str(part) for part in problem["loc"]).upper() if problem["loc"] else ""
+            lines.append(f"{name}: {problem['msg']}" if name else problem["msg"].removeprefix("Value error, "))
+        raise ConfigError("settings: " + "; ".join(lines)) from None
