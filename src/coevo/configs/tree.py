@@ -1,0 +1,195 @@
+"""The configuration of a node: one tree of pydantic models, every field with its unit, default and range.
+
+The tree is what a YAML file holds (:mod:`coevo.configs.loading`) and what a state records. ``resources`` say how fast, not what,
+and stay out of the configuration digest and of every job key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ELEMENT_SYMBOLS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd "
+    "Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac "
+    "Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+).split()
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys, NaN and infinities are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+
+class DescriptorConfig(Section):
+    """Descriptor of local environments (QUESTS); fixed for the life of a node, because entropies compare at one bandwidth only."""
+
+    neighbours: int = Field(default=32, ge=4, le=64, description="k, nearest neighbours of a centre")
+    cutoff: Positive = Field(default=5.0, le=10.0, description="radial cutoff, Å")
+    bandwidth: Positive = Field(default=0.015, le=1.0, description="h of the Gaussian kernel, 1/Å")
+
+
+class NodeSection(Section):
+    """What the node is. Elements, descriptor and energy scale cannot change once the node exists."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
+    description: str = ""
+    elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system")
+    references: str = Field(description="a bundled set (li-p-s) or a file: JSON, CIF or extxyz")
+    energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
+    descriptor: DescriptorConfig = Field(default_factory=DescriptorConfig)
+    seed: int = Field(default=0, ge=0, lt=2**32, description="seed from which every other seed is derived")
+
+    @field_validator("elements")
+    @classmethod
+    def _known_elements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [symbol for symbol in value if symbol not in ELEMENT_SYMBOLS]
+        if unknown:
+            raise ValueError(f"{', '.join(map(repr, unknown))} is not a chemical element; allowed: symbols such as Li, P, S")
+        if len(set(value)) != len(value):
+            raise ValueError(f"an element is repeated in {list(value)}; name each one once")
+        return tuple(sorted(value))
+
+
+class GeneratorConfig(Section):
+    """How candidates are generated."""
+
+    family: Literal["embedded"] = "embedded"
+    candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
+    shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")
+    max_atoms: int = Field(default=20, ge=1, le=200, description="atoms per cell, at most")
+    compositions: tuple[str, ...] = Field(default=(), description="formulas to generate; empty: the generator's own distribution")
+    target_energy_above_hull: float = Field(default=0.0, ge=0.0, le=5.0, description="condition given to the generator, eV/atom")
+    subsystem_fraction: Fraction = Field(default=0.25, description="share of candidates drawn in proper sub-systems")
+    variation_fraction: Fraction = Field(default=0.4, description="share made by varying good parents, once there are some")
+    unit_fraction: Fraction = Field(default=0.6, description="share of random crystals built from anion units, once known")
+    fit: bool = Field(default=True, description="refit the generator after each iteration")
+    fit_max_e_hull: Positive = Field(default=0.3, le=5.0, description="examples above this E_hull have no weight, eV/atom")
+
+
+class ForceFieldConfig(Section):
+    """A force field by family and weights; weights come from a wheel or, after training, from the node's checkpoint."""
+
+    family: Literal["chgnet"] = "chgnet"
+    weights: str = Field(default="0.3.0", description="name of the published weights to start from")
+
+
+class ScreeningConfig(Section):
+    """Sanity checks and relaxation."""
+
+    force_field: ForceFieldConfig = Field(default_factory=ForceFieldConfig)
+    fmax: Positive = Field(default=0.1, le=1.0, description="largest force (and generalised cell force) of a relaxed structure, eV/Å")
+    max_steps: int = Field(default=200, ge=1, le=5000, description="relaxation steps, at most")
+    batch_size: int = Field(default=16, ge=1, le=1024, description="structures relaxed together; part of the result's identity")
+    min_distance: Positive = Field(default=0.6, le=1.5, description="shortest distance allowed, in sums of covalent radii")
+    min_volume_per_atom: Positive = Field(default=4.0, description="Å³")
+    max_volume_per_atom: Positive = Field(default=120.0, description="Å³")
+    max_length_ratio: float = Field(default=12.0, gt=1.0, description="longest over shortest cell vector")
+    path_frames: int = Field(default=2, ge=0, le=20, description="frames of each relaxation path that are kept for labelling")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ScreeningConfig:
+        if self.min_volume_per_atom >= self.max_volume_per_atom:
+            raise ValueError(
+                f"min_volume_per_atom {self.min_volume_per_atom} must be below max_volume_per_atom {self.max_volume_per_atom}"
+            )
+        return self
+
+
+class CurationConfig(Section):
+    """Hull, uniqueness and novelty."""
+
+    max_e_hull: float = Field(default=0.2, ge=0.0, le=5.0, description="unique candidates up to this E_hull become entries, eV/atom")
+    stable_threshold: float = Field(default=0.1, ge=0.0, le=5.0, description="stable means E_hull up to this, eV/atom")
+    ltol: Positive = Field(default=0.2, le=1.0, description="StructureMatcher: fractional length tolerance")
+    stol: Positive = Field(default=0.3, le=1.0, description="StructureMatcher: site tolerance")
+    angle_tol: Positive = Field(default=5.0, le=45.0, description="StructureMatcher: angle tolerance, degrees")
+    fragment_veto: bool = Field(default=True, description="structures whose bond-graph fragments differ never match")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CurationConfig:
+        if self.stable_threshold > self.max_e_hull:
+            raise ValueError(f"stable_threshold {self.stable_threshold} must not exceed max_e_hull {self.max_e_hull}")
+        return self
+
+
+class SelectionConfig(Section):
+    """Which structures get labels, and which frames of them."""
+
+    structures: int = Field(default=200, ge=0, description="label budget per iteration, structures")
+    random_fraction: Fraction = Field(default=0.15, description="share of the budget drawn at random among the screened")
+    novelty_fraction: Fraction = Field(default=0.5, description="share chosen for new local environments; the rest by low E_hull")
+    rattled: int = Field(default=1, ge=0, le=20, description="rattled frames per structure")
+    strained: int = Field(default=1, ge=0, le=20, description="strained frames per structure")
+    path: int = Field(default=1, ge=0, le=20, description="relaxation-path frames per structure")
+    rattle_stdev: Positive = Field(default=0.05, le=0.5, description="standard deviation of displacements, Å")
+    max_strain: Positive = Field(default=0.04, le=0.3, description="largest strain component")
+
+
+class LabellingConfig(Section):
+    """Which code labels, in which packets, and what a sane label is."""
+
+    code: Literal["teacher"] = Field(default="teacher", description="teacher: a second force field, where no DFT code is used")
+    teacher: ForceFieldConfig = Field(default_factory=lambda: ForceFieldConfig(weights="r2scan"))
+    frames_per_job: int = Field(default=20, ge=1, le=1000)
+    max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
+    max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
+    energy_range: tuple[float, float] = Field(default=(-50.0, 20.0), description="energies outside are rejected, eV/atom")
+
+
+class TrainingConfig(Section):
+    """Fine-tuning of the force field."""
+
+    enabled: bool = True
+    epochs: int = Field(default=20, ge=1, le=1000)
+    learning_rate: Positive = Field(default=5e-4, le=0.1)
+    batch_size: int = Field(default=8, ge=1, le=1024, description="frames")
+    force_weight: float = Field(default=1.0, ge=0.0)
+    stress_weight: float = Field(default=0.1, ge=0.0)
+    patience: int = Field(default=5, ge=1, description="epochs without a better validation loss before stopping")
+    test_fraction: float = Field(default=0.15, ge=0.0, le=0.5, description="share of families never trained on")
+    validation_fraction: float = Field(default=0.15, gt=0.0, le=0.5, description="share of families for early stopping")
+    replay: int = Field(default=2000, ge=0, description="older training frames mixed in, at most")
+    min_frames: int = Field(default=20, ge=4, description="fewer training frames: no fit")
+    worse_tolerance: float = Field(default=0.0, ge=0.0, le=1.0, description="relative loss increase on test that is still adopted")
+
+
+class MaturityConfig(Section):
+    """When the node is mature."""
+
+    environments: int = Field(default=2000, ge=10, description="N, environments sampled for the entropy; fewer: no signal")
+    subsamples: int = Field(default=5, ge=1, le=50, description="samples of N environments, for error bars")
+    ruler_size: int = Field(default=100, ge=0, description="candidates of each iteration kept and re-evaluated by every later state")
+    patience: int = Field(default=2, ge=1, description="iterations for which all three signals must be flat")
+    e_hull_tolerance: Positive = Field(default=0.005, description="flat: median E_hull of the ruler changes by less, eV/atom")
+    entropy_tolerance: Positive = Field(default=0.05, description="flat: entropy changes by less, nats")
+    rmse_tolerance: Positive = Field(default=0.1, description="flat: relative change of the energy and force RMSE is less")
+
+
+class ResourcesConfig(Section):
+    """How a transition is cut into jobs for the machine at hand; never part of a result's identity."""
+
+    workers: int | None = Field(default=None, ge=1, description="worker processes of a job; all usable cores if unset")
+
+
+class NodeConfig(Section):
+    """The whole tree."""
+
+    node: NodeSection
+    generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
+    screening: ScreeningConfig = Field(default_factory=ScreeningConfig)
+    curation: CurationConfig = Field(default_factory=CurationConfig)
+    selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    labelling: LabellingConfig = Field(default_factory=LabellingConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    maturity: MaturityConfig = Field(default_factory=MaturityConfig)
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the tree that enters a state's configuration digest, as plain JSON types."""
+        return self.model_dump(mode="json", exclude={"resources"})

@@ -1,0 +1,288 @@
+"""The two contracts that every model family fulfils: crystal generators and force fields.
+
+Units: energies eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å. A structure that fails is a
+:class:`Failure` in the list of results, at its place, and never an exception; an exception means that the model as a whole failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from ase.calculators.calculator import Calculator
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    FloatArray = NDArray[np.float64]
+
+Progress = Callable[[int], None]
+"""Called with the number of structures (or epochs) finished since the last call."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one structure has no result.
+
+    Attributes
+    ----------
+    reason : str
+        A short fixed word that can be counted: ``exploded``, ``nan``, ``not_converged``, ``collapsed``, ``no_neighbours``, ….
+    detail : str
+        One sentence with the numbers.
+    """
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a generator is asked for.
+
+    Attributes
+    ----------
+    elements : tuple of str
+        The node's chemical system; a candidate contains no other element.
+    max_atoms : int
+        Atoms per cell, at most.
+    chemical_systems : mapping of str to float
+        Weights of systems such as ``"Li-P-S"``; empty means the whole system only.
+    compositions : tuple of str
+        Formulas asked for; a candidate's reduced formula is one of theirs. Empty means any.
+    energy_above_hull : float
+        Target, eV/atom.
+    """
+
+    elements: tuple[str, ...]
+    max_atoms: int = 20
+    chemical_systems: Mapping[str, float] = field(default_factory=dict)
+    compositions: tuple[str, ...] = ()
+    energy_above_hull: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A generated structure and where it came from.
+
+    Attributes
+    ----------
+    structure : Structure
+        Ordered, periodic, of the conditions' elements.
+    origin : dict
+        JSON: ``operator`` and its parameters (space group, parents' ids, …).
+    """
+
+    structure: Structure
+    origin: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a call to :meth:`Generator.sample` gave.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        At most the number asked for.
+    rejected : dict
+        Reason to count, for every draw that was not returned.
+    """
+
+    candidates: list[Candidate]
+    rejected: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One structure that a generator learns from.
+
+    Attributes
+    ----------
+    id : str
+        Content id of the structure.
+    structure : Structure
+    energy_above_hull : float
+        eV/atom, by the state's own force field.
+    """
+
+    id: str
+    structure: Structure
+    energy_above_hull: float
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A crystal generator; immutable, ``fit`` returns a new one.
+
+    A family is constructed by ``Family.initial(settings)`` or ``Family.load(path)``.
+    """
+
+    family: ClassVar[str]
+    format: ClassVar[str]
+
+    def sample(self, n: int, conditions: Conditions, seed: int) -> Sample:
+        """Draw ``n`` candidates; the same arguments give the same candidates."""
+        ...
+
+    def fit(self, examples: Sequence[Example], seed: int) -> tuple[Generator, dict[str, Any]]:
+        """Return the generator learned from all the examples, and a report (JSON)."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; the same generator writes the same bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Energy, forces and stress of one structure.
+
+    Attributes
+    ----------
+    energy : float
+        eV/atom.
+    forces : ndarray, shape (n_atoms, 3)
+        eV/Å.
+    stress : ndarray, shape (3, 3)
+        eV/Å³, ASE sign.
+    """
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray
+
+    @property
+    def fmax(self) -> float:
+        """Largest force on an atom, eV/Å."""
+        return float((self.forces**2).sum(axis=1).max() ** 0.5)
+
+
+@dataclass(frozen=True)
+class RelaxationSettings:
+    """How structures are relaxed.
+
+    Attributes
+    ----------
+    fmax : float
+        eV/Å; largest force on an atom, and largest generalised force on the cell (as in ASE's ``FrechetCellFilter``).
+    max_steps : int
+    relax_cell : bool
+    batch_size : int
+        Structures that advance together. Consecutive structures form a batch, so that the result does not depend on the workers.
+    path_frames : int
+        Frames of the path that are kept, evenly spaced over the steps before the last.
+    """
+
+    fmax: float = 0.1
+    max_steps: int = 200
+    relax_cell: bool = True
+    batch_size: int = 16
+    path_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A structure that was relaxed.
+
+    Attributes
+    ----------
+    structure : Structure
+        Final geometry.
+    prediction : Prediction
+        Of the final geometry.
+    steps : int
+    path : list of Structure
+        Earlier geometries, in order.
+    """
+
+    structure: Structure
+    prediction: Prediction
+    steps: int
+    path: list[Structure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainingFrame:
+    """One labelled frame on the force field's own energy scale.
+
+    Attributes
+    ----------
+    structure : Structure
+    energy : float
+        eV/atom.
+    forces : ndarray, shape (n_atoms, 3)
+        eV/Å.
+    stress : ndarray, shape (3, 3)
+        eV/Å³, ASE sign.
+    """
+
+    structure: Structure
+    energy: float
+    forces: FloatArray
+    stress: FloatArray
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a force field is fine-tuned; see :class:`coevo.configs.tree.TrainingConfig` for meanings and units."""
+
+    epochs: int = 20
+    learning_rate: float = 5e-4
+    batch_size: int = 8
+    force_weight: float = 1.0
+    stress_weight: float = 0.1
+    patience: int = 5
+
+
+@runtime_checkable
+class ForceField(Protocol):
+    """A machine-learned force field; immutable, ``fit`` returns a new one.
+
+    A family is constructed by ``Family.published(weights, device)`` or ``Family.load(path, device)``.
+    """
+
+    family: ClassVar[str]
+    format: ClassVar[str]
+    energy_scale: str
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, workers: int = 1, progress: Progress | None = None
+    ) -> list[Prediction | Failure]:
+        """Single points, in order."""
+        ...
+
+    def relax(
+        self,
+        structures: Sequence[Structure],
+        settings: RelaxationSettings,
+        *,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> list[Relaxation | Failure]:
+        """Relax, in order; the result does not depend on ``workers``."""
+        ...
+
+    def fit(
+        self,
+        training: Sequence[TrainingFrame],
+        validation: Sequence[TrainingFrame],
+        settings: FitSettings,
+        seed: int,
+        *,
+        progress: Progress | None = None,
+    ) -> tuple[ForceField, dict[str, Any]]:
+        """Fine-tune; early stopping sees the validation frames only. Returns the best model by validation, and a report (JSON)."""
+        ...
+
+    def calculator(self) -> Calculator:
+        """An ASE calculator of this model."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; the same model writes the same bytes, and no pickle is in it."""
+        ...
