@@ -5,11 +5,12 @@ Units: energies eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
     from pymatgen.core import Structure
