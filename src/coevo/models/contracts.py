@@ -1,7 +1,7 @@
 """The two contracts that every model family fulfils: crystal generators and force fields.
 
 Units: energies eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å. A structure that fails is a
-:class:`Failure` in the list of results, at its place, and never an exception; an exception means that the model as a whole failed.
+:class:`Failure` in the list of results, at its place, and never an exception; an exception means that the whole model failed.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ class ForceField(Protocol):
         *,
         progress: Progress | None = None,
     ) -> tuple[ForceField, dict[str, Any]]:
-        """Fine-tune; early stopping sees the validation frames only. Returns the best model by validation, and a report (JSON)."""
+        """Fine-tune; early stopping sees the validation frames only. Return the best model by validation, and a report."""
         ...
 
     def calculator(self) -> Calculator:
