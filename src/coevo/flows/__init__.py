@@ -1,0 +1,1 @@
+"""How jobs are wired: graphs only, no numerics and no input or output."""

@@ -1,0 +1,1 @@
+"""One jobflow Maker per step of the loop; each reads artifacts, calls models or analysis, and writes artifacts."""

@@ -1,0 +1,57 @@
+"""Model checkpoints as artifacts: ``{"family", "format", "sha256", "size", "parent", "training_set"}``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coevo.models.registry import force_field_from, generator_from
+from coevo.settings import read_settings
+
+if TYPE_CHECKING:
+    from coevo.configs.tree import GeneratorConfig
+    from coevo.models.contracts import ForceField, Generator
+    from coevo.node_store.store import NodeStore
+
+Checkpoint = dict[str, Any]
+
+
+def save_checkpoint(
+    store: NodeStore, model: ForceField | Generator, *, parent: Checkpoint | None, training_set: str | None
+) -> Checkpoint:
+    """Write a model as an artifact.
+
+    Parameters
+    ----------
+    store : NodeStore
+    model : ForceField or Generator
+    parent : dict or None
+        Checkpoint that the model was trained from.
+    training_set : str or None
+        sha256 of the training set.
+    """
+    with tempfile.TemporaryDirectory(prefix="coevo-") as directory:
+        path = Path(directory) / "checkpoint"
+        model.save(path)
+        artifact = store.artifacts.put_file(path)
+    return {
+        "family": model.family,
+        "format": model.format,
+        "sha256": artifact.sha256,
+        "size": artifact.size,
+        "parent": parent["sha256"] if parent else None,
+        "training_set": training_set,
+    }
+
+
+def load_force_field(store: NodeStore, checkpoint: Checkpoint) -> ForceField:
+    """Load a force field from its artifact, on the device of this process's settings."""
+    path = store.artifacts.fetch(checkpoint["sha256"])
+    return force_field_from(checkpoint["family"], checkpoint=path, device=read_settings().device)
+
+
+def load_generator(store: NodeStore, checkpoint: Checkpoint, settings: GeneratorConfig) -> Generator:
+    """Load a generator from its artifact, with the node's present generator settings."""
+    path = store.artifacts.fetch(checkpoint["sha256"])
+    return generator_from(checkpoint["family"], checkpoint=path, settings=settings)

@@ -1,0 +1,134 @@
+"""Curate: hull over references, entries and candidates; uniqueness; novelty; which candidates become entries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
+from coevo.makers.seeds import seed_for
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+
+def _sum_reasons(outputs: Sequence[dict[str, Any]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for output in outputs:
+        total.update(output["rejected"])
+    return dict(sorted(total.items()))
+
+
+@dataclass
+class CurateMaker(StepMaker):
+    """Curate one iteration's candidates against the parent state.
+
+    Attributes
+    ----------
+    node : NodeSection
+    curation : CurationConfig
+    maturity : MaturityConfig
+        Its ``ruler_size`` says how many candidates are kept as the sample that later states measure again.
+    """
+
+    name: str = "curate"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    curation: CurationConfig = field(default_factory=CurationConfig)
+    maturity: MaturityConfig = field(default_factory=MaturityConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
+
+    @step
+    def make(
+        self, generated: list[dict[str, Any]], screened: list[dict[str, Any]], parent: str, iteration: int
+    ) -> dict[str, Any]:
+        """Curate.
+
+        Parameters
+        ----------
+        generated, screened : list of dict
+            Outputs of the iteration's generate and screen jobs.
+        parent : str
+            Id of the parent state.
+        iteration : int
+            Of the state that is being made.
+
+        Returns
+        -------
+        dict
+            ``screened``, ``admitted`` and ``sample`` (shard references), ``counts``.
+        """
+        from coevo.analysis.composition import fractions
+        from coevo.analysis.maturity import quantiles
+        from coevo.analysis.novelty import match_references
+        from coevo.analysis.uniqueness import Item, find_representatives
+        from coevo.makers.population import hull_of, matching_of, members, open_state
+        from coevo.node_store.canonical import structure_from_document
+
+        store = current_store()
+        view = open_state(store, self.node.name, parent)
+        references, entries = members(view, "reference"), members(view, "entry")
+        records = {r["id"]: r for r in read_records(store, [output["relaxed"] for output in screened])}
+        items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
+        known = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
+        hull = hull_of(self.node.elements, known + [(item.structure, item.energy_per_atom) for item in items])
+        above = (
+            hull.energy_above_hull(
+                fractions([item.structure for item in items], self.node.elements), [item.energy_per_atom for item in items]
+            )
+            if items
+            else []
+        )
+        matching = matching_of(self.curation)
+        # A candidate that relaxed to the very bytes of a reference cannot be an entry: one id, one document.
+        taken = {m.id for m in references}
+        representatives = find_representatives(items, [m.item for m in entries], matching)
+        unique = [item for item in items if representatives[item.id] == item.id and item.id not in taken]
+        matched = match_references(unique, [m.item for m in references], matching)
+        e_hull = {item.id: float(value) for item, value in zip(items, above, strict=True)}
+        rows = []
+        for item in items:
+            is_unique = item.id in matched
+            rows.append(
+                {
+                    **records[item.id],
+                    "energy_above_hull": e_hull[item.id],
+                    "representative": representatives[item.id],
+                    "is_unique": is_unique,
+                    "matched_reference": matched.get(item.id),
+                }
+            )
+        admitted = [r for r in rows if r["is_unique"] and r["energy_above_hull"] <= self.curation.max_e_hull]
+        stable = [r for r in rows if r["energy_above_hull"] <= self.curation.stable_threshold]
+        novel = [r for r in rows if r["is_unique"] and r["matched_reference"] is None]
+        sun = [r for r in stable if r["is_unique"] and r["matched_reference"] is None]
+        return {
+            "screened": write_records(store, rows),
+            "admitted": write_records(store, admitted),
+            "sample": write_records(store, self._sample(rows, iteration)),
+            "counts": {
+                "candidates": sum(output["candidates"]["count"] for output in generated),
+                "rejected_by_generator": _sum_reasons(generated),
+                "rejected": _sum_reasons(screened),
+                "relaxed": len(rows),
+                "unique": len(unique),
+                "stable": len(stable),
+                "novel": len(novel),
+                "sun": len(sun),
+                "admitted": len(admitted),
+                "rediscovered": sum(1 for r in rows if r["matched_reference"] is not None),
+                "relaxation_steps": sum(output["steps"] for output in screened),
+            },
+            "energy_above_hull": quantiles(list(e_hull.values())),
+        }
+
+    def _sample(self, rows: list[dict[str, Any]], iteration: int) -> list[dict[str, Any]]:
+        """Draw the fixed-size random sample of this iteration's candidates (DESIGN: one ruler)."""
+        import numpy as np
+
+        rng = np.random.default_rng(seed_for(self.node.seed, self.node.name, iteration, "sample"))
+        size = min(self.maturity.ruler_size, len(rows))
+        chosen = sorted(rng.choice(len(rows), size=size, replace=False).tolist()) if size else []
+        keys = ("id", "structure", "energy_per_atom", "fmax")
+        return [{key: rows[index][key] for key in keys} for index in chosen]

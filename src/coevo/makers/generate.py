@@ -1,0 +1,86 @@
+"""Generate: one job draws one shard of candidates from the generator checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from coevo.configs.tree import GeneratorConfig, NodeSection
+from coevo.makers.checkpoints import load_generator
+from coevo.makers.progress import task
+from coevo.makers.seeds import seed_for
+from coevo.makers.shards import write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+
+def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
+    """Weights of the chemical system and its proper sub-systems of two and more elements, which share ``subsystem_fraction``."""
+    from itertools import combinations
+
+    whole = "-".join(sorted(elements))
+    proper = ["-".join(c) for size in range(2, len(elements)) for c in combinations(sorted(elements), size)]
+    if not proper:
+        return {whole: 1.0}
+    return {whole: 1.0 - subsystem_fraction, **{name: subsystem_fraction / len(proper) for name in proper}}
+
+
+@dataclass
+class GenerateMaker(StepMaker):
+    """Draw one shard of candidates.
+
+    Attributes
+    ----------
+    node : NodeSection
+    generator : GeneratorConfig
+    """
+
+    name: str = "generate"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
+    not_in_key: ClassVar[frozenset[str]] = frozenset({"name", "workers"})
+
+    @step
+    def make(self, checkpoint: dict[str, Any], iteration: int, shard: int, count: int) -> dict[str, Any]:
+        """Draw ``count`` candidates.
+
+        Parameters
+        ----------
+        checkpoint : dict
+            Generator checkpoint.
+        iteration, shard : int
+            From which the seed is derived.
+        count : int
+
+        Returns
+        -------
+        dict
+            ``candidates`` (shard reference), ``rejected`` (reason to count).
+        """
+        from coevo.models.contracts import Conditions
+        from coevo.node_store.canonical import structure_document, structure_id
+
+        store = current_store()
+        generator = load_generator(store, checkpoint, self.generator)
+        seed = seed_for(self.node.seed, self.node.name, iteration, "generate", shard)
+        conditions = Conditions(
+            elements=self.node.elements,
+            max_atoms=self.generator.max_atoms,
+            chemical_systems=chemical_systems(self.node.elements, self.generator.subsystem_fraction),
+            compositions=self.generator.compositions,
+            energy_above_hull=self.generator.target_energy_above_hull,
+        )
+        with task("generating", count, "structures") as advance:
+            sample = generator.sample(count, conditions, seed)
+            advance(count)
+        where = {"generator": checkpoint["sha256"], "iteration": iteration, "shard": shard, "seed": seed}
+        records = [
+            {
+                "id": structure_id(candidate.structure),
+                "structure": structure_document(candidate.structure),
+                "origin": {**candidate.origin, **where, "index": index},
+            }
+            for index, candidate in enumerate(sample.candidates)
+        ]
+        return {"candidates": write_records(store, records), "rejected": dict(sorted(sample.rejected.items()))}

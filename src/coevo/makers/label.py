@@ -1,0 +1,164 @@
+"""Label: frames go to the labelling code in packets; a failed or rejected frame is a result of a completed job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jobflow import Flow, Response, job
+
+from coevo.configs.tree import LabellingConfig, NodeSection
+from coevo.makers.progress import task
+from coevo.makers.screen import CHGNET_PACKAGES
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.labelling.contract import Labeller
+
+
+def labeller_for(labelling: LabellingConfig, *, workers: int = 1) -> Labeller:
+    """Return the labelling code that the configuration names; a teacher is handed its force field here."""
+    from coevo.labelling.teacher import TeacherLabeller
+    from coevo.models.registry import force_field_from
+    from coevo.settings import read_settings
+
+    family, weights = labelling.teacher.family, labelling.teacher.weights
+    teacher = force_field_from(family, weights=weights, device=read_settings().device)
+    return TeacherLabeller.from_config(teacher, labelling, workers=workers)
+
+
+@dataclass
+class LabelPacketMaker(StepMaker):
+    """Label one packet of frames.
+
+    Attributes
+    ----------
+    labelling : LabellingConfig
+    """
+
+    name: str = "label"
+    labelling: LabellingConfig = field(default_factory=LabellingConfig)
+
+    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+
+    @step
+    def make(self, frames: dict[str, Any]) -> dict[str, Any]:
+        """Label.
+
+        Parameters
+        ----------
+        frames : dict
+            Shard reference of frames.
+
+        Returns
+        -------
+        dict
+            ``labels`` (shard reference), ``counts`` (by status), ``reasons`` (of rejected and failed ones).
+        """
+        from coevo.labelling.digest import settings_digest
+        from coevo.node_store.canonical import digest, structure_from_document
+
+        store = current_store()
+        labeller = labeller_for(self.labelling, workers=self.usable_workers())
+        settings = labeller.settings()
+        settings_id = settings_digest(settings)
+        records = list(read_records(store, frames))
+        structures = [structure_from_document(record["structure"]) for record in records]
+        with task("labelling", len(structures), "frames") as advance:
+            results = labeller.label(structures, progress=advance)
+        labels = []
+        for record, result in zip(records, results, strict=True):
+            labels.append(
+                {
+                    "_id": digest({"frame": record["id"], "settings": settings_id}),
+                    "frame": record["id"],
+                    "structure": record["structure"],
+                    "family": record["family"],
+                    "kind": record["kind"],
+                    "how": record["how"],
+                    "code": settings.code,
+                    "functional": settings.functional,
+                    "anion_corrected": settings.anion_corrected,
+                    "settings_digest": settings_id,
+                    "status": result.status,
+                    "reason": result.reason,
+                    "energy_per_atom": result.energy,
+                    "forces": None if result.forces is None else result.forces.tolist(),
+                    "stress": None if result.stress is None else result.stress.tolist(),
+                }
+            )
+        return {
+            "labels": write_records(store, labels),
+            "counts": dict(sorted(Counter(label["status"] for label in labels).items())),
+            "reasons": dict(sorted(Counter(label["reason"] for label in labels if label["reason"]).items())),
+        }
+
+
+@dataclass
+class LabelMaker(StepMaker):
+    """Cut the selected frames into packets, one job each.
+
+    Frames that the parent state has labelled with the same settings are not computed again. Stable references join the frames as
+    long as the state has no reference labels of these settings: the offsets between the two energy scales are fitted on them.
+
+    Attributes
+    ----------
+    node : NodeSection
+    labelling : LabellingConfig
+    """
+
+    name: str = "label"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    labelling: LabellingConfig = field(default_factory=LabellingConfig)
+
+    @job
+    def make(self, selected: dict[str, Any], parent: str) -> Response[Any]:
+        """Fan out; the output is ``{"packets": [outputs of the packet jobs]}``.
+
+        Parameters
+        ----------
+        selected : dict
+            Output of the select job.
+        parent : str
+            Id of the parent state.
+        """
+        from coevo.labelling.digest import settings_digest
+        from coevo.makers.population import open_state
+
+        store = current_store()
+        view = open_state(store, self.node.name, parent)
+        settings_id = settings_digest(labeller_for(self.labelling).settings())
+        labelled = [label for label in view.labels() if label["settings_digest"] == settings_id]
+        known = {label["frame"] for label in labelled}
+        frames = list(read_records(store, selected["frames"]))
+        if not any(label["how"] == "reference" for label in labelled):
+            frames = self._reference_frames(view) + frames
+        frames = list({frame["id"]: frame for frame in frames if frame["id"] not in known}.values())
+        size = self.labelling.frames_per_job
+        packets = [frames[start : start + size] for start in range(0, len(frames), size)]
+        if not packets:
+            return Response(output={"packets": []})
+        jobs = []
+        for index, packet in enumerate(packets):
+            maker = LabelPacketMaker(name=f"{self.name}/{index:04d}", labelling=self.labelling, workers=self.workers)
+            jobs.append(maker.make(write_records(store, packet)))
+        return Response(replace=Flow(jobs, output={"packets": [packet.output for packet in jobs]}, name=self.name))
+
+    def _reference_frames(self, view: Any) -> list[dict[str, Any]]:
+        """References on the hull, at the state's geometry."""
+        from coevo.makers.population import members
+        from coevo.node_store.canonical import structure_document, structure_id
+
+        stable = [m for m in members(view, "reference") if m.document["energy_above_reference_hull"] <= 1e-8]
+        return [
+            {
+                "id": structure_id(m.structure),
+                "structure": structure_document(m.structure),
+                "family": m.id,
+                "kind": "relaxed",
+                "how": "reference",
+            }
+            for m in stable
+        ]

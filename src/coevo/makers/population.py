@@ -1,0 +1,68 @@
+"""The population of a state: its references and entries at their present geometry and energy, as the steps of the loop need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coevo.analysis.composition import fractions
+from coevo.analysis.hull import Hull
+from coevo.analysis.uniqueness import Item, Matching
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from coevo.configs.tree import CurationConfig
+    from coevo.node_store.store import NodeStore, StateView
+
+
+@dataclass(frozen=True)
+class Member:
+    """One reference or entry of a state.
+
+    Attributes
+    ----------
+    id : str
+        Content id of the structure as admitted.
+    structure : Structure
+        Present geometry, relaxed by the state's force field.
+    energy_per_atom : float
+        eV/atom.
+    document : dict
+        The evaluation document.
+    """
+
+    id: str
+    structure: Structure
+    energy_per_atom: float
+    document: dict[str, Any]
+
+    @property
+    def item(self) -> Item:
+        """The member as the uniqueness and novelty tests take it."""
+        return Item(self.id, self.structure, self.energy_per_atom)
+
+
+def open_state(store: NodeStore, node: str, state: str) -> StateView:
+    """Open a state by its id."""
+    return store.resolve(f"{node}@{state}")
+
+
+def members(view: StateView, kind: str) -> list[Member]:
+    """Read the references (``kind="reference"``) or entries (``kind="entry"``) of a state, sorted by id."""
+    documents = sorted(view.evaluations(kind), key=lambda document: document["structure_id"])
+    return [
+        Member(d["structure_id"], view.structure(d["structure_id"], relaxed=True), d["energy_per_atom"], d) for d in documents
+    ]
+
+
+def hull_of(elements: Sequence[str], points: Iterable[tuple[Structure, float]]) -> Hull:
+    """Convex hull of (structure, energy per atom in eV) points."""
+    rows = list(points)
+    return Hull.from_points(elements, fractions([s for s, _ in rows], elements), [energy for _, energy in rows])
+
+
+def matching_of(curation: CurationConfig) -> Matching:
+    """Tolerances of the uniqueness and novelty tests."""
+    return Matching(ltol=curation.ltol, stol=curation.stol, angle_tol=curation.angle_tol, fragment_veto=curation.fragment_veto)

@@ -1,0 +1,118 @@
+"""Screen: one job checks and relaxes one shard of candidates with the force field; every failure keeps its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import ScreeningConfig
+from coevo.makers.checkpoints import load_force_field
+from coevo.makers.progress import task
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.models.contracts import RelaxationSettings
+
+CHGNET_PACKAGES = ("chgnet", "torch", "numpy", "pymatgen-core")
+
+
+def relaxation_settings(screening: ScreeningConfig, *, path_frames: int = 0) -> RelaxationSettings:
+    """Return the force field's relaxation settings for a screening configuration."""
+    from coevo.models.contracts import RelaxationSettings
+
+    return RelaxationSettings(
+        fmax=screening.fmax, max_steps=screening.max_steps, batch_size=screening.batch_size, path_frames=path_frames
+    )
+
+
+@dataclass
+class ScreenMaker(StepMaker):
+    """Relax one shard of candidates.
+
+    Attributes
+    ----------
+    elements : tuple of str
+    screening : ScreeningConfig
+    """
+
+    name: str = "screen"
+    elements: tuple[str, ...] = ()
+    screening: ScreeningConfig = field(default_factory=ScreeningConfig)
+
+    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+
+    @step
+    def make(self, candidates: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Relax candidates.
+
+        Parameters
+        ----------
+        candidates : dict
+            Shard reference of generated candidates.
+        checkpoint : dict
+            Force-field checkpoint.
+
+        Returns
+        -------
+        dict
+            ``relaxed`` and ``failed`` (shard references), ``rejected`` (reason to count), ``steps`` (relaxation steps in all).
+        """
+        from coevo.models.contracts import Failure
+        from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
+
+        store = current_store()
+        passed: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+        for record in read_records(store, candidates):
+            reason = self._reason_against(structure_from_document(record["structure"]))
+            if reason:
+                failed.append({**record, "reason": reason, "detail": "before relaxation"})
+            else:
+                passed.append(record)
+        force_field = load_force_field(store, checkpoint)
+        structures = [structure_from_document(record["structure"]) for record in passed]
+        settings = relaxation_settings(self.screening, path_frames=self.screening.path_frames)
+        with task("relaxing", len(structures), "structures") as advance:
+            results = force_field.relax(structures, settings, workers=self.usable_workers(), progress=advance)
+        relaxed, steps = [], 0
+        for record, result in zip(passed, results, strict=True):
+            if isinstance(result, Failure):
+                failed.append({**record, "reason": result.reason, "detail": result.detail})
+                continue
+            steps += result.steps
+            reason = self._reason_against(result.structure)
+            if reason:
+                failed.append({**record, "reason": reason, "detail": "after relaxation"})
+                continue
+            relaxed.append(
+                {
+                    "id": structure_id(result.structure),
+                    "structure": structure_document(result.structure),
+                    "energy_per_atom": result.prediction.energy,
+                    "fmax": result.prediction.fmax,
+                    "steps": result.steps,
+                    "origin": record["origin"],
+                    "path": [structure_document(frame) for frame in result.path],
+                }
+            )
+        reasons = Counter(record["reason"] for record in failed)
+        return {
+            "relaxed": write_records(store, relaxed),
+            "failed": write_records(store, failed),
+            "rejected": dict(sorted(reasons.items())),
+            "steps": steps,
+        }
+
+    def _reason_against(self, structure: Any) -> str | None:
+        from coevo.analysis.sanity import check_structure
+
+        return check_structure(
+            structure,
+            self.elements,
+            min_distance=self.screening.min_distance,
+            min_volume_per_atom=self.screening.min_volume_per_atom,
+            max_volume_per_atom=self.screening.max_volume_per_atom,
+            max_length_ratio=self.screening.max_length_ratio,
+        )

@@ -1,0 +1,129 @@
+"""Select: which structures get labels within the budget, and which frames of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import NodeSection, SelectionConfig
+from coevo.makers.seeds import seed_for
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.node_store.store import StateView
+
+
+@dataclass
+class SelectMaker(StepMaker):
+    """Choose structures at random, by stability and by new local environments, and make their frames.
+
+    Attributes
+    ----------
+    node : NodeSection
+    selection : SelectionConfig
+    """
+
+    name: str = "select"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
+
+    @step
+    def make(self, curated: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
+        """Select.
+
+        Parameters
+        ----------
+        curated : dict
+            Output of the curate job.
+        parent : str
+            Id of the parent state.
+        iteration : int
+
+        Returns
+        -------
+        dict
+            ``frames`` (shard reference), ``counts`` (structures by the way they were chosen, frames by kind).
+        """
+        from collections import Counter
+
+        store = current_store()
+        screened = {row["id"]: row for row in read_records(store, curated["screened"])}
+        admitted = {row["id"] for row in read_records(store, curated["admitted"])}
+        chosen = self._choose(screened, admitted, parent, iteration)
+        frames = []
+        for index, (structure_id, how) in enumerate(sorted(chosen.items())):
+            seed = seed_for(self.node.seed, self.node.name, iteration, "frames", index)
+            frames += self._frames_of(screened[structure_id], how, seed)
+        return {
+            "frames": write_records(store, frames),
+            "counts": {
+                "structures": dict(sorted(Counter(chosen.values()).items())),
+                "frames": dict(sorted(Counter(frame["kind"] for frame in frames).items())),
+            },
+        }
+
+    def _choose(self, screened: dict[str, Any], admitted: set[str], parent: str, iteration: int) -> dict[str, str]:
+        """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones."""
+        import numpy as np
+
+        from coevo.analysis.environments import descriptors
+        from coevo.analysis.selection import select_structures
+        from coevo.makers.population import open_state
+        from coevo.node_store.canonical import structure_from_document
+
+        budget = min(self.selection.structures, len(screened))
+        at_random = min(budget, round(budget * self.selection.random_fraction))
+        ids = sorted(screened)
+        rng = np.random.default_rng(seed_for(self.node.seed, self.node.name, iteration, "select"))
+        drawn = {ids[i] for i in rng.choice(len(ids), size=at_random, replace=False)} if at_random else set()
+        pool = sorted(admitted - drawn)
+        how = dict.fromkeys(sorted(drawn), "random")
+        if not pool or budget == at_random:
+            return how
+        k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
+        known = self._known_environments(open_state(current_store(), self.node.name, parent))
+        of_drawn = [descriptors(structure_from_document(screened[i]["structure"]), k, cutoff) for i in sorted(drawn)]
+        return how | select_structures(
+            pool,
+            [screened[i]["energy_above_hull"] for i in pool],
+            [descriptors(structure_from_document(screened[i]["structure"]), k, cutoff) for i in pool],
+            np.concatenate([known, *of_drawn]) if of_drawn else known,
+            budget=min(budget - at_random, len(pool)),
+            random_fraction=0.0,
+            novelty_fraction=self.selection.novelty_fraction,
+            bandwidth=self.node.descriptor.bandwidth,
+            seed=seed_for(self.node.seed, self.node.name, iteration, "select", 1),
+        )
+
+    def _known_environments(self, view: StateView) -> Any:
+        """Descriptors of what has labels already, and of the references."""
+        import numpy as np
+
+        from coevo.analysis.environments import descriptors
+        from coevo.makers.population import members
+        from coevo.node_store.canonical import structure_from_document
+
+        k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
+        frames = [structure_from_document(d["structure"]) for d in view.labels() if d["kind"] == "relaxed"]
+        structures = [m.structure for m in members(view, "reference")] + frames
+        return np.concatenate([descriptors(structure, k, cutoff) for structure in structures])
+
+    def _frames_of(self, row: dict[str, Any], how: str, seed: int) -> list[dict[str, Any]]:
+        from coevo.analysis.frames import rattled, strained
+        from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
+
+        relaxed = structure_from_document(row["structure"])
+        frames = [("relaxed", relaxed)]
+        for i in range(self.selection.rattled):
+            frames.append(("rattled", rattled(relaxed, self.selection.rattle_stdev, seed + i)))
+        for i in range(self.selection.strained):
+            frames.append(("strained", strained(relaxed, self.selection.max_strain, seed + 1000 + i)))
+        path = row["path"][: self.selection.path]
+        frames += [("path", structure_from_document(document)) for document in path]
+        return [
+            {"id": structure_id(s), "structure": structure_document(s), "family": row["id"], "kind": kind, "how": how}
+            for kind, s in frames
+        ]

@@ -1,0 +1,171 @@
+"""The base of all Makers, the job decorator, and the key under which a finished job's result is stored (docs/architecture.md).
+
+A job is a pure function of its artifacts. Its key hashes the Maker's class and version, its parameters, its inputs and the
+versions of the numerical packages it uses. A job that finds its key done, with all its artifacts present, returns the stored
+result: that is how a killed campaign resumes and why a rerun is safe.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache, wraps
+from importlib.metadata import version as package_version
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jobflow import Maker, job
+from pydantic import BaseModel
+
+from coevo.makers.progress import reporter
+from coevo.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from coevo.node_store.store import NodeStore
+
+Document = dict[str, Any]
+
+
+@dataclass
+class StepMaker(Maker):
+    """Base of the Makers of single jobs.
+
+    Attributes
+    ----------
+    name : str
+        Name of the job; not part of its identity.
+    workers : int or None
+        Worker processes of the job; not part of its identity. None takes ``COEVO_WORKERS`` or all usable cores.
+    version : int
+        Raised when the step computes something else from the same inputs, so that older results are not taken for new ones.
+    packages : tuple of str
+        Distributions whose versions change the numbers.
+    """
+
+    name: str = "step"
+    workers: int | None = None
+
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ()
+    not_in_key: ClassVar[frozenset[str]] = frozenset({"name", "workers"})
+
+    def usable_workers(self) -> int:
+        """Worker processes to use on this machine."""
+        return read_settings().workers or self.workers or len(os.sched_getaffinity(0))
+
+
+@lru_cache(maxsize=4)
+def _open_store(settings: Settings) -> NodeStore:
+    from coevo.node_store.store import open_store
+
+    return open_store(settings)
+
+
+def current_store() -> NodeStore:
+    """Return the node store that this process's settings name."""
+    return _open_store(read_settings())
+
+
+def _plain(value: Any) -> Any:
+    """Turn parameters into JSON types for hashing."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def job_key(maker: StepMaker, inputs: dict[str, Any]) -> str:
+    """Return the key of a job: 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    maker : StepMaker
+    inputs : dict
+        Arguments of ``make`` by name, with every reference resolved.
+    """
+    from coevo.node_store.canonical import digest
+
+    parameters = {f.name: _plain(getattr(maker, f.name)) for f in fields(maker) if f.name not in maker.not_in_key}
+    return digest(
+        {
+            "maker": type(maker).__name__,
+            "version": maker.version,
+            "parameters": parameters,
+            "inputs": _plain(inputs),
+            "packages": {name: package_version(name) for name in maker.packages},
+        }
+    )
+
+
+def _artifacts(value: Any) -> Iterator[str]:
+    """Every sha256 that a result document refers to."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "sha256" and isinstance(item, str):
+                yield item
+            else:
+                yield from _artifacts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _artifacts(item)
+
+
+def _all_present(store: NodeStore, output: Document) -> bool:
+    return all(store.artifacts.has(sha256) for sha256 in _artifacts(output))
+
+
+def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Document:
+    store = current_store()
+    listener = reporter()
+    listener.job_started(maker.name)
+    found = store.job_result(key)
+    if found is not None and _all_present(store, found["output"]):
+        listener.job_finished(maker.name, 0.0, reused=True)
+        return found["output"]
+    if found is not None:
+        # Its artifacts were removed: the stored result is of no use, and the one computed now takes its place.
+        store.drop_job_result(key)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    output = {**compute(), "key": key}
+    seconds = time.perf_counter() - clock
+    provenance = {
+        "name": maker.name,
+        "maker": type(maker).__name__,
+        "host": platform.node(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": seconds,
+    }
+    winner = store.put_job_result(key, {"output": output, "provenance": provenance})
+    listener.job_finished(maker.name, seconds, reused=False)
+    return winner["output"]
+
+
+def step(method: Callable[..., Document]) -> Callable[..., Any]:
+    """Make ``StepMaker.make`` a jobflow job whose result is stored under its key.
+
+    The result is a small JSON document of references (``{"sha256": …}``) and counts; ``key`` is added to it.
+    """
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def make(self: StepMaker, *args: Any, **kwargs: Any) -> Document:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        inputs = {name: value for name, value in bound.arguments.items() if name != "self"}
+        return _run_once(self, job_key(self, inputs), lambda: method(self, *args, **kwargs))
+
+    return job(make)
+
+
+def provenance_of(outputs: Iterable[Document]) -> list[Document]:
+    """Collect what is stored about the runs of these outputs (name, host, start, seconds), in order."""
+    store = current_store()
+    runs = [store.job_result(output["key"]) for output in outputs if "key" in output]
+    return [run["provenance"] for run in runs if run is not None]
