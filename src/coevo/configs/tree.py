@@ -6,15 +6,17 @@ and stay out of the configuration digest and of every job key.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-ELEMENT_SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd "
-    "Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac "
-    "Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-).split()
+_SYMBOLS = """
+    H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc
+    Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi
+    Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+"""
+ELEMENT_SYMBOLS = frozenset(_SYMBOLS.split())
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -27,7 +29,7 @@ class Section(BaseModel):
 
 
 class DescriptorConfig(Section):
-    """Descriptor of local environments (QUESTS); fixed for the life of a node, because entropies compare at one bandwidth only."""
+    """Descriptor of local environments (QUESTS); fixed for a node's life, because entropies compare at one bandwidth only."""
 
     neighbours: int = Field(default=32, ge=4, le=64, description="k, nearest neighbours of a centre")
     cutoff: Positive = Field(default=5.0, le=10.0, description="radial cutoff, Å")
@@ -38,7 +40,7 @@ class NodeSection(Section):
     """What the node is. Elements, descriptor and energy scale cannot change once the node exists."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
-    description: str = ""
+    description: str = Field(default="", description="what the node is for, in the user's words")
     elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system")
     references: str = Field(description="a bundled set (li-p-s) or a file: JSON, CIF or extxyz")
     energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
@@ -59,7 +61,9 @@ class NodeSection(Section):
 class GeneratorConfig(Section):
     """How candidates are generated."""
 
-    family: Literal["embedded"] = "embedded"
+    family: Literal["embedded"] = Field(
+        default="embedded", description="embedded: symmetric random crystals and variation, learned"
+    )
     candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
     shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")
     max_atoms: int = Field(default=20, ge=1, le=200, description="atoms per cell, at most")
@@ -75,20 +79,22 @@ class GeneratorConfig(Section):
 class ForceFieldConfig(Section):
     """A force field by family and weights; weights come from a wheel or, after training, from the node's checkpoint."""
 
-    family: Literal["chgnet"] = "chgnet"
-    weights: str = Field(default="0.3.0", description="name of the published weights to start from")
+    family: Literal["chgnet"] = Field(default="chgnet", description="chgnet: the weights of its wheel")
+    weights: Literal["0.2.0", "0.3.0", "r2scan"] = Field(default="0.3.0", description="published weights to start from")
 
 
 class ScreeningConfig(Section):
     """Sanity checks and relaxation."""
 
     force_field: ForceFieldConfig = Field(default_factory=ForceFieldConfig)
-    fmax: Positive = Field(default=0.1, le=1.0, description="largest force (and generalised cell force) of a relaxed structure, eV/Å")
+    fmax: Positive = Field(
+        default=0.1, le=1.0, description="largest force (and generalised cell force) of a relaxed structure, eV/Å"
+    )
     max_steps: int = Field(default=200, ge=1, le=5000, description="relaxation steps, at most")
     batch_size: int = Field(default=16, ge=1, le=1024, description="structures relaxed together; part of the result's identity")
     min_distance: Positive = Field(default=0.6, le=1.5, description="shortest distance allowed, in sums of covalent radii")
-    min_volume_per_atom: Positive = Field(default=4.0, description="Å³")
-    max_volume_per_atom: Positive = Field(default=120.0, description="Å³")
+    min_volume_per_atom: Positive = Field(default=4.0, description="smallest volume of a cell over its atoms, Å³")
+    max_volume_per_atom: Positive = Field(default=120.0, description="largest volume of a cell over its atoms, Å³")
     max_length_ratio: float = Field(default=12.0, gt=1.0, description="longest over shortest cell vector")
     path_frames: int = Field(default=2, ge=0, le=20, description="frames of each relaxation path that are kept for labelling")
 
@@ -104,7 +110,9 @@ class ScreeningConfig(Section):
 class CurationConfig(Section):
     """Hull, uniqueness and novelty."""
 
-    max_e_hull: float = Field(default=0.2, ge=0.0, le=5.0, description="unique candidates up to this E_hull become entries, eV/atom")
+    max_e_hull: float = Field(
+        default=0.2, ge=0.0, le=5.0, description="unique candidates up to this E_hull become entries, eV/atom"
+    )
     stable_threshold: float = Field(default=0.1, ge=0.0, le=5.0, description="stable means E_hull up to this, eV/atom")
     ltol: Positive = Field(default=0.2, le=1.0, description="StructureMatcher: fractional length tolerance")
     stol: Positive = Field(default=0.3, le=1.0, description="StructureMatcher: site tolerance")
@@ -136,27 +144,36 @@ class LabellingConfig(Section):
 
     code: Literal["teacher"] = Field(default="teacher", description="teacher: a second force field, where no DFT code is used")
     teacher: ForceFieldConfig = Field(default_factory=lambda: ForceFieldConfig(weights="r2scan"))
-    frames_per_job: int = Field(default=20, ge=1, le=1000)
+    frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
     max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
     energy_range: tuple[float, float] = Field(default=(-50.0, 20.0), description="energies outside are rejected, eV/atom")
+
+    @field_validator("energy_range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] >= value[1]:
+            raise ValueError(f"got {list(value)}, allowed: the lower energy first")
+        return value
 
 
 class TrainingConfig(Section):
     """Fine-tuning of the force field."""
 
-    enabled: bool = True
-    epochs: int = Field(default=20, ge=1, le=1000)
-    learning_rate: Positive = Field(default=5e-4, le=0.1)
-    batch_size: int = Field(default=8, ge=1, le=1024, description="frames")
-    force_weight: float = Field(default=1.0, ge=0.0)
-    stress_weight: float = Field(default=0.1, ge=0.0)
+    enabled: bool = Field(default=True, description="fine-tune the force field in every iteration that has enough frames")
+    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the training frames, at most")
+    learning_rate: Positive = Field(default=5e-4, le=0.1, description="of Adam; 1e-2 is for training from scratch")
+    batch_size: int = Field(default=8, ge=1, le=1024, description="frames of one gradient step")
+    force_weight: float = Field(default=1.0, ge=0.0, description="of the force loss, that of the energy being 1")
+    stress_weight: float = Field(default=0.1, ge=0.0, description="of the stress loss, that of the energy being 1")
     patience: int = Field(default=5, ge=1, description="epochs without a better validation loss before stopping")
     test_fraction: float = Field(default=0.15, ge=0.0, le=0.5, description="share of families never trained on")
     validation_fraction: float = Field(default=0.15, gt=0.0, le=0.5, description="share of families for early stopping")
     replay: int = Field(default=2000, ge=0, description="older training frames mixed in, at most")
     min_frames: int = Field(default=20, ge=4, description="fewer training frames: no fit")
-    worse_tolerance: float = Field(default=0.0, ge=0.0, le=1.0, description="relative loss increase on test that is still adopted")
+    worse_tolerance: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="relative loss increase on test that is still adopted"
+    )
 
 
 class MaturityConfig(Section):
@@ -164,7 +181,9 @@ class MaturityConfig(Section):
 
     environments: int = Field(default=2000, ge=10, description="N, environments sampled for the entropy; fewer: no signal")
     subsamples: int = Field(default=5, ge=1, le=50, description="samples of N environments, for error bars")
-    ruler_size: int = Field(default=100, ge=0, description="candidates of each iteration kept and re-evaluated by every later state")
+    ruler_size: int = Field(
+        default=100, ge=0, description="candidates of each iteration kept and re-evaluated by every later state"
+    )
     patience: int = Field(default=2, ge=1, description="iterations for which all three signals must be flat")
     e_hull_tolerance: Positive = Field(default=0.005, description="flat: median E_hull of the ruler changes by less, eV/atom")
     entropy_tolerance: Positive = Field(default=0.05, description="flat: entropy changes by less, nats")
@@ -189,6 +208,25 @@ class NodeConfig(Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     maturity: MaturityConfig = Field(default_factory=MaturityConfig)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NodeConfig:
+        for index, formula in enumerate(self.generator.compositions):
+            key = f"generator.compositions[{index}]"
+            symbols = set(re.findall(r"[A-Z][a-z]?", formula))
+            if not re.fullmatch(r"(?:[A-Z][a-z]?[0-9]*)+", formula) or symbols - ELEMENT_SYMBOLS:
+                raise ValueError(f"{key}: got {formula!r}, allowed: a formula such as Li3PS4")
+            foreign = ", ".join(sorted(symbols - set(self.node.elements)))
+            if foreign:
+                raise ValueError(
+                    f"{key}: {formula} holds {foreign}, allowed: the elements of the node, {', '.join(self.node.elements)}"
+                )
+        if self.screening.force_field.weights == "r2scan":
+            raise ValueError(
+                "screening.force_field.weights: got r2scan, whose energies are raw r2SCAN and not on node.energy_scale mp2020, "
+                "allowed: 0.2.0, 0.3.0"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """The part of the tree that enters a state's configuration digest, as plain JSON types."""

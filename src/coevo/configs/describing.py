@@ -1,0 +1,162 @@
+"""What each key of the configuration means and allows, read from the tree itself.
+
+Error messages and ``docs/configuration.md`` take their words from here, so that neither can disagree with the code.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from coevo.configs.tree import NodeConfig
+from coevo.configs.yaml_tree import Location, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+UNITS = ("eV/atom", "eV/Å³", "eV/Å", "1/Å", "Å³", "Å", "degrees", "nats")
+"""Units that a field's description ends with, longest match first."""
+
+_KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+@dataclass(frozen=True)
+class KeyDescription:
+    """One key of the configuration.
+
+    Attributes
+    ----------
+    key : str
+        Dotted, such as ``screening.fmax``.
+    meaning : str
+    default : str
+        As YAML; ``required`` where there is none.
+    allowed : str
+        Type, range and unit.
+    """
+
+    key: str
+    meaning: str
+    default: str
+    allowed: str
+
+
+def section_at(location: Location) -> type[BaseModel] | None:
+    """Return the model that reads the mapping at a location, or None if there is none."""
+    model: type[BaseModel] = NodeConfig
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None  # type: ignore[index]
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return None
+        model = annotation
+    return model
+
+
+def field_at(location: Location) -> FieldInfo | None:
+    """Return the field that a location belongs to (that of the list, for an item of a list)."""
+    names = tuple(part for part in location if isinstance(part, str))
+    section = section_at(names[:-1]) if names else None
+    return section.model_fields.get(names[-1]) if section else None
+
+
+def allowed_at(location: Location) -> str:
+    """Say what may stand at a location: ``a number >= 0 and <= 5 eV/atom``."""
+    section = section_at(location)
+    if section is not None:
+        return f"a mapping of {', '.join(section.model_fields)}"
+    field = field_at(location)
+    if field is None:
+        return "nothing"
+    if location and isinstance(location[-1], int):
+        arguments = get_args(field.annotation)
+        index = 0 if len(arguments) == 2 and arguments[1] is Ellipsis else min(location[-1], len(arguments) - 1)
+        return _KINDS.get(arguments[index], "a value") + _unit(field)
+    kind, null, _ = _kind(field.annotation).partition(" or null")
+    return kind + _bounds(field) + _unit(field) + null
+
+
+def describe_keys() -> Iterator[KeyDescription]:
+    """Yield every key of the tree, in the order of the tree."""
+    yield from _describe(NodeConfig, ())
+
+
+def _describe(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[KeyDescription]:
+    for name, field in model.model_fields.items():
+        here = (*location, name)
+        inner = section_at(here)
+        if inner is not None:
+            yield from _describe(inner, here)
+            continue
+        yield KeyDescription(".".join(here), field.description or "", _default(here), allowed_at(here))
+
+
+def _default(location: tuple[str, ...]) -> str:
+    """Return the default at a location as the tree gives it (a section may override those of its parts)."""
+    value: Any = None
+    for depth in range(len(location)):
+        model = section_at(location[:depth])
+        assert model is not None
+        field = model.model_fields[location[depth]]
+        value = (
+            getattr(value, location[depth])
+            if isinstance(value, BaseModel)
+            else field.get_default(call_default_factory=True, validated_data={})
+        )
+    if value is PydanticUndefined:
+        return "required"
+    return show(list(value) if isinstance(value, tuple) else value)
+
+
+def _kind(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(show(value) for value in arguments) if len(arguments) > 1 else show(arguments[0])
+    if origin in {Union, types.UnionType}:
+        return " or ".join(_kind(part) for part in arguments)
+    if origin is tuple:
+        return "a list of texts" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} numbers"
+    return _KINDS.get(annotation, str(annotation))
+
+
+def _bounds(field: FieldInfo) -> str:
+    limits: dict[str, Any] = {}
+    for item in _flat(field.metadata):
+        for attribute in ("gt", "ge", "lt", "le", "min_length", "max_length", "pattern"):
+            if getattr(item, attribute, None) is not None:
+                limits[attribute] = getattr(item, attribute)
+    signs = {
+        "gt": "> {}",
+        "ge": ">= {}",
+        "lt": "< {}",
+        "le": "<= {}",
+        "min_length": "of at least {}",
+        "max_length": "at most {}",
+        "pattern": "matching {}",
+    }
+    bounds = [
+        form.format(f"{limits[name]:g}" if isinstance(limits[name], float) else limits[name])
+        for name, form in signs.items()
+        if name in limits
+    ]
+    return " " + " and ".join(bounds) if bounds else ""
+
+
+def _flat(metadata: list[Any]) -> Iterator[Any]:
+    """Open the FieldInfo that an annotated alias such as ``Positive`` leaves inside a field's metadata."""
+    for item in metadata:
+        if hasattr(item, "metadata"):
+            yield from _flat(item.metadata)
+        else:
+            yield item
+
+
+def _unit(field: FieldInfo) -> str:
+    description = field.description or ""
+    unit = next((unit for unit in UNITS if description == unit or description.endswith(f" {unit}")), None)
+    return f" {unit}" if unit else ""

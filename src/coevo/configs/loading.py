@@ -1,0 +1,253 @@
+"""Configurations from YAML files and presets: read, check, compare and write.
+
+Everything wrong with a file is reported at once, one line per problem, as ``file:line: key: got …, allowed: …``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from coevo.configs.describing import allowed_at, field_at, section_at
+from coevo.configs.tree import NodeConfig
+from coevo.configs.yaml_tree import Location, dotted, read_yaml, show, write_value
+from coevo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+FIXED_KEYS = ("node.name:", "node.elements:", "node.energy_scale:", "node.descriptor.")
+"""How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A configuration and where it came from.
+
+    Attributes
+    ----------
+    config : NodeConfig
+    text : str
+        The YAML as written, comments included.
+    source : str
+        The file's path, or ``preset NAME``.
+    base : Path or None
+        Directory that relative paths in the configuration start from; None for a preset.
+    """
+
+    config: NodeConfig
+    text: str
+    source: str
+    base: Path | None = None
+
+
+def preset_names() -> list[str]:
+    """Names of the bundled node configurations."""
+    folder = resources.files("coevo.configs") / "nodes"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def preset_text(name: str) -> str:
+    """YAML text of a bundled node configuration.
+
+    Raises
+    ------
+    ConfigError
+        If there is no preset of this name.
+    """
+    if name not in preset_names():
+        raise ConfigError(
+            f"no preset {name!r}{_suggest(name, preset_names())}; allowed: {', '.join(preset_names())}, or a YAML file"
+        )
+    return (resources.files("coevo.configs") / "nodes" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_config(path_or_preset: str | Path) -> LoadedConfig:
+    """Load a node configuration from a YAML file or a preset.
+
+    Parameters
+    ----------
+    path_or_preset : str or Path
+        A bundled name (:func:`preset_names`), or the path of a file. Text that ends in ``.yaml`` or ``.yml``
+        or has a slash is a path.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is not valid; the message has one line per problem.
+    """
+    if isinstance(path_or_preset, str):
+        names_file = "/" in path_or_preset or path_or_preset.endswith((".yaml", ".yml"))
+        if not names_file and (path_or_preset in preset_names() or not Path(path_or_preset).exists()):
+            text, source = preset_text(path_or_preset), f"preset {path_or_preset}"
+            return LoadedConfig(parse_config(text, source), text, source)
+    path = Path(path_or_preset).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{path}: not a text file in UTF-8 (byte {err.start}); allowed: a YAML file") from None
+    except OSError as err:
+        hint = f"; presets are {', '.join(preset_names())}" if isinstance(err, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot be read: {err.strerror}{hint}") from None
+    return LoadedConfig(parse_config(text, str(path)), text, str(path), path.resolve().parent)
+
+
+def parse_config(text: str, source: str) -> NodeConfig:
+    """Read and check the YAML text of a node configuration.
+
+    Parameters
+    ----------
+    text : str
+    source : str
+        What error messages call the text, usually its path.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each problem, in the order of the text.
+    """
+    tree = read_yaml(text)
+    if not tree.problems and not isinstance(tree.data, dict):
+        got = "an empty file" if tree.data is None else show(tree.data)
+        tree.problems.append((1, f"got {got}, {_allowed(())}"))
+    config = None
+    if isinstance(tree.data, dict):
+        config, problems = _check(tree.data)
+        tree.problems.extend((tree.line(location), message) for location, message in problems)
+    if tree.problems or config is None:
+        raise ConfigError("\n".join(f"{source}:{line}: {message}" for line, message in sorted(tree.problems)))
+    return config
+
+
+def config_from_dict(data: dict[str, Any], source: str) -> NodeConfig:
+    """Check a configuration given as plain data, such as one built by the command line.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each problem: ``source: key: got …, allowed: …``.
+    """
+    config, problems = _check(data)
+    if config is None:
+        raise ConfigError("\n".join(f"{source}: {message}" for _, message in problems))
+    return config
+
+
+def dump_config(config: NodeConfig, *, comments: bool = False) -> str:
+    """Write a configuration as YAML that :func:`parse_config` reads back to an equal one.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    comments : bool
+        Write the meaning and the allowed values of each key behind it.
+    """
+    data = config.model_dump(mode="json")
+    return "\n".join(_dump_section(data, (), comments=comments)) + "\n"
+
+
+def config_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """List what differs between two configurations given as plain data: ``screening.fmax: 0.1 -> 0.05``."""
+    before, after = _leaves(old), _leaves(new)
+    return [
+        f"{key}: {show(before[key]) if key in before else '(absent)'} -> {show(after[key]) if key in after else '(absent)'}"
+        for key in [*before, *(key for key in after if key not in before)]
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+
+
+def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
+    """Check that a live node may go from one configuration to another, and list the differences.
+
+    Raises
+    ------
+    ConfigError
+        If name, elements, energy scale or descriptor change.
+    """
+    changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    refused = [line for line in changes if line.startswith(FIXED_KEYS)]
+    if refused:
+        raise ConfigError(
+            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, energy_scale and descriptor cannot change, "
+            "because energies and entropies of its states would no longer compare; put the old value back, or make a new node "
+            "with `coevo init`"
+        )
+    return changes
+
+
+def _check(data: dict[str, Any]) -> tuple[NodeConfig | None, list[tuple[Location, str]]]:
+    """Validate plain data; return the configuration, or None and the problems."""
+    try:
+        return NodeConfig.model_validate(data), []
+    except ValidationError as err:
+        problems: list[tuple[Location, str]] = []
+        for detail in err.errors(include_url=False):
+            location = tuple(detail["loc"])
+            message = _explain(location, detail)
+            if not location and detail["type"] == "value_error":  # a check across sections names its key in the message
+                location = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", message.partition(":")[0]))
+            if message not in (known for _, known in problems):
+                problems.append((location, message))
+        return None, problems
+
+
+def _explain(location: Location, detail: ErrorDetails) -> str:
+    """Turn one pydantic error into what, got, allowed."""
+    name, got = dotted(location), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        section = section_at(location[:-1])
+        allowed = list(section.model_fields) if section else []
+        return f"{name}: unknown key{_suggest(str(location[-1]), allowed)}; allowed keys: {', '.join(allowed)}"
+    if detail["type"] == "missing":
+        field = field_at(location)
+        meaning = f" ({field.description})" if field and field.description else ""
+        return f"{name}: missing{meaning}, {_allowed(location)}"
+    if detail["type"] == "value_error":
+        message = str(detail["ctx"]["error"])
+        return f"{name}: {message}" if location else message
+    if isinstance(got, BaseModel | dict) and section_at(location) is None:
+        return f"{name}: got a mapping, {_allowed(location)}"
+    return f"{name}: got {show(got) if got is not None else 'nothing'}, {_allowed(location)}"
+
+
+def _allowed(location: Location) -> str:
+    return f"allowed: {allowed_at(location)}"
+
+
+def _suggest(word: str, words: list[str]) -> str:
+    """Name the nearest word, if one is near."""
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            leaves.update(_leaves(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _dump_section(data: dict[str, Any], location: tuple[str, ...], *, comments: bool) -> list[str]:
+    indent = "  " * len(location)
+    lines = []
+    for key, value in data.items():
+        here = (*location, key)
+        if section_at(here) is not None:
+            lines += [f"{indent}{key}:", *_dump_section(value, here, comments=comments)]
+            continue
+        line = f"{indent}{key}: {write_value(value)}"
+        field = field_at(here)
+        if comments and field is not None:
+            meaning = f"{field.description}; " if field.description else ""
+            line += f"  # {meaning}allowed: {allowed_at(here)}"
+        lines.append(line)
+    return lines
