@@ -1,0 +1,168 @@
+"""Canonical JSON and the content ids made from it.
+
+One value has one byte string: keys sorted, no spaces, floats in Python's shortest representation that reads back to the same
+number, −0 as 0, NaN and infinities refused. Ids made from these bytes are the same on every machine; nothing is ever rounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+INT64_LIMIT = 2**63
+
+
+class _RefusedError(Exception):
+    """A value that has no canonical form; ``path`` is filled from the inside outwards while it travels up."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.path: list[str] = []
+
+
+def _plain_float(value: float) -> float:
+    if not math.isfinite(value):
+        raise _RefusedError(f"{value} has no canonical form; store None, or leave the key out")
+    return float(value) + 0.0  # −0.0 + 0.0 is 0.0
+
+
+def _plain_mapping(value: dict[Any, Any]) -> dict[str, Any]:
+    result = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise _RefusedError(f"the key {key!r} is a {type(key).__name__}; keys of documents are strings")
+        try:
+            result[key] = _plain(item)
+        except _RefusedError as err:
+            err.path.append(key)
+            raise
+    return result
+
+
+def _plain_sequence(value: list[Any] | tuple[Any, ...]) -> list[Any]:
+    result = []
+    for index, item in enumerate(value):
+        try:
+            result.append(_plain(item))
+        except _RefusedError as err:
+            err.path.append(str(index))
+            raise
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _plain_float(value)
+    if isinstance(value, dict):
+        return _plain_mapping(value)
+    if isinstance(value, (list, tuple)):
+        return _plain_sequence(value)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        listed = value.tolist()
+        if type(listed).__module__ != "numpy":
+            return _plain(listed)
+    raise _RefusedError(f"{type(value).__module__}.{type(value).__name__} has no canonical form; convert it to JSON types first")
+
+
+def plain(value: Any) -> Any:
+    """Reduce a value to plain JSON types: numpy-free, −0 as 0, tuples as lists.
+
+    Parameters
+    ----------
+    value : object
+        None, bool, int, float, str, list, tuple, dict with string keys, numpy scalars and arrays, nested.
+
+    Raises
+    ------
+    ValueError
+        For NaN, infinities, keys that are not strings and any other type; the message holds the path to the value.
+    """
+    try:
+        return _plain(value)
+    except _RefusedError as err:
+        where = ".".join(reversed(err.path))
+        raise ValueError(f"{where}: {err}" if where else str(err)) from None
+
+
+def dump_plain(value: Any) -> bytes:
+    """Canonical JSON of a value that :func:`plain` has already reduced."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def canonical_json(obj: Any) -> bytes:
+    """Return the canonical JSON of a value, UTF-8.
+
+    Raises
+    ------
+    ValueError
+        If the value has no canonical form (see :func:`plain`).
+    """
+    return dump_plain(plain(obj))
+
+
+def digest(obj: Any) -> str:
+    """Return the sha256 of a value's canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(obj)).hexdigest()
+
+
+def structure_document(structure: Structure) -> dict[str, Any]:
+    """Return a structure as plain JSON: lattice matrix (Å), species, fractional coordinates.
+
+    Labels, site properties and derived numbers are left out, so that equal geometry is an equal document. The result is what
+    ``pymatgen.core.Structure.from_dict`` reads.
+    """
+    full = structure.as_dict(verbosity=0)
+    document: dict[str, Any] = {
+        "@module": "pymatgen.core.structure",
+        "@class": "Structure",
+        "lattice": {"matrix": full["lattice"]["matrix"], "pbc": list(full["lattice"]["pbc"])},
+        "sites": [{"species": [_species(entry) for entry in site["species"]], "abc": site["abc"]} for site in full["sites"]],
+    }
+    if full.get("charge"):
+        document["charge"] = full["charge"]
+    return plain(document)
+
+
+def _species(entry: dict[str, Any]) -> dict[str, Any]:
+    """One species of a site; occupancies are written as 1 or as a float, whichever numeric type they came in."""
+    kept = {key: value for key, value in entry.items() if key in {"element", "oxidation_state", "spin"} and value is not None}
+    occupancy = float(entry["occu"])
+    return {**kept, "occu": 1 if occupancy == 1.0 else occupancy}
+
+
+def structure_from_document(document: dict[str, Any]) -> Structure:
+    """Rebuild the structure of :func:`structure_document`; its content id is the same."""
+    from pymatgen.core import Structure
+
+    return Structure.from_dict(document)
+
+
+def structure_id(structure: Structure) -> str:
+    """Return the content id of a structure.
+
+    The sha256 of canonical JSON of the lattice matrix (Å), the species and the fractional coordinates, in the order of the sites.
+    It names bytes, not a crystal: the same crystal in another cell or order has another id (uniqueness is curation's work).
+    """
+    return structure_document_id(structure_document(structure))
+
+
+def structure_document_id(document: dict[str, Any]) -> str:
+    """Return the content id of a structure given as a document."""
+    return digest(
+        {
+            "lattice": document["lattice"]["matrix"],
+            "species": [[_species(entry) for entry in site["species"]] for site in document["sites"]],
+            "abc": [site["abc"] for site in document["sites"]],
+        }
+    )
