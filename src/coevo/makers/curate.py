@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
 from coevo.makers.seeds import seed_for
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def _sum_reasons(outputs: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -41,7 +43,12 @@ class CurateMaker(StepMaker):
 
     @step
     def make(
-        self, generated: list[dict[str, Any]], screened: list[dict[str, Any]], parent: str, iteration: int
+        self,
+        generated: list[dict[str, Any]],
+        screened: list[dict[str, Any]],
+        checkpoint: dict[str, Any],
+        parent: str,
+        iteration: int,
     ) -> dict[str, Any]:
         """Curate.
 
@@ -49,6 +56,8 @@ class CurateMaker(StepMaker):
         ----------
         generated, screened : list of dict
             Outputs of the iteration's generate and screen jobs.
+        checkpoint : dict
+            Force-field checkpoint that screened them.
         parent : str
             Id of the parent state.
         iteration : int
@@ -120,6 +129,7 @@ class CurateMaker(StepMaker):
                 "rediscovered": sum(1 for r in rows if r["matched_reference"] is not None),
                 "relaxation_steps": sum(output["steps"] for output in screened),
             },
+            "model": checkpoint["sha256"],
             "energy_above_hull": quantiles(list(e_hull.values())),
         }
 

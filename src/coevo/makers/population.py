@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from coevo.analysis.hull import Hull
 from coevo.analysis.uniqueness import Item, Matching
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pymatgen.core import Structure
 
     from coevo.configs.tree import CurationConfig

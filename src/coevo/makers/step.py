@@ -11,7 +11,6 @@ import inspect
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
@@ -25,6 +24,8 @@ from coevo.makers.progress import reporter
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from coevo.node_store.store import NodeStore
 
 Document = dict[str, Any]

@@ -1,0 +1,151 @@
+"""One state transition as a jobflow Flow: generate, screen, curate, select, label, train, re-evaluate, measure, commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, Maker
+
+from coevo.makers.assess import AssessMaker
+from coevo.makers.commit import CommitMaker
+from coevo.makers.curate import CurateMaker
+from coevo.makers.evaluate import EvaluateReferencesMaker, ReevaluateMaker
+from coevo.makers.generate import GenerateMaker
+from coevo.makers.label import LabelMaker
+from coevo.makers.measure import MeasureMaker
+from coevo.makers.screen import ScreenMaker
+from coevo.makers.select import SelectMaker
+from coevo.makers.train_force_field import TrainForceFieldMaker
+from coevo.makers.train_generator import TrainGeneratorMaker
+
+if TYPE_CHECKING:
+    from coevo.configs.tree import NodeConfig
+
+
+def shard_counts(total: int, shard_size: int) -> list[int]:
+    """Cut ``total`` candidates into shards of at most ``shard_size``."""
+    return [min(shard_size, total - start) for start in range(0, total, shard_size)]
+
+
+@dataclass
+class CoevolutionMaker(Maker):
+    """One turn of the loop: the Flow that makes a new state of a node from its parent state.
+
+    Attributes
+    ----------
+    name : str
+    config : NodeConfig
+    branch : str
+        Moved to the new state by the last job.
+    """
+
+    name: str = "coevolution"
+    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    branch: str = "main"
+
+    def make(self, parent: str, iteration: int, force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
+        """Wire the transition.
+
+        Parameters
+        ----------
+        parent : str
+            Id of the parent state.
+        iteration : int
+            Of the new state.
+        force_field, generator : dict
+            Checkpoints of the parent state.
+
+        Returns
+        -------
+        Flow
+            Its output is that of the commit: ``{"state": id}``.
+        """
+        config, node = self.config, self.config.node
+        prefix = f"{node.name}/{iteration}"
+        workers = config.resources.workers
+
+        generated, screened = [], []
+        for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
+            maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, node, config.generator)
+            candidates = maker.make(generator, iteration, shard, count)
+            screen = ScreenMaker(f"{prefix}/screen/{shard:04d}", workers, node.elements, config.screening)
+            generated.append(candidates)
+            screened.append(screen.make(candidates.output["candidates"], force_field))
+        outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
+
+        curate = CurateMaker(f"{prefix}/curate", workers, node, config.curation, config.maturity).make(
+            **outputs, checkpoint=force_field, parent=parent, iteration=iteration
+        )
+        select = SelectMaker(f"{prefix}/select", workers, node, config.selection).make(curate.output, parent, iteration)
+        label = LabelMaker(f"{prefix}/label", workers, node, config.labelling).make(select.output, parent)
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, config.training).make(
+            label.output, force_field, parent, iteration
+        )
+        evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(
+            curate.output, train.output, parent, iteration
+        )
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output, parent)
+        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+            assess.output, evaluate.output["shards"], generator, iteration
+        )
+        steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
+        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+            assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, **steps
+        )
+        commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+            assess.output,
+            train_generator.output,
+            train.output["checkpoint"],
+            measure.output,
+            iteration,
+            parent=parent,
+            **outputs,
+            **steps,
+        )
+        jobs = [*generated, *screened, curate, select, label, train, evaluate, assess, train_generator, measure, commit]
+        return Flow(jobs, output=commit.output, name=prefix)
+
+
+@dataclass
+class SeedMaker(Maker):
+    """The Flow that makes the first state of a node: references evaluated by the published force field.
+
+    Attributes
+    ----------
+    name : str
+    config : NodeConfig
+    branch : str
+    """
+
+    name: str = "seed"
+    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    branch: str = "main"
+
+    def make(self, references: dict[str, Any], force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
+        """Wire the first state.
+
+        Parameters
+        ----------
+        references : dict
+            Shard reference of reference documents.
+        force_field, generator : dict
+            Checkpoints to start from.
+        """
+        config, node = self.config, self.config.node
+        prefix = f"{node.name}/0"
+        workers = config.resources.workers
+        evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, node, config.screening).make(
+            references, force_field
+        )
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output, None)
+        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+            assess.output, evaluate.output["shards"], generator, 0
+        )
+        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+            assess.output, evaluate.output["shards"], train_generator.output, 0
+        )
+        commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+            assess.output, train_generator.output, force_field, measure.output, 0, references=references
+        )
+        return Flow([evaluate, assess, train_generator, measure, commit], output=commit.output, name=prefix)

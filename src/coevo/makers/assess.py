@@ -1,0 +1,151 @@
+"""Assess: hull, E_hull, uniqueness, novelty and S.U.N. of the whole population on the energies of the state's force field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import CurationConfig, NodeSection
+from coevo.makers.progress import task
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.analysis.hull import Hull
+    from coevo.makers.population import Member
+
+Record = dict[str, Any]
+
+
+@dataclass
+class AssessMaker(StepMaker):
+    """Turn evaluated structures into the evaluation documents of the new state.
+
+    Attributes
+    ----------
+    node : NodeSection
+    curation : CurationConfig
+    """
+
+    name: str = "assess"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    curation: CurationConfig = field(default_factory=CurationConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
+
+    @step
+    def make(self, evaluated: dict[str, Any], parent: str | None) -> dict[str, Any]:
+        """Assess.
+
+        Parameters
+        ----------
+        evaluated : dict
+            ``{"shards": [shard references]}`` of evaluated records.
+        parent : str or None
+            Id of the parent state; its entries stay representatives. None for the first state.
+
+        Returns
+        -------
+        dict
+            ``evaluations`` (shard of evaluation documents), ``samples`` (shard of ``{since, energy_above_hull}``), ``counts``.
+        """
+        from coevo.makers.population import hull_of
+
+        store = current_store()
+        records = list(read_records(store, evaluated["shards"]))
+        lost = [r for r in records if r["energy_per_atom"] is None]
+        alive = sorted((r for r in records if r["energy_per_atom"] is not None), key=lambda r: (r["kind"], r["id"]))
+        by_kind = {kind: self._members([r for r in alive if r["kind"] == kind]) for kind in ("reference", "entry", "sample")}
+        references, entries = by_kind["reference"], by_kind["entry"]
+        points = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
+        hull = hull_of(self.node.elements, points)
+        reference_hull = hull_of(self.node.elements, points[: len(references)])
+        duplicates, matched = self._compare(entries, references)
+        documents = self._documents([*references, *entries], hull, reference_hull, duplicates, matched)
+        above = _above(hull, by_kind["sample"], self.node.elements)
+        samples = [
+            {"since": m.document["since"], "energy_above_hull": value} for m, value in zip(by_kind["sample"], above, strict=True)
+        ]
+        live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
+        return {
+            "evaluations": write_records(store, documents),
+            "samples": write_records(store, samples),
+            "counts": {
+                "references": len(references),
+                "entries": len(entries),
+                "duplicates": len(entries) - len(live),
+                "stable": sum(d["is_stable"] for d in live),
+                "novel": sum(d["is_novel"] for d in live),
+                "sun": sum(d["is_sun"] for d in live),
+                "lost": len(lost),
+                "not_relaxed_again": sum(bool(d["note"]) for d in documents),
+            },
+        }
+
+    def _members(self, records: Sequence[Record]) -> list[Member]:
+        from coevo.makers.population import Member
+        from coevo.node_store.canonical import structure_from_document
+
+        return [Member(r["id"], structure_from_document(r["structure"]), r["energy_per_atom"], r) for r in records]
+
+    def _compare(self, entries: Sequence[Member], references: Sequence[Member]) -> tuple[dict[str, str], dict[str, str | None]]:
+        """Representative of each entry (older entries first, as they were representatives before) and its matching reference."""
+        from coevo.analysis.novelty import match_references
+        from coevo.analysis.uniqueness import find_representatives
+        from coevo.makers.population import matching_of
+
+        matching = matching_of(self.curation)
+        representatives: dict[str, str] = {}
+        kept: list[Any] = []
+        for since in sorted({m.document["since"] for m in entries}):
+            items = [m.item for m in entries if m.document["since"] == since]
+            found = find_representatives(items, kept, matching)
+            representatives |= found
+            kept += sorted((i for i in items if found[i.id] == i.id), key=lambda item: (item.energy_per_atom, item.id))
+        return representatives, match_references([m.item for m in entries], [m.item for m in references], matching)
+
+    def _documents(
+        self,
+        population: Sequence[Member],
+        hull: Hull,
+        reference_hull: Hull,
+        representatives: dict[str, str],
+        matched: dict[str, str | None],
+    ) -> list[Record]:
+        from coevo.analysis.composition import fractions
+        from coevo.makers.evaluation_documents import evaluation_document
+
+        shares = fractions([m.structure for m in population], self.node.elements)
+        energies = [m.energy_per_atom for m in population]
+        above = hull.energy_above_hull(shares, energies)
+        above_references = reference_hull.energy_above_hull(shares, energies)
+        formation = hull.formation_energy(shares, energies)
+        documents = []
+        with task("describing", len(population), "structures") as advance:
+            for m, e_hull, e_reference_hull, e_formation in zip(population, above, above_references, formation, strict=True):
+                is_entry = m.document["kind"] == "entry"
+                representative = representatives.get(m.id, m.id)
+                documents.append(
+                    evaluation_document(
+                        m,
+                        energy_above_hull=float(e_hull),
+                        energy_above_reference_hull=float(e_reference_hull),
+                        formation_energy_per_atom=float(e_formation),
+                        stable_threshold=self.curation.stable_threshold,
+                        duplicate_of=None if representative == m.id else representative,
+                        matched_reference=matched.get(m.id) if is_entry else None,
+                    )
+                )
+                advance(1)
+        return documents
+
+
+def _above(hull: Hull, sample: Sequence[Member], elements: Sequence[str]) -> list[float]:
+    from coevo.analysis.composition import fractions
+
+    if not sample:
+        return []
+    values = hull.energy_above_hull(fractions([m.structure for m in sample], elements), [m.energy_per_atom for m in sample])
+    return [float(value) for value in values]

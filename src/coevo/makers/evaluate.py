@@ -1,0 +1,207 @@
+"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field (DESIGN: a state is coherent)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jobflow import Flow, Response, job
+
+from coevo.configs.tree import NodeSection, ScreeningConfig
+from coevo.makers.checkpoints import load_force_field
+from coevo.makers.progress import task
+from coevo.makers.screen import CHGNET_PACKAGES, relaxation_settings
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.models.contracts import ForceField, Prediction
+    from coevo.node_store.store import StateView
+
+
+def largest_generalised_force(structure: Any, prediction: Prediction) -> float:
+    """Largest of the atomic forces and the cell's generalised forces V σ / n (ASE's ``FrechetCellFilter``), eV/Å and eV."""
+    import numpy as np
+
+    cell = np.linalg.norm(prediction.stress * structure.volume / len(structure), axis=1).max()
+    return max(prediction.fmax, float(cell))
+
+
+@dataclass
+class EvaluateMaker(StepMaker):
+    """Evaluate one shard: single points first, relaxation where the forces ask for it.
+
+    Attributes
+    ----------
+    screening : ScreeningConfig
+    """
+
+    name: str = "evaluate"
+    screening: ScreeningConfig = field(default_factory=ScreeningConfig)
+
+    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+
+    @step
+    def make(self, structures: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate.
+
+        Parameters
+        ----------
+        structures : dict
+            Shard reference of ``{id, kind, structure, …}``.
+        checkpoint : dict
+            Force-field checkpoint.
+
+        Returns
+        -------
+        dict
+            ``evaluated`` (shard reference: the records with ``structure``, ``energy_per_atom``, ``fmax``; a record that could not be
+            evaluated has ``energy_per_atom`` None and a ``note``).
+        """
+        store = current_store()
+        records = list(read_records(store, structures))
+        force_field = load_force_field(store, checkpoint)
+        evaluated = self._evaluate(force_field, records)
+        return {"evaluated": write_records(store, evaluated)}
+
+    def _evaluate(self, force_field: ForceField, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        from coevo.models.contracts import Failure, Relaxation
+        from coevo.node_store.canonical import structure_document, structure_from_document
+
+        structures = [structure_from_document(record["structure"]) for record in records]
+        with task("evaluating", len(structures), "structures") as advance:
+            predictions = force_field.evaluate(structures, workers=self.usable_workers(), progress=advance)
+        rows: list[dict[str, Any]] = []
+        to_relax: list[int] = []
+        for index, (record, structure, p) in enumerate(zip(records, structures, predictions, strict=True)):
+            if isinstance(p, Failure):
+                rows.append({**record, "energy_per_atom": None, "fmax": None, "note": f"{p.reason}: {p.detail}"})
+                continue
+            rows.append({**record, "energy_per_atom": p.energy, "fmax": p.fmax, "note": ""})
+            if largest_generalised_force(structure, p) > self.screening.fmax:
+                to_relax.append(index)
+        settings = relaxation_settings(self.screening)
+        with task("relaxing again", len(to_relax), "structures") as advance:
+            results = force_field.relax(
+                [structures[i] for i in to_relax], settings, workers=self.usable_workers(), progress=advance
+            )
+        for index, result in zip(to_relax, results, strict=True):
+            if isinstance(result, Relaxation):
+                found = {"energy_per_atom": result.prediction.energy, "fmax": result.prediction.fmax}
+                rows[index] = {**rows[index], **found, "structure": structure_document(result.structure)}
+            else:
+                # The single point stands: the geometry is an older model's, and the note says so.
+                rows[index] = {**rows[index], "note": f"not relaxed again: {result.reason}"}
+        return rows
+
+
+@dataclass
+class ReevaluateMaker(StepMaker):
+    """Cut the population into shards, one evaluation job each; what the same force field has evaluated is carried over.
+
+    Attributes
+    ----------
+    node : NodeSection
+    screening : ScreeningConfig
+    shard_size : int
+        Structures per job.
+    """
+
+    name: str = "re-evaluate"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    screening: ScreeningConfig = field(default_factory=ScreeningConfig)
+    shard_size: int = 500
+
+    @job
+    def make(self, curated: dict[str, Any], trained: dict[str, Any], parent: str, iteration: int) -> Response[Any]:
+        """Fan out; the output is ``{"shards": [shard references]}``.
+
+        Parameters
+        ----------
+        curated, trained : dict
+            Outputs of the curate and train-force-field jobs.
+        parent : str
+            Id of the parent state.
+        iteration : int
+        """
+        from coevo.makers.population import open_state
+
+        store = current_store()
+        view = open_state(store, self.node.name, parent)
+        records = [*self._population(view), *self._admitted(curated, iteration), *self._samples(view, curated, iteration)]
+        model = trained["checkpoint"]["sha256"]
+        carried = [r for r in records if r["model"] == model]
+        stale = [r for r in records if r["model"] != model]
+        shards = [write_records(store, carried)] if carried else []
+        return self._fan_out(shards, stale, trained["checkpoint"])
+
+    def _fan_out(self, shards: list[dict[str, Any]], stale: list[dict[str, Any]], checkpoint: dict[str, Any]) -> Response[Any]:
+        store = current_store()
+        jobs = []
+        for index, start in enumerate(range(0, len(stale), self.shard_size)):
+            maker = EvaluateMaker(name=f"{self.name}/{index:04d}", screening=self.screening, workers=self.workers)
+            part = [{k: v for k, v in r.items() if k != "model"} for r in stale[start : start + self.shard_size]]
+            jobs.append(maker.make(write_records(store, part), checkpoint))
+        if not jobs:
+            return Response(output={"shards": shards})
+        output = {"shards": [*shards, *[evaluation.output["evaluated"] for evaluation in jobs]]}
+        return Response(replace=Flow(jobs, output=output, name=self.name))
+
+    def _population(self, view: StateView) -> list[dict[str, Any]]:
+        from coevo.makers.population import members
+        from coevo.node_store.canonical import structure_document
+
+        model = view.document["checkpoints"]["force_field"]["sha256"]
+        return [
+            {
+                "id": m.id,
+                "kind": kind,
+                "structure": structure_document(m.structure),
+                "energy_per_atom": m.energy_per_atom,
+                "fmax": m.document["fmax"],
+                "note": m.document["note"],
+                "since": m.document["iteration"],
+                "model": model,
+            }
+            for kind in ("reference", "entry")
+            for m in members(view, kind)
+        ]
+
+    def _admitted(self, curated: dict[str, Any], iteration: int) -> list[dict[str, Any]]:
+        keys = ("id", "structure", "energy_per_atom", "fmax")
+        return [
+            {**{key: row[key] for key in keys}, "kind": "entry", "note": "", "since": iteration, "model": curated["model"]}
+            for row in read_records(current_store(), curated["admitted"])
+        ]
+
+    def _samples(self, view: StateView, curated: dict[str, Any], iteration: int) -> list[dict[str, Any]]:
+        """Samples of all iterations, each as that iteration screened it."""
+        samples = {**view.manifest.get("samples", {}), str(iteration): curated["sample"]["sha256"]}
+        records = []
+        for since, sha256 in sorted(samples.items(), key=lambda item: int(item[0])):
+            model = curated["model"] if since == str(iteration) else ""
+            rows = read_records(current_store(), {"sha256": sha256})
+            records += [{**row, "kind": "sample", "note": "", "since": int(since), "model": model} for row in rows]
+        return records
+
+
+@dataclass
+class EvaluateReferencesMaker(ReevaluateMaker):
+    """Evaluate the references of a new node, which has no parent state."""
+
+    name: str = "evaluate-references"
+
+    @job
+    def make(self, references: dict[str, Any], checkpoint: dict[str, Any]) -> Response[Any]:  # type: ignore[override]
+        """Fan out; the output is ``{"shards": [shard references]}``.
+
+        Parameters
+        ----------
+        references : dict
+            Shard reference of reference documents.
+        checkpoint : dict
+            Force-field checkpoint.
+        """
+        rows = read_records(current_store(), references)
+        stale = [{"id": r["_id"], "kind": "reference", "structure": r["structure"], "since": 0} for r in rows]
+        return self._fan_out([], stale, checkpoint)

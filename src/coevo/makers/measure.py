@@ -1,0 +1,178 @@
+"""Measure: the maturity signals and all numbers that the new state reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import MaturityConfig, NodeSection
+from coevo.makers.progress import task
+from coevo.makers.seeds import seed_for
+from coevo.makers.shards import read_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.node_store.store import StateView
+
+SIGNALS = (
+    "ruler_median_e_hull",
+    "environment_entropy",
+    "energy_rmse_mev_per_atom",
+    "force_rmse_mev_per_angstrom",
+)
+
+
+@dataclass
+class MeasureMaker(StepMaker):
+    """Measure a state before it is committed.
+
+    Attributes
+    ----------
+    node : NodeSection
+    maturity : MaturityConfig
+    """
+
+    name: str = "measure"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    maturity: MaturityConfig = field(default_factory=MaturityConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
+
+    @step
+    def make(
+        self,
+        assessed: dict[str, Any],
+        sources: list[dict[str, Any]],
+        generator: dict[str, Any],
+        iteration: int,
+        parent: str | None = None,
+        curated: dict[str, Any] | None = None,
+        selected: dict[str, Any] | None = None,
+        labelled: dict[str, Any] | None = None,
+        trained: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Measure.
+
+        Parameters
+        ----------
+        assessed, curated, selected, labelled, trained, generator : dict
+            Outputs of the steps before; those of a transition are None for the first state.
+        sources : list of dict
+            Shard references of the geometries.
+        iteration : int
+        parent : str or None
+
+        Returns
+        -------
+        dict
+            ``metrics``: what the state records.
+        """
+        view = self._open(parent)
+        documents = list(read_records(current_store(), assessed["evaluations"]))
+        live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
+        entropy = self._entropy(live, sources, iteration)
+        errors = self._errors(trained)
+        ruler = self._ruler(assessed)
+        metrics = {
+            "population": assessed["counts"],
+            "reference_set": {"name": self.node.references, "size": assessed["counts"]["references"]},
+            "diversity": self._diversity(live),
+            "entropy": entropy,
+            "ruler": ruler,
+            "generator": {"fitted": generator["fitted"], "report": generator["report"]},
+            "ruler_median_e_hull": ruler[str(iteration)]["q50"] if str(iteration) in ruler else None,
+            "environment_entropy": entropy["mean"] if entropy else None,
+            **errors,
+        }
+        if curated is not None and selected is not None and labelled is not None and trained is not None:
+            metrics["iteration"] = {**curated["counts"], "energy_above_hull": curated["energy_above_hull"]}
+            metrics["selection"] = selected["counts"]
+            metrics["labels"] = self._label_counts(labelled)
+            metrics["force_field"] = {k: v for k, v in trained.items() if k not in _NOT_METRICS}
+        metrics["maturity"] = self._maturity(view, metrics)
+        return {"metrics": metrics}
+
+    def _open(self, parent: str | None) -> StateView | None:
+        from coevo.makers.population import open_state
+
+        return None if parent is None else open_state(current_store(), self.node.name, parent)
+
+    def _errors(self, trained: dict[str, Any] | None) -> dict[str, float | None]:
+        """Error of the adopted model on the test split."""
+        names = ("energy_rmse_mev_per_atom", "force_rmse_mev_per_angstrom")
+        if trained is None:
+            return dict.fromkeys(names)
+        test = trained.get("test_after") if trained["adopted"] else trained.get("test_before")
+        known = test is not None and test["all"]["n"] > 0
+        return {name: test["all"][name] if test is not None and known else None for name in names}
+
+    def _entropy(self, live: list[dict[str, Any]], sources: list[dict[str, Any]], iteration: int) -> dict[str, Any] | None:
+        """Entropy of the entries' local environments at the fixed sample size, in all and per species of the centre (nats)."""
+        import numpy as np
+
+        from coevo.analysis.environments import descriptors, sampled_entropy
+        from coevo.node_store.canonical import structure_from_document
+
+        wanted = {d["structure_id"] for d in live}
+        geometries = {r["id"]: r["structure"] for r in read_records(current_store(), sources) if r["kind"] == "entry"}
+        structures = [structure_from_document(geometries[i]) for i in sorted(wanted)]
+        settings = self.node.descriptor
+        parts, species = [], []
+        with task("measuring environments", len(structures), "structures") as advance:
+            for structure in structures:
+                parts.append(descriptors(structure, settings.neighbours, settings.cutoff))
+                species += [site.specie.symbol for site in structure]
+                advance(1)
+        if not parts:
+            return None
+        seed = seed_for(self.node.seed, self.node.name, iteration, "entropy")
+        every, symbols = np.concatenate(parts), np.array(species)
+        options: dict[str, Any] = {"subsamples": self.maturity.subsamples, "seed": seed}
+        whole = sampled_entropy(every, self.maturity.environments, settings.bandwidth, **options)
+        if whole is None:
+            return None
+        per_species = {}
+        for symbol in self.node.elements:
+            found = sampled_entropy(every[symbols == symbol], self.maturity.environments, settings.bandwidth, **options)
+            per_species[symbol] = None if found is None else asdict(found)
+        return {**asdict(whole), "environments": len(every), "per_species": per_species}
+
+    def _ruler(self, assessed: dict[str, Any]) -> dict[str, Any]:
+        """Quantiles of E_hull of every iteration's sample, by the present model on the present hull."""
+        from coevo.analysis.maturity import quantiles
+
+        by_iteration: dict[str, list[float]] = {}
+        for row in read_records(current_store(), assessed["samples"]):
+            by_iteration.setdefault(str(row["since"]), []).append(row["energy_above_hull"])
+        return {since: quantiles(values) for since, values in by_iteration.items()}
+
+    def _diversity(self, live: list[dict[str, Any]]) -> dict[str, Any]:
+        from coevo.analysis.diversity import shannon_entropy
+
+        formulas = Counter(d["formula"] for d in live)
+        groups = Counter(d["space_group"] for d in live)
+        return {
+            "formulas": len(formulas),
+            "formula_entropy": shannon_entropy(formulas),
+            "space_groups": len(groups),
+            "space_group_entropy": shannon_entropy(groups),
+        }
+
+    def _label_counts(self, labelled: dict[str, Any]) -> dict[str, Any]:
+        status: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for packet in labelled["packets"]:
+            status.update(packet["counts"])
+            reasons.update(packet["reasons"])
+        return {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
+
+    def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
+        from coevo.analysis.maturity import maturity
+
+        states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.ancestors())), view]]
+        history = [{name: row.get(name) for name in SIGNALS} for row in [*states, metrics]]
+        return asdict(maturity(history, self.maturity))
+
+
+_NOT_METRICS = frozenset({"labels", "splits", "offsets", "key"})

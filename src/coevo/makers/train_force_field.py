@@ -1,0 +1,181 @@
+"""Train the force field: prequential error first, then fine-tuning, then the test that decides whether the new model is adopted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import NodeSection, TrainingConfig
+from coevo.makers.checkpoints import load_force_field, save_checkpoint
+from coevo.makers.progress import task
+from coevo.makers.screen import CHGNET_PACKAGES
+from coevo.makers.seeds import seed_for
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.models.contracts import ForceField, TrainingFrame
+    from coevo.node_store.store import NodeStore
+
+
+@dataclass
+class TrainForceFieldMaker(StepMaker):
+    """Fine-tune the parent's force field on the labels of the new state.
+
+    Attributes
+    ----------
+    node : NodeSection
+    training : TrainingConfig
+    """
+
+    name: str = "train-force-field"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+
+    @step
+    def make(self, labelled: dict[str, Any], checkpoint: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
+        """Train.
+
+        Parameters
+        ----------
+        labelled : dict
+            ``{"packets": [outputs of the label jobs]}``.
+        checkpoint : dict
+            Force-field checkpoint of the parent state.
+        parent : str
+            Id of the parent state.
+        iteration : int
+
+        Returns
+        -------
+        dict
+            ``checkpoint`` (the adopted one: new or the parent's), ``adopted``, ``reason``, ``labels`` (shard of the new label
+            documents), ``splits`` (shard of ``{id, split}`` for all labels of the state), ``offsets``, ``prequential``,
+            ``test_before`` and ``test_after`` (errors on the test split), ``fit`` (report of the fit).
+        """
+        from coevo.makers.population import open_state
+
+        store = current_store()
+        view = open_state(store, self.node.name, parent)
+        older = list(view.labels())
+        known = {label["_id"] for label in older}
+        new = [x for x in read_records(store, [p["labels"] for p in labelled["packets"]]) if x["_id"] not in known]
+        splits = {label["_id"]: label["split"] for label in older}
+        splits |= {label["_id"]: split_of_label(self, label) for label in new}
+        result = self._train(store, new, older, splits, checkpoint, dict(view.manifest.get("offsets", {})), iteration)
+        rows = [{"id": i, "split": split} for i, split in sorted(splits.items())]
+        return {**result, "labels": write_records(store, new), "splits": write_records(store, rows)}
+
+    def _train(
+        self,
+        store: NodeStore,
+        new: list[dict[str, Any]],
+        older: list[dict[str, Any]],
+        splits: dict[str, str],
+        checkpoint: dict[str, Any],
+        offsets: dict[str, Any],
+        iteration: int,
+    ) -> dict[str, Any]:
+        from coevo.makers.training_set import frame_of, replayed, scale_for
+
+        refused = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": ""}
+        admitted = [label for label in new if label["status"] == "admitted"]
+        if not admitted:
+            return {**refused, "reason": "no new label was admitted"}
+        settings_id = admitted[0]["settings_digest"]
+        same = [x for x in older if x["status"] == "admitted" and x["settings_digest"] == settings_id]
+        force_field = load_force_field(store, checkpoint)
+        scale = scale_for(
+            [*same, *admitted], offsets.get(settings_id), force_field, self.node.elements, workers=self.usable_workers()
+        )
+        if scale.offsets is None:
+            return {**refused, "reason": scale.warning, "warning": scale.warning}
+        offsets[settings_id] = scale.offsets.to_dict()
+        by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
+        for label in [*same, *admitted]:
+            by_split[splits[label["_id"]]].append(label)
+        frames = {name: [frame_of(x, scale.offsets) for x in rows] for name, rows in by_split.items()}
+        prequential = self._errors(force_field, [frame_of(x, scale.offsets) for x in admitted], admitted)
+        common = {
+            **refused,
+            "offsets": offsets,
+            "warning": scale.warning,
+            "prequential": prequential,
+            "frames": {name: len(rows) for name, rows in by_split.items()},
+            "test_before": self._errors(force_field, frames["test"], by_split["test"]),
+        }
+        obstacle = self._obstacle(frames)
+        if obstacle:
+            return {**common, "reason": obstacle}
+        is_new = {label["_id"] for label in admitted}
+        training = replayed(
+            [x for x in by_split["train"] if x["_id"] in is_new],
+            [x for x in by_split["train"] if x["_id"] not in is_new],
+            self.training.replay,
+            seed_for(self.node.seed, self.node.name, iteration, "replay"),
+        )
+        fitted, report = self._fit(force_field, [frame_of(x, scale.offsets) for x in training], frames["validation"], iteration)
+        after = self._errors(fitted, frames["test"], by_split["test"])
+        ratio = loss_ratio(common["test_before"]["all"], after["all"])
+        outcome = {**common, "fit": report, "test_after": after, "test_loss_ratio": ratio}
+        if ratio > 1.0 + self.training.worse_tolerance:
+            return {**outcome, "reason": f"worse than its parent on the test split: loss ratio {ratio:.3f}"}
+        training_set = write_records(store, [{"id": x["_id"]} for x in training])["sha256"]
+        adopted = save_checkpoint(store, fitted, parent=checkpoint, training_set=training_set)
+        return {**outcome, "adopted": True, "reason": f"test loss ratio {ratio:.3f}", "checkpoint": adopted}
+
+    def _obstacle(self, frames: dict[str, list[TrainingFrame]]) -> str:
+        """Say why no fit is possible, or return an empty string."""
+        if not self.training.enabled:
+            return "training is switched off"
+        if len(frames["train"]) < self.training.min_frames:
+            return f"{len(frames['train'])} training frames, at least {self.training.min_frames} are needed (training.min_frames)"
+        for name in ("validation", "test"):
+            if not frames[name]:
+                return f"no {name} frames yet, so a fit could not be judged"
+        return ""
+
+    def _fit(
+        self, force_field: ForceField, training: list[TrainingFrame], validation: list[TrainingFrame], iteration: int
+    ) -> tuple[ForceField, dict[str, Any]]:
+        from coevo.models.contracts import FitSettings
+
+        names = ("epochs", "learning_rate", "batch_size", "force_weight", "stress_weight", "patience")
+        settings = FitSettings(**{name: getattr(self.training, name) for name in names})
+        seed = seed_for(self.node.seed, self.node.name, iteration, "train-force-field")
+        with task("training the force field", settings.epochs, "epochs") as advance:
+            return force_field.fit(training, validation, settings, seed, progress=advance)
+
+    def _errors(
+        self, force_field: ForceField, frames: Sequence[TrainingFrame], labels: Sequence[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Errors of all frames, and apart by the way their family was chosen and by kind of frame."""
+        from coevo.analysis.residuals import grouped_errors
+        from coevo.models.contracts import Prediction
+
+        results = force_field.evaluate([frame.structure for frame in frames], workers=self.usable_workers())
+        rows = [(p, f, x) for p, f, x in zip(results, frames, labels, strict=True) if isinstance(p, Prediction)]
+        return grouped_errors(
+            [p for p, _, _ in rows],
+            [f for _, f, _ in rows],
+            {"how": [x["how"] for _, _, x in rows], "kind": [x["kind"] for _, _, x in rows]},
+        )
+
+
+def split_of_label(maker: TrainForceFieldMaker, label: dict[str, Any]) -> str:
+    """Return the split of a label under a Maker's configuration."""
+    from coevo.makers.training_set import split_for
+
+    return split_for(label, maker.training, maker.node.seed)
+
+
+def loss_ratio(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """Mean of the energy and force RMSE ratios after / before; below one the new model is better."""
+    ratios = []
+    for name in ("energy_rmse_mev_per_atom", "force_rmse_mev_per_angstrom"):
+        ratios.append(after[name] / before[name] if before[name] > 0 else float(after[name] > 0) + 1.0)
+    return sum(ratios) / len(ratios)

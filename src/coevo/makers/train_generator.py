@@ -1,0 +1,69 @@
+"""Train the generator on all entries and references of the new state, stratified by E_hull through its own weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from coevo.configs.tree import GeneratorConfig, NodeSection
+from coevo.makers.checkpoints import load_generator, save_checkpoint
+from coevo.makers.seeds import seed_for
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+
+
+@dataclass
+class TrainGeneratorMaker(StepMaker):
+    """Refit the generator.
+
+    Attributes
+    ----------
+    node : NodeSection
+    generator : GeneratorConfig
+    """
+
+    name: str = "train-generator"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
+
+    @step
+    def make(
+        self, assessed: dict[str, Any], sources: list[dict[str, Any]], checkpoint: dict[str, Any], iteration: int
+    ) -> dict[str, Any]:
+        """Train.
+
+        Parameters
+        ----------
+        assessed : dict
+            Output of the assess job.
+        sources : list of dict
+            Shard references in which the geometries stand (``id``, ``structure``), the last one of an id counts.
+        checkpoint : dict
+            Generator checkpoint of the parent state.
+        iteration : int
+
+        Returns
+        -------
+        dict
+            ``checkpoint``, ``fitted``, ``report``.
+        """
+        from coevo.models.contracts import Example
+        from coevo.node_store.canonical import structure_from_document
+
+        store = current_store()
+        if not self.generator.fit:
+            return {"checkpoint": checkpoint, "fitted": False, "report": {}}
+        geometries = {r["id"]: r["structure"] for r in read_records(store, sources) if r["kind"] != "sample"}
+        documents = [d for d in read_records(store, assessed["evaluations"]) if d["duplicate_of"] is None]
+        examples = [
+            Example(d["structure_id"], structure_from_document(geometries[d["structure_id"]]), d["energy_above_hull"])
+            for d in sorted(documents, key=lambda d: d["structure_id"])
+        ]
+        generator = load_generator(store, checkpoint, self.generator)
+        seed = seed_for(self.node.seed, self.node.name, iteration, "train-generator")
+        fitted, report = generator.fit(examples, seed)
+        training_set = write_records(store, [{"id": e.id, "energy_above_hull": e.energy_above_hull} for e in examples])
+        saved = save_checkpoint(store, fitted, parent=checkpoint, training_set=training_set["sha256"])
+        return {"checkpoint": saved, "fitted": True, "report": report}

@@ -1,0 +1,115 @@
+"""The training set of a state: its labels of one settings digest, mapped to the force field's energy scale, split by family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.analysis.energy_scale import Offsets
+    from coevo.configs.tree import TrainingConfig
+    from coevo.models.contracts import ForceField, TrainingFrame
+
+    Label = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the labels of one settings digest are mapped to the force field's energies.
+
+    Attributes
+    ----------
+    offsets : Offsets or None
+        None: energies cannot be compared, so nothing can be trained.
+    warning : str
+        Why the offsets are missing or those of the parent, or empty.
+    """
+
+    offsets: Offsets | None
+    warning: str = ""
+
+
+def scale_for(
+    labels: Sequence[Label], stored: dict[str, Any] | None, force_field: ForceField, elements: Sequence[str], *, workers: int
+) -> Scale:
+    """Return the frozen offsets of this settings digest, fitting them on the labelled references the first time.
+
+    Parameters
+    ----------
+    labels : sequence of dict
+        Admitted labels of one settings digest.
+    stored : dict or None
+        Offsets that the parent state has for this digest; they stay.
+    force_field : ForceField
+        The parent's, whose energies the offsets lead to.
+    elements : sequence of str
+    workers : int
+    """
+    from coevo.analysis.composition import fractions
+    from coevo.analysis.energy_scale import Offsets, fit_offsets
+    from coevo.models.contracts import Prediction
+    from coevo.node_store.canonical import structure_from_document
+
+    if stored is not None:
+        return Scale(Offsets.from_dict(stored))
+    anchors = [label for label in labels if label["how"] == "reference"]
+    structures = [structure_from_document(label["structure"]) for label in anchors]
+    predictions = force_field.evaluate(structures, workers=workers)
+    rows = [(s, label, p) for s, label, p in zip(structures, anchors, predictions, strict=True) if isinstance(p, Prediction)]
+    if not rows:
+        return Scale(None, "no reference has a label: the two energy scales cannot be joined")
+    offsets, reason = fit_offsets(
+        fractions([s for s, _, _ in rows], elements),
+        np.array([p.energy for _, _, p in rows]),
+        np.array([corrected_energy(label, s) for s, label, _ in rows]),
+        elements,
+        np.array([len(s.composition) == 1 for s, _, _ in rows]),
+    )
+    return Scale(offsets, reason)
+
+
+def corrected_energy(label: Label, structure: Any) -> float:
+    """Energy of a label with the anion correction that its scale lacks and the force field's has, eV/atom."""
+    from coevo.analysis.energy_scale import anion_correction
+
+    if label["anion_corrected"] or label["functional"] != "PBE":
+        # MP2020 corrects PBE's errors; other functionals do not have them (Wang et al., Sci. Rep. 11, 15496, 2021).
+        return float(label["energy_per_atom"])
+    return float(label["energy_per_atom"]) + anion_correction(structure)
+
+
+def frame_of(label: Label, offsets: Offsets) -> TrainingFrame:
+    """Return a label as a training frame on the force field's energy scale."""
+    from coevo.models.contracts import TrainingFrame
+    from coevo.node_store.canonical import structure_from_document
+
+    structure = structure_from_document(label["structure"])
+    return TrainingFrame(
+        structure=structure,
+        energy=corrected_energy(label, structure) + offsets.of(structure),
+        forces=np.array(label["forces"], dtype=float).reshape(-1, 3),
+        stress=np.array(label["stress"], dtype=float),
+    )
+
+
+def split_for(label: Label, training: TrainingConfig, seed: int) -> str:
+    """Return the split of a label; all frames of a family share it, and the references that fix the offsets are trained on."""
+    from coevo.analysis.splits import split_of
+
+    if label["how"] == "reference":
+        return "train"
+    return split_of(
+        label["family"], test_fraction=training.test_fraction, validation_fraction=training.validation_fraction, seed=seed
+    )
+
+
+def replayed(new: list[Label], old: list[Label], replay: int, seed: int) -> list[Label]:
+    """Join new training labels with at most ``replay`` older ones drawn at random."""
+    rng = np.random.default_rng(seed)
+    if len(old) > replay:
+        old = [old[i] for i in sorted(rng.choice(len(old), size=replay, replace=False).tolist())]
+    return new + old
