@@ -85,7 +85,7 @@ class CoevolutionMaker(Maker):
         evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(
             curate.output, train.output, parent, iteration
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output, parent)
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output)
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
             assess.output, evaluate.output["shards"], generator, iteration
         )
@@ -138,7 +138,7 @@ class SeedMaker(Maker):
         evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, node, config.screening).make(
             references, force_field
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output, None)
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output)
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
             assess.output, evaluate.output["shards"], generator, 0
         )

@@ -36,15 +36,13 @@ class AssessMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
-    def make(self, evaluated: dict[str, Any], parent: str | None) -> dict[str, Any]:
+    def make(self, evaluated: dict[str, Any]) -> dict[str, Any]:
         """Assess.
 
         Parameters
         ----------
         evaluated : dict
             ``{"shards": [shard references]}`` of evaluated records.
-        parent : str or None
-            Id of the parent state; its entries stay representatives. None for the first state.
 
         Returns
         -------

@@ -55,8 +55,8 @@ class EvaluateMaker(StepMaker):
         Returns
         -------
         dict
-            ``evaluated`` (shard reference: the records with ``structure``, ``energy_per_atom``, ``fmax``; a record that could not be
-            evaluated has ``energy_per_atom`` None and a ``note``).
+            ``evaluated`` (shard reference: the records with ``structure``, ``energy_per_atom``, ``fmax``; a record that could not
+            be evaluated has ``energy_per_atom`` None and a ``note``).
         """
         store = current_store()
         records = list(read_records(store, structures))

@@ -1,4 +1,4 @@
-"""The population of a state: its references and entries at their present geometry and energy, as the steps of the loop need them."""
+"""The population of a state: its references and entries at their present geometry and energy, as the steps need them."""
 
 from __future__ import annotations
 

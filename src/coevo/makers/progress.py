@@ -1,4 +1,4 @@
-"""Progress of the running job, told to whoever listens in this process (the command line draws bars, a worker listens to nothing)."""
+"""Progress of the running job, told to whoever listens in this process: the command line draws bars, a worker is silent."""
 
 from __future__ import annotations
 

@@ -117,10 +117,9 @@ class SelectMaker(StepMaker):
 
         relaxed = structure_from_document(row["structure"])
         frames = [("relaxed", relaxed)]
-        for i in range(self.selection.rattled):
-            frames.append(("rattled", rattled(relaxed, self.selection.rattle_stdev, seed + i)))
-        for i in range(self.selection.strained):
-            frames.append(("strained", strained(relaxed, self.selection.max_strain, seed + 1000 + i)))
+        stdev, strain = self.selection.rattle_stdev, self.selection.max_strain
+        frames += [("rattled", rattled(relaxed, stdev, seed + i)) for i in range(self.selection.rattled)]
+        frames += [("strained", strained(relaxed, strain, seed + 1000 + i)) for i in range(self.selection.strained)]
         path = row["path"][: self.selection.path]
         frames += [("path", structure_from_document(document)) for document in path]
         return [

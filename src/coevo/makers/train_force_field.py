@@ -1,4 +1,4 @@
-"""Train the force field: prequential error first, then fine-tuning, then the test that decides whether the new model is adopted."""
+"""Train the force field: prequential error first, then fine-tuning, then the test that decides on the new model."""
 
 from __future__ import annotations
 
@@ -175,7 +175,6 @@ def split_of_label(maker: TrainForceFieldMaker, label: dict[str, Any]) -> str:
 
 def loss_ratio(before: dict[str, Any], after: dict[str, Any]) -> float:
     """Mean of the energy and force RMSE ratios after / before; below one the new model is better."""
-    ratios = []
-    for name in ("energy_rmse_mev_per_atom", "force_rmse_mev_per_angstrom"):
-        ratios.append(after[name] / before[name] if before[name] > 0 else float(after[name] > 0) + 1.0)
+    names = ("energy_rmse_mev_per_atom", "force_rmse_mev_per_angstrom")
+    ratios = [after[name] / before[name] if before[name] > 0 else 1.0 + float(after[name] > 0) for name in names]
     return sum(ratios) / len(ratios)
