@@ -55,13 +55,15 @@ class LabelResult:
     status : {"admitted", "rejected", "failed"}
         Rejected: the code finished and the number is not to be trusted. Failed: the code did not finish.
     reason : str
-        Empty when admitted.
+        A short fixed word that can be counted: ``large_force``, ``not_finite``, …; empty when admitted.
     energy : float or None
         eV/atom.
     forces : ndarray, shape (n_atoms, 3), or None
         eV/Å.
     stress : ndarray, shape (3, 3), or None
         eV/Å³, ASE sign.
+    detail : str
+        One sentence with the numbers behind the reason.
     """
 
     status: LabelStatus
@@ -69,6 +71,7 @@ class LabelResult:
     energy: float | None = None
     forces: FloatArray | None = None
     stress: FloatArray | None = None
+    detail: str = ""
 
 
 @runtime_checkable

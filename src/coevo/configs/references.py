@@ -1,0 +1,154 @@
+"""Reference structures of a node: known phases that are part of the hull and of the novelty test, never entries.
+
+Geometry suffices; the node computes all energies with its own force field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coevo.configs.reference_files import READERS, FileEntry, read_entries
+from coevo.configs.tree import ELEMENT_SYMBOLS
+from coevo.errors import ReferenceDataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pymatgen.core import Structure
+
+MIN_DISTANCE = 0.5
+"""Å; atoms nearer than this are an error of the file (the shortest bond there is, H-H, has 0.74 Å)."""
+
+
+@dataclass(frozen=True)
+class ReferenceStructure:
+    """A known phase.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the set.
+    structure : Structure
+        Ordered, periodic, of the node's elements, without oxidation states or site properties.
+    source : str
+        Where it comes from: a database, a paper, or the user's file.
+    licence : str or None
+        Terms of use, where they are known.
+    """
+
+    name: str
+    structure: Structure
+    source: str
+    licence: str | None = None
+
+
+def bundled_sets() -> list[str]:
+    """Names of the bundled sets of known phases."""
+    folder = resources.files("coevo.configs") / "references"
+    return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
+
+
+def load_references(spec: str | Path, elements: Sequence[str], *, base: Path | None = None) -> list[ReferenceStructure]:
+    """Load the reference structures of a node.
+
+    Parameters
+    ----------
+    spec : str or Path
+        A bundled set (:func:`bundled_sets`), of which the phases within ``elements`` are taken; or a file, of which every
+        structure must consist of ``elements``.
+    elements : sequence of str
+        The node's chemical system.
+    base : Path or None
+        Directory that a relative path starts from; the working directory if None.
+
+    Returns
+    -------
+    list of ReferenceStructure
+        In the order of the file.
+
+    Raises
+    ------
+    ReferenceDataError
+        If the file cannot be read, is empty, or holds a foreign element, a disordered or broken structure; or if an element has
+        no structure of its own, without which there is no convex hull.
+    """
+    allowed = set(elements)
+    if isinstance(spec, str) and spec in bundled_sets():
+        with resources.as_file(resources.files("coevo.configs") / "references" / f"{spec}.json") as path:
+            entries = [entry for entry in read_entries(path) if _symbols(entry.structure) <= allowed]
+        origin, default_source = f"bundled set {spec}", f"bundled set {spec}"
+    else:
+        file = (base or Path()) / Path(spec).expanduser()
+        if not file.exists():
+            hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({', '.join(READERS)})"
+            raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
+        entries = read_entries(file)
+        origin, default_source = str(file), f"file {file.name}"
+        for entry in entries:
+            _check(entry, allowed, origin)
+    _check_elements((_symbols(entry.structure) for entry in entries), sorted(allowed), origin)
+    names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry in entries])
+    return [
+        ReferenceStructure(name, _bare(entry.structure), entry.source or default_source, entry.licence)
+        for name, entry in zip(names, entries, strict=True)
+    ]
+
+
+def _symbols(structure: Structure) -> set[str]:
+    """Symbols of all species, without oxidation states; deuterium and dummy species keep their own symbol."""
+    return {species.symbol for species in structure.composition}
+
+
+def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
+    """Refuse a structure that the node cannot use."""
+    import numpy as np
+
+    structure, place = entry.structure, f"{origin}: {entry.where}"
+    if not len(structure) or not np.isfinite(structure.cart_coords).all() or not np.isfinite(structure.lattice.matrix).all():
+        raise ReferenceDataError(f"{place}: no atoms, or coordinates that are no finite numbers")
+    foreign = sorted(_symbols(structure) - allowed)
+    if foreign:
+        kind = "which the node does not have" if set(foreign) <= ELEMENT_SYMBOLS else "which no periodic table has"
+        raise ReferenceDataError(f"{place}: contains {', '.join(foreign)}, {kind}; allowed: {', '.join(sorted(allowed))}")
+    if not structure.is_ordered:
+        site = next(site for site in structure if not site.is_ordered)
+        raise ReferenceDataError(
+            f"{place}: the site at {site.frac_coords.round(4).tolist()} is disordered ({site.species_string}); allowed: one atom "
+            "of occupancy 1 on each site; give an ordered approximant"
+        )
+    if abs(structure.volume) < 1.0 or not structure.is_valid(tol=MIN_DISTANCE):
+        raise ReferenceDataError(
+            f"{place}: two atoms are nearer than {MIN_DISTANCE} Å, or the cell is flat; allowed: a physical structure"
+        )
+
+
+def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: str) -> None:
+    present = {next(iter(system)) for system in systems if len(system) == 1}
+    missing = [element for element in elements if element not in present]
+    if missing:
+        raise ReferenceDataError(
+            f"{origin}: no structure of {', '.join(missing)} alone; the convex hull needs at least one of each element, "
+            f"{', '.join(elements)}; add the elemental crystal to the file"
+        )
+
+
+def _unique_names(names: list[str]) -> list[str]:
+    """Number repeated names: ``S``, ``S (2)``, …; the first keeps its name."""
+    unique: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in unique:
+            number += 1
+            candidate = f"{name} ({number})"
+        unique.append(candidate)
+    return unique
+
+
+def _bare(structure: Structure) -> Structure:
+    """Return the geometry alone: no oxidation states, charges, labels or site properties."""
+    from pymatgen.core import Structure
+
+    return Structure(structure.lattice.matrix, [site.specie.symbol for site in structure], structure.frac_coords)
