@@ -87,3 +87,7 @@ class LabellingError(CoevoError, RuntimeError):
 
 class CampaignError(CoevoError, RuntimeError):
     """A campaign cannot start or go on."""
+
+
+class AnalysisError(CoevoError, ValueError):
+    """Structures, compositions, energies or arrays handed to an analysis cannot be used."""

@@ -1,0 +1,194 @@
+"""Labels on the energy scale of the force field: the known anion correction, then per-element offsets.
+
+Energies of two scales never meet in one hull. CHGNet was trained on Materials Project energies with the MP2020 corrections
+(Wang et al., Sci. Rep. 11, 15496 (2021)); plain PBE labels are brought there by the same corrections. What is left between two
+codes or sets of potentials is one constant per element, frozen per digest of label settings.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from coevo.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from pymatgen.core import Structure
+
+    FloatArray = NDArray[np.float64]
+
+MP2020 = "mp2020"
+"""Name of the scale of Materials Project energies with the corrections of 2020."""
+
+
+def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
+    """Whether labels must get the MP2020 anion correction: plain PBE on the way to an MP2020 scale.
+
+    r2SCAN labels need none (the corrections repair PBE's anions), and labels that hold it already get it once only.
+    """
+    return energy_scale == MP2020 and functional.upper() == "PBE" and not anion_corrected
+
+
+def anion_correction(structure: Structure) -> float:
+    """MP2020 anion correction by pymatgen's own rules, eV/atom: -0.503 eV per S in sulphides, nothing in elements.
+
+    Which atoms are anions is decided by pymatgen from guessed oxidation states, the most electronegative element where there is
+    no guess, and the distances for (per)oxides and (poly)sulphides. The +U mixing corrections are left out: labels are plain GGA.
+
+    Raises
+    ------
+    AnalysisError
+        If pymatgen refuses the structure.
+    """
+    from pymatgen.analysis.compatibility import CompatibilityError
+    from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEntry
+
+    entry = ComputedStructureEntry(structure, 0.0, parameters={"run_type": "GGA", "software": "other", "hubbards": {}})
+    with warnings.catch_warnings():
+        # Odd compositions have no oxidation states; the rule for them, announced by a warning each time, is in the docstring.
+        warnings.filterwarnings("ignore", message="Failed to guess oxidation states")
+        try:
+            adjustments = _mp2020().get_adjustments(entry)
+        except CompatibilityError as error:
+            raise AnalysisError(f"no MP2020 correction for {structure.formula}: {error}") from error
+    return float(sum(adjustment.value for adjustment in adjustments)) / len(structure)
+
+
+@lru_cache(maxsize=1)
+def _mp2020() -> Any:
+    from pymatgen.analysis.compatibility import MaterialsProject2020Compatibility
+
+    return MaterialsProject2020Compatibility(compat_type="GGA", check_potcar=False)
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """One constant per element between two energy scales.
+
+    Attributes
+    ----------
+    elements : tuple of str, length k
+    values : tuple of float, length k
+        Added to a label per atom of the element, eV/atom.
+    rank : int
+        Of the composition matrix of the fit.
+    residual_rms : float
+        Of the labels after the fit, eV/atom.
+    n : int
+        Frames in the fit.
+    """
+
+    elements: tuple[str, ...]
+    values: tuple[float, ...]
+    rank: int
+    residual_rms: float
+    n: int
+
+    def apply(self, fractions: ArrayLike, label_energies: ArrayLike) -> FloatArray:
+        """Labels on the force field's scale.
+
+        Parameters
+        ----------
+        fractions : array, shape (m, k)
+            Columns in the order of ``elements``.
+        label_energies : array, shape (m,)
+            eV/atom.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            eV/atom.
+        """
+        x = np.asarray(fractions, dtype=float)
+        if x.ndim != 2 or x.shape[1] != len(self.elements):
+            raise AnalysisError(
+                f"fractions have shape {x.shape}; expected (m, {len(self.elements)}) for {', '.join(self.elements)}"
+            )
+        return np.asarray(label_energies, dtype=float) + x @ np.array(self.values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "elements": list(self.elements),
+            "values": list(self.values),
+            "rank": self.rank,
+            "residual_rms": self.residual_rms,
+            "n": self.n,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Offsets:
+        """Inverse of :meth:`to_dict`."""
+        return cls(
+            elements=tuple(document["elements"]),
+            values=tuple(float(value) for value in document["values"]),
+            rank=int(document["rank"]),
+            residual_rms=float(document["residual_rms"]),
+            n=int(document["n"]),
+        )
+
+
+def why_no_offsets(fractions: ArrayLike, elements: Sequence[str], is_elemental_reference: ArrayLike) -> str | None:
+    """Reason why offsets cannot be fitted to labels of these compositions, or None if they can.
+
+    Compounds alone do not fix them: those of Li+, P5+ and S2- have rank 2, and an offset along (1, 5, -2) would be arbitrary and
+    would move the elements against the compounds.
+    """
+    x = np.asarray(fractions, dtype=float).reshape(-1, len(elements))
+    elemental = np.asarray(is_elemental_reference, dtype=bool)
+    missing = [symbol for column, symbol in enumerate(elements) if not (elemental & (x[:, column] > 1.0 - 1e-8)).any()]
+    if missing:
+        return f"no labelled elemental reference of {', '.join(missing)}; label one of each element"
+    rank = _rank(x)
+    if rank < len(elements):
+        return f"the labelled compositions have rank {rank}, {len(elements)} is needed"
+    return None
+
+
+def fit_offsets(
+    fractions: ArrayLike,
+    model_energies: ArrayLike,
+    label_energies: ArrayLike,
+    elements: Sequence[str],
+    is_elemental_reference: ArrayLike,
+) -> Offsets | None:
+    """Least-squares offsets o such that label + x o is close to the model.
+
+    Parameters
+    ----------
+    fractions : array, shape (n, k)
+    model_energies, label_energies : array, shape (n,)
+        eV/atom, of the same frames; labels after the anion correction where they need it.
+    elements : sequence of str, length k
+    is_elemental_reference : array of bool, shape (n,)
+        Whether the frame is a reference structure of a pure element.
+
+    Returns
+    -------
+    Offsets or None
+        None when the fit is not determined; :func:`why_no_offsets` says why.
+    """
+    x = np.asarray(fractions, dtype=float).reshape(-1, len(elements))
+    difference = np.asarray(model_energies, dtype=float) - np.asarray(label_energies, dtype=float)
+    if difference.shape != (len(x),) or not np.isfinite(difference).all():
+        raise AnalysisError(
+            f"got {len(x)} compositions and energies of shape {difference.shape}; one finite pair per frame is needed"
+        )
+    if why_no_offsets(x, elements, is_elemental_reference) is not None:
+        return None
+    values, *_ = np.linalg.lstsq(x, difference, rcond=None)
+    residual = difference - x @ values
+    return Offsets(
+        tuple(elements), tuple(float(value) for value in values), _rank(x), float(np.sqrt(np.mean(residual**2))), len(difference)
+    )
+
+
+def _rank(x: FloatArray) -> int:
+    return int(np.linalg.matrix_rank(x, tol=1e-6)) if len(x) else 0
