@@ -1,7 +1,7 @@
 """A campaign: a number of transitions of one branch, each a workflow of its own, decided from the branch head alone.
 
-The decision is idempotent: whoever asks, and however often, gets the same next workflow for the same head, and a campaign that was
-killed goes on where its branch stands (DESIGN §6).
+The decision is idempotent: whoever asks, and however often, gets the same next workflow for the same head, and a campaign that
+was killed goes on where its branch stands.
 """
 
 from __future__ import annotations

@@ -1,0 +1,128 @@
+"""What this machine has for coevo, with a hint for each thing that is missing; only looks, changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from rich.table import Table
+
+from coevo.errors import CoevoError
+from coevo.settings import read_settings
+
+Condition = Literal["ok", "missing", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report.
+
+    Attributes
+    ----------
+    what : str
+    condition : {"ok", "missing", "problem"}
+        ``missing`` is optional and absent; ``problem`` keeps coevo from working.
+    found : str
+    hint : str
+        What to do; empty when ok.
+    """
+
+    what: str
+    condition: Condition
+    found: str
+    hint: str = ""
+
+
+def _database() -> Finding:
+    from coevo.makers.step import current_store
+
+    try:
+        settings = read_settings()
+        nodes = current_store().nodes()
+    except CoevoError as err:
+        return Finding("database", "problem", str(err), "set COEVO_DATABASE to file:DIRECTORY or mongodb://HOST/DATABASE")
+    where = f"directory {settings.directory}" if settings.is_embedded else "MongoDB server"
+    return Finding("database", "ok", f"{where}, {len(nodes)} node{'' if len(nodes) == 1 else 's'}")
+
+
+def _package(what: str, distribution: str, hint: str) -> Finding:
+    try:
+        return Finding(what, "ok", f"{distribution} {version(distribution)}")
+    except PackageNotFoundError:
+        return Finding(what, "missing", f"{distribution} is not installed", hint)
+
+
+def _executable(what: str, name: str, hint: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(what, "ok", path) if path else Finding(what, "missing", f"no {name} on PATH", hint)
+
+
+def _force_field() -> Finding:
+    from coevo.models.registry import force_field_from
+
+    try:
+        force_field = force_field_from("chgnet", weights="0.3.0")
+    except (CoevoError, ImportError) as err:
+        return Finding("force field", "problem", f"CHGNet does not load: {err}", "pip install chgnet")
+    return Finding("force field", "ok", f"CHGNet {version('chgnet')}, weights 0.3.0, scale {force_field.energy_scale}")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("GPU", "ok", torch.cuda.get_device_name(0))
+    return Finding(
+        "GPU", "missing", "torch sees none", "force fields run on the CPU; install a CUDA build of torch where there is a GPU"
+    )
+
+
+def _slurm() -> Finding:
+    from coevo.slurm.detection import find_slurm
+
+    found = find_slurm()
+    if found is None:
+        return Finding(
+            "SLURM", "missing", "no sbatch on PATH", "campaigns run in this process; use a cluster's login node for SLURM"
+        )
+    if not found.controller_answers:
+        return Finding("SLURM", "problem", f"{found.version}, but the controller does not answer", "ask `scontrol ping` why")
+    return Finding("SLURM", "ok", found.version)
+
+
+def examine() -> list[Finding]:
+    """Look at the machine."""
+    cores = len(os.sched_getaffinity(0))
+    return [
+        Finding("cores", "ok", f"{cores} usable, {read_settings().workers or cores} workers"),
+        _database(),
+        _force_field(),
+        _gpu(),
+        _package("pyxtal", "pyxtal", "pip install pyxtal (the embedded generator needs it)"),
+        _executable(
+            "Quantum ESPRESSO", "pw.x", "apt install quantum-espresso, or a module of your cluster; the teacher labels without it"
+        ),
+        _executable("VASP", os.environ.get("VASP_CMD", "vasp_std").split()[-1], "put vasp_std on PATH; it needs a licence"),
+        _package("FireWorks", "fireworks", "pip install 'coevo[fireworks]'"),
+        _package("atomate2", "atomate2", "pip install 'coevo[vasp]'"),
+        _slurm(),
+    ]
+
+
+def findings_table(findings: list[Finding]) -> Table:
+    """Return the findings as a table."""
+    table = Table(title="coevo doctor", title_justify="left")
+    for title in ("what", "", "found", "what to do"):
+        table.add_column(title, overflow="fold")
+    marks = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "problem": "[red]problem[/]"}
+    for finding in findings:
+        table.add_row(finding.what, marks[finding.condition], finding.found, finding.hint)
+    return table
+
+
+def as_json(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Return the findings as JSON."""
+    return [asdict(finding) for finding in findings]

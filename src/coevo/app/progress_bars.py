@@ -1,0 +1,86 @@
+"""Progress of the running campaign on the terminal: a bar with rate for the present task, one line for each finished job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+    from rich.progress import Task, TaskID
+    from rich.text import Text
+
+
+class RateColumn(TextColumn):
+    """Units per second of a task."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        """Render ``12.3 structures/s``."""
+        from rich.text import Text
+
+        if not task.speed:
+            return Text("")
+        unit = task.fields.get("unit", "")
+        speed = task.speed
+        return Text(f"{speed:.1f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit.removesuffix('s')}", style="cyan")
+
+
+class ProgressBars:
+    """A reporter (:mod:`coevo.makers.progress`) that draws on a console.
+
+    Parameters
+    ----------
+    console : Console
+        Standard error, so that a command's output stays clean.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._job = ""
+        self._tasks: list[TaskID] = []
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def job_started(self, name: str) -> None:
+        """Remember the job's name for its bars."""
+        self._job = name
+
+    def job_finished(self, name: str, seconds: float, *, reused: bool) -> None:
+        """Print one line."""
+        how = "done before, result reused" if reused else f"{seconds:8.1f} s"
+        self._progress.console.print(f"  [green]✓[/] {name:<44} {how}", highlight=False)
+
+    def task_started(self, what: str, total: int, unit: str) -> None:
+        """Draw a bar."""
+        self._tasks.append(self._progress.add_task(f"{self._job}: {what}", total=total, unit=unit))
+
+    def task_advanced(self, count: int) -> None:
+        """Advance the latest bar."""
+        if self._tasks:
+            self._progress.advance(self._tasks[-1], count)
+
+    def task_finished(self) -> None:
+        """Remove the latest bar."""
+        if self._tasks:
+            self._progress.remove_task(self._tasks.pop())

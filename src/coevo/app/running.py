@@ -1,0 +1,161 @@
+"""Initialise a node and run its campaigns in this process; a killed run goes on when it is started again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from coevo.configs.loading import check_change, config_difference, parse_config
+from coevo.errors import CampaignError, StateNotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobflow import Flow
+
+    from coevo.configs.loading import LoadedConfig
+    from coevo.configs.tree import NodeConfig
+    from coevo.node_store.store import NodeStore, StateView
+
+Say = Callable[[str], None]
+
+
+def run_flow(flow: Flow) -> None:
+    """Run a Flow in this process; the first error ends it, and what was finished stays stored under its key."""
+    from jobflow import JobStore, run_locally
+    from maggma.stores import MemoryStore
+
+    with warnings.catch_warnings():
+        # Third-party chatter (CIF rounding, spglib's deprecations) would drown what the user has to see.
+        warnings.filterwarnings("ignore", module=r"(pymatgen|spglib|chgnet|torch|ase|pyxtal|matminer)(\.|$)")
+        run_locally(flow, log=False, store=JobStore(MemoryStore()), ensure_success=True, raise_immediately=True)
+
+
+def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = None) -> str | None:
+    """Create a node and its first state: references evaluated by the published force field.
+
+    Parameters
+    ----------
+    store : NodeStore
+    loaded : LoadedConfig
+        Configuration and its text.
+    base : Path or None
+        Directory that a relative file of references starts from.
+
+    Returns
+    -------
+    str or None
+        Id of the first state, or None when the node was there already with a state.
+
+    Raises
+    ------
+    NodeExistsError
+        The node exists with another configuration.
+    """
+    from coevo.configs.references import load_references
+    from coevo.flows.transition import SeedMaker
+    from coevo.makers.seeding import initial_checkpoints, write_references
+
+    config = loaded.config
+    references = load_references(config.node.references, config.node.elements, base=base)
+    store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
+    with store.run_lock(config.node.name):
+        if store.head(config.node.name, "main") is not None:
+            return None
+        force_field, generator = initial_checkpoints(config)
+        run_flow(SeedMaker(config=config).make(write_references(references), force_field, generator))
+    return store.head(config.node.name, "main")
+
+
+def live_config(store: NodeStore, node: str, head: StateView, say: Say) -> NodeConfig:
+    """Read the node's configuration as it stands now and say how it differs from that of the branch head.
+
+    Raises
+    ------
+    ConfigError
+        It is not valid, or changes what cannot change.
+    """
+    from coevo.configs.tree import NodeConfig
+
+    config = parse_config(store.read_config_text(node), source=store.config_source(node))
+    before = NodeConfig.model_validate(head.document["config"])
+    check_change(before, config)
+    for line in config_difference(before.identity(), config.identity()):
+        say(f"configuration changed: {line}")
+    return config
+
+
+def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> dict[str, Any]:
+    """Return the campaign to work on: the unfinished one of this branch, or a new one that is recorded now."""
+    head = store.head(node, branch)
+    if head is None:
+        raise StateNotFoundError(f"node {node!r} has no state on branch {branch!r} yet; finish `coevo init` first")
+    unfinished = store.unfinished_campaign(node, branch)
+    if unfinished is None:
+        return store.start_campaign(node, branch, iterations, head)
+    say(
+        f"finishing the campaign of {unfinished['iterations']} transitions that started from {unfinished['start'][:8]}; "
+        "run again for more"
+    )
+    return unfinished
+
+
+def run_campaign(
+    store: NodeStore,
+    node: str,
+    *,
+    branch: str,
+    iterations: int,
+    say: Say,
+    on_state: Callable[[StateView], None],
+) -> str:
+    """Run a campaign to its end and return how it ended: ``finished`` or ``mature``.
+
+    Parameters
+    ----------
+    store : NodeStore
+    node, branch : str
+    iterations : int
+        Transitions of a new campaign.
+    say : callable
+        Prints one line.
+    on_state : callable
+        Called with every new state.
+
+    Raises
+    ------
+    NodeBusyError
+        Another process runs a campaign on this node.
+    CampaignError
+        The branch no longer descends from the state that the campaign started from.
+    """
+    from coevo.flows.campaign import next_transition
+
+    with store.run_lock(node):
+        campaign = start_or_resume(store, node, branch, iterations, say)
+        start = store.resolve(f"{node}@{campaign['start']}")
+        reported = None
+        while True:
+            head = store.resolve(f"{node}@{branch}")
+            if head.id != start.id and start.id not in {state.id for state in head.ancestors()}:
+                raise CampaignError(
+                    f"branch {branch!r} of {node!r} stands at {head.id[:8]}, which does not descend from {start.id[:8]}, "
+                    "where the unfinished campaign started: somebody moved the branch; move it back or make a new branch"
+                )
+            if head.id != start.id and head.id != reported:
+                on_state(head)
+                reported = head.id
+            config = live_config(store, node, head, say)
+            decision = next_transition(
+                config,
+                {**head.document, "_id": head.id},
+                branch=branch,
+                start_iteration=start.iteration,
+                iterations=campaign["iterations"],
+            )
+            if decision.flow is None:
+                store.finish_campaign(campaign["_id"], decision.verdict)
+                return decision.verdict
+            say(f"transition {decision.done + 1} of {campaign['iterations']}: iteration {head.iteration + 1} from {head.id[:8]}")
+            run_flow(decision.flow)

@@ -1,0 +1,170 @@
+"""Summaries of states: the JSON that ``log``, ``status`` and ``show`` print, and the tables that people read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.node_store.store import StateView
+
+STEPS = (
+    "generate",
+    "screen",
+    "curate",
+    "select",
+    "label",
+    "train-force-field",
+    "evaluate-references",
+    "re-evaluate",
+    "assess",
+    "train-generator",
+    "measure",
+)
+
+
+def step_seconds(view: StateView) -> dict[str, float]:
+    """Seconds of work per step of the loop; a shard that was reused counts with the time of its first run."""
+    seconds: Counter[str] = Counter()
+    for run in view.document.get("provenance", {}).get("jobs", []):
+        parts = run["name"].split("/")
+        seconds[next((part for part in parts if part in STEPS), parts[-1])] += run["seconds"]
+    return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+def summary(view: StateView) -> dict[str, Any]:
+    """Return a state as JSON: id, iteration, parents, counts, metrics, checkpoints, config."""
+    document = view.document
+    return {
+        "id": view.id,
+        "node": view.node,
+        "iteration": view.iteration,
+        "parents": list(view.parents),
+        "message": document["message"],
+        "counts": document["counts"],
+        "metrics": document["metrics"],
+        "checkpoints": document["checkpoints"],
+        "provenance": document.get("provenance", {}),
+    }
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _reasons(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+
+
+def _label_row(metrics: dict[str, Any]) -> str:
+    status = metrics["labels"]["status"]
+    frames = ", ".join(f"{count} {name}" for name, count in status.items()) or "none"
+    reasons = metrics["labels"]["reasons"]
+    return frames + (f" ({_reasons(reasons)})" if reasons else "")
+
+
+def _error_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """RMSE on the test split before and after training, the prequential error, and what became of the fit."""
+    force_field = metrics["force_field"]
+    rows = []
+    for key, title in (
+        ("prequential", "prequential RMSE"),
+        ("test_before", "test RMSE before"),
+        ("test_after", "test RMSE after"),
+    ):
+        errors = force_field.get(key, {}).get("all")
+        if errors and errors["n"]:
+            energy, force = errors["energy_rmse_mev_per_atom"], errors["force_rmse_mev_per_angstrom"]
+            rows.append((title, f"{energy:.1f} meV/atom, {force:.0f} meV/Å ({errors['n']} frames)"))
+    rows.append(("force field", ("adopted: " if force_field["adopted"] else "kept the parent's: ") + force_field["reason"]))
+    if force_field.get("warning"):
+        rows.append(("warning", force_field["warning"]))
+    return rows
+
+
+def iteration_rows(view: StateView) -> list[tuple[str, str]]:
+    """Return what the table of one iteration says, row by row."""
+    metrics = view.document["metrics"]
+    population, reference = metrics["population"], metrics["reference_set"]
+    rows: list[tuple[str, str]] = []
+    if "iteration" in metrics:
+        counts = metrics["iteration"]
+        quantiles = counts["energy_above_hull"]
+        rows += [
+            ("candidates", f"{counts['candidates']} (generator rejected: {_reasons(counts['rejected_by_generator'])})"),
+            ("rejected", _reasons(counts["rejected"])),
+            ("relaxed", f"{counts['relaxed']} in {counts['relaxation_steps']} steps"),
+            ("E_hull of them", f"median {_number(quantiles.get('q50'), 3)} eV/atom" if quantiles else "–"),
+            ("unique", str(counts["unique"])),
+            ("stable", str(counts["stable"])),
+            ("novel", f"{counts['novel']} against {reference['name']} ({reference['size']} references)"),
+            ("S.U.N.", str(counts["sun"])),
+            ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
+            *_error_rows(metrics),
+        ]
+    entropy = metrics["entropy"]
+    rows += [
+        (
+            "entropy",
+            f"{entropy['mean']:.3f} nats of ln N = {entropy['ln_n']:.3f}" if entropy else "no signal (too few environments)",
+        ),
+        ("reference set", f"{reference['name']}, {reference['size']} structures"),
+        (
+            "node",
+            f"{population['entries']} entries, {population['stable']} stable, {population['novel']} novel, {population['sun']} S.U.N.",
+        ),
+        ("maturity", metrics["maturity"]["reason"]),
+        ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
+    ]
+    return rows
+
+
+def iteration_table(view: StateView) -> Table:
+    """Return the table that ends an iteration."""
+    table = Table(title=f"{view.node}  iteration {view.iteration}  state {view.id[:12]}", show_header=False, title_justify="left")
+    table.add_column("what", style="bold")
+    table.add_column("value", overflow="fold")
+    for name, value in iteration_rows(view):
+        table.add_row(name, value)
+    return table
+
+
+def log_table(states: Sequence[StateView], node: str) -> Table:
+    """Return one row per state, newest first."""
+    table = Table(title=f"{node}: {len(states)} states, newest first", title_justify="left")
+    right = {"justify": "right"}
+    for title, options in {
+        "state": {},
+        "it.": right,
+        "entries": right,
+        "stable": right,
+        "S.U.N.": right,
+        "labels": right,
+        "median E_hull\neV/atom": right,
+        "entropy\nnats": right,
+        "RMSE E\nmeV/atom": right,
+        "RMSE F\nmeV/Å": right,
+        "force field": {},
+    }.items():
+        table.add_column(title, **options)  # type: ignore[arg-type]
+    for view in states:
+        metrics, counts = view.document["metrics"], view.document["counts"]
+        force_field = metrics.get("force_field")
+        table.add_row(
+            view.id[:12],
+            str(view.iteration),
+            str(metrics["population"]["entries"]),
+            str(metrics["population"]["stable"]),
+            str(metrics["population"]["sun"]),
+            str(counts.get("labels", 0)),
+            _number(metrics["iteration"]["energy_above_hull"].get("q50"), 3) if "iteration" in metrics else "–",
+            _number(metrics["environment_entropy"], 3),
+            _number(metrics["energy_rmse_mev_per_atom"]),
+            _number(metrics["force_rmse_mev_per_angstrom"], 0),
+            "published" if force_field is None else ("new" if force_field["adopted"] else "parent's"),
+        )
+    return table

@@ -1,0 +1,55 @@
+"""What a new node starts from: its references as a shard, and checkpoints of the published force field and the generator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.makers.checkpoints import save_checkpoint
+from coevo.makers.shards import write_records
+from coevo.makers.step import current_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.configs.references import ReferenceStructure
+    from coevo.configs.tree import NodeConfig
+
+
+def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]:
+    """Write reference documents as a shard, sorted by id; equal structures are one reference (the first name stays).
+
+    Parameters
+    ----------
+    references : sequence of ReferenceStructure
+    """
+    from coevo.makers.evaluation_documents import describe
+    from coevo.node_store.canonical import structure_document, structure_id
+
+    documents: dict[str, dict[str, Any]] = {}
+    for reference in references:
+        identity = structure_id(reference.structure)
+        if identity in documents:
+            continue
+        documents[identity] = {
+            "_id": identity,
+            "name": reference.name,
+            "source": reference.source,
+            "citation": reference.citation,
+            "structure": structure_document(reference.structure),
+            **describe(reference.structure),
+        }
+    return write_records(current_store(), [documents[identity] for identity in sorted(documents)])
+
+
+def initial_checkpoints(config: NodeConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the published force field and the unfitted generator as artifacts and return their checkpoints."""
+    from coevo.models.registry import force_field_from, generator_from
+
+    store = current_store()
+    published = config.screening.force_field
+    force_field = force_field_from(published.family, weights=published.weights)
+    generator = generator_from(config.generator.family, settings=config.generator)
+    return (
+        save_checkpoint(store, force_field, parent=None, training_set=None),
+        save_checkpoint(store, generator, parent=None, training_set=None),
+    )
