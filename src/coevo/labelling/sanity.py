@@ -1,7 +1,7 @@
 """Which numbers of a labelling code are trusted: the last check of every label, whatever code it comes from.
 
-A code can end without an error and still print nonsense: two atoms 0.004 Å apart give Quantum ESPRESSO an energy of +4647 Ry and the
-words JOB DONE.
+A code can end without an error and still print nonsense: two atoms 0.004 Å apart give Quantum ESPRESSO an energy of +4647 Ry
+and the words JOB DONE.
 """
 
 from __future__ import annotations

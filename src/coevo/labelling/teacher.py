@@ -1,7 +1,7 @@
 """The teacher: a second, fixed force field that labels frames where no first-principles code is used.
 
-Its labels teach the node's force field the teacher's energy surface and nothing beyond it. They are a stand-in with which the whole
-loop can run on any machine; the code on every label is ``teacher``, so that none is ever taken for a first-principles result.
+Its labels teach the node's force field the teacher's energy surface and nothing beyond it. They are a stand-in with which the
+whole loop can run on any machine; the code on every label is ``teacher``, so that none is taken for a first-principles result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SinglePoints(Protocol):
     def evaluate(
         self, structures: Sequence[Structure], *, workers: int = 1, progress: Callable[[int], None] | None = None
     ) -> Sequence[Any]:
-        """Single points, in order: objects with ``energy`` (eV/atom), ``forces`` (eV/Å) and ``stress`` (eV/Å³), or with ``reason``."""
+        """Single points, in order: objects with ``energy`` (eV/atom), ``forces`` (eV/Å), ``stress`` (eV/Å³), or ``reason``."""
         ...
 
     def save(self, path: Path) -> None:
