@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from coevo.analysis.composition import chemical_system, reduced_formula
 from coevo.analysis.fragments import fragment_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pymatgen.core import Structure
 
@@ -62,16 +63,15 @@ def space_group_number(structure: Structure, symprec: float = SYMMETRY_TOLERANCE
     import spglib
 
     cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), [site.specie.Z for site in structure])
-    try:
-        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle_tolerance)
-    except spglib.SpglibError:
-        return None
+    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle_tolerance)
     return int(dataset.number) if dataset is not None else None
 
 
-def shannon_entropy(counts: Iterable[float]) -> float:
-    """Entropy -sum p ln p of a histogram, nats; zero for an empty one."""
-    weights = np.array([count for count in counts if count > 0], dtype=float)
+def shannon_entropy(counts: Mapping[Any, float] | Iterable[float]) -> float:
+    """Entropy -sum p ln p of a histogram (a Counter, or the counts alone), nats; zero for an empty one."""
+    values = counts.values() if isinstance(counts, Mapping) else counts
+    # Sorted, because the last digit of a sum depends on the order of its terms, and that of a Counter on its history.
+    weights = np.array(sorted(count for count in values if count > 0), dtype=float)
     if not len(weights):
         return 0.0
     p = weights / weights.sum()
@@ -90,9 +90,9 @@ def diversity(structures: Sequence[Structure], symprec: float = SYMMETRY_TOLERAN
         chemical_systems=len(systems),
         space_groups=len(groups),
         fragments=len(signatures),
-        formula_entropy=shannon_entropy(formulas.values()),
-        space_group_entropy=shannon_entropy(groups.values()),
-        fragment_entropy=shannon_entropy(signatures.values()),
+        formula_entropy=shannon_entropy(formulas),
+        space_group_entropy=shannon_entropy(groups),
+        fragment_entropy=shannon_entropy(signatures),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.analysis.composition import fractions as atomic_fractions
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -113,6 +114,10 @@ class Offsets:
             )
         return np.asarray(label_energies, dtype=float) + x @ np.array(self.values)
 
+    def of(self, structure: Structure) -> float:
+        """What is added to the label of one structure, eV/atom."""
+        return float(self.apply(atomic_fractions([structure], self.elements), [0.0])[0])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
@@ -135,8 +140,8 @@ class Offsets:
         )
 
 
-def why_no_offsets(fractions: ArrayLike, elements: Sequence[str], is_elemental_reference: ArrayLike) -> str | None:
-    """Reason why offsets cannot be fitted to labels of these compositions, or None if they can.
+def why_no_offsets(fractions: ArrayLike, elements: Sequence[str], is_elemental_reference: ArrayLike) -> str:
+    """Reason why offsets cannot be fitted to labels of these compositions; empty if they can.
 
     Compounds alone do not fix them: those of Li+, P5+ and S2- have rank 2, and an offset along (1, 5, -2) would be arbitrary and
     would move the elements against the compounds.
@@ -149,7 +154,7 @@ def why_no_offsets(fractions: ArrayLike, elements: Sequence[str], is_elemental_r
     rank = _rank(x)
     if rank < len(elements):
         return f"the labelled compositions have rank {rank}, {len(elements)} is needed"
-    return None
+    return ""
 
 
 def fit_offsets(
@@ -158,7 +163,7 @@ def fit_offsets(
     label_energies: ArrayLike,
     elements: Sequence[str],
     is_elemental_reference: ArrayLike,
-) -> Offsets | None:
+) -> tuple[Offsets | None, str]:
     """Least-squares offsets o such that label + x o is close to the model.
 
     Parameters
@@ -172,8 +177,10 @@ def fit_offsets(
 
     Returns
     -------
-    Offsets or None
-        None when the fit is not determined; :func:`why_no_offsets` says why.
+    offsets : Offsets or None
+        None when the fit is not determined.
+    reason : str
+        Why there are none; empty if there are.
     """
     x = np.asarray(fractions, dtype=float).reshape(-1, len(elements))
     difference = np.asarray(model_energies, dtype=float) - np.asarray(label_energies, dtype=float)
@@ -181,13 +188,13 @@ def fit_offsets(
         raise AnalysisError(
             f"got {len(x)} compositions and energies of shape {difference.shape}; one finite pair per frame is needed"
         )
-    if why_no_offsets(x, elements, is_elemental_reference) is not None:
-        return None
+    reason = why_no_offsets(x, elements, is_elemental_reference)
+    if reason:
+        return None, reason
     values, *_ = np.linalg.lstsq(x, difference, rcond=None)
     residual = difference - x @ values
-    return Offsets(
-        tuple(elements), tuple(float(value) for value in values), _rank(x), float(np.sqrt(np.mean(residual**2))), len(difference)
-    )
+    rms = float(np.sqrt(np.mean(residual**2)))
+    return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference)), ""
 
 
 def _rank(x: FloatArray) -> int:

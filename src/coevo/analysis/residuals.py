@@ -1,144 +1,125 @@
-"""Errors of predictions against labels, whole and by group."""
+"""Errors of predictions against labels: whole, and apart by how a family was chosen or by kind of frame."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
 
 
+class Frame(Protocol):
+    """What a prediction and a label have in common: energy (eV/atom), forces (n_atoms, 3) (eV/Å), stress (3, 3) (eV/Å³)."""
+
+    @property
+    def energy(self) -> float: ...  # noqa: D102
+
+    @property
+    def forces(self) -> FloatArray: ...  # noqa: D102
+
+    @property
+    def stress(self) -> FloatArray: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
-class Residuals:
-    """Errors of a set of frames; means over frames (energy), force components and stress components.
+class Errors:
+    """Errors of a set of frames: over frames for energies, over components for forces and stresses; None without a frame.
 
     Attributes
     ----------
-    n_frames, n_atoms : int
-    energy_rmse_mev_per_atom, energy_mae_mev_per_atom : float
+    n : int
+        Frames.
+    n_atoms : int
+        Atoms in them.
+    energy_rmse_mev_per_atom, energy_mae_mev_per_atom : float or None
         meV/atom.
-    force_rmse_mev_per_angstrom, force_mae_mev_per_angstrom : float
-        meV/Å, over components.
-    stress_rmse_mev_per_cubic_angstrom, stress_mae_mev_per_cubic_angstrom : float
-        meV/Å³, over the nine components.
+    force_rmse_mev_per_angstrom, force_mae_mev_per_angstrom : float or None
+        meV/Å.
+    stress_rmse_mev_per_cubic_angstrom, stress_mae_mev_per_cubic_angstrom : float or None
+        meV/Å³ (1 meV/Å³ is 0.160 GPa), over all nine components.
     """
 
-    n_frames: int
+    n: int
     n_atoms: int
-    energy_rmse_mev_per_atom: float
-    energy_mae_mev_per_atom: float
-    force_rmse_mev_per_angstrom: float
-    force_mae_mev_per_angstrom: float
-    stress_rmse_mev_per_cubic_angstrom: float
-    stress_mae_mev_per_cubic_angstrom: float
-
-    def to_dict(self) -> dict[str, float | int]:
-        """Plain JSON types."""
-        return asdict(self)
+    energy_rmse_mev_per_atom: float | None
+    energy_mae_mev_per_atom: float | None
+    force_rmse_mev_per_angstrom: float | None
+    force_mae_mev_per_angstrom: float | None
+    stress_rmse_mev_per_cubic_angstrom: float | None
+    stress_mae_mev_per_cubic_angstrom: float | None
 
 
-def residuals(
-    predicted_energies: ArrayLike,
-    labelled_energies: ArrayLike,
-    predicted_forces: Sequence[FloatArray],
-    labelled_forces: Sequence[FloatArray],
-    predicted_stresses: Sequence[FloatArray],
-    labelled_stresses: Sequence[FloatArray],
-) -> Residuals | None:
-    """Errors of n frames.
-
-    Parameters
-    ----------
-    predicted_energies, labelled_energies : array, shape (n,)
-        eV/atom.
-    predicted_forces, labelled_forces : sequence of ndarray, shape (n_atoms, 3)
-        eV/Å.
-    predicted_stresses, labelled_stresses : sequence of ndarray, shape (3, 3)
-        eV/Å³.
-
-    Returns
-    -------
-    Residuals or None
-        None when there is no frame.
+def errors(predicted: Sequence[Frame], labelled: Sequence[Frame]) -> Errors:
+    """Errors of frames, in order.
 
     Raises
     ------
     AnalysisError
-        If prediction and label do not have the same shape.
+        If there is not one label per prediction, or they differ in their number of atoms.
     """
-    energy = _difference("energies", [np.asarray(predicted_energies, dtype=float)], [np.asarray(labelled_energies, dtype=float)])
-    force = _difference("forces", predicted_forces, labelled_forces)
-    stress = _difference("stresses", predicted_stresses, labelled_stresses)
-    if not len(energy):
-        return None
-    if not len(energy) == len(predicted_forces) == len(predicted_stresses):
-        counts = f"{len(energy)} energies, {len(predicted_forces)} forces and {len(predicted_stresses)} stresses"
-        raise AnalysisError(f"got {counts}; one each is needed")
-    return Residuals(
+    if len(predicted) != len(labelled):
+        raise AnalysisError(f"got {len(predicted)} predictions and {len(labelled)} labels; one each is needed")
+    energy = np.array([p.energy - q.energy for p, q in zip(predicted, labelled, strict=True)])
+    force = _differences("forces", [p.forces for p in predicted], [q.forces for q in labelled])
+    stress = _differences("stress", [p.stress for p in predicted], [q.stress for q in labelled])
+    return Errors(
         len(energy), len(force) // 3, _rmse(energy), _mae(energy), _rmse(force), _mae(force), _rmse(stress), _mae(stress)
     )
 
 
-def grouped_residuals(
-    predicted_energies: Sequence[float],
-    labelled_energies: Sequence[float],
-    predicted_forces: Sequence[FloatArray],
-    labelled_forces: Sequence[FloatArray],
-    predicted_stresses: Sequence[FloatArray],
-    labelled_stresses: Sequence[FloatArray],
-    keys: Sequence[Hashable],
-) -> dict[Hashable, Residuals]:
-    """Errors by group, e.g. by kind of frame or by how the family was chosen; ``keys`` has one key per frame.
+def grouped_errors(
+    predicted: Sequence[Frame], labelled: Sequence[Frame], groupings: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Errors of all frames and of every group of every grouping.
+
+    Parameters
+    ----------
+    predicted, labelled : sequence of Frame, length n
+    groupings : mapping of str to sequence of str, length n
+        E.g. ``{"how": ["random", "stability", …], "kind": ["relaxed", "rattled", …]}``.
 
     Returns
     -------
     dict
-        Key to errors, in the order in which keys first appear.
+        ``{"all": errors, "how": {"random": errors, …}, …}`` in plain JSON types (see :class:`Errors`), groups sorted by name.
     """
-    groups: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    if len(keys) != len(predicted_energies):
-        raise AnalysisError(f"got {len(keys)} keys for {len(predicted_energies)} frames; one each is needed")
-    found: dict[Hashable, Residuals] = {}
-    for key, members in groups.items():
-        part = residuals(
-            [predicted_energies[i] for i in members],
-            [labelled_energies[i] for i in members],
-            [predicted_forces[i] for i in members],
-            [labelled_forces[i] for i in members],
-            [predicted_stresses[i] for i in members],
-            [labelled_stresses[i] for i in members],
-        )
-        assert part is not None
-        found[key] = part
-    return found
+    document: dict[str, Any] = {"all": asdict(errors(predicted, labelled))}
+    for name, keys in groupings.items():
+        if len(keys) != len(predicted):
+            raise AnalysisError(f"grouping {name!r} has {len(keys)} keys for {len(predicted)} frames; one each is needed")
+        groups: dict[str, list[int]] = {}
+        for index, key in enumerate(keys):
+            groups.setdefault(key, []).append(index)
+        document[name] = {
+            key: asdict(errors([predicted[i] for i in groups[key]], [labelled[i] for i in groups[key]])) for key in sorted(groups)
+        }
+    return document
 
 
-def _difference(what: str, predicted: Sequence[FloatArray], labelled: Sequence[FloatArray]) -> FloatArray:
+def _differences(what: str, predicted: Sequence[FloatArray], labelled: Sequence[FloatArray]) -> FloatArray:
     """All components of prediction minus label, flat."""
-    shapes = [np.shape(array) for array in predicted], [np.shape(array) for array in labelled]
-    if shapes[0] != shapes[1]:
-        raise AnalysisError(f"predicted and labelled {what} have shapes {shapes[0]} and {shapes[1]}; they must be equal")
-    if not len(predicted):
-        return np.empty(0)
-    return np.concatenate(
-        [np.ravel(np.asarray(p, dtype=float) - np.asarray(q, dtype=float)) for p, q in zip(predicted, labelled, strict=True)]
-    )
+    parts = [np.empty(0)]
+    for number, (p, q) in enumerate(zip(predicted, labelled, strict=True)):
+        if np.shape(p) != np.shape(q):
+            raise AnalysisError(
+                f"frame {number}: predicted {what} have shape {np.shape(p)}, labelled {np.shape(q)}; they must be equal"
+            )
+        parts.append(np.ravel(np.asarray(p, dtype=float) - np.asarray(q, dtype=float)))
+    return np.concatenate(parts)
 
 
-def _rmse(difference: FloatArray) -> float:
-    return 1000.0 * float(np.sqrt(np.mean(difference**2)))
+def _rmse(difference: FloatArray) -> float | None:
+    return 1000.0 * float(np.sqrt(np.mean(difference**2))) if len(difference) else None
 
 
-def _mae(difference: FloatArray) -> float:
-    return 1000.0 * float(np.mean(np.abs(difference)))
+def _mae(difference: FloatArray) -> float | None:
+    return 1000.0 * float(np.mean(np.abs(difference))) if len(difference) else None
