@@ -1,0 +1,73 @@
+"""What a CHGNet of ours is made of: the hyperparameters and the names of its parameters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from coevo.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Hyperparameters of a CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) and what its numbers mean.
+
+    Attributes
+    ----------
+    weights : str
+        Published weights that these come from: ``0.3.0``, ``0.2.0`` or ``r2scan``.
+    energy_scale : str
+        ``mp2020`` (PBE(+U) with the MP2020 corrections) or ``r2scan``.
+    functional : str
+        ``PBE`` or ``r2SCAN``.
+    num_radial, num_angular : int
+        Radial basis functions; angular ones (odd).
+    n_conv : int
+        Interaction blocks; the last one updates atoms only.
+    atom_graph_cutoff, bond_graph_cutoff : float
+        Longest bond, and longest bond that takes part in angles, Å.
+    cutoff_coeff : int
+        Exponent of the smooth cutoff.
+    gated_norm, readout_norm : bool
+        Whether the gated units, and the readout, are layer-normalised.
+    output_bias : bool
+        Whether the messages' output layers have a bias (0.2.0 only).
+    """
+
+    weights: str
+    energy_scale: str
+    functional: str
+    num_radial: int
+    num_angular: int
+    n_conv: int
+    atom_graph_cutoff: float
+    bond_graph_cutoff: float
+    cutoff_coeff: int
+    gated_norm: bool
+    readout_norm: bool
+    output_bias: bool
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no blanks."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Architecture:
+        """Read the hyperparameters of a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If a key is missing or unknown, or a value has the wrong type.
+        """
+        kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
+        expected = {field.name: kinds[str(field.type)] for field in fields(cls)}
+        if set(data) != set(expected):
+            odd = sorted(set(data) ^ set(expected))
+            raise CheckpointError(f"the checkpoint's architecture has missing or unknown keys: {', '.join(odd)}")
+        for name, kind in expected.items():
+            value = data[name]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise CheckpointError(f"the checkpoint's architecture has {name}={value!r}, which is not of type {kind}")
+        return cls(**data)

@@ -1,0 +1,53 @@
+"""An ASE calculator on the batched network, for molecular dynamics and checks with ASE's own tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from coevo.models.contracts import Failure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from coevo.models.chgnet.force_field import ChgnetForceField
+
+
+class ChgnetCalculator(Calculator):
+    """ASE calculator of a :class:`~coevo.models.chgnet.force_field.ChgnetForceField`; crystals are taken as periodic."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE declares it so
+
+    def __init__(self, force_field: ChgnetForceField, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.force_field = force_field
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill ``results``.
+
+        Raises
+        ------
+        CalculationFailed
+            If the crystal has no prediction.
+        """
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        structure = AseAtomsAdaptor.get_structure(self.atoms)
+        [found] = self.force_field.evaluate([structure])
+        if isinstance(found, Failure):
+            raise CalculationFailed(f"CHGNet: {found.reason}: {found.detail}")
+        energy = found.energy * len(structure)
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": found.forces,
+            "stress": full_3x3_to_voigt_6_stress(found.stress),
+        }

@@ -1,0 +1,143 @@
+"""The batched crystal graph that the network reads: bonds, and angles between short bonds, of several crystals at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from coevo.models.chgnet.neighbours import PairList
+    from coevo.models.contracts import FloatArray
+
+    IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Bonds and angles of a batch; every bond is held once, the shorter ones (bond-graph cutoff) first.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64, shape (n_atoms,)
+        Atomic numbers.
+    owner : ndarray of int64, shape (n_atoms,)
+        Crystal of each atom.
+    counts : ndarray of int64, shape (n_crystals,)
+        Atoms per crystal.
+    first, second : ndarray of int64, shape (n_bonds,)
+        Ends of each bond.
+    vectors : ndarray, shape (n_bonds, 3)
+        From first to second, Å.
+    n_short : int
+        Bonds below the bond-graph cutoff; they come first.
+    angle_atom, angle_first, angle_second : ndarray of int64, shape (n_angles,)
+        Centre of each angle and its two (short) bonds, as an ordered pair.
+    angle_sign : ndarray, shape (n_angles,)
+        +1 if both bonds leave, or both reach, the centre; −1 otherwise.
+    """
+
+    numbers: IntArray
+    owner: IntArray
+    counts: IntArray
+    first: IntArray
+    second: IntArray
+    vectors: FloatArray
+    n_short: int
+    angle_atom: IntArray
+    angle_first: IntArray
+    angle_second: IntArray
+    angle_sign: FloatArray
+
+    @property
+    def n_crystals(self) -> int:
+        """Crystals in the batch."""
+        return len(self.counts)
+
+    def neighbours_per_atom(self) -> IntArray:
+        """Number of neighbours within the atom-graph cutoff, shape (n_atoms,)."""
+        n_atoms = len(self.numbers)
+        return np.bincount(self.first, minlength=n_atoms) + np.bincount(self.second, minlength=n_atoms)
+
+    def shortest_bonds(self) -> FloatArray:
+        """Length of the shortest bond of each crystal, Å, shape (n_crystals,); infinite where there is none."""
+        shortest = np.full(self.n_crystals, np.inf)
+        lengths = np.sqrt((self.vectors**2).sum(axis=1))
+        np.minimum.at(shortest, self.owner[self.first], lengths)
+        return shortest
+
+
+class CandidatePairs:
+    """Candidate pairs of a batch, joined from the pair lists of its crystals."""
+
+    def __init__(self, numbers: Sequence[IntArray], pairs: Sequence[PairList]) -> None:
+        self.counts = np.array([len(z) for z in numbers], dtype=np.int64)
+        self.numbers = np.concatenate(numbers)
+        self.owner = np.repeat(np.arange(len(numbers)), self.counts)
+        starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        lengths = np.array([len(p.first) for p in pairs], dtype=np.int64)
+        self.pair_owner = np.repeat(np.arange(len(numbers)), lengths)
+        offset = np.repeat(starts, lengths)
+        self.first = np.concatenate([p.first for p in pairs]) + offset
+        self.second = np.concatenate([p.second for p in pairs]) + offset
+        self.shift = np.concatenate([p.shift for p in pairs])
+
+    def graph(self, positions: FloatArray, cells: FloatArray, atom_cutoff: float, bond_cutoff: float) -> Graph:
+        """Keep the pairs that are bonds now and find the angles between the short ones.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n_atoms, 3)
+            Cartesian, Å.
+        cells : ndarray, shape (n_crystals, 3, 3)
+            Å.
+        atom_cutoff, bond_cutoff : float
+            Longest bond, and longest bond that takes part in angles, Å.
+        """
+        vectors = positions[self.second] - positions[self.first]
+        vectors += np.matmul(self.shift[:, None, :], cells[self.pair_owner])[:, 0, :]
+        square = (vectors**2).sum(axis=1)
+        short = np.flatnonzero(square < bond_cutoff**2)
+        long = np.flatnonzero((square >= bond_cutoff**2) & (square < atom_cutoff**2))
+        keep = np.concatenate([short, long])
+        first, second = self.first[keep], self.second[keep]
+        n_short = len(short)
+        angle_atom, left, right = _angles(first[:n_short], second[:n_short])
+        sign = np.where((left < n_short) == (right < n_short), 1.0, -1.0)
+        return Graph(
+            numbers=self.numbers,
+            owner=self.owner,
+            counts=self.counts,
+            first=first,
+            second=second,
+            vectors=vectors[keep],
+            n_short=n_short,
+            angle_atom=angle_atom,
+            angle_first=left % max(n_short, 1),
+            angle_second=right % max(n_short, 1),
+            angle_sign=sign,
+        )
+
+
+def _angles(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """All ordered pairs of distinct directed bonds that leave the same atom.
+
+    Directed bond ``d`` is bond ``d`` leaving its first atom for ``d < n`` and bond ``d − n`` leaving its second atom otherwise.
+    """
+    centre = np.concatenate([first, second])
+    order = np.argsort(centre, kind="stable")
+    sorted_centre = centre[order]
+    counts = np.bincount(sorted_centre) if len(centre) else np.zeros(0, dtype=np.int64)
+    starts = np.cumsum(counts) - counts
+    partners = counts[sorted_centre]
+    left = np.repeat(np.arange(len(centre)), partners)
+    first_of_left = np.cumsum(partners) - partners
+    right = starts[sorted_centre[left]] + np.arange(len(left)) - first_of_left[left]
+    distinct = left != right
+    left, right = left[distinct], right[distinct]
+    return sorted_centre[left], order[left], order[right]

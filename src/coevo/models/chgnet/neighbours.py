@@ -1,0 +1,93 @@
+"""Neighbour lists of many crystals that move: built with a skin, so that they are rebuilt rarely, and exact at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coevo.models.contracts import Failure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from coevo.models.contracts import FloatArray
+
+MIN_VOLUME_PER_ATOM = 1.5
+"""Å³; a denser crystal has collapsed (the densest known, diamond, has 5.7)."""
+MAX_IMAGES = 20_000
+"""Periodic images within reach; more means a cell that is flat or needle-like beyond use."""
+
+
+@dataclass(frozen=True)
+class PairList:
+    """Each unordered pair of atoms (periodic images included) within a reach of one geometry, once.
+
+    Attributes
+    ----------
+    first, second : ndarray of int64, shape (n_pairs,)
+        Atoms; the bond goes from ``first`` to ``second`` in the cell ``shift``.
+    shift : ndarray, shape (n_pairs, 3)
+        Cell of the second atom, in cell vectors.
+    positions, cell : ndarray
+        Geometry the list was built for, Å.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    shift: FloatArray
+    positions: FloatArray
+    cell: FloatArray
+
+
+def pair_list(positions: FloatArray, cell: FloatArray, reach: float) -> PairList | Failure:
+    """Find all pairs within ``reach`` (Å) with pymatgen's neighbour search."""
+    from pymatgen.optimization.neighbors import find_points_in_spheres
+
+    n_atoms = len(positions)
+    volume = abs(float(np.linalg.det(cell)))
+    if volume < MIN_VOLUME_PER_ATOM * n_atoms:
+        return Failure("collapsed", f"volume {volume / n_atoms:.3g} Å³/atom, below {MIN_VOLUME_PER_ATOM}")
+    spacings = volume / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    images = float(np.prod(2 * np.ceil(reach / spacings) + 1))
+    if images > MAX_IMAGES:
+        return Failure("collapsed", f"lattice planes {spacings.min():.3g} Å apart: the cell is flat")
+    center, neighbour, image, distance = find_points_in_spheres(
+        np.ascontiguousarray(positions),
+        np.ascontiguousarray(positions),
+        r=reach,
+        pbc=np.ones(3, dtype=np.int64),
+        lattice=np.ascontiguousarray(cell),
+        tol=1e-8,
+    )
+    image = image.astype(np.int64)
+    # One of the two directions of each pair: first < second, or, for an atom and its own image, the image that is
+    # positive in lexicographic order (which drops the atom itself, whose image is zero).
+    sign = np.sign(image[:, 0]) * 9 + np.sign(image[:, 1]) * 3 + np.sign(image[:, 2])
+    keep = (center < neighbour) | ((center == neighbour) & (sign > 0))
+    center, neighbour, image, distance = center[keep], neighbour[keep], image[keep], distance[keep]
+    # The search's order depends on its buckets; a fixed order makes sums reproducible.
+    order = np.lexsort((image[:, 2], image[:, 1], image[:, 0], neighbour, center))
+    return PairList(
+        first=center[order].astype(np.int64),
+        second=neighbour[order].astype(np.int64),
+        shift=image[order].astype(np.float64),
+        positions=positions.copy(),
+        cell=cell.copy(),
+    )
+
+
+def covers(pairs: PairList, positions: FloatArray, cell: FloatArray, cutoff: float, skin: float) -> bool:
+    """Whether a list built at reach ``cutoff + skin`` still holds every pair within ``cutoff`` of the new geometry.
+
+    A pair vector r of the new geometry was F⁻¹(r − u_j + u_i) in the old one, with F the deformation of the cell and u the
+    displacements beyond it; so ‖F⁻¹‖₂ (cutoff + 2 max|u|) <= cutoff + skin is enough.
+    """
+    deformation = np.linalg.solve(pairs.cell, cell)  # rows: r_new = r_old @ deformation
+    moved = positions - pairs.positions @ deformation
+    # A rigid translation changes no pair; subtracting it loses nothing.
+    moved -= moved.mean(axis=0)
+    farthest = float(np.sqrt((moved**2).sum(axis=1).max()))
+    stretch = float(np.linalg.norm(np.linalg.inv(deformation), 2))
+    return stretch * (cutoff + 2.0 * farthest) <= cutoff + skin

@@ -1,0 +1,220 @@
+"""Relaxation of a batch of crystals that advance together, each watched for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coevo.models.chgnet.fire import FireBatch
+from coevo.models.chgnet.graph import CandidatePairs
+from coevo.models.chgnet.inference import prediction_of
+from coevo.models.chgnet.neighbours import PairList, covers, pair_list
+from coevo.models.contracts import Failure, Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from coevo.models.chgnet.crystal import Crystal
+    from coevo.models.chgnet.graph import Graph
+    from coevo.models.chgnet.inference import BatchPrediction, Predictor
+    from coevo.models.contracts import FloatArray, RelaxationSettings
+
+    BoolArray = NDArray[np.bool_]
+
+SKIN = 0.6
+"""Å; a larger skin means fewer neighbour searches and more pairs to sift at each step."""
+MIN_DISTANCE = 0.4
+"""Å; atoms closer than this have collapsed (the shortest bond there is, H–H, has 0.74)."""
+VOLUME_RATIO = (0.15, 6.0)
+"""A crystal whose volume leaves these multiples of its first volume has collapsed or exploded."""
+INTERACTION_RANGE = (-20.0, 100.0)
+"""eV/atom beyond the energy of the composition; outside, the network is far from anything that it was trained on."""
+
+
+@dataclass(frozen=True)
+class RelaxedCrystal:
+    """A crystal that was relaxed: final arrays, their prediction, and earlier geometries as (positions, cell)."""
+
+    positions: FloatArray
+    cell: FloatArray
+    prediction: Prediction
+    steps: int
+    path: list[tuple[FloatArray, FloatArray]]
+
+
+@dataclass
+class _Member:
+    """One crystal that is still moving."""
+
+    place: int
+    crystal: Crystal
+    pairs: PairList | None = None
+    history: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
+
+
+def relax_batch(
+    predictor: Predictor, crystals: Sequence[Crystal], settings: RelaxationSettings
+) -> list[RelaxedCrystal | Failure]:
+    """Relax the crystals of one batch, in order.
+
+    Returns
+    -------
+    list of RelaxedCrystal or Failure
+        Reasons: ``collapsed``, ``exploded``, ``nan``, ``no_neighbours``, ``not_converged``.
+    """
+    return BatchRelaxation(predictor, crystals, settings).run()
+
+
+class BatchRelaxation:
+    """A relaxation of one batch under way."""
+
+    def __init__(self, predictor: Predictor, crystals: Sequence[Crystal], settings: RelaxationSettings) -> None:
+        self.predictor = predictor
+        self.settings = settings
+        self.cutoff = predictor.architecture.atom_graph_cutoff
+        self.members = [_Member(place, crystal) for place, crystal in enumerate(crystals)]
+        self.results: dict[int, RelaxedCrystal | Failure] = {}
+        self.fire = FireBatch(crystals, relax_cell=settings.relax_cell)
+        self.candidates: CandidatePairs | None = None
+        self.steps = 0
+
+    def run(self) -> list[RelaxedCrystal | Failure]:
+        """Advance until every crystal has a result."""
+        n = len(self.members)
+        while self.members:
+            positions, cells = self._usable_geometry()
+            if not self.members:
+                break
+            graph = self._graph(positions, cells)
+            if graph is None:
+                continue
+            predicted = self.predictor.predict(graph)
+            atom_forces, cell_forces = self.fire.generalised_forces(predicted.forces, predicted.virials)
+            fmax = self.fire.largest(atom_forces, cell_forces)
+            finished = self._judge(graph, predicted, positions, cells, fmax)
+            if finished.any():
+                rest = ~finished
+                atoms = rest[self.fire.owner]
+                self._drop(rest)
+                atom_forces, cell_forces = atom_forces[atoms], cell_forces[rest]
+            if self.members:
+                self.fire.step(atom_forces, cell_forces)
+            self.steps += 1
+        return [self.results[place] for place in range(n)]
+
+    def _usable_geometry(self) -> tuple[FloatArray, FloatArray]:
+        """Positions and cells now, after dropping what collapsed or exploded, with pair lists that cover them."""
+        while self.members:
+            positions, cells = self.fire.geometry()
+            failures: dict[int, Failure] = {}
+            parts = np.split(positions, np.cumsum(self.fire.counts)[:-1])
+            for k, member in enumerate(self.members):
+                failure = self._renew(member, parts[k], cells[k])
+                if failure is not None:
+                    failures[k] = failure
+            if not failures:
+                return positions, cells
+            self._fail(failures)
+        return np.zeros((0, 3)), np.zeros((0, 3, 3))
+
+    def _renew(self, member: _Member, positions: FloatArray, cell: FloatArray) -> Failure | None:
+        ratio = float(np.linalg.det(cell) / np.linalg.det(member.crystal.cell))
+        if not VOLUME_RATIO[0] < ratio < VOLUME_RATIO[1]:
+            reason = "exploded" if ratio >= VOLUME_RATIO[1] else "collapsed"
+            return Failure(reason, f"after {self.steps} steps the volume is {ratio:.3g} times the first one")
+        if member.pairs is None or not covers(member.pairs, positions, cell, self.cutoff, SKIN):
+            pairs = pair_list(positions, cell, self.cutoff + SKIN)
+            if isinstance(pairs, Failure):
+                return pairs
+            member.pairs = pairs
+            self.candidates = None
+        return None
+
+    def _graph(self, positions: FloatArray, cells: FloatArray) -> Graph | None:
+        """The graph now; None if crystals had to be dropped, so that the geometry is to be taken again."""
+        if self.candidates is None:
+            lists = [member.pairs for member in self.members]
+            self.candidates = CandidatePairs(
+                [member.crystal.numbers for member in self.members], [pairs for pairs in lists if pairs is not None]
+            )
+        graph = self.candidates.graph(positions, cells, self.cutoff, self.predictor.architecture.bond_graph_cutoff)
+        failures: dict[int, Failure] = {}
+        lonely = np.bincount(graph.owner, graph.neighbours_per_atom() == 0, minlength=graph.n_crystals)
+        shortest = graph.shortest_bonds()
+        for k in np.flatnonzero(lonely):
+            detail = (
+                f"after {self.steps} steps {lonely[k]:.0f} of {graph.counts[k]} atoms have no neighbour within {self.cutoff} Å"
+            )
+            failures[int(k)] = Failure("no_neighbours", detail)
+        for k in np.flatnonzero(shortest < MIN_DISTANCE):
+            failures[int(k)] = Failure("collapsed", f"after {self.steps} steps two atoms are {shortest[k]:.3g} Å apart")
+        if failures:
+            self._fail(failures)
+            return None
+        return graph
+
+    def _judge(
+        self, graph: Graph, predicted: BatchPrediction, positions: FloatArray, cells: FloatArray, fmax: FloatArray
+    ) -> BoolArray:
+        """Record the crystals that are finished; return which they are, shape (n,) of bool."""
+        bounds = np.cumsum(graph.counts)[:-1]
+        forces, parts = np.split(predicted.forces, bounds), np.split(positions, bounds)
+        finished = np.zeros(len(self.members), dtype=bool)
+        for k, member in enumerate(self.members):
+            result = self._verdict(k, member, graph, predicted, forces[k], parts[k], cells[k], float(fmax[k]))
+            if result is None:
+                member.history.append((parts[k], cells[k]))
+            else:
+                self.results[member.place] = result
+                finished[k] = True
+        return finished
+
+    def _verdict(
+        self,
+        k: int,
+        member: _Member,
+        graph: Graph,
+        predicted: BatchPrediction,
+        forces: FloatArray,
+        positions: FloatArray,
+        cell: FloatArray,
+        fmax: float,
+    ) -> RelaxedCrystal | Failure | None:
+        n_atoms = int(graph.counts[k])
+        interaction = float(predicted.interaction[k])
+        prediction = prediction_of(
+            float(predicted.energies[k]) / n_atoms, forces, predicted.virials[k] / abs(float(np.linalg.det(cell)))
+        )
+        if isinstance(prediction, Failure):
+            return Failure(prediction.reason, f"after {self.steps} steps {prediction.detail}")
+        if not INTERACTION_RANGE[0] < interaction < INTERACTION_RANGE[1]:
+            reason = "collapsed" if interaction <= INTERACTION_RANGE[0] else "exploded"
+            return Failure(reason, f"after {self.steps} steps the energy is {interaction:.3g} eV/atom beyond the elements'")
+        if fmax < self.settings.fmax:
+            path = evenly_spaced(member.history, self.settings.path_frames)
+            return RelaxedCrystal(positions, cell, prediction, self.steps, path)
+        if self.steps >= self.settings.max_steps:
+            return Failure("not_converged", f"after {self.steps} steps the largest force is {fmax:.3g} eV/Å")
+        return None
+
+    def _fail(self, failures: dict[int, Failure]) -> None:
+        rest = np.ones(len(self.members), dtype=bool)
+        for k, failure in failures.items():
+            self.results[self.members[k].place] = failure
+            rest[k] = False
+        self._drop(rest)
+
+    def _drop(self, rest: BoolArray) -> None:
+        self.members = [member for member, stays in zip(self.members, rest, strict=True) if stays]
+        self.fire.keep(rest)
+        self.candidates = None
+
+
+def evenly_spaced(history: list[tuple[FloatArray, FloatArray]], frames: int) -> list[tuple[FloatArray, FloatArray]]:
+    """Keep ``frames`` of the earlier geometries, evenly spaced from the first on; all of them if there are fewer."""
+    chosen = sorted({k * len(history) // frames for k in range(frames)}) if history else []
+    return [history[index] for index in chosen]

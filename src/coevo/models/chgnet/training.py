@@ -1,0 +1,267 @@
+"""Fine-tuning on labelled frames: energies, forces and stresses, with early stopping on validation frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from coevo.errors import ModelError
+from coevo.models.chgnet.crystal import Crystal, crystal_from_structure
+from coevo.models.chgnet.determinism import reproducible_torch
+from coevo.models.chgnet.graph import CandidatePairs
+from coevo.models.chgnet.inference import isolated_atoms
+from coevo.models.chgnet.neighbours import PairList, pair_list
+from coevo.models.chgnet.network import GraphTensors, Network, graph_tensors
+from coevo.models.chgnet.weights import COMPOSITION_KEY, Weights
+from coevo.models.contracts import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from coevo.models.contracts import FitSettings, Progress, TrainingFrame
+
+GPA = 160.21766208
+"""GPa per eV/Å³, as in CHGNet's own training, where the stress loss is in GPa."""
+HUBER_DELTA = 0.1
+"""Where the loss turns from quadratic to linear: eV/atom, eV/Å, GPa (CHGNet's published training)."""
+GRADIENT_NORM = 1.0
+"""Gradients are clipped to this norm: one frame far from equilibrium must not undo the pretraining."""
+FINAL_RATE = 0.1
+"""The learning rate falls to this share of its start along a cosine."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    crystal: Crystal
+    pairs: PairList
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Batch:
+    graph: GraphTensors
+    vectors: Tensor
+    counts: Tensor
+    volumes: Tensor
+    energies: Tensor
+    forces: Tensor
+    stresses: Tensor
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """Prediction minus label of a batch: eV/atom, eV/Å, GPa."""
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor
+
+
+def fine_tune(
+    weights: Weights,
+    training: Sequence[TrainingFrame],
+    validation: Sequence[TrainingFrame],
+    settings: FitSettings,
+    seed: int,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Weights, dict[str, Any]]:
+    """Return the weights of the epoch with the lowest validation loss (epoch 0 is the start), and a report.
+
+    The loss of a batch is ``H(ΔE) + force_weight · H(ΔF) + stress_weight · H(Δσ)`` with the mean Huber function H of energies in
+    eV/atom, force components in eV/Å and stress components in GPa. All parameters are trained but CHGNet's energies of the
+    elements (AtomRef). Adam, learning rate along a cosine. The same arguments give the same weights.
+
+    Raises
+    ------
+    ModelError
+        If no frame of either kind is usable, a label is not finite, or the loss stops being a number.
+    """
+    with reproducible_torch(torch.device(device).type):
+        run = _FineTuning(weights, training, validation, settings, seed, torch.device(device))
+        return run.run(progress)
+
+
+class _FineTuning:
+    def __init__(
+        self,
+        weights: Weights,
+        training: Sequence[TrainingFrame],
+        validation: Sequence[TrainingFrame],
+        settings: FitSettings,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.start = weights
+        self.settings = settings
+        self.device = device
+        self.rng = np.random.default_rng(seed)
+        self.element_energies = weights.parameters[COMPOSITION_KEY][0].numpy().astype(np.float64)
+        self.training, unusable = self._prepare(training, "training")
+        held_out, unusable_validation = self._prepare(validation, "validation")
+        self.unusable = unusable + unusable_validation
+        size = settings.batch_size
+        self.validation = [self._batch(held_out[i : i + size]) for i in range(0, len(held_out), size)]
+        self.n_validation = len(held_out)
+        self.trained = {
+            name: tensor.to(device).clone().requires_grad_(True)
+            for name, tensor in weights.parameters.items()
+            if name != COMPOSITION_KEY
+        }
+
+    def run(self, progress: Progress | None) -> tuple[Weights, dict[str, Any]]:
+        """Train until the epochs or the patience end."""
+        settings = self.settings
+        optimiser = torch.optim.Adam(list(self.trained.values()), lr=settings.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimiser, T_max=settings.epochs, eta_min=FINAL_RATE * settings.learning_rate
+        )
+        best_loss, before = self._validate()
+        best, best_epoch, after = self._copy(), 0, before
+        history: list[dict[str, float]] = [{"epoch": 0, "validation_loss": best_loss}]
+        for epoch in range(1, settings.epochs + 1):
+            training_loss = self._epoch(optimiser)
+            schedule.step()
+            validation_loss, errors = self._validate()
+            history.append({"epoch": epoch, "training_loss": training_loss, "validation_loss": validation_loss})
+            if progress is not None:
+                progress(1)
+            if validation_loss < best_loss:
+                best_loss, best, best_epoch, after = validation_loss, self._copy(), epoch, errors
+            elif epoch - best_epoch >= settings.patience:
+                break
+        report = {
+            "frames": {"training": len(self.training), "validation": self.n_validation, "unusable": self.unusable},
+            "epochs": history,
+            "best_epoch": best_epoch,
+            "validation_before": before,
+            "validation_after": after,
+        }
+        return Weights(self.start.architecture, best), report
+
+    def _prepare(self, frames: Sequence[TrainingFrame], kind: str) -> tuple[list[_Frame], int]:
+        usable = []
+        for index, frame in enumerate(frames):
+            values = (frame.energy, frame.forces, frame.stress)
+            if not all(np.isfinite(value).all() for value in values):
+                raise ModelError(f"{kind} frame {index} ({frame.structure.formula}) has a label that is not finite; leave it out")
+            crystal = crystal_from_structure(frame.structure)
+            if isinstance(crystal, Failure):
+                continue
+            if np.shape(frame.forces) != (len(crystal), 3) or np.shape(frame.stress) != (3, 3):
+                raise ModelError(
+                    f"{kind} frame {index} has forces {np.shape(frame.forces)} and stress {np.shape(frame.stress)}; "
+                    f"expected ({len(crystal)}, 3) and (3, 3)"
+                )
+            pairs = pair_list(crystal.positions, crystal.cell, self.start.architecture.atom_graph_cutoff)
+            if isinstance(pairs, Failure) or isolated_atoms(len(crystal), pairs.first, pairs.second):
+                continue
+            usable.append(_Frame(crystal, pairs, float(frame.energy), np.asarray(frame.forces), np.asarray(frame.stress)))
+        if not usable:
+            raise ModelError(f"none of the {len(frames)} {kind} frames can be used; a fit needs training and validation frames")
+        return usable, len(frames) - len(usable)
+
+    def _batch(self, frames: Sequence[_Frame]) -> _Batch:
+        architecture = self.start.architecture
+        crystals = [frame.crystal for frame in frames]
+        graph = CandidatePairs([c.numbers for c in crystals], [frame.pairs for frame in frames]).graph(
+            np.concatenate([c.positions for c in crystals]),
+            np.stack([c.cell for c in crystals]),
+            architecture.atom_graph_cutoff,
+            architecture.bond_graph_cutoff,
+        )
+        reference = [float(self.element_energies[c.numbers - 1].mean()) for c in crystals]
+        energies = np.array([frame.energy for frame in frames]) - np.array(reference)
+
+        def tensor(array: Any) -> Tensor:
+            return torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device)
+
+        return _Batch(
+            graph=graph_tensors(graph, self.device),
+            vectors=tensor(graph.vectors).requires_grad_(True),
+            counts=tensor(graph.counts),
+            volumes=tensor([c.volume for c in crystals]),
+            energies=tensor(energies),
+            forces=tensor(np.concatenate([frame.forces for frame in frames])),
+            stresses=tensor(np.stack([frame.stress for frame in frames]) * GPA),
+        )
+
+    def _residuals(self, batch: _Batch, *, train: bool) -> _Residuals:
+        graph, vectors = batch.graph, batch.vectors
+        parameters: Mapping[str, Tensor] = self.trained
+        if not train:
+            parameters = {name: tensor.detach() for name, tensor in self.trained.items()}
+        energies = Network(self.start.architecture, parameters).energies(graph, vectors)
+        (slope,) = torch.autograd.grad(energies.sum(), vectors, create_graph=train)
+        forces = torch.zeros_like(batch.forces).index_add(0, graph.first, slope).index_add(0, graph.second, -slope)
+        products = (vectors.detach()[:, :, None] * slope[:, None, :]).reshape(-1, 9)
+        virials = products.new_zeros((graph.n_crystals, 9)).index_add(0, graph.owner[graph.first], products).reshape(-1, 3, 3)
+        stresses = 0.5 * (virials + virials.transpose(1, 2)) * (GPA / batch.volumes)[:, None, None]
+        return _Residuals(
+            energy=energies.to(torch.float32) / batch.counts - batch.energies,
+            forces=forces - batch.forces,
+            stress=stresses - batch.stresses,
+        )
+
+    def _loss(self, residuals: _Residuals) -> Tensor:
+        def huber(difference: Tensor) -> Tensor:
+            return torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=HUBER_DELTA)
+
+        loss = huber(residuals.energy) + self.settings.force_weight * huber(residuals.forces)
+        return loss + self.settings.stress_weight * huber(residuals.stress)
+
+    def _epoch(self, optimiser: torch.optim.Optimizer) -> float:
+        """One pass over the training frames in a random order; return the mean loss."""
+        order = self.rng.permutation(len(self.training))
+        total = 0.0
+        for start in range(0, len(order), self.settings.batch_size):
+            chosen = [self.training[i] for i in order[start : start + self.settings.batch_size]]
+            loss = self._loss(self._residuals(self._batch(chosen), train=True))
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                raise ModelError(
+                    f"the training loss became {value}; use a smaller learning_rate (now {self.settings.learning_rate:g}) "
+                    "or look for frames with huge forces"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(list(self.trained.values()), GRADIENT_NORM)
+            if not bool(torch.isfinite(norm)):
+                raise ModelError(
+                    f"a gradient became {float(norm)}; use a smaller learning_rate or look for frames with huge forces"
+                )
+            optimiser.step()
+            total += value * len(chosen)
+        return total / len(order)
+
+    def _validate(self) -> tuple[float, dict[str, float]]:
+        """Mean loss over the validation frames, and root-mean-square errors."""
+        loss, squares, sizes = 0.0, np.zeros(3), np.zeros(3)
+        for batch in self.validation:
+            residuals = self._residuals(batch, train=False)
+            loss += float(self._loss(residuals)) * len(batch.counts)
+            for k, part in enumerate((residuals.energy, residuals.forces, residuals.stress)):
+                squares[k] += float((part.to(torch.float64) ** 2).sum())
+                sizes[k] += part.numel()
+        loss /= self.n_validation
+        if not np.isfinite(loss):
+            raise ModelError(f"the validation loss became {loss}; use a smaller learning_rate")
+        energy, force, stress = np.sqrt(squares / sizes)
+        return loss, {
+            "energy_rmse_mev_per_atom": 1e3 * float(energy),
+            "force_rmse_mev_per_angstrom": 1e3 * float(force),
+            "stress_rmse_gpa": float(stress),
+        }
+
+    def _copy(self) -> dict[str, Tensor]:
+        copied = {name: tensor.detach().cpu().clone() for name, tensor in self.trained.items()}
+        copied[COMPOSITION_KEY] = self.start.parameters[COMPOSITION_KEY].clone()
+        return {name: copied[name] for name in sorted(copied)}

@@ -1,0 +1,84 @@
+"""Model families by name: which class reads a checkpoint of a family, imported only when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from coevo.models.contracts import ForceField, Generator
+
+FORCE_FIELDS: dict[str, tuple[str, str]] = {"chgnet": ("coevo.models.chgnet.force_field", "ChgnetForceField")}
+GENERATORS: dict[str, tuple[str, str]] = {"embedded": ("coevo.models.embedded.generator", "EmbeddedGenerator")}
+
+
+def force_field_from(family: str, weights: str | None = None, checkpoint: Path | None = None, device: str = "cpu") -> ForceField:
+    """Load a force field: a checkpoint if one is given, else published weights.
+
+    Parameters
+    ----------
+    family : str
+        A key of :data:`FORCE_FIELDS`.
+    weights : str, optional
+        Name of published weights; the family's default if neither this nor a checkpoint is given.
+    checkpoint : Path, optional
+        File that ``ForceField.save`` wrote.
+    device : str
+        ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    ConfigError
+        If the family, the weights or the device are unknown.
+    CheckpointError
+        If the checkpoint cannot be loaded.
+    """
+    force_field = _class_of("force field", FORCE_FIELDS, family)
+    where = _resolved_device(device)
+    if checkpoint is not None:
+        return force_field.load(checkpoint, where)
+    if weights is not None:
+        return force_field.published(weights, where)
+    return force_field.published(device=where)
+
+
+def generator_from(family: str, checkpoint: Path | None = None, settings: Any = None) -> Generator:
+    """Load a generator from a checkpoint, or make an untrained one from its settings.
+
+    Parameters
+    ----------
+    family : str
+        A key of :data:`GENERATORS`.
+    checkpoint : Path, optional
+        File that ``Generator.save`` wrote.
+    settings : optional
+        What the family's ``initial`` takes; used where there is no checkpoint.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown.
+    CheckpointError
+        If the checkpoint cannot be loaded.
+    """
+    generator = _class_of("generator", GENERATORS, family)
+    return generator.load(checkpoint) if checkpoint is not None else generator.initial(settings)
+
+
+def _class_of(kind: str, families: dict[str, tuple[str, str]], family: str) -> Any:
+    if family not in families:
+        raise ConfigError(f"{kind} family {family!r} is unknown; allowed: {', '.join(sorted(families))}")
+    module, name = families[family]
+    return getattr(import_module(module), name)
+
+
+def _resolved_device(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
