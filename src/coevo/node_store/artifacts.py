@@ -63,7 +63,7 @@ class ArtifactStore:
     Parameters
     ----------
     uri : str
-        ``file:///DIRECTORY`` or a path, ``memory://NAME``, ``s3://BUCKET/PREFIX``, ``gs://BUCKET/PREFIX``, or what else fsspec opens.
+        ``file:///DIRECTORY``, a path, ``memory://NAME``, ``s3://BUCKET/PREFIX``, ``gs://BUCKET/PREFIX``, …
     cache : Path or None
         Where verified copies of remote blobs are kept; ``$XDG_CACHE_HOME/coevo/blobs`` by default.
 

@@ -1,0 +1,121 @@
+"""What a database must be able to do; everything else is built on it once, for all backends.
+
+A backend stores and finds documents and moves branches. It knows nothing of ids or the meaning of a commit. All documents
+that it is given are plain JSON, sorted by id.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from coevo.node_store.states import PreparedState
+
+Kind = Literal["structures", "references", "labels"]
+"""Collections of documents that are keyed by content and shared between states."""
+
+
+class Backend(ABC):
+    """The storage contract; every method raises :class:`~coevo.errors.StorageError` when the storage fails."""
+
+    # --- nodes and branches
+
+    @abstractmethod
+    def create_node(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Insert a node document if no node has its name; return the document that is stored now."""
+
+    @abstractmethod
+    def node_names(self) -> list[str]:
+        """Names of all nodes, sorted."""
+
+    @abstractmethod
+    def node_document(self, name: str) -> dict[str, Any] | None:
+        """Return the node as it was created, without branches, or None."""
+
+    @abstractmethod
+    def read_config_text(self, name: str) -> str:
+        """Return the live configuration of an existing node."""
+
+    @abstractmethod
+    def write_config_text(self, name: str, text: str) -> None:
+        """Replace the live configuration of an existing node."""
+
+    @abstractmethod
+    def branches(self, node: str) -> dict[str, str]:
+        """Branch name to state id."""
+
+    @abstractmethod
+    def move_branch(self, node: str, branch: str, expected: str | None, new: str) -> str | None:
+        """Compare and swap: point a branch at a state if it is at ``expected``; return where it was found (atomic, durable)."""
+
+    # --- states
+
+    @abstractmethod
+    def state_ids(self, node: str, prefix: str = "") -> list[str]:
+        """Ids of the node's states that start with a prefix, sorted; also of states that no branch contains."""
+
+    @abstractmethod
+    def state_document(self, node: str, state: str) -> dict[str, Any] | None:
+        """Return a state document as it was stored, or None."""
+
+    @abstractmethod
+    def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
+        """Store a state with all its documents; the state document last, so that it is there whole or not at all (idempotent)."""
+
+    @abstractmethod
+    def known(self, node: str, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
+        """Which of the ids have a stored document that a child of these states can use."""
+
+    @abstractmethod
+    def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Documents with these ids, in their order; those that are missing are left out."""
+
+    @abstractmethod
+    def evaluations(
+        self,
+        node: str,
+        state: str,
+        query: dict[str, Any],
+        fields: Collection[str] | None,
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+        skip: int,
+    ) -> Iterator[dict[str, Any]]:
+        """Evaluations of a state that match a MongoDB filter, ordered by ``sort`` and then by structure id.
+
+        ``fields`` are the top-level fields wanted, None for all; ``limit`` 0 means no limit.
+        """
+
+    @abstractmethod
+    def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:
+        """One evaluation of a state, or None."""
+
+    # --- jobs, campaigns, locks
+
+    @abstractmethod
+    def job_result(self, key: str) -> dict[str, Any] | None:
+        """Return the result that is stored under a key, or None."""
+
+    @abstractmethod
+    def put_job_result(self, key: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Insert if absent (atomic); return the document that is stored now."""
+
+    @abstractmethod
+    def campaigns(self, node: str) -> list[dict[str, Any]]:
+        """Campaign documents of a node, oldest first."""
+
+    @abstractmethod
+    def insert_campaign(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Insert a campaign if its id is new (atomic); return the document that is stored now."""
+
+    @abstractmethod
+    def update_campaign(self, identifier: str, changes: dict[str, Any]) -> bool:
+        """Change fields of a campaign; False if there is none."""
+
+    @abstractmethod
+    def run_lock(self, node: str) -> AbstractContextManager[None]:
+        """Hold the node for one run; raises NodeBusyError if another process holds it."""

@@ -1,0 +1,177 @@
+"""The documents of the database and their fields, with units.
+
+Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Documents
+written by jobs may carry further keys; those that a query, a report or an identity relies on are here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+"""Of everything that is stored; a store of a newer version is refused, not guessed at."""
+
+NODE_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+BRANCH_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+LEFT_OUT_OF_STATE_ID: dict[str, str] = {
+    "node": "the same work in another node is the same state",
+    "message": "a remark",
+    "created": "a time",
+    "provenance": "package versions, job uuids, hosts, durations: how it was made, not what it is",
+    "counts": "follows from manifest and evaluations",
+    "config.node.name": "a name",
+    "config.node.description": "a remark",
+    "config.resources": "how fast, not what",
+    "manifest.uri": "a place",
+    "checkpoints.*.uri": "a place",
+    "checkpoints.*.*": "all but sha256, family, format: size follows from them; parent and training_set are how it was made",
+    "evaluations.*.nelements": "follows from elements",
+    "evaluations.*.chemical_formula_reduced": "follows from formula",
+    "evaluations.*.chemical_formula_anonymous": "follows from formula",
+}
+"""Every stored field of a state that its id does not cover, and why."""
+
+DERIVED_EVALUATION_FIELDS = ("nelements", "chemical_formula_reduced", "chemical_formula_anonymous")
+"""Standard OPTIMADE properties that the store adds to an evaluation at the commit; not part of the state id."""
+
+ContentId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="sha256, hexadecimal")]
+Split = Literal["train", "validation", "test"]
+
+
+class _Fixed(BaseModel):
+    """Documents that only this package writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Open(BaseModel):
+    """Documents that jobs write, with further keys of their own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class NodeDocument(_Fixed):
+    """A node: a database of one chemical system."""
+
+    name: str = Field(pattern=NODE_NAME)
+    elements: tuple[str, ...] = Field(description="the chemical system, fixed for the life of the node")
+    config: dict[str, Any] = Field(description="the configuration with which the node was created")
+    config_text: str = Field(description="the live configuration, YAML; the next state records it")
+    branches: dict[str, str | None] = Field(description="branch name to state id; main is None before the first commit")
+    created: str = Field(description="time, ISO 8601 UTC")
+    schema_version: int = SCHEMA_VERSION
+
+
+class CampaignDocument(_Fixed):
+    """A run of several iterations on one branch, recorded before it starts so that it can be finished after a crash."""
+
+    id: str
+    node: str
+    branch: str
+    start: str | None = Field(description="head of the branch when the campaign was recorded; None for a new node")
+    iterations: int = Field(ge=0, description="transitions asked for")
+    status: str = Field(description="running, or how it ended: finished, mature, …")
+    created: str = Field(description="time, ISO 8601 UTC")
+    ended: str | None = Field(default=None, description="time, ISO 8601 UTC")
+
+
+class CheckpointDocument(_Open):
+    """A model of a state: its weights and configuration as an artifact."""
+
+    sha256: ContentId
+    family: str = Field(description="chgnet, embedded, …: which adapter loads it")
+    format: str = Field(description="file format, with its version")
+    uri: str = Field(default="", description="where it was written")
+    size: int | None = Field(default=None, ge=0, description="bytes")
+    parent: str | None = Field(default=None, description="sha256 of the checkpoint that it was trained from")
+    training_set: str | None = Field(default=None, description="digest of the ids that it was trained on")
+
+
+class StructureDocument(_Open):
+    """An entry's geometry as admitted; shared by all states and branches that contain it."""
+
+    id: ContentId = Field(alias="_id", description="content id of the geometry")
+    structure: dict[str, Any] = Field(description="lattice matrix (Å), species, fractional coordinates; pymatgen's dictionary")
+    formula: str = Field(description="reduced formula")
+    chemsys: str = Field(description="elements in alphabetical order, joined by hyphens")
+    elements: list[str]
+    nsites: int = Field(ge=1, description="atoms in the cell")
+    space_group: int | str | None = Field(default=None, description="space group")
+    origin: dict[str, Any] | None = Field(default=None, description="generator, operator, conditions, seed, shard, index")
+
+
+class ReferenceDocument(_Open):
+    """A known structure: part of the hull and of the novelty test, never an entry."""
+
+    id: ContentId = Field(alias="_id", description="content id of the geometry")
+    structure: dict[str, Any] = Field(description="as in a structure document")
+    name: str | None = Field(default=None, description="common name")
+    source: str | None = Field(default=None, description="database or publication, with the id in it")
+    formula: str = Field(description="reduced formula")
+    elements: list[str]
+    nsites: int = Field(ge=1, description="atoms in the cell")
+    space_group: int | str | None = None
+    citation: str | None = None
+    licence: str | None = None
+
+
+class LabelDocument(_Open):
+    """One first-principles (or teacher) frame."""
+
+    id: str = Field(alias="_id", min_length=1, description="content id of frame, settings and numbers")
+
+
+class EvaluationDocument(_Open):
+    """What one state's force field says of one entry or reference; repeats what queries filter on."""
+
+    structure_id: ContentId
+    kind: Literal["entry", "reference"]
+    formula: str = Field(description="reduced formula")
+    elements: list[str]
+    chemsys: str | None = Field(default=None, description="elements in alphabetical order, joined by hyphens")
+    nsites: int = Field(ge=1, description="atoms in the cell")
+    space_group: int | str | None = None
+    energy_per_atom: float | None = Field(default=None, description="eV/atom, on the state's energy scale")
+    formation_energy_per_atom: float | None = Field(default=None, description="eV/atom")
+    energy_above_hull: float | None = Field(default=None, description="eV/atom, against references and entries together")
+    energy_above_reference_hull: float | None = Field(
+        default=None, description="against references only; may be negative, eV/atom"
+    )
+    fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
+    is_stable: bool | None = Field(default=None, description="energy_above_hull is at most the node's stable_threshold")
+    is_novel: bool | None = Field(default=None, description="matches no reference")
+    is_sun: bool | None = Field(default=None, description="stable, unique and novel")
+    matched_reference: str | None = Field(default=None, description="id of the reference that it matches")
+    duplicate_of: str | None = Field(default=None, description="id of the entry that represents it")
+    relaxed: dict[str, Any] | None = Field(default=None, description="this state's geometry, if it differs from the stored one")
+    iteration_added: int | None = Field(default=None, description="iteration in which the entry was admitted")
+
+
+class EvaluationsSummary(_Fixed):
+    """All evaluations of a state, as one hash."""
+
+    digest: ContentId
+    count: int
+
+
+class StateDocument(_Fixed):
+    """An immutable commit of a node."""
+
+    id: ContentId = Field(alias="_id", description="state id")
+    schema_version: int
+    node: str
+    parents: tuple[str, ...]
+    iteration: int = Field(ge=0)
+    message: str
+    elements: tuple[str, ...]
+    config: dict[str, Any] = Field(description="the configuration of the transition, without resources")
+    checkpoints: dict[str, CheckpointDocument] = Field(description="force_field, generator")
+    metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
+    manifest: dict[str, Any] = Field(description="artifact: ids of structures, references and labels, splits, samples, offsets")
+    evaluations: EvaluationsSummary
+    counts: dict[str, int] = Field(description="entries, references, labels, and how many of them are new")
+    provenance: dict[str, Any] = Field(description="versions, job uuids, hosts, times")
+    created: str = Field(description="time, ISO 8601 UTC")

@@ -1,0 +1,249 @@
+"""The embedded database: a directory, no server.
+
+::
+
+    DIR/blobs/                     artifact store, by default
+    DIR/jobs/ab/KEY.json           job results
+    DIR/NODE/node.json             the node as created       DIR/NODE/node.yaml  its live configuration
+    DIR/NODE/refs/BRANCH           a state id
+    DIR/NODE/states/ID/state.json  state document            …/NAME.jsonl.zst    segments: what the state added, its evaluations
+    DIR/NODE/campaigns/ID.json     campaign documents
+
+Every file appears whole by one rename, a state with all its segments by the rename of its directory. Documents that a state
+shares with its ancestors are in the segments of the ancestor that added them.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from coevo.errors import ConfigError, CorruptArtifactError
+from coevo.node_store.backend import Backend
+from coevo.node_store.canonical import plain
+from coevo.node_store.durable import (
+    create_file,
+    make_directory,
+    read_sealed,
+    replace_file,
+    seal,
+    storage_errors,
+    sync_directory,
+    temporary_name,
+    write_synced,
+)
+from coevo.node_store.embedded_states import STATE_ID, EmbeddedStates
+from coevo.node_store.locks import file_lock
+from coevo.node_store.runs import embedded_run_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from coevo.node_store.backend import Kind
+    from coevo.node_store.states import PreparedState
+
+RESERVED = ("blobs", "jobs")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,199}")
+
+
+class EmbeddedBackend(Backend):
+    """A database in a directory; nothing is created before the first write.
+
+    Parameters
+    ----------
+    directory : Path
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory.absolute()
+        self._states: dict[str, EmbeddedStates] = {}
+
+    # --- nodes and branches
+
+    @override
+    def create_node(self, document: dict[str, Any]) -> dict[str, Any]:
+        name = document["name"]
+        if name in RESERVED:
+            raise ConfigError(
+                f"a node of an embedded database cannot be called {name!r}: the directory is taken; choose another name"
+            )
+        final = self.directory / name
+        temporary = self.directory / temporary_name(name)
+        with storage_errors("creating a node", final):
+            make_directory(self.directory)
+            temporary.mkdir()
+            try:
+                for folder in ("refs", "states", "campaigns"):
+                    (temporary / folder).mkdir()
+                write_synced(temporary / "node.json", seal(document))
+                write_synced(temporary / "node.yaml", document["config_text"].encode())
+                sync_directory(temporary)
+                try:
+                    temporary.rename(final)
+                except OSError as err:
+                    if err.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not (final / "node.json").is_file():
+                        raise
+                sync_directory(self.directory)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        stored = self.node_document(name)
+        assert stored is not None
+        return stored
+
+    @override
+    def node_names(self) -> list[str]:
+        with storage_errors("listing nodes", self.directory):
+            if not self.directory.is_dir():
+                return []
+            return sorted(path.parent.name for path in self.directory.glob("*/node.json") if not path.parent.name.startswith("."))
+
+    @override
+    def node_document(self, name: str) -> dict[str, Any] | None:
+        try:
+            return read_sealed(self.directory / name / "node.json", f"node {name}")
+        except FileNotFoundError:
+            return None
+
+    @override
+    def read_config_text(self, name: str) -> str:
+        path = self.directory / name / "node.yaml"
+        with storage_errors("reading the configuration", path):
+            return path.read_text(encoding="utf-8")
+
+    @override
+    def write_config_text(self, name: str, text: str) -> None:
+        replace_file(self.directory / name / "node.yaml", text.encode())
+
+    @override
+    def branches(self, node: str) -> dict[str, str]:
+        folder = self.directory / node / "refs"
+        with storage_errors("reading branches", folder):
+            names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        found = {name: self._read_branch(node, name) for name in names}
+        return {name: state for name, state in found.items() if state is not None}
+
+    def _read_branch(self, node: str, branch: str) -> str | None:
+        path = self.directory / node / "refs" / branch
+        with storage_errors("reading a branch", path):
+            try:
+                state = path.read_text(encoding="ascii", errors="replace").strip()
+            except FileNotFoundError:
+                return None
+        if not STATE_ID.fullmatch(state):
+            raise CorruptArtifactError(
+                f"branch {branch} of node {node} ({path}) holds {state[:80]!r} and no state id; write the id of one of those "
+                f"in {self.directory / node / 'states'} into it"
+            )
+        return state
+
+    @override
+    def move_branch(self, node: str, branch: str, expected: str | None, new: str) -> str | None:
+        with self._write_lock(node):
+            found = self._read_branch(node, branch)
+            if found == expected:
+                replace_file(self.directory / node / "refs" / branch, new.encode() + b"\n")
+            return found
+
+    def _write_lock(self, node: str) -> AbstractContextManager[None]:
+        return file_lock(self.directory / node / ".lock", wait=True)
+
+    # --- states
+
+    def _node_states(self, node: str) -> EmbeddedStates:
+        return self._states.setdefault(node, EmbeddedStates(self.directory / node / "states"))
+
+    @override
+    def state_ids(self, node: str, prefix: str = "") -> list[str]:
+        return self._node_states(node).ids(prefix)
+
+    @override
+    def state_document(self, node: str, state: str) -> dict[str, Any] | None:
+        return self._node_states(node).document(state)
+
+    @override
+    def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
+        with self._write_lock(node):
+            self._node_states(node).write(document, prepared)
+
+    @override
+    def known(self, node: str, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
+        return self._node_states(node).known(parents, kind, ids)
+
+    @override
+    def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        return self._node_states(node).documents(state, kind, ids)
+
+    @override
+    def evaluations(
+        self,
+        node: str,
+        state: str,
+        query: dict[str, Any],
+        fields: Collection[str] | None,
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+        skip: int,
+    ) -> Iterator[dict[str, Any]]:
+        return self._node_states(node).evaluations(state, query, fields, sort, limit, skip)
+
+    @override
+    def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:
+        return self._node_states(node).evaluation(state, structure_id)
+
+    # --- jobs, campaigns, locks
+
+    def _job_path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is no job key: expected 3 to 200 letters, digits, dots, dashes or underscores")
+        return self.directory / "jobs" / key[:2] / f"{key}.json"
+
+    @override
+    def job_result(self, key: str) -> dict[str, Any] | None:
+        try:
+            return read_sealed(self._job_path(key), f"the result of job {key}")
+        except FileNotFoundError:
+            return None
+
+    @override
+    def put_job_result(self, key: str, document: dict[str, Any]) -> dict[str, Any]:
+        content = plain(document)
+        if create_file(self._job_path(key), seal(content)):
+            return content
+        stored = self.job_result(key)
+        return content if stored is None else stored
+
+    @override
+    def campaigns(self, node: str) -> list[dict[str, Any]]:
+        folder = self.directory / node / "campaigns"
+        with storage_errors("listing campaigns", folder):
+            paths = sorted(folder.glob("[!.]*.json"))
+        found = [read_sealed(path, f"campaign {path.stem}") for path in paths]
+        return sorted(found, key=lambda document: (document["created"], document["id"]))
+
+    @override
+    def insert_campaign(self, document: dict[str, Any]) -> dict[str, Any]:
+        path = self.directory / document["node"] / "campaigns" / f"{document['id']}.json"
+        create_file(path, seal(document))
+        return read_sealed(path, f"campaign {document['id']}")
+
+    @override
+    def update_campaign(self, identifier: str, changes: dict[str, Any]) -> bool:
+        for node in self.node_names():
+            path = self.directory / node / "campaigns" / f"{identifier}.json"
+            if not path.is_file():
+                continue
+            with self._write_lock(node):
+                document = read_sealed(path, f"campaign {identifier}")
+                replace_file(path, seal({**document, **changes}))
+                return True
+        return False
+
+    @override
+    def run_lock(self, node: str) -> AbstractContextManager[None]:
+        return embedded_run_lock(self.directory / node, node)

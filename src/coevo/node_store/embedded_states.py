@@ -1,0 +1,244 @@
+"""The states of one embedded node: directories of segments, and the documents that a state shares with its ancestors."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import CorruptArtifactError, QueryError, StorageError
+from coevo.node_store.durable import (
+    make_directory,
+    read_sealed,
+    seal,
+    storage_errors,
+    sync_directory,
+    temporary_name,
+    write_synced,
+)
+from coevo.node_store.segments import Segment, write_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from coevo.node_store.backend import Kind
+    from coevo.node_store.states import PreparedState
+
+STATE_ID = re.compile(r"[0-9a-f]{64}")
+INDEXED_STATES = 2
+"""States of a node whose evaluations are kept in memory for filters, per process."""
+
+
+class EmbeddedStates:
+    """The directory ``states`` of a node.
+
+    A state's directory holds what the state added (structures, references, labels) and its own evaluations; relaxed geometries
+    are a segment of their own, because filters run over evaluations, which are small without them.
+
+    Parameters
+    ----------
+    directory : Path
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._stored: dict[str, dict[str, Any]] = {}
+        self._segments: dict[tuple[str, str], Segment] = {}
+        self._indexes: OrderedDict[str, Any] = OrderedDict()
+
+    def ids(self, prefix: str) -> list[str]:
+        """Ids of the states that start with a prefix, sorted."""
+        with storage_errors("listing states", self.directory):
+            names = [path.name for path in self.directory.iterdir()]
+        return sorted(name for name in names if name.startswith(prefix) and STATE_ID.fullmatch(name))
+
+    def document(self, state: str) -> dict[str, Any] | None:
+        """Return the state document, or None."""
+        stored = self._read(state)
+        return stored["state"] if stored else None
+
+    def _read(self, state: str) -> dict[str, Any] | None:
+        if state not in self._stored:
+            if not STATE_ID.fullmatch(state):
+                return None
+            try:
+                self._stored[state] = read_sealed(self.directory / state / "state.json", f"state {state}")
+            except FileNotFoundError:
+                return None
+        return self._stored[state]
+
+    def _required(self, state: str) -> dict[str, Any]:
+        stored = self._read(state)
+        if stored is None:
+            raise StorageError(f"state {state} is not in {self.directory}; restore its directory from a copy")
+        return stored
+
+    def _segment(self, state: str, name: str) -> Segment:
+        key = (state, name)
+        if key not in self._segments:
+            self._segments[key] = Segment(self.directory / state, name, self._required(state)["segments"][name])
+        return self._segments[key]
+
+    # --- writing
+
+    def write(self, document: dict[str, Any], prepared: PreparedState) -> None:
+        """Store a state; the caller holds the node's write lock. A damaged state of this id is replaced, a whole one is kept."""
+        state = document["_id"]
+        final = self.directory / state
+        with storage_errors("writing a state", final):
+            make_directory(self.directory)
+            # the lock is ours: what is still called temporary was left by a process that died
+            for path in self.directory.glob(".tmp-*"):
+                shutil.rmtree(path, ignore_errors=True)
+            if self._is_whole(state):
+                return
+            temporary = self.directory / temporary_name(state)
+            temporary.mkdir()
+            try:
+                _write_files(temporary, document, prepared)
+                if final.exists():
+                    final.rename(self.directory / temporary_name("damaged"))
+                temporary.rename(final)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            sync_directory(self.directory)
+        self._stored.pop(state, None)
+        self._indexes.pop(state, None)
+        self._segments = {key: segment for key, segment in self._segments.items() if key[0] != state}
+
+    def _is_whole(self, state: str) -> bool:
+        """Whether a state is stored with all its bytes."""
+        self._stored.pop(state, None)
+        try:
+            stored = self._read(state)
+            if stored is None:
+                return False
+            for name, summary in stored["segments"].items():
+                for _ in Segment(self.directory / state, name, summary):
+                    pass
+        except (CorruptArtifactError, StorageError):
+            return False
+        return True
+
+    # --- documents
+
+    def _lineage(self, starts: Sequence[str]) -> Iterator[str]:
+        """Walk the states that these descend from, themselves first, each once, breadth first."""
+        queue, seen = list(starts), set(starts)
+        while queue:
+            state = queue.pop(0)
+            yield state
+            for parent in self._required(state)["state"]["parents"]:
+                if parent not in seen:
+                    seen.add(parent)
+                    queue.append(parent)
+
+    def known(self, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
+        """Which of the ids are documents of these states or their ancestors."""
+        missing = set(ids)
+        for state in self._lineage(parents):
+            if not missing:
+                break
+            segment = self._segment(state, kind)
+            missing = {identifier for identifier in missing if identifier not in segment}
+        return set(ids) - missing
+
+    def documents(self, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Documents of a state or its ancestors, in the order of ids; missing ones are left out."""
+        segments = [self._segment(ancestor, kind) for ancestor in self._lineage([state])]
+        segments = [segment for segment in segments if len(segment)]
+        for identifier in ids:
+            for segment in segments:
+                if (document := segment.get(identifier)) is not None:
+                    yield document
+                    break
+
+    # --- evaluations
+
+    def evaluation(self, state: str, structure_id: str) -> dict[str, Any] | None:
+        """One evaluation with its geometry, or None."""
+        document = self._segment(state, "evaluations").get(structure_id)
+        return self._joined(state, document) if document else None
+
+    def evaluations(
+        self,
+        state: str,
+        query: dict[str, Any],
+        fields: Collection[str] | None,
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+        skip: int,
+    ) -> Iterator[dict[str, Any]]:
+        """As :meth:`coevo.node_store.backend.Backend.evaluations`."""
+        if set(query) <= {"kind"} and isinstance(query.get("kind", ""), str) and not sort:
+            found = self._scan(state, query.get("kind"), limit, skip)
+        else:
+            found = self._find(state, query, sort, limit, skip)
+        for document in found:
+            joined = document if fields is not None and "relaxed" not in fields else self._joined(state, document)
+            yield joined if fields is None else {key: value for key, value in joined.items() if key in fields}
+
+    def _joined(self, state: str, document: dict[str, Any]) -> dict[str, Any]:
+        if document["relaxed"] is None:
+            return document
+        stored = self._segment(state, "relaxed").get(document["structure_id"])
+        assert stored is not None
+        return {**document, "relaxed": stored["relaxed"]}
+
+    def _scan(self, state: str, kind: str | None, limit: int, skip: int) -> Iterator[dict[str, Any]]:
+        """Read in stored order, without an index."""
+        place = 0
+        for document in self._segment(state, "evaluations"):
+            if kind is None or document["kind"] == kind:
+                place += 1
+                if limit and place > skip + limit:
+                    return
+                if place > skip:
+                    yield document
+
+    def _find(
+        self, state: str, query: dict[str, Any], sort: Sequence[tuple[str, int]], limit: int, skip: int
+    ) -> Iterator[dict[str, Any]]:
+        from pymongo.errors import PyMongoError
+
+        try:
+            cursor = self._index(state).find(query, {"_id": False}).sort([*sort, ("structure_id", 1)])
+            yield from cursor.skip(skip).limit(limit) if limit else cursor.skip(skip)
+        except (PyMongoError, NotImplementedError, TypeError) as err:
+            raise QueryError(f"the filter {query} is not valid: {err}; see MongoDB's query operators") from err
+
+    def _index(self, state: str) -> Any:
+        """Load the evaluations of a state, without geometries, into a collection in memory."""
+        if state not in self._indexes:
+            import mongomock
+
+            documents = list(self._segment(state, "evaluations"))
+            collection: Any = mongomock.MongoClient().coevo.evaluations
+            if documents:
+                collection.insert_many(documents)
+            self._indexes[state] = collection
+            while len(self._indexes) > INDEXED_STATES:
+                self._indexes.popitem(last=False)
+        self._indexes.move_to_end(state)
+        return self._indexes[state]
+
+
+def _write_files(directory: Path, document: dict[str, Any], prepared: PreparedState) -> None:
+    evaluations, relaxed = [], []
+    for evaluation in prepared.evaluations:
+        geometry = evaluation.get("relaxed")
+        # an empty dictionary marks a geometry in the other segment, and answers filters such as {"relaxed": {"$ne": None}}
+        evaluations.append({**evaluation, "relaxed": {} if geometry else None})
+        if geometry:
+            relaxed.append({"structure_id": evaluation["structure_id"], "relaxed": geometry})
+    segments = {
+        "structures": write_segment(directory, "structures", prepared.structures),
+        "references": write_segment(directory, "references", prepared.references),
+        "labels": write_segment(directory, "labels", prepared.labels),
+        "evaluations": write_segment(directory, "evaluations", evaluations, key="structure_id"),
+        "relaxed": write_segment(directory, "relaxed", relaxed, key="structure_id"),
+    }
+    write_synced(directory / "state.json", seal({"state": document, "segments": segments}))
+    sync_directory(directory)

@@ -1,0 +1,141 @@
+"""Segments: documents of one state on disk, compressed in frames so that a single one is read without the rest.
+
+``NAME.jsonl.zst`` is a row of zstandard frames (together an ordinary .zst file) of canonical JSON lines; ``NAME.index.zst`` holds
+the ids in order and place and sha256 of each frame. The state's own file holds the sha256 of the index, so that every byte
+is covered and nothing damaged is ever returned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import CorruptArtifactError
+from coevo.node_store.canonical import canonical_json, dump_plain
+from coevo.node_store.durable import storage_errors, write_synced
+from coevo.node_store.shards import compress, decompress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+FRAME = 128
+"""Documents in a frame: small enough to read for one document, large enough to compress well."""
+
+
+def write_segment(directory: Path, name: str, documents: Iterable[dict[str, Any]], key: str = "_id") -> dict[str, Any]:
+    """Write plain documents as a segment and flush it.
+
+    Returns
+    -------
+    dict
+        ``count``, ``size`` (bytes) and ``index`` (sha256), to be kept and handed to :class:`Segment`.
+    """
+    ids: list[str] = []
+    frames: list[dict[str, Any]] = []
+    offset = 0
+    path = directory / f"{name}.jsonl.zst"
+    with path.open("xb") as file:
+        for batch in _batches(documents):
+            data = compress(b"".join(dump_plain(document) + b"\n" for document in batch))
+            frames.append({"offset": offset, "size": len(data), "count": len(batch), "sha256": hashlib.sha256(data).hexdigest()})
+            ids += [document[key] for document in batch]
+            file.write(data)
+            offset += len(data)
+        file.flush()
+        os.fsync(file.fileno())
+    index = compress(canonical_json({"ids": ids, "frames": frames}))
+    write_synced(directory / f"{name}.index.zst", index)
+    return {"count": len(ids), "size": offset, "index": hashlib.sha256(index).hexdigest()}
+
+
+def _batches(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for document in documents:
+        batch.append(document)
+        if len(batch) == FRAME:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class Segment:
+    """A segment that was written before; everything read from it is verified.
+
+    Parameters
+    ----------
+    directory : Path
+    name : str
+    summary : dict
+        What :func:`write_segment` returned.
+    """
+
+    def __init__(self, directory: Path, name: str, summary: dict[str, Any]):
+        self.path = directory / f"{name}.jsonl.zst"
+        self._index_path = directory / f"{name}.index.zst"
+        self._summary = summary
+        self._frame = lru_cache(maxsize=8)(self._read_frame)
+
+    def __len__(self) -> int:
+        return int(self._summary["count"])
+
+    @cached_property
+    def _index(self) -> dict[str, Any]:
+        with storage_errors("reading a segment", self._index_path):
+            data = self._index_path.read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != self._summary["index"]:
+            raise self._corrupt(self._index_path, "", self._summary["index"], found)
+        return json.loads(decompress(data, str(self._index_path)))
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        places, row = {}, 0
+        for number, frame in enumerate(self._index["frames"]):
+            for line in range(frame["count"]):
+                places[self._index["ids"][row]] = (number, line)
+                row += 1
+        return places
+
+    def __contains__(self, identifier: str) -> bool:
+        return len(self) > 0 and identifier in self._places
+
+    def get(self, identifier: str) -> dict[str, Any] | None:
+        """Return one document, or None if it is not in this segment.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If the bytes on disk are not those that were written.
+        """
+        if identifier not in self:
+            return None
+        number, line = self._places[identifier]
+        return json.loads(self._frame(number)[line])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number in range(len(self._index["frames"]) if len(self) else 0):
+            for line in self._read_frame(number):
+                yield json.loads(line)
+
+    def _read_frame(self, number: int) -> list[bytes]:
+        frame = self._index["frames"][number]
+        with storage_errors("reading a segment", self.path), self.path.open("rb") as file:
+            file.seek(frame["offset"])
+            data = file.read(frame["size"])
+        found = hashlib.sha256(data).hexdigest()
+        if found != frame["sha256"]:
+            where = f" (frame {number}: {len(data)} of {frame['size']} bytes at offset {frame['offset']})"
+            raise self._corrupt(self.path, where, frame["sha256"], found)
+        return decompress(data, str(self.path)).splitlines()
+
+    @staticmethod
+    def _corrupt(path: Path, where: str, expected: str, found: str) -> CorruptArtifactError:
+        return CorruptArtifactError(
+            f"segment {path}{where} is damaged: expected sha256 {expected}, found {found}; restore the file from a copy, "
+            "or remove the state's directory and run the campaign again, which rebuilds it"
+        )

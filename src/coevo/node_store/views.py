@@ -1,0 +1,250 @@
+"""Reading a state: its entries, evaluations, structures, references and labels."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, QueryError, StateNotFoundError
+from coevo.node_store.canonical import structure_from_document
+from coevo.node_store.states import identity_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pymatgen.core import Structure
+
+    from coevo.node_store.artifacts import ArtifactStore
+    from coevo.node_store.backend import Backend
+
+_STORE_FIELDS = {"_id", "state"}
+
+
+class StateView:
+    """An immutable state of a node, opened for reading; obtained from :meth:`NodeStore.resolve`.
+
+    Attributes
+    ----------
+    id : str
+    node : str
+    document : dict
+        The state document (:class:`coevo.node_store.documents.StateDocument`).
+    """
+
+    def __init__(self, backend: Backend, artifacts: ArtifactStore, node: str, document: dict[str, Any]):
+        self._backend = backend
+        self._artifacts = artifacts
+        self.id: str = document["_id"]
+        self.node = node
+        self.document = document
+
+    def __repr__(self) -> str:
+        return f"StateView({self.node}@{self.id[:12]}, iteration {self.iteration})"
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the states that this one was made from; the first is the one that was continued."""
+        return tuple(self.document["parents"])
+
+    @property
+    def iteration(self) -> int:
+        """How many transitions lead here from the seed state."""
+        return int(self.document["iteration"])
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Sorted ids of ``structures`` and ``references``, ``labels`` with their splits, ``samples``, ``offsets``."""
+        return json.loads(self._artifacts.get_bytes(self.document["manifest"]["sha256"]))
+
+    # --- evaluations
+
+    def entries(
+        self,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - MongoDB's word
+        projection: Collection[str] | Mapping[str, Any] | None = None,
+        sort: Sequence[tuple[str, int]] | None = None,
+        limit: int = 0,
+        skip: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the evaluations of entries that match a MongoDB filter.
+
+        Parameters
+        ----------
+        filter : dict, optional
+            For instance from :func:`coevo.node_store.queries.parse_filter`.
+        projection : names, or mapping of name to 0 or 1, optional
+            Top-level fields wanted. ``relaxed``, the only large one, is read only if it is wanted.
+        sort : list of (field, 1 or -1), optional
+            Ties, and everything without a sort, are in the order of structure ids.
+        limit, skip : int
+            0 means no limit.
+
+        Raises
+        ------
+        QueryError
+            If the filter is not valid.
+        """
+        query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
+        return self._evaluations(query, projection, sort or (), limit, skip)
+
+    def evaluations(self, kind: Literal["entry", "reference"] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield all evaluations, in the order of structure ids."""
+        return self._evaluations({"kind": kind} if kind else {}, None, (), 0, 0)
+
+    def evaluation(self, structure_id: str) -> dict[str, Any]:
+        """Return the evaluation of one entry or reference.
+
+        Raises
+        ------
+        QueryError
+            If the state has none.
+        """
+        found = self._backend.evaluation(self.node, self.id, structure_id)
+        if found is None:
+            raise QueryError(f"{structure_id} is neither an entry nor a reference of {self.node}@{self.id[:12]}")
+        return _without_store_fields(found)
+
+    def _evaluations(
+        self,
+        query: dict[str, Any],
+        projection: Collection[str] | Mapping[str, Any] | None,
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+        skip: int,
+    ) -> Iterator[dict[str, Any]]:
+        _refuse_geometry_queries(query)
+        wanted, unwanted = _split_projection(projection)
+        found = self._backend.evaluations(self.node, self.id, query, wanted, sort, limit, skip)
+        for document in found:
+            yield {key: value for key, value in document.items() if key not in _STORE_FIELDS and key not in unwanted}
+
+    # --- documents
+
+    def structure(self, structure_id: str, relaxed: bool = True) -> Structure:
+        """Return the geometry of an entry or reference.
+
+        Parameters
+        ----------
+        structure_id : str
+        relaxed : bool
+            This state's own relaxed geometry where it differs from the stored one; otherwise the geometry as admitted.
+
+        Raises
+        ------
+        QueryError
+            If it is neither an entry nor a reference of this state.
+        """
+        evaluation = self.evaluation(structure_id)
+        if relaxed and evaluation.get("relaxed"):
+            return structure_from_document(evaluation["relaxed"])
+        kind: Literal["structures", "references"] = "structures" if evaluation["kind"] == "entry" else "references"
+        for document in self._backend.documents(self.node, self.id, kind, [structure_id]):
+            return structure_from_document(document["structure"])
+        raise self._lost(kind, structure_id)
+
+    def structure_documents(self, ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the documents of entries as admitted, in the order of ``ids``; all entries of the state by default."""
+        return self._documents("structures", list(self.manifest["structures"] if ids is None else ids))
+
+    def references(self) -> Iterator[dict[str, Any]]:
+        """Yield the state's reference documents, in the order of ids."""
+        return self._documents("references", self.manifest["references"])
+
+    def labels(self) -> Iterator[dict[str, Any]]:
+        """Yield the state's label documents with their ``split``, in the order of ids."""
+        splits = self.manifest["labels"]
+        for document in self._documents("labels", sorted(splits)):
+            yield {**document, "split": splits[document["_id"]]}
+
+    def _documents(self, kind: Literal["structures", "references", "labels"], ids: list[str]) -> Iterator[dict[str, Any]]:
+        count = 0
+        for document in self._backend.documents(self.node, self.id, kind, ids):
+            # a gap is seen at once, because documents come in the order of ids
+            if document["_id"] != ids[count]:
+                raise self._lost(kind, ids[count])
+            count += 1
+            yield document
+        if count < len(ids):
+            raise self._lost(kind, ids[count])
+
+    def _lost(self, kind: str, identifier: str) -> ArtifactNotFoundError:
+        return ArtifactNotFoundError(
+            f"{kind[:-1]} {identifier} of {self.node}@{self.id[:12]} is not in the database: it was removed, or never belonged "
+            "to this state; restore the database from a copy if it should be there"
+        )
+
+    # --- lineage
+
+    def parent(self) -> StateView | None:
+        """Return the state that this one continued, or None for a seed state."""
+        return self._open(self.parents[0]) if self.parents else None
+
+    def ancestors(self) -> Iterator[StateView]:
+        """Yield the states that this one descends from, newest first, each once; itself not included."""
+        seen: dict[str, StateView] = {parent: self._open(parent) for parent in self.parents}
+        queue = list(seen.values())
+        while queue:
+            queue.sort(key=lambda view: (-view.iteration, view.document["created"], view.id))
+            view = queue.pop(0)
+            yield view
+            for parent in view.parents:
+                if parent not in seen:
+                    seen[parent] = self._open(parent)
+                    queue.append(seen[parent])
+
+    def _open(self, state: str) -> StateView:
+        return open_state(self._backend, self._artifacts, self.node, state)
+
+
+def open_state(backend: Backend, artifacts: ArtifactStore, node: str, state: str) -> StateView:
+    """Open a state by its full id, after recomputing the id from its document.
+
+    Raises
+    ------
+    StateNotFoundError
+        If it is not stored.
+    CorruptArtifactError
+        If the document is not that of this id.
+    """
+    document = backend.state_document(node, state)
+    if document is None:
+        raise StateNotFoundError(f"node {node} has no state {state}")
+    try:
+        found = identity_digest(document)
+    except (KeyError, TypeError, ValueError) as err:
+        found = f"none ({type(err).__name__}: {err})"
+    if found != state or document.get("_id") != state:
+        raise CorruptArtifactError(
+            f"the document of state {state} of node {node} is damaged: expected id {state}, found {found}; restore it from a copy"
+        )
+    return StateView(backend, artifacts, node, document)
+
+
+def _without_store_fields(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in _STORE_FIELDS}
+
+
+def _split_projection(projection: Collection[str] | Mapping[str, Any] | None) -> tuple[set[str] | None, set[str]]:
+    """Return the fields wanted (None for all) and the fields not wanted."""
+    if projection is None:
+        return None, set()
+    if isinstance(projection, str):
+        raise QueryError(f"the projection {projection!r} is one string; give a list of field names")
+    if not hasattr(projection, "items"):
+        return set(projection), set()
+    wanted = {name for name, flag in projection.items() if flag}
+    unwanted = {name for name, flag in projection.items() if not flag}
+    return (wanted, set()) if wanted else (None, unwanted)
+
+
+def _refuse_geometry_queries(query: Any) -> None:
+    """Refuse filters inside relaxed geometries, which only one of the backends could answer."""
+    if isinstance(query, list):
+        for item in query:
+            _refuse_geometry_queries(item)
+    elif isinstance(query, dict):
+        for key, value in query.items():
+            if key.startswith("relaxed."):
+                raise QueryError(f"a filter cannot look into {key!r}; read the structures of the entries instead")
+            _refuse_geometry_queries(value)
