@@ -90,7 +90,7 @@ def _slurm() -> Finding:
         )
     if not found.controller_answers:
         return Finding("SLURM", "problem", f"{found.version}, but the controller does not answer", "ask `scontrol ping` why")
-    return Finding("SLURM", "ok", found.version)
+    return Finding("SLURM", "ok", found.version or "version unknown")
 
 
 def examine() -> list[Finding]:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Task, TaskID
     from rich.text import Text
 
@@ -70,6 +70,12 @@ class ProgressBars:
         """Print one line."""
         how = "done before, result reused" if reused else f"{seconds:8.1f} s"
         self._progress.console.print(f"  [green]✓[/] {name:<44} {how}", highlight=False)
+
+    def above(self, renderable: RenderableType, console: Console) -> None:
+        """Print something on another console without tearing the bars."""
+        self._progress.stop()
+        console.print(renderable)
+        self._progress.start()
 
     def task_started(self, what: str, total: int, unit: str) -> None:
         """Draw a bar."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.configs.loading import check_change, config_difference, parse_config
 from coevo.errors import CampaignError, StateNotFoundError
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from coevo.configs.loading import LoadedConfig
     from coevo.configs.tree import NodeConfig
-    from coevo.node_store.store import NodeStore, StateView
+    from coevo.node_store.documents import CampaignDocument
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
 
 Say = Callable[[str], None]
 
@@ -86,7 +88,7 @@ def live_config(store: NodeStore, node: str, head: StateView, say: Say) -> NodeC
     return config
 
 
-def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> dict[str, Any]:
+def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> CampaignDocument:
     """Return the campaign to work on: the unfinished one of this branch, or a new one that is recorded now."""
     head = store.head(node, branch)
     if head is None:
@@ -95,7 +97,7 @@ def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, s
     if unfinished is None:
         return store.start_campaign(node, branch, iterations, head)
     say(
-        f"finishing the campaign of {unfinished['iterations']} transitions that started from {unfinished['start'][:8]}; "
+        f"finishing the campaign of {unfinished.iterations} transitions that started from {(unfinished.start or '')[:8]}; "
         "run again for more"
     )
     return unfinished
@@ -134,7 +136,7 @@ def run_campaign(
 
     with store.run_lock(node):
         campaign = start_or_resume(store, node, branch, iterations, say)
-        start = store.resolve(f"{node}@{campaign['start']}")
+        start = store.resolve(f"{node}@{campaign.start}")
         reported = None
         while True:
             head = store.resolve(f"{node}@{branch}")
@@ -152,10 +154,10 @@ def run_campaign(
                 {**head.document, "_id": head.id},
                 branch=branch,
                 start_iteration=start.iteration,
-                iterations=campaign["iterations"],
+                iterations=campaign.iterations,
             )
             if decision.flow is None:
-                store.finish_campaign(campaign["_id"], decision.verdict)
+                store.finish_campaign(campaign.id, decision.verdict)
                 return decision.verdict
-            say(f"transition {decision.done + 1} of {campaign['iterations']}: iteration {head.iteration + 1} from {head.id[:8]}")
+            say(f"transition {decision.done + 1} of {campaign.iterations}: iteration {head.iteration + 1} from {head.id[:8]}")
             run_flow(decision.flow)

@@ -10,8 +10,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.node_store.store import StateView
+    from coevo.node_store.views import StateView
 
+POPULATION = {"entries": "entries", "stable": "stable", "novel": "novel", "sun": "S.U.N."}
 STEPS = (
     "generate",
     "screen",
@@ -115,7 +116,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         ("reference set", f"{reference['name']}, {reference['size']} structures"),
         (
             "node",
-            f"{population['entries']} entries, {population['stable']} stable, {population['novel']} novel, {population['sun']} S.U.N.",
+            ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()),
         ),
         ("maturity", metrics["maturity"]["reason"]),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),

@@ -14,7 +14,7 @@ from coevo.makers.step import StepMaker, current_store, provenance_of
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.node_store.states import StateDraft
-    from coevo.node_store.store import StateView
+    from coevo.node_store.views import StateView
 
 
 @dataclass

@@ -82,7 +82,7 @@ class CurateMaker(StepMaker):
         items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
         known = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
         hull = hull_of(self.node.elements, known + [(item.structure, item.energy_per_atom) for item in items])
-        above = (
+        above: Any = (
             hull.energy_above_hull(
                 fractions([item.structure for item in items], self.node.elements), [item.energy_per_atom for item in items]
             )

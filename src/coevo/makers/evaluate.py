@@ -16,7 +16,7 @@ from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
     from coevo.models.contracts import ForceField, Prediction
-    from coevo.node_store.store import StateView
+    from coevo.node_store.views import StateView
 
 
 def largest_generalised_force(structure: Any, prediction: Prediction) -> float:
@@ -160,11 +160,11 @@ class ReevaluateMaker(StepMaker):
                 "energy_per_atom": m.energy_per_atom,
                 "fmax": m.document["fmax"],
                 "note": m.document["note"],
-                "since": m.document["iteration"],
+                "since": m.document["iteration_added"],
                 "model": model,
             }
-            for kind in ("reference", "entry")
-            for m in members(view, kind)
+            for kind, group in (("reference", members(view, "reference")), ("entry", members(view, "entry")))
+            for m in group
         ]
 
     def _admitted(self, curated: dict[str, Any], iteration: int) -> list[dict[str, Any]]:

@@ -17,10 +17,8 @@ def describe(structure: Structure) -> dict[str, Any]:
     composition = structure.composition
     return {
         "formula": composition.reduced_formula,
-        "chemical_formula_anonymous": composition.anonymized_formula,
         "chemsys": composition.chemical_system,
         "elements": sorted(element.symbol for element in composition.elements),
-        "nelements": len(composition.elements),
         "nsites": len(structure),
         "space_group": space_group_number(structure),
         "volume_per_atom": structure.volume / len(structure),
@@ -59,7 +57,7 @@ def evaluation_document(
     return {
         "structure_id": member.id,
         "kind": member.document["kind"],
-        "iteration": member.document["since"],
+        "iteration_added": member.document["since"],
         **describe(member.structure),
         "energy_per_atom": member.energy_per_atom,
         "formation_energy_per_atom": formation_energy_per_atom,

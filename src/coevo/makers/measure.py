@@ -13,7 +13,7 @@ from coevo.makers.shards import read_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
-    from coevo.node_store.store import StateView
+    from coevo.node_store.views import StateView
 
 SIGNALS = (
     "ruler_median_e_hull",
@@ -104,8 +104,8 @@ class MeasureMaker(StepMaker):
         if trained is None:
             return dict.fromkeys(names)
         test = trained.get("test_after") if trained["adopted"] else trained.get("test_before")
-        known = test is not None and test["all"]["n"] > 0
-        return {name: test["all"][name] if test is not None and known else None for name in names}
+        whole = test["all"] if test is not None else None
+        return {name: whole[name] if whole is not None else None for name in names}
 
     def _entropy(self, live: list[dict[str, Any]], sources: list[dict[str, Any]], iteration: int) -> dict[str, Any] | None:
         """Entropy of the entries' local environments at the fixed sample size, in all and per species of the centre (nats)."""
@@ -172,7 +172,7 @@ class MeasureMaker(StepMaker):
 
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.ancestors())), view]]
         history = [{name: row.get(name) for name in SIGNALS} for row in [*states, metrics]]
-        return asdict(maturity(history, self.maturity))
+        return maturity(history, self.maturity).to_dict()
 
 
 _NOT_METRICS = frozenset({"labels", "splits", "offsets", "key"})

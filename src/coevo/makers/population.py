@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.analysis.composition import fractions
 from coevo.analysis.hull import Hull
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.configs.tree import CurationConfig
-    from coevo.node_store.store import NodeStore, StateView
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def open_state(store: NodeStore, node: str, state: str) -> StateView:
     return store.resolve(f"{node}@{state}")
 
 
-def members(view: StateView, kind: str) -> list[Member]:
+def members(view: StateView, kind: Literal["reference", "entry"]) -> list[Member]:
     """Read the references (``kind="reference"``) or entries (``kind="entry"``) of a state, sorted by id."""
     documents = sorted(view.evaluations(kind), key=lambda document: document["structure_id"])
     return [

@@ -34,7 +34,7 @@ def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]
             "_id": identity,
             "name": reference.name,
             "source": reference.source,
-            "citation": reference.citation,
+            "licence": reference.licence,
             "structure": structure_document(reference.structure),
             **describe(reference.structure),
         }

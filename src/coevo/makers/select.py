@@ -11,7 +11,7 @@ from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
-    from coevo.node_store.store import StateView
+    from coevo.node_store.views import StateView
 
 
 @dataclass

@@ -80,7 +80,7 @@ class TrainForceFieldMaker(StepMaker):
         offsets: dict[str, Any],
         iteration: int,
     ) -> dict[str, Any]:
-        from coevo.makers.training_set import frame_of, replayed, scale_for
+        from coevo.makers.training_set import replayed, scale_for
 
         refused = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": ""}
         admitted = [label for label in new if label["status"] == "admitted"]
@@ -98,9 +98,9 @@ class TrainForceFieldMaker(StepMaker):
         by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
         for label in [*same, *admitted]:
             by_split[splits[label["_id"]]].append(label)
-        frames = {name: [frame_of(x, scale.offsets) for x in rows] for name, rows in by_split.items()}
-        prequential = self._errors(force_field, [frame_of(x, scale.offsets) for x in admitted], admitted)
-        common = {
+        frames = {name: scale.frames(rows) for name, rows in by_split.items()}
+        prequential = self._errors(force_field, scale.frames(admitted), admitted)
+        common: dict[str, Any] = {
             **refused,
             "offsets": offsets,
             "warning": scale.warning,
@@ -118,7 +118,7 @@ class TrainForceFieldMaker(StepMaker):
             self.training.replay,
             seed_for(self.node.seed, self.node.name, iteration, "replay"),
         )
-        fitted, report = self._fit(force_field, [frame_of(x, scale.offsets) for x in training], frames["validation"], iteration)
+        fitted, report = self._fit(force_field, scale.frames(training), frames["validation"], iteration)
         after = self._errors(fitted, frames["test"], by_split["test"])
         ratio = loss_ratio(common["test_before"]["all"], after["all"])
         outcome = {**common, "fit": report, "test_after": after, "test_loss_ratio": ratio}

@@ -26,11 +26,19 @@ class Scale:
     offsets : Offsets or None
         None: energies cannot be compared, so nothing can be trained.
     warning : str
-        Why the offsets are missing or those of the parent, or empty.
+        Why the offsets are missing, or empty.
+    energy_scale : str
+        Of the force field.
     """
 
     offsets: Offsets | None
-    warning: str = ""
+    warning: str
+    energy_scale: str
+
+    def frames(self, labels: Sequence[Label]) -> list[TrainingFrame]:
+        """Return labels as training frames on the force field's energy scale; needs offsets."""
+        assert self.offsets is not None
+        return [frame_of(label, self.offsets, self.energy_scale) for label in labels]
 
 
 def scale_for(
@@ -55,42 +63,40 @@ def scale_for(
     from coevo.node_store.canonical import structure_from_document
 
     if stored is not None:
-        return Scale(Offsets.from_dict(stored))
+        return Scale(Offsets.from_dict(stored), "", force_field.energy_scale)
     anchors = [label for label in labels if label["how"] == "reference"]
     structures = [structure_from_document(label["structure"]) for label in anchors]
     predictions = force_field.evaluate(structures, workers=workers)
     rows = [(s, label, p) for s, label, p in zip(structures, anchors, predictions, strict=True) if isinstance(p, Prediction)]
     if not rows:
-        return Scale(None, "no reference has a label: the two energy scales cannot be joined")
-    offsets, reason = fit_offsets(
-        fractions([s for s, _, _ in rows], elements),
-        np.array([p.energy for _, _, p in rows]),
-        np.array([corrected_energy(label, s) for s, label, _ in rows]),
-        elements,
-        np.array([len(s.composition) == 1 for s, _, _ in rows]),
-    )
-    return Scale(offsets, reason)
+        return Scale(None, "no reference has a label: the two energy scales cannot be joined", force_field.energy_scale)
+    shares = fractions([s for s, _, _ in rows], elements)
+    is_elemental = np.array([len(s.composition) == 1 for s, _, _ in rows])
+    model_energies = np.array([p.energy for _, _, p in rows])
+    label_energies = np.array([corrected_energy(label, s, force_field.energy_scale) for s, label, _ in rows])
+    return Scale(*fit_offsets(shares, model_energies, label_energies, elements, is_elemental), force_field.energy_scale)
 
 
-def corrected_energy(label: Label, structure: Any) -> float:
+def corrected_energy(label: Label, structure: Any, energy_scale: str) -> float:
     """Energy of a label with the anion correction that its scale lacks and the force field's has, eV/atom."""
-    from coevo.analysis.energy_scale import anion_correction
+    from coevo.analysis.energy_scale import anion_correction, needs_anion_correction
 
-    if label["anion_corrected"] or label["functional"] != "PBE":
-        # MP2020 corrects PBE's errors; other functionals do not have them (Wang et al., Sci. Rep. 11, 15496, 2021).
-        return float(label["energy_per_atom"])
-    return float(label["energy_per_atom"]) + anion_correction(structure)
+    energy = float(label["energy_per_atom"])
+    if needs_anion_correction(label["functional"], anion_corrected=label["anion_corrected"], energy_scale=energy_scale):
+        return energy + anion_correction(structure)
+    return energy
 
 
-def frame_of(label: Label, offsets: Offsets) -> TrainingFrame:
+def frame_of(label: Label, offsets: Offsets, energy_scale: str) -> TrainingFrame:
     """Return a label as a training frame on the force field's energy scale."""
     from coevo.models.contracts import TrainingFrame
     from coevo.node_store.canonical import structure_from_document
 
     structure = structure_from_document(label["structure"])
+    energy = corrected_energy(label, structure, energy_scale)
     return TrainingFrame(
         structure=structure,
-        energy=corrected_energy(label, structure) + offsets.of(structure),
+        energy=energy + offsets.of(structure),
         forces=np.array(label["forces"], dtype=float).reshape(-1, 3),
         stress=np.array(label["stress"], dtype=float),
     )
