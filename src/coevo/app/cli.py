@@ -75,6 +75,7 @@ def init(
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl")] = None,
     references: Annotated[str | None, typer.Option(help="with --elements: known structures, CIF, extxyz or JSON")] = None,
     name: Annotated[str | None, typer.Option("--name", help="with --elements: name of the node (default: na-cl)")] = None,
+    like: Annotated[str, typer.Option(help="with --elements: preset whose sizes and thresholds are taken")] = "li-p-s-demo",
 ) -> None:
     """Create a node and its first state: its references, evaluated by the published force field."""
     from coevo.app.progress_bars import ProgressBars
@@ -86,7 +87,7 @@ def init(
 
     if (config is None) == (elements is None):
         raise ConfigError("init: give either CONFIG (a preset or a YAML file) or --elements with --references")
-    loaded = load_config(config) if config else _config_for(elements or "", references, name)
+    loaded = load_config(config) if config else _config_for(elements or "", references, name, like)
     store = current_store()
     node = loaded.config.node.name
     with ProgressBars(err) as bars, reporting_to(bars):
@@ -98,8 +99,8 @@ def init(
         _say(f"next: coevo run {node} -n 2")
 
 
-def _config_for(elements: str, references: str | None, name: str | None) -> Any:
-    from coevo.configs.loading import config_for_elements
+def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
+    from coevo.configs.from_elements import config_for_elements
 
     if not references:
         raise ConfigError(
@@ -107,7 +108,7 @@ def _config_for(elements: str, references: str | None, name: str | None) -> Any:
             "each element among them (geometry suffices)"
         )
     symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
-    return config_for_elements(symbols, str(Path(references).resolve()), name=name)
+    return config_for_elements(symbols, str(Path(references).resolve()), name=name, like=like)
 
 
 @app.command()
@@ -240,8 +241,9 @@ def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
 @app.command()
 def query(
     ref: Reference,
-    filter: Annotated[
-        str | None, typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05')
+    where: Annotated[
+        str | None,
+        typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="[FILTER]"),
     ] = None,
     sort: Annotated[str, typer.Option(help="field to sort by; -field for descending")] = "energy_above_hull",
     limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
@@ -257,7 +259,7 @@ def query(
     field, direction = sort.removeprefix("-"), -1 if sort.startswith("-") else 1
     if field not in exporting.COLUMNS:
         raise QueryError(f"--sort {field!r} is not a field of an entry; allowed: {', '.join(exporting.COLUMNS)}")
-    rows = list(view.entries(parse_filter(filter) if filter else {}, sort=[(field, direction), ("structure_id", 1)], limit=limit))
+    rows = list(view.entries(parse_filter(where) if where else {}, sort=[(field, direction), ("structure_id", 1)], limit=limit))
     if format == "table" and output is None:
         out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
         return

@@ -127,8 +127,12 @@ class ArtifactStore:
             self._upload(sha256, path)
         return self._artifact(sha256, size)
 
+    def uri_of(self, sha256: str) -> str:
+        """URI at which a blob is, or would be."""
+        return f"{self.uri.rstrip('/')}/{sha256[:2]}/{sha256[2:]}"
+
     def _artifact(self, sha256: str, size: int) -> Artifact:
-        return Artifact(sha256=sha256, size=size, uri=f"{self.uri.rstrip('/')}/{sha256[:2]}/{sha256[2:]}")
+        return Artifact(sha256=sha256, size=size, uri=self.uri_of(sha256))
 
     def _refresh(self, sha256: str) -> bool:
         """Touch an existing local blob; False if there is none or it is damaged and must be written again."""

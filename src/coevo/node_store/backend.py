@@ -41,6 +41,10 @@ class Backend(ABC):
         """Return the live configuration of an existing node."""
 
     @abstractmethod
+    def config_source(self, name: str) -> str:
+        """Say where the live configuration of a node stands, for messages."""
+
+    @abstractmethod
     def write_config_text(self, name: str, text: str) -> None:
         """Replace the live configuration of an existing node."""
 
@@ -103,6 +107,10 @@ class Backend(ABC):
     @abstractmethod
     def put_job_result(self, key: str, document: dict[str, Any]) -> dict[str, Any]:
         """Insert if absent (atomic); return the document that is stored now."""
+
+    @abstractmethod
+    def drop_job_result(self, key: str) -> None:
+        """Forget the result that is stored under a key, if there is one."""
 
     @abstractmethod
     def campaigns(self, node: str) -> list[dict[str, Any]]:

@@ -117,6 +117,10 @@ class EmbeddedBackend(Backend):
             return path.read_text(encoding="utf-8")
 
     @override
+    def config_source(self, name: str) -> str:
+        return str(self.directory / name / "node.yaml")
+
+    @override
     def write_config_text(self, name: str, text: str) -> None:
         replace_file(self.directory / name / "node.yaml", text.encode())
 
@@ -217,6 +221,12 @@ class EmbeddedBackend(Backend):
             return content
         stored = self.job_result(key)
         return content if stored is None else stored
+
+    @override
+    def drop_job_result(self, key: str) -> None:
+        path = self._job_path(key)
+        with storage_errors("removing a job result", path):
+            path.unlink(missing_ok=True)
 
     @override
     def campaigns(self, node: str) -> list[dict[str, Any]]:

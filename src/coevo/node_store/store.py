@@ -134,6 +134,10 @@ class NodeStore:
         self._node(name)
         return self._backend.read_config_text(name)
 
+    def config_source(self, name: str) -> str:
+        """Say where the live configuration of a node stands, for messages."""
+        return self._backend.config_source(name)
+
     def write_config_text(self, name: str, text: str) -> None:
         """Replace the live configuration of a node; the next state records it."""
         self._node(name)
@@ -281,6 +285,10 @@ class NodeStore:
     def put_job_result(self, key: str, document: dict[str, Any]) -> dict[str, Any]:
         """Store a result unless the key has one; return the one that is stored: the first writer's."""
         return self._backend.put_job_result(key, document)
+
+    def drop_job_result(self, key: str) -> None:
+        """Forget a job's result: its artifacts are gone, so it cannot be used."""
+        self._backend.drop_job_result(key)
 
     # --- campaigns
 
