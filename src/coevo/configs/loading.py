@@ -121,7 +121,9 @@ def parse_config(text: str, source: str) -> NodeConfig:
         config, problems = _check(tree.data)
         tree.problems.extend((tree.line(location), message) for location, message in problems)
     if tree.problems or config is None:
-        raise ConfigError("\n".join(f"{source}:{line}: {message}" for line, message in sorted(tree.problems)))
+        raise ConfigError(
+            "\n".join(f"{source}:{line}: {message}" for line, message in sorted(tree.problems, key=lambda told: told[0]))
+        )
     return config
 
 

@@ -1,7 +1,8 @@
 """Which numbers of a labelling code are trusted: the last check of every label, whatever code it comes from.
 
 A code can end without an error and still print nonsense: two atoms 0.004 Å apart give Quantum ESPRESSO an energy of +4647 Ry
-and the words JOB DONE.
+and the words JOB DONE, and a machine-learned force field an energy that looks like any other. So a frame is checked before the
+code sees it, and its numbers after.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from coevo.labelling.contract import LabelResult
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from coevo.configs.tree import LabellingConfig
     from coevo.labelling.contract import FloatArray
 
@@ -30,16 +33,31 @@ class SanityLimits:
         Largest stress component by magnitude, eV/Å³.
     energy_range : tuple of float
         Lowest and highest energy, eV/atom.
+    min_distance : float
+        Å; atoms nearer than this overlap, and no code is asked (the shortest bond there is, H-H, has 0.74 Å).
     """
 
     max_force: float = 50.0
     max_stress: float = 1.0
     energy_range: tuple[float, float] = (-50.0, 20.0)
+    min_distance: float = 0.5
 
     @classmethod
     def from_config(cls, config: LabellingConfig) -> SanityLimits:
         """Limits of a node's configuration."""
         return cls(config.max_force, config.max_stress, config.energy_range)
+
+
+def check_geometry(frame: Structure, limits: SanityLimits) -> LabelResult | None:
+    """Reject a frame in which atoms overlap (``overlap``), before any code sees it; None if it may be labelled."""
+    centres, neighbours, _, distances = frame.get_neighbor_list(limits.min_distance)
+    if not len(distances):
+        return None
+    nearest = int(distances.argmin())
+    pair = " and ".join(sorted(frame[int(index[nearest])].species_string for index in (centres, neighbours)))
+    return LabelResult(
+        "rejected", "overlap", detail=f"{pair} are {distances[nearest]:.3g} Å apart, allowed: at least {limits.min_distance:g} Å"
+    )
 
 
 def judge(energy: float, forces: FloatArray, stress: FloatArray, limits: SanityLimits) -> LabelResult:

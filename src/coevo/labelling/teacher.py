@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelResult, LabelSettings
-from coevo.labelling.sanity import SanityLimits, judge
+from coevo.labelling.sanity import SanityLimits, check_geometry, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,19 +139,27 @@ class TeacherLabeller:
         Returns
         -------
         list of LabelResult
-            ``failed`` where the force field gave no result (with its reason), ``rejected`` where the numbers are out of limits.
+            ``failed`` where the force field gave no result (with its reason), ``rejected`` where atoms overlap or the numbers are
+            out of limits.
 
         Raises
         ------
         LabellingError
             If the force field gives another number of results than frames, or forces of another shape.
         """
-        if not frames:
-            return []
-        results = self._force_field.evaluate(frames, workers=self._workers, progress=progress)
-        if len(results) != len(frames):
-            raise LabellingError(f"teacher: {len(results)} results for {len(frames)} frames; the force field breaks its contract")
-        return [self._result(frame, result) for frame, result in zip(frames, results, strict=True)]
+        labels = [check_geometry(frame, self._limits) for frame in frames]
+        sound = [index for index, label in enumerate(labels) if label is None]
+        if progress is not None and len(sound) < len(frames):
+            progress(len(frames) - len(sound))
+        if sound:
+            results = self._force_field.evaluate([frames[index] for index in sound], workers=self._workers, progress=progress)
+            if len(results) != len(sound):
+                raise LabellingError(
+                    f"teacher: {len(results)} results for {len(sound)} frames; the force field breaks its contract"
+                )
+            for index, result in zip(sound, results, strict=True):
+                labels[index] = self._result(frames[index], result)
+        return [label for label in labels if label is not None]
 
     def _result(self, frame: Structure, result: Any) -> LabelResult:
         reason = getattr(result, "reason", None)
