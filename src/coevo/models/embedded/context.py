@@ -1,0 +1,152 @@
+"""One call of ``sample``: the knowledge, the conditions, and what follows from both (volumes, shortest distances, weights)."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coevo.models.embedded.chemistry import covalent_radius, prior_volume
+from coevo.models.embedded.compositions import CompositionTable, fractions, kernel, reduced_key
+from coevo.models.embedded.geometry import RejectedDrawError, closeness
+from coevo.models.embedded.knowledge import binned_preference, pair_key, preference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pymatgen.core import Structure
+
+    from coevo.models.contracts import Conditions
+    from coevo.models.embedded.knowledge import Knowledge, Parent, Unit
+
+_PRIOR_DISTANCE = 0.75
+"""Shortest distance before anything is learned, in sums of covalent radii."""
+
+_LEARNED_DISTANCE = 0.88
+"""Shortest distance allowed in a draw over the shortest seen in good examples; relaxation does the rest."""
+
+_VOLUME_BOUNDS = (0.6, 2.2)
+"""A draw's volume over the prediction, at least and at most."""
+
+
+class SamplingContext:
+    """What every operator is given.
+
+    Parameters
+    ----------
+    knowledge : Knowledge
+    conditions : Conditions
+    """
+
+    def __init__(self, knowledge: Knowledge, conditions: Conditions):
+        self.knowledge = knowledge
+        self.conditions = conditions
+        self.elements = tuple(sorted(conditions.elements))
+        self.target = conditions.energy_above_hull
+        self.compositions = CompositionTable(knowledge, conditions)
+
+    @cached_property
+    def minima(self) -> dict[tuple[str, str], float]:
+        """Shortest distances allowed, Å, for every ordered pair of the system's elements."""
+        found = {}
+        for a in self.elements:
+            for b in self.elements:
+                prior = _PRIOR_DISTANCE * (covalent_radius(a) + covalent_radius(b))
+                learned = self.knowledge.distances.get(pair_key(a, b))
+                found[a, b] = prior if learned is None else _LEARNED_DISTANCE * learned
+        return found
+
+    @cached_property
+    def contacts(self) -> dict[tuple[str, str], float]:
+        """Typical nearest distances, Å, for every ordered pair of the system's elements."""
+        return {
+            (a, b): self.knowledge.contacts.get(pair_key(a, b), 1.1 * (covalent_radius(a) + covalent_radius(b)))
+            for a in self.elements
+            for b in self.elements
+        }
+
+    @cached_property
+    def space_groups(self) -> tuple[list[int], list[float]]:
+        """Learned space groups and their weights; the square root keeps rare ones in play."""
+        learned = self.knowledge.space_groups
+        numbers = sorted(learned)
+        return numbers, [math.sqrt(binned_preference(learned[n], self.target)) for n in numbers]
+
+    def wants(self, amounts: Mapping[str, int]) -> bool:
+        """Whether the conditions admit a composition and its chemical system."""
+        return frozenset(amounts) in self.compositions.systems and self.compositions.wants(reduced_key(amounts))
+
+    def volume(self, amounts: Mapping[str, int]) -> float:
+        """Predicted volume of a cell with these atoms, Å³.
+
+        A sum over the elements, corrected by what examples of similar composition had.
+        """
+        table = self.knowledge.volumes
+        base = sum(n * table.get(s, prior_volume(s)) for s, n in amounts.items())
+        here = fractions(amounts)
+        shift, weight = 0.0, 0.5
+        for known in self.knowledge.compositions.values():
+            atoms = sum(known.amounts.values())
+            expected = sum(n * table.get(s, prior_volume(s)) for s, n in known.amounts.items()) / atoms
+            k = kernel(here, fractions(known.amounts))
+            shift += k * math.log(known.volume / expected)
+            weight += k
+        return base * math.exp(shift / weight)
+
+    def draw_volume(self, amounts: Mapping[str, int], rng: np.random.Generator) -> float:
+        """A volume near the prediction, Å³: log-normal, a little above it, because random packings are loose."""
+        spread = min(self.knowledge.volume_spread, 0.15)
+        return self.volume(amounts) * math.exp(float(np.clip(rng.normal(0.03, spread), -0.2, 0.3)))
+
+    @cached_property
+    def units(self) -> tuple[tuple[Unit, float], ...]:
+        """Units of the system's elements with their weights at the target energy."""
+        chosen = [u for u in self.knowledge.units if set(u.species) <= set(self.elements)]
+        return tuple((u, math.sqrt(binned_preference(u.bins, self.target))) for u in chosen)
+
+    @cached_property
+    def parents(self) -> tuple[tuple[Parent, float], ...]:
+        """Parents of the system's elements with their weights at the target energy."""
+        return tuple(
+            (p, preference(p.energy_above_hull, self.target))
+            for p in self.knowledge.parents
+            if set(p.species) <= set(self.elements)
+        )
+
+    def pick(self, weights: Sequence[float], rng: np.random.Generator) -> int:
+        """An index drawn with these weights."""
+        p = np.asarray(weights, dtype=float)
+        total = p.sum()
+        if not total > 0:
+            raise RejectedDrawError("no_choice")
+        return int(rng.choice(len(p), p=p / total))
+
+    def check(self, structure: Structure, system: frozenset[str] | None = None) -> None:
+        """Reject a draw that is off-system, malformed, too close, too dense, too loose or too large.
+
+        Raises
+        ------
+        RejectedDrawError
+            With the reason that is counted.
+        """
+        symbols = [site.specie.symbol for site in structure]
+        coords = structure.frac_coords
+        if not np.isfinite(coords).all() or not np.isfinite(structure.lattice.matrix).all():
+            raise RejectedDrawError("not_finite")
+        if not set(symbols) <= set(self.elements) or (system is not None and set(symbols) != system):
+            raise RejectedDrawError("off_system")
+        if len(symbols) > self.conditions.max_atoms:
+            raise RejectedDrawError("too_many_atoms")
+        if self.conditions.compositions and structure.composition.reduced_formula not in self.compositions.allowed:
+            raise RejectedDrawError("off_composition")
+        lengths = structure.lattice.abc
+        if max(lengths) > 8.0 * min(lengths) or min(structure.lattice.angles) < 20.0 or max(structure.lattice.angles) > 160.0:
+            raise RejectedDrawError("cell_shape")
+        amounts = {s: symbols.count(s) for s in sorted(set(symbols))}
+        ratio = structure.volume / self.volume(amounts)
+        if not _VOLUME_BOUNDS[0] <= ratio <= _VOLUME_BOUNDS[1]:
+            raise RejectedDrawError("volume")
+        if closeness(structure.lattice.matrix, coords, symbols, self.minima) < 1.0:
+            raise RejectedDrawError("too_close")

@@ -1,0 +1,104 @@
+"""Distances in periodic cells, and the checks that every draw passes before it is returned."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    FloatArray = NDArray[np.float64]
+
+
+class RejectedDrawError(Exception):
+    """A draw that is not returned; ``reason`` is a short fixed word that is counted. Never leaves the generator."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+@lru_cache(maxsize=1)
+def shifts() -> FloatArray:
+    """The 27 cells around, in cell vectors, the home cell first, shape (27, 3)."""
+    grid = np.array([-1.0, 0.0, 1.0])
+    shifts = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
+    return shifts[np.argsort(np.abs(shifts).sum(axis=1), kind="stable")]
+
+
+def nearest_distances(lattice: FloatArray, a: FloatArray, b: FloatArray, *, same: bool = False) -> FloatArray:
+    """Shortest distance between each point of ``a`` and each of ``b`` over the 27 cells around, Å.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Rows are cell vectors, Å; reduced, or the 27 cells would not hold the nearest image.
+    a, b : ndarray, shape (n, 3) and (m, 3)
+        Fractional coordinates.
+    same : bool
+        ``a`` and ``b`` are the same atoms: an atom's distance to itself is that to its own image.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+    """
+    delta = a[:, None, :] - b[None, :, :]
+    delta -= np.round(delta)
+    vectors = (delta[:, :, None, :] + shifts()[None, None, :, :]) @ lattice
+    lengths = np.sqrt((vectors**2).sum(axis=-1))
+    if same:
+        index = np.arange(len(a))
+        lengths[index, index, 0] = np.inf
+    return lengths.min(axis=-1)
+
+
+def reduced(structure: Structure) -> Structure:
+    """The same crystal in an LLL-reduced cell, wrapped."""
+    from pymatgen.core import Structure
+
+    lattice = structure.lattice.get_lll_reduced_lattice()
+    coords = lattice.get_fractional_coords(structure.cart_coords) % 1.0
+    return Structure(lattice, [site.specie for site in structure], coords)
+
+
+def primitive(structure: Structure) -> Structure:
+    """A primitive cell of the crystal, reduced, found by spglib at a tolerance of 1e-3 Å."""
+    import spglib
+    from pymatgen.core import Element, Structure
+
+    cell: Any = (structure.lattice.matrix, structure.frac_coords, [site.specie.Z for site in structure])
+    found = spglib.find_primitive(cell, symprec=1e-3)
+    if found is None:
+        return reduced(structure)
+    lattice, coords, numbers = found
+    return reduced(Structure(lattice, [Element.from_Z(int(z)) for z in numbers], coords))
+
+
+def minimum_matrix(symbols: Sequence[str], minima: dict[tuple[str, str], float]) -> FloatArray:
+    """Shortest distances allowed between atoms, Å, shape (n, n)."""
+    return np.array([[minima[a, b] for b in symbols] for a in symbols])
+
+
+def closeness(lattice: FloatArray, coords: FloatArray, symbols: Sequence[str], minima: dict[tuple[str, str], float]) -> float:
+    """Smallest ratio of a distance to the shortest one allowed for its pair; below 1 is too close."""
+    ratios = nearest_distances(lattice, coords, coords, same=True) / minimum_matrix(symbols, minima)
+    return float(ratios.min())
+
+
+def random_rotation(rng: np.random.Generator) -> FloatArray:
+    """A rotation drawn uniformly, shape (3, 3)."""
+    quaternion = rng.normal(size=4)
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
