@@ -128,7 +128,8 @@ class ArtifactStore:
         return self._artifact(sha256, size)
 
     def uri_of(self, sha256: str) -> str:
-        """URI at which a blob is, or would be."""
+        """Return the URI at which a blob is, or would be."""
+        _check_name(sha256)
         return f"{self.uri.rstrip('/')}/{sha256[:2]}/{sha256[2:]}"
 
     def _artifact(self, sha256: str, size: int) -> Artifact:
