@@ -92,7 +92,7 @@ def _read_cif(path: Path, text: str) -> Iterator[FileEntry]:
             warnings.simplefilter("always")
             try:
                 structures = CifParser.from_str(block).parse_structures(primitive=False, on_error="raise")
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, NotImplementedError) as err:
+            except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError, AssertionError) as err:
                 raise ReferenceDataError(f"{path}: {where}: not a readable CIF block: {_one_line(err)}") from err
         remarks = [_one_line(item.message) for item in caught if not any(word in str(item.message) for word in _HARMLESS)]
         if remarks:
