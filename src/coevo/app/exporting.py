@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -15,50 +16,60 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 FORMATS = ("table", "csv", "json", "cif", "extxyz")
-COLUMNS = {
-    "structure_id": "id",
-    "formula": "formula",
-    "nsites": "atoms",
-    "space_group": "space group",
-    "energy_per_atom": "E (eV/atom)",
-    "formation_energy_per_atom": "E_form (eV/atom)",
-    "energy_above_hull": "E_hull (eV/atom)",
-    "energy_above_reference_hull": "E_ref_hull (eV/atom)",
-    "is_stable": "stable",
-    "is_novel": "novel",
-    "is_sun": "S.U.N.",
-    "iteration_added": "iteration",
-    "matched_reference": "matches",
-    "duplicate_of": "duplicate of",
-}
+COLUMNS = (
+    "structure_id",
+    "formula",
+    "nsites",
+    "space_group",
+    "energy_per_atom",
+    "formation_energy_per_atom",
+    "energy_above_hull",
+    "energy_above_reference_hull",
+    "fmax",
+    "is_stable",
+    "is_novel",
+    "is_sun",
+    "iteration_added",
+    "matched_reference",
+    "duplicate_of",
+)
+"""Fields of an entry that can be sorted by and that CSV and extended XYZ hold."""
+
+SHORT_ID = 8
 
 
-def _cell(key: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return str(value)[:12] if key in {"structure_id", "matched_reference", "duplicate_of"} else str(value)
+def _remark(row: dict[str, Any]) -> str:
+    if row.get("duplicate_of"):
+        return f"= {row['duplicate_of'][:SHORT_ID]}"
+    if row.get("matched_reference"):
+        return f"ref {row['matched_reference'][:SHORT_ID]}"
+    return "S.U.N." if row.get("is_sun") else ("stable" if row.get("is_stable") else "")
 
 
 def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """Return entries as a table for the terminal."""
-    table = Table(title=title, title_justify="left")
-    shown = [key for key in COLUMNS if key not in {"energy_per_atom", "formation_energy_per_atom"}]
-    for key in shown:
-        justify = "left" if key in {"structure_id", "formula"} else "right"
-        table.add_column(COLUMNS[key], justify=justify)  # type: ignore[arg-type]
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption="energies in eV/atom; = duplicate of, ref: matches a reference (coevo show REF ID)",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", "it.", ""):
+        right = name not in {"id", "formula", ""}
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*[_cell(key, row.get(key)) for key in shown])
+        energies = [f"{row[key]:.3f}" for key in COLUMNS[5:8]]
+        group = "–" if row["space_group"] is None else str(row["space_group"])
+        start = (row["structure_id"][:SHORT_ID], row["formula"], str(row["nsites"]), group)
+        table.add_row(*start, *energies, str(row["iteration_added"]), _remark(row))
     return table
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(COLUMNS), extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(buffer, fieldnames=COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()

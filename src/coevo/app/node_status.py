@@ -63,7 +63,8 @@ def status_table(status: dict[str, Any]) -> Table:
         table.add_row("labels", str(head["counts"].get("labels", 0)))
         for key, value in head["signals"].items():
             table.add_row(key, "no signal" if value is None else f"{value:.4g}")
-        table.add_row("maturity", head["maturity"]["reason"])
+        for signal in head["maturity"]["signals"]:
+            table.add_row(f"maturity: {signal['name']}", signal["reason"])
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]
     for campaign in unfinished:
         table.add_row(

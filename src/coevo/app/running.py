@@ -30,7 +30,7 @@ def run_flow(flow: Flow) -> None:
 
     with warnings.catch_warnings():
         # Third-party chatter (CIF rounding, spglib's deprecations) would drown what the user has to see.
-        warnings.filterwarnings("ignore", module=r"(pymatgen|spglib|chgnet|torch|ase|pyxtal|matminer)(\.|$)")
+        warnings.filterwarnings("ignore", module=r"(jobflow|maggma|pymatgen|spglib|chgnet|torch|ase|pyxtal)(\.|$)")
         run_locally(flow, log=False, store=JobStore(MemoryStore()), ensure_success=True, raise_immediately=True)
 
 

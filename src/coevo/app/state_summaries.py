@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ def _error_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def _maturity(maturity: dict[str, Any]) -> str:
+    """One line: which signals are flat."""
+    signals = ", ".join(f"{signal['name']}: {signal['status']}" for signal in maturity["signals"])
+    return ("mature" if maturity["mature"] else "not mature") + f" ({signals})"
+
+
 def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     """Return what the table of one iteration says, row by row."""
     metrics = view.document["metrics"]
@@ -118,7 +125,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()),
         ),
-        ("maturity", metrics["maturity"]["reason"]),
+        ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
     ]
     return rows
@@ -136,30 +143,36 @@ def iteration_table(view: StateView) -> Table:
 
 def log_table(states: Sequence[StateView], node: str) -> Table:
     """Return one row per state, newest first."""
-    table = Table(title=f"{node}: {len(states)} states, newest first", title_justify="left")
-    right = {"justify": "right"}
-    for title, options in {
-        "state": {},
+    table = Table(
+        title=f"{node}: {len(states)} states, newest first",
+        caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    right: dict[str, Any] = {"justify": "right", "no_wrap": True}
+    columns: dict[str, dict[str, Any]] = {
+        "state": {"no_wrap": True},
         "it.": right,
         "entries": right,
-        "stable": right,
         "S.U.N.": right,
         "labels": right,
-        "median E_hull\neV/atom": right,
-        "entropy\nnats": right,
-        "RMSE E\nmeV/atom": right,
-        "RMSE F\nmeV/Å": right,
-        "force field": {},
-    }.items():
-        table.add_column(title, **options)  # type: ignore[arg-type]
+        "E_hull": right,
+        "entropy": right,
+        "RMSE E": right,
+        "RMSE F": right,
+        "force field": {"no_wrap": True},
+    }
+    for title, options in columns.items():
+        table.add_column(title, **options)
     for view in states:
         metrics, counts = view.document["metrics"], view.document["counts"]
         force_field = metrics.get("force_field")
         table.add_row(
-            view.id[:12],
+            view.id[:8],
             str(view.iteration),
             str(metrics["population"]["entries"]),
-            str(metrics["population"]["stable"]),
             str(metrics["population"]["sun"]),
             str(counts.get("labels", 0)),
             _number(metrics["iteration"]["energy_above_hull"].get("q50"), 3) if "iteration" in metrics else "–",

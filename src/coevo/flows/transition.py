@@ -85,7 +85,7 @@ class CoevolutionMaker(Maker):
         evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(
             curate.output, train.output, parent, iteration
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output)
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
             assess.output, evaluate.output["shards"], generator, iteration
         )
@@ -94,6 +94,7 @@ class CoevolutionMaker(Maker):
             assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, **steps
         )
         commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+            evaluate.output,
             assess.output,
             train_generator.output,
             train.output["checkpoint"],
@@ -138,7 +139,7 @@ class SeedMaker(Maker):
         evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, node, config.screening).make(
             references, force_field
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output)
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
             assess.output, evaluate.output["shards"], generator, 0
         )
@@ -146,6 +147,6 @@ class SeedMaker(Maker):
             assess.output, evaluate.output["shards"], train_generator.output, 0
         )
         commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
-            assess.output, train_generator.output, force_field, measure.output, 0, references=references
+            evaluate.output, assess.output, train_generator.output, force_field, measure.output, 0, references=references
         )
         return Flow([evaluate, assess, train_generator, measure, commit], output=commit.output, name=prefix)

@@ -36,13 +36,13 @@ class AssessMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
-    def make(self, evaluated: dict[str, Any]) -> dict[str, Any]:
+    def make(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
         """Assess.
 
         Parameters
         ----------
-        evaluated : dict
-            ``{"shards": [shard references]}`` of evaluated records.
+        shards : list of dict
+            Shard references of evaluated records.
 
         Returns
         -------
@@ -52,7 +52,7 @@ class AssessMaker(StepMaker):
         from coevo.makers.population import hull_of
 
         store = current_store()
-        records = list(read_records(store, evaluated["shards"]))
+        records = list(read_records(store, shards))
         lost = [r for r in records if r["energy_per_atom"] is None]
         alive = sorted((r for r in records if r["energy_per_atom"] is not None), key=lambda r: (r["kind"], r["id"]))
         by_kind = {kind: self._members([r for r in alive if r["kind"] == kind]) for kind in ("reference", "entry", "sample")}

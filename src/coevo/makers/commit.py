@@ -34,6 +34,7 @@ class CommitMaker(StepMaker):
     @job
     def make(
         self,
+        evaluated: dict[str, Any],
         assessed: dict[str, Any],
         generator: dict[str, Any],
         force_field: dict[str, Any],
@@ -52,7 +53,7 @@ class CommitMaker(StepMaker):
 
         Parameters
         ----------
-        assessed, measured, curated, selected, labelled, trained, generator : dict
+        evaluated, assessed, measured, curated, selected, labelled, trained, generator : dict
             Outputs of the steps of the transition.
         generated, screened : list of dict
             Outputs of the generate and screen jobs.
@@ -77,7 +78,7 @@ class CommitMaker(StepMaker):
         draft.checkpoints = {"force_field": self._located(force_field), "generator": self._located(generator["checkpoint"])}
         draft.metrics = measured["metrics"]
         packets = labelled["packets"] if labelled else []
-        runs = [*(generated or []), *(screened or []), *packets, assessed, generator, measured]
+        runs = [*(generated or []), *(screened or []), *packets, *evaluated["runs"], assessed, generator, measured]
         runs += [output for output in (curated, selected, trained) if output]
         draft.provenance = {"jobs": provenance_of(runs)}
         state = store.commit(draft, branch=self.branch, expected=parent)

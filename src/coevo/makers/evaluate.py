@@ -114,7 +114,7 @@ class ReevaluateMaker(StepMaker):
 
     @job
     def make(self, curated: dict[str, Any], trained: dict[str, Any], parent: str, iteration: int) -> Response[Any]:
-        """Fan out; the output is ``{"shards": [shard references]}``.
+        """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
 
         Parameters
         ----------
@@ -143,8 +143,11 @@ class ReevaluateMaker(StepMaker):
             part = [{k: v for k, v in r.items() if k != "model"} for r in stale[start : start + self.shard_size]]
             jobs.append(maker.make(write_records(store, part), checkpoint))
         if not jobs:
-            return Response(output={"shards": shards})
-        output = {"shards": [*shards, *[evaluation.output["evaluated"] for evaluation in jobs]]}
+            return Response(output={"shards": shards, "runs": []})
+        output = {
+            "shards": [*shards, *[evaluation.output["evaluated"] for evaluation in jobs]],
+            "runs": [{"key": evaluation.output["key"]} for evaluation in jobs],
+        }
         return Response(replace=Flow(jobs, output=output, name=self.name))
 
     def _population(self, view: StateView) -> list[dict[str, Any]]:
@@ -193,7 +196,7 @@ class EvaluateReferencesMaker(ReevaluateMaker):
 
     @job
     def make(self, references: dict[str, Any], checkpoint: dict[str, Any]) -> Response[Any]:  # type: ignore[override]
-        """Fan out; the output is ``{"shards": [shard references]}``.
+        """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
 
         Parameters
         ----------
