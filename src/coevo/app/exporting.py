@@ -54,6 +54,7 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         caption="energies in eV/atom; = duplicate of, ref: matches a reference (coevo show REF ID)",
         caption_justify="left",
         box=SIMPLE_HEAD,
+        padding=0,
     )
     for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", "it.", ""):
         right = name not in {"id", "formula", ""}

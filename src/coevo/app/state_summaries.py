@@ -149,7 +149,7 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        pad_edge=False,
+        padding=0,
     )
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     columns: dict[str, dict[str, Any]] = {
