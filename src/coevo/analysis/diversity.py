@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -63,7 +64,14 @@ def space_group_number(structure: Structure, symprec: float = SYMMETRY_TOLERANCE
     import spglib
 
     cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), [site.specie.Z for site in structure])
-    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle_tolerance)
+    # spglib answers a failure with None and a warning up to 2.8 and with SpglibError, which older versions lack, after it.
+    failure = getattr(spglib, "SpglibError", RuntimeError)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*OLD_ERROR_HANDLING", category=DeprecationWarning)
+        try:
+            dataset = spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle_tolerance)
+        except failure:
+            return None
     return int(dataset.number) if dataset is not None else None
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_DELTA_ENTROPY = float(-np.log(np.finfo(np.float64).tiny))
 """nats; delta entropies are clipped here (708.4), where the kernel underflows."""
 
+_NOTHING_NEW = 1e-9
 _BLOCK_ROWS = 1024
 _BLOCK_COLUMNS = 4096
 
@@ -213,16 +214,14 @@ def greedy_entropy_gain(batches: Sequence[FloatArray], base: FloatArray, bandwid
     while len(chosen) < min(budget, len(batches)) and available.any():
         gains = np.bincount(owner, weights=np.maximum(0.0, 1.0 - known) / own, minlength=len(batches))
         gains[~available] = -1.0
-        best = int(gains.argmax())
+        # Equal gains differ by rounding; the first of them is taken.
+        best = int(np.flatnonzero(gains >= gains.max() - _NOTHING_NEW)[0])
         if gains[best] <= _NOTHING_NEW:
             break
         chosen.append(best)
         available[best] = False
         known += kernel_sums(everything, everything[stop[best] - sizes[best] : stop[best]], bandwidth)
     return chosen
-
-
-_NOTHING_NEW = 1e-9
 
 
 def kernel_sums(Y: FloatArray, X: FloatArray, bandwidth: float) -> FloatArray:
