@@ -1,0 +1,63 @@
+# `make demo` sets everything up and runs the demo; `make test` sets everything up and runs the tests. Both may be repeated.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_ITERATIONS ?= 2
+# Two workers; a module stays on one of them, so that its fixtures are made once.
+PYTEST_ARGS ?= -n 2 --dist loadscope
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt
+STAMP := $(VENV)/stamp
+
+# One torch thread per process: coevo runs one process per core, and results do not depend on the number of cores.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: venv demo test lint benchmarks clean
+.DELETE_ON_ERROR:
+
+venv: $(STAMP)-run
+
+demo: $(STAMP)-run
+	$(BIN)/coevo init li-p-s-demo
+	$(BIN)/coevo run li-p-s-demo -n $(DEMO_ITERATIONS)
+
+test: $(STAMP)-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)-dev
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmarks: $(STAMP)-test
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first and alone: a requirement without the pin could fetch another build of several GB before it is resolved.
+$(STAMP)-torch: constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "coevo needs Python 3.11 or newer, and $(PYTHON) is %d.%d; run make PYTHON=python3.11" % v[:2])'
+	@test -x $(BIN)/python || { echo "-- making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "-- installing torch"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(STAMP)-run: $(STAMP)-torch pyproject.toml
+	@echo "-- installing coevo and what it needs"
+	@$(PIP) -e .
+	@touch $@
+
+$(STAMP)-test: $(STAMP)-run
+	@echo "-- installing what the tests need"
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(STAMP)-dev: $(STAMP)-test
+	@echo "-- installing linters and type stubs"
+	@$(PIP) -e '.[dev]'
+	@touch $@
