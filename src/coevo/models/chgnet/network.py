@@ -1,10 +1,10 @@
 """The CHGNet network, evaluated on a batch as plain tensor algebra.
 
-The numbers are those of ``chgnet.model.CHGNet`` (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) to single precision; the order
-of the arithmetic is ours. A linear layer on concatenated features ``[a_i, b_ij, a_j]`` is the sum of linear layers on each of them,
-so each part is computed once per atom or bond and gathered, not once per directed edge. Bonds are stored once, short ones first:
-only they change during message passing. The last angle update and the magnetic moments, on which no energy depends, are left out.
-Energies depend on the geometry through the bond vectors alone, so one gradient with respect to them gives forces and stress.
+The numbers are those of ``chgnet.model.CHGNet`` (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) to single precision; the
+order of the arithmetic is ours. A linear layer on concatenated features ``[a_i, b_ij, a_j]`` is the sum of linear layers on each of
+them, so each part is computed once per atom or bond and gathered, not once per directed edge. Bonds are stored once, short ones
+first: only they change during message passing. The last angle update and the magnetic moments, on which no energy depends, are
+left out. Energies depend on the geometry through the bond vectors alone, so one gradient by them gives forces and stress.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from coevo.models.chgnet.gather import Plan, gather, plan, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,41 +33,62 @@ COSINE_SCALE = 1.0 - 1e-6
 
 @dataclass(frozen=True)
 class GraphTensors:
-    """A :class:`~coevo.models.chgnet.graph.Graph` on a device (all but its vectors)."""
+    """A :class:`~coevo.models.chgnet.graph.Graph` on a device (all but its vectors), as plans of gathers.
+
+    Attributes
+    ----------
+    numbers : Tensor of int64, shape (n_atoms,)
+    owner : Tensor of int64, shape (n_atoms,)
+    bond_owner : Tensor of int64, shape (n_bonds,)
+    n_short, n_crystals, n_angles : int
+    centres : Plan
+        Directed bonds (2 n_bonds; leaving the first atom, then the second) to the atom they leave.
+    ends : Plan
+        Directed bonds to the rows of a table of centres followed by neighbours.
+    angle_first, angle_second : Plan
+        Angles to their short bonds.
+    angle_parts : Plan
+        Angles to the rows of a table of first bonds, second bonds and atoms.
+    angle_sign : Tensor, shape (n_angles,)
+    has_angles : Tensor, shape (n_crystals,)
+    """
 
     numbers: Tensor
     owner: Tensor
-    first: Tensor
-    second: Tensor
+    bond_owner: Tensor
     n_short: int
     n_crystals: int
-    angle_atom: Tensor
-    angle_first: Tensor
-    angle_second: Tensor
+    n_angles: int
+    centres: Plan
+    ends: Plan
+    angle_first: Plan
+    angle_second: Plan
+    angle_parts: Plan
     angle_sign: Tensor
     has_angles: Tensor
 
 
 def graph_tensors(graph: Graph, device: torch.device) -> GraphTensors:
-    """Copy the indices of a graph to a device."""
-
-    def move(array: object) -> Tensor:
-        return torch.as_tensor(array).to(device)
-
-    has_angles = torch.zeros(graph.n_crystals)
-    has_angles[torch.as_tensor(graph.owner[graph.angle_atom])] = 1.0
+    """Plan the gathers of a graph on a device."""
+    n_atoms, n_short = len(graph.numbers), graph.n_short
+    centre = np.concatenate([graph.first, graph.second])
+    neighbour = np.concatenate([graph.second, graph.first])
+    has_angles = np.bincount(graph.owner[graph.angle_atom], minlength=graph.n_crystals) > 0
+    bonds = [graph.angle_first, graph.angle_second + n_short, graph.angle_atom + 2 * n_short]
     return GraphTensors(
-        numbers=move(graph.numbers),
-        owner=move(graph.owner),
-        first=move(graph.first),
-        second=move(graph.second),
-        n_short=graph.n_short,
+        numbers=torch.from_numpy(graph.numbers).to(device),
+        owner=torch.from_numpy(graph.owner).to(device),
+        bond_owner=torch.from_numpy(graph.owner[graph.first]).to(device),
+        n_short=n_short,
         n_crystals=graph.n_crystals,
-        angle_atom=move(graph.angle_atom),
-        angle_first=move(graph.angle_first),
-        angle_second=move(graph.angle_second),
-        angle_sign=move(graph.angle_sign).to(torch.float32),
-        has_angles=has_angles.to(device),
+        n_angles=len(graph.angle_atom),
+        centres=plan([centre], n_atoms, device),
+        ends=plan([centre, neighbour + n_atoms], 2 * n_atoms, device),
+        angle_first=plan([graph.angle_first], n_short, device),
+        angle_second=plan([graph.angle_second], n_short, device),
+        angle_parts=plan(bonds, 2 * n_short + n_atoms, device),
+        angle_sign=torch.from_numpy(graph.angle_sign).to(device, torch.float32)[:, None],
+        has_angles=torch.from_numpy(has_angles).to(device, torch.float32)[:, None],
     )
 
 
@@ -144,13 +168,13 @@ class Network:
         bonds = functional.linear(radial, p["bond_embedding.weight"])
         atom_weights = functional.linear(radial, p["bond_weights_ag.weight"])
         atoms = functional.embedding(graph.numbers - 1, p["atom_embedding.embedding.weight"])
-        bonded = len(graph.angle_atom) > 0
+        bonded = graph.n_angles > 0
         angles = pair_weights = None
         if bonded:
             short = lengths[: graph.n_short]
             radial_short = self._radial_basis(short, "bg", self.architecture.bond_graph_cutoff)
             short_weights = functional.linear(radial_short, p["bond_weights_bg.weight"])
-            pair_weights = short_weights[graph.angle_first] * short_weights[graph.angle_second]
+            pair_weights = gather(short_weights, graph.angle_first) * gather(short_weights, graph.angle_second)
             angles = functional.linear(self._angular_basis(graph, vectors[: graph.n_short] / short), p["angle_embedding.weight"])
         for block in range(self.architecture.n_conv):
             atoms = self._atom_convolution(block, graph, atoms, bonds, atom_weights)
@@ -174,22 +198,19 @@ class Network:
     def _angular_basis(self, graph: GraphTensors, directions: Tensor) -> Tensor:
         """Fourier series of the angles, shape (n_angles, num_angular)."""
         frequencies = self.parameters["angle_basis_expansion.fourier_expansion.frequencies"]
-        cosine = (directions[graph.angle_first] * directions[graph.angle_second]).sum(dim=1) * graph.angle_sign
-        waves = torch.outer(torch.acos(cosine * COSINE_SCALE), frequencies)
+        products = gather(directions, graph.angle_first) * gather(directions, graph.angle_second)
+        cosine = products.sum(dim=1, keepdim=True) * (graph.angle_sign * COSINE_SCALE)
+        waves = torch.acos(cosine) * frequencies
         constant = waves.new_full((len(waves), 1), 1.0 / math.sqrt(2.0))
         return torch.cat([constant, torch.sin(waves), torch.cos(waves)], dim=1) / math.sqrt(math.pi)
 
     def _atom_convolution(self, block: int, graph: GraphTensors, atoms: Tensor, bonds: Tensor, weights: Tensor) -> Tensor:
         unit = self.atom_units[block]
-        centre = functional.linear(atoms, unit.parts[0])
+        table = torch.cat([functional.linear(atoms, unit.parts[0]), functional.linear(atoms, unit.parts[2])])
         bond = functional.linear(bonds, unit.parts[1], unit.bias)
-        neighbour = functional.linear(atoms, unit.parts[2])
-        forward = bond + centre[graph.first] + neighbour[graph.second]
-        backward = bond + centre[graph.second] + neighbour[graph.first]
-        sums = atoms.new_zeros((len(atoms), unit.width))
-        sums = sums.index_add(0, graph.first, unit(forward) * weights)
-        sums = sums.index_add(0, graph.second, unit(backward) * weights)
-        return atoms + self._output(f"atom_conv_layers.{block}", sums)
+        summed = gather(table, graph.ends).view(2, len(bonds), -1) + bond
+        messages = unit(summed.view(2 * len(bonds), -1)).view(2, len(bonds), -1) * weights
+        return atoms + self._output(f"atom_conv_layers.{block}", scatter(messages.view(2 * len(bonds), -1), graph.centres))
 
     def _bond_convolution(
         self, block: int, graph: GraphTensors, atoms: Tensor, bonds: Tensor, angles: Tensor, pair_weights: Tensor
@@ -197,13 +218,12 @@ class Network:
         unit = self.bond_units[block]
         short = bonds[: graph.n_short]
         messages = unit(self._angle_inputs(unit, graph, atoms, short, angles)) * pair_weights
-        sums = short.new_zeros((graph.n_short, messages.shape[1])).index_add(0, graph.angle_first, messages)
-        update = self._output(f"bond_conv_layers.{block}", sums)
+        update = self._output(f"bond_conv_layers.{block}", scatter(messages, graph.angle_first))
         if not self.architecture.output_bias:
             return torch.cat([short + update, bonds[graph.n_short :]])
         # With a bias, every bond of a crystal that has angles changes, the long ones by the bias alone.
         bias = self.parameters[f"bond_conv_layers.{block}.mlp_out.layers.1.bias"]
-        angular = graph.has_angles[graph.owner[graph.first]][:, None]
+        angular = graph.has_angles[graph.bond_owner]
         long = bonds[graph.n_short :] + bias * angular[graph.n_short :]
         return torch.cat([short + update * angular[: graph.n_short], long])
 
@@ -213,11 +233,14 @@ class Network:
 
     @staticmethod
     def _angle_inputs(unit: GatedUnit, graph: GraphTensors, atoms: Tensor, short: Tensor, angles: Tensor) -> Tensor:
-        left = functional.linear(short, unit.parts[0])
-        right = functional.linear(short, unit.parts[1])
-        centre = functional.linear(atoms, unit.parts[3])
-        angle = functional.linear(angles, unit.parts[2], unit.bias)
-        return angle + left[graph.angle_first] + right[graph.angle_second] + centre[graph.angle_atom]
+        table = torch.cat(
+            [
+                functional.linear(short, unit.parts[0]),
+                functional.linear(short, unit.parts[1]),
+                functional.linear(atoms, unit.parts[3]),
+            ]
+        )
+        return functional.linear(angles, unit.parts[2], unit.bias) + gather(table, graph.angle_parts)
 
     def _output(self, prefix: str, sums: Tensor) -> Tensor:
         bias = self.parameters[f"{prefix}.mlp_out.layers.1.bias"] if self.architecture.output_bias else None

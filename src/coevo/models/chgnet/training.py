@@ -11,6 +11,7 @@ import torch
 from coevo.errors import ModelError
 from coevo.models.chgnet.crystal import Crystal, crystal_from_structure
 from coevo.models.chgnet.determinism import reproducible_torch
+from coevo.models.chgnet.gather import scatter
 from coevo.models.chgnet.graph import CandidatePairs
 from coevo.models.chgnet.inference import isolated_atoms
 from coevo.models.chgnet.neighbours import PairList, pair_list
@@ -201,9 +202,9 @@ class _FineTuning:
             parameters = {name: tensor.detach() for name, tensor in self.trained.items()}
         energies = Network(self.start.architecture, parameters).energies(graph, vectors)
         (slope,) = torch.autograd.grad(energies.sum(), vectors, create_graph=train)
-        forces = torch.zeros_like(batch.forces).index_add(0, graph.first, slope).index_add(0, graph.second, -slope)
+        forces = scatter(torch.cat([slope, -slope]), graph.centres)
         products = (vectors.detach()[:, :, None] * slope[:, None, :]).reshape(-1, 9)
-        virials = products.new_zeros((graph.n_crystals, 9)).index_add(0, graph.owner[graph.first], products).reshape(-1, 3, 3)
+        virials = products.new_zeros((graph.n_crystals, 9)).index_add(0, graph.bond_owner, products).reshape(-1, 3, 3)
         stresses = 0.5 * (virials + virials.transpose(1, 2)) * (GPA / batch.volumes)[:, None, None]
         return _Residuals(
             energy=energies.to(torch.float32) / batch.counts - batch.energies,
