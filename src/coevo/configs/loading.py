@@ -22,7 +22,7 @@ from coevo.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-FIXED_KEYS = ("node.name:", "node.elements:", "node.energy_scale:", "node.descriptor.")
+FIXED_KEYS = ("node.name:", "node.elements:", "node.references:", "node.energy_scale:", "node.descriptor.")
 """How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
 
 
@@ -170,15 +170,15 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
     Raises
     ------
     ConfigError
-        If name, elements, energy scale or descriptor change.
+        If name, elements, references, energy scale or descriptor change.
     """
     changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
     refused = [line for line in changes if line.startswith(FIXED_KEYS)]
     if refused:
         raise ConfigError(
-            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, energy_scale and descriptor cannot change, "
-            "because energies and entropies of its states would no longer compare; put the old value back, or make a new node "
-            "with `coevo init`"
+            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, references, energy_scale and descriptor "
+            "cannot change, because hulls, energies and entropies of its states would no longer compare; put the old value back, "
+            "or make a new node with `coevo init`"
         )
     return changes
 

@@ -37,7 +37,7 @@ class DescriptorConfig(Section):
 
 
 class NodeSection(Section):
-    """What the node is. Elements, descriptor and energy scale cannot change once the node exists."""
+    """What the node is. Name, elements, references, descriptor and energy scale cannot change once the node exists."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
     description: str = Field(default="", description="what the node is for, in the user's words")
