@@ -1,0 +1,119 @@
+"""Training: the scale of the labels, the split by family, and the refusal of a model worse than its parent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from coevo.configs.tree import TrainingConfig
+from coevo.makers.train_force_field import loss_ratio
+from coevo.makers.training_set import replayed, scale_for, split_for
+from coevo.models.contracts import Prediction
+from coevo.node_store.canonical import structure_document
+
+ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.0), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+LITHIUM = Structure(Lattice.cubic(3.4), ["Li", "Li"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+SULPHUR = Structure(Lattice.cubic(3.0), ["S"], [[0, 0, 0]])
+
+
+ENERGIES = {"Li": -2.0, "S": -4.0}
+
+
+class KnownField:
+    """A force field whose energies are known: x_Li e_Li + x_S e_S (+ a binding energy in compounds)."""
+
+    energy_scale = "mp2020"
+
+    def energy(self, structure: Structure) -> float:
+        shares = structure.composition.fractional_composition
+        binding = -1.0 if len(shares) > 1 else 0.0
+        return sum(float(shares[e]) * value for e, value in ENERGIES.items()) + binding
+
+    def evaluate(self, structures, *, workers: int = 1, progress=None):
+        return [Prediction(self.energy(s), np.zeros((len(s), 3)), np.zeros((3, 3))) for s in structures]
+
+
+def label(structure: Structure, energy: float, how: str = "reference", **more) -> dict:
+    return {
+        "_id": f"{structure.formula}-{energy}",
+        "structure": structure_document(structure),
+        "family": structure.formula,
+        "energy_per_atom": energy,
+        "forces": np.zeros((len(structure), 3)).tolist(),
+        "stress": np.zeros((3, 3)).tolist(),
+        "how": how,
+        "functional": "r2SCAN",
+        "anion_corrected": False,
+        **more,
+    }
+
+
+def shifted(structure: Structure, functional: str = "r2SCAN") -> dict:
+    """A label on another scale: −10 eV per Li and −20 eV per S, as other pseudopotentials would give."""
+    shares = structure.composition.fractional_composition
+    offset = -10.0 * float(shares["Li"]) - 20.0 * float(shares["S"])
+    return label(structure, KnownField().energy(structure) + offset, functional=functional)
+
+
+def test_offsets_bring_labels_to_the_models_scale() -> None:
+    labels = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    scale = scale_for(labels, None, KnownField(), ["Li", "S"], workers=1)
+    assert scale.warning == ""
+    for frame, structure in zip(scale.frames(labels), (LITHIUM, SULPHUR, ROCKSALT), strict=True):
+        assert frame.energy == pytest.approx(KnownField().energy(structure), abs=1e-9)
+
+
+def test_stored_offsets_are_frozen() -> None:
+    first = scale_for([shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)], None, KnownField(), ["Li", "S"], workers=1)
+    stored = first.offsets.to_dict()
+    moved = [label(s, 0.0) for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    again = scale_for(moved, stored, KnownField(), ["Li", "S"], workers=1)
+    assert again.offsets == first.offsets
+
+
+def test_compounds_alone_fix_no_offsets() -> None:
+    scale = scale_for([shifted(ROCKSALT)], None, KnownField(), ["Li", "S"], workers=1)
+    assert scale.offsets is None
+    assert scale.warning
+
+
+def test_plain_pbe_labels_get_the_anion_correction_of_mp2020_once() -> None:
+    """−0.503 eV per S in compounds and none in elements (pymatgen's MP2020 table)."""
+    from coevo.makers.training_set import corrected_energy
+
+    li2s = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.72), ["Li", "S"], [[0.25, 0.25, 0.25], [0, 0, 0]])
+    plain = label(li2s, -4.0, functional="PBE")
+    assert corrected_energy(plain, li2s, "mp2020") == pytest.approx(-4.0 - 0.503 / 3, abs=1e-3)
+    assert corrected_energy(label(SULPHUR, -4.0, functional="PBE"), SULPHUR, "mp2020") == -4.0
+    assert corrected_energy(label(li2s, -4.0, functional="PBE", anion_corrected=True), li2s, "mp2020") == -4.0
+    assert corrected_energy(label(li2s, -4.0), li2s, "mp2020") == -4.0
+
+
+def test_all_frames_of_a_family_share_a_split_and_references_are_trained_on() -> None:
+    training = TrainingConfig(test_fraction=0.4, validation_fraction=0.3)
+    found = set()
+    for family in map(str, range(60)):
+        splits = {split_for({"family": family, "how": how}, training, seed=1) for how in ("random", "stability")}
+        assert len(splits) == 1
+        found |= splits
+        assert split_for({"family": family, "how": "reference"}, training, seed=1) == "train"
+    assert found == {"train", "validation", "test"}
+
+
+def test_replay_is_bounded_and_repeats() -> None:
+    new, old = [{"_id": f"n{i}"} for i in range(3)], [{"_id": f"o{i}"} for i in range(50)]
+    rows = replayed(new, old, 10, seed=3)
+    assert rows[:3] == new
+    assert len(rows) == 13
+    assert rows == replayed(new, old, 10, seed=3)
+    assert len(replayed(new, old[:5], 10, seed=3)) == 8
+
+
+def test_loss_ratio_is_the_mean_of_energy_and_force() -> None:
+    def errors(energy: float, force: float) -> dict:
+        return {"energy_rmse_mev_per_atom": energy, "force_rmse_mev_per_angstrom": force}
+
+    assert loss_ratio(errors(100, 200), errors(50, 200)) == pytest.approx(0.75)
+    assert loss_ratio(errors(100, 200), errors(100, 200)) == 1.0
+    assert loss_ratio(errors(0, 200), errors(1, 200)) > 1

@@ -1,0 +1,89 @@
+"""The ``coevo`` command in a process of its own, and a node so small that a whole transition takes seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TINY = """
+node:
+  name: tiny
+  elements: [Li, P, S]
+  references: li-p-s
+  seed: 7
+generator:
+  candidates: 8
+  shard_size: 4
+  max_atoms: 8
+screening:
+  fmax: 0.2
+  max_steps: 80
+  batch_size: 2
+curation:
+  max_e_hull: 0.5
+  stable_threshold: 0.2
+selection:
+  structures: 5
+labelling:
+  frames_per_job: 12
+training:
+  epochs: 2
+  batch_size: 4
+  min_frames: 4
+  test_fraction: 0.3
+  validation_fraction: 0.3
+maturity:
+  environments: 20
+  subsamples: 2
+  ruler_size: 4
+"""
+
+
+class Coevo:
+    """The command line in a process of its own, on a database of its own.
+
+    Parameters
+    ----------
+    directory : Path
+        Working directory; the database is ``directory/db``.
+    """
+
+    def __init__(self, directory: Path, **environment: str):
+        self.directory = directory
+        self.database = directory / "db"
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("COEVO_")},
+            "COEVO_DATABASE": f"file:{self.database}",
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+            **environment,
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "coevo.app.cli", *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+
+def copy_of(source: Path, target: Path, **environment: str) -> Coevo:
+    """Copy a database with ``cp -a`` (blobs are read-only) and return a command line on the copy."""
+    subprocess.run(["cp", "-a", f"{source}/.", str(target)], check=True)
+    return Coevo(target, **environment)
