@@ -7,7 +7,7 @@ DEMO_ITERATIONS ?= 2
 PYTEST_ARGS ?= -n 2 --dist loadscope
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt
 STAMP := $(VENV)/stamp
 
 # One torch thread per process: coevo runs one process per core, and results do not depend on the number of cores.

@@ -14,6 +14,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import LabellingConfig
 from coevo.errors import LabellingError
+from coevo.labelling.contract import LabelResult
 from coevo.labelling.digest import settings_digest
 from coevo.labelling.sanity import SanityLimits
 from coevo.labelling.teacher import TeacherLabeller, weights_digest
@@ -98,6 +99,23 @@ class TestChgnetTeacher(LabellerContract):
         pbe = TeacherLabeller.from_config(StockChgnet("0.3.0"), config)
         assert (pbe.settings().functional, pbe.settings().anion_corrected) == ("PBE", True)
         assert settings_digest(pbe.settings()) != settings_digest(labeller.settings())
+
+
+class TestOurChgnetTeacher(LabellerContract):
+    """The teacher as a campaign uses it: coevo's own CHGNet, with the r2SCAN weights of the wheel."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def labeller(cls) -> TeacherLabeller:
+        from coevo.models.registry import force_field_from
+
+        return TeacherLabeller.from_config(force_field_from("chgnet", weights="r2scan", device="cpu"), LabellingConfig())
+
+    def test_its_numbers_are_those_of_stock_chgnet(self, label: LabelResult, r2scan: StockChgnet, frame: Structure) -> None:
+        told = r2scan.model.predict_structure(frame)
+        assert label.energy == pytest.approx(float(told["e"]), abs=1e-5)
+        np.testing.assert_allclose(label.forces, told["f"], atol=1e-4)
+        np.testing.assert_allclose(label.stress, told["s"] * GPA, atol=1e-5)
 
 
 class Replay:
