@@ -188,6 +188,7 @@ def test_what_cannot_change_is_refused(fresh: Coevo, old: str, new: str) -> None
     message = fresh("run", "tiny", code=2).stderr
     assert "node.yaml" in message or "cannot change" in message
     assert json.loads(fresh("log", "tiny", "--format", "json").stdout)[0]["iteration"] == 0
+    assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"] == []
 
 
 def test_two_runs_on_one_node_at_once(fresh: Coevo) -> None:

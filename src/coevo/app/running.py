@@ -135,6 +135,8 @@ def run_campaign(
     from coevo.flows.campaign import next_transition
 
     with store.run_lock(node):
+        # A configuration that is not valid must not leave a campaign behind.
+        live_config(store, node, store.resolve(f"{node}@{branch}"), lambda _: None)
         campaign = start_or_resume(store, node, branch, iterations, say)
         start = store.resolve(f"{node}@{campaign.start}")
         reported = None
