@@ -10,6 +10,7 @@ from coevo.errors import (
     BranchMovedError,
     CampaignError,
     ConfigError,
+    CorruptArtifactError,
     NodeExistsError,
     NodeNotFoundError,
     StateNotFoundError,
@@ -176,6 +177,11 @@ class NodeStore:
     def _find(self, node: str, name: str) -> str:
         branches = self._backend.branches(node)
         if name in branches:
+            if self._backend.state_document(node, branches[name]) is None:
+                raise CorruptArtifactError(
+                    f"branch {name} of node {node} is at state {branches[name]}, which is not stored any more; restore the state "
+                    "from a copy"
+                )
             return branches[name]
         found = self._backend.state_ids(node, name) if _PREFIX.fullmatch(name) else []
         if len(found) == 1:
