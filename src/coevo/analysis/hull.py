@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FORMATION_TOLERANCE = 1e-11
 """eV/atom; a compound whose formation energy is not below minus this cannot lower the hull (as in pymatgen)."""
 
-ROUNDING = 1e-10
+ROUNDING = 1e-12
 """eV/atom; a point this little below the hull lies on it: Qhull merges facets whose points agree to rounding."""
 
 _INSIDE = 1e-9

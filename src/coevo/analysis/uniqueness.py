@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from coevo.analysis.composition import reduced_formula
 from coevo.analysis.fragments import fragment_signature
+from coevo.analysis.matching import ReducedCrystal, Tolerances, fits, reduce_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pymatgen.core import Structure
-    from pymatgen.core.structure_matcher import StructureMatcher
 
 Bucket = tuple[str, int, str]
 
@@ -54,47 +54,17 @@ class Item:
 
 
 class PreparedStructure:
-    """A structure reduced once to the primitive Niggli cell, with the key of the bucket outside which it cannot match."""
+    """A structure reduced once for many comparisons, with the key of the bucket outside which it cannot match."""
 
-    __slots__ = ("bucket", "id", "reduced")
+    __slots__ = ("bucket", "crystal", "id")
 
     def __init__(self, item: Item, matching: Matching) -> None:
         self.id = item.id
-        self.reduced = reduce_cell(item.structure)
-        signature = fragment_signature(self.reduced) if matching.fragment_veto else ""
-        # StructureMatcher refuses unequal formulas and unequal numbers of sites in the reduced cells, so this loses nothing.
-        self.bucket: Bucket = (reduced_formula(self.reduced), len(self.reduced), signature)
-
-
-def reduce_cell(structure: Structure) -> Structure:
-    """Niggli-reduced, then primitive, as StructureMatcher does it, but without its cache.
-
-    The cache may answer with the cell of a structure that is only nearly the same, so that results would depend on what was
-    compared before.
-    """
-    from pymatgen.core import Structure
-
-    bare = Structure(structure.lattice, [site.specie for site in structure], structure.frac_coords)
-    try:
-        niggli = bare.get_reduced_structure(reduction_algo="niggli")
-    except ValueError:
-        # Niggli reduction gives up on some strained cells. LLL is as good here: the matcher tries all equivalent cells itself.
-        niggli = bare.get_reduced_structure(reduction_algo="LLL")
-    return niggli.get_primitive_structure()
-
-
-def structure_matcher(matching: Matching) -> StructureMatcher:
-    """The pymatgen matcher of these tolerances: primitive cells, scaled to equal volume."""
-    from pymatgen.core.structure_matcher import StructureMatcher
-
-    return StructureMatcher(
-        ltol=matching.ltol,
-        stol=matching.stol,
-        angle_tol=matching.angle_tol,
-        primitive_cell=True,
-        scale=True,
-        attempt_supercell=False,
-    )
+        reduced = reduce_cell(item.structure)
+        signature = fragment_signature(reduced) if matching.fragment_veto else ""
+        # Crystals of unequal formulas or numbers of sites in the reduced cells do not match, so this loses nothing.
+        self.bucket: Bucket = (reduced_formula(reduced), len(reduced), signature)
+        self.crystal = ReducedCrystal(reduced)
 
 
 def in_order(items: Iterable[Item]) -> list[Item]:
@@ -107,7 +77,7 @@ class Representatives:
 
     def __init__(self, matching: Matching) -> None:
         self._matching = matching
-        self._matcher = structure_matcher(matching)
+        self._tolerances = Tolerances(matching.ltol, matching.stol, matching.angle_tol)
         self._buckets: dict[Bucket, list[PreparedStructure]] = defaultdict(list)
 
     def prepare(self, item: Item) -> PreparedStructure:
@@ -121,7 +91,7 @@ class Representatives:
     def find(self, prepared: PreparedStructure) -> str | None:
         """Id of the first representative that the structure matches."""
         for known in self._buckets.get(prepared.bucket, ()):
-            if self._matcher.fit(known.reduced, prepared.reduced, skip_structure_reduction=True):
+            if fits(known.crystal, prepared.crystal, self._tolerances):
                 return known.id
         return None
 
