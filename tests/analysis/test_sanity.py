@@ -63,6 +63,19 @@ def test_a_skewed_cell_of_a_good_crystal_is_fine_and_cheap(li2s):
     assert check(skewed) is None
 
 
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**31), exponent=st.integers(0, 13))
+def test_no_cell_is_raised_on(seed, exponent):
+    """Cells of a sane volume and insane vectors, coordinates far outside the cell."""
+    rng = np.random.default_rng(seed)
+    matrix = np.array([[1, 0, 0], [int(rng.integers(10**exponent + 1)), 1, 0], [0, 0, 1]]) @ rng.normal(size=(3, 3))
+    matrix *= 10.0 ** rng.uniform(-exponent / 2, exponent / 2, 3)[:, None]
+    matrix *= (60.0 / abs(np.linalg.det(matrix))) ** (1 / 3)
+    structure = Structure(Lattice(matrix), ["Li", "P", "S"], rng.random((3, 3)) * 10.0 ** rng.uniform(-3, 8))
+    assert check(structure) in {None, "volume_too_small", "volume_too_large", "cell_too_long", "atoms_too_close"}
+
+
 def test_the_limit_is_in_sums_of_covalent_radii():
     bond = covalent_radii[atomic_numbers["P"]] + covalent_radii[atomic_numbers["S"]]
     for factor, expected in ((0.599, "atoms_too_close"), (0.601, None)):

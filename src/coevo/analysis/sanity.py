@@ -27,6 +27,8 @@ REASONS = (
 )
 """Every reason, in the order in which they are looked for."""
 
+_WORST_CONDITION = 1e10
+
 
 def check_structure(
     structure: Structure,
@@ -100,6 +102,9 @@ def _check_distances(
     """Reasons that need the reduced cell: a skewed one would hide its short vectors and cost a neighbour search without end."""
     from pymatgen.core import Lattice, Structure
 
+    # Beyond this double precision can neither reduce the cell nor place its atoms.
+    if np.linalg.cond(cell) > _WORST_CONDITION:
+        return "cell_too_long"
     reduced = Lattice(cell).get_lll_reduced_lattice()
     lengths = np.asarray(reduced.abc)
     if lengths.max() > max_length_ratio * lengths.min():
