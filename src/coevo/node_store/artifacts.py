@@ -89,7 +89,7 @@ class ArtifactStore:
         self._root = str(self._local) if self._local else root.rstrip("/")
         self._atomic_put = protocol in _ATOMIC_PUT
         self._cache = cache
-        self.uri = self._local.as_uri() if self._local else self._fs.unstrip_protocol(self._root)
+        self.uri = f"file://{self._local}" if self._local else self._fs.unstrip_protocol(self._root)
 
     def __repr__(self) -> str:
         return f"ArtifactStore({self.uri!r})"

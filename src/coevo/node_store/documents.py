@@ -134,6 +134,7 @@ class EvaluationDocument(_Open):
     chemsys: str | None = Field(default=None, description="elements in alphabetical order, joined by hyphens")
     nsites: int = Field(ge=1, description="atoms in the cell")
     space_group: int | str | None = None
+    volume_per_atom: float | None = Field(default=None, description="Å³")
     energy_per_atom: float | None = Field(default=None, description="eV/atom, on the state's energy scale")
     formation_energy_per_atom: float | None = Field(default=None, description="eV/atom")
     energy_above_hull: float | None = Field(default=None, description="eV/atom, against references and entries together")

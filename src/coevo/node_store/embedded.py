@@ -151,7 +151,10 @@ class EmbeddedBackend(Backend):
         with self._write_lock(node):
             found = self._read_branch(node, branch)
             if found == expected:
-                replace_file(self.directory / node / "refs" / branch, new.encode() + b"\n")
+                folder = self.directory / node / "refs"
+                for path in folder.glob(".tmp-*"):  # of a process that died: the lock is ours
+                    path.unlink(missing_ok=True)
+                replace_file(folder / branch, new.encode() + b"\n")
             return found
 
     def _write_lock(self, node: str) -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from coevo.errors import CorruptArtifactError, QueryError, StorageError
 from coevo.node_store.backend import Backend
-from coevo.node_store.canonical import digest, dump_plain, plain
+from coevo.node_store.canonical import digest, dump_plain, plain, structure_document_id
 from coevo.node_store.mongodb_lease import mongodb_run_lock
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from coevo.node_store.states import PreparedState
 
 DEFAULT_DATABASE = "coevo"
+CLIENT_OPTIONS: dict[str, Any] = {"w": "majority", "journal": True, "serverSelectionTimeoutMS": 10_000, "appname": "coevo"}
+"""Unless the URI says otherwise: a commit that was acknowledged is on disk on most members of the replica set."""
 BATCH = 1000
 """Documents in one insert, and ids in one ``$in``: far below the limits of 48 MB a message and 16 MB a document."""
 
@@ -79,10 +81,13 @@ class MongoBackend(Backend):
         try:
             yield
         except PyMongoError as err:
-            raise StorageError(
-                f"{doing} failed at {self.place}: {type(err).__name__}: {self._without_credentials(str(err))[:400]}; "
-                "check that the server runs and COEVO_DATABASE; what was committed before is untouched"
-            ) from None  # the chained error would print the URI
+            raise self._failed(doing, err) from None  # the chained error would print the URI
+
+    def _failed(self, doing: str, err: Exception) -> StorageError:
+        return StorageError(
+            f"{doing} failed at {self.place}: {type(err).__name__}: {self._without_credentials(str(err))[:400]}; "
+            "check that the server runs and COEVO_DATABASE; what was committed before is untouched"
+        )
 
     def _without_credentials(self, text: str) -> str:
         match = re.match(r"^[^:]+://(.*)@", self._uri, flags=re.DOTALL)
@@ -94,14 +99,15 @@ class MongoBackend(Backend):
     @cached_property
     def _database(self) -> Database[dict[str, Any]]:
         from pymongo import MongoClient
-        from pymongo.uri_parser import parse_uri
 
+        given = {part.split("=")[0].lower() for part in self._uri.partition("?")[2].split("&")}
+        options = {name: value for name, value in CLIENT_OPTIONS.items() if name.lower() not in given}
         with self._errors("connecting"):
-            given = {name.lower() for name in parse_uri(self._uri)["options"]} if self._uri.startswith("mongodb://") else set()
-            defaults = {"w": "majority", "journal": True, "serverSelectionTimeoutMS": 10_000, "appname": "coevo"}
-            options = {name: value for name, value in defaults.items() if name.lower() not in given}
-            client: MongoClient[dict[str, Any]] = MongoClient(self._uri, **options)  # type: ignore[arg-type]
-            database = client.get_default_database(default=DEFAULT_DATABASE)
+            try:
+                client: MongoClient[dict[str, Any]] = MongoClient(self._uri, **options)
+                database = client.get_default_database(default=DEFAULT_DATABASE)
+            except (ValueError, TypeError) as err:  # what pymongo raises for options that it cannot read
+                raise self._failed("connecting", err) from None
         with self._errors("creating indexes"):
             for collection, indexes in INDEXES.items():
                 for keys in indexes:
@@ -236,7 +242,24 @@ class MongoBackend(Backend):
         for batch in _batches(ids):
             with self._errors(f"reading {kind}"):
                 found = {document["_id"]: document for document in self._collection(kind).find({"_id": {"$in": batch}})}
-            yield from (found[identifier] for identifier in batch if identifier in found)
+            for identifier in batch:
+                if identifier in found:
+                    self._verify(kind, found[identifier])
+                    yield found[identifier]
+
+    def _verify(self, kind: Kind, document: dict[str, Any]) -> None:
+        """Compare a geometry with its content id; the ids of labels are made elsewhere."""
+        if kind == "labels":
+            return
+        try:
+            content = structure_document_id(document["structure"])
+        except (KeyError, TypeError, ValueError):
+            content = "none"
+        if content != document["_id"]:
+            raise CorruptArtifactError(
+                f"document {document['_id']} of {kind} at {self.place} is damaged: its structure has the content id {content}; "
+                "restore it from a copy"
+            )
 
     # --- evaluations
 

@@ -52,6 +52,12 @@ class _Transformer(MongoTransformer):
     def property(self, args: list[Any]) -> Any:
         return _FieldName(known_field(".".join(str(part) for part in args), "filter").stored)
 
+    def filter(self, arg: list[Any]) -> Any:
+        # the grammar lets expressions follow each other, and the package would answer the first and drop the rest
+        if len(arg) != 1:
+            raise QueryError("filter: two expressions follow each other; join them with AND or OR")
+        return arg[0]
+
     def bool(self, args: list[Any]) -> Any:
         return str(args[0]) == "TRUE"
 
@@ -68,6 +74,9 @@ class _Transformer(MongoTransformer):
     @v_args(inline=True)
     def property_first_comparison(self, quantity: Any, query: Any) -> Any:
         _check_types(quantity, query)
+        if "#only" in query:
+            # the package rewrites its own form of this at the end, and overlooks it below a NOT
+            return {quantity: {"$not": {"$elemMatch": {"$nin": query["#only"]}}}}
         if "$size" in query:
             size = query["$size"]
             return {_LENGTH_FIELDS[quantity]: size if isinstance(size, dict) else {"$eq": size}}

@@ -51,7 +51,7 @@ def open_store(settings: Settings | None = None) -> NodeStore:
         from coevo.node_store.embedded import EmbeddedBackend
 
         backend = EmbeddedBackend(settings.directory)
-        return NodeStore(backend, ArtifactStore(settings.artifacts or (backend.directory / "blobs").as_uri()))
+        return NodeStore(backend, ArtifactStore(settings.artifacts or str(backend.directory / "blobs")))
     from coevo.node_store.mongodb import MongoBackend
 
     assert settings.artifacts is not None

@@ -194,7 +194,10 @@ class StateView:
                     queue.append(seen[parent])
 
     def _open(self, state: str) -> StateView:
-        return open_state(self._backend, self._artifacts, self.node, state)
+        try:
+            return open_state(self._backend, self._artifacts, self.node, state)
+        except StateNotFoundError as err:
+            raise CorruptArtifactError(f"a state before {self.node}@{self.id} is missing: {err}; restore it from a copy") from err
 
 
 def open_state(backend: Backend, artifacts: ArtifactStore, node: str, state: str) -> StateView:

@@ -1,0 +1,456 @@
+"""What every database must do: the suite that the tests of each backend subclass."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, Lineage, evaluation, make_structure, new_node, structure_row
+from pymatgen.core import Structure
+
+from coevo.errors import (
+    ArtifactNotFoundError,
+    BranchMovedError,
+    CampaignError,
+    ConfigError,
+    NodeBusyError,
+    NodeExistsError,
+    NodeNotFoundError,
+    QueryError,
+    StateNotFoundError,
+)
+from coevo.node_store.canonical import structure_id
+from coevo.node_store.documents import NodeDocument, StateDocument
+from coevo.node_store.queries import parse_filter
+from coevo.node_store.states import state_id
+from coevo.node_store.store import open_store
+
+if TYPE_CHECKING:
+    from coevo.node_store.store import NodeStore
+    from coevo.settings import Settings
+
+HERE = Path(__file__).parent
+
+
+def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a script in another process, with this directory on its path."""
+    code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def start_python(script: str, *arguments: str) -> subprocess.Popen[str]:
+    code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+OPEN = """
+    import json
+    from coevo.settings import Settings
+    from coevo.node_store.store import open_store
+    store = open_store(Settings(**json.loads(sys.argv[1])))
+"""
+
+
+class StoreContract:
+    """Subclasses have a fixture ``settings`` that names an empty database."""
+
+    @pytest.fixture
+    def store(self, settings: Settings) -> NodeStore:
+        return open_store(settings)
+
+    @pytest.fixture
+    def lineage(self, store: NodeStore) -> Lineage:
+        return new_node(store)
+
+    # --- nodes
+
+    def test_node_reads_back_from_another_store(self, store, lineage, settings):
+        node = open_store(settings).node(NODE)
+        assert isinstance(node, NodeDocument)
+        assert node.elements == ("Li", "P", "S")
+        assert node.config == CONFIG
+        assert node.config_text == CONFIG_TEXT
+        assert node.branches == {"main": None}
+        assert store.nodes() == [NODE]
+
+    def test_creating_the_same_node_again_changes_nothing(self, store, lineage):
+        before = store.node(NODE)
+        store.write_config_text(NODE, "edited: true\n")
+        store.create_node(NODE, ("S", "P", "Li"), {**CONFIG, "resources": {"workers": 3}}, CONFIG_TEXT)
+        assert store.node(NODE) == before.model_copy(update={"config_text": "edited: true\n"})
+
+    @pytest.mark.parametrize(("elements", "config"), [(["Li", "P"], CONFIG), (["Li", "P", "S"], {**CONFIG, "curation": {}})])
+    def test_another_node_of_the_name_is_refused(self, store, lineage, elements, config):
+        with pytest.raises(NodeExistsError, match=f"node {NODE} exists already"):
+            store.create_node(NODE, elements, config, CONFIG_TEXT)
+        assert store.node(NODE).elements == ("Li", "P", "S")
+
+    @pytest.mark.parametrize("name", ["", "a/b", "../x", ".hidden", "Upper", "a@b", "a~1", "x" * 65])
+    def test_names_that_cannot_be_names(self, store, name):
+        with pytest.raises(ConfigError, match="cannot name a node"):
+            store.create_node(name, ["Li"], {}, "")
+        with pytest.raises((NodeNotFoundError, StateNotFoundError)):
+            store.resolve(name)
+
+    def test_unknown_node_lists_the_nodes_there_are(self, store, lineage):
+        with pytest.raises(NodeNotFoundError, match=rf"no node 'other'; nodes of this database: {NODE}"):
+            store.node("other")
+
+    def test_live_configuration_is_kept_as_text(self, store, lineage):
+        text = "node:  # ünïcode, spacing and comments stay\n   x: 1\n"
+        store.write_config_text(NODE, text)
+        assert store.read_config_text(NODE) == text
+        assert NODE in store.config_source(NODE)
+
+    # --- commit and resolve
+
+    def test_committed_state_reads_back_whole(self, store, lineage, settings):
+        draft = lineage.draft()
+        state = store.commit(draft, "main", None)
+        assert state == state_id(draft)
+        view = open_store(settings).resolve(NODE)
+        assert (view.id, view.node, view.parents, view.iteration) == (state, NODE, (), 0)
+        StateDocument.model_validate(view.document)
+        assert view.document["metrics"] == {"rmse": {"energy": 0.25}, "entropy": 6.5, "sun": 3}
+        assert view.document["provenance"] == {"host": "here", "seconds": 1.5}
+        assert view.document["counts"]["entries"] == 4
+        assert view.manifest["structures"] == sorted(structure_id(s) for s in lineage.entries)
+        assert view.manifest["references"] == sorted(structure_id(s) for s in lineage.references)
+        assert view.manifest["labels"] == lineage.splits
+        assert view.manifest["samples"] == lineage.samples
+        assert view.manifest["offsets"] == {"abc": {"Li": 0.1, "P": -0.2, "S": 0.0}}
+        evaluations = {document["structure_id"]: document for document in view.evaluations()}
+        for given in draft.evaluations:
+            found = evaluations[given["structure_id"]]
+            assert {key: found[key] for key in given} == given
+            assert set(found) - set(given) == {"nelements", "chemical_formula_reduced", "chemical_formula_anonymous"}
+
+    def test_documents_are_inherited_from_ancestors(self, store, lineage, settings):
+        for _ in range(3):
+            lineage.commit()
+        view = open_store(settings).resolve(NODE)
+        assert sorted(d["_id"] for d in view.structure_documents()) == sorted(structure_id(s) for s in lineage.entries)
+        assert [d["_id"] for d in view.references()] == sorted(structure_id(s) for s in lineage.references)
+        labels = list(view.labels())
+        assert {d["_id"]: d["split"] for d in labels} == lineage.splits
+        assert all(d["code"] == "teacher" for d in labels)
+        wanted = [structure_id(lineage.entries[i]) for i in (9, 0, 5)]
+        assert [d["_id"] for d in view.structure_documents(wanted)] == wanted
+        assert [ancestor.iteration for ancestor in view.ancestors()] == [1, 0]
+
+    def test_a_state_can_drop_what_its_parent_had(self, store, lineage):
+        lineage.commit()
+        dropped = structure_id(lineage.entries.pop())
+        state = lineage.commit()
+        view = store.resolve(f"{NODE}@{state}")
+        assert dropped not in view.manifest["structures"]
+        with pytest.raises(QueryError, match="neither an entry nor a reference"):
+            view.structure(dropped)
+        assert dropped in store.resolve(f"{NODE}~1").manifest["structures"]
+
+    def test_structures_come_as_relaxed_by_the_state_or_as_admitted(self, store, lineage):
+        lineage.commit()
+        view = store.resolve(NODE)
+        for given in [*lineage.entries, *lineage.references]:
+            identifier = structure_id(given)
+            admitted, present = view.structure(identifier, relaxed=False), view.structure(identifier)
+            assert isinstance(present, Structure)
+            assert structure_id(admitted) == identifier
+            moved = view.evaluation(identifier)["relaxed"] is not None
+            assert present.volume == pytest.approx(given.volume * (0.97 if moved else 1.0))
+
+    def test_references_to_states(self, store, lineage):
+        states = [lineage.commit() for _ in range(3)]
+        assert store.resolve(NODE).id == store.resolve(f"{NODE}@main").id == states[2] == store.head(NODE)
+        assert store.resolve(f"{NODE}@main~2").id == store.resolve(f"{NODE}~2").id == states[0]
+        assert store.resolve(f"{NODE}@{states[1]}").id == store.resolve(f"{NODE}@{states[1][:12]}").id == states[1]
+        assert store.resolve(f"{NODE}@{states[2][:12]}~1").id == states[1]
+        assert store.resolve(f"{NODE}@main").parent().id == states[1]
+        assert store.resolve(f"{NODE}~2").parent() is None
+
+    @pytest.mark.parametrize(
+        ("reference", "message"),
+        [
+            (f"{NODE}@main~3", "goes 3 states back, but .* has only 2"),
+            (f"{NODE}@other", r"no branch or state 'other'; branches: main \([0-9a-f]{8}\)"),
+            (f"{NODE}@0000000", "no branch or state"),
+            (f"{NODE}@../../x", "no branch or state"),
+            (f"{NODE}@main~x", "no reference to a state"),
+            ("", "no reference to a state"),
+        ],
+    )
+    def test_references_to_nothing(self, store, lineage, reference, message):
+        for _ in range(3):
+            lineage.commit(n_entries=1)
+        with pytest.raises(StateNotFoundError, match=message):
+            store.resolve(reference)
+
+    def test_a_node_without_a_state_says_so(self, store, lineage):
+        assert store.head(NODE) is None
+        with pytest.raises(StateNotFoundError, match="has no state yet"):
+            store.resolve(NODE)
+
+    def test_ambiguous_prefixes_are_listed(self, store, lineage):
+        """With 4 digits and few states a collision is rare; so states are made until two share their first digits."""
+        backend, states = store._backend, ["ab12" + "0" * 60, "ab12" + "f" * 60]
+        lineage.commit()
+        original = backend.state_ids
+        backend.state_ids = lambda node, prefix="": (
+            [state for state in states if state.startswith(prefix)] or original(node, prefix)
+        )
+        with pytest.raises(StateNotFoundError, match=r"ambiguous: 2 states start with it \(ab12000000000000, ab12ffffffffffff\)"):
+            store.resolve(f"{NODE}@ab12")
+
+    def test_committing_twice_is_committing_once(self, store, lineage):
+        draft = lineage.draft()
+        first = store.commit(draft, "main", None)
+        created = store.resolve(NODE).document["created"]
+        draft.provenance = {"host": "elsewhere", "seconds": 99.0}
+        assert store.commit(draft, "main", None) == first
+        assert store.resolve(NODE).document["created"] == created
+        lineage.parents, lineage.iteration = (first,), 1
+        second = lineage.commit()
+        assert store.commit(draft, "main", None) == first
+        assert store.head(NODE) == second
+
+    def test_a_lost_race_keeps_the_work_as_a_branch(self, store, lineage):
+        start = lineage.commit()
+        other = lineage.fork(variant=1)
+        winner, draft = lineage.commit(), other.draft()
+        with pytest.raises(BranchMovedError, match="nothing is lost") as caught:
+            store.commit(draft, "main", start)
+        assert (caught.value.expected, caught.value.found) == (start, winner)
+        assert store.head(NODE) == winner
+        kept = store.resolve(f"{NODE}@{caught.value.kept_as}")
+        assert caught.value.kept_as == f"main-{kept.id[:8]}"
+        assert kept.parents == (start,)
+        assert len(list(kept.entries())) == len(other.entries)
+        with pytest.raises(BranchMovedError) as again:
+            store.commit(draft, "main", start)
+        assert again.value.kept_as == caught.value.kept_as
+        assert len(store.node(NODE).branches) == 2
+
+    def test_branches_grow_apart_and_share_documents(self, store, lineage):
+        lineage.commit()
+        other = lineage.fork(variant=1)
+        store.commit(other.draft(), "try.2", None)
+        lineage.commit()
+        node = store.node(NODE)
+        assert set(node.branches) == {"main", "try.2"}
+        main, tried = store.resolve(NODE), store.resolve(f"{NODE}@try.2")
+        assert main.parents == tried.parents
+        assert len(set(main.manifest["structures"]) & set(tried.manifest["structures"])) == 4
+
+    def test_a_state_of_two_parents_has_the_documents_of_both(self, store, lineage):
+        """Merge is a flow of its own; the store must be able to hold its result."""
+        lineage.commit()
+        other = lineage.fork(variant=1)
+        second = store.commit(other.draft(), "other", None)
+        first = lineage.commit()
+        draft = lineage.draft(n_entries=1, parents=(first, second))
+        draft.evaluations += [evaluation(s, "entry", 5) for s in other.entries[4:]]
+        draft.splits = {**draft.splits, **other.splits}
+        merged = store.resolve(f"{NODE}@{store.commit(draft, 'main', first)}")
+        assert {structure_id(s) for s in other.entries} < {d["_id"] for d in merged.structure_documents()}
+        assert {d["_id"] for d in merged.labels()} == set(draft.splits)
+        assert {view.id for view in merged.ancestors()} == {first, second, store.resolve(f"{NODE}~2").id}
+
+    def test_incomplete_drafts_are_refused_and_nothing_is_stored(self, store, lineage):
+        stranger = make_structure("LiP", 77)
+        for change, error, message in (
+            ({"structures": [structure_row(stranger)]}, ValueError, "1 new documents have no evaluation of kind entry"),
+            ({"structures": []}, ValueError, "4 structures of the draft are neither new in it nor documents of its parents"),
+            ({"references": []}, ValueError, "2 references of the draft"),
+            ({"labels": []}, ValueError, "3 labels of the draft"),
+            ({"splits": {}}, ValueError, "3 new documents have no split"),
+            ({"parents": ("0" * 64,)}, StateNotFoundError, "no state 000"),
+            ({"samples": {"0": "1" * 64}}, ArtifactNotFoundError, "the sample of iteration 0, artifact 111"),
+            ({"metrics": {"rmse": [0.0, float("nan")]}}, ValueError, r"metrics.rmse.1: nan has no canonical form"),
+            ({"metrics": {"seed": 2**63}}, ValueError, "metrics.seed: 9223372036854775808 does not fit"),
+        ):
+            with pytest.raises(error, match=message):
+                store.commit(Lineage(store).draft(**change), "main", None)
+        assert store.head(NODE) is None
+        assert store._backend.state_ids(NODE) == []
+
+    # --- queries
+
+    def test_filters_sort_limit_and_projection(self, store, lineage):
+        lineage.commit(n_entries=24)
+        view = store.resolve(NODE)
+        everything = list(view.entries())
+        assert [d["structure_id"] for d in everything] == view.manifest["structures"]
+        low = list(view.entries(parse_filter('elements HAS "P" AND energy_above_hull < 0.1')))
+        expected = [d["structure_id"] for d in everything if "P" in d["elements"] and d["energy_above_hull"] < 0.1]
+        assert [d["structure_id"] for d in low] == expected
+        assert 0 < len(expected) < 24
+        ordered = sorted(everything, key=lambda d: (-d["nsites"], d["energy_above_hull"]))
+        found = list(view.entries({}, sort=[("nsites", -1), ("energy_above_hull", 1)], skip=3, limit=5))
+        assert found == ordered[3:8]
+        assert list(view.entries(limit=2, skip=1)) == everything[1:3]
+        assert {frozenset(d) for d in view.entries(projection=["formula"])} == {frozenset({"formula"})}
+        names = {frozenset(d) for d in view.entries({"nsites": {"$gt": 3}}, projection=["formula", "relaxed"])}
+        assert names == {frozenset({"formula", "relaxed"})}
+        assert all("relaxed" not in d and "formula" in d for d in view.entries(projection={"relaxed": 0}))
+        assert {d["kind"] for d in view.evaluations()} == {"entry", "reference"}
+        assert len(list(view.evaluations("reference"))) == 2
+
+    def test_relaxed_geometries_come_with_filtered_entries(self, store, lineage):
+        lineage.commit()
+        view = store.resolve(NODE)
+        moved = {d["structure_id"] for d in view.evaluations("entry") if d["relaxed"]}
+        assert len(moved) == 2
+        found = list(view.entries({"relaxed": {"$ne": None}}))
+        assert {d["structure_id"] for d in found} == moved
+        assert all(Structure.from_dict(d["relaxed"]).is_valid() for d in found)
+        with pytest.raises(QueryError, match=r"cannot look into 'relaxed\.lattice'"):
+            list(view.entries({"relaxed.lattice": 1}))
+
+    def test_standard_optimade_properties_are_stored(self, store, lineage):
+        lineage.commit(n_entries=6)
+        view = store.resolve(NODE)
+        for text, formulas in (
+            ('chemical_formula_reduced = "Li3PS4"', {"Li3PS4"}),
+            ('chemical_formula_anonymous = "A3B"', {"Li3P"}),
+            ("nelements = 2", {"Li2S", "Li3P", "P2S5", "LiP"}),
+            ("elements LENGTH 3 AND NOT nsites > 6", {"Li2PS3"}),
+            ('elements HAS ONLY "P","S"', {"P2S5"}),
+            ('NOT elements HAS ONLY "P","S","Li"', set()),
+        ):
+            assert {d["formula"] for d in view.entries(parse_filter(text))} == formulas, text
+
+    def test_a_filter_that_mongodb_refuses_is_a_query_error(self, store, lineage):
+        lineage.commit()
+        with pytest.raises(QueryError, match="filter"):
+            list(store.resolve(NODE).entries({"nsites": {"$nonsense": 1}}))
+
+    # --- jobs and campaigns
+
+    def test_first_job_result_wins(self, store):
+        key = "a1" * 32
+        assert store.job_result(key) is None
+        first = store.put_job_result(key, {"n": 1, "seed": 2**64 - 1, "x.y": {"$z": (1.0, -0.0)}})
+        assert first == {"n": 1, "seed": 2**64 - 1, "x.y": {"$z": [1.0, 0.0]}}
+        assert store.put_job_result(key, {"n": 2}) == first == store.job_result(key)
+        store.drop_job_result(key)
+        store.drop_job_result(key)
+        assert store.job_result(key) is None
+        assert store.put_job_result(key, {"n": 3}) == {"n": 3}
+
+    def test_one_of_many_writers_of_a_job_result_wins(self, store, settings):
+        script = (
+            OPEN
+            + """
+    sys.stdin.readline()
+    print(json.dumps(store.put_job_result("ab" * 32, {"writer": sys.argv[2]})))
+    """
+        )
+        writers = [start_python(script, settings.model_dump_json(), str(i)) for i in range(3)]
+        for writer in writers:
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        answers = {writer.communicate(timeout=60)[0] for writer in writers}
+        assert len(answers) == 1
+        assert store.job_result("ab" * 32)["writer"] in "012"
+
+    def test_campaigns_are_recorded_once_and_finished(self, store, lineage):
+        start = lineage.commit()
+        assert store.unfinished_campaign(NODE, "main") is None
+        first = store.start_campaign(NODE, "main", 2, start)
+        assert store.start_campaign(NODE, "main", 2, start) == first == store.unfinished_campaign(NODE, "main")
+        assert (first.node, first.branch, first.iterations, first.start, first.status) == (NODE, "main", 2, start, "running")
+        with pytest.raises(CampaignError, match=f"campaign {first.id} of {NODE}@main is not finished"):
+            store.start_campaign(NODE, "main", 3, start)
+        assert store.unfinished_campaign(NODE, "other") is None
+        store.finish_campaign(first.id, "mature")
+        assert store.unfinished_campaign(NODE, "main") is None
+        second = store.start_campaign(NODE, "main", 2, start)
+        assert second.id != first.id
+        store.finish_campaign(second.id)
+        assert [(c.id, c.status) for c in store.campaigns(NODE)] == [(first.id, "mature"), (second.id, "finished")]
+        with pytest.raises(CampaignError, match="no campaign 'x'"):
+            store.finish_campaign("x")
+
+    # --- two processes
+
+    def test_two_processes_race_for_a_branch(self, store, lineage, settings):
+        start = lineage.commit()
+        script = (
+            OPEN
+            + """
+    from li_p_s_states import Lineage, new_node
+    from coevo.errors import BranchMovedError
+    lineage = new_node(store)
+    lineage.draft(); lineage.parents, lineage.iteration, lineage.variant = (sys.argv[2],), 1, int(sys.argv[3])
+    draft = lineage.draft()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        print("won", store.commit(draft, "main", sys.argv[2]))
+    except BranchMovedError as err:
+        print("lost", err.kept_as, err.found)
+    """
+        )
+        racers = [start_python(script, settings.model_dump_json(), start, str(i)) for i in (1, 2)]
+        for racer in racers:
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        answers = [racer.communicate(timeout=60)[0].split() for racer in racers]
+        assert sorted(answer[0] for answer in answers) == ["lost", "won"]
+        head = next(answer[1] for answer in answers if answer[0] == "won")
+        assert store.head(NODE) == head
+        for _, kept_as, found in (answer for answer in answers if answer[0] == "lost"):
+            assert found == head
+            assert len(list(store.resolve(f"{NODE}@{kept_as}").entries())) == 8
+
+    def test_a_node_is_run_by_one_process_at_a_time(self, store, lineage, settings):
+        script = (
+            OPEN
+            + f"""
+    with store.run_lock({NODE!r}):
+        print("held", flush=True)
+        sys.stdin.readline()
+    """
+        )
+        holder = start_python(script, settings.model_dump_json())
+        assert holder.stdout.readline() == "held\n"
+        message = rf"node {NODE} is being run by process {holder.pid} on \S+ since 20"
+        with pytest.raises(NodeBusyError, match=message), store.run_lock(NODE):
+            pass
+        holder.communicate("go\n", timeout=60)
+        with store.run_lock(NODE), pytest.raises(NodeBusyError), store.run_lock(NODE):
+            pass
+        with store.run_lock(NODE):
+            pass
+
+    def test_a_killed_holder_frees_the_node(self, store, lineage, settings):
+        """Its worker processes may outlive it by a moment; they do not hold the node."""
+        script = (
+            OPEN
+            + f"""
+    import os, signal, time
+    with store.run_lock({NODE!r}):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+        print(child, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+        )
+        holder = start_python(script, settings.model_dump_json())
+        worker = int(holder.stdout.readline())
+        holder.wait(timeout=60)
+        try:
+            with store.run_lock(NODE):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)

@@ -1,0 +1,143 @@
+"""The database on a server that speaks MongoDB's protocol."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+from killed_commits import kill_commits
+from li_p_s_states import NODE, new_node
+from pymongo import MongoClient
+from store_contract import StoreContract
+
+from coevo.errors import CorruptArtifactError, NodeBusyError, StorageError
+from coevo.node_store import mongodb_lease
+from coevo.node_store.mongodb import INDEXES, MongoBackend
+from coevo.node_store.store import open_store
+from coevo.settings import Settings
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture
+def settings(mongodb_uri, tmp_path) -> Settings:
+    return Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def database(mongodb_uri):
+    with MongoClient(mongodb_uri) as client:
+        yield client.get_default_database()
+
+
+class TestMongoStore(StoreContract):
+    @pytest.fixture
+    def settings(self, mongodb_uri, tmp_path) -> Settings:
+        return Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())
+
+
+def test_indexes_are_created_once_and_used(settings, database):
+    for _ in range(2):
+        open_store(settings).nodes()
+    for name, indexes in INDEXES.items():
+        assert len(database[name].index_information()) == len(indexes) + 1
+
+
+def test_two_branches_share_the_document_of_a_structure(settings, database):
+    lineage = new_node(open_store(settings))
+    lineage.commit()
+    other = lineage.fork(variant=0)
+    lineage.commit()
+    other.store.commit(other.draft(metrics={"other": 1}), "other", None)
+    assert database.states.count_documents({}) == 3
+    assert database.structures.count_documents({}) == 8
+    assert database.evaluations.count_documents({}) == 6 + 10 + 10
+
+
+def test_a_changed_state_or_structure_is_not_returned(settings, database):
+    lineage = new_node(open_store(settings))
+    state = lineage.commit()
+    store = open_store(settings)
+    view = store.resolve(NODE)
+    database.structures.update_many({}, {"$set": {"structure.sites.0.abc.0": 0.123}})
+    with pytest.raises(CorruptArtifactError, match=r"document .* of structures .* is damaged"):
+        list(view.structure_documents())
+    stored = database.states.find_one({"state": state})
+    database.states.update_one({"state": state}, {"$set": {"document": stored["document"].replace('"sun":3', '"sun":4')}})
+    with pytest.raises(CorruptArtifactError, match=f"state {state} .* is damaged"):
+        store.resolve(NODE)
+
+
+@pytest.mark.parametrize("uri", ["mongodb://me:s3cret@127.0.0.1:9/db", "mongodb://me:s3cret@nowhere.invalid/db?authSource=admin"])
+def test_no_server_is_an_error_without_the_password(uri):
+    store = open_store(
+        Settings(database=uri + ("&" if "?" in uri else "?") + "serverSelectionTimeoutMS=200", artifacts="memory://x")
+    )
+    with pytest.raises(StorageError, match="check that the server runs") as caught:
+        store.nodes()
+    assert "s3cret" not in str(caught.value)
+    assert "me:" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert "s3cret" not in repr(store._backend)
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://a:s3cr@et:x@127.0.0.1/db", "mongodb://", "mongodb://h/?w=x&maxPoolSize=no", "mongodb+srv://u:s3cret@x"]
+)
+def test_a_bad_uri_is_an_error_without_the_password(uri):
+    with pytest.raises(StorageError) as caught:
+        MongoBackend(uri).node_names()
+    assert "s3cr" not in str(caught.value)
+
+
+def test_a_lease_that_is_not_renewed_runs_out(settings, database, monkeypatch):
+    store = open_store(settings)
+    new_node(store)
+    monkeypatch.setattr(mongodb_lease, "LEASE", timedelta(seconds=0.6))
+    with store.run_lock(NODE):
+        # as if it were held on another machine, whose processes cannot be seen from here
+        database.locks.update_one({}, {"$set": {"host": "elsewhere", "pid": 1}})
+        with pytest.raises(NodeBusyError, match="process 1 on elsewhere"), store.run_lock(NODE):
+            pass
+        time.sleep(0.7)
+        with store.run_lock(NODE):
+            pass
+
+
+def test_a_lease_is_renewed_while_it_is_held(settings, database, monkeypatch):
+    store = open_store(settings)
+    new_node(store)
+    monkeypatch.setattr(mongodb_lease, "LEASE", timedelta(seconds=0.6))
+    monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 0.1)
+    with store.run_lock(NODE):
+        database.locks.update_one({}, {"$set": {"host": "elsewhere"}})
+        time.sleep(1.0)
+        with pytest.raises(NodeBusyError), store.run_lock(NODE):
+            pass
+
+
+def test_a_lease_of_another_owner_is_left_alone(settings, database):
+    """A holder that was taken over from (it slept too long) does not remove the lock of its successor."""
+    store = open_store(settings)
+    new_node(store)
+    with store.run_lock(NODE):
+        database.locks.update_one({}, {"$set": {"owner": "successor"}})
+    assert database.locks.count_documents({"owner": "successor"}) == 1
+
+
+def test_a_commit_that_is_killed_anywhere_is_completed_by_the_next(mongodb_server, tmp_path):
+    """SIGKILL before each write of a commit; reopened: the old state is visible, and the same commit gives the same id."""
+    patches = {"pymongo.collection.Collection": ["insert_many", "insert_one", "find_one_and_update"]}
+    name = f"coevo_kill_{uuid.uuid4().hex[:8]}"
+    settings = {"database": f"{mongodb_server}/{name}_POINT", "artifacts": (tmp_path / "POINT").as_uri()}
+    killed = kill_commits(patches, settings)
+    try:
+        assert len(killed.points) == 5  # structures, labels, evaluations, the state, the branch
+        killed.check_every_point()
+    finally:
+        with MongoClient(mongodb_server) as client:
+            for database in client.list_database_names():
+                if database.startswith(name):
+                    client.drop_database(database)

@@ -1,0 +1,262 @@
+"""The OPTIMADE filter language over evaluation documents."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import mongomock
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coevo.errors import QueryError
+from coevo.node_store.documents import EvaluationDocument
+from coevo.node_store.queries import FIELDS, parse_filter, parse_sort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOCUMENTS = [
+    {
+        "structure_id": f"{i:064x}",
+        "formula": formula,
+        "elements": elements,
+        "nelements": len(elements),
+        "nsites": nsites,
+        "energy_above_hull": e_hull,
+        "is_stable": stable,
+        "duplicate_of": duplicate,
+        "space_group": 60 + i,
+    }
+    for i, (formula, elements, nsites, e_hull, stable, duplicate) in enumerate(
+        [
+            ("Li2S", ["Li", "S"], 3, 0.0, True, None),
+            ("Li3P", ["Li", "P"], 8, 0.0, True, "f" * 64),
+            ("Li3PS4", ["Li", "P", "S"], 16, 0.04, True, None),
+            ("Li2PS3", ["Li", "P", "S"], 24, 0.12, False, None),
+            ("P2S5", ["P", "S"], 28, None, None, None),
+            ("Li", ["Li"], 1, 0.3, False, "e" * 64),
+            ("S", ["S"], 32, -0.01, True, None),
+        ]
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def collection() -> Any:
+    found = mongomock.MongoClient().db.evaluations
+    found.insert_many(DOCUMENTS)
+    return found
+
+
+def formulas(collection: Any, text: str) -> set[str]:
+    return {document["formula"] for document in collection.find(parse_filter(text))}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('elements HAS "P" AND energy_above_hull < 0.05', {"Li3P", "Li3PS4"}),
+        ("nelements=3", {"Li3PS4", "Li2PS3"}),
+        ('elements HAS ALL "Li","S"', {"Li2S", "Li3PS4", "Li2PS3"}),
+        ('elements HAS ANY "P","S" AND nsites<20', {"Li2S", "Li3P", "Li3PS4"}),
+        ('elements HAS ONLY "Li","S"', {"Li2S", "Li", "S"}),
+        ('NOT elements HAS ONLY "Li","S"', {"Li3P", "Li3PS4", "Li2PS3", "P2S5"}),
+        ("elements LENGTH 2", {"Li2S", "Li3P", "P2S5"}),
+        ("elements LENGTH >= 2 AND NOT elements LENGTH 2", {"Li3PS4", "Li2PS3"}),
+        ("is_stable=TRUE", {"Li2S", "Li3P", "Li3PS4", "S"}),
+        ("is_stable=FALSE", {"Li2PS3", "Li"}),
+        ("NOT is_stable=TRUE", {"Li2PS3", "Li"}),
+        ("is_stable IS UNKNOWN", {"P2S5"}),
+        ("energy_above_hull IS KNOWN AND duplicate_of IS UNKNOWN", {"Li2S", "Li3PS4", "Li2PS3", "S"}),
+        ("energy_above_hull < -1e-3", {"S"}),
+        ("0.1 < energy_above_hull", {"Li2PS3", "Li"}),
+        ('formula STARTS WITH "Li3"', {"Li3P", "Li3PS4"}),
+        ('formula ENDS "S4" OR formula="S"', {"Li3PS4", "S"}),
+        ('formula CONTAINS "P(S" OR formula CONTAINS "."', set()),
+        ('"Li2S" = formula', {"Li2S"}),
+        (f'id="{"0" * 63}2"', {"Li3PS4"}),
+        ("", {document["formula"] for document in DOCUMENTS}),
+    ],
+)
+def test_filters(collection, text, expected):
+    assert formulas(collection, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("energy_above_hul < 0.1", r"no field 'energy_above_hul' \(did you mean energy_above_hull\?\); fields: id, .*nsites"),
+        ("lattice.a < 3", "no field 'lattice.a'; fields:"),
+        ("structures.id = 3", "no field 'structures.id'"),
+        ("Energy < 3", "cannot be read from column 1 on: >>>Energy < 3"),
+        ("nsites < 3 ANT nsites > 1", "cannot be read from column 12 on: nsites < 3 >>>ANT|cannot be read from column 13"),
+        ("nsites <", r"stops in the middle of a comparison \(column 9\)"),
+        ("is_stable", "stops in the middle"),
+        ("nsites<5 nsites<6", "join them with AND or OR"),
+        ('elements = "P"', 'elements is a list of strings; ask for it with HAS "P"'),
+        ('nsites HAS "P"', "nsites is a number; ask for it with = !="),
+        ("elements HAS 3", "elements is a list of strings and is compared with 3"),
+        ("formula = 3", "formula is a string and is compared with 3; write a text in double quotes"),
+        ('is_stable = "yes"', 'is_stable is a boolean and is compared with "yes"; write TRUE or FALSE'),
+        ("is_stable = 1", "is_stable is a boolean and is compared with 1"),
+        ("nsites = TRUE", "nsites is a number and is compared with TRUE"),
+        ('nsites CONTAINS "3"', "CONTAINS, STARTS and ENDS are for texts"),
+        ("formula CONTAINS 3", "CONTAINS needs a text in double quotes"),
+        ("fmax < energy_above_hull", "fields are compared with values only"),
+        ("formula CONTAINS chemsys", "CONTAINS needs a text in double quotes"),
+        ('elements:nelements HAS "Li":3', "not supported: Correlated list queries"),
+        ("elements HAS < 3", "not supported"),
+    ],
+)
+def test_bad_filters_name_the_field_or_the_place(text, message):
+    with pytest.raises(QueryError, match=message):
+        parse_filter(text)
+
+
+def test_quotes_in_a_text_are_kept():
+    assert parse_filter(r'formula = "a\"b\\c"') == {"formula": {"$eq": 'a"b\\c'}}
+
+
+def test_every_field_is_one_of_the_evaluation_document_or_derived():
+    stored = {field.stored for field in FIELDS.values()}
+    known = set(EvaluationDocument.model_fields) | {
+        "nelements",
+        "chemical_formula_reduced",
+        "chemical_formula_anonymous",
+        "volume_per_atom",
+    }
+    assert stored <= known
+
+
+def test_sort():
+    assert parse_sort("-energy_above_hull, formula,id") == [("energy_above_hull", -1), ("formula", 1), ("structure_id", 1)]
+    with pytest.raises(QueryError, match="no field 'energy'"):
+        parse_sort("energy")
+    with pytest.raises(QueryError, match="is a list and has no order"):
+        parse_sort("-elements")
+    with pytest.raises(QueryError, match="no field ''"):
+        parse_sort("")
+
+
+# --- random filters against an evaluation of our own, in three-valued logic as the specification has it
+
+
+@dataclass
+class Filter:
+    text: str
+    truth: Callable[[dict[str, Any]], bool | None]
+
+
+def _compare(field: str, operator: str, value: Any, shown: str) -> Filter:
+    def truth(document: dict[str, Any]) -> bool | None:
+        found = document[field]
+        if found is None:
+            return None
+        return {
+            "=": found == value,
+            "!=": found != value,
+            "<": found < value,
+            "<=": found <= value,
+            ">": found > value,
+            ">=": found >= value,
+        }[operator]
+
+    return Filter(f"{field} {operator} {shown}", truth)
+
+
+def _has(words: str, symbols: list[str]) -> Filter:
+    tests = {
+        "HAS ALL": lambda found: set(symbols) <= set(found),
+        "HAS ANY": lambda found: bool(set(symbols) & set(found)),
+        "HAS ONLY": lambda found: set(found) <= set(symbols),
+    }
+    text = ",".join(f'"{symbol}"' for symbol in symbols)
+    return Filter(f"elements {words} {text}", lambda document: tests[words](document["elements"]))
+
+
+def _not(inner: Filter) -> Filter:
+    return Filter(f"NOT ({inner.text})", lambda d: None if (found := inner.truth(d)) is None else not found)
+
+
+def _and(parts: list[Filter]) -> Filter:
+    def truth(document: dict[str, Any]) -> bool | None:
+        found = [part.truth(document) for part in parts]
+        return False if False in found else None if None in found else True
+
+    return Filter(" AND ".join(f"({part.text})" for part in parts), truth)
+
+
+def _or(parts: list[Filter]) -> Filter:
+    def truth(document: dict[str, Any]) -> bool | None:
+        found = [part.truth(document) for part in parts]
+        return True if True in found else None if None in found else False
+
+    return Filter(" OR ".join(f"({part.text})" for part in parts), truth)
+
+
+operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
+symbols = st.lists(st.sampled_from(["Li", "P", "S", "Na"]), min_size=1, max_size=3, unique=True)
+leaves = (
+    st.builds(lambda o, v: _compare("nsites", o, v, str(v)), operators, st.sampled_from([1, 3, 8, 16, 30]))
+    | st.builds(lambda o, v: _compare("energy_above_hull", o, v, repr(v)), operators, st.sampled_from([-0.01, 0.0, 0.04, 0.1]))
+    | st.builds(lambda o, v: _compare("is_stable", o, v, str(v).upper()), st.sampled_from(["=", "!="]), st.booleans())
+    | st.builds(lambda o, v: _compare("formula", o, v, f'"{v}"'), operators, st.sampled_from(["Li2S", "Li3P", "P"]))
+    | st.builds(_has, st.sampled_from(["HAS ALL", "HAS ANY", "HAS ONLY"]), symbols)
+    | st.sampled_from(
+        [
+            Filter("duplicate_of IS KNOWN", lambda d: d["duplicate_of"] is not None),
+            Filter("duplicate_of IS UNKNOWN", lambda d: d["duplicate_of"] is None),
+            Filter('formula CONTAINS "PS"', lambda d: "PS" in d["formula"]),
+            Filter("elements LENGTH 2", lambda d: len(d["elements"]) == 2),
+            Filter("elements LENGTH > 1", lambda d: len(d["elements"]) > 1),
+        ]
+    )
+)
+filters = st.recursive(
+    leaves,
+    lambda inner: (
+        st.builds(_not, inner)
+        | st.builds(_and, st.lists(inner, min_size=2, max_size=3))
+        | st.builds(_or, st.lists(inner, min_size=2, max_size=3))
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(filters)
+def test_random_filters_find_what_they_say(collection, random_filter):
+    expected = {document["formula"] for document in DOCUMENTS if random_filter.truth(document) is True}
+    assert formulas(collection, random_filter.text) == expected, random_filter.text
+
+
+def test_nothing_of_the_optimade_server_is_started(tmp_path):
+    """No configuration file is read, nothing is written, no connection is made."""
+    script = textwrap.dedent(
+        """
+        import os, sys
+        seen = []
+        def audit(event, arguments):
+            if event in {"os.mkdir", "socket.connect", "socket.getaddrinfo", "subprocess.Popen"}:
+                seen.append((event, arguments))
+            elif event == "open" and (arguments[1] not in (None, "r", "rb") or ".optimade" in str(arguments[0])):
+                seen.append((event, arguments))
+        sys.dont_write_bytecode = True
+        sys.addaudithook(audit)
+        from coevo.node_store.queries import parse_filter
+        parse_filter('elements HAS "P" AND is_stable=TRUE')
+        print(seen)
+        """
+    )
+    (tmp_path / ".optimade.json").write_text("not json")
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".optimade.json"]
