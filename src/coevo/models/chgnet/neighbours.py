@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MIN_VOLUME_PER_ATOM = 1.5
 """Å³; a denser crystal has collapsed (the densest known, diamond, has 5.7)."""
-MAX_IMAGES = 20_000
+MAX_IMAGES = 4_000
 """Periodic images within reach; more means a cell that is flat or needle-like beyond use."""
 
 

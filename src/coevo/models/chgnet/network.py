@@ -1,10 +1,10 @@
 """The CHGNet network, evaluated on a batch as plain tensor algebra.
 
 The numbers are those of ``chgnet.model.CHGNet`` (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) to single precision; the
-order of the arithmetic is ours. A linear layer on concatenated features ``[a_i, b_ij, a_j]`` is the sum of linear layers on each of
-them, so each part is computed once per atom or bond and gathered, not once per directed edge. Bonds are stored once, short ones
-first: only they change during message passing. The last angle update and the magnetic moments, on which no energy depends, are
-left out. Energies depend on the geometry through the bond vectors alone, so one gradient by them gives forces and stress.
+order of the arithmetic is ours. A linear layer on concatenated features ``[a_i, b_ij, a_j]`` is the sum of linear layers on each
+of them, so each part is computed once per atom or bond and gathered, not once per directed edge. Bonds are stored once, short
+ones first: only they change during message passing. The last angle update and the magnetic moments, on which no energy depends,
+are left out. Energies depend on the geometry through the bond vectors alone, so one gradient by them gives forces and stress.
 """
 
 from __future__ import annotations

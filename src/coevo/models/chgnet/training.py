@@ -248,9 +248,9 @@ class _FineTuning:
         loss, squares, sizes = 0.0, np.zeros(3), np.zeros(3)
         for batch in self.validation:
             residuals = self._residuals(batch, train=False)
-            loss += float(self._loss(residuals)) * len(batch.counts)
+            loss += float(self._loss(residuals).detach()) * len(batch.counts)
             for k, part in enumerate((residuals.energy, residuals.forces, residuals.stress)):
-                squares[k] += float((part.to(torch.float64) ** 2).sum())
+                squares[k] += float((part.detach().to(torch.float64) ** 2).sum())
                 sizes[k] += part.numel()
         loss /= self.n_validation
         if not np.isfinite(loss):
