@@ -248,8 +248,14 @@ def test_doctor_reports_and_hints(tmp_path: Path) -> None:
     findings = {row["what"]: row for row in json.loads(Coevo(tmp_path)("doctor", "--format", "json").stdout)}
     assert {"database", "force field", "GPU", "Quantum ESPRESSO", "VASP", "SLURM"} <= findings.keys()
     assert all(row["hint"] for row in findings.values() if row["condition"] != "ok")
-    broken = Coevo(tmp_path, COEVO_DATABASE="mongodb://user:secret@127.0.0.1:1/coevo")
-    done = broken("doctor", code=1)
+
+
+@pytest.mark.parametrize("artifacts", [{}, {"COEVO_ARTIFACTS": "memory://coevo"}], ids=["no artifact store", "no server"])
+def test_doctor_finds_a_database_that_does_not_work_and_keeps_its_password(tmp_path: Path, artifacts: dict[str, str]) -> None:
+    broken = Coevo(tmp_path, COEVO_DATABASE="mongodb://user:secret@127.0.0.1:1/coevo", **artifacts)
+    done = broken("doctor", "--format", "json", code=1)
+    (database,) = [row for row in json.loads(done.stdout) if row["what"] == "database"]
+    assert database["condition"] == "problem"
     assert "secret" not in done.stdout + done.stderr
 
 

@@ -36,6 +36,15 @@ class Finding:
     hint: str = ""
 
 
+def _cores() -> Finding:
+    cores = len(os.sched_getaffinity(0))
+    try:
+        workers = read_settings().workers or cores
+    except CoevoError as err:
+        return Finding("settings", "problem", str(err), "correct the COEVO_* variables (docs/configuration.md)")
+    return Finding("cores", "ok", f"{cores} usable, {workers} workers")
+
+
 def _database() -> Finding:
     from coevo.makers.step import current_store
 
@@ -95,9 +104,8 @@ def _slurm() -> Finding:
 
 def examine() -> list[Finding]:
     """Look at the machine."""
-    cores = len(os.sched_getaffinity(0))
     return [
-        Finding("cores", "ok", f"{cores} usable, {read_settings().workers or cores} workers"),
+        _cores(),
         _database(),
         _force_field(),
         _gpu(),
