@@ -97,11 +97,12 @@ class AssessMaker(StepMaker):
         matching = matching_of(self.curation)
         representatives: dict[str, str] = {}
         kept: list[Any] = []
-        for since in sorted({m.document["since"] for m in entries}):
-            items = [m.item for m in entries if m.document["since"] == since]
-            found = find_representatives(items, kept, matching)
-            representatives |= found
-            kept += sorted((i for i in items if found[i.id] == i.id), key=lambda item: (item.energy_per_atom, item.id))
+        with task("comparing", len(entries), "structures") as advance:
+            for since in sorted({m.document["since"] for m in entries}):
+                items = [m.item for m in entries if m.document["since"] == since]
+                found = find_representatives(items, kept, matching, progress=advance)
+                representatives |= found
+                kept += sorted((i for i in items if found[i.id] == i.id), key=lambda item: (item.energy_per_atom, item.id))
         return representatives, match_references([m.item for m in entries], [m.item for m in references], matching)
 
     def _documents(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
+from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
@@ -92,7 +93,8 @@ class CurateMaker(StepMaker):
         matching = matching_of(self.curation)
         # A candidate that relaxed to the very bytes of a reference cannot be an entry: one id, one document.
         taken = {m.id for m in references}
-        representatives = find_representatives(items, [m.item for m in entries], matching)
+        with task("comparing", len(items), "structures") as advance:
+            representatives = find_representatives(items, [m.item for m in entries], matching, progress=advance)
         unique = [item for item in items if representatives[item.id] == item.id and item.id not in taken]
         matched = match_references(unique, [m.item for m in references], matching)
         e_hull = {item.id: float(value) for item, value in zip(items, above, strict=True)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import NodeSection, SelectionConfig
+from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
@@ -86,10 +87,15 @@ class SelectMaker(StepMaker):
         k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
         known = self._known_environments(open_state(current_store(), self.node.name, parent))
         of_drawn = [descriptors(structure_from_document(screened[i]["structure"]), k, cutoff) for i in sorted(drawn)]
+        of_pool = []
+        with task("describing environments", len(pool), "structures") as advance:
+            for structure_id in pool:
+                of_pool.append(descriptors(structure_from_document(screened[structure_id]["structure"]), k, cutoff))
+                advance(1)
         return how | select_structures(
             pool,
             [screened[i]["energy_above_hull"] for i in pool],
-            [descriptors(structure_from_document(screened[i]["structure"]), k, cutoff) for i in pool],
+            of_pool,
             np.concatenate([known, *of_drawn]) if of_drawn else known,
             budget=min(budget - at_random, len(pool)),
             random_fraction=0.0,
