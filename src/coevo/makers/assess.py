@@ -91,18 +91,20 @@ class AssessMaker(StepMaker):
     def _compare(self, entries: Sequence[Member], references: Sequence[Member]) -> tuple[dict[str, str], dict[str, str | None]]:
         """Representative of each entry (older entries first, as they were representatives before) and its matching reference."""
         from coevo.analysis.novelty import match_references
-        from coevo.analysis.uniqueness import find_representatives
+        from coevo.analysis.uniqueness import Representatives
         from coevo.makers.population import matching_of
 
         matching = matching_of(self.curation)
+        found = Representatives(matching)
         representatives: dict[str, str] = {}
-        kept: list[Any] = []
         with task("comparing", len(entries), "structures") as advance:
-            for since in sorted({m.document["since"] for m in entries}):
-                items = [m.item for m in entries if m.document["since"] == since]
-                found = find_representatives(items, kept, matching, progress=advance)
-                representatives |= found
-                kept += sorted((i for i in items if found[i.id] == i.id), key=lambda item: (item.energy_per_atom, item.id))
+            for m in sorted(entries, key=lambda m: (m.document["since"], m.energy_per_atom, m.id)):
+                prepared = found.prepare(m.item)
+                match = found.find(prepared)
+                if match is None:
+                    found.add(prepared)
+                representatives[m.id] = match or m.id
+                advance(1)
         return representatives, match_references([m.item for m in entries], [m.item for m in references], matching)
 
     def _documents(

@@ -93,7 +93,7 @@ class CurateMaker(StepMaker):
         matching = matching_of(self.curation)
         # A candidate that relaxed to the very bytes of a reference cannot be an entry: one id, one document.
         taken = {m.id for m in references}
-        with task("comparing", len(items), "structures") as advance:
+        with task("comparing", len(entries) + len(items), "structures") as advance:
             representatives = find_representatives(items, [m.item for m in entries], matching, progress=advance)
         unique = [item for item in items if representatives[item.id] == item.id and item.id not in taken]
         matched = match_references(unique, [m.item for m in references], matching)
