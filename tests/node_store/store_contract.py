@@ -32,6 +32,8 @@ from coevo.node_store.states import state_id
 from coevo.node_store.store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from coevo.node_store.store import NodeStore
     from coevo.settings import Settings
 
@@ -61,8 +63,15 @@ class StoreContract:
     """Subclasses have a fixture ``settings`` that names an empty database."""
 
     @pytest.fixture
-    def store(self, settings: Settings) -> NodeStore:
-        return open_store(settings)
+    def store(self, settings: Settings) -> Iterator[NodeStore]:
+        with open_store(settings) as store:
+            yield store
+
+    @pytest.fixture
+    def reopened(self, settings: Settings) -> Iterator[NodeStore]:
+        """The same database, as another process opens it."""
+        with open_store(settings) as store:
+            yield store
 
     @pytest.fixture
     def lineage(self, store: NodeStore) -> Lineage:
@@ -70,8 +79,8 @@ class StoreContract:
 
     # --- nodes
 
-    def test_node_reads_back_from_another_store(self, store, lineage, settings):
-        node = open_store(settings).node(NODE)
+    def test_node_reads_back_from_another_store(self, store, lineage, reopened):
+        node = reopened.node(NODE)
         assert isinstance(node, NodeDocument)
         assert node.elements == ("Li", "P", "S")
         assert node.config == CONFIG
@@ -110,11 +119,11 @@ class StoreContract:
 
     # --- commit and resolve
 
-    def test_committed_state_reads_back_whole(self, store, lineage, settings):
+    def test_committed_state_reads_back_whole(self, store, lineage, reopened):
         draft = lineage.draft()
         state = store.commit(draft, "main", None)
         assert state == state_id(draft)
-        view = open_store(settings).resolve(NODE)
+        view = reopened.resolve(NODE)
         assert (view.id, view.node, view.parents, view.iteration) == (state, NODE, (), 0)
         StateDocument.model_validate(view.document)
         assert view.document["metrics"] == {"rmse": {"energy": 0.25}, "entropy": 6.5, "sun": 3}
@@ -131,10 +140,10 @@ class StoreContract:
             assert {key: found[key] for key in given} == given
             assert set(found) - set(given) == {"nelements", "chemical_formula_reduced", "chemical_formula_anonymous"}
 
-    def test_documents_are_inherited_from_ancestors(self, store, lineage, settings):
+    def test_documents_are_inherited_from_ancestors(self, store, lineage, reopened):
         for _ in range(3):
             lineage.commit()
-        view = open_store(settings).resolve(NODE)
+        view = reopened.resolve(NODE)
         assert sorted(d["_id"] for d in view.structure_documents()) == sorted(structure_id(s) for s in lineage.entries)
         assert [d["_id"] for d in view.references()] == sorted(structure_id(s) for s in lineage.references)
         labels = list(view.labels())
@@ -324,6 +333,13 @@ class StoreContract:
             ('NOT elements HAS ONLY "P","S","Li"', set()),
         ):
             assert {d["formula"] for d in view.entries(parse_filter(text))} == formulas, text
+
+    def test_a_state_of_a_newer_version_is_not_guessed_at(self, store, lineage):
+        lineage.commit()
+        original = store._backend.state_document
+        store._backend.state_document = lambda node, state: {**original(node, state), "schema_version": 99}
+        with pytest.raises(ConfigError, match="has schema version 99, this coevo reads up to 1; install a newer coevo"):
+            store.resolve(NODE)
 
     def test_a_filter_that_mongodb_refuses_is_a_query_error(self, store, lineage):
         lineage.commit()

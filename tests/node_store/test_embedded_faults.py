@@ -70,7 +70,7 @@ def _in_a_namespace(script: str, tmp_path: Path) -> str:
 
 
 def test_a_full_disk_changes_nothing_and_the_commit_succeeds_with_more_space(tmp_path):
-    """A real file system of 1 MiB."""
+    """A real file system of 600 kB."""
     output = _in_a_namespace(
         """
         import subprocess
@@ -80,13 +80,13 @@ def test_a_full_disk_changes_nothing_and_the_commit_succeeds_with_more_space(tmp
         from coevo.settings import Settings
         from li_p_s_states import NODE, new_node
         root = Path(sys.argv[1])
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(root)], check=True)
         settings = Settings(database=f"file:{root}/data")
         store = open_store(settings)
         lineage = new_node(store)
         first = lineage.commit()
-        (root / "ballast").write_bytes(bytes(600_000))
-        draft = lineage.draft(n_entries=1500)
+        (root / "ballast").write_bytes(bytes(350_000))
+        draft = lineage.draft(n_entries=500)
         try:
             store.commit(draft, "main", first)
         except StorageError as err:

@@ -27,6 +27,12 @@ def settings(mongodb_uri, tmp_path) -> Settings:
 
 
 @pytest.fixture
+def store(settings):
+    with open_store(settings) as store:
+        yield store
+
+
+@pytest.fixture
 def database(mongodb_uri):
     with MongoClient(mongodb_uri) as client:
         yield client.get_default_database()
@@ -40,13 +46,14 @@ class TestMongoStore(StoreContract):
 
 def test_indexes_are_created_once_and_used(settings, database):
     for _ in range(2):
-        open_store(settings).nodes()
+        with open_store(settings) as store:
+            store.nodes()
     for name, indexes in INDEXES.items():
         assert len(database[name].index_information()) == len(indexes) + 1
 
 
-def test_two_branches_share_the_document_of_a_structure(settings, database):
-    lineage = new_node(open_store(settings))
+def test_two_branches_share_the_document_of_a_structure(store, database):
+    lineage = new_node(store)
     lineage.commit()
     other = lineage.fork(variant=0)
     lineage.commit()
@@ -56,10 +63,8 @@ def test_two_branches_share_the_document_of_a_structure(settings, database):
     assert database.evaluations.count_documents({}) == 6 + 10 + 10
 
 
-def test_a_changed_state_or_structure_is_not_returned(settings, database):
-    lineage = new_node(open_store(settings))
-    state = lineage.commit()
-    store = open_store(settings)
+def test_a_changed_state_or_structure_is_not_returned(store, database):
+    state = new_node(store).commit()
     view = store.resolve(NODE)
     database.structures.update_many({}, {"$set": {"structure.sites.0.abc.0": 0.123}})
     with pytest.raises(CorruptArtifactError, match=r"document .* of structures .* is damaged"):
@@ -84,7 +89,13 @@ def test_no_server_is_an_error_without_the_password(uri):
 
 
 @pytest.mark.parametrize(
-    "uri", ["mongodb://a:s3cr@et:x@127.0.0.1/db", "mongodb://", "mongodb://h/?w=x&maxPoolSize=no", "mongodb+srv://u:s3cret@x"]
+    "uri",
+    [
+        "mongodb://a:s3cr@et:x@127.0.0.1/db",
+        "mongodb://",
+        "mongodb://h/?w=x&maxPoolSize=no&serverSelectionTimeoutMS=100",
+        "mongodb+srv://u:s3cret@x",
+    ],
 )
 def test_a_bad_uri_is_an_error_without_the_password(uri):
     with pytest.raises(StorageError) as caught:
@@ -92,8 +103,7 @@ def test_a_bad_uri_is_an_error_without_the_password(uri):
     assert "s3cr" not in str(caught.value)
 
 
-def test_a_lease_that_is_not_renewed_runs_out(settings, database, monkeypatch):
-    store = open_store(settings)
+def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch):
     new_node(store)
     monkeypatch.setattr(mongodb_lease, "LEASE", timedelta(seconds=0.6))
     with store.run_lock(NODE):
@@ -106,8 +116,7 @@ def test_a_lease_that_is_not_renewed_runs_out(settings, database, monkeypatch):
             pass
 
 
-def test_a_lease_is_renewed_while_it_is_held(settings, database, monkeypatch):
-    store = open_store(settings)
+def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch):
     new_node(store)
     monkeypatch.setattr(mongodb_lease, "LEASE", timedelta(seconds=0.6))
     monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 0.1)
@@ -118,9 +127,8 @@ def test_a_lease_is_renewed_while_it_is_held(settings, database, monkeypatch):
             pass
 
 
-def test_a_lease_of_another_owner_is_left_alone(settings, database):
+def test_a_lease_of_another_owner_is_left_alone(store, database):
     """A holder that was taken over from (it slept too long) does not remove the lock of its successor."""
-    store = open_store(settings)
     new_node(store)
     with store.run_lock(NODE):
         database.locks.update_one({}, {"$set": {"owner": "successor"}})

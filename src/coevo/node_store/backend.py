@@ -22,6 +22,10 @@ Kind = Literal["structures", "references", "labels"]
 class Backend(ABC):
     """The storage contract; every method raises :class:`~coevo.errors.StorageError` when the storage fails."""
 
+    def close(self) -> None:
+        """Give connections back; the backend is not used afterwards."""
+        return
+
     # --- nodes and branches
 
     @abstractmethod

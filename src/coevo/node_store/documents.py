@@ -119,9 +119,20 @@ class ReferenceDocument(_Open):
 
 
 class LabelDocument(_Open):
-    """One first-principles (or teacher) frame."""
+    """One first-principles (or teacher) frame, or why it has no numbers."""
 
-    id: str = Field(alias="_id", min_length=1, description="content id of frame, settings and numbers")
+    id: str = Field(alias="_id", min_length=1, description="content id")
+    frame: str | None = Field(default=None, description="content id of the frame's geometry")
+    structure: dict[str, Any] | None = Field(default=None, description="the frame; as in a structure document")
+    family: str | None = Field(default=None, description="id of the entry or reference that the frame comes from")
+    kind: str | None = Field(default=None, description="relaxed, rattled, strained or path")
+    code: str | None = Field(default=None, description="teacher, espresso or vasp")
+    functional: str | None = None
+    settings_digest: str | None = Field(default=None, description="of everything that changes a number")
+    status: str | None = Field(default=None, description="admitted, rejected or failed")
+    energy_per_atom: float | None = Field(default=None, description="eV/atom, as the code gives it")
+    forces: list[list[float]] | None = Field(default=None, description="eV/Å, one row for each atom")
+    stress: list[list[float]] | None = Field(default=None, description="eV/Å³, positive = tensile, 3 by 3")
 
 
 class EvaluationDocument(_Open):

@@ -105,14 +105,24 @@ class MongoBackend(Backend):
         with self._errors("connecting"):
             try:
                 client: MongoClient[dict[str, Any]] = MongoClient(self._uri, **options)
-                database = client.get_default_database(default=DEFAULT_DATABASE)
             except (ValueError, TypeError) as err:  # what pymongo raises for options that it cannot read
                 raise self._failed("connecting", err) from None
-        with self._errors("creating indexes"):
-            for collection, indexes in INDEXES.items():
-                for keys in indexes:
-                    database[collection].create_index(list(keys))
+        try:
+            with self._errors("creating indexes"):
+                database = client.get_default_database(default=DEFAULT_DATABASE)
+                for collection, indexes in INDEXES.items():
+                    for keys in indexes:
+                        database[collection].create_index(list(keys))
+        except BaseException:
+            client.close()
+            raise
         return database
+
+    @override
+    def close(self) -> None:
+        if "_database" in self.__dict__:
+            self._database.client.close()
+            del self._database
 
     def _collection(self, name: str) -> MongoCollection[dict[str, Any]]:
         return self._database[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from coevo.errors import (
     ArtifactNotFoundError,
@@ -70,6 +70,16 @@ class NodeStore:
     def __init__(self, backend: Backend, artifacts: ArtifactStore):
         self._backend = backend
         self.artifacts = artifacts
+
+    def close(self) -> None:
+        """Give connections to a server back; a store of an embedded database needs no closing."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     # --- nodes
 

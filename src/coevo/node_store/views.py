@@ -6,8 +6,9 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, QueryError, StateNotFoundError
+from coevo.errors import ArtifactNotFoundError, ConfigError, CorruptArtifactError, QueryError, StateNotFoundError
 from coevo.node_store.canonical import structure_from_document
+from coevo.node_store.documents import SCHEMA_VERSION
 from coevo.node_store.states import identity_digest
 
 if TYPE_CHECKING:
@@ -209,10 +210,17 @@ def open_state(backend: Backend, artifacts: ArtifactStore, node: str, state: str
         If it is not stored.
     CorruptArtifactError
         If the document is not that of this id.
+    ConfigError
+        If it was written by a newer version of this package, in a way that this one does not know.
     """
     document = backend.state_document(node, state)
     if document is None:
         raise StateNotFoundError(f"node {node} has no state {state}")
+    if isinstance(document.get("schema_version"), int) and document["schema_version"] > SCHEMA_VERSION:
+        raise ConfigError(
+            f"state {state} of node {node} has schema version {document['schema_version']}, this coevo reads up to "
+            f"{SCHEMA_VERSION}; install a newer coevo"
+        )
     try:
         found = identity_digest(document)
     except (KeyError, TypeError, ValueError) as err:
