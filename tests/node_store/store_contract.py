@@ -140,6 +140,15 @@ class StoreContract:
             assert {key: found[key] for key in given} == given
             assert set(found) - set(given) == {"nelements", "chemical_formula_reduced", "chemical_formula_anonymous"}
 
+    def test_changing_what_was_read_changes_nothing(self, store, lineage):
+        lineage.commit()
+        view = store.resolve(NODE)
+        view.document["metrics"]["sun"] = 99
+        next(view.entries({"nsites": {"$gt": 0}}))["elements"].clear()
+        next(view.references())["elements"].clear()
+        assert store.resolve(NODE).document["metrics"]["sun"] == 3
+        assert all(d["elements"] for d in (*view.entries({"nsites": {"$gt": 0}}), *view.references()))
+
     def test_documents_are_inherited_from_ancestors(self, store, lineage, reopened):
         for _ in range(3):
             lineage.commit()

@@ -93,7 +93,7 @@ def test_no_server_is_an_error_without_the_password(uri):
     [
         "mongodb://a:s3cr@et:x@127.0.0.1/db",
         "mongodb://",
-        "mongodb://h/?w=x&maxPoolSize=no&serverSelectionTimeoutMS=100",
+        "mongodb://u:s3cret@h:99999/db",
         "mongodb+srv://u:s3cret@x",
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import OrderedDict
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, QueryError, StorageError
@@ -55,9 +56,9 @@ class EmbeddedStates:
         return sorted(name for name in names if name.startswith(prefix) and STATE_ID.fullmatch(name))
 
     def document(self, state: str) -> dict[str, Any] | None:
-        """Return the state document, or None."""
+        """Return the state document (a copy of its own), or None."""
         stored = self._read(state)
-        return stored["state"] if stored else None
+        return deepcopy(stored["state"]) if stored else None
 
     def _read(self, state: str) -> dict[str, Any] | None:
         if state not in self._stored:
