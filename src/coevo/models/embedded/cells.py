@@ -6,16 +6,18 @@ loop takes 0.3 CPU-s for a crystal of 12 atoms, most of it in tables that it bui
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.models.embedded.chemistry import electrostatic_energy
 from coevo.models.embedded.geometry import RejectedDrawError, nearest_distances, primitive, shifts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
     from coevo.models.embedded.context import SamplingContext
 
     FloatArray = NDArray[np.float64]
+
+
+_ORBIT_TRIES = 12
+_ORBIT_POINTS = 6
+
+MERGE = 0.45
+"""Images of one atom of a unit closer than this are one atom on a special position, Å."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Cell:
         self.matrix = matrix
         self.symbols: list[str] = []
         self.coords = np.zeros((0, 3))
-        self._fixed: set[str] = set()
+        self.fixed: set[str] = set()
 
     @classmethod
     def random(cls, context: SamplingContext, number: int, volume: float, rng: np.random.Generator) -> Cell:
@@ -117,6 +126,13 @@ class Cell:
         except VolumeError:
             raise RejectedDrawError("no_lattice") from None
         return cls(context, number, np.array(lattice.matrix))
+
+    def duplicate(self) -> Cell:
+        """A cell with the same atoms, to be filled differently."""
+        other = copy(self)
+        other.symbols = list(self.symbols)
+        other.fixed = set(self.fixed)
+        return other
 
     def structure(self) -> Structure:
         """The crystal, in a primitive cell."""
@@ -164,7 +180,7 @@ class Cell:
         float
             Its room; below 1 it is too close and was not placed.
         """
-        if position.freedom == 0 and position.label in self._fixed:
+        if position.freedom == 0 and position.label in self.fixed:
             return 0.0
         images = position.images(rng.random((points if position.freedom else 1, 3)))
         ratios = self.room(symbol, images)
@@ -172,7 +188,7 @@ class Cell:
         if ratios[best] >= 1.0:
             self.add([symbol] * position.multiplicity, images[best])
             if position.freedom == 0:
-                self._fixed.add(position.label)
+                self.fixed.add(position.label)
         return float(ratios[best])
 
     def place_atoms(self, symbol: str, count: int, rng: np.random.Generator, *, points: int, tries: int = 6) -> None:
@@ -200,3 +216,87 @@ class Cell:
                     break
             else:
                 raise RejectedDrawError("no_placement")
+
+    def place_orbits(
+        self, symbol: str, count: int, rotations: FloatArray, translations: FloatArray, rng: np.random.Generator
+    ) -> None:
+        """Place atoms in orbits of given operations; images of a point that nearly touch become one atom on a special position.
+
+        Raises
+        ------
+        RejectedDrawError
+            If no orbit of the atoms left to place is far enough from the others.
+        """
+        radius = 0.6 * self.context.minima[symbol, symbol]
+        tries = _ORBIT_TRIES
+        while count > 0:
+            if tries == 0:
+                raise RejectedDrawError("no_placement")
+            tries -= 1
+            points = rng.random((_ORBIT_POINTS, 3))
+            best: tuple[float, FloatArray] | None = None
+            for point in points:
+                images = (rotations @ point + translations)[:, None, :]
+                _, orbit = merged(self.matrix, [symbol], images, radius)
+                if len(orbit) > count:
+                    continue
+                room = float(self.room(symbol, orbit[None])[0])
+                if room >= 1.0 and (best is None or room > best[0]):
+                    best = (room, orbit)
+            if best is not None:
+                self.add([symbol] * len(best[1]), best[1])
+                count -= len(best[1])
+
+
+def merged(lattice: FloatArray, symbols: Sequence[str], images: FloatArray, radius: float) -> tuple[list[str], FloatArray]:
+    """Merge images of the same atom that coincide; symbols and mean coordinates of the distinct atoms.
+
+    Parameters
+    ----------
+    images : ndarray, shape (operations, n, 3)
+    radius : float
+        Images nearer than this are one atom, Å.
+    """
+    kept_symbols: list[str] = []
+    kept: list[FloatArray] = []
+    for symbol in sorted(set(symbols)):
+        points = images[:, [i for i, s in enumerate(symbols) if s == symbol]].reshape(-1, 3)
+        near = nearest_distances(lattice, points, points) < radius
+        left = np.ones(len(points), dtype=bool)
+        for i in range(len(points)):
+            if not left[i]:
+                continue
+            members = np.flatnonzero(near[i] & left)
+            left[members] = False
+            delta = points[members] - points[i]
+            kept.append(points[i] + (delta - np.round(delta)).mean(axis=0))
+            kept_symbols.append(symbol)
+    return kept_symbols, np.array(kept)
+
+
+def best_filling(cell: Cell, fill: Callable[[Cell], None], ways: int) -> Structure:
+    """Fill copies of a cell and return the crystal of lowest electrostatic energy, or the first where charges are unknown.
+
+    Raises
+    ------
+    RejectedDrawError
+        If no copy could be filled.
+    """
+    best: tuple[float, Structure] | None = None
+    failure = RejectedDrawError("no_placement")
+    for _ in range(ways):
+        trial = cell.duplicate()
+        try:
+            fill(trial)
+        except RejectedDrawError as err:
+            failure = err
+            continue
+        structure = trial.structure()
+        energy = electrostatic_energy(structure)
+        if energy is None:
+            return structure
+        if best is None or energy < best[0]:
+            best = (energy, structure)
+    if best is None:
+        raise failure
+    return best[1]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pymatgen.core import Structure
+
 _PACKING = {True: 1.6, False: 4.0}
 """Volume of an atom in a compound over that of its covalent sphere, for metals (True) and non-metals; the fit corrects it."""
 
@@ -103,3 +105,19 @@ def formal_charges(amounts: Mapping[str, int]) -> dict[str, float] | None:
         if best is None or weight > best[0]:
             best = (weight, tuple(state for state, _ in states))
     return None if best is None else {s: float(q) for s, q in zip(symbols, best[1], strict=True)}
+
+
+def electrostatic_energy(structure: Structure) -> float | None:
+    """Ewald energy of formal point charges, eV/atom; None where no neutral choice of charges is known.
+
+    It ranks ways of placing the same atoms in the same cell, nothing more.
+    """
+    from pymatgen.analysis.ewald import EwaldSummation
+
+    symbols = [site.specie.symbol for site in structure]
+    charges = formal_charges({s: symbols.count(s) for s in sorted(set(symbols))})
+    if charges is None:
+        return None
+    charged = structure.copy()
+    charged.add_oxidation_state_by_element(charges)
+    return float(EwaldSummation(charged, acc_factor=6).total_energy) / len(structure)

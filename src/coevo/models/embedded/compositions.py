@@ -29,7 +29,7 @@ _FLOOR = 0.05
 _ENUMERATE = 20_000
 """Compositions of a system that are listed; of larger systems as many are drawn at random."""
 
-_SIZE_POWER = 1.5
+_SIZE_POWER = 2.0
 """Cells of n atoms are drawn in proportion to n to this power: larger cells hold more distinct structures."""
 
 
@@ -93,7 +93,7 @@ class CompositionTable:
             (fractions(c.amounts), sum(c.bins), binned_preference(c.bins, conditions.energy_above_hull))
             for c in knowledge.compositions.values()
         ]
-        self.systems, self._system_weights = self._system_table()
+        self.systems, self.system_weights = self._system_table()
 
     def _system_table(self) -> tuple[list[frozenset[str]], np.ndarray]:
         weights = {frozenset(k.split("-")): float(w) for k, w in sorted(self.conditions.chemical_systems.items()) if w > 0}
@@ -157,7 +157,7 @@ class CompositionTable:
         """
         if not self.systems:
             raise RejectedDrawError("no_composition")
-        p = self._system_weights
+        p = self.system_weights
         system = self.systems[int(rng.choice(len(p), p=p / p.sum()))]
         rows, weights = self.table(system)
         return dict(rows[int(rng.choice(len(rows), p=weights / weights.sum()))])
@@ -166,5 +166,5 @@ class CompositionTable:
         """Draw a chemical system."""
         if not self.systems:
             raise RejectedDrawError("no_composition")
-        p = self._system_weights
+        p = self.system_weights
         return self.systems[int(rng.choice(len(p), p=p / p.sum()))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ _PRIOR_DISTANCE = 0.75
 
 _LEARNED_DISTANCE = 0.88
 """Shortest distance allowed in a draw over the shortest seen in good examples; relaxation does the rest."""
+
+_BONDED = 0.95
+"""Upper bound of what is learned, in sums of covalent radii."""
 
 _VOLUME_BOUNDS = (0.6, 2.2)
 """A draw's volume over the prediction, at least and at most."""
@@ -53,9 +57,10 @@ class SamplingContext:
         found = {}
         for a in self.elements:
             for b in self.elements:
-                prior = _PRIOR_DISTANCE * (covalent_radius(a) + covalent_radius(b))
+                radii = covalent_radius(a) + covalent_radius(b)
                 learned = self.knowledge.distances.get(pair_key(a, b))
-                found[a, b] = prior if learned is None else _LEARNED_DISTANCE * learned
+                # Examples without a bond between two elements do not forbid one: a bond length is the most that can be learned.
+                found[a, b] = _PRIOR_DISTANCE * radii if learned is None else min(_LEARNED_DISTANCE * learned, _BONDED * radii)
         return found
 
     @cached_property
@@ -86,7 +91,7 @@ class SamplingContext:
         table = self.knowledge.volumes
         base = sum(n * table.get(s, prior_volume(s)) for s, n in amounts.items())
         here = fractions(amounts)
-        shift, weight = 0.0, 0.5
+        shift, weight = 0.0, 0.25
         for known in self.knowledge.compositions.values():
             atoms = sum(known.amounts.values())
             expected = sum(n * table.get(s, prior_volume(s)) for s, n in known.amounts.items()) / atoms
@@ -102,8 +107,13 @@ class SamplingContext:
 
     @cached_property
     def units(self) -> tuple[tuple[Unit, float], ...]:
-        """Units of the system's elements with their weights at the target energy."""
-        chosen = [u for u in self.knowledge.units if set(u.species) <= set(self.elements)]
+        """Units that a cell under these conditions can hold, with their weights at the target energy."""
+        contents = [row for system in self.compositions.systems for row in self.compositions.table(system)[0]]
+        chosen = [
+            u
+            for u in self.knowledge.units
+            if any(all(row.get(s, 0) >= u.species.count(s) for s in set(u.species)) for row in contents)
+        ]
         return tuple((u, math.sqrt(binned_preference(u.bins, self.target))) for u in chosen)
 
     @cached_property
@@ -123,7 +133,7 @@ class SamplingContext:
             raise RejectedDrawError("no_choice")
         return int(rng.choice(len(p), p=p / total))
 
-    def check(self, structure: Structure, system: frozenset[str] | None = None) -> None:
+    def check(self, structure: Structure) -> None:
         """Reject a draw that is off-system, malformed, too close, too dense, too loose or too large.
 
         Raises
@@ -135,7 +145,7 @@ class SamplingContext:
         coords = structure.frac_coords
         if not np.isfinite(coords).all() or not np.isfinite(structure.lattice.matrix).all():
             raise RejectedDrawError("not_finite")
-        if not set(symbols) <= set(self.elements) or (system is not None and set(symbols) != system):
+        if not set(symbols) <= set(self.elements) or frozenset(symbols) not in self.compositions.systems:
             raise RejectedDrawError("off_system")
         if len(symbols) > self.conditions.max_atoms:
             raise RejectedDrawError("too_many_atoms")
@@ -150,3 +160,30 @@ class SamplingContext:
             raise RejectedDrawError("volume")
         if closeness(structure.lattice.matrix, coords, symbols, self.minima) < 1.0:
             raise RejectedDrawError("too_close")
+
+
+class SystemContexts:
+    """One context for each chemical system that the conditions ask for, so that a draw and its repeats stay within one system.
+
+    Parameters
+    ----------
+    knowledge : Knowledge
+    conditions : Conditions
+    """
+
+    def __init__(self, knowledge: Knowledge, conditions: Conditions):
+        self._knowledge = knowledge
+        self._conditions = conditions
+        table = CompositionTable(knowledge, conditions)
+        self._systems, self._weights = table.systems, table.system_weights
+        self._contexts: dict[frozenset[str], SamplingContext] = {}
+
+    def draw(self, rng: np.random.Generator) -> SamplingContext | None:
+        """The context of a system drawn by its weight; None if no cell fulfils the conditions."""
+        if not self._systems:
+            return None
+        system = self._systems[int(rng.choice(len(self._systems), p=self._weights / self._weights.sum()))]
+        if system not in self._contexts:
+            one = replace(self._conditions, chemical_systems={"-".join(sorted(system)): 1.0})
+            self._contexts[system] = SamplingContext(self._knowledge, one)
+        return self._contexts[system]

@@ -9,7 +9,7 @@ import numpy as np
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
 from coevo.models.contracts import Candidate, Sample
-from coevo.models.embedded.context import SamplingContext
+from coevo.models.embedded.context import SamplingContext, SystemContexts
 from coevo.models.embedded.fitting import learn, summary
 from coevo.models.embedded.geometry import RejectedDrawError
 from coevo.models.embedded.knowledge import Knowledge, read_knowledge
@@ -89,15 +89,19 @@ class EmbeddedGenerator:
         """
         if n < 0 or not conditions.elements:
             raise ModelError(f"cannot sample {n} candidates of elements {list(conditions.elements)}: give n ≥ 0 and elements")
-        context = SamplingContext(self.knowledge, conditions)
+        systems = SystemContexts(self.knowledge, conditions)
         candidates: list[Candidate] = []
         rejected: dict[str, int] = {}
         for draw in range(_DRAWS_PER_CANDIDATE * n + 20):
             if len(candidates) >= n:
                 break
             rng = np.random.default_rng([seed, draw])
+            context = systems.draw(rng)
+            if context is None:
+                rejected["no_composition"] = rejected.get("no_composition", 0) + 1
+                continue
             operator = self._operator(context, rng)
-            # A draw that fails is repeated with the same operator: the mix is that of the settings, not of the easy operators.
+            # A failed draw is repeated in the same system with the same operator: the mix is that asked for, not the easy one.
             for _ in range(_REPEATS):
                 try:
                     structure, origin = operator(context, rng)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.cells import Cell, centring, positions
+from coevo.models.embedded.cells import MERGE, Cell, best_filling, centring, merged, positions
+from coevo.models.embedded.chemistry import electronegativity, is_cation
 from coevo.models.embedded.geometry import RejectedDrawError, minimum_matrix, nearest_distances
-from coevo.models.embedded.units import orientation, point_operations
+from coevo.models.embedded.units import bond_lengths, orientation, point_operations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,60 +28,51 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 _UNIT_TRIES = 12
+_UNIT_CHOICES = 4
 _ATOM_POINTS = 24
-_MERGE = 0.45
-"""Images of one atom closer than this are one atom on a special position, Å."""
-
+_FILLINGS = 6
+"""Ways of placing the other atoms, at most, of which the one of lowest electrostatic energy is taken."""
 _LARGEST_GROUP_ORDER = 48
 
 
-def merged(lattice: FloatArray, symbols: Sequence[str], images: FloatArray) -> tuple[list[str], FloatArray]:
-    """Merge images of the same atom that coincide; symbols and mean coordinates of the distinct atoms.
-
-    Parameters
-    ----------
-    images : ndarray, shape (operations, n, 3)
-    """
-    kept_symbols: list[str] = []
-    kept: list[FloatArray] = []
-    for symbol in sorted(set(symbols)):
-        points = images[:, [i for i, s in enumerate(symbols) if s == symbol]].reshape(-1, 3)
-        near = nearest_distances(lattice, points, points) < _MERGE
-        left = np.ones(len(points), dtype=bool)
-        for i in range(len(points)):
-            if not left[i]:
-                continue
-            members = np.flatnonzero(near[i] & left)
-            left[members] = False
-            delta = points[members] - points[i]
-            kept.append(points[i] + (delta - np.round(delta)).mean(axis=0))
-            kept_symbols.append(symbol)
-    return kept_symbols, np.array(kept)
-
-
 def choose_units(context: SamplingContext, amounts: Mapping[str, int], rng: np.random.Generator) -> list[Unit]:
-    """Units that use up the non-metal atoms as far as they go, drawn by weight; the last draw may leave single atoms.
+    """Units for a cell: of a few random choices, the one that leaves the fewest atoms that belong in units.
+
+    These are the non-metals but the most electronegative element, which may stay single (sulfide beside thiophosphate).
 
     Raises
     ------
     RejectedDrawError
         If no known unit fits.
     """
+    anion = max(amounts, key=lambda s: (electronegativity(s), s))
+    central = [s for s in amounts if s != anion and not is_cation(s)]
+    best: tuple[int, list[Unit]] | None = None
+    for _ in range(_UNIT_CHOICES):
+        chosen, left = _random_units(context, amounts, rng)
+        lonely = sum(left[s] for s in central)
+        if chosen and (best is None or lonely < best[0]):
+            best = (lonely, chosen)
+    if best is None:
+        raise RejectedDrawError("no_unit_fits")
+    return best[1]
+
+
+def _random_units(
+    context: SamplingContext, amounts: Mapping[str, int], rng: np.random.Generator
+) -> tuple[list[Unit], dict[str, int]]:
+    """Units drawn by weight until none fits, and the atoms that are left."""
     left = dict(amounts)
     chosen: list[Unit] = []
     while True:
         options = [(u, w) for u, w in context.units if all(left.get(s, 0) >= u.species.count(s) for s in set(u.species))]
-        # An element that is only in units (P in thiophosphates) is not left over while a unit can take it.
         if not options or (chosen and rng.random() < 0.04):
-            break
-        weights = [w * len(u.species) ** 0.5 * (3.0 if chosen and u is chosen[-1] else 1.0) for u, w in options]
-        unit = options[context.pick(weights, rng)][0]
-        chosen.append(unit)
-        for s in unit.species:
+            return chosen, left
+        # One kind of unit again is likelier than a mixture.
+        weights = [w * (3.0 if chosen and u is chosen[-1] else 1.0) for u, w in options]
+        chosen.append(options[context.pick(weights, rng)][0])
+        for s in chosen[-1].species:
             left[s] -= 1
-    if not chosen:
-        raise RejectedDrawError("no_unit_fits")
-    return chosen
 
 
 def _place_unit(cell: Cell, unit: Unit, copies: int, rng: np.random.Generator) -> int:
@@ -91,6 +83,8 @@ def _place_unit(cell: Cell, unit: Unit, copies: int, rng: np.random.Generator) -
     general = cell.positions[0]
     body = np.array(unit.coordinates)
     inverse = np.linalg.inv(cell.matrix)
+    lengths = np.linalg.norm(body[:, None] - body[None], axis=-1)
+    inside = int((lengths < bond_lengths(unit.species, unit.species)).sum()) - len(body)
     for _ in range(_UNIT_TRIES):
         position = options[int(rng.integers(len(options)))]
         centre = position.project(rng.random((1, 3)))[0]
@@ -99,15 +93,25 @@ def _place_unit(cell: Cell, unit: Unit, copies: int, rng: np.random.Generator) -
         if turn is None:
             continue
         points = centre + (body @ turn.T) @ inverse
-        symbols, coords = merged(cell.matrix, unit.species, general.images(points).transpose(1, 0, 2))
+        symbols, coords = merged(cell.matrix, unit.species, general.images(points).transpose(1, 0, 2), MERGE)
         if len(symbols) != position.multiplicity * len(unit.species):
             continue
-        minima = minimum_matrix(symbols, cell.context.minima)
-        apart = nearest_distances(cell.matrix, coords, coords, same=True)
-        if (apart >= 0.9 * minima).all() and cell.fits(symbols, coords):
+        distances = nearest_distances(cell.matrix, coords, coords, same=True)
+        if (distances < 0.9 * minimum_matrix(symbols, cell.context.minima)).any():
+            continue
+        # Nothing is bonded but what is bonded within the unit: images and units placed before stay apart.
+        contacts = int((distances < bond_lengths(symbols, symbols)).sum())
+        if contacts == position.multiplicity * inside and _unbonded(cell, symbols, coords):
             cell.add(symbols, coords)
             return position.multiplicity
     return 0
+
+
+def _unbonded(cell: Cell, symbols: Sequence[str], coords: FloatArray) -> bool:
+    """Whether atoms are bonded to none of those placed before."""
+    if not cell.symbols:
+        return True
+    return bool((nearest_distances(cell.matrix, coords, cell.coords) >= bond_lengths(symbols, cell.symbols)).all())
 
 
 def _site_operations(cell: Cell, general: Position, centre: FloatArray) -> list[FloatArray]:
@@ -138,9 +142,13 @@ def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[St
             wanted -= placed
             for s in kind.species:
                 used[s] += placed
-    for symbol in sorted(amounts, key=lambda s: (amounts[s] * multiple - used[s], s)):
-        cell.place_atoms(symbol, amounts[symbol] * multiple - used[symbol], rng, points=_ATOM_POINTS)
-    return cell.structure(), {"operator": "units", "space_group": number, "units": sorted(u.formula for u in units)}
+
+    def fill(target: Cell) -> None:
+        for symbol in sorted(amounts, key=lambda s: (amounts[s] * multiple - used[s], s)):
+            target.place_atoms(symbol, amounts[symbol] * multiple - used[symbol], rng, points=_ATOM_POINTS)
+
+    structure = best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1)))
+    return structure, {"operator": "units", "space_group": number, "units": sorted(u.formula for u in units)}
 
 
 def _draw_group(context: SamplingContext, units: Sequence[Unit], rng: np.random.Generator) -> int:

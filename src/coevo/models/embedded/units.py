@@ -12,6 +12,8 @@ from coevo.models.embedded.chemistry import covalent_radius, is_cation
 from coevo.models.embedded.geometry import random_rotation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
@@ -37,6 +39,12 @@ class Fragment:
     indices: tuple[int, ...]
     species: tuple[str, ...]
     coordinates: FloatArray
+
+
+def bond_lengths(a: Sequence[str], b: Sequence[str]) -> FloatArray:
+    """Distances below which two atoms are bonded, Å, shape (len(a), len(b))."""
+    radii_a, radii_b = (np.array([covalent_radius(s) for s in symbols]) for symbols in (a, b))
+    return BOND * (radii_a[:, None] + radii_b[None])
 
 
 def bonds(structure: Structure) -> list[tuple[int, int, tuple[int, int, int]]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.cells import Cell
+from coevo.models.embedded.cells import Cell, best_filling
 from coevo.models.embedded.chemistry import is_cation
 from coevo.models.embedded.compositions import reduced_key
 from coevo.models.embedded.geometry import RejectedDrawError, reduced
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
     Operator = Callable[[SamplingContext, np.random.Generator], tuple[Structure, dict[str, Any]]]
 
-_LOOSE = 0.8
+_LOOSE = 0.95
 """ASE's operators try again while atoms are too close; they get this fraction of the distances, and the draw is checked after."""
 
 _VOID_POINTS = 24
 """Random points of which an added atom takes the roomiest."""
+
+_FILLINGS = 6
+"""Ways of filling the voids, at most, of which the one of lowest electrostatic energy is taken."""
+
+_LARGEST_ORDER = 48
 
 _LARGEST_CHANGE = 5
 """Atoms that are substituted, added or removed, at most."""
@@ -76,7 +81,8 @@ def pick_parent(
         raise RejectedDrawError("no_parent")
     parent = options[context.pick([w for _, w in options], rng)][0]
     multiples = np.arange(1, limit // len(parent.species) + 1)
-    multiple = int(rng.choice(multiples, p=multiples / multiples.sum()))
+    # Large cells hold more distinct structures: they are drawn as the square of their size.
+    multiple = int(rng.choice(multiples, p=multiples**2 / (multiples**2).sum()))
     return parent, supercell(parent_structure(parent), multiple, rng)
 
 
@@ -168,7 +174,7 @@ def crossover(context: SamplingContext, rng: np.random.Generator) -> tuple[Struc
         p2=0.5,
         minfrac=0.2,
         use_tags=tags,
-        rng=_BoundedRandom(_legacy(rng), 3000),
+        rng=_BoundedRandom(_legacy(rng), 500),
     )
     try:
         child = pairing.cross(x, y)
@@ -246,15 +252,17 @@ def rotation(context: SamplingContext, rng: np.random.Generator) -> tuple[Struct
 
 
 def rattle(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure, dict[str, Any]]:
-    """Most atoms move by up to 1.2 Å in a strained cell."""
+    """Most atoms move by up to 0.9 Å along each axis in a strained cell."""
     from ase_ga.standardmutations import RattleMutation, StrainMutation
     from ase_ga.utilities import CellBounds
 
     parent, structure = pick_parent(context, rng, lambda p: _allowed(context, p))
-    random = _BoundedRandom(_legacy(rng), 4000)
+    random = _BoundedRandom(_legacy(rng), 1500)
     bounds = CellBounds({"phi": [30, 150], "chi": [30, 150], "psi": [30, 150]})
-    strained = _mutated(StrainMutation(_blmin(context), cellbounds=bounds, stddev=0.2, rng=random), _atoms(structure, tags=False))
-    mutation = RattleMutation(_blmin(context), len(structure), rattle_strength=1.2, rattle_prop=0.7, rng=random)
+    strained = _mutated(
+        StrainMutation(_blmin(context), cellbounds=bounds, stddev=0.12, rng=random), _atoms(structure, tags=False)
+    )
+    mutation = RattleMutation(_blmin(context), len(structure), rattle_strength=0.9, rattle_prop=0.6, rng=random)
     return _scaled(_mutated(mutation, _atoms(strained, tags=False)), context, rng), _origin("rattle", parent)
 
 
@@ -268,22 +276,46 @@ def cations(context: SamplingContext, rng: np.random.Generator) -> tuple[Structu
     movable = [i for i, s in enumerate(symbols) if is_cation(s)]
     share = float(rng.uniform(0.4, 1.0))
     moved = [movable[i] for i in sorted(rng.permutation(len(movable))[: max(1, round(share * len(movable)))].tolist())]
-    return _refilled(context, structure, moved, [symbols[i] for i in moved], rng), _origin("cations", parent)
+    child = _refilled(context, structure, moved, [symbols[i] for i in moved], rng, symmetric=bool(rng.random() < 0.5))
+    return child, _origin("cations", parent)
 
 
 def _refilled(
-    context: SamplingContext, structure: Structure, removed: list[int], added: list[str], rng: np.random.Generator
+    context: SamplingContext,
+    structure: Structure,
+    removed: list[int],
+    added: list[str],
+    rng: np.random.Generator,
+    *,
+    symmetric: bool = False,
 ) -> Structure:
-    """The structure without some atoms, and with others placed in its voids."""
-    from pymatgen.core import Structure
-
+    """The structure without some atoms, and with others in its voids; ``symmetric``: in orbits of what is left."""
     cell = Cell(context, 1, np.array(structure.lattice.matrix))
     gone = set(removed)
     kept = [i for i in range(len(structure)) if i not in gone]
     cell.add([structure[i].specie.symbol for i in kept], structure.frac_coords[kept])
-    for symbol in sorted(set(added), key=lambda s: (is_cation(s), s)):
-        cell.place_atoms(symbol, added.count(symbol), rng, points=_VOID_POINTS)
-    return reduced(Structure(structure.lattice, cell.symbols, cell.coords))
+    operations = _operations(cell) if symmetric else None
+
+    def fill(target: Cell) -> None:
+        for symbol in sorted(set(added), key=lambda s: (is_cation(s), s)):
+            if operations is None:
+                target.place_atoms(symbol, added.count(symbol), rng, points=_VOID_POINTS)
+            else:
+                target.place_orbits(symbol, added.count(symbol), *operations, rng)
+
+    return best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1)))
+
+
+def _operations(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rotations and translations (fractional) of the atoms in a cell within 0.1 Å; None if they are too many or unknown."""
+    import spglib
+    from pymatgen.core import Element
+
+    contents: Any = (cell.matrix, cell.coords, [Element(s).Z for s in cell.symbols])
+    found = spglib.get_symmetry(contents, symprec=0.1) if cell.symbols else None
+    if found is None or not 1 < len(found["rotations"]) <= _LARGEST_ORDER:
+        return None
+    return np.array(found["rotations"], dtype=float), np.array(found["translations"])
 
 
 def exchange(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure, dict[str, Any]]:
@@ -352,13 +384,13 @@ def slide(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure
 
 
 OPERATORS: dict[str, tuple[float, Operator]] = {
-    "crossover": (0.25, crossover),
-    "exchange": (0.25, exchange),
-    "cations": (0.2, cations),
-    "rotation": (0.1, rotation),
+    "crossover": (0.2, crossover),
+    "exchange": (0.27, exchange),
+    "cations": (0.3, cations),
+    "rotation": (0.08, rotation),
     "permutation": (0.05, permutation),
-    "rattle": (0.05, rattle),
-    "slide": (0.1, slide),
+    "rattle": (0.07, rattle),
+    "slide": (0.03, slide),
 }
 """Name: share of the variations, operator."""
 
