@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mongodb_server import mongodb_server, mongodb_uri
 from tiny_node import TINY, Coevo, copy_of
+
+__all__ = ["mongodb_server", "mongodb_uri"]
 
 os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -15,7 +15,7 @@ from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
-    from coevo.labelling.contract import Labeller
+    from coevo.labelling.contract import Labeller, LabelResult, LabelSettings
 
 
 def labeller_for(labelling: LabellingConfig, *, workers: int = 1) -> Labeller:
@@ -27,6 +27,30 @@ def labeller_for(labelling: LabellingConfig, *, workers: int = 1) -> Labeller:
     family, weights = labelling.teacher.family, labelling.teacher.weights
     teacher = force_field_from(family, weights=weights, device=read_settings().device)
     return TeacherLabeller.from_config(teacher, labelling, workers=workers)
+
+
+def _label(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
+    """Return the label document of one frame; its id is the hash of the frame, the settings and the numbers."""
+    from coevo.node_store.canonical import digest
+
+    numbers = {
+        "status": result.status,
+        "reason": result.reason,
+        "energy_per_atom": result.energy,
+        "forces": None if result.forces is None else result.forces.tolist(),
+        "stress": None if result.stress is None else result.stress.tolist(),
+    }
+    return {
+        "_id": digest({"frame": record["id"], "settings": settings_id, **numbers}),
+        "frame": record["id"],
+        **{key: record[key] for key in ("structure", "family", "kind", "how")},
+        "code": settings.code,
+        "functional": settings.functional,
+        "anion_corrected": settings.anion_corrected,
+        "settings_digest": settings_id,
+        **numbers,
+        "detail": result.detail,
+    }
 
 
 @dataclass
@@ -58,7 +82,7 @@ class LabelPacketMaker(StepMaker):
             ``labels`` (shard reference), ``counts`` (by status), ``reasons`` (of rejected and failed ones).
         """
         from coevo.labelling.digest import settings_digest
-        from coevo.node_store.canonical import digest, structure_from_document
+        from coevo.node_store.canonical import structure_from_document
 
         store = current_store()
         labeller = labeller_for(self.labelling, workers=self.usable_workers())
@@ -68,27 +92,7 @@ class LabelPacketMaker(StepMaker):
         structures = [structure_from_document(record["structure"]) for record in records]
         with task("labelling", len(structures), "frames") as advance:
             results = labeller.label(structures, progress=advance)
-        labels = []
-        for record, result in zip(records, results, strict=True):
-            labels.append(
-                {
-                    "_id": digest({"frame": record["id"], "settings": settings_id}),
-                    "frame": record["id"],
-                    "structure": record["structure"],
-                    "family": record["family"],
-                    "kind": record["kind"],
-                    "how": record["how"],
-                    "code": settings.code,
-                    "functional": settings.functional,
-                    "anion_corrected": settings.anion_corrected,
-                    "settings_digest": settings_id,
-                    "status": result.status,
-                    "reason": result.reason,
-                    "energy_per_atom": result.energy,
-                    "forces": None if result.forces is None else result.forces.tolist(),
-                    "stress": None if result.stress is None else result.stress.tolist(),
-                }
-            )
+        labels = [_label(record, result, settings, settings_id) for record, result in zip(records, results, strict=True)]
         return {
             "labels": write_records(store, labels),
             "counts": dict(sorted(Counter(label["status"] for label in labels).items())),
