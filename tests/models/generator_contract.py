@@ -147,7 +147,9 @@ class GeneratorContract:
         loaded.save(tmp_path / "c")
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
         conditions = Conditions(LI_P_S, max_atoms=12)
-        assert same_sample(generator.sample(5, conditions, 4), loaded.sample(5, conditions, 4))
+        told: list[int] = []
+        assert same_sample(generator.sample(5, conditions, 4), loaded.sample(5, conditions, 4, progress=told.append))
+        assert sum(told) == 5
 
     def test_broken_or_foreign_checkpoints_are_refused(self, fitted, tmp_path):
         fitted.save(tmp_path / "good")

@@ -256,3 +256,10 @@ def test_fractions_of_the_settings_are_the_mix(knowledge):
     assert operators(variation_fraction=1.0) <= set(variation.OPERATORS)
     assert operators(variation_fraction=0.0, unit_fraction=1.0) == {"units"}
     assert operators(variation_fraction=0.0, unit_fraction=0.0) <= {"symmetric", "occupation"}
+
+
+def test_settings_given_at_loading_take_the_place_of_the_checkpoints(tmp_path):
+    path = tmp_path / "checkpoint"
+    EmbeddedGenerator.initial(GeneratorConfig(variation_fraction=0.4)).save(path)
+    assert EmbeddedGenerator.load(path).knowledge.settings.variation_fraction == 0.4
+    assert EmbeddedGenerator.load(path, GeneratorConfig(variation_fraction=0.1)).knowledge.settings.variation_fraction == 0.1

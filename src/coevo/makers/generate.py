@@ -72,8 +72,7 @@ class GenerateMaker(StepMaker):
             energy_above_hull=self.generator.target_energy_above_hull,
         )
         with task("generating", count, "structures") as advance:
-            sample = generator.sample(count, conditions, seed)
-            advance(count)
+            sample = generator.sample(count, conditions, seed, progress=advance)
         where = {"generator": checkpoint["sha256"], "iteration": iteration, "shard": shard, "seed": seed}
         records = [
             {

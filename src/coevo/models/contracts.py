@@ -119,13 +119,13 @@ class Example:
 class Generator(Protocol):
     """A crystal generator; immutable, ``fit`` returns a new one.
 
-    A family is constructed by ``Family.initial(settings)`` or ``Family.load(path)``.
+    A family is constructed by ``Family.initial(settings)`` or ``Family.load(path, settings)``.
     """
 
     family: ClassVar[str]
     format: ClassVar[str]
 
-    def sample(self, n: int, conditions: Conditions, seed: int) -> Sample:
+    def sample(self, n: int, conditions: Conditions, seed: int, *, progress: Progress | None = None) -> Sample:
         """Draw ``n`` candidates; the same arguments give the same candidates."""
         ...
 

@@ -56,7 +56,7 @@ def generator_from(family: str, checkpoint: Path | None = None, settings: Any = 
     checkpoint : Path, optional
         File that ``Generator.save`` wrote.
     settings : optional
-        What the family's ``initial`` takes; used where there is no checkpoint.
+        Settings of the family; with a checkpoint they take the place of those that it was fitted with.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def generator_from(family: str, checkpoint: Path | None = None, settings: Any = 
         If the checkpoint cannot be loaded.
     """
     generator = _class_of("generator", GENERATORS, family)
-    return generator.load(checkpoint) if checkpoint is not None else generator.initial(settings)
+    return generator.load(checkpoint, settings) if checkpoint is not None else generator.initial(settings)
 
 
 def _class_of(kind: str, families: dict[str, tuple[str, str]], family: str) -> Any:

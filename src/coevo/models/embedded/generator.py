@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from coevo.models.contracts import Conditions, Example
+    from coevo.models.contracts import Conditions, Example, Progress
 
 _DRAWS_PER_CANDIDATE = 4
 _REPEATS = 8
@@ -49,15 +49,22 @@ class EmbeddedGenerator:
         return cls(Knowledge(settings=settings or GeneratorConfig()))
 
     @classmethod
-    def load(cls, path: Path) -> EmbeddedGenerator:
+    def load(cls, path: Path, settings: GeneratorConfig | None = None) -> EmbeddedGenerator:
         """Read a checkpoint.
+
+        Parameters
+        ----------
+        path : Path
+        settings : GeneratorConfig, optional
+            Take the place of those that the checkpoint was fitted with.
 
         Raises
         ------
         CheckpointError
             If the file is cut short, damaged, or of another family.
         """
-        return cls(read_knowledge(path))
+        knowledge = read_knowledge(path)
+        return cls(knowledge if settings is None else knowledge.model_copy(update={"settings": settings}))
 
     def save(self, path: Path) -> None:
         """Write the checkpoint: canonical JSON, the same generator writes the same bytes."""
@@ -67,7 +74,7 @@ class EmbeddedGenerator:
         """The learned distributions in a few numbers (JSON)."""
         return summary(self.knowledge)
 
-    def sample(self, n: int, conditions: Conditions, seed: int) -> Sample:
+    def sample(self, n: int, conditions: Conditions, seed: int, *, progress: Progress | None = None) -> Sample:
         """Draw candidates.
 
         Parameters
@@ -76,6 +83,8 @@ class EmbeddedGenerator:
             Candidates wanted; fewer come back when most draws are rejected (at most 4 n + 20 draws of 8 tries are made).
         conditions : Conditions
         seed : int
+        progress : callable, optional
+            Called with 1 for each candidate.
 
         Returns
         -------
@@ -110,6 +119,8 @@ class EmbeddedGenerator:
                     rejected[err.reason] = rejected.get(err.reason, 0) + 1
                 else:
                     candidates.append(Candidate(structure, {"generator": self.family, "draw": draw} | origin))
+                    if progress is not None:
+                        progress(1)
                     break
         return Sample(candidates, dict(sorted(rejected.items())))
 
