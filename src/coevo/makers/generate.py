@@ -39,7 +39,6 @@ class GenerateMaker(StepMaker):
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
-    not_in_key: ClassVar[frozenset[str]] = frozenset({"name", "workers"})
 
     @step
     def make(self, checkpoint: dict[str, Any], iteration: int, shard: int, count: int) -> dict[str, Any]:
