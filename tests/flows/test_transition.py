@@ -159,3 +159,15 @@ def test_times_are_kept_outside_the_state_id(store) -> None:
     jobs = view.document["provenance"]["jobs"]
     assert all(job["seconds"] >= 0 and job["host"] for job in jobs)
     assert "seconds" not in json.dumps(view.document["metrics"])
+
+
+def test_a_transition_is_a_fireworks_workflow(tiny_text: str) -> None:
+    """FireWorks stores jobs as JSON: nothing of a job may be lost on the way."""
+    from fireworks import Workflow
+    from jobflow.managers.fireworks import flow_to_workflow
+
+    flow = transition(tiny_text)
+    text = json.dumps(flow_to_workflow(flow).to_dict(), default=str)
+    again = Workflow.from_dict(json.loads(text))
+    assert sorted(firework.name for firework in again.fws) == sorted(job.name for job in flow.jobs)
+    assert len(text) < 1_000_000, "jobs pass references, not structures"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -117,3 +119,78 @@ def test_loss_ratio_is_the_mean_of_energy_and_force() -> None:
     assert loss_ratio(errors(100, 200), errors(50, 200)) == pytest.approx(0.75)
     assert loss_ratio(errors(100, 200), errors(100, 200)) == 1.0
     assert loss_ratio(errors(0, 200), errors(1, 200)) > 1
+
+
+class BiasedField(KnownField):
+    """A force field off by a known bias, whose fit leads to another known bias."""
+
+    family = "known"
+    format = "text"
+
+    def __init__(self, bias: float, fitted_bias: float | None = None):
+        self.bias = bias
+        self.fitted_bias = fitted_bias
+
+    def evaluate(self, structures, *, workers: int = 1, progress=None):
+        return [
+            Prediction(self.energy(s) + self.bias * (len(s.composition) > 1), np.full((len(s), 3), self.bias), np.zeros((3, 3)))
+            for s in structures
+        ]
+
+    def fit(self, training, validation, settings, seed, *, progress=None):
+        assert training
+        assert validation
+        return BiasedField(self.fitted_bias), {"epochs_run": 1}
+
+    def save(self, path: Path) -> None:
+        path.write_text(str(self.bias))
+
+
+def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
+    from coevo.configs.tree import NodeSection
+    from coevo.makers.step import current_store
+    from coevo.makers.train_force_field import TrainForceFieldMaker
+
+    monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
+    monkeypatch.setattr("coevo.makers.train_force_field.load_force_field", lambda store, checkpoint: field)
+    maker = TrainForceFieldMaker(
+        node=NodeSection(name="n", elements=("Li", "S"), references="x"), training=TrainingConfig(min_frames=4, **training)
+    )
+    references = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    offset = shifted(ROCKSALT)["energy_per_atom"] - KnownField().energy(ROCKSALT)
+    frames = []
+    for i in range(12):
+        structure = ROCKSALT.copy()
+        structure.scale_lattice(structure.volume * (1 + i / 100))
+        frames.append(label(structure, KnownField().energy(structure) + offset, how="random"))
+    rows = [
+        {**row, "_id": f"{i:064d}", "status": "admitted", "settings_digest": "d", "kind": "relaxed"}
+        for i, row in enumerate(references + frames)
+    ]
+    splits = {row["_id"]: ("train", "validation", "test")[i % 3] if i >= 3 else "train" for i, row in enumerate(rows)}
+    checkpoint = {"family": "known", "format": "text", "sha256": "0" * 64, "size": 1, "parent": None, "training_set": None}
+    return maker._train(current_store(), rows, [], splits, checkpoint, {}, 1)
+
+
+def test_a_better_model_is_adopted_with_its_lineage(monkeypatch, tmp_path) -> None:
+    result = train(monkeypatch, tmp_path, BiasedField(0.4, fitted_bias=0.1))
+    assert result["adopted"]
+    assert result["test_loss_ratio"] < 1
+    assert result["checkpoint"]["parent"] == "0" * 64
+    assert result["checkpoint"]["training_set"]
+    assert result["test_after"]["all"]["energy_rmse_mev_per_atom"] < result["test_before"]["all"]["energy_rmse_mev_per_atom"]
+
+
+def test_a_model_worse_than_its_parent_is_refused(monkeypatch, tmp_path) -> None:
+    result = train(monkeypatch, tmp_path, BiasedField(0.1, fitted_bias=0.4))
+    assert not result["adopted"]
+    assert "worse than its parent" in result["reason"]
+    assert result["checkpoint"]["sha256"] == "0" * 64
+
+
+def test_training_that_is_off_or_short_of_frames_keeps_the_parent_and_says_why(monkeypatch, tmp_path) -> None:
+    off = train(monkeypatch, tmp_path, BiasedField(0.4, fitted_bias=0.1), enabled=False)
+    assert not off["adopted"]
+    assert "switched off" in off["reason"]
+    assert off["prequential"]["all"]["n"] == 15, "the error before training is measured all the same"
+    assert off["offsets"]["d"], "and the offsets are frozen"
