@@ -69,7 +69,7 @@ class CoevolutionMaker(Maker):
         for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
             maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, node, config.generator)
             candidates = maker.make(generator, iteration, shard, count)
-            screen = ScreenMaker(f"{prefix}/screen/{shard:04d}", workers, node.elements, config.screening)
+            screen = ScreenMaker(f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening)
             generated.append(candidates)
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}

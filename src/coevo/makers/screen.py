@@ -33,12 +33,12 @@ class ScreenMaker(StepMaker):
 
     Attributes
     ----------
-    elements : tuple of str
+    elements : list of str
     screening : ScreeningConfig
     """
 
     name: str = "screen"
-    elements: tuple[str, ...] = ()
+    elements: list[str] = field(default_factory=list)
     screening: ScreeningConfig = field(default_factory=ScreeningConfig)
 
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
