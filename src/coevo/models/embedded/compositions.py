@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from itertools import combinations
 from math import comb, gcd
@@ -15,10 +14,14 @@ from coevo.models.embedded.geometry import RejectedDrawError
 from coevo.models.embedded.knowledge import binned_preference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from coevo.models.contracts import Conditions
     from coevo.models.embedded.knowledge import Knowledge
+
+    FloatArray = NDArray[np.float64]
 
 _BANDWIDTH = 0.05
 """Width of the kernel between compositions, in atomic fractions."""
@@ -33,16 +36,16 @@ _SIZE_POWER = 2.0
 """Cells of n atoms are drawn in proportion to n to this power: larger cells hold more distinct structures."""
 
 
-def fractions(amounts: Mapping[str, int]) -> dict[str, float]:
-    """Atomic fractions."""
-    atoms = sum(amounts.values())
-    return {s: n / atoms for s, n in amounts.items()}
+def fraction_rows(amounts: Sequence[Mapping[str, int]], symbols: Sequence[str]) -> FloatArray:
+    """Atomic fractions of compositions, shape (n, n_symbols)."""
+    rows = np.array([[a.get(s, 0) for s in symbols] for a in amounts], dtype=float).reshape(len(amounts), len(symbols))
+    return rows / rows.sum(axis=1, keepdims=True)
 
 
-def kernel(a: Mapping[str, float], b: Mapping[str, float]) -> float:
-    """Gaussian kernel between two compositions given as atomic fractions."""
-    square = sum((a.get(s, 0.0) - b.get(s, 0.0)) ** 2 for s in sorted(set(a) | set(b)))
-    return math.exp(-square / (2 * _BANDWIDTH**2))
+def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Gaussian kernel between compositions given as atomic fractions, shapes (n, k) and (m, k); shape (n, m)."""
+    square = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+    return np.exp(-square / (2 * _BANDWIDTH**2))
 
 
 def reduced_key(amounts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -88,14 +91,18 @@ class CompositionTable:
             reduced_key({k: round(v) for k, v in Composition(f).reduced_composition.get_el_amt_dict().items()})
             for f in self.allowed
         )
-        self._tables: dict[frozenset[str], tuple[list[dict[str, int]], np.ndarray]] = {}
-        self._known = [
-            (fractions(c.amounts), sum(c.bins), binned_preference(c.bins, conditions.energy_above_hull))
-            for c in knowledge.compositions.values()
-        ]
+        self._tables: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {}
+        known = list(knowledge.compositions.values())
+        self._symbols = sorted({s for c in known for s in c.amounts} | set(conditions.elements))
+        self._known = fraction_rows([c.amounts for c in known], self._symbols)
+        counts = np.array([sum(c.bins) for c in known], dtype=float)
+        preferences = np.array([binned_preference(c.bins, conditions.energy_above_hull) for c in known])
+        # Five examples of a composition say what it is worth; more would only drown its neighbours.
+        self._masses = np.minimum(counts, 5.0)
+        self._totals = preferences * self._masses / np.maximum(counts, 1.0)
         self.systems, self.system_weights = self._system_table()
 
-    def _system_table(self) -> tuple[list[frozenset[str]], np.ndarray]:
+    def _system_table(self) -> tuple[list[frozenset[str]], FloatArray]:
         weights = {frozenset(k.split("-")): float(w) for k, w in sorted(self.conditions.chemical_systems.items()) if w > 0}
         if self.allowed:
             systems = sorted({frozenset(s for s, _ in key) for key in self._keys}, key=sorted)
@@ -108,40 +115,35 @@ class CompositionTable:
         kept = {s: w for s, w in kept.items() if w > 0 and s <= set(self.conditions.elements) and len(self.table(s)[0])}
         return list(kept), np.array(list(kept.values()))
 
-    def quality(self, amounts: Mapping[str, int]) -> float:
-        """Expected preference of a composition, in (0, 1]: kernel regression on the examples, shrunk to the prior."""
-        here = fractions(amounts)
-        prior = neutrality(amounts)
-        total, mass = 0.15 * prior, 1.0
-        for known, count, weight in self._known:
-            k = kernel(here, known) * min(count, 5) / count
-            total += k * weight
-            mass += k * count
-        return total / mass
+    def quality(self, amounts: Sequence[Mapping[str, int]]) -> FloatArray:
+        """Expected preference of compositions, in (0, 1], shape (n,): kernel regression on the examples, shrunk to the prior."""
+        near = kernel(fraction_rows(amounts, self._symbols), self._known)
+        prior = np.array([neutrality(a) for a in amounts])
+        return (0.15 * prior + near @ self._totals) / (1.0 + near @ self._masses)
 
-    def table(self, system: frozenset[str]) -> tuple[list[dict[str, int]], np.ndarray]:
+    def table(self, system: frozenset[str]) -> tuple[list[dict[str, int]], FloatArray]:
         """Cell contents of a system and their weights."""
         if system not in self._tables:
             symbols = tuple(sorted(system))
-            rows: list[dict[str, int]] = []
-            weights: list[float] = []
-            for content in cell_contents(symbols, self.conditions.max_atoms):
-                amounts = dict(zip(symbols, content, strict=True))
-                if self.allowed and reduced_key(amounts) not in self._keys:
-                    continue
-                rows.append(amounts)
-                weights.append(self._weight(amounts))
-            self._tables[system] = (rows, np.array(weights))
+            contents = cell_contents(symbols, self.conditions.max_atoms)
+            rows = [dict(zip(symbols, content, strict=True)) for content in contents]
+            if self.allowed:
+                rows = [row for row in rows if reduced_key(row) in self._keys]
+            self._tables[system] = (rows, self._weights(rows))
         return self._tables[system]
 
-    def _weight(self, amounts: Mapping[str, int]) -> float:
-        size = sum(amounts.values()) ** _SIZE_POWER
-        if self.allowed:
-            # Formulas that were asked for are all wanted: the learned quality only tilts them.
-            units = max(gcd(*amounts.values()), 1)
-            per_formula = sum(m**_SIZE_POWER for m in range(1, self.conditions.max_atoms * units // sum(amounts.values()) + 1))
-            return units**_SIZE_POWER / per_formula * (0.3 + self.quality(amounts))
-        return size * (_FLOOR + self.quality(amounts)) * neutrality(amounts)
+    def _weights(self, rows: Sequence[Mapping[str, int]]) -> FloatArray:
+        if not rows:
+            return np.zeros(0)
+        quality = self.quality(rows)
+        atoms = np.array([sum(row.values()) for row in rows], dtype=float)
+        if not self.allowed:
+            return atoms**_SIZE_POWER * (_FLOOR + quality) * np.array([neutrality(row) for row in rows])
+        # Formulas asked for are all wanted: each weighs the same over its cells, and the learned quality only tilts them.
+        units = np.array([gcd(*row.values()) for row in rows])
+        most = self.conditions.max_atoms * units // atoms.astype(int)
+        per_formula = np.array([(np.arange(1, m + 1.0) ** _SIZE_POWER).sum() for m in most])
+        return units**_SIZE_POWER / per_formula * (0.3 + quality)
 
     def wants(self, key: tuple[tuple[str, int], ...]) -> bool:
         """Whether a reduced composition (as :func:`reduced_key` gives it) fulfils the conditions."""

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.models.embedded.chemistry import covalent_radius, prior_volume
-from coevo.models.embedded.compositions import CompositionTable, fractions, kernel, reduced_key
+from coevo.models.embedded.compositions import CompositionTable, fraction_rows, kernel, reduced_key
 from coevo.models.embedded.geometry import RejectedDrawError, closeness
 from coevo.models.embedded.knowledge import binned_preference, pair_key, preference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
     from pymatgen.core import Structure
 
     from coevo.models.contracts import Conditions
     from coevo.models.embedded.knowledge import Knowledge, Parent, Unit
+
+    FloatArray = NDArray[np.float64]
 
 _PRIOR_DISTANCE = 0.75
 """Shortest distance before anything is learned, in sums of covalent radii."""
@@ -90,15 +93,19 @@ class SamplingContext:
         """
         table = self.knowledge.volumes
         base = sum(n * table.get(s, prior_volume(s)) for s, n in amounts.items())
-        here = fractions(amounts)
-        shift, weight = 0.0, 0.25
-        for known in self.knowledge.compositions.values():
-            atoms = sum(known.amounts.values())
-            expected = sum(n * table.get(s, prior_volume(s)) for s, n in known.amounts.items()) / atoms
-            k = kernel(here, fractions(known.amounts))
-            shift += k * math.log(known.volume / expected)
-            weight += k
-        return base * math.exp(shift / weight)
+        symbols, rows, shifts = self._known_volumes
+        near = kernel(fraction_rows([amounts], symbols), rows)[0]
+        return base * math.exp(float(near @ shifts) / (0.25 + float(near.sum())))
+
+    @cached_property
+    def _known_volumes(self) -> tuple[list[str], FloatArray, FloatArray]:
+        """Symbols, atomic fractions of the known compositions, and their log(volume / sum over the elements)."""
+        table = self.knowledge.volumes
+        known = list(self.knowledge.compositions.values())
+        symbols = sorted({s for c in known for s in c.amounts} | set(self.elements))
+        rows = fraction_rows([c.amounts for c in known], symbols)
+        expected = rows @ np.array([table.get(s, prior_volume(s)) for s in symbols])
+        return symbols, rows, np.log(np.array([c.volume for c in known]) / expected)
 
     def draw_volume(self, amounts: Mapping[str, int], rng: np.random.Generator) -> float:
         """A volume near the prediction, Å³: log-normal, a little above it, because random packings are loose."""
