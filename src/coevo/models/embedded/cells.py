@@ -140,13 +140,6 @@ class Cell:
 
         return primitive(Structure(self.matrix, self.symbols, self.coords))
 
-    def fits(self, symbols: Sequence[str], coords: FloatArray) -> bool:
-        """Whether atoms are far enough from those placed before."""
-        if not self.symbols:
-            return True
-        minima = np.array([[self.context.minima[a, b] for b in self.symbols] for a in symbols])
-        return bool((nearest_distances(self.matrix, coords, self.coords) >= minima).all())
-
     def add(self, symbols: Sequence[str], coords: FloatArray) -> None:
         """Place atoms."""
         self.symbols += list(symbols)

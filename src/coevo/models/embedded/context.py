@@ -67,15 +67,6 @@ class SamplingContext:
         return found
 
     @cached_property
-    def contacts(self) -> dict[tuple[str, str], float]:
-        """Typical nearest distances, Å, for every ordered pair of the system's elements."""
-        return {
-            (a, b): self.knowledge.contacts.get(pair_key(a, b), 1.1 * (covalent_radius(a) + covalent_radius(b)))
-            for a in self.elements
-            for b in self.elements
-        }
-
-    @cached_property
     def space_groups(self) -> tuple[list[int], list[float]]:
         """Learned space groups and their weights; the square root keeps rare ones in play."""
         learned = self.knowledge.space_groups

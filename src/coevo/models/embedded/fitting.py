@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.chemistry import covalent_radius, prior_volume
+from coevo.models.embedded.chemistry import prior_volume
 from coevo.models.embedded.compositions import reduced_key
 from coevo.models.embedded.geometry import nearest_distances, primitive
 from coevo.models.embedded.knowledge import (
@@ -126,30 +126,18 @@ def _volumes(compositions: dict[str, Composition]) -> tuple[dict[str, float], fl
     return {s: float(v) for s, v in zip(symbols, solution, strict=True)}, min(max(spread, 0.05), 0.3)
 
 
-def _distances(examples: Sequence[_Analysed]) -> tuple[dict[str, float], dict[str, float]]:
-    """Shortest and typical nearest distance of each pair of elements, Å.
-
-    Shortest: the 5 % quantile over examples of each example's shortest. Typical: the median over atoms of the nearest
-    neighbour of that element, where it is a neighbour at all (within twice the sum of covalent radii).
-    """
+def _distances(examples: Sequence[_Analysed]) -> dict[str, float]:
+    """Shortest distance of each pair of elements, Å: the 5 % quantile over examples of each example's shortest."""
     shortest: dict[str, list[float]] = {}
-    nearest: dict[str, list[float]] = {}
     for example in examples:
-        distances = nearest_distances(
-            example.structure.lattice.matrix, example.structure.frac_coords, example.structure.frac_coords, same=True
-        )
+        coords = example.structure.frac_coords
+        distances = nearest_distances(example.structure.lattice.matrix, coords, coords, same=True)
         index = {s: [i for i, t in enumerate(example.symbols) if t == s] for s in example.amounts}
         for a, rows in index.items():
             for b, columns in index.items():
-                block = distances[np.ix_(rows, columns)].min(axis=1)
-                limit = 2.0 * (covalent_radius(a) + covalent_radius(b))
-                nearest.setdefault(pair_key(a, b), []).extend(block[block < limit].tolist())
                 if a <= b:
-                    shortest.setdefault(pair_key(a, b), []).append(float(block.min()))
-    return (
-        {k: float(np.quantile(v, 0.05)) for k, v in sorted(shortest.items())},
-        {k: float(np.median(v)) for k, v in sorted(nearest.items()) if v},
-    )
+                    shortest.setdefault(pair_key(a, b), []).append(float(distances[np.ix_(rows, columns)].min()))
+    return {k: float(np.quantile(v, 0.05)) for k, v in sorted(shortest.items())}
 
 
 def _units(examples: Sequence[_Analysed]) -> tuple[Unit, ...]:
@@ -240,7 +228,6 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
         return Knowledge(settings=knowledge.settings), report | {"note": "no example within fit_max_e_hull: the prior is kept"}
     compositions = _compositions(analysed)
     volumes, spread = _volumes(compositions)
-    distances, contacts = _distances(analysed)
     groups: dict[int, list[int]] = {}
     occupations: dict[tuple[int, tuple[tuple[str, tuple[str, ...]], ...]], list[int]] = {}
     for example in analysed:
@@ -255,8 +242,7 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
         occupations=tuple(Occupation(space_group=n, sites=dict(s), bins=tuple(b)) for (n, s), b in sorted(occupations.items())),
         volumes=volumes,
         volume_spread=spread,
-        distances=distances,
-        contacts=contacts,
+        distances=_distances(analysed),
         units=_units(analysed),
         parents=_parents(analysed),
     )

@@ -10,7 +10,7 @@ from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
 from coevo.models.contracts import Candidate, Sample
 from coevo.models.embedded.context import SamplingContext, SystemContexts
-from coevo.models.embedded.fitting import learn, summary
+from coevo.models.embedded.fitting import learn
 from coevo.models.embedded.geometry import RejectedDrawError
 from coevo.models.embedded.knowledge import Knowledge, read_knowledge
 
@@ -69,10 +69,6 @@ class EmbeddedGenerator:
     def save(self, path: Path) -> None:
         """Write the checkpoint: canonical JSON, the same generator writes the same bytes."""
         path.write_bytes(self.knowledge.to_bytes())
-
-    def describe(self) -> dict[str, Any]:
-        """The learned distributions in a few numbers (JSON)."""
-        return summary(self.knowledge)
 
     def sample(self, n: int, conditions: Conditions, seed: int, *, progress: Progress | None = None) -> Sample:
         """Draw candidates.

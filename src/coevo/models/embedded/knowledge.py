@@ -88,7 +88,6 @@ class Knowledge(Record):
     volumes: dict[str, float] = Field(default_factory=dict, description="volume of an atom of each element, Å³")
     volume_spread: float = Field(default=0.15, gt=0, description="standard deviation of log(volume / prediction)")
     distances: dict[str, float] = Field(default_factory=dict, description="'A-B': shortest distance seen in good examples, Å")
-    contacts: dict[str, float] = Field(default_factory=dict, description="'A-B': typical nearest distance, Å")
     units: tuple[Unit, ...] = ()
     parents: tuple[Parent, ...] = ()
 
