@@ -200,7 +200,7 @@ class NodeStore:
             shown = ", ".join(state[:16] for state in found[:10])
             raise StateNotFoundError(f"{node}@{name} is ambiguous: {len(found)} states start with it ({shown}); give more digits")
         if not branches:
-            raise StateNotFoundError(f"node {node} has no state yet; coevo run {node} makes the first one")
+            raise StateNotFoundError(f"node {node} has no state yet; run coevo init again, which makes the first one")
         known = ", ".join(f"{branch} ({state[:8]})" for branch, state in branches.items())
         raise StateNotFoundError(f"node {node} has no branch or state {name!r}; branches: {known}; an id needs at least 4 digits")
 
