@@ -116,13 +116,11 @@ def _unbonded(cell: Cell, symbols: Sequence[str], coords: FloatArray) -> bool:
 
 def _site_operations(cell: Cell, general: Position, centre: FloatArray) -> list[FloatArray]:
     """Cartesian operations, without the identity, that keep a point (modulo lattice vectors)."""
+    moved = general.rotations @ centre + general.translations - centre
+    kept = (np.abs(moved - np.round(moved)).max(axis=1) < 1e-4) & (np.abs(general.rotations - np.eye(3)).max(axis=(1, 2)) > 1e-6)
     transform = cell.matrix.T
-    found = []
-    for rotation, translation in zip(general.rotations, general.translations, strict=True):
-        delta = rotation @ centre + translation - centre
-        if np.abs(delta - np.round(delta)).max() < 1e-4 and np.abs(rotation - np.eye(3)).max() > 1e-6:
-            found.append(transform @ rotation @ np.linalg.inv(transform))
-    return found
+    inverse = np.linalg.inv(transform)
+    return [transform @ rotation @ inverse for rotation in general.rotations[kept]]
 
 
 def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure, dict[str, Any]]:

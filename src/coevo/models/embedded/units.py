@@ -28,6 +28,9 @@ MAX_UNIT = 16
 _SAME = 0.15
 """Two units of one formula are the same when their sorted distances differ by less, Å (root mean square)."""
 
+_ORIENTATIONS = 24
+"""Orientations tried on one site."""
+
 _SYMMETRY_TOLERANCE = 0.3
 """Displacement up to which an operation counts as a symmetry of a unit, Å; packing averages it away."""
 
@@ -105,29 +108,45 @@ def shape_vector(species: tuple[str, ...], coordinates: FloatArray) -> FloatArra
     return distances[upper][order]
 
 
+@dataclass(frozen=True)
+class Operation:
+    """A rotation or rotoinversion: matrix (Cartesian), trace, determinant, and the axis (None for the inversion)."""
+
+    matrix: FloatArray
+    trace: float
+    determinant: float
+    axis: FloatArray | None
+
+    def same_kind(self, other: Operation) -> bool:
+        """Whether both turn by the same angle, and both or neither invert."""
+        return abs(self.trace - other.trace) < 0.05 and self.determinant * other.determinant > 0
+
+
+def operation(matrix: FloatArray) -> Operation:
+    """Classify an operation."""
+    determinant = float(np.linalg.det(matrix))
+    proper = matrix * np.sign(determinant)
+    axis = None
+    if np.abs(proper - np.eye(3)).max() >= 1e-3:
+        values, vectors = np.linalg.eig(proper)
+        axis = np.real(vectors[:, int(np.argmin(np.abs(values - 1.0)))])
+    return Operation(matrix, float(np.trace(matrix)), determinant, axis)
+
+
 @lru_cache(maxsize=512)
-def point_operations(species: tuple[str, ...], coordinates: tuple[tuple[float, float, float], ...]) -> tuple[FloatArray, ...]:
-    """Operations (3×3, Cartesian) that map a unit onto itself within 0.3 Å, without the identity."""
+def point_operations(species: tuple[str, ...], coordinates: tuple[tuple[float, float, float], ...]) -> tuple[Operation, ...]:
+    """Operations that map a unit onto itself within 0.3 Å, without the identity."""
     from pymatgen.core import Molecule
     from pymatgen.symmetry.analyzer import PointGroupAnalyzer
 
     if len(species) < 3:
-        # A linear unit has infinitely many; the few that its axis gives are enough for the low groups.
+        # A linear unit has infinitely many; it goes on general positions.
         return ()
     molecule = Molecule(list(species), np.array(coordinates))
     operations = PointGroupAnalyzer(molecule, tolerance=_SYMMETRY_TOLERANCE).get_symmetry_operations()
     matrices = [np.array(op.rotation_matrix) for op in operations]
     kept = [m for m in matrices if np.abs(m - np.eye(3)).max() > 1e-3]
-    return tuple(sorted(kept, key=lambda m: tuple(np.round(m, 6).ravel())))
-
-
-def _axis(operation: FloatArray) -> FloatArray | None:
-    """Axis of a proper or improper rotation; None for the inversion."""
-    proper = operation * np.sign(np.linalg.det(operation))
-    if np.abs(proper - np.eye(3)).max() < 1e-3:
-        return None
-    values, vectors = np.linalg.eig(proper)
-    return np.real(vectors[:, int(np.argmin(np.abs(values - 1.0)))])
+    return tuple(operation(m) for m in sorted(kept, key=lambda m: tuple(np.round(m, 6).ravel())))
 
 
 def _to_axis(source: FloatArray, target: FloatArray, angle: float) -> FloatArray:
@@ -146,7 +165,7 @@ def _to_axis(source: FloatArray, target: FloatArray, angle: float) -> FloatArray
     return (Rotation.from_rotvec(target * angle) * turn).as_matrix()
 
 
-def orientation(site: list[FloatArray], unit: tuple[FloatArray, ...], rng: np.random.Generator) -> FloatArray | None:
+def orientation(site: Sequence[FloatArray], unit: Sequence[Operation], rng: np.random.Generator) -> FloatArray | None:
     """A random orientation of a unit on a site whose symmetry operations (Cartesian, without identity) are given.
 
     Returns
@@ -156,49 +175,45 @@ def orientation(site: list[FloatArray], unit: tuple[FloatArray, ...], rng: np.ra
     """
     if not site:
         return random_rotation(rng)
-    axes = [_axis(h) for h in site]
-    for _ in range(24):
-        index = int(rng.integers(len(site)))
-        axis, rotation = axes[index], random_rotation(rng)
-        if axis is not None:
-            options = [
-                g
-                for g in unit
-                if abs(np.trace(g) - np.trace(site[index])) < 0.05 and np.linalg.det(g) * np.linalg.det(site[index]) > 0
-            ]
+    operations = [operation(h) for h in site]
+    for _ in range(_ORIENTATIONS):
+        chosen = operations[int(rng.integers(len(site)))]
+        rotation = random_rotation(rng)
+        if chosen.axis is not None:
+            options = [g for g in unit if g.same_kind(chosen)]
             if not options:
                 return None
-            source = _axis(options[int(rng.integers(len(options)))])
+            source = options[int(rng.integers(len(options)))].axis
             assert source is not None
             sign = 1.0 if rng.random() < 0.5 else -1.0
-            second = next((k for k, a in enumerate(axes) if a is not None and abs(a @ axis) < 0.99), None)
+            second = next((h for h in operations if h.axis is not None and abs(h.axis @ chosen.axis) < 0.99), None)
             if second is None:
-                rotation = _to_axis(sign * source, axis, float(rng.uniform(0, 2 * np.pi)))
+                rotation = _to_axis(sign * source, chosen.axis, float(rng.uniform(0, 2 * np.pi)))
             else:
-                rotation = _aligned(unit, site[second], axes[second], sign * source, axis, rng)
-        if all(any(np.abs(rotation.T @ h @ rotation - g).max() < 0.15 for g in unit) for h in site):
+                rotation = _aligned(unit, second, sign * source, chosen.axis, rng)
+        if _contains(unit, site, rotation):
             return rotation
     return None
 
 
+def _contains(unit: Sequence[Operation], site: Sequence[FloatArray], rotation: FloatArray) -> bool:
+    """Whether the turned unit has all the symmetry of the site."""
+    if not unit:
+        return False
+    wanted = rotation.T @ np.array(site) @ rotation
+    found = np.array([g.matrix for g in unit])
+    return bool((np.abs(wanted[:, None] - found[None]).max(axis=(2, 3)) < 0.15).any(axis=1).all())
+
+
 def _aligned(
-    unit: tuple[FloatArray, ...],
-    operation: FloatArray,
-    axis2: FloatArray | None,
-    source: FloatArray,
-    axis: FloatArray,
-    rng: np.random.Generator,
+    unit: Sequence[Operation], second: Operation, source: FloatArray, axis: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
-    """Rotation that takes ``source`` to ``axis`` and the axis of an equivalent operation of the unit to ``axis2``."""
+    """Rotation that takes ``source`` to ``axis`` and the axis of an operation of the unit like ``second`` to the axis of that."""
     base = _to_axis(source, axis, 0.0)
-    same = [
-        a
-        for g in unit
-        if abs(np.trace(g) - np.trace(operation)) < 0.05 and (a := _axis(g)) is not None and abs(a @ source) < 0.99
-    ]
-    if not same or axis2 is None:
+    same = [g.axis for g in unit if abs(g.trace - second.trace) < 0.05 and g.axis is not None and abs(g.axis @ source) < 0.99]
+    if not same or second.axis is None:
         return base
     other = base @ same[int(rng.integers(len(same)))]
-    flat_a, flat_b = other - (other @ axis) * axis, axis2 - (axis2 @ axis) * axis
+    flat_a, flat_b = other - (other @ axis) * axis, second.axis - (second.axis @ axis) * axis
     angle = np.arctan2(np.cross(flat_a, flat_b) @ axis, flat_a @ flat_b)
     return _to_axis(axis, axis, float(angle)) @ base
