@@ -176,6 +176,8 @@ class RelaxationSettings:
         Structures that advance together. Consecutive structures form a batch, so that the result does not depend on the workers.
     path_frames : int
         Frames of the path that are kept, evenly spaced over the steps before the last.
+    optimiser : {"lbfgs", "fire"}
+        L-BFGS that FIRE starts, or FIRE alone as in ASE.
     """
 
     fmax: float = 0.1
@@ -183,6 +185,7 @@ class RelaxationSettings:
     relax_cell: bool = True
     batch_size: int = 16
     path_frames: int = 0
+    optimiser: str = "lbfgs"
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,10 @@ class ChgnetForceField:
     ) -> list[Relaxation | Failure]:
         """Relax, in order; see :class:`~coevo.models.contracts.ForceField` and :mod:`coevo.models.chgnet.relaxation`."""
         from coevo.models.chgnet.crystal import structure_with_geometry
-        from coevo.models.chgnet.relaxation import relax_batch
+        from coevo.models.chgnet.relaxation import OPTIMISERS, relax_batch
 
+        if settings.optimiser not in OPTIMISERS:
+            raise ConfigError(f"optimiser {settings.optimiser!r} is unknown; allowed: {', '.join(sorted(OPTIMISERS))}")
         results: list[Relaxation | Failure] = []
         found = self._run(structures, relax_batch, (settings,), settings.batch_size, workers, progress)
         for structure, result in zip(structures, found, strict=True):

@@ -23,44 +23,60 @@ class Plan:
 
     Attributes
     ----------
-    rows : Tensor of int64, shape (n_out, k)
-        Rows of the table that each output row sums.
-    outputs : Tensor of int64, shape (n_out * k,)
+    rows : Tensor of int64, shape (n_pairs,)
+        Rows of the table, grouped by the output row that sums them.
+    row_offsets : Tensor of int64, shape (n_out + 1,)
+        Where the group of each output row starts in ``rows``.
+    outputs : Tensor of int64, shape (n_pairs,)
         Output rows, grouped by the table row that they use.
-    offsets : Tensor of int64, shape (n_table + 1,)
+    output_offsets : Tensor of int64, shape (n_table + 1,)
         Where the group of each table row starts in ``outputs``.
     """
 
     rows: Tensor
+    row_offsets: Tensor
     outputs: Tensor
-    offsets: Tensor
+    output_offsets: Tensor
 
     @property
-    def n_out(self) -> int:
-        """Number of output rows."""
-        return len(self.rows)
+    def is_plain(self) -> bool:
+        """Whether each output row is one row of the table."""
+        return len(self.rows) == len(self.row_offsets) - 1
 
 
-def plan(columns: list[NDArray[np.int64]], n_table: int, device: torch.device) -> Plan:
-    """Plan the sum of one row per column; ``columns`` are k arrays of shape (n_out,)."""
-    rows = np.stack(columns, axis=1)
-    order = np.argsort(rows.ravel(), kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows.ravel(), minlength=n_table))])
-    outputs = order // rows.shape[1]
+def plan(outputs: list[NDArray[np.int64]], rows: list[NDArray[np.int64]], n_out: int, n_table: int, device: torch.device) -> Plan:
+    """Plan a gather from pairs (output row, table row), given in pieces that are joined; every output row occurs."""
+    output, row = np.concatenate(outputs), np.concatenate(rows)
+    by_output = np.argsort(output, kind="stable")
+    by_row = np.argsort(row, kind="stable")
+
+    def move(array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
     return Plan(
-        rows=torch.from_numpy(np.ascontiguousarray(rows)).to(device),
-        outputs=torch.from_numpy(outputs).to(device),
-        offsets=torch.from_numpy(offsets).to(device),
+        rows=move(row[by_output]),
+        row_offsets=move(_starts(output, n_out)),
+        outputs=move(output[by_row]),
+        output_offsets=move(_starts(row, n_table)),
     )
+
+
+def plain_plan(rows: NDArray[np.int64], n_table: int, device: torch.device) -> Plan:
+    """Plan a gather of one row for each output row."""
+    return plan([np.arange(len(rows))], [rows], len(rows), n_table, device)
+
+
+def _starts(groups: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.bincount(groups, minlength=n))])
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, relation: Plan) -> Tensor:
         ctx.relation = relation
-        if relation.rows.shape[1] == 1:
-            return functional.embedding(relation.rows[:, 0], table)
-        return functional.embedding_bag(relation.rows, table, mode="sum")
+        if relation.is_plain:
+            return functional.embedding(relation.rows, table)
+        return functional.embedding_bag(relation.rows, table, relation.row_offsets, mode="sum", include_last_offset=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
@@ -72,7 +88,7 @@ class _Scatter(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, relation: Plan) -> Tensor:
         ctx.relation = relation
         return functional.embedding_bag(
-            relation.outputs, values.contiguous(), relation.offsets, mode="sum", include_last_offset=True
+            relation.outputs, values.contiguous(), relation.output_offsets, mode="sum", include_last_offset=True
         )
 
     @staticmethod

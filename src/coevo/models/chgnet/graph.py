@@ -38,7 +38,11 @@ class Graph:
         Bonds below the bond-graph cutoff; they come first.
     angle_atom, angle_first, angle_second : ndarray of int64, shape (n_angles,)
         Centre of each angle and its two (short) bonds, as an ordered pair.
-    angle_sign : ndarray, shape (n_angles,)
+    angle_pair : ndarray of int64, shape (n_angles,)
+        Unordered pair of bonds that each angle belongs to; the two orders of a pair have the same angle.
+    pair_first, pair_second : ndarray of int64, shape (n_pairs,)
+        Short bonds of each unordered pair.
+    pair_sign : ndarray, shape (n_pairs,)
         +1 if both bonds leave, or both reach, the centre; −1 otherwise.
     """
 
@@ -52,7 +56,10 @@ class Graph:
     angle_atom: IntArray
     angle_first: IntArray
     angle_second: IntArray
-    angle_sign: FloatArray
+    angle_pair: IntArray
+    pair_first: IntArray
+    pair_second: IntArray
+    pair_sign: FloatArray
 
     @property
     def n_crystals(self) -> int:
@@ -107,8 +114,10 @@ class CandidatePairs:
         keep = np.concatenate([short, long])
         first, second = self.first[keep], self.second[keep]
         n_short = len(short)
-        angle_atom, left, right = _angles(first[:n_short], second[:n_short])
-        sign = np.where((left < n_short) == (right < n_short), 1.0, -1.0)
+        angle_atom, left, right, pair = _angles(first[:n_short], second[:n_short])
+        once = np.zeros(len(left) // 2, dtype=np.int64)
+        once[pair[::-1]] = np.arange(len(left))[::-1]  # the first angle of each pair
+        divisor = max(n_short, 1)
         return Graph(
             numbers=self.numbers,
             owner=self.owner,
@@ -118,26 +127,40 @@ class CandidatePairs:
             vectors=vectors[keep],
             n_short=n_short,
             angle_atom=angle_atom,
-            angle_first=left % max(n_short, 1),
-            angle_second=right % max(n_short, 1),
-            angle_sign=sign,
+            angle_first=left % divisor,
+            angle_second=right % divisor,
+            angle_pair=pair,
+            pair_first=left[once] % divisor,
+            pair_second=right[once] % divisor,
+            pair_sign=np.where((left[once] < n_short) == (right[once] < n_short), 1.0, -1.0),
         )
 
 
-def _angles(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+def _angles(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """All ordered pairs of distinct directed bonds that leave the same atom.
 
     Directed bond ``d`` is bond ``d`` leaving its first atom for ``d < n`` and bond ``d − n`` leaving its second atom otherwise.
+
+    Returns
+    -------
+    centre, left, right, pair : ndarray of int64, shape (n_angles,)
+        Atom, the two directed bonds, and the number of the unordered pair.
     """
     centre = np.concatenate([first, second])
     order = np.argsort(centre, kind="stable")
     sorted_centre = centre[order]
     counts = np.bincount(sorted_centre) if len(centre) else np.zeros(0, dtype=np.int64)
     starts = np.cumsum(counts) - counts
-    partners = counts[sorted_centre]
+    partners = counts[sorted_centre] - 1
+    first_angle = np.cumsum(partners) - partners
     left = np.repeat(np.arange(len(centre)), partners)
-    first_of_left = np.cumsum(partners) - partners
-    right = starts[sorted_centre[left]] + np.arange(len(left)) - first_of_left[left]
-    distinct = left != right
-    left, right = left[distinct], right[distinct]
-    return sorted_centre[left], order[left], order[right]
+    rank = np.arange(len(left)) - first_angle[left]
+    position = left - starts[sorted_centre[left]]
+    partner = rank + (rank >= position)
+    right = starts[sorted_centre[left]] + partner
+    # The angle (right, left) lies among those of ``right``, at the place of ``left`` there.
+    reverse = first_angle[right] + position - (position > partner)
+    upper = left < right
+    number = np.cumsum(upper) - 1
+    pair = np.where(upper, number, number[reverse])
+    return sorted_centre[left], order[left], order[right], pair

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coevo.models.chgnet.gather import Plan, gather, plan, scatter
+from coevo.models.chgnet.gather import Plan, gather, plain_plan, plan, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from coevo.models.chgnet.architecture import Architecture
     from coevo.models.chgnet.graph import Graph
@@ -44,13 +46,19 @@ class GraphTensors:
     centres : Plan
         Directed bonds (2 n_bonds; leaving the first atom, then the second) to the atom they leave.
     ends : Plan
-        Directed bonds to the rows of a table of centres followed by neighbours.
+        Directed bonds to the rows of a table of centres and neighbours.
+    ends_and_bonds : Plan
+        The same with the short bonds as further rows of the table.
     angle_first, angle_second : Plan
         Angles to their short bonds.
     angle_parts : Plan
         Angles to the rows of a table of first bonds, second bonds and atoms.
-    angle_sign : Tensor, shape (n_angles,)
-    has_angles : Tensor, shape (n_crystals,)
+    pairs : Plan
+        Angles to unordered pairs of bonds.
+    pair_first, pair_second : Plan
+        Unordered pairs to their short bonds.
+    pair_sign : Tensor, shape (n_pairs, 1)
+    has_angles : Tensor, shape (n_crystals, 1)
     """
 
     numbers: Tensor
@@ -61,34 +69,55 @@ class GraphTensors:
     n_angles: int
     centres: Plan
     ends: Plan
+    ends_and_bonds: Plan
     angle_first: Plan
     angle_second: Plan
     angle_parts: Plan
-    angle_sign: Tensor
+    pairs: Plan
+    pair_first: Plan
+    pair_second: Plan
+    pair_sign: Tensor
     has_angles: Tensor
 
 
 def graph_tensors(graph: Graph, device: torch.device) -> GraphTensors:
     """Plan the gathers of a graph on a device."""
-    n_atoms, n_short = len(graph.numbers), graph.n_short
+    n_atoms, n_bonds, n_short, n_angles = len(graph.numbers), len(graph.first), graph.n_short, len(graph.angle_atom)
     centre = np.concatenate([graph.first, graph.second])
     neighbour = np.concatenate([graph.second, graph.first])
+    directed, angles, short = np.arange(2 * n_bonds), np.arange(n_angles), np.arange(n_short)
+    ends = [centre, neighbour + n_atoms]
+    short_rows = 2 * n_atoms + short
+    angle_rows = [graph.angle_first, graph.angle_second + n_short, graph.angle_atom + 2 * n_short]
     has_angles = np.bincount(graph.owner[graph.angle_atom], minlength=graph.n_crystals) > 0
-    bonds = [graph.angle_first, graph.angle_second + n_short, graph.angle_atom + 2 * n_short]
+
+    def move(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
     return GraphTensors(
-        numbers=torch.from_numpy(graph.numbers).to(device),
-        owner=torch.from_numpy(graph.owner).to(device),
-        bond_owner=torch.from_numpy(graph.owner[graph.first]).to(device),
+        numbers=move(graph.numbers),
+        owner=move(graph.owner),
+        bond_owner=move(graph.owner[graph.first]),
         n_short=n_short,
         n_crystals=graph.n_crystals,
-        n_angles=len(graph.angle_atom),
-        centres=plan([centre], n_atoms, device),
-        ends=plan([centre, neighbour + n_atoms], 2 * n_atoms, device),
-        angle_first=plan([graph.angle_first], n_short, device),
-        angle_second=plan([graph.angle_second], n_short, device),
-        angle_parts=plan(bonds, 2 * n_short + n_atoms, device),
-        angle_sign=torch.from_numpy(graph.angle_sign).to(device, torch.float32)[:, None],
-        has_angles=torch.from_numpy(has_angles).to(device, torch.float32)[:, None],
+        n_angles=n_angles,
+        centres=plain_plan(centre, n_atoms, device),
+        ends=plan([directed, directed], ends, 2 * n_bonds, 2 * n_atoms, device),
+        ends_and_bonds=plan(
+            [directed, directed, short, short + n_bonds],
+            [*ends, short_rows, short_rows],
+            2 * n_bonds,
+            2 * n_atoms + n_short,
+            device,
+        ),
+        angle_first=plain_plan(graph.angle_first, n_short, device),
+        angle_second=plain_plan(graph.angle_second, n_short, device),
+        angle_parts=plan([angles] * 3, angle_rows, n_angles, 2 * n_short + n_atoms, device),
+        pairs=plain_plan(graph.angle_pair, len(graph.pair_first), device),
+        pair_first=plain_plan(graph.pair_first, n_short, device),
+        pair_second=plain_plan(graph.pair_second, n_short, device),
+        pair_sign=move(graph.pair_sign).to(torch.float32)[:, None],
+        has_angles=move(has_angles).to(torch.float32)[:, None],
     )
 
 
@@ -123,8 +152,15 @@ class GatedUnit:
         return functional.silu(core) * torch.sigmoid(gate)
 
 
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Product of two parameter matrices, in double precision until it is rounded once."""
+    return (left.double() @ right.double()).to(left.dtype)
+
+
 class Network:
     """A CHGNet whose parameters are given by name; built anew when they change.
+
+    Two linear layers in a row are one: the embeddings of bonds and angles are multiplied into the first layers that read them.
 
     Parameters
     ----------
@@ -135,18 +171,17 @@ class Network:
 
     def __init__(self, architecture: Architecture, parameters: Mapping[str, Tensor]) -> None:
         self.architecture = architecture
-        self.parameters = parameters
+        self.parameters = p = parameters
         norm = architecture.gated_norm
         blocks = range(architecture.n_conv)
-        self.atom_units = [
-            GatedUnit(parameters, f"atom_conv_layers.{i}.twoBody_atom", hidden=True, norm=norm, parts=3) for i in blocks
-        ]
+        self.atom_units = [GatedUnit(p, f"atom_conv_layers.{i}.twoBody_atom", hidden=True, norm=norm, parts=3) for i in blocks]
         self.bond_units = [
-            GatedUnit(parameters, f"bond_conv_layers.{i}.twoBody_bond", hidden=True, norm=norm, parts=4) for i in blocks[:-1]
+            GatedUnit(p, f"bond_conv_layers.{i}.twoBody_bond", hidden=True, norm=norm, parts=4) for i in blocks[:-1]
         ]
-        self.angle_units = [
-            GatedUnit(parameters, f"angle_layers.{i}.twoBody_bond", hidden=False, norm=norm, parts=4) for i in blocks[:-2]
-        ]
+        self.angle_units = [GatedUnit(p, f"angle_layers.{i}.twoBody_bond", hidden=False, norm=norm, parts=4) for i in blocks[:-2]]
+        self.bond_matrices = [_product(unit.parts[1], p["bond_embedding.weight"]) for unit in self.atom_units]
+        readers = [self.bond_units[0], self.angle_units[0]]
+        self.angle_matrices = [_product(unit.parts[2], p["angle_embedding.weight"]) for unit in readers]
 
     def energies(self, graph: GraphTensors, vectors: Tensor) -> Tensor:
         """Energy of each crystal beyond that of its composition.
@@ -162,29 +197,49 @@ class Network:
         Tensor of float64, shape (n_crystals,)
             eV per cell.
         """
-        p = self.parameters
+        p, n_conv = self.parameters, self.architecture.n_conv
         lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
         radial = self._radial_basis(lengths, "ag", self.architecture.atom_graph_cutoff)
-        bonds = functional.linear(radial, p["bond_embedding.weight"])
-        atom_weights = functional.linear(radial, p["bond_weights_ag.weight"])
+        weights = functional.linear(radial, p["bond_weights_ag.weight"])
         atoms = functional.embedding(graph.numbers - 1, p["atom_embedding.embedding.weight"])
-        bonded = graph.n_angles > 0
-        angles = pair_weights = None
-        if bonded:
-            short = lengths[: graph.n_short]
-            radial_short = self._radial_basis(short, "bg", self.architecture.bond_graph_cutoff)
-            short_weights = functional.linear(radial_short, p["bond_weights_bg.weight"])
-            pair_weights = gather(short_weights, graph.angle_first) * gather(short_weights, graph.angle_second)
-            angles = functional.linear(self._angular_basis(graph, vectors[: graph.n_short] / short), p["angle_embedding.weight"])
-        for block in range(self.architecture.n_conv):
-            atoms = self._atom_convolution(block, graph, atoms, bonds, atom_weights)
-            if bonded and block < len(self.bond_units):
-                assert angles is not None
-                assert pair_weights is not None
-                bonds = self._bond_convolution(block, graph, atoms, bonds, angles, pair_weights)
-                if block < len(self.angle_units):
-                    angles = self._angle_update(block, graph, atoms, bonds, angles)
-        return self._readout(graph, atoms)
+        if graph.n_angles == 0:
+            for block in range(n_conv):
+                atoms = self._atom_convolution(block, graph, atoms, radial, weights, None)
+            return self._readout(graph, atoms)
+        short = functional.linear(radial[: graph.n_short], p["bond_embedding.weight"])
+        start = short
+        pair_weights = self._pair_weights(graph, lengths[: graph.n_short])
+        angles, for_bonds, for_angles = self._embedded_angles(graph, vectors[: graph.n_short] / lengths[: graph.n_short])
+        for block in range(n_conv - 1):
+            atoms = self._atom_convolution(block, graph, atoms, radial, weights, short - start if block else None)
+            if block:
+                for_bonds = functional.linear(angles, self.bond_units[block].parts[2], self.bond_units[block].bias)
+            inputs = self._angle_inputs(self.bond_units[block], graph, atoms, short, for_bonds)
+            messages = scatter(self.bond_units[block](inputs) * pair_weights, graph.angle_first)
+            short = short + self._bond_update(block, graph, messages)
+            if block < n_conv - 2:
+                if block:
+                    for_angles = functional.linear(angles, self.angle_units[block].parts[2], self.angle_units[block].bias)
+                angles = angles + self.angle_units[block](
+                    self._angle_inputs(self.angle_units[block], graph, atoms, short, for_angles)
+                )
+        return self._readout(graph, self._atom_convolution(n_conv - 1, graph, atoms, radial, weights, short - start))
+
+    def _pair_weights(self, graph: GraphTensors, lengths: Tensor) -> Tensor:
+        """Weights of the messages of angles, which vanish where a bond reaches the bond-graph cutoff, shape (n_angles, d)."""
+        radial = self._radial_basis(lengths, "bg", self.architecture.bond_graph_cutoff)
+        weights = functional.linear(radial, self.parameters["bond_weights_bg.weight"])
+        return gather(gather(weights, graph.pair_first) * gather(weights, graph.pair_second), graph.pairs)
+
+    def _embedded_angles(self, graph: GraphTensors, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Angle features, and their parts in the first bond convolution and angle update, each of shape (n_angles, …)."""
+        basis = self._angular_basis(graph, directions)
+        for_bonds, for_angles = self.angle_matrices
+        return (
+            gather(functional.linear(basis, self.parameters["angle_embedding.weight"]), graph.pairs),
+            gather(functional.linear(basis, for_bonds, self.bond_units[0].bias), graph.pairs),
+            gather(functional.linear(basis, for_angles, self.angle_units[0].bias), graph.pairs),
+        )
 
     def _radial_basis(self, lengths: Tensor, which: str, cutoff: float) -> Tensor:
         """Bessel functions times the smooth polynomial cutoff, shape (n, num_radial)."""
@@ -196,51 +251,55 @@ class Network:
         return torch.sin(frequencies * x) * (math.sqrt(2.0 / cutoff) * envelope / lengths)
 
     def _angular_basis(self, graph: GraphTensors, directions: Tensor) -> Tensor:
-        """Fourier series of the angles, shape (n_angles, num_angular)."""
+        """Fourier series of the angles of unordered pairs, shape (n_pairs, num_angular)."""
         frequencies = self.parameters["angle_basis_expansion.fourier_expansion.frequencies"]
-        products = gather(directions, graph.angle_first) * gather(directions, graph.angle_second)
-        cosine = products.sum(dim=1, keepdim=True) * (graph.angle_sign * COSINE_SCALE)
+        products = gather(directions, graph.pair_first) * gather(directions, graph.pair_second)
+        cosine = products.sum(dim=1, keepdim=True) * (graph.pair_sign * COSINE_SCALE)
         waves = torch.acos(cosine) * frequencies
         constant = waves.new_full((len(waves), 1), 1.0 / math.sqrt(2.0))
         return torch.cat([constant, torch.sin(waves), torch.cos(waves)], dim=1) / math.sqrt(math.pi)
 
-    def _atom_convolution(self, block: int, graph: GraphTensors, atoms: Tensor, bonds: Tensor, weights: Tensor) -> Tensor:
-        unit = self.atom_units[block]
-        table = torch.cat([functional.linear(atoms, unit.parts[0]), functional.linear(atoms, unit.parts[2])])
-        bond = functional.linear(bonds, unit.parts[1], unit.bias)
-        summed = gather(table, graph.ends).view(2, len(bonds), -1) + bond
-        messages = unit(summed.view(2 * len(bonds), -1)).view(2, len(bonds), -1) * weights
-        return atoms + self._output(f"atom_conv_layers.{block}", scatter(messages.view(2 * len(bonds), -1), graph.centres))
-
-    def _bond_convolution(
-        self, block: int, graph: GraphTensors, atoms: Tensor, bonds: Tensor, angles: Tensor, pair_weights: Tensor
+    def _atom_convolution(
+        self, block: int, graph: GraphTensors, atoms: Tensor, radial: Tensor, weights: Tensor, change: Tensor | None
     ) -> Tensor:
-        unit = self.bond_units[block]
-        short = bonds[: graph.n_short]
-        messages = unit(self._angle_inputs(unit, graph, atoms, short, angles)) * pair_weights
-        update = self._output(f"bond_conv_layers.{block}", scatter(messages, graph.angle_first))
-        if not self.architecture.output_bias:
-            return torch.cat([short + update, bonds[graph.n_short :]])
-        # With a bias, every bond of a crystal that has angles changes, the long ones by the bias alone.
-        bias = self.parameters[f"bond_conv_layers.{block}.mlp_out.layers.1.bias"]
-        angular = graph.has_angles[graph.bond_owner]
-        long = bonds[graph.n_short :] + bias * angular[graph.n_short :]
-        return torch.cat([short + update * angular[: graph.n_short], long])
+        """Update the atoms; ``change`` is that of the short bonds since their embedding."""
+        unit = self.atom_units[block]
+        n_bonds = len(radial)
+        bond_part = functional.linear(radial, self.bond_matrices[block], unit.bias)
+        tables = [functional.linear(atoms, unit.parts[0]), functional.linear(atoms, unit.parts[2])]
+        if change is None:
+            summed = gather(torch.cat(tables), graph.ends)
+        else:
+            tables.append(functional.linear(change, unit.parts[1]))
+            summed = gather(torch.cat(tables), graph.ends_and_bonds)
+        if self.architecture.output_bias and block and graph.n_angles:
+            bond_part = bond_part + self._drift_of_long_bonds(block, graph)
+        summed = (summed.view(2, n_bonds, -1) + bond_part).view(2 * n_bonds, -1)
+        messages = unit(summed).view(2, n_bonds, -1) * weights
+        return atoms + self._output(f"atom_conv_layers.{block}", scatter(messages.view(2 * n_bonds, -1), graph.centres))
 
-    def _angle_update(self, block: int, graph: GraphTensors, atoms: Tensor, bonds: Tensor, angles: Tensor) -> Tensor:
-        unit = self.angle_units[block]
-        return angles + unit(self._angle_inputs(unit, graph, atoms, bonds[: graph.n_short], angles))
+    def _bond_update(self, block: int, graph: GraphTensors, messages: Tensor) -> Tensor:
+        """Change of the short bonds; with an output bias, only in crystals that have angles, so that batches do not matter."""
+        update = self._output(f"bond_conv_layers.{block}", messages)
+        if not self.architecture.output_bias:
+            return update
+        return update * graph.has_angles[graph.bond_owner[: graph.n_short]]
+
+    def _drift_of_long_bonds(self, block: int, graph: GraphTensors) -> Tensor:
+        """What the output biases of earlier bond convolutions add to the long bonds of crystals that have angles."""
+        bias = sum(self.parameters[f"bond_conv_layers.{k}.mlp_out.layers.1.bias"] for k in range(block))
+        long = graph.has_angles[graph.bond_owner]
+        long = torch.cat([torch.zeros_like(long[: graph.n_short]), long[graph.n_short :]])
+        return long * functional.linear(torch.as_tensor(bias), self.atom_units[block].parts[1])
 
     @staticmethod
-    def _angle_inputs(unit: GatedUnit, graph: GraphTensors, atoms: Tensor, short: Tensor, angles: Tensor) -> Tensor:
-        table = torch.cat(
-            [
-                functional.linear(short, unit.parts[0]),
-                functional.linear(short, unit.parts[1]),
-                functional.linear(atoms, unit.parts[3]),
-            ]
-        )
-        return functional.linear(angles, unit.parts[2], unit.bias) + gather(table, graph.angle_parts)
+    def _angle_inputs(unit: GatedUnit, graph: GraphTensors, atoms: Tensor, short: Tensor, angle_part: Tensor) -> Tensor:
+        parts = [
+            functional.linear(short, unit.parts[0]),
+            functional.linear(short, unit.parts[1]),
+            functional.linear(atoms, unit.parts[3]),
+        ]
+        return gather(torch.cat(parts), graph.angle_parts) + angle_part
 
     def _output(self, prefix: str, sums: Tensor) -> Tensor:
         bias = self.parameters[f"{prefix}.mlp_out.layers.1.bias"] if self.architecture.output_bias else None

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.chgnet.fire import FireBatch
+from coevo.models.chgnet.fire import Fire
 from coevo.models.chgnet.graph import CandidatePairs
 from coevo.models.chgnet.inference import prediction_of
+from coevo.models.chgnet.lbfgs import QuasiNewton
 from coevo.models.chgnet.neighbours import PairList, covers, pair_list
+from coevo.models.chgnet.variables import Variables
 from coevo.models.contracts import Failure, Prediction
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ VOLUME_RATIO = (0.15, 6.0)
 """A crystal whose volume leaves these multiples of its first volume has collapsed or exploded."""
 INTERACTION_RANGE = (-20.0, 100.0)
 """eV/atom beyond the energy of the composition; outside, the network is far from anything that it was trained on."""
+
+
+OPTIMISERS: dict[str, type[Fire | QuasiNewton]] = {"fire": Fire, "lbfgs": QuasiNewton}
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ class BatchRelaxation:
         self.cutoff = predictor.architecture.atom_graph_cutoff
         self.members = [_Member(place, crystal) for place, crystal in enumerate(crystals)]
         self.results: dict[int, RelaxedCrystal | Failure] = {}
-        self.fire = FireBatch(crystals, relax_cell=settings.relax_cell)
+        self.variables = Variables(crystals, relax_cell=settings.relax_cell)
+        self.optimiser = OPTIMISERS[settings.optimiser](self.variables)
         self.candidates: CandidatePairs | None = None
         self.steps = 0
 
@@ -93,25 +99,25 @@ class BatchRelaxation:
             if graph is None:
                 continue
             predicted = self.predictor.predict(graph)
-            atom_forces, cell_forces = self.fire.generalised_forces(predicted.forces, predicted.virials)
-            fmax = self.fire.largest(atom_forces, cell_forces)
+            atom_forces, cell_forces = self.variables.generalised_forces(predicted.forces, predicted.virials)
+            fmax = self.variables.largest_row(atom_forces, cell_forces)
             finished = self._judge(graph, predicted, positions, cells, fmax)
             if finished.any():
                 rest = ~finished
-                atoms = rest[self.fire.owner]
+                atoms = rest[self.variables.owner]
                 self._drop(rest)
                 atom_forces, cell_forces = atom_forces[atoms], cell_forces[rest]
             if self.members:
-                self.fire.step(atom_forces, cell_forces)
+                self.variables.move(*self.optimiser.step((atom_forces, cell_forces)))
             self.steps += 1
         return [self.results[place] for place in range(n)]
 
     def _usable_geometry(self) -> tuple[FloatArray, FloatArray]:
         """Positions and cells now, after dropping what collapsed or exploded, with pair lists that cover them."""
         while self.members:
-            positions, cells = self.fire.geometry()
+            positions, cells = self.variables.geometry()
             failures: dict[int, Failure] = {}
-            parts = np.split(positions, np.cumsum(self.fire.counts)[:-1])
+            parts = np.split(positions, np.cumsum(self.variables.counts)[:-1])
             for k, member in enumerate(self.members):
                 failure = self._renew(member, parts[k], cells[k])
                 if failure is not None:
@@ -210,7 +216,8 @@ class BatchRelaxation:
 
     def _drop(self, rest: BoolArray) -> None:
         self.members = [member for member, stays in zip(self.members, rest, strict=True) if stays]
-        self.fire.keep(rest)
+        self.optimiser.keep(rest)
+        self.variables.keep(rest)
         self.candidates = None
 
 
