@@ -7,7 +7,11 @@ import io
 import json
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,6 +177,14 @@ class TestFailures:
         assert [result.reason for result in found] == ["collapsed", "unsupported_element"]
 
 
+def _is_running(pid: int) -> bool:
+    """Whether a process exists that is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class TestWorkers:
     def test_a_killed_worker_is_an_error_that_says_so(self, chgnet_030):
         weights = chgnet_030._weights
@@ -181,6 +193,20 @@ class TestWorkers:
         # and the next call starts new workers
         found = run_batches(weights, chgnet_030.predictor, worker_tasks.sizes, [["a", "bc"], ["d"]], (), workers=2, progress=None)
         assert found == [[1, 2], [1]]
+
+    def test_workers_end_with_a_killed_parent(self):
+        """SIGKILL leaves the parent no time to say goodbye; its workers must notice by themselves."""
+        script = Path(worker_tasks.__file__)
+        parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=script.parent)
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and any(_is_running(pid) for pid in pids):
+            time.sleep(0.1)
+        assert not any(_is_running(pid) for pid in pids)
 
     def test_from_a_thread_and_from_a_daemon(self, chgnet_030):
         structures = [rattled(lithium_sulfide(), seed) for seed in range(34)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 
 from force_field_contract import lithium_sulfide, rattled
 
 from coevo.models.chgnet.force_field import ChgnetForceField
+from coevo.models.chgnet.pool import run_batches
 
 
 def end_abruptly(predictor, batch):
@@ -24,3 +26,21 @@ def energies_in_daemon(queue):
     force_field = ChgnetForceField.published("0.3.0")
     structures = [rattled(lithium_sulfide(), seed) for seed in range(34)]
     queue.put([prediction.energy for prediction in force_field.evaluate(structures, workers=2)])
+
+
+def process_id(predictor, batch):
+    """Say which process this is, slowly enough for every worker to get a batch."""
+    time.sleep(0.5)
+    return [os.getpid()]
+
+
+def name_workers_and_wait():
+    """Start two workers, print their process ids, and wait to be killed."""
+    force_field = ChgnetForceField.published("0.3.0")
+    found = run_batches(force_field._weights, force_field.predictor, process_id, [[1]] * 4, (), workers=2, progress=None)
+    print(*sorted({pid for [pid] in found}), flush=True)
+    time.sleep(300)
+
+
+if __name__ == "__main__":
+    name_workers_and_wait()
