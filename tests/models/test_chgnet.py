@@ -170,11 +170,24 @@ class TestFailures:
         [relaxed] = chgnet_030.relax([lithium_sulfide()], RelaxationSettings())
         assert single.reason == relaxed.reason == "nan"
 
-    def test_flat_cell_and_heavy_element(self, chgnet_030):
+    def test_flat_cell_heavy_element_coincident_atoms(self, chgnet_030):
         flat = Structure(Lattice.from_parameters(60, 60, 0.02, 90, 90, 90), ["Li"], [[0, 0, 0]])
         curium = Structure(Lattice.cubic(3.5), ["Cm"], [[0, 0, 0]])
-        found = chgnet_030.evaluate([flat, curium])
-        assert [result.reason for result in found] == ["collapsed", "unsupported_element"]
+        coincident = Structure(Lattice.cubic(4.0), ["Li", "S"], [[0, 0, 0], [0, 0, 0]])
+        found = chgnet_030.evaluate([flat, curium, coincident])
+        assert [result.reason for result in found] == ["collapsed", "unsupported_element", "collapsed"]
+
+    def test_large_batches_pass_in_groups(self, chgnet_030, monkeypatch):
+        """Groups bound the memory and change results by rounding only."""
+        crystals = [rattled(lithium_phosphide(), seed) for seed in range(5)]
+        together = chgnet_030.evaluate(crystals)
+        relaxed = chgnet_030.relax(crystals, RelaxationSettings(fmax=0.05))
+        monkeypatch.setattr("coevo.models.chgnet.graph.MAX_PAIRS_PER_PASS", 500)
+        in_groups = chgnet_030.evaluate(crystals)
+        assert [p.energy for p in in_groups] == pytest.approx([p.energy for p in together], abs=2e-6)
+        assert all(np.allclose(a.forces, b.forces, atol=1e-4) for a, b in zip(in_groups, together, strict=True))
+        again = chgnet_030.relax(crystals, RelaxationSettings(fmax=0.05))
+        assert [r.prediction.energy for r in again] == pytest.approx([r.prediction.energy for r in relaxed], abs=2e-4)
 
 
 def _is_running(pid: int) -> bool:

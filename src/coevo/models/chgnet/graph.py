@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from coevo.models.contracts import FloatArray
 
     IntArray = NDArray[np.int64]
+
+
+MAX_PAIRS_PER_PASS = 8_000
+"""Candidate pairs that pass through the network at once: about 250 atoms and 300 MB; more at once would not be faster."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,39 @@ class CandidatePairs:
             pair_second=right[once] % divisor,
             pair_sign=np.where((left[once] < n_short) == (right[once] < n_short), 1.0, -1.0),
         )
+
+
+class CandidateGroups:
+    """A batch cut into consecutive groups of crystals that pass through the network together.
+
+    Parameters
+    ----------
+    numbers : sequence of ndarray
+        Atomic numbers of each crystal.
+    pairs : sequence of PairList
+        Of each crystal.
+    """
+
+    def __init__(self, numbers: Sequence[IntArray], pairs: Sequence[PairList]) -> None:
+        self.counts = np.array([len(z) for z in numbers], dtype=np.int64)
+        bounds, held = [0], 0
+        for k, one in enumerate(pairs):
+            if held and held + len(one.first) > MAX_PAIRS_PER_PASS:
+                bounds.append(k)
+                held = 0
+            held += len(one.first)
+        bounds.append(len(pairs))
+        self.crystals = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+        atoms = np.concatenate([[0], np.cumsum(self.counts)])
+        self.atoms = [slice(int(atoms[group.start]), int(atoms[group.stop])) for group in self.crystals]
+        self.groups = [CandidatePairs(numbers[group], pairs[group]) for group in self.crystals]
+
+    def graphs(self, positions: FloatArray, cells: FloatArray, atom_cutoff: float, bond_cutoff: float) -> list[Graph]:
+        """The graph of each group; parameters as in :meth:`CandidatePairs.graph`."""
+        return [
+            group.graph(positions[atoms], cells[crystals], atom_cutoff, bond_cutoff)
+            for group, crystals, atoms in zip(self.groups, self.crystals, self.atoms, strict=True)
+        ]
 
 
 def _angles(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from coevo.models.chgnet.graph import CandidatePairs
-from coevo.models.chgnet.neighbours import pair_list
+from coevo.models.chgnet.graph import CandidateGroups
+from coevo.models.chgnet.neighbours import MIN_DISTANCE, pair_list
 from coevo.models.chgnet.network import Network, graph_tensors
 from coevo.models.chgnet.weights import COMPOSITION_KEY
 from coevo.models.contracts import Failure, Prediction
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.models.chgnet.crystal import Crystal
-    from coevo.models.chgnet.graph import Graph, IntArray
+    from coevo.models.chgnet.graph import Graph
+    from coevo.models.chgnet.neighbours import PairList
     from coevo.models.chgnet.weights import Weights
     from coevo.models.contracts import FloatArray
 
@@ -98,31 +99,39 @@ def virials_from_bonds(graph: Graph, slope: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (virials + virials.transpose(0, 2, 1)), dtype=np.float64)
 
 
+def predict_groups(predictor: Predictor, graphs: Sequence[Graph]) -> BatchPrediction:
+    """Predict one graph after the other and join the results."""
+    parts = [predictor.predict(graph) for graph in graphs]
+    return BatchPrediction(
+        energies=np.concatenate([part.energies for part in parts]),
+        interaction=np.concatenate([part.interaction for part in parts]),
+        forces=np.concatenate([part.forces for part in parts]),
+        virials=np.concatenate([part.virials for part in parts]),
+    )
+
+
 def evaluate_batch(predictor: Predictor, crystals: Sequence[Crystal]) -> list[Prediction | Failure]:
     """Single points of one batch, in order; a crystal that has no prediction is a failure at its place."""
     results: list[Prediction | Failure | None] = [None] * len(crystals)
+    architecture = predictor.architecture
     places, lists = [], []
     for place, crystal in enumerate(crystals):
-        pairs = pair_list(crystal.positions, crystal.cell, predictor.architecture.atom_graph_cutoff)
+        pairs = usable_pairs(crystal.positions, crystal.cell, architecture.atom_graph_cutoff)
         if isinstance(pairs, Failure):
             results[place] = pairs
-        elif failure := isolated_atoms(len(crystal), pairs.first, pairs.second):
-            results[place] = failure
         else:
             places.append(place)
             lists.append(pairs)
     if places:
         batch = [crystals[place] for place in places]
-        graph = CandidatePairs([c.numbers for c in batch], lists).graph(
-            np.concatenate([c.positions for c in batch]),
-            np.stack([c.cell for c in batch]),
-            predictor.architecture.atom_graph_cutoff,
-            predictor.architecture.bond_graph_cutoff,
-        )
-        predicted = predictor.predict(graph)
-        bounds = np.cumsum(graph.counts)[:-1]
-        for i, (place, forces) in enumerate(zip(places, np.split(predicted.forces, bounds), strict=True)):
-            results[place] = prediction_of(predicted.energies[i] / len(batch[i]), forces, predicted.virials[i] / batch[i].volume)
+        groups = CandidateGroups([c.numbers for c in batch], lists)
+        positions, cells = np.concatenate([c.positions for c in batch]), np.stack([c.cell for c in batch])
+        graphs = groups.graphs(positions, cells, architecture.atom_graph_cutoff, architecture.bond_graph_cutoff)
+        predicted = predict_groups(predictor, graphs)
+        forces = np.split(predicted.forces, np.cumsum(groups.counts)[:-1])
+        for i, place in enumerate(places):
+            energy, stress = predicted.energies[i] / len(batch[i]), predicted.virials[i] / batch[i].volume
+            results[place] = prediction_of(energy, forces[i], stress)
     return [result for result in results if result is not None]
 
 
@@ -133,10 +142,20 @@ def prediction_of(energy: float, forces: FloatArray, stress: FloatArray) -> Pred
     return Prediction(energy=float(energy), forces=forces.copy(), stress=stress.copy())
 
 
-def isolated_atoms(n_atoms: int, first: IntArray, second: IntArray) -> Failure | None:
-    """Say so if an atom has no neighbour: the network's answer would not be that of an isolated atom."""
-    neighbours = np.bincount(first, minlength=n_atoms) + np.bincount(second, minlength=n_atoms)
-    lonely = int((neighbours == 0).sum())
-    if lonely:
-        return Failure("no_neighbours", f"{lonely} of {n_atoms} atoms have no neighbour within the cutoff")
-    return None
+def usable_pairs(positions: FloatArray, cell: FloatArray, cutoff: float) -> PairList | Failure:
+    """Pairs within the cutoff, or why the network cannot take this geometry.
+
+    An atom without a neighbour gets an energy that is not that of an isolated atom, and atoms on top of each other none at all.
+    """
+    pairs = pair_list(positions, cell, cutoff)
+    if isinstance(pairs, Failure):
+        return pairs
+    n_atoms = len(positions)
+    neighbours = np.bincount(pairs.first, minlength=n_atoms) + np.bincount(pairs.second, minlength=n_atoms)
+    if lonely := int((neighbours == 0).sum()):
+        return Failure("no_neighbours", f"{lonely} of {n_atoms} atoms have no neighbour within {cutoff} Å")
+    vectors = positions[pairs.second] - positions[pairs.first] + pairs.shift @ cell
+    shortest = float(np.linalg.norm(vectors, axis=1).min())
+    if shortest < MIN_DISTANCE:
+        return Failure("collapsed", f"two atoms are {shortest:.3g} Å apart, closer than {MIN_DISTANCE}")
+    return pairs

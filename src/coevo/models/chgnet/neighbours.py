@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from coevo.models.contracts import FloatArray
 
-MIN_VOLUME_PER_ATOM = 1.5
-"""Å³; a denser crystal has collapsed (the densest known, diamond, has 5.7)."""
+MIN_VOLUME_PER_ATOM = 2.5
+"""Å³; a denser crystal has collapsed (diamond, the densest at ambient pressure, has 5.7)."""
+MIN_DISTANCE = 0.4
+"""Å; atoms closer than this have collapsed (the shortest bond there is, H–H, has 0.74)."""
 MAX_IMAGES = 4_000
 """Periodic images within reach; more means a cell that is flat or needle-like beyond use."""
 

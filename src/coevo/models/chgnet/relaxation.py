@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.models.chgnet.fire import Fire
-from coevo.models.chgnet.graph import CandidatePairs
-from coevo.models.chgnet.inference import prediction_of
+from coevo.models.chgnet.graph import CandidateGroups
+from coevo.models.chgnet.inference import predict_groups, prediction_of
 from coevo.models.chgnet.lbfgs import QuasiNewton
-from coevo.models.chgnet.neighbours import PairList, covers, pair_list
+from coevo.models.chgnet.neighbours import MIN_DISTANCE, PairList, covers, pair_list
 from coevo.models.chgnet.variables import Variables
 from coevo.models.contracts import Failure, Prediction
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SKIN = 0.6
 """Å; a larger skin means fewer neighbour searches and more pairs to sift at each step."""
-MIN_DISTANCE = 0.4
-"""Å; atoms closer than this have collapsed (the shortest bond there is, H–H, has 0.74)."""
 VOLUME_RATIO = (0.15, 6.0)
 """A crystal whose volume leaves these multiples of its first volume has collapsed or exploded."""
 INTERACTION_RANGE = (-20.0, 100.0)
@@ -85,7 +83,7 @@ class BatchRelaxation:
         self.results: dict[int, RelaxedCrystal | Failure] = {}
         self.variables = Variables(crystals, relax_cell=settings.relax_cell)
         self.optimiser = OPTIMISERS[settings.optimiser](self.variables)
-        self.candidates: CandidatePairs | None = None
+        self.candidates: CandidateGroups | None = None
         self.steps = 0
 
     def run(self) -> list[RelaxedCrystal | Failure]:
@@ -95,13 +93,13 @@ class BatchRelaxation:
             positions, cells = self._usable_geometry()
             if not self.members:
                 break
-            graph = self._graph(positions, cells)
-            if graph is None:
+            graphs = self._graphs(positions, cells)
+            if not graphs:
                 continue
-            predicted = self.predictor.predict(graph)
+            predicted = predict_groups(self.predictor, graphs)
             atom_forces, cell_forces = self.variables.generalised_forces(predicted.forces, predicted.virials)
             fmax = self.variables.largest_row(atom_forces, cell_forces)
-            finished = self._judge(graph, predicted, positions, cells, fmax)
+            finished = self._judge(predicted, positions, cells, fmax)
             if finished.any():
                 rest = ~finished
                 atoms = rest[self.variables.owner]
@@ -140,69 +138,58 @@ class BatchRelaxation:
             self.candidates = None
         return None
 
-    def _graph(self, positions: FloatArray, cells: FloatArray) -> Graph | None:
-        """The graph now; None if crystals had to be dropped, so that the geometry is to be taken again."""
+    def _graphs(self, positions: FloatArray, cells: FloatArray) -> list[Graph]:
+        """The graphs now; none if crystals had to be dropped, so that the geometry is to be taken again."""
         if self.candidates is None:
             lists = [member.pairs for member in self.members]
-            self.candidates = CandidatePairs(
+            self.candidates = CandidateGroups(
                 [member.crystal.numbers for member in self.members], [pairs for pairs in lists if pairs is not None]
             )
-        graph = self.candidates.graph(positions, cells, self.cutoff, self.predictor.architecture.bond_graph_cutoff)
+        graphs = self.candidates.graphs(positions, cells, self.cutoff, self.predictor.architecture.bond_graph_cutoff)
+        alone = np.concatenate([graph.neighbours_per_atom() == 0 for graph in graphs])
+        lonely = np.bincount(self.variables.owner, alone, minlength=len(self.members))
+        shortest = np.concatenate([graph.shortest_bonds() for graph in graphs])
         failures: dict[int, Failure] = {}
-        lonely = np.bincount(graph.owner, graph.neighbours_per_atom() == 0, minlength=graph.n_crystals)
-        shortest = graph.shortest_bonds()
         for k in np.flatnonzero(lonely):
-            detail = (
-                f"after {self.steps} steps {lonely[k]:.0f} of {graph.counts[k]} atoms have no neighbour within {self.cutoff} Å"
-            )
-            failures[int(k)] = Failure("no_neighbours", detail)
+            detail = f"after {self.steps} steps {lonely[k]:.0f} of {self.variables.counts[k]} atoms have no neighbour"
+            failures[int(k)] = Failure("no_neighbours", f"{detail} within {self.cutoff} Å")
         for k in np.flatnonzero(shortest < MIN_DISTANCE):
             failures[int(k)] = Failure("collapsed", f"after {self.steps} steps two atoms are {shortest[k]:.3g} Å apart")
         if failures:
             self._fail(failures)
-            return None
-        return graph
+            return []
+        return graphs
 
-    def _judge(
-        self, graph: Graph, predicted: BatchPrediction, positions: FloatArray, cells: FloatArray, fmax: FloatArray
-    ) -> BoolArray:
+    def _judge(self, predicted: BatchPrediction, positions: FloatArray, cells: FloatArray, fmax: FloatArray) -> BoolArray:
         """Record the crystals that are finished; return which they are, shape (n,) of bool."""
-        bounds = np.cumsum(graph.counts)[:-1]
+        bounds = np.cumsum(self.variables.counts)[:-1]
         forces, parts = np.split(predicted.forces, bounds), np.split(positions, bounds)
+        volumes = np.abs(np.linalg.det(cells))
         finished = np.zeros(len(self.members), dtype=bool)
         for k, member in enumerate(self.members):
-            result = self._verdict(k, member, graph, predicted, forces[k], parts[k], cells[k], float(fmax[k]))
+            energy = float(predicted.energies[k] / self.variables.counts[k])
+            prediction = prediction_of(energy, forces[k], predicted.virials[k] / volumes[k])
+            result = self._verdict(prediction, float(predicted.interaction[k]), float(fmax[k]))
             if result is None:
                 member.history.append((parts[k], cells[k]))
+                continue
+            finished[k] = True
+            if isinstance(result, Prediction):
+                path = evenly_spaced(member.history, self.settings.path_frames)
+                self.results[member.place] = RelaxedCrystal(parts[k], cells[k], result, self.steps, path)
             else:
                 self.results[member.place] = result
-                finished[k] = True
         return finished
 
-    def _verdict(
-        self,
-        k: int,
-        member: _Member,
-        graph: Graph,
-        predicted: BatchPrediction,
-        forces: FloatArray,
-        positions: FloatArray,
-        cell: FloatArray,
-        fmax: float,
-    ) -> RelaxedCrystal | Failure | None:
-        n_atoms = int(graph.counts[k])
-        interaction = float(predicted.interaction[k])
-        prediction = prediction_of(
-            float(predicted.energies[k]) / n_atoms, forces, predicted.virials[k] / abs(float(np.linalg.det(cell)))
-        )
+    def _verdict(self, prediction: Prediction | Failure, interaction: float, fmax: float) -> Prediction | Failure | None:
+        """The prediction if the crystal is relaxed, a failure if it cannot be, None if it is to move on."""
         if isinstance(prediction, Failure):
             return Failure(prediction.reason, f"after {self.steps} steps {prediction.detail}")
         if not INTERACTION_RANGE[0] < interaction < INTERACTION_RANGE[1]:
             reason = "collapsed" if interaction <= INTERACTION_RANGE[0] else "exploded"
             return Failure(reason, f"after {self.steps} steps the energy is {interaction:.3g} eV/atom beyond the elements'")
         if fmax < self.settings.fmax:
-            path = evenly_spaced(member.history, self.settings.path_frames)
-            return RelaxedCrystal(positions, cell, prediction, self.steps, path)
+            return prediction
         if self.steps >= self.settings.max_steps:
             return Failure("not_converged", f"after {self.steps} steps the largest force is {fmax:.3g} eV/Å")
         return None

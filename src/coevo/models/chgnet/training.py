@@ -13,8 +13,7 @@ from coevo.models.chgnet.crystal import Crystal, crystal_from_structure
 from coevo.models.chgnet.determinism import reproducible_torch
 from coevo.models.chgnet.gather import scatter
 from coevo.models.chgnet.graph import CandidatePairs
-from coevo.models.chgnet.inference import isolated_atoms
-from coevo.models.chgnet.neighbours import PairList, pair_list
+from coevo.models.chgnet.inference import usable_pairs
 from coevo.models.chgnet.network import GraphTensors, Network, graph_tensors
 from coevo.models.chgnet.weights import COMPOSITION_KEY, Weights
 from coevo.models.contracts import Failure
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from coevo.models.chgnet.neighbours import PairList
     from coevo.models.contracts import FitSettings, Progress, TrainingFrame
 
 GPA = 160.21766208
@@ -165,8 +165,8 @@ class _FineTuning:
                     f"{kind} frame {index} has forces {np.shape(frame.forces)} and stress {np.shape(frame.stress)}; "
                     f"expected ({len(crystal)}, 3) and (3, 3)"
                 )
-            pairs = pair_list(crystal.positions, crystal.cell, self.start.architecture.atom_graph_cutoff)
-            if isinstance(pairs, Failure) or isolated_atoms(len(crystal), pairs.first, pairs.second):
+            pairs = usable_pairs(crystal.positions, crystal.cell, self.start.architecture.atom_graph_cutoff)
+            if isinstance(pairs, Failure):
                 continue
             usable.append(_Frame(crystal, pairs, float(frame.energy), np.asarray(frame.forces), np.asarray(frame.stress)))
         if not usable:
