@@ -40,7 +40,6 @@ from coevo.models.chgnet.neighbours import covers, pair_list
 from coevo.models.chgnet.pool import run_batches
 from coevo.models.chgnet.variables import Variables
 from coevo.models.contracts import Failure, FitSettings, RelaxationSettings, TrainingFrame
-from coevo.models.registry import force_field_from
 
 EV_PER_A3_IN_GPA = 160.21766208
 
@@ -455,19 +454,3 @@ class TestGather:
             dense[output, row] += 1.0
         assert torch.allclose(gather(table, relation), dense @ table)
         assert torch.allclose(scatter(values, relation), dense.T @ values)
-
-
-class TestRegistry:
-    def test_families(self, chgnet_030, tmp_path):
-        chgnet_030.save(tmp_path / "model")
-        assert force_field_from("chgnet").digest == chgnet_030.digest
-        assert force_field_from("chgnet", weights="r2scan").energy_scale == "r2scan"
-        assert force_field_from("chgnet", "r2scan", tmp_path / "model").digest == chgnet_030.digest
-
-    def test_unknown(self):
-        with pytest.raises(ConfigError, match="allowed: chgnet"):
-            force_field_from("mace")
-        with pytest.raises(ConfigError, match=r"allowed: 0\.3\.0, 0\.2\.0, r2scan"):
-            force_field_from("chgnet", "0.4.0")
-        with pytest.raises(ConfigError, match="allowed: cpu, cuda"):
-            force_field_from("chgnet", device="tpu")

@@ -47,7 +47,7 @@ def force_field_from(family: str, weights: str | None = None, checkpoint: Path |
 
 
 def generator_from(family: str, checkpoint: Path | None = None, settings: Any = None) -> Generator:
-    """Load a generator from a checkpoint, or make an untrained one from its settings.
+    """Load a generator from a checkpoint, or make an untrained one.
 
     Parameters
     ----------

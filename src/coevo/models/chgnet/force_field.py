@@ -37,7 +37,7 @@ class ChgnetForceField:
     >>> crystal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.72), ["Li", "S"], [[0.25, 0.25, 0.25], [0, 0, 0]])
     >>> [prediction] = force_field.evaluate([crystal])
     >>> round(prediction.energy, 2)
-    -4.03
+    -4.11
     """
 
     family: ClassVar[str] = "chgnet"
