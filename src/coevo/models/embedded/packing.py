@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coevo.models.embedded.cells import MERGE, Cell, best_filling, centring, merged, positions
-from coevo.models.embedded.chemistry import electronegativity, is_cation
+from coevo.models.embedded.chemistry import electronegativity, electrostatic_energy, is_cation
 from coevo.models.embedded.geometry import RejectedDrawError, minimum_matrix, nearest_distances
 from coevo.models.embedded.units import bond_lengths, orientation, point_operations
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _UNIT_TRIES = 12
 _UNIT_CHOICES = 4
 _ATOM_POINTS = 24
+_PACKINGS = 4
+"""Packings compared, at most."""
+
 _FILLINGS = 6
 """Ways of placing the other atoms, at most, of which the one of lowest electrostatic energy is taken."""
 _LARGEST_GROUP_ORDER = 48
@@ -124,10 +127,42 @@ def _site_operations(cell: Cell, general: Position, centre: FloatArray) -> list[
 
 
 def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure, dict[str, Any]]:
-    """A crystal built from units: composition, units, space group and cell are drawn, then filled."""
+    """A crystal built from units: of a few ways of packing one composition, the one of lowest electrostatic energy.
+
+    Raises
+    ------
+    RejectedDrawError
+        If no packing was possible.
+    """
     amounts = context.compositions.draw(rng)
     units = choose_units(context, amounts, rng)
-    number = _draw_group(context, units, rng)
+    wanted = int(rng.integers(1, _PACKINGS + 1))
+    found: list[tuple[float, Structure, int]] = []
+    failure = RejectedDrawError("no_room_for_unit")
+    for _ in range(3 * wanted):
+        number = _draw_group(context, units, rng)
+        try:
+            structure = _packed(context, amounts, units, number, rng)
+            context.check(structure)
+        except RejectedDrawError as err:
+            failure = err
+            continue
+        energy = electrostatic_energy(structure)
+        # Packings differ in volume and a Coulomb energy goes as 1/length: scaled, the denser one does not win by density.
+        scaled = 0.0 if energy is None else energy * (structure.volume / len(structure)) ** (1 / 3)
+        found.append((scaled, structure, number))
+        if len(found) == wanted or energy is None:
+            break
+    if not found:
+        raise failure
+    _, structure, number = min(found, key=lambda f: f[0])
+    return structure, {"operator": "units", "space_group": number, "units": sorted(u.formula for u in units)}
+
+
+def _packed(
+    context: SamplingContext, amounts: Mapping[str, int], units: Sequence[Unit], number: int, rng: np.random.Generator
+) -> Structure:
+    """Units on positions of a space group in a random cell, and the other atoms in the voids."""
     multiple = centring(number)
     cell = Cell.random(context, number, context.draw_volume(amounts, rng) * multiple, rng)
     used = dict.fromkeys(amounts, 0)
@@ -145,8 +180,7 @@ def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[St
         for symbol in sorted(amounts, key=lambda s: (amounts[s] * multiple - used[s], s)):
             target.place_atoms(symbol, amounts[symbol] * multiple - used[symbol], rng, points=_ATOM_POINTS)
 
-    structure = best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1)))
-    return structure, {"operator": "units", "space_group": number, "units": sorted(u.formula for u in units)}
+    return best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1)))
 
 
 def _draw_group(context: SamplingContext, units: Sequence[Unit], rng: np.random.Generator) -> int:

@@ -157,13 +157,13 @@ def slide(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure
 
 
 OPERATORS: dict[str, tuple[float, Operator]] = {
-    "crossover": (0.2, crossover),
-    "exchange": (0.27, exchange),
-    "cations": (0.3, cations),
-    "rotation": (0.08, rotation),
-    "permutation": (0.05, permutation),
-    "rattle": (0.07, rattle),
-    "slide": (0.03, slide),
+    "crossover": (0.17, crossover),
+    "exchange": (0.22, exchange),
+    "cations": (0.4, cations),
+    "rotation": (0.1, rotation),
+    "permutation": (0.03, permutation),
+    "rattle": (0.06, rattle),
+    "slide": (0.02, slide),
 }
 """Name: share of the variations, operator."""
 
