@@ -217,6 +217,7 @@ def show(
             out.print(
                 f"{kind}: {checkpoint['family']} {checkpoint['sha256'][:12]} (from {parent})  {checkpoint['uri']}",
                 highlight=False,
+                soft_wrap=True,
             )
 
 

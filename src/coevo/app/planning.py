@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 DEFAULT_CORE_SECONDS = {
-    "generate": 0.3,
-    "screen": 2.5,
-    "label": 0.15,
-    "train-force-field": 0.1,
-    "re-evaluate": 0.5,
-    "measure": 0.02,
+    "generate": 0.15,
+    "screen": 0.6,
+    "label": 0.03,
+    "train-force-field": 0.05,
+    "re-evaluate": 0.2,
+    "measure": 0.01,
 }
 """Core-seconds per candidate, candidate, frame, frame and epoch, structure, structure, for cells of about 12 atoms on one core
 (docs/benchmarks.md); used until the node has an iteration of its own to measure."""
