@@ -123,8 +123,19 @@ def relax_task(arm: str, checkpoint: str | None, mode: str, n: int, seed: int) -
     total = time.process_time() - started
     records = [_record(origin, result) for origin, result in zip(origins, relaxed, strict=True)]
     records += [{"failure": "not_drawn"}] * (n - len(records))
-    records[0] |= {"cpu_seconds_drawing": drawn, "cpu_seconds": total}
+    records[0] |= {"cpu_seconds_drawing": drawn, "cpu_seconds": total, "relaxer": relaxer_digest()}
     return records
+
+
+def relaxer_digest() -> str:
+    """Hash of the code that relaxes: arms relaxed by two optimisers cannot be compared, whatever the weights are."""
+    import coevo.models.chgnet
+
+    digest = hashlib.sha256()
+    for folder in coevo.models.chgnet.__path__:
+        for path in sorted(Path(folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _record(origin: dict[str, Any], result: Any) -> dict[str, Any]:
@@ -260,7 +271,7 @@ class Campaign:
         self.options = options
         self.ruler = Ruler()
         self.done: dict[tuple[int, str, int], list[tuple[dict[str, Any], Example | None]]] = {}
-        self.results: list[dict[str, Any]] = []
+        self.relaxers: set[str] = set()
         options.work.mkdir(parents=True, exist_ok=True)
 
     def key(self, seed: int, arm: str, iteration: int) -> tuple[int, str, int]:
@@ -322,6 +333,12 @@ class Campaign:
     def finish(self, key: tuple[int, str, int]) -> None:
         """Read an iteration's file and say what it gave."""
         rows = read_iteration(self.path(key), self.ruler, f"{key[1]}-{key[2]}")
+        self.relaxers.add(rows[0][0].get("relaxer", "not recorded"))
+        if len(self.relaxers) > 1:
+            raise SystemExit(
+                f"{self.path(key)} was relaxed by other code than the iterations before ({', '.join(sorted(self.relaxers))}): "
+                f"start again with an empty --work directory"
+            )
         self.done[key] = rows
         shares = ", ".join(f"{np.mean(self.energies(key) <= t):.3f} within {t}" for t in THRESHOLDS)
         cpu = rows[0][0].get("cpu_seconds", 0.0)
@@ -460,6 +477,7 @@ def main() -> None:
         },
         "method": __doc__,
         "references": len(campaign.ruler.examples),
+        "relaxer": min(campaign.relaxers),
         "cpu_seconds": sum(cpu),
     } | summary
     options.output.parent.mkdir(parents=True, exist_ok=True)
