@@ -91,6 +91,7 @@ class ScreeningConfig(Section):
         default=0.1, le=1.0, description="largest force (and generalised cell force) of a relaxed structure, eV/Å"
     )
     max_steps: int = Field(default=200, ge=1, le=5000, description="relaxation steps, at most")
+    optimiser: Literal["lbfgs", "fire"] = Field(default="lbfgs", description="L-BFGS that FIRE starts, or FIRE alone as in ASE")
     batch_size: int = Field(default=16, ge=1, le=1024, description="structures relaxed together; part of the result's identity")
     min_distance: Positive = Field(default=0.6, le=1.5, description="shortest distance allowed, in sums of covalent radii")
     min_volume_per_atom: Positive = Field(default=4.0, description="smallest volume of a cell over its atoms, Å³")

@@ -23,7 +23,11 @@ def relaxation_settings(screening: ScreeningConfig, *, path_frames: int = 0) -> 
     from coevo.models.contracts import RelaxationSettings
 
     return RelaxationSettings(
-        fmax=screening.fmax, max_steps=screening.max_steps, batch_size=screening.batch_size, path_frames=path_frames
+        fmax=screening.fmax,
+        max_steps=screening.max_steps,
+        optimiser=screening.optimiser,
+        batch_size=screening.batch_size,
+        path_frames=path_frames,
     )
 
 
