@@ -70,4 +70,6 @@ class Architecture:
             value = data[name]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise CheckpointError(f"the checkpoint's architecture has {name}={value!r}, which is not of type {kind}")
+        if data["n_conv"] < 3:
+            raise CheckpointError(f"the checkpoint's architecture has n_conv={data['n_conv']}; at least 3 blocks are needed")
         return cls(**data)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from coevo.models.chgnet.graph import CandidateGroups
+from coevo.models.chgnet.graph_tensors import graph_tensors
 from coevo.models.chgnet.neighbours import MIN_DISTANCE, pair_list
-from coevo.models.chgnet.network import Network, graph_tensors
+from coevo.models.chgnet.network import Network
 from coevo.models.chgnet.weights import COMPOSITION_KEY
 from coevo.models.contracts import Failure, Prediction
 

@@ -13,8 +13,9 @@ from coevo.models.chgnet.crystal import Crystal, crystal_from_structure
 from coevo.models.chgnet.determinism import reproducible_torch
 from coevo.models.chgnet.gather import scatter
 from coevo.models.chgnet.graph import CandidatePairs
+from coevo.models.chgnet.graph_tensors import GraphTensors, graph_tensors
 from coevo.models.chgnet.inference import usable_pairs
-from coevo.models.chgnet.network import GraphTensors, Network, graph_tensors
+from coevo.models.chgnet.network import Network
 from coevo.models.chgnet.weights import COMPOSITION_KEY, Weights
 from coevo.models.contracts import Failure
 
