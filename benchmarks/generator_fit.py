@@ -11,8 +11,7 @@ that fails (exploded, not converged within the steps, …) stays in every denomi
 +inf in the quantiles. Unique: distinct among the iteration's converged candidates by pymatgen's StructureMatcher (ltol 0.2,
 stol 0.3, 5°), as a fraction of these. New: distinct also from the references and all earlier iterations of the same arm and seed.
 
-The shares of the operators were chosen while looking at runs of seeds 0 to 2. ``--arms fit --seeds 3 4 5`` was run once, after
-that: ``results/generator_fit_held_out.json``.
+The shares of the operators were chosen while looking at runs of seeds 0 to 2, so these seeds are not held out.
 
 Results of each (seed, arm, iteration) are kept in the working directory; an interrupted run goes on where it stopped.
 """
