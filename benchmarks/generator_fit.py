@@ -458,7 +458,7 @@ def main() -> None:
     cpu = [r[0][0].get("cpu_seconds", 0.0) for r in campaign.done.values()]
     document = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": {"cores_used": options.workers, "cores": os.cpu_count(), "architecture": platform.machine()},
+        "machine": {"processes": options.workers, "cores": os.cpu_count(), "architecture": platform.machine()},
         "versions": {
             p: version(p) for p in ("coevo", "chgnet", "torch", "numpy", "pymatgen", "pyxtal", "ase", "ase-ga", "spglib")
         },
