@@ -35,6 +35,10 @@ class NodeBusyError(CoevoError, RuntimeError):
     """Another process is running a campaign on this node."""
 
 
+class BranchExistsError(CoevoError, ValueError):
+    """A branch of this name is there already, at another state."""
+
+
 class BranchMovedError(CoevoError, RuntimeError):
     """A branch was moved by somebody else between read and commit.
 

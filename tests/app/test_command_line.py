@@ -84,7 +84,7 @@ def test_an_exported_cif_reads_back_to_matching_structures(finished: Coevo, tmp_
     finished("query", "tiny", "--format", "cif", "--output", str(target))
     rows = json.loads(finished("query", "tiny", "--format", "json").stdout)
     structures = CifParser(target).parse_structures(primitive=False)
-    view = open_store(Settings(database=f"file:{finished.database}")).resolve("tiny")
+    view = open_store(Settings(database=f"file:{finished.database}")).state("tiny")
     assert len(structures) == len(rows) > 0
     for row, structure in zip(rows, structures, strict=True):
         assert StructureMatcher(scale=False).fit(structure, view.structure(row["structure_id"]))

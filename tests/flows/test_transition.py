@@ -76,7 +76,7 @@ def test_makers_and_flows_survive_monty(tiny_text: str) -> None:
 def test_hull_energies_equal_those_of_pymatgen(store, ref: str) -> None:
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
-    view = store.resolve(ref)
+    view = store.state(ref)
     documents = list(view.evaluations())
     entries = {
         d["structure_id"]: PDEntry(c := view.structure(d["structure_id"]).composition, d["energy_per_atom"] * c.num_atoms)
@@ -97,7 +97,7 @@ def test_a_state_is_coherent(store) -> None:
     """Every energy of a state is that of its own force field at the geometry it shows."""
     from coevo.models.registry import force_field_from
 
-    view = store.resolve("tiny")
+    view = store.state("tiny")
     checkpoint = view.document["checkpoints"]["force_field"]
     force_field = force_field_from(checkpoint["family"], checkpoint=store.artifacts.fetch(checkpoint["sha256"]))
     documents = list(view.evaluations())
@@ -111,7 +111,7 @@ def test_entries_are_unique_by_structure_matcher(store) -> None:
 
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
-    view = store.resolve("tiny")
+    view = store.state("tiny")
     live = [d for d in view.evaluations("entry") if d["duplicate_of"] is None]
     matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5.0)
     from coevo.analysis.fragments import fragment_signature
@@ -126,7 +126,7 @@ def test_entries_are_unique_by_structure_matcher(store) -> None:
 
 
 def test_labels_are_split_by_family(store) -> None:
-    labels = list(store.resolve("tiny").labels())
+    labels = list(store.state("tiny").labels())
     splits: dict[str, set[str]] = {}
     for label in labels:
         splits.setdefault(label["family"], set()).add(label["split"])
@@ -140,7 +140,7 @@ def test_labels_are_split_by_family(store) -> None:
 
 
 def test_checkpoints_name_their_parents(store) -> None:
-    newer, older, first = (store.resolve(ref).document["checkpoints"] for ref in ("tiny", "tiny~1", "tiny~2"))
+    newer, older, first = (store.state(ref).document["checkpoints"] for ref in ("tiny", "tiny~1", "tiny~2"))
     assert newer["generator"]["parent"] == older["generator"]["sha256"]
     assert older["generator"]["parent"] == first["generator"]["sha256"]
     for state in (newer, older):
@@ -148,14 +148,14 @@ def test_checkpoints_name_their_parents(store) -> None:
 
 
 def test_the_ruler_measures_every_iteration_again(store) -> None:
-    view = store.resolve("tiny")
+    view = store.state("tiny")
     ruler = view.document["metrics"]["ruler"]
     assert set(ruler) == {"1", "2"} == set(view.manifest["samples"])
     assert np.isfinite([quantiles["q50"] for quantiles in ruler.values()]).all()
 
 
 def test_times_are_kept_outside_the_state_id(store) -> None:
-    view = store.resolve("tiny")
+    view = store.state("tiny")
     jobs = view.document["provenance"]["jobs"]
     assert all(job["seconds"] >= 0 and job["host"] for job in jobs)
     assert "seconds" not in json.dumps(view.document["metrics"])

@@ -74,21 +74,21 @@ class KilledCommits:
     def check_every_point(self) -> list[bool]:
         """Return for each point whether the new state was visible already."""
         with open_store(self.settings_at(self.whole)) as store:
-            new, old = store.head(NODE), store.resolve(f"{NODE}~1").id
+            new, old = store.head(NODE), store.state(f"{NODE}~1").id
         return [self._check(point, old, new) for point in self.points]
 
     def _check(self, point: int, old: str, new: str) -> bool:
         with open_store(self.settings_at(point)) as store:
             head = store.head(NODE)
             assert head in {old, new}, f"killed before call {point}"
-            assert len(list(store.resolve(NODE).structure_documents())) == (8 if head == new else 4)
+            assert len(list(store.state(NODE).structure_documents())) == (8 if head == new else 4)
             lineage = new_node(store)
             lineage.draft()
             lineage.parents, lineage.iteration = (old,), 1
             assert lineage.commit() == new, f"killed before call {point}"
         with open_store(self.settings_at(point)) as store:
             assert store.node(NODE).branches == {"main": new}
-            view = store.resolve(NODE)
+            view = store.state(NODE)
             assert len(list(view.structure_documents())) == len(list(view.entries())) == 8
             assert len(list(view.labels())) == 6
         return head == new

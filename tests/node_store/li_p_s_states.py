@@ -9,6 +9,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from coevo.node_store.canonical import digest, structure_document, structure_id
+from coevo.node_store.identity import label_id
 from coevo.node_store.states import StateDraft
 
 if TYPE_CHECKING:
@@ -77,8 +78,15 @@ def evaluation(structure: Structure, kind: str, seed: int, *, moved: bool = Fals
 
 
 def label(seed: int) -> dict[str, Any]:
-    content = {"energy_per_atom": -4.0 - seed / 7, "forces": [[0.1 * seed, 0.0, -0.0]], "code": "teacher", "kind": "relaxed"}
-    return {"_id": digest(content), **content}
+    content = {
+        "frame": digest(seed),
+        "energy_per_atom": -4.0 - seed / 7,
+        "forces": [[0.1 * seed, 0.0, -0.0]],
+        "code": "teacher",
+        "kind": "relaxed",
+        "status": "admitted",
+    }
+    return {"_id": label_id(content), **content}
 
 
 @dataclass

@@ -105,7 +105,7 @@ class StoreContract:
         with pytest.raises(ConfigError, match="cannot name a node"):
             store.create_node(name, ["Li"], {}, "")
         with pytest.raises((NodeNotFoundError, StateNotFoundError)):
-            store.resolve(name)
+            store.state(name)
 
     def test_unknown_node_lists_the_nodes_there_are(self, store, lineage):
         with pytest.raises(NodeNotFoundError, match=rf"no node 'other'; nodes of this database: {NODE}"):
@@ -123,7 +123,7 @@ class StoreContract:
         draft = lineage.draft()
         state = store.commit(draft, "main", None)
         assert state == state_id(draft)
-        view = reopened.resolve(NODE)
+        view = reopened.state(NODE)
         assert (view.id, view.node, view.parents, view.iteration) == (state, NODE, (), 0)
         StateDocument.model_validate(view.document)
         assert view.document["metrics"] == {"rmse": {"energy": 0.25}, "entropy": 6.5, "sun": 3}
@@ -142,17 +142,17 @@ class StoreContract:
 
     def test_changing_what_was_read_changes_nothing(self, store, lineage):
         lineage.commit()
-        view = store.resolve(NODE)
+        view = store.state(NODE)
         view.document["metrics"]["sun"] = 99
         next(view.entries({"nsites": {"$gt": 0}}))["elements"].clear()
         next(view.references())["elements"].clear()
-        assert store.resolve(NODE).document["metrics"]["sun"] == 3
+        assert store.state(NODE).document["metrics"]["sun"] == 3
         assert all(d["elements"] for d in (*view.entries({"nsites": {"$gt": 0}}), *view.references()))
 
     def test_documents_are_inherited_from_ancestors(self, store, lineage, reopened):
         for _ in range(3):
             lineage.commit()
-        view = reopened.resolve(NODE)
+        view = reopened.state(NODE)
         assert sorted(d["_id"] for d in view.structure_documents()) == sorted(structure_id(s) for s in lineage.entries)
         assert [d["_id"] for d in view.references()] == sorted(structure_id(s) for s in lineage.references)
         labels = list(view.labels())
@@ -166,15 +166,15 @@ class StoreContract:
         lineage.commit()
         dropped = structure_id(lineage.entries.pop())
         state = lineage.commit()
-        view = store.resolve(f"{NODE}@{state}")
+        view = store.state(f"{NODE}@{state}")
         assert dropped not in view.manifest["structures"]
         with pytest.raises(QueryError, match="neither an entry nor a reference"):
             view.structure(dropped)
-        assert dropped in store.resolve(f"{NODE}~1").manifest["structures"]
+        assert dropped in store.state(f"{NODE}~1").manifest["structures"]
 
     def test_structures_come_as_relaxed_by_the_state_or_as_admitted(self, store, lineage):
         lineage.commit()
-        view = store.resolve(NODE)
+        view = store.state(NODE)
         for given in [*lineage.entries, *lineage.references]:
             identifier = structure_id(given)
             admitted, present = view.structure(identifier, relaxed=False), view.structure(identifier)
@@ -185,12 +185,12 @@ class StoreContract:
 
     def test_references_to_states(self, store, lineage):
         states = [lineage.commit() for _ in range(3)]
-        assert store.resolve(NODE).id == store.resolve(f"{NODE}@main").id == states[2] == store.head(NODE)
-        assert store.resolve(f"{NODE}@main~2").id == store.resolve(f"{NODE}~2").id == states[0]
-        assert store.resolve(f"{NODE}@{states[1]}").id == store.resolve(f"{NODE}@{states[1][:12]}").id == states[1]
-        assert store.resolve(f"{NODE}@{states[2][:12]}~1").id == states[1]
-        assert store.resolve(f"{NODE}@main").parent().id == states[1]
-        assert store.resolve(f"{NODE}~2").parent() is None
+        assert store.state(NODE).id == store.state(f"{NODE}@main").id == states[2] == store.head(NODE)
+        assert store.state(f"{NODE}@main~2").id == store.state(f"{NODE}~2").id == states[0]
+        assert store.state(f"{NODE}@{states[1]}").id == store.state(f"{NODE}@{states[1][:12]}").id == states[1]
+        assert store.state(f"{NODE}@{states[2][:12]}~1").id == states[1]
+        assert store.state(f"{NODE}@main").parent().id == states[1]
+        assert store.state(f"{NODE}~2").parent() is None
 
     @pytest.mark.parametrize(
         ("reference", "message"),
@@ -207,31 +207,31 @@ class StoreContract:
         for _ in range(3):
             lineage.commit(n_entries=1)
         with pytest.raises(StateNotFoundError, match=message):
-            store.resolve(reference)
+            store.state(reference)
 
     def test_a_node_without_a_state_says_so(self, store, lineage):
         assert store.head(NODE) is None
         with pytest.raises(StateNotFoundError, match="has no state yet"):
-            store.resolve(NODE)
+            store.state(NODE)
 
     def test_ambiguous_prefixes_are_listed(self, store, lineage):
         """With 4 digits and few states a collision is rare; so states are made until two share their first digits."""
-        backend, states = store._backend, ["ab12" + "0" * 60, "ab12" + "f" * 60]
+        backend, states = store.backend, ["ab12" + "0" * 60, "ab12" + "f" * 60]
         lineage.commit()
         original = backend.state_ids
         backend.state_ids = lambda node, prefix="": (
             [state for state in states if state.startswith(prefix)] or original(node, prefix)
         )
         with pytest.raises(StateNotFoundError, match=r"ambiguous: 2 states start with it \(ab12000000000000, ab12ffffffffffff\)"):
-            store.resolve(f"{NODE}@ab12")
+            store.state(f"{NODE}@ab12")
 
     def test_committing_twice_is_committing_once(self, store, lineage):
         draft = lineage.draft()
         first = store.commit(draft, "main", None)
-        created = store.resolve(NODE).document["created"]
+        created = store.state(NODE).document["created"]
         draft.provenance = {"host": "elsewhere", "seconds": 99.0}
         assert store.commit(draft, "main", None) == first
-        assert store.resolve(NODE).document["created"] == created
+        assert store.state(NODE).document["created"] == created
         lineage.parents, lineage.iteration = (first,), 1
         second = lineage.commit()
         assert store.commit(draft, "main", None) == first
@@ -245,7 +245,7 @@ class StoreContract:
             store.commit(draft, "main", start)
         assert (caught.value.expected, caught.value.found) == (start, winner)
         assert store.head(NODE) == winner
-        kept = store.resolve(f"{NODE}@{caught.value.kept_as}")
+        kept = store.state(f"{NODE}@{caught.value.kept_as}")
         assert caught.value.kept_as == f"main-{kept.id[:8]}"
         assert kept.parents == (start,)
         assert len(list(kept.entries())) == len(other.entries)
@@ -261,7 +261,7 @@ class StoreContract:
         lineage.commit()
         node = store.node(NODE)
         assert set(node.branches) == {"main", "try.2"}
-        main, tried = store.resolve(NODE), store.resolve(f"{NODE}@try.2")
+        main, tried = store.state(NODE), store.state(f"{NODE}@try.2")
         assert main.parents == tried.parents
         assert len(set(main.manifest["structures"]) & set(tried.manifest["structures"])) == 4
 
@@ -274,10 +274,10 @@ class StoreContract:
         draft = lineage.draft(n_entries=1, parents=(first, second))
         draft.evaluations += [evaluation(s, "entry", 5) for s in other.entries[4:]]
         draft.splits = {**draft.splits, **other.splits}
-        merged = store.resolve(f"{NODE}@{store.commit(draft, 'main', first)}")
+        merged = store.state(f"{NODE}@{store.commit(draft, 'main', first)}")
         assert {structure_id(s) for s in other.entries} < {d["_id"] for d in merged.structure_documents()}
         assert {d["_id"] for d in merged.labels()} == set(draft.splits)
-        assert {view.id for view in merged.ancestors()} == {first, second, store.resolve(f"{NODE}~2").id}
+        assert {view.id for view in merged.ancestors()} == {first, second, store.state(f"{NODE}~2").id}
 
     def test_incomplete_drafts_are_refused_and_nothing_is_stored(self, store, lineage):
         stranger = make_structure("LiP", 77)
@@ -295,13 +295,13 @@ class StoreContract:
             with pytest.raises(error, match=message):
                 store.commit(Lineage(store).draft(**change), "main", None)
         assert store.head(NODE) is None
-        assert store._backend.state_ids(NODE) == []
+        assert store.backend.state_ids(NODE) == []
 
     # --- queries
 
     def test_filters_sort_limit_and_projection(self, store, lineage):
         lineage.commit(n_entries=24)
-        view = store.resolve(NODE)
+        view = store.state(NODE)
         everything = list(view.entries())
         assert [d["structure_id"] for d in everything] == view.manifest["structures"]
         low = list(view.entries(parse_filter('elements HAS "P" AND energy_above_hull < 0.1')))
@@ -321,7 +321,7 @@ class StoreContract:
 
     def test_relaxed_geometries_come_with_filtered_entries(self, store, lineage):
         lineage.commit()
-        view = store.resolve(NODE)
+        view = store.state(NODE)
         moved = {d["structure_id"] for d in view.evaluations("entry") if d["relaxed"]}
         assert len(moved) == 2
         found = list(view.entries({"relaxed": {"$ne": None}}))
@@ -332,7 +332,7 @@ class StoreContract:
 
     def test_standard_optimade_properties_are_stored(self, store, lineage):
         lineage.commit(n_entries=6)
-        view = store.resolve(NODE)
+        view = store.state(NODE)
         for text, formulas in (
             ('chemical_formula_reduced = "Li3PS4"', {"Li3PS4"}),
             ('chemical_formula_anonymous = "A3B"', {"Li3P"}),
@@ -345,15 +345,15 @@ class StoreContract:
 
     def test_a_state_of_a_newer_version_is_not_guessed_at(self, store, lineage):
         lineage.commit()
-        original = store._backend.state_document
-        store._backend.state_document = lambda node, state: {**original(node, state), "schema_version": 99}
+        original = store.backend.state_document
+        store.backend.state_document = lambda node, state: {**original(node, state), "schema_version": 99}
         with pytest.raises(ConfigError, match="has schema version 99, this coevo reads up to 1; install a newer coevo"):
-            store.resolve(NODE)
+            store.state(NODE)
 
     def test_a_filter_that_mongodb_refuses_is_a_query_error(self, store, lineage):
         lineage.commit()
         with pytest.raises(QueryError, match="filter"):
-            list(store.resolve(NODE).entries({"nsites": {"$nonsense": 1}}))
+            list(store.state(NODE).entries({"nsites": {"$nonsense": 1}}))
 
     # --- jobs and campaigns
 
@@ -434,7 +434,7 @@ class StoreContract:
         assert store.head(NODE) == head
         for _, kept_as, found in (answer for answer in answers if answer[0] == "lost"):
             assert found == head
-            assert len(list(store.resolve(f"{NODE}@{kept_as}").entries())) == 8
+            assert len(list(store.state(f"{NODE}@{kept_as}").entries())) == 8
 
     def test_a_node_is_run_by_one_process_at_a_time(self, store, lineage, settings):
         script = (

@@ -100,7 +100,7 @@ def test_a_full_disk_changes_nothing_and_the_commit_succeeds_with_more_space(tmp
             print(err)
         store = open_store(settings)
         assert store.head(NODE) == first
-        assert len(list(store.resolve(NODE).structure_documents())) == 4
+        assert len(list(store.state(NODE).structure_documents())) == 4
         assert not list(root.rglob(".tmp-*")), list(root.rglob(".tmp-*"))
         for blob in (root / "data" / "blobs").rglob("*"):
             if blob.is_file():
@@ -134,8 +134,8 @@ def test_a_read_only_file_system_can_be_read(tmp_path):
         draft = lineage.draft()
         subprocess.run(["mount", "-o", "remount,ro", root], check=True)
         store = open_store(settings)
-        assert len(list(store.resolve(NODE).entries({"nsites": {"$gt": 0}}))) == 4
-        assert len(list(store.resolve(NODE).labels())) == 3
+        assert len(list(store.state(NODE).entries({"nsites": {"$gt": 0}}))) == 4
+        assert len(list(store.state(NODE).labels())) == 3
         def locked():
             with store.run_lock(NODE):
                 pass
@@ -177,7 +177,7 @@ from coevo.settings import Settings
 from li_p_s_states import NODE, new_node
 
 def reads(store):
-    return len(list(store.resolve(NODE).structure_documents()))
+    return len(list(store.state(NODE).structure_documents()))
 
 def writes(store):
     yield lambda: store.artifacts.put_bytes(b"new")
@@ -247,10 +247,10 @@ def test_an_error_of_any_call_leaves_no_half_written_file(settings, monkeypatch,
         changed = {name for name, data in files(settings.directory).items() if before.get(name) != data}
         # only whole things may have been added: the job result, the manifest, the state's directory, at last the branch
         assert {name.removeprefix(f"{NODE}/").split("/")[0] for name in changed} <= {"jobs", "blobs", "states", "refs", ".lock"}
-        assert len(list(open_store(settings).resolve(NODE).structure_documents())) in {4, 8}
+        assert len(list(open_store(settings).state(NODE).structure_documents())) in {4, 8}
     assert messages
     assert all("No space left on device; free some space" in message for message in messages)
-    assert len(list(open_store(settings).resolve(NODE).structure_documents())) == 8
+    assert len(list(open_store(settings).state(NODE).structure_documents())) == 8
 
 
 # --- damaged
@@ -265,7 +265,7 @@ def committed(settings) -> Lineage:
 
 
 def read_everything(settings: Settings) -> int:
-    view = open_store(settings).resolve(NODE)
+    view = open_store(settings).state(NODE)
     count = 0
     for state in (view, *view.ancestors()):
         documents = [*state.evaluations(), *state.structure_documents(), *state.references(), *state.labels()]
@@ -283,7 +283,7 @@ def test_any_damaged_file_of_a_state_is_noticed(settings, committed, damage):
     """Each file of each state in turn; a segment without documents is never read, and has nothing to lose."""
     whole = read_everything(settings)
     paths = state_files(settings)
-    assert len(paths) == 2 * 11
+    assert len(paths) == 2 * 12
     for path in paths:
         data = path.read_bytes()
         if not data or (path.suffix == ".zst" and _is_unused(path)):
@@ -312,12 +312,12 @@ def test_every_single_flipped_byte_of_a_segment_is_noticed(settings, committed):
     for place in range(0, len(data), 7):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(CorruptArtifactError, match=r"structures.jsonl.zst \(frame 0: .* is damaged: expected sha256"):
-            list(open_store(settings).resolve(NODE).structure_documents())
+            list(open_store(settings).state(NODE).structure_documents())
     path.write_bytes(data)
 
 
 def test_a_flipped_byte_in_the_manifest_is_noticed(settings, committed):
-    view = open_store(settings).resolve(NODE)
+    view = open_store(settings).state(NODE)
     sha256 = view.document["manifest"]["sha256"]
     blob = settings.directory / "blobs" / sha256[:2] / sha256[2:]
     assert stat.S_IMODE(blob.stat().st_mode) == 0o444
@@ -326,7 +326,7 @@ def test_a_flipped_byte_in_the_manifest_is_noticed(settings, committed):
     blob.chmod(0o644)
     blob.write_bytes(data)
     with pytest.raises(CorruptArtifactError, match=f"artifact .*{sha256[2:]} is damaged: expected sha256 {sha256}, found"):
-        _ = open_store(settings).resolve(NODE).manifest
+        _ = open_store(settings).state(NODE).manifest
 
 
 def test_a_damaged_state_is_repaired_by_the_same_commit(settings):
@@ -344,20 +344,20 @@ def test_a_damaged_state_is_repaired_by_the_same_commit(settings):
 def test_a_state_that_was_edited_by_hand_is_noticed_even_with_a_new_seal(settings, committed):
     from coevo.node_store.durable import read_sealed, seal
 
-    view = open_store(settings).resolve(NODE)
+    view = open_store(settings).state(NODE)
     path = settings.directory / NODE / "states" / view.id / "state.json"
     stored = read_sealed(path, "state")
     stored["state"]["metrics"]["sun"] = 10_000
     path.write_bytes(seal(stored))
     with pytest.raises(CorruptArtifactError, match=f"state {view.id} .* is damaged: expected id {view.id}, found"):
-        open_store(settings).resolve(NODE)
+        open_store(settings).state(NODE)
 
 
 def test_a_state_that_vanished_is_named(settings, committed):
-    view = open_store(settings).resolve(NODE)
+    view = open_store(settings).state(NODE)
     shutil.rmtree(settings.directory / NODE / "states" / view.parents[0])
     with pytest.raises(StorageError, match=view.parents[0]):
-        list(open_store(settings).resolve(NODE).structure_documents())
+        list(open_store(settings).state(NODE).structure_documents())
 
 
 def test_a_damaged_job_result_is_noticed(settings):

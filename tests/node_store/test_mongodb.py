@@ -14,7 +14,8 @@ from store_contract import StoreContract
 
 from coevo.errors import CorruptArtifactError, NodeBusyError, StorageError
 from coevo.node_store import mongodb_lease
-from coevo.node_store.mongodb import INDEXES, MongoBackend
+from coevo.node_store.mongodb import MongoBackend
+from coevo.node_store.mongodb_connection import INDEXES
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 
@@ -65,14 +66,14 @@ def test_two_branches_share_the_document_of_a_structure(store, database):
 
 def test_a_changed_state_or_structure_is_not_returned(store, database):
     state = new_node(store).commit()
-    view = store.resolve(NODE)
+    view = store.state(NODE)
     database.structures.update_many({}, {"$set": {"structure.sites.0.abc.0": 0.123}})
     with pytest.raises(CorruptArtifactError, match=r"document .* of structures .* is damaged"):
         list(view.structure_documents())
     stored = database.states.find_one({"state": state})
     database.states.update_one({"state": state}, {"$set": {"document": stored["document"].replace('"sun":3', '"sun":4')}})
     with pytest.raises(CorruptArtifactError, match=f"state {state} .* is damaged"):
-        store.resolve(NODE)
+        store.state(NODE)
 
 
 @pytest.mark.parametrize("uri", ["mongodb://me:s3cret@127.0.0.1:9/db", "mongodb://me:s3cret@nowhere.invalid/db?authSource=admin"])
@@ -85,7 +86,7 @@ def test_no_server_is_an_error_without_the_password(uri):
     assert "s3cret" not in str(caught.value)
     assert "me:" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert "s3cret" not in repr(store._backend)
+    assert "s3cret" not in repr(store.backend)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from li_p_s_states import evaluation, label, make_structure, new_node, structure_row
 
 from coevo.node_store.documents import LEFT_OUT_OF_STATE_ID, EvaluationDocument, StateDocument
-from coevo.node_store.states import StateDraft, evaluations_digest, identity_digest, prepare, state_id
+from coevo.node_store.identity import evaluations_digest, identity_digest
+from coevo.node_store.states import StateDraft, prepare, state_id
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 
@@ -125,7 +126,7 @@ def _with_first(documents: list[dict], **changes) -> list[dict]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: {"structures": _with_first(d.structures, _id="1" * 64)}, r"structures\[0\]: its _id is 1.*but the content id"),
+        (lambda d: {"structures": _with_first(d.structures, _id="1" * 64)}, r"structures\[0\]: its _id is 1.*but its content id"),
         (lambda d: {"structures": [*d.structures, {**d.structures[0], "formula": "X"}]}, "a different document has the same _id"),
         (lambda d: {"evaluations": [*d.evaluations, d.evaluations[0]]}, "is evaluated twice in one state"),
         (lambda d: {"evaluations": _with_first(d.evaluations, kind="x")}, r"evaluations\[0\]: kind: .*'entry' or 'reference'"),

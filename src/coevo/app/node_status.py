@@ -25,7 +25,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
         "head": None,
     }
     if node.branches.get("main"):
-        view = store.resolve(name)
+        view = store.state(name)
         metrics = view.document["metrics"]
         status["head"] = {
             "id": view.id,

@@ -136,12 +136,12 @@ def run_campaign(
 
     with store.run_lock(node):
         # A configuration that is not valid must not leave a campaign behind.
-        live_config(store, node, store.resolve(f"{node}@{branch}"), lambda _: None)
+        live_config(store, node, store.state(f"{node}@{branch}"), lambda _: None)
         campaign = start_or_resume(store, node, branch, iterations, say)
-        start = store.resolve(f"{node}@{campaign.start}")
+        start = store.state(f"{node}@{campaign.start}")
         reported = None
         while True:
-            head = store.resolve(f"{node}@{branch}")
+            head = store.state(f"{node}@{branch}")
             if head.id != start.id and start.id not in {state.id for state in head.ancestors()}:
                 raise CampaignError(
                     f"branch {branch!r} of {node!r} stands at {head.id[:8]}, which does not descend from {start.id[:8]}, "

@@ -72,7 +72,7 @@ class CommitMaker(StepMaker):
         """
         store = current_store()
         reporter().job_started(self.name)
-        view = None if parent is None else store.resolve(f"{self.config.node.name}@{parent}")
+        view = None if parent is None else store.state(f"{self.config.node.name}@{parent}")
         trained = trained or {}
         draft = self._draft(view, assessed, curated, trained, references, iteration)
         draft.checkpoints = {"force_field": self._located(force_field), "generator": self._located(generator["checkpoint"])}

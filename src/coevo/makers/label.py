@@ -30,27 +30,24 @@ def labeller_for(labelling: LabellingConfig, *, workers: int = 1) -> Labeller:
 
 
 def _label(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
-    """Return the label document of one frame; its id is the hash of the frame, the settings and the numbers."""
-    from coevo.node_store.canonical import digest
+    """Return the label document of one frame."""
+    from coevo.node_store.identity import label_id
 
-    numbers = {
-        "status": result.status,
-        "reason": result.reason,
-        "energy_per_atom": result.energy,
-        "forces": None if result.forces is None else result.forces.tolist(),
-        "stress": None if result.stress is None else result.stress.tolist(),
-    }
-    return {
-        "_id": digest({"frame": record["id"], "settings": settings_id, **numbers}),
+    label = {
         "frame": record["id"],
         **{key: record[key] for key in ("structure", "family", "kind", "how")},
         "code": settings.code,
         "functional": settings.functional,
         "anion_corrected": settings.anion_corrected,
         "settings_digest": settings_id,
-        **numbers,
+        "status": result.status,
+        "reason": result.reason,
+        "energy_per_atom": result.energy,
+        "forces": None if result.forces is None else result.forces.tolist(),
+        "stress": None if result.stress is None else result.stress.tolist(),
         "detail": result.detail,
     }
+    return {"_id": label_id(label), **label}
 
 
 @dataclass

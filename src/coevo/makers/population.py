@@ -48,7 +48,7 @@ class Member:
 
 def open_state(store: NodeStore, node: str, state: str) -> StateView:
     """Open a state by its id."""
-    return store.resolve(f"{node}@{state}")
+    return store.state(f"{node}@{state}")
 
 
 def members(view: StateView, kind: Literal["reference", "entry"]) -> list[Member]:

@@ -60,6 +60,10 @@ class Backend(ABC):
     def move_branch(self, node: str, branch: str, expected: str | None, new: str) -> str | None:
         """Compare and swap: point a branch at a state if it is at ``expected``; return where it was found (atomic, durable)."""
 
+    @abstractmethod
+    def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
+        """Remove a branch if it is at ``expected``; return where it was found (atomic, durable)."""
+
     # --- states
 
     @abstractmethod
@@ -73,10 +77,6 @@ class Backend(ABC):
     @abstractmethod
     def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
         """Store a state with all its documents; the state document last, so that it is there whole or not at all (idempotent)."""
-
-    @abstractmethod
-    def known(self, node: str, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
-        """Which of the ids have a stored document that a child of these states can use."""
 
     @abstractmethod
     def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -129,5 +129,5 @@ class Backend(ABC):
         """Change fields of a campaign; False if there is none."""
 
     @abstractmethod
-    def run_lock(self, node: str) -> AbstractContextManager[None]:
-        """Hold the node for one run; raises NodeBusyError if another process holds it."""
+    def run_lock(self, node: str, branch: str) -> AbstractContextManager[None]:
+        """Hold a branch for one run; raises NodeBusyError if another process holds it."""

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Of everything that is stored; a store of a newer version is refused, not guessed at."""
+SCHEMA_VERSION = 2
+"""Of how a node is stored; a newer one is refused, an older one is brought here by :mod:`coevo.node_store.migrations`."""
+STATE_VERSION = 1
+"""Of what a state document says; it enters the state id, so it changes only with the meaning of a state."""
 
 NODE_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 BRANCH_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"

@@ -7,10 +7,11 @@
     DIR/NODE/node.json             the node as created       DIR/NODE/node.yaml  its live configuration
     DIR/NODE/refs/BRANCH           a state id
     DIR/NODE/states/ID/state.json  state document            …/NAME.jsonl.zst    segments: what the state added, its evaluations
-    DIR/NODE/campaigns/ID.json     campaign documents
+    DIR/NODE/states/ID/places.zst  which state added each document of this one
+    DIR/NODE/campaigns/ID.json     campaign documents       DIR/NODE/runs/       who runs which branch
 
 Every file appears whole by one rename, a state with all its segments by the rename of its directory. Documents that a state
-shares with its ancestors are in the segments of the ancestor that added them.
+shares with its ancestors are in the segments of the ancestor that added them, where its places say.
 """
 
 from __future__ import annotations
@@ -157,6 +158,17 @@ class EmbeddedBackend(Backend):
                 replace_file(folder / branch, new.encode() + b"\n")
             return found
 
+    @override
+    def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
+        with self._write_lock(node):
+            found = self._read_branch(node, branch)
+            if found == expected:
+                path = self.directory / node / "refs" / branch
+                with storage_errors("removing a branch", path):
+                    path.unlink(missing_ok=True)
+                    sync_directory(path.parent)
+            return found
+
     def _write_lock(self, node: str) -> AbstractContextManager[None]:
         return file_lock(self.directory / node / ".lock", wait=True)
 
@@ -177,10 +189,6 @@ class EmbeddedBackend(Backend):
     def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
         with self._write_lock(node):
             self._node_states(node).write(document, prepared)
-
-    @override
-    def known(self, node: str, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
-        return self._node_states(node).known(parents, kind, ids)
 
     @override
     def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -258,5 +266,5 @@ class EmbeddedBackend(Backend):
         return False
 
     @override
-    def run_lock(self, node: str) -> AbstractContextManager[None]:
-        return embedded_run_lock(self.directory / node, node)
+    def run_lock(self, node: str, branch: str) -> AbstractContextManager[None]:
+        return embedded_run_lock(self.directory / node / "runs", node, branch)

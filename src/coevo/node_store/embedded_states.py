@@ -18,6 +18,7 @@ from coevo.node_store.durable import (
     temporary_name,
     write_synced,
 )
+from coevo.node_store.places import read_places, write_places
 from coevo.node_store.segments import Segment, write_segment
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class EmbeddedStates:
         self._stored: dict[str, dict[str, Any]] = {}
         self._segments: dict[tuple[str, str], Segment] = {}
         self._indexes: OrderedDict[str, Any] = OrderedDict()
+        self._places: OrderedDict[str, dict[Kind, dict[str, str]]] = OrderedDict()
 
     def ids(self, prefix: str) -> list[str]:
         """Ids of the states that start with a prefix, sorted."""
@@ -98,7 +100,8 @@ class EmbeddedStates:
             temporary = self.directory / temporary_name(state)
             temporary.mkdir()
             try:
-                _write_files(temporary, document, prepared)
+                inherited = [self._owners(parent) for parent in document["parents"]]
+                _write_files(temporary, document, prepared, inherited)
                 if final.exists():
                     final.rename(self.directory / temporary_name("damaged"))
                 temporary.rename(final)
@@ -107,6 +110,7 @@ class EmbeddedStates:
             sync_directory(self.directory)
         self._stored.pop(state, None)
         self._indexes.pop(state, None)
+        self._places.pop(state, None)
         self._segments = {key: segment for key, segment in self._segments.items() if key[0] != state}
 
     def _is_whole(self, state: str) -> bool:
@@ -119,42 +123,30 @@ class EmbeddedStates:
             for name, summary in stored["segments"].items():
                 for _ in Segment(self.directory / state, name, summary):
                     pass
+            read_places(self.directory / state, stored["places"])
         except (CorruptArtifactError, StorageError):
             return False
         return True
 
     # --- documents
 
-    def _lineage(self, starts: Sequence[str]) -> Iterator[str]:
-        """Walk the states that these descend from, themselves first, each once, breadth first."""
-        queue, seen = list(starts), set(starts)
-        while queue:
-            state = queue.pop(0)
-            yield state
-            for parent in self._required(state)["state"]["parents"]:
-                if parent not in seen:
-                    seen.add(parent)
-                    queue.append(parent)
-
-    def known(self, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
-        """Which of the ids are documents of these states or their ancestors."""
-        missing = set(ids)
-        for state in self._lineage(parents):
-            if not missing:
-                break
-            segment = self._segment(state, kind)
-            missing = {identifier for identifier in missing if identifier not in segment}
-        return set(ids) - missing
-
     def documents(self, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Documents of a state or its ancestors, in the order of ids; missing ones are left out."""
-        segments = [self._segment(ancestor, kind) for ancestor in self._lineage([state])]
-        segments = [segment for segment in segments if len(segment)]
+        """Documents of a state, from wherever they were added, in the order of ids; missing ones are left out."""
+        owners = self._owners(state)[kind]
         for identifier in ids:
-            for segment in segments:
-                if (document := segment.get(identifier)) is not None:
-                    yield document
-                    break
+            owner = owners.get(identifier)
+            if owner is not None and (document := self._segment(owner, kind).get(identifier)) is not None:
+                yield document
+
+    def _owners(self, state: str) -> dict[Kind, dict[str, str]]:
+        """Which state added each document of a state."""
+        if state not in self._places:
+            stored = self._required(state)
+            self._places[state] = read_places(self.directory / state, stored["places"])
+            while len(self._places) > INDEXED_STATES:
+                self._places.popitem(last=False)
+        self._places.move_to_end(state)
+        return self._places[state]
 
     # --- evaluations
 
@@ -226,14 +218,12 @@ class EmbeddedStates:
         return self._indexes[state]
 
 
-def _write_files(directory: Path, document: dict[str, Any], prepared: PreparedState) -> None:
-    evaluations, relaxed = [], []
-    for evaluation in prepared.evaluations:
-        geometry = evaluation.get("relaxed")
-        # an empty dictionary marks a geometry in the other segment, and answers filters such as {"relaxed": {"$ne": None}}
-        evaluations.append({**evaluation, "relaxed": {} if geometry else None})
-        if geometry:
-            relaxed.append({"structure_id": evaluation["structure_id"], "relaxed": geometry})
+def _write_files(
+    directory: Path, document: dict[str, Any], prepared: PreparedState, inherited: Sequence[dict[Kind, dict[str, str]]]
+) -> None:
+    # an empty dictionary marks a geometry in the other segment, and answers filters such as {"relaxed": {"$ne": None}}
+    evaluations = ({**e, "relaxed": {} if e.get("relaxed") else None} for e in prepared.evaluations)
+    relaxed = ({"structure_id": e["structure_id"], "relaxed": e["relaxed"]} for e in prepared.evaluations if e.get("relaxed"))
     segments = {
         "structures": write_segment(directory, "structures", prepared.structures),
         "references": write_segment(directory, "references", prepared.references),
@@ -241,5 +231,6 @@ def _write_files(directory: Path, document: dict[str, Any], prepared: PreparedSt
         "evaluations": write_segment(directory, "evaluations", evaluations, key="structure_id"),
         "relaxed": write_segment(directory, "relaxed", relaxed, key="structure_id"),
     }
-    write_synced(directory / "state.json", seal({"state": document, "segments": segments}))
+    places = write_places(directory, document["_id"], prepared, inherited)
+    write_synced(directory / "state.json", seal({"state": document, "segments": segments, "places": places}))
     sync_directory(directory)

@@ -7,48 +7,39 @@ nothing refers to. Ids are content, so writing them again changes nothing.
 from __future__ import annotations
 
 import json
-import re
-from contextlib import contextmanager, suppress
-from functools import cached_property
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.errors import CorruptArtifactError, QueryError, StorageError
+from coevo.errors import CorruptArtifactError, QueryError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import digest, dump_plain, plain, structure_document_id
+from coevo.node_store.identity import label_id
+from coevo.node_store.mongodb_connection import MongoConnection
 from coevo.node_store.mongodb_lease import mongodb_run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from pymongo.collection import Collection as MongoCollection
-    from pymongo.database import Database
-
     from coevo.node_store.backend import Kind
     from coevo.node_store.states import PreparedState
 
-DEFAULT_DATABASE = "coevo"
-CLIENT_OPTIONS: dict[str, Any] = {"w": "majority", "journal": True, "serverSelectionTimeoutMS": 10_000, "appname": "coevo"}
-"""Unless the URI says otherwise: a commit that was acknowledged is on disk on most members of the replica set."""
 BATCH = 1000
 """Documents in one insert, and ids in one ``$in``: far below the limits of 48 MB a message and 16 MB a document."""
 
-INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
-    "states": ((("node", 1), ("state", 1)),),
-    "evaluations": (
-        (("state", 1), ("kind", 1), ("structure_id", 1)),
-        (("state", 1), ("kind", 1), ("energy_above_hull", 1), ("structure_id", 1)),
-        (("state", 1), ("kind", 1), ("chemical_formula_reduced", 1)),
-        (("structure_id", 1),),
-    ),
-    "campaigns": ((("node", 1), ("created", 1)),),
-}
-"""Every index besides ``_id``; created when they are missing."""
+STORED_AT = "stored_at"
+"""When a row was last written or wanted; garbage collection spares what is young. Never part of a document."""
+
+_WITHOUT_STORE_FIELDS = {"_id": False, STORED_AT: False}
 
 _INVALID_FILTER_CODES = {2, 9, 14, 51, 51091, 40353}
 """MongoDB's BadValue, FailedToParse, TypeMismatch and relatives: the filter, not the server."""
+
+READABLE = ("parents", "iteration", "message", "elements", "checkpoints", "counts", "metrics", "created")
+"""Fields of a state that its row repeats beside the text that its id is made from, for queries in the Mongo shell."""
 
 
 class MongoBackend(Backend):
@@ -57,75 +48,20 @@ class MongoBackend(Backend):
     Parameters
     ----------
     uri : str
-        ``mongodb://[USER:PASSWORD@]HOST[,HOST…]/[DATABASE]``; the database is ``coevo`` if none is named. Options in the URI win
-        over the defaults: write concern majority with journal, 10 s to find a server.
+        As :class:`~coevo.node_store.mongodb_connection.MongoConnection` takes it.
     """
 
     def __init__(self, uri: str):
-        self._uri = uri
+        self._connection = MongoConnection(uri)
+        self._errors = self._connection.errors
+        self._collection = self._connection.collection
 
     def __repr__(self) -> str:
-        return f"MongoBackend({self.place})"
-
-    @property
-    def place(self) -> str:
-        """Host and database, without user and password."""
-        return re.sub(r"^(mongodb(?:\+srv)?://)(?:.*@)?([^?]*).*$", r"\1\2", self._uri, flags=re.DOTALL)
-
-    # --- connection
-
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        from pymongo.errors import PyMongoError
-
-        try:
-            yield
-        except PyMongoError as err:
-            raise self._failed(doing, err) from None  # the chained error would print the URI
-
-    def _failed(self, doing: str, err: Exception) -> StorageError:
-        return StorageError(
-            f"{doing} failed at {self.place}: {type(err).__name__}: {self._without_credentials(str(err))[:400]}; "
-            "check that the server runs and COEVO_DATABASE; what was committed before is untouched"
-        )
-
-    def _without_credentials(self, text: str) -> str:
-        match = re.match(r"^[^:]+://(.*)@", self._uri, flags=re.DOTALL)
-        for secret in [self._uri, *([match[1], *match[1].split(":", 1)] if match else [])]:
-            if secret:
-                text = text.replace(secret, "***")
-        return text
-
-    @cached_property
-    def _database(self) -> Database[dict[str, Any]]:
-        from pymongo import MongoClient
-
-        given = {part.split("=")[0].lower() for part in self._uri.partition("?")[2].split("&")}
-        options = {name: value for name, value in CLIENT_OPTIONS.items() if name.lower() not in given}
-        with self._errors("connecting"):
-            try:
-                client: MongoClient[dict[str, Any]] = MongoClient(self._uri, **options)
-            except (ValueError, TypeError) as err:  # what pymongo raises for options that it cannot read
-                raise self._failed("connecting", err) from None
-        try:
-            with self._errors("creating indexes"):
-                database = client.get_default_database(default=DEFAULT_DATABASE)
-                for collection, indexes in INDEXES.items():
-                    for keys in indexes:
-                        database[collection].create_index(list(keys))
-        except BaseException:
-            client.close()
-            raise
-        return database
+        return f"MongoBackend({self._connection.place})"
 
     @override
     def close(self) -> None:
-        if "_database" in self.__dict__:
-            self._database.client.close()
-            del self._database
-
-    def _collection(self, name: str) -> MongoCollection[dict[str, Any]]:
-        return self._database[name]
+        self._connection.close()
 
     # --- nodes and branches
 
@@ -160,7 +96,7 @@ class MongoBackend(Backend):
 
     @override
     def config_source(self, name: str) -> str:
-        return f"{self.place}, node {name}"
+        return f"{self._connection.place}, node {name}"
 
     @override
     def write_config_text(self, name: str, text: str) -> None:
@@ -184,6 +120,13 @@ class MongoBackend(Backend):
             )
         return expected if moved is not None else self.branches(node).get(branch)
 
+    @override
+    def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
+        field = f"branches.{_branch_key(branch)}"
+        with self._errors("removing a branch"):
+            done = self._collection("nodes").update_one({"_id": node, field: expected}, {"$unset": {field: ""}})
+        return expected if done.matched_count else self.branches(node).get(branch)
+
     # --- states
 
     @override
@@ -200,15 +143,14 @@ class MongoBackend(Backend):
             found = self._collection("states").find_one({"_id": f"{node}:{state}"})
         if found is None:
             return None
-        # as text, because a server may not keep the difference between 1 and 1.0, which the id depends on
         try:
             document, expected = json.loads(found["document"]), found["sha256"]
         except (KeyError, TypeError, ValueError):
             document, expected = None, None
         if document is None or digest(document) != expected:
             raise CorruptArtifactError(
-                f"the document of state {state} of node {node} at {self.place} is damaged: its sha256 is not {expected}; "
-                "restore it from a copy"
+                f"the document of state {state} of node {node} at {self._connection.place} is damaged: its sha256 is not "
+                f"{expected}; restore it from a copy"
             )
         return document
 
@@ -219,33 +161,26 @@ class MongoBackend(Backend):
             ("structures", prepared.structures),
             ("references", prepared.references),
             ("labels", prepared.labels),
-            ("evaluations", [{"_id": f"{state}:{e['structure_id']}", "state": state, **e} for e in prepared.evaluations]),
+            ("evaluations", ({"_id": f"{state}:{e['structure_id']}", "state": state, **e} for e in prepared.evaluations)),
         ):
             self._insert_new(name, documents)
-        content = plain(document)
-        row = {"_id": f"{node}:{state}", "node": node, "state": state}
-        self._insert_new("states", [{**row, "sha256": digest(content), "document": dump_plain(content).decode()}])
+        self._insert_new("states", [_state_row(node, document)])
 
-    def _insert_new(self, name: str, documents: Sequence[dict[str, Any]]) -> None:
-        """Insert what is not there yet; ids are content, so what is there is the same."""
+    def _insert_new(self, name: str, documents: Iterable[dict[str, Any]]) -> None:
+        """Insert what is not there yet; ids are content, so what is there is the same, and only its age is refreshed."""
         from pymongo.errors import BulkWriteError
 
         for batch in _batches(documents):
+            now = datetime.now(UTC)
             with self._errors(f"writing {name}"):
                 try:
-                    self._collection(name).insert_many([dict(document) for document in batch], ordered=False)
+                    self._collection(name).insert_many([{**document, STORED_AT: now} for document in batch], ordered=False)
                 except BulkWriteError as err:
                     problems = err.details.get("writeErrors", [])
                     if err.details.get("writeConcernErrors") or any(problem.get("code") != 11000 for problem in problems):
                         raise
-
-    @override
-    def known(self, node: str, parents: Sequence[str], kind: Kind, ids: Collection[str]) -> set[str]:
-        found = set()
-        for batch in _batches(sorted(ids)):
-            with self._errors(f"looking for {kind}"):
-                found |= {document["_id"] for document in self._collection(kind).find({"_id": {"$in": batch}}, {"_id": True})}
-        return found
+                    there = [batch[problem["index"]]["_id"] for problem in problems]
+                    self._collection(name).update_many({"_id": {"$in": there}}, {"$set": {STORED_AT: now}})
 
     @override
     def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -254,20 +189,19 @@ class MongoBackend(Backend):
                 found = {document["_id"]: document for document in self._collection(kind).find({"_id": {"$in": batch}})}
             for identifier in batch:
                 if identifier in found:
+                    found[identifier].pop(STORED_AT, None)
                     self._verify(kind, found[identifier])
                     yield found[identifier]
 
     def _verify(self, kind: Kind, document: dict[str, Any]) -> None:
-        """Compare a geometry with its content id; the ids of labels are made elsewhere."""
-        if kind == "labels":
-            return
+        """Compare a document with its content id."""
         try:
-            content = structure_document_id(document["structure"])
+            content = label_id(document) if kind == "labels" else structure_document_id(document["structure"])
         except (KeyError, TypeError, ValueError):
             content = "none"
         if content != document["_id"]:
             raise CorruptArtifactError(
-                f"document {document['_id']} of {kind} at {self.place} is damaged: its structure has the content id {content}; "
+                f"document {document['_id']} of {kind} at {self._connection.place} is damaged: its content id is {content}; "
                 "restore it from a copy"
             )
 
@@ -335,14 +269,14 @@ class MongoBackend(Backend):
     @override
     def campaigns(self, node: str) -> list[dict[str, Any]]:
         with self._errors("reading campaigns"):
-            found = list(self._collection("campaigns").find({"node": node}, {"_id": False}))
+            found = list(self._collection("campaigns").find({"node": node}, _WITHOUT_STORE_FIELDS))
         return sorted(found, key=lambda document: (document["created"], document["id"]))
 
     @override
     def insert_campaign(self, document: dict[str, Any]) -> dict[str, Any]:
         self._insert_new("campaigns", [{"_id": document["id"], **document}])
         with self._errors("reading a campaign"):
-            found = self._collection("campaigns").find_one({"_id": document["id"]}, {"_id": False})
+            found = self._collection("campaigns").find_one({"_id": document["id"]}, _WITHOUT_STORE_FIELDS)
         assert found is not None
         return found
 
@@ -352,8 +286,16 @@ class MongoBackend(Backend):
             return self._collection("campaigns").update_one({"_id": identifier}, {"$set": changes}).matched_count == 1
 
     @override
-    def run_lock(self, node: str) -> AbstractContextManager[None]:
-        return mongodb_run_lock(self._collection("locks"), node, self._errors)
+    def run_lock(self, node: str, branch: str) -> AbstractContextManager[None]:
+        return mongodb_run_lock(self._collection("locks"), node, branch, self._errors)
+
+
+def _state_row(node: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Write a state as text, because a server may not keep the difference between 1 and 1.0, which the id depends on."""
+    content = plain(document)
+    row = {"_id": f"{node}:{document['_id']}", "node": node, "state": document["_id"]}
+    row |= {key: content[key] for key in READABLE if key in content}
+    return {**row, "sha256": digest(content), "document": dump_plain(content).decode()}
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:

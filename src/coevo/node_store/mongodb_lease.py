@@ -1,4 +1,4 @@
-"""The run lock of a node on a MongoDB server: a lease that its holder renews, and that ends with the holder."""
+"""The run lock of a branch on a MongoDB server: a lease that its holder renews, and that ends with the holder."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def _is_dead_here(holder: dict[str, Any]) -> bool:
 
 @contextmanager
 def mongodb_run_lock(
-    locks: Collection[dict[str, Any]], node: str, errors: Callable[[str], AbstractContextManager[None]]
+    locks: Collection[dict[str, Any]], node: str, branch: str, errors: Callable[[str], AbstractContextManager[None]]
 ) -> Iterator[None]:
-    """Hold a node; the lease is renewed by a thread until the end of the block.
+    """Hold a branch; the lease is renewed by a thread until the end of the block.
 
     Raises
     ------
@@ -63,11 +63,13 @@ def mongodb_run_lock(
         If the server cannot be reached.
     """
     owner = uuid.uuid4().hex
-    identifier = f"run:{node}"
-    with errors("locking a node"):
-        _acquire(locks, identifier, node, owner)
+    identifier = f"run:{node}@{branch}"
+    with errors("locking a branch"):
+        _acquire(locks, identifier, (node, branch), owner)
     stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(locks, identifier, owner, stop, errors), name=f"lease-{node}", daemon=True)
+    thread = threading.Thread(
+        target=_renew, args=(locks, identifier, owner, stop, errors), name=f"lease-{node}@{branch}", daemon=True
+    )
     thread.start()
     try:
         yield
@@ -75,7 +77,7 @@ def mongodb_run_lock(
         stop.set()
         thread.join(timeout=HEARTBEAT)
         # a lease that cannot be given back runs out by itself
-        with suppress(StorageError), errors("unlocking a node"):
+        with suppress(StorageError), errors("unlocking a branch"):
             locks.delete_one({"_id": identifier, "owner": owner})
 
 
@@ -85,7 +87,7 @@ def _server_time(locks: Collection[dict[str, Any]]) -> datetime:
     return found.replace(tzinfo=None) if isinstance(found, datetime) else datetime.now(UTC).replace(tzinfo=None)
 
 
-def _acquire(locks: Collection[dict[str, Any]], identifier: str, node: str, owner: str) -> None:
+def _acquire(locks: Collection[dict[str, Any]], identifier: str, place: tuple[str, str], owner: str) -> None:
     from pymongo.errors import DuplicateKeyError
 
     lease = {"_id": identifier, "owner": owner, **this_process(), "identity": process_identity()}
@@ -98,12 +100,12 @@ def _acquire(locks: Collection[dict[str, Any]], identifier: str, node: str, owne
             if held is None:
                 continue
             if held["expires"] > _server_time(locks) and not _is_dead_here(held):
-                raise busy(node, held) from None
+                raise busy(*place, held) from None
             if locks.find_one_and_replace({"_id": identifier, "owner": held["owner"], "expires": held["expires"]}, lease):
                 return
         else:
             return
-    raise busy(node, locks.find_one({"_id": identifier}) or {})
+    raise busy(*place, locks.find_one({"_id": identifier}) or {})
 
 
 def _renew(

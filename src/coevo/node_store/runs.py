@@ -1,4 +1,4 @@
-"""One run at a time on a node: who holds it, and the lock of an embedded node."""
+"""One run at a time on a branch: who holds it, and the lock of a branch of an embedded node."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ def this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": now()}
 
 
-def busy(node: str, holder: dict[str, Any]) -> NodeBusyError:
-    """Make the error that names the process that holds a node."""
+def busy(node: str, branch: str, holder: dict[str, Any]) -> NodeBusyError:
+    """Make the error that names the process that holds a branch."""
     who = "another process"
     if holder:
         who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
-    return NodeBusyError(f"node {node} is being run by {who}; wait for it to end, or stop it, and run the same command again")
+    return NodeBusyError(
+        f"branch {branch} of node {node} is being run by {who}; wait for it to end, or stop it, and run the same command again"
+    )
 
 
 @contextmanager
-def embedded_run_lock(directory: Path, node: str) -> Iterator[None]:
-    """Hold an embedded node; the kernel frees it when this process ends, however it ends.
+def embedded_run_lock(directory: Path, node: str, branch: str) -> Iterator[None]:
+    """Hold a branch of an embedded node; the kernel frees it when this process ends, however it ends.
 
     Raises
     ------
     NodeBusyError
         If another process (or thread) holds it.
     """
-    holder = directory / "run.json"
-    lock = file_lock(directory / ".run-lock", wait=False)
+    holder = directory / f"{branch}.json"
+    lock = file_lock(directory / f".{branch}.lock", wait=False)
     try:
         lock.__enter__()
     except LockedError:
-        raise busy(node, _read_holder(holder)) from None
+        raise busy(node, branch, _read_holder(holder)) from None
     with _closing(lock):
         replace_file(holder, json.dumps(this_process()).encode() + b"\n")
         try:

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from coevo.node_store.canonical import INT64_LIMIT, digest, dump_plain, plain, structure_document_id
+from coevo.node_store.canonical import INT64_LIMIT, dump_plain, plain, structure_document_id
 from coevo.node_store.documents import (
-    DERIVED_EVALUATION_FIELDS,
-    SCHEMA_VERSION,
+    STATE_VERSION,
     CheckpointDocument,
     EvaluationDocument,
     LabelDocument,
     ReferenceDocument,
     StructureDocument,
 )
+from coevo.node_store.identity import evaluations_digest, identity_digest, label_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pydantic import BaseModel
 
@@ -90,18 +90,18 @@ class PreparedState:
     manifest : dict
     manifest_bytes : bytes
         Canonical JSON of the manifest; not compressed, so that the state id does not depend on a compressor.
-    structures, references, labels, evaluations : list of dict
-        Sorted by id; evaluations with the derived OPTIMADE fields.
+    structures, references, labels, evaluations : iterables of dict
+        Sorted by id, and read more than once; evaluations with the derived OPTIMADE fields.
     """
 
     id: str
     document: dict[str, Any]
     manifest: dict[str, Any]
     manifest_bytes: bytes
-    structures: list[dict[str, Any]]
-    references: list[dict[str, Any]]
-    labels: list[dict[str, Any]]
-    evaluations: list[dict[str, Any]]
+    structures: Iterable[dict[str, Any]]
+    references: Iterable[dict[str, Any]]
+    labels: Iterable[dict[str, Any]]
+    evaluations: Iterable[dict[str, Any]]
 
 
 def state_id(draft: StateDraft) -> str:
@@ -124,9 +124,9 @@ def prepare(draft: StateDraft) -> PreparedState:
         If a document lacks a field, an id is not the content's, a structure is evaluated twice, a label has no split, ….
     """
     evaluations = _evaluations(draft.evaluations)
-    structures = _documents("structures", draft.structures, StructureDocument, geometry=True)
-    references = _documents("references", draft.references, ReferenceDocument, geometry=True)
-    labels = _documents("labels", draft.labels, LabelDocument, geometry=False)
+    structures = _documents("structures", draft.structures, StructureDocument, _geometry_id)
+    references = _documents("references", draft.references, ReferenceDocument, _geometry_id)
+    labels = _documents("labels", draft.labels, LabelDocument, label_id)
     checkpoints = {
         kind: _checked(f"checkpoints.{kind}", document, CheckpointDocument)
         for kind, document in sorted(draft.checkpoints.items())
@@ -136,7 +136,7 @@ def prepare(draft: StateDraft) -> PreparedState:
     manifest_bytes = dump_plain(manifest)
     config = _plain("config", {key: value for key, value in draft.config.items() if key != "resources"})
     document = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": STATE_VERSION,
         "node": draft.node,
         "parents": list(draft.parents),
         "iteration": int(draft.iteration),
@@ -168,38 +168,6 @@ def prepare(draft: StateDraft) -> PreparedState:
         labels=labels,
         evaluations=[_with_derived_fields(evaluation) for evaluation in evaluations],
     )
-
-
-def identity_digest(document: dict[str, Any]) -> str:
-    """Compute the id of a state from its document; :data:`LEFT_OUT_OF_STATE_ID` lists what does not enter."""
-    config = {key: value for key, value in document["config"].items() if key != "resources"}
-    if isinstance(config.get("node"), dict):
-        config["node"] = {key: value for key, value in config["node"].items() if key not in {"name", "description"}}
-    return digest(
-        {
-            "schema_version": document["schema_version"],
-            "parents": list(document["parents"]),
-            "iteration": document["iteration"],
-            "elements": sorted(document["elements"]),
-            "config": config,
-            "checkpoints": {
-                kind: {key: checkpoint[key] for key in ("sha256", "family", "format")}
-                for kind, checkpoint in document["checkpoints"].items()
-            },
-            "metrics": document["metrics"],
-            "manifest": document["manifest"]["sha256"],
-            "evaluations": document["evaluations"]["digest"],
-        }
-    )
-
-
-def evaluations_digest(evaluations: Iterable[dict[str, Any]]) -> str:
-    """Hash evaluations in the order of kind and structure id; derived fields are left out."""
-    hasher = hashlib.sha256()
-    for evaluation in sorted(evaluations, key=lambda document: (document["kind"], document["structure_id"])):
-        content = {key: value for key, value in evaluation.items() if key not in DERIVED_EVALUATION_FIELDS}
-        hasher.update(dump_plain(content) + b"\n")
-    return hasher.hexdigest()
 
 
 def _plain(what: str, value: Any) -> Any:
@@ -235,15 +203,21 @@ def _checked(what: str, document: dict[str, Any], model: type[BaseModel]) -> dic
     return reduced
 
 
-def _documents(what: str, documents: list[dict[str, Any]], model: type[BaseModel], *, geometry: bool) -> list[dict[str, Any]]:
+def _geometry_id(document: dict[str, Any]) -> str:
+    return structure_document_id(document["structure"])
+
+
+def _documents(
+    what: str, documents: list[dict[str, Any]], model: type[BaseModel], content_id: Callable[[dict[str, Any]], str]
+) -> list[dict[str, Any]]:
     """Check new documents; the same document twice is one."""
     found: dict[str, dict[str, Any]] = {}
     for index, document in enumerate(documents):
         name = f"{what}[{index}]"
         checked = _checked(name, document, model)
         identifier = checked["_id"]
-        if geometry and (content := structure_document_id(checked["structure"])) != identifier:
-            raise ValueError(f"{name}: its _id is {identifier}, but the content id of its structure is {content}")
+        if (content := content_id(checked)) != identifier:
+            raise ValueError(f"{name}: its _id is {identifier}, but its content id is {content}")
         if found.setdefault(identifier, checked) != checked:
             raise ValueError(f"{name}: a different document has the same _id {identifier}")
     return [found[identifier] for identifier in sorted(found)]

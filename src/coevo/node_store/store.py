@@ -6,33 +6,29 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from coevo.errors import (
-    ArtifactNotFoundError,
+    BranchExistsError,
     BranchMovedError,
     CampaignError,
     ConfigError,
-    CorruptArtifactError,
     NodeExistsError,
     NodeNotFoundError,
     StateNotFoundError,
 )
 from coevo.node_store.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
-from coevo.node_store.documents import BRANCH_NAME, NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
+from coevo.node_store.commits import check_branch_name, commit
+from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
+from coevo.node_store.names import MAIN, find_state, parse_reference
 from coevo.node_store.runs import now
-from coevo.node_store.states import prepare
-from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from coevo.node_store.backend import Backend
-    from coevo.node_store.states import PreparedState, StateDraft
+    from coevo.node_store.states import StateDraft
+    from coevo.node_store.views import StateView
     from coevo.settings import Settings
-
-_REFERENCE = re.compile(r"(?P<node>[^@~]+)(?:@(?P<name>[^@~]+))?(?:~(?P<back>\d+))?")
-_PREFIX = re.compile(r"[0-9a-f]{4,64}")
-MAIN = "main"
 
 
 def open_store(settings: Settings | None = None) -> NodeStore:
@@ -63,17 +59,19 @@ class NodeStore:
 
     Attributes
     ----------
+    backend : Backend
+        The documents; for the modules of this package.
     artifacts : ArtifactStore
         Blobs: checkpoints, shards, manifests.
     """
 
     def __init__(self, backend: Backend, artifacts: ArtifactStore):
-        self._backend = backend
+        self.backend = backend
         self.artifacts = artifacts
 
     def close(self) -> None:
         """Give connections to a server back; a store of an embedded database needs no closing."""
-        self._backend.close()
+        self.backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +101,7 @@ class NodeStore:
             "created": now(),
             "schema_version": SCHEMA_VERSION,
         }
-        stored = self._backend.create_node(document)
+        stored = self.backend.create_node(document)
         for key in ("elements", "config"):
             if digest(_without_resources(stored[key])) != digest(_without_resources(document[key])):
                 what = "another configuration" if key == "config" else "other elements"
@@ -114,7 +112,7 @@ class NodeStore:
 
     def nodes(self) -> list[str]:
         """Return the names of all nodes, sorted."""
-        return self._backend.node_names()
+        return self.backend.node_names()
 
     def node(self, name: str) -> NodeDocument:
         """Return a node's document, with its live configuration and its branches.
@@ -125,11 +123,11 @@ class NodeStore:
             If there is none of this name.
         """
         stored = self._node(name)
-        branches: dict[str, str | None] = {MAIN: None, **self._backend.branches(name)}
-        return NodeDocument(**{**stored, "config_text": self._backend.read_config_text(name), "branches": branches})
+        branches: dict[str, str | None] = {MAIN: None, **self.backend.branches(name)}
+        return NodeDocument(**{**stored, "config_text": self.backend.read_config_text(name), "branches": branches})
 
     def _node(self, name: str) -> dict[str, Any]:
-        stored = self._backend.node_document(name) if re.fullmatch(NODE_NAME, name) else None
+        stored = self.backend.node_document(name) if re.fullmatch(NODE_NAME, name) else None
         if stored is None:
             known = ", ".join(self.nodes()) or "none"
             raise NodeNotFoundError(f"there is no node {name!r}; nodes of this database: {known}; coevo init creates one")
@@ -143,25 +141,25 @@ class NodeStore:
     def read_config_text(self, name: str) -> str:
         """Return the live configuration of a node, YAML."""
         self._node(name)
-        return self._backend.read_config_text(name)
+        return self.backend.read_config_text(name)
 
     def config_source(self, name: str) -> str:
         """Say where the live configuration of a node stands, for messages."""
-        return self._backend.config_source(name)
+        return self.backend.config_source(name)
 
     def write_config_text(self, name: str, text: str) -> None:
         """Replace the live configuration of a node; the next state records it."""
         self._node(name)
-        self._backend.write_config_text(name, text)
+        self.backend.write_config_text(name, text)
 
     # --- states
 
     def head(self, node: str, branch: str = MAIN) -> str | None:
         """Return the state id of a branch, or None if the branch has no state yet."""
         self._node(node)
-        return self._backend.branches(node).get(branch)
+        return self.backend.branches(node).get(branch)
 
-    def resolve(self, ref: str) -> StateView:
+    def state(self, ref: str) -> StateView:
         """Open a state: ``node``, ``node@branch``, ``node@branch~n`` (n states back) or ``node@idprefix``.
 
         Raises
@@ -171,38 +169,79 @@ class NodeStore:
         StateNotFoundError
             If no state answers to the reference; the message says what there is.
         """
-        match = _REFERENCE.fullmatch(ref)
-        if not match:
-            raise StateNotFoundError(f"{ref!r} is no reference to a state; write NODE, NODE@BRANCH, NODE@BRANCH~N or NODE@ID")
-        node, name, back = match["node"], match["name"] or MAIN, int(match["back"] or 0)
-        self._node(node)
-        view = open_state(self._backend, self.artifacts, node, self._find(node, name))
-        for step in range(back):
-            parent = view.parent()
-            if parent is None:
-                raise StateNotFoundError(f"{ref!r} goes {back} states back, but {node}@{name} has only {step} before it")
-            view = parent
-        return view
+        match = parse_reference(ref)
+        self._node(match.node)
+        return find_state(self.backend, self.artifacts, match)
 
-    def _find(self, node: str, name: str) -> str:
-        branches = self._backend.branches(node)
-        if name in branches:
-            if self._backend.state_document(node, branches[name]) is None:
-                raise CorruptArtifactError(
-                    f"branch {name} of node {node} is at state {branches[name]}, which is not stored any more; restore the state "
-                    "from a copy"
-                )
-            return branches[name]
-        found = self._backend.state_ids(node, name) if _PREFIX.fullmatch(name) else []
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = ", ".join(state[:16] for state in found[:10])
-            raise StateNotFoundError(f"{node}@{name} is ambiguous: {len(found)} states start with it ({shown}); give more digits")
-        if not branches:
-            raise StateNotFoundError(f"node {node} has no state yet; run coevo init again, which makes the first one")
-        known = ", ".join(f"{branch} ({state[:8]})" for branch, state in branches.items())
-        raise StateNotFoundError(f"node {node} has no branch or state {name!r}; branches: {known}; an id needs at least 4 digits")
+    # --- branches
+
+    def create_branch(self, view: StateView, name: str) -> None:
+        """Give a state of this store a branch of its own; creating the same branch again changes nothing.
+
+        Raises
+        ------
+        ConfigError
+            If the name cannot be one of a branch.
+        BranchExistsError
+            If the branch is there already, at another state.
+        """
+        check_branch_name(name)
+        found = self.backend.move_branch(view.node, name, None, view.id)
+        if found not in {None, view.id}:
+            raise BranchExistsError(
+                f"branch {name} of node {view.node} exists already, at state {str(found)[:16]}; choose another name, or "
+                f"delete it first: coevo branch {view.node}@{name} --delete"
+            )
+
+    def delete_branch(self, node: str, name: str) -> str:
+        """Remove a branch and return the state at which it was; the state stays until garbage is collected.
+
+        Raises
+        ------
+        StateNotFoundError
+            If there is no such branch.
+        CampaignError
+            If a campaign of the branch is not finished.
+        BranchMovedError
+            If another process moved the branch meanwhile.
+        """
+        head = self.head(node, name)
+        if head is None:
+            known = ", ".join(self.backend.branches(node)) or "none"
+            raise StateNotFoundError(f"node {node} has no branch {name!r}; branches: {known}")
+        unfinished = self.unfinished_campaign(node, name)
+        if unfinished:
+            raise CampaignError(
+                f"campaign {unfinished.id} of {node}@{name} is not finished; finish it before the branch is deleted: "
+                f"coevo run {node} --branch {name}"
+            )
+        found = self.backend.delete_branch(node, name, head)
+        if found != head:
+            raise BranchMovedError(
+                f"branch {name} of node {node} moved while it was deleted: expected {head}, found {found}; it was kept",
+                expected=head,
+                found=found,
+                kept_as=name,
+            )
+        return head
+
+    def move_branch(self, view: StateView, branch: str, expected: str | None) -> None:
+        """Move a branch to a state of its node (a fast-forward), if it is at ``expected`` (None: no such branch yet).
+
+        Raises
+        ------
+        BranchMovedError
+            If the branch is elsewhere; it stays there.
+        """
+        check_branch_name(branch)
+        found = self.backend.move_branch(view.node, branch, expected, view.id)
+        if found not in {expected, view.id}:
+            raise BranchMovedError(
+                f"branch {branch} of node {view.node} is not at {expected} but at {found}; it was not moved",
+                expected=expected,
+                found=found,
+                kept_as=branch,
+            )
 
     # --- commit
 
@@ -235,83 +274,29 @@ class NodeStore:
         StorageError
             If the storage fails; nothing visible has changed.
         """
-        if not re.fullmatch(BRANCH_NAME, branch):
-            raise ConfigError(
-                f"{branch!r} cannot name a branch: allowed are letters, digits and . - _, the first a letter or digit"
-            )
         self._node(draft.node)
-        prepared = prepare(draft)
-        if self._has_arrived(draft.node, self.head(draft.node, branch), prepared.id):
-            return prepared.id
-        self._check_complete(draft, prepared)
-        manifest = self.artifacts.put_bytes(prepared.manifest_bytes)
-        document = {**prepared.document, "manifest": manifest.to_dict(), "created": now()}
-        self._backend.write_state(draft.node, document, prepared)
-        found = self._backend.move_branch(draft.node, branch, expected, prepared.id)
-        if found == expected or self._has_arrived(draft.node, found, prepared.id):
-            return prepared.id
-        raise self._lost_race(draft.node, branch, expected, found, prepared.id)
-
-    def _has_arrived(self, node: str, head: str | None, state: str) -> bool:
-        if head is None:
-            return False
-        if head == state:
-            return True
-        view = open_state(self._backend, self.artifacts, node, head)
-        return any(ancestor.id == state for ancestor in view.ancestors())
-
-    def _check_complete(self, draft: StateDraft, prepared: PreparedState) -> None:
-        """Refuse a state whose parents, documents or artifacts are not stored: it could not be read back."""
-        for parent in draft.parents:
-            open_state(self._backend, self.artifacts, draft.node, parent)
-        for kind, new in (("structures", prepared.structures), ("references", prepared.references), ("labels", prepared.labels)):
-            inherited = set(prepared.manifest[kind]) - {document["_id"] for document in new}
-            missing = inherited - self._backend.known(draft.node, draft.parents, kind, inherited)  # type: ignore[arg-type]
-            if missing:
-                raise ValueError(
-                    f"{len(missing)} {kind} of the draft are neither new in it nor documents of its parents, e.g. {min(missing)}"
-                )
-        named = {f"checkpoint {kind}": document["sha256"] for kind, document in prepared.document["checkpoints"].items()}
-        named |= {f"sample of iteration {iteration}": sha256 for iteration, sha256 in prepared.manifest["samples"].items()}
-        for what, sha256 in named.items():
-            if not self.artifacts.has(sha256):
-                raise ArtifactNotFoundError(
-                    f"the {what}, artifact {sha256}, is not in {self.artifacts.uri}; store it before the commit"
-                )
-
-    def _lost_race(self, node: str, branch: str, expected: str | None, found: str | None, state: str) -> BranchMovedError:
-        for digits in (8, 16, 64):
-            kept_as = f"{branch}-{state[:digits]}"
-            if self._backend.move_branch(node, kept_as, None, state) in {None, state}:
-                break
-        return BranchMovedError(
-            f"branch {branch} of node {node} moved while this state was made: expected {expected}, found {found}; "
-            f"nothing is lost: the work is branch {kept_as}, to be merged or continued",
-            expected=expected,
-            found=found,
-            kept_as=kept_as,
-        )
+        return commit(self.backend, self.artifacts, draft, branch, expected)
 
     # --- jobs
 
     def job_result(self, key: str) -> dict[str, Any] | None:
         """Return the result document stored under a job key, or None."""
-        return self._backend.job_result(key)
+        return self.backend.job_result(key)
 
     def put_job_result(self, key: str, document: dict[str, Any]) -> dict[str, Any]:
         """Store a result unless the key has one; return the one that is stored: the first writer's."""
-        return self._backend.put_job_result(key, document)
+        return self.backend.put_job_result(key, document)
 
     def drop_job_result(self, key: str) -> None:
         """Forget a job's result: its artifacts are gone, so it cannot be used."""
-        self._backend.drop_job_result(key)
+        self.backend.drop_job_result(key)
 
     # --- campaigns
 
     def campaigns(self, node: str) -> list[CampaignDocument]:
         """Return the campaigns of a node, oldest first."""
         self._node(node)
-        return [CampaignDocument(**document) for document in self._backend.campaigns(node)]
+        return [CampaignDocument(**document) for document in self.backend.campaigns(node)]
 
     def unfinished_campaign(self, node: str, branch: str = MAIN) -> CampaignDocument | None:
         """Return the campaign that is to be finished before a new one starts on this branch, or None."""
@@ -347,7 +332,7 @@ class NodeStore:
         identity = {"node": node, "branch": branch, "start": start, "iterations": iterations, "number": number}
         document = {key: value for key, value in identity.items() if key != "number"}
         document |= {"id": digest(identity)[:24], "status": "running", "created": now(), "ended": None}
-        return CampaignDocument(**self._backend.insert_campaign(document))
+        return CampaignDocument(**self.backend.insert_campaign(document))
 
     def finish_campaign(self, identifier: str, status: str = "finished") -> None:
         """Record how a campaign ended.
@@ -357,11 +342,11 @@ class NodeStore:
         CampaignError
             If there is no campaign of this id.
         """
-        if not self._backend.update_campaign(identifier, {"status": status, "ended": now()}):
+        if not self.backend.update_campaign(identifier, {"status": status, "ended": now()}):
             raise CampaignError(f"there is no campaign {identifier!r}")
 
-    def run_lock(self, node: str) -> AbstractContextManager[None]:
-        """Hold a node for one run (a context manager); it is freed when the process ends, however it ends.
+    def run_lock(self, node: str, branch: str = MAIN) -> AbstractContextManager[None]:
+        """Hold a branch for one run (a context manager); it is freed when the process ends, however it ends.
 
         Raises
         ------
@@ -369,7 +354,7 @@ class NodeStore:
             When entered, if another process holds it; the message names pid, host and since when.
         """
         self._node(node)
-        return self._backend.run_lock(node)
+        return self.backend.run_lock(node, branch)
 
 
 def _without_resources(value: Any) -> Any:

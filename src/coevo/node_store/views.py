@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import ArtifactNotFoundError, ConfigError, CorruptArtifactError, QueryError, StateNotFoundError
 from coevo.node_store.canonical import structure_from_document
-from coevo.node_store.documents import SCHEMA_VERSION
-from coevo.node_store.states import identity_digest
+from coevo.node_store.documents import STATE_VERSION
+from coevo.node_store.identity import identity_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Backend
 
-_STORE_FIELDS = {"_id", "state"}
+_STORE_FIELDS = {"_id", "state", "stored_at"}
 
 
 class StateView:
-    """An immutable state of a node, opened for reading; obtained from :meth:`NodeStore.resolve`.
+    """An immutable state of a node, opened for reading; obtained from :meth:`NodeStore.state`.
 
     Attributes
     ----------
@@ -146,19 +146,26 @@ class StateView:
 
     def structure_documents(self, ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the documents of entries as admitted, in the order of ``ids``; all entries of the state by default."""
-        return self._documents("structures", list(self.manifest["structures"] if ids is None else ids))
+        return self.documents("structures", list(self.manifest["structures"] if ids is None else ids))
 
     def references(self) -> Iterator[dict[str, Any]]:
         """Yield the state's reference documents, in the order of ids."""
-        return self._documents("references", self.manifest["references"])
+        return self.documents("references", self.manifest["references"])
 
     def labels(self) -> Iterator[dict[str, Any]]:
         """Yield the state's label documents with their ``split``, in the order of ids."""
         splits = self.manifest["labels"]
-        for document in self._documents("labels", sorted(splits)):
+        for document in self.documents("labels", sorted(splits)):
             yield {**document, "split": splits[document["_id"]]}
 
-    def _documents(self, kind: Literal["structures", "references", "labels"], ids: list[str]) -> Iterator[dict[str, Any]]:
+    def documents(self, kind: Literal["structures", "references", "labels"], ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield documents of the state as they are stored, in the order of ``ids``.
+
+        Raises
+        ------
+        ArtifactNotFoundError
+            If one of them is not there.
+        """
         count = 0
         for document in self._backend.documents(self.node, self.id, kind, ids):
             # a gap is seen at once, because documents come in the order of ids
@@ -180,6 +187,17 @@ class StateView:
     def parent(self) -> StateView | None:
         """Return the state that this one continued, or None for a seed state."""
         return self._open(self.parents[0]) if self.parents else None
+
+    def parent_views(self) -> list[StateView]:
+        """Return all parents; two, the one that was continued first, if the state is a merge."""
+        return [self._open(parent) for parent in self.parents]
+
+    def first_parents(self) -> Iterator[StateView]:
+        """Yield the states that were continued to make this one, newest first; those that were merged in are left out."""
+        view = self.parent()
+        while view is not None:
+            yield view
+            view = view.parent()
 
     def ancestors(self) -> Iterator[StateView]:
         """Yield the states that this one descends from, newest first, each once; itself not included."""
@@ -216,10 +234,10 @@ def open_state(backend: Backend, artifacts: ArtifactStore, node: str, state: str
     document = backend.state_document(node, state)
     if document is None:
         raise StateNotFoundError(f"node {node} has no state {state}")
-    if isinstance(document.get("schema_version"), int) and document["schema_version"] > SCHEMA_VERSION:
+    if isinstance(document.get("schema_version"), int) and document["schema_version"] > STATE_VERSION:
         raise ConfigError(
             f"state {state} of node {node} has schema version {document['schema_version']}, this coevo reads up to "
-            f"{SCHEMA_VERSION}; install a newer coevo"
+            f"{STATE_VERSION}; install a newer coevo"
         )
     try:
         found = identity_digest(document)

@@ -1,0 +1,136 @@
+"""Commands of the loop: ``doctor``, ``init``, ``run``, ``status``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
+from coevo.errors import ConfigError
+
+
+@app.command()
+def doctor(format: Format = "table") -> None:  # noqa: A002
+    """Say what this machine has: database, force field, GPU, pw.x, VASP, SLURM; with a hint for each thing missing."""
+    from coevo.app.doctor import as_json, examine, findings_table
+
+    findings = examine()
+    if format == "json":
+        print_json(as_json(findings))
+    else:
+        out.print(findings_table(findings))
+    if any(finding.condition == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def init(
+    config: Annotated[
+        str | None, typer.Argument(help="a preset (li-p-s-demo, li-p-s) or a YAML file", metavar="[CONFIG]")
+    ] = None,
+    elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl")] = None,
+    references: Annotated[str | None, typer.Option(help="with --elements: known structures, CIF, extxyz or JSON")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="with --elements: name of the node (default: na-cl)")] = None,
+    like: Annotated[str, typer.Option(help="with --elements: preset whose sizes and thresholds are taken")] = "li-p-s-demo",
+) -> None:
+    """Create a node and its first state: its references, evaluated by the published force field."""
+    from coevo.app.progress_bars import ProgressBars
+    from coevo.app.running import initialise
+    from coevo.app.state_summaries import iteration_table
+    from coevo.configs.loading import load_config
+    from coevo.makers.progress import reporting_to
+    from coevo.makers.step import current_store
+
+    if (config is None) == (elements is None):
+        raise ConfigError("init: give either CONFIG (a preset or a YAML file) or --elements with --references")
+    loaded = load_config(config) if config else _config_for(elements or "", references, name, like)
+    store = current_store()
+    node = loaded.config.node.name
+    with ProgressBars(err) as bars, reporting_to(bars):
+        state = initialise(store, loaded, base=loaded.base)
+    if state is None:
+        say(f"node {node} exists already with this configuration; nothing to do")
+    else:
+        out.print(iteration_table(store.state(f"{node}@{state}")))
+        say(f"next: coevo run {node} -n 2")
+
+
+def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
+    from coevo.configs.from_elements import config_for_elements
+
+    if not references:
+        raise ConfigError(
+            "init --elements: --references is missing; give a CIF, extxyz or JSON file with known structures, "
+            "each element among them (geometry suffices)"
+        )
+    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+    return config_for_elements(symbols, str(Path(references).resolve()), name=name, like=like)
+
+
+@app.command()
+def run(
+    node: NodeName,
+    iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
+    branch: Annotated[str, typer.Option(help="branch to continue")] = "main",
+    plan: Annotated[bool, typer.Option("--plan", help="print jobs, expected time and disk, and do nothing")] = False,
+    format: Format = "table",  # noqa: A002
+) -> None:
+    """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on."""
+    from coevo.app.progress_bars import ProgressBars
+    from coevo.app.running import run_campaign
+    from coevo.app.state_summaries import iteration_table
+    from coevo.makers.progress import reporting_to
+    from coevo.makers.step import current_store
+
+    store = current_store()
+    if plan:
+        _plan(store, node, branch, iterations, format)
+        return
+    with ProgressBars(err) as bars, reporting_to(bars):
+        verdict = run_campaign(
+            store,
+            node,
+            branch=branch,
+            iterations=iterations,
+            say=say,
+            on_state=lambda view: bars.above(iteration_table(view), out),
+        )
+    head = store.state(f"{node}@{branch}")
+    if verdict == "mature":
+        say(f"{node} is mature at iteration {head.iteration}: {head.document['metrics']['maturity']['reason']}")
+    say(f"{node}@{branch} is at {head.id[:12]}, iteration {head.iteration}; continue: coevo run {node} -n 1")
+
+
+def _plan(store: Any, node: str, branch: str, iterations: int, format: str) -> None:  # noqa: A002
+    from coevo.app.planning import measured_rates, plan, plan_json, plan_table
+    from coevo.app.running import live_config
+    from coevo.settings import read_settings
+
+    head = store.state(f"{node}@{branch}")
+    config = live_config(store, node, head, say)
+    workers = read_settings().workers or config.resources.workers or len(os.sched_getaffinity(0))
+    rows = plan(config, head, iterations, workers)
+    if format == "json":
+        print_json(plan_json(rows))
+    else:
+        out.print(plan_table(rows, measured=measured_rates(head) is not None))
+
+
+@app.command()
+def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None, format: Format = "table") -> None:  # noqa: A002
+    """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
+    from coevo.app.node_status import node_status, status_table
+    from coevo.makers.step import current_store
+
+    store = current_store()
+    rows = [node_status(store, name) for name in ([node] if node else store.nodes())]
+    if format == "json":
+        print_json(rows[0] if node else rows)
+    elif rows:
+        for row in rows:
+            out.print(status_table(row))
+    else:
+        say("no node in this database yet; create one: coevo init li-p-s-demo")

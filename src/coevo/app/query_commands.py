@@ -1,0 +1,126 @@
+"""Commands that read states: ``log``, ``show``, ``query``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
+from typing import Annotated, Any, Literal
+
+import typer
+
+from coevo.app.terminal import Format, Reference, app, out, print_json, say
+from coevo.errors import QueryError
+
+
+@app.command()
+def log(ref: Reference, format: Format = "table") -> None:  # noqa: A002
+    """List the states that led to REF, newest first."""
+    from coevo.app.state_summaries import log_table, summary
+    from coevo.makers.step import current_store
+
+    view = current_store().state(ref)
+    states = [view, *view.ancestors()]
+    if format == "json":
+        print_json([summary(state) for state in states])
+    else:
+        out.print(log_table(states, ref))
+
+
+@app.command()
+def show(
+    ref: Reference,
+    entry: Annotated[
+        str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="[ENTRY]")
+    ] = None,
+    format: Format = "table",  # noqa: A002
+) -> None:
+    """Show a state, or one of its entries."""
+    from coevo.app.state_summaries import iteration_table, summary
+    from coevo.makers.step import current_store
+
+    view = current_store().state(ref)
+    if entry:
+        _show_entry(view, entry, format)
+    elif format == "json":
+        print_json({**summary(view), "config": view.document["config"], "manifest": view.document["manifest"]})
+    else:
+        out.print(iteration_table(view))
+        for kind, checkpoint in view.document["checkpoints"].items():
+            parent = (checkpoint["parent"] or "published")[:12]
+            out.print(
+                f"{kind}: {checkpoint['family']} {checkpoint['sha256'][:12]} (from {parent})  {checkpoint['uri']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
+    found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
+    if len(found) != 1:
+        ids = ", ".join(d["structure_id"][:12] for d in found[:5]) or "none"
+        raise QueryError(
+            f"{prefix!r} names {len(found)} structures of state {view.id[:12]} ({ids}); give an id or more of its letters"
+        )
+    if format == "json":
+        print_json(found[0])
+        return
+    from rich.table import Table
+
+    table = Table(title=f"{found[0]['kind']} {found[0]['structure_id'][:12]}", show_header=False, title_justify="left")
+    for key, value in found[0].items():
+        if key != "relaxed":
+            table.add_row(key, str(value))
+    out.print(table)
+    out.print(str(view.structure(found[0]["structure_id"])), highlight=False, markup=False)
+
+
+@app.command()
+def query(
+    ref: Reference,
+    where: Annotated[
+        str | None,
+        typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="[FILTER]"),
+    ] = None,
+    sort: Annotated[str, typer.Option(help="field to sort by; -field for descending")] = "energy_above_hull",
+    limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
+    format: Annotated[Literal["table", "csv", "json", "cif", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
+    output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+) -> None:
+    """Query the entries of a state with an OPTIMADE filter, and export them."""
+    from coevo.app import exporting
+    from coevo.makers.step import current_store
+    from coevo.node_store.queries import parse_filter
+
+    view = current_store().state(ref)
+    field, direction = sort.removeprefix("-"), -1 if sort.startswith("-") else 1
+    if field not in exporting.COLUMNS:
+        raise QueryError(f"--sort {field!r} is not a field of an entry; allowed: {', '.join(exporting.COLUMNS)}")
+    rows = list(view.entries(parse_filter(where) if where else {}, sort=[(field, direction), ("structure_id", 1)], limit=limit))
+    if format == "table" and output is None:
+        out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
+        return
+    writers = {
+        "csv": lambda: exporting.as_csv(rows),
+        "json": lambda: exporting.as_json(rows),
+        "cif": lambda: exporting.as_cif(view, rows),
+        "extxyz": lambda: exporting.as_extxyz(view, rows),
+    }
+    if format not in writers:
+        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif or extxyz")
+    text = writers[format]()
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        _write(output, text)
+        say(f"{len(rows)} entries written to {output}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise QueryError(f"--output {path}: {error.strerror}; choose another place") from error

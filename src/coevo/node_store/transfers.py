@@ -1,0 +1,166 @@
+"""States between nodes and stores: taken out whole, checked against their ids, and stored where they are wanted.
+
+A state's id does not depend on its node, so the same state can be in several nodes: a merge of two nodes, and every import, first
+brings histories into the target node. Nothing becomes visible before a branch is moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import CorruptArtifactError
+from coevo.node_store.canonical import dump_plain, structure_document_id
+from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
+from coevo.node_store.places import KINDS
+from coevo.node_store.states import PreparedState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from coevo.node_store.backend import Kind
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+
+class Documents:
+    """Documents that are read again each time they are iterated, so that a large state is never in memory at once.
+
+    Parameters
+    ----------
+    read : callable
+        Returns a fresh iterator.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[dict[str, Any]]]):
+        self._read = read
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._read()
+
+
+def history(heads: Iterable[StateView]) -> list[StateView]:
+    """List states and all their ancestors, each once, parents before children."""
+    found: dict[str, StateView] = {}
+    for head in heads:
+        if head.id not in found:
+            found[head.id] = head
+            found.update((view.id, view) for view in head.ancestors() if view.id not in found)
+    ordered: dict[str, StateView] = {}
+    waiting = sorted(found.values(), key=lambda view: (view.iteration, view.id))
+    while waiting:
+        ready = [view for view in waiting if all(parent in ordered for parent in view.parents)]
+        ordered.update((view.id, view) for view in ready)
+        waiting = [view for view in waiting if view.id not in ordered]
+    return list(ordered.values())
+
+
+def taken_out(view: StateView) -> PreparedState:
+    """Return a stored state as its commit was given it: its document, and the documents that its parents do not have."""
+    inherited = [parent.manifest for parent in view.parent_views()]
+    documents: dict[Kind, Documents] = {}
+    for kind in KINDS:
+        added = sorted(set(view.manifest[kind]).difference(*(manifest[kind] for manifest in inherited)))
+        documents[kind] = Documents(lambda kind=kind, added=added: view.documents(kind, added))  # type: ignore[misc]
+    return PreparedState(
+        id=view.id,
+        document=view.document,
+        manifest=view.manifest,
+        manifest_bytes=dump_plain(view.manifest),
+        evaluations=Documents(view.evaluations),
+        **documents,
+    )
+
+
+def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> None:
+    """Recompute every id and hash of a state that comes from elsewhere.
+
+    Parameters
+    ----------
+    prepared : PreparedState
+    parents : sequence of dict
+        Manifests of its parents, in which it finds what it did not add.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If the state is not exactly the one that its id names.
+    """
+    document, manifest = prepared.document, prepared.manifest
+    problem = ""
+    try:
+        if identity_digest(document) != prepared.id or document["_id"] != prepared.id:
+            problem = "its document has another id"
+        elif hashlib.sha256(prepared.manifest_bytes).hexdigest() != document["manifest"]["sha256"]:
+            problem = "its manifest has another hash"
+        elif json.loads(prepared.manifest_bytes) != manifest:
+            problem = "its manifest is not the one of its hash"
+        else:
+            problem = _documents_problem(prepared, parents) or _evaluations_problem(prepared)
+    except (KeyError, TypeError, ValueError) as err:
+        problem = f"{type(err).__name__}: {err}"
+    if problem:
+        raise CorruptArtifactError(
+            f"state {prepared.id} is damaged: {problem}; nothing of it was stored; use another copy"
+        )
+
+
+def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> str:
+    for kind in KINDS:
+        lacking = set(prepared.manifest[kind]).difference(*(parent[kind] for parent in parents))
+        for document in getattr(prepared, kind):
+            content = label_id(document) if kind == "labels" else structure_document_id(document["structure"])
+            if content != document["_id"]:
+                return f"the content id of {kind[:-1]} {document['_id']} is {content}"
+            if content not in prepared.manifest[kind]:
+                return f"{kind[:-1]} {content} is not in its manifest"
+            lacking.discard(content)
+        if lacking:
+            return f"{len(lacking)} {kind} are missing, e.g. {min(lacking)}"
+    return ""
+
+
+def _evaluations_problem(prepared: PreparedState) -> str:
+    expected = prepared.document["evaluations"]
+    hasher = EvaluationsDigest()
+    for kind, members in (("entry", "structures"), ("reference", "references")):
+        found = []
+        for evaluation in prepared.evaluations:
+            if evaluation["kind"] == kind:
+                hasher.add(evaluation)
+                found.append(evaluation["structure_id"])
+        if found != prepared.manifest[members]:
+            return f"its evaluations of kind {kind} are not those of the {members} of its manifest, in order"
+    if (hasher.hexdigest(), hasher.count) != (expected["digest"], expected["count"]):
+        return f"the digest of its evaluations is {hasher.hexdigest()}, expected {expected['digest']}"
+    return ""
+
+
+def put_state(store: NodeStore, node: str, prepared: PreparedState) -> None:
+    """Store a checked state in a node, whose parents are there; no branch moves. Storing it again changes nothing."""
+    manifest = store.artifacts.put_bytes(prepared.manifest_bytes)
+    checkpoints = {
+        kind: {**checkpoint, "uri": store.artifacts.uri_of(checkpoint["sha256"])}
+        if store.artifacts.has(checkpoint["sha256"])
+        else checkpoint
+        for kind, checkpoint in prepared.document["checkpoints"].items()
+    }
+    document = {**prepared.document, "node": node, "manifest": manifest.to_dict(), "checkpoints": checkpoints}
+    store.backend.write_state(node, document, prepared)
+
+
+def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
+    """Copy a state of another node of the same store, with all its ancestors, into a node; states that are there stay.
+
+    Returns
+    -------
+    StateView
+        The state, in that node.
+    """
+    for state in history([view]):
+        if store.backend.state_document(node, state.id) is None:
+            prepared = taken_out(state)
+            check_whole(prepared, [parent.manifest for parent in state.parent_views()])
+            put_state(store, node, prepared)
+    return store.state(f"{node}@{view.id}")
