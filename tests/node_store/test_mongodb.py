@@ -143,7 +143,7 @@ def test_a_commit_that_is_killed_anywhere_is_completed_by_the_next(mongodb_serve
     settings = {"database": f"{mongodb_server}/{name}_POINT", "artifacts": (tmp_path / "POINT").as_uri()}
     killed = kill_commits(patches, settings)
     try:
-        assert len(killed.points) == 5  # structures, labels, evaluations, the state, the branch
+        assert len(killed.points) == 6  # structures, labels, evaluations, which labels the state has, the state, the branch
         killed.check_every_point()
     finally:
         with MongoClient(mongodb_server) as client:

@@ -162,6 +162,7 @@ class MongoBackend(Backend):
             ("references", prepared.references),
             ("labels", prepared.labels),
             ("evaluations", ({"_id": f"{state}:{e['structure_id']}", "state": state, **e} for e in prepared.evaluations)),
+            ("state_labels", _state_label_rows(state, prepared.manifest["labels"])),
         ):
             self._insert_new(name, documents)
         self._insert_new("states", [_state_row(node, document)])
@@ -296,6 +297,11 @@ def _state_row(node: str, document: dict[str, Any]) -> dict[str, Any]:
     row = {"_id": f"{node}:{document['_id']}", "node": node, "state": document["_id"]}
     row |= {key: content[key] for key in READABLE if key in content}
     return {**row, "sha256": digest(content), "document": dump_plain(content).decode()}
+
+
+def _state_label_rows(state: str, splits: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Say which labels a state has; its manifest is an artifact, which the Mongo shell cannot read."""
+    return ({"_id": f"{state}:{label}", "state": state, "label": label, "split": split} for label, split in splits.items())
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:

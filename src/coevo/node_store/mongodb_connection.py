@@ -25,9 +25,10 @@ INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
         (("state", 1), ("kind", 1), ("structure_id", 1)),
         (("state", 1), ("kind", 1), ("energy_above_hull", 1), ("structure_id", 1)),
         (("state", 1), ("kind", 1), ("chemical_formula_reduced", 1)),
-        (("state", 1), ("chemsys", 1), ("is_sun", 1), ("energy_above_hull", 1)),
+        (("state", 1), ("kind", 1), ("chemsys", 1), ("is_sun", 1), ("energy_above_hull", 1), ("structure_id", 1)),
         (("structure_id", 1),),
     ),
+    "state_labels": ((("state", 1), ("split", 1)),),
     "campaigns": ((("node", 1), ("created", 1)),),
 }
 """Every index besides ``_id``; created when they are missing. docs/data.md shows the queries that they are for."""
