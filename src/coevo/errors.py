@@ -65,6 +65,10 @@ class CorruptArtifactError(CoevoError, ValueError):
     """The bytes of an artifact, segment or document do not have the hash that names them."""
 
 
+class BundleError(CoevoError, ValueError):
+    """A bundle cannot be exported or imported: damaged, not what it declares, too large, or of a newer format."""
+
+
 class StorageError(CoevoError, OSError):
     """The database or artifact store cannot be read or written (disk full, read-only, connection lost)."""
 

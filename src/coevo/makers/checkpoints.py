@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coevo.models.registry import force_field_from, generator_from
+from coevo.node_store.trust import fetch_checkpoint
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:
@@ -46,12 +47,18 @@ def save_checkpoint(
 
 
 def load_force_field(store: NodeStore, checkpoint: Checkpoint) -> ForceField:
-    """Load a force field from its artifact, on the device of this process's settings."""
-    path = store.artifacts.fetch(checkpoint["sha256"])
+    """Load a force field from its artifact, on the device of this process's settings.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not here, came in a bundle and is not trusted, or cannot be read.
+    """
+    path = fetch_checkpoint(store, checkpoint)
     return force_field_from(checkpoint["family"], checkpoint=path, device=read_settings().device)
 
 
 def load_generator(store: NodeStore, checkpoint: Checkpoint, settings: GeneratorConfig) -> Generator:
-    """Load a generator from its artifact, with the node's present generator settings."""
-    path = store.artifacts.fetch(checkpoint["sha256"])
+    """Load a generator from its artifact, with the node's present generator settings; raises as :func:`load_force_field`."""
+    path = fetch_checkpoint(store, checkpoint)
     return generator_from(checkpoint["family"], checkpoint=path, settings=settings)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from coevo.node_store.durable import make_directory, storage_errors, sync_direct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from fsspec import AbstractFileSystem
 
@@ -94,6 +96,21 @@ class ArtifactStore:
     def __repr__(self) -> str:
         return f"ArtifactStore({self.uri!r})"
 
+    @property
+    def directory(self) -> Path | None:
+        """The directory of a store on a local disk; None for others."""
+        return self._local
+
+    @property
+    def filesystem(self) -> AbstractFileSystem:
+        """The file system of fsspec."""
+        return self._fs
+
+    @property
+    def root(self) -> str:
+        """Where the store begins in its file system."""
+        return self._root
+
     def __reduce__(self) -> tuple[type[ArtifactStore], tuple[str, Path | None]]:
         return type(self), (self.uri, self._cache)
 
@@ -127,6 +144,30 @@ class ArtifactStore:
             self._upload(sha256, path)
         return self._artifact(sha256, size)
 
+    def put_stream(self, source: BinaryIO, sha256: str) -> Artifact:
+        """Store what is read from a stream, if it is the blob of that name; see :meth:`put_bytes`.
+
+        A blob that is there whole is not read from the stream.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If the stream has another hash; nothing is stored.
+        """
+        path = self._path(sha256) if self._local else None
+        if path is not None:
+            if not self._refresh(sha256):
+                self._publish(sha256, lambda file: self._receive(sha256, source, file))
+            with storage_errors("looking at an artifact", path):
+                return self._artifact(sha256, path.stat().st_size)
+        _check_name(sha256)
+        with tempfile.NamedTemporaryFile(prefix="coevo-") as file:
+            with storage_errors("writing a temporary file", file.name):
+                size = self._receive(sha256, source, file)
+                file.flush()
+            self._upload(sha256, Path(file.name))
+        return self._artifact(sha256, size)
+
     def uri_of(self, sha256: str) -> str:
         """Return the URI at which a blob is, or would be."""
         _check_name(sha256)
@@ -139,10 +180,11 @@ class ArtifactStore:
         """Touch an existing local blob; False if there is none or it is damaged and must be written again."""
         path = self._path(sha256)
         with storage_errors("refreshing an artifact", path):
-            if not path.is_file() or _hash_file(path)[0] != sha256:
+            try:
+                os.utime(path)  # first: what is young is not collected as garbage, so it cannot vanish after it was found whole
+                return _hash_file(path)[0] == sha256
+            except FileNotFoundError:
                 return False
-            os.utime(path)
-            return True
 
     def _publish(self, sha256: str, write: Any) -> None:
         path = self._path(sha256)
@@ -191,6 +233,27 @@ class ArtifactStore:
                 return path.is_file()
         with self._remote_errors("looking for an artifact", sha256):
             return bool(self._fs.isfile(self._key(sha256)))
+
+    def keep(self, sha256: str) -> bool:
+        """Whether there is a blob of this name; on a local disk its age is refreshed, so that it is not collected as garbage."""
+        if not self._local:
+            return self.has(sha256)
+        path = self._path(sha256)
+        with storage_errors("refreshing an artifact", path):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+            except PermissionError:  # a blob of another user
+                return path.is_file()
+        return True
+
+    def check(self, sha256: str) -> int:
+        """Read a blob where it is stored, and return its size; no copy is made, and raises as :meth:`get_bytes`."""
+        if self._local:
+            return self.fetch(sha256).stat().st_size
+        with Path(os.devnull).open("wb") as nowhere:
+            return self._download(sha256, nowhere)
 
     def get_bytes(self, sha256: str) -> bytes:
         """Return the bytes of a blob.
@@ -246,18 +309,23 @@ class ArtifactStore:
             cached._publish(sha256, lambda file: self._download(sha256, file))
         return path
 
-    def _download(self, sha256: str, file: BinaryIO) -> None:
-        hasher, size = hashlib.sha256(), 0
+    def _download(self, sha256: str, file: BinaryIO) -> int:
         try:
             with self._remote_errors("reading an artifact", sha256), self._fs.open(self._key(sha256), "rb") as source:
-                while chunk := source.read(CHUNK):
-                    hasher.update(chunk)
-                    size += len(chunk)
-                    file.write(chunk)
+                return self._receive(sha256, source, file)
         except FileNotFoundError:
             raise self._missing(sha256) from None
+
+    def _receive(self, sha256: str, source: BinaryIO, file: Any) -> int:
+        """Copy a stream and return its size; raises if its hash is not the one expected."""
+        hasher, size = hashlib.sha256(), 0
+        while chunk := source.read(CHUNK):
+            hasher.update(chunk)
+            size += len(chunk)
+            file.write(chunk)
         if hasher.hexdigest() != sha256:
             raise self._corrupt(sha256, hasher.hexdigest(), size)
+        return size
 
     # --- names and messages
 
@@ -291,9 +359,13 @@ class ArtifactStore:
             "restore it from a copy, or remove it and run the job that wrote it again"
         )
 
+    def _remote_errors(self, doing: str, sha256: str) -> AbstractContextManager[None]:
+        return self.client_errors(doing, self._where(sha256))
+
     @contextmanager
-    def _remote_errors(self, doing: str, sha256: str) -> Iterator[None]:
-        where = self._where(sha256)
+    def client_errors(self, doing: str, where: str = "") -> Iterator[None]:
+        """Turn errors of the file system's client into a :class:`StorageError`; a missing file stays what it is."""
+        where = where or self.uri
         try:
             with storage_errors_but_missing(doing, where):
                 yield

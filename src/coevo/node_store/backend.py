@@ -102,6 +102,20 @@ class Backend(ABC):
     def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:
         """One evaluation of a state, or None."""
 
+    # --- trust
+
+    @abstractmethod
+    def mark_untrusted(self, sha256: str, reason: str) -> None:
+        """Remember that a blob must not be loaded; a reason that is there already stays (durable)."""
+
+    @abstractmethod
+    def mark_trusted(self, sha256: str) -> None:
+        """Forget that a blob must not be loaded (durable, idempotent)."""
+
+    @abstractmethod
+    def untrusted(self) -> dict[str, str]:
+        """Blobs that must not be loaded: sha256 to reason."""
+
     # --- jobs, campaigns, locks
 
     @abstractmethod

@@ -142,10 +142,15 @@ def _species(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def structure_from_document(document: dict[str, Any]) -> Structure:
-    """Rebuild the structure of :func:`structure_document`; its content id is the same."""
+    """Rebuild the structure of :func:`structure_document`; its content id is the same.
+
+    Only lattice, species, coordinates and charge are read: pymatgen decodes site properties by importing the modules that they
+    name, and a document may come from a stranger.
+    """
     from pymatgen.core import Structure
 
-    return Structure.from_dict(document)
+    sites = [{"species": site["species"], "abc": site["abc"]} for site in document["sites"]]
+    return Structure.from_dict({"lattice": document["lattice"], "sites": sites, "charge": document.get("charge")})
 
 
 def structure_id(structure: Structure) -> str:

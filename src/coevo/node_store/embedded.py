@@ -4,6 +4,7 @@
 
     DIR/blobs/                     artifact store, by default
     DIR/jobs/ab/KEY.json           job results
+    DIR/untrusted/SHA.json         checkpoints that came in a bundle and must not be loaded, and why
     DIR/NODE/node.json             the node as created       DIR/NODE/node.yaml  its live configuration
     DIR/NODE/refs/BRANCH           a state id
     DIR/NODE/states/ID/state.json  state document            …/NAME.jsonl.zst    segments: what the state added, its evaluations
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from coevo.node_store.backend import Kind
     from coevo.node_store.states import PreparedState
 
-RESERVED = ("blobs", "jobs")
+RESERVED = ("blobs", "jobs", "untrusted")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,199}")
 
 
@@ -210,6 +211,32 @@ class EmbeddedBackend(Backend):
     @override
     def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:
         return self._node_states(node).evaluation(state, structure_id)
+
+    # --- trust
+
+    def _trust_path(self, sha256: str) -> Path:
+        if not STATE_ID.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is no sha256: expected 64 lower-case hexadecimal digits")
+        return self.directory / "untrusted" / f"{sha256}.json"
+
+    @override
+    def mark_untrusted(self, sha256: str, reason: str) -> None:
+        create_file(self._trust_path(sha256), seal({"sha256": sha256, "reason": reason}))
+
+    @override
+    def mark_trusted(self, sha256: str) -> None:
+        path = self._trust_path(sha256)
+        with storage_errors("trusting a checkpoint", path):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+                sync_directory(path.parent)
+
+    @override
+    def untrusted(self) -> dict[str, str]:
+        folder = self.directory / "untrusted"
+        with storage_errors("listing untrusted checkpoints", folder):
+            paths = sorted(path for path in folder.glob("*.json") if STATE_ID.fullmatch(path.stem))
+        return {path.stem: read_sealed(path, f"the mark of checkpoint {path.stem}")["reason"] for path in paths}
 
     # --- jobs, campaigns, locks
 

@@ -238,6 +238,25 @@ class MongoBackend(Backend):
         with self._errors("reading an evaluation"):
             return self._collection("evaluations").find_one({"_id": f"{state}:{structure_id}"})
 
+    # --- trust
+
+    @override
+    def mark_untrusted(self, sha256: str, reason: str) -> None:
+        from pymongo.errors import DuplicateKeyError
+
+        with self._errors("marking a checkpoint"), suppress(DuplicateKeyError):
+            self._collection("untrusted").insert_one({"_id": sha256, "reason": reason})
+
+    @override
+    def mark_trusted(self, sha256: str) -> None:
+        with self._errors("trusting a checkpoint"):
+            self._collection("untrusted").delete_one({"_id": sha256})
+
+    @override
+    def untrusted(self) -> dict[str, str]:
+        with self._errors("listing untrusted checkpoints"):
+            return {row["_id"]: row["reason"] for row in self._collection("untrusted").find({}).sort("_id", 1)}
+
     # --- jobs, campaigns, locks
 
     @override
