@@ -6,9 +6,10 @@ import re
 import shutil
 from collections import OrderedDict
 from copy import deepcopy
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from coevo.errors import CorruptArtifactError, QueryError, StorageError
+from coevo.errors import CorruptArtifactError, StorageError
 from coevo.node_store.durable import (
     make_directory,
     read_sealed,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.evaluation_index import EvaluationIndex
     from coevo.node_store.states import PreparedState
 
 STATE_ID = re.compile(r"[0-9a-f]{64}")
@@ -48,7 +50,8 @@ class EmbeddedStates:
         self.directory = directory
         self._stored: dict[str, dict[str, Any]] = {}
         self._segments: dict[tuple[str, str], Segment] = {}
-        self._indexes: OrderedDict[str, Any] = OrderedDict()
+        self._indexes: OrderedDict[str, EvaluationIndex] = OrderedDict()
+        self._indexing = Lock()
         self._places: OrderedDict[str, dict[Kind, dict[str, str]]] = OrderedDict()
 
     def ids(self, prefix: str) -> list[str]:
@@ -168,7 +171,9 @@ class EmbeddedStates:
         if set(query) <= {"kind"} and isinstance(query.get("kind", ""), str) and not sort:
             found = self._scan(state, query.get("kind"), limit, skip)
         else:
-            found = self._find(state, query, sort, limit, skip)
+            # the geometry of an evaluation is found by its id
+            needed = {*fields, "structure_id"} if fields is not None and "relaxed" in fields else fields
+            found = self._index(state).find(query, needed, sort, limit, skip)
         for document in found:
             joined = document if fields is not None and "relaxed" not in fields else self._joined(state, document)
             yield joined if fields is None else {key: value for key, value in joined.items() if key in fields}
@@ -191,31 +196,17 @@ class EmbeddedStates:
                 if place > skip:
                     yield document
 
-    def _find(
-        self, state: str, query: dict[str, Any], sort: Sequence[tuple[str, int]], limit: int, skip: int
-    ) -> Iterator[dict[str, Any]]:
-        from pymongo.errors import PyMongoError
+    def _index(self, state: str) -> EvaluationIndex:
+        """Load the evaluations of a state, without geometries, into memory."""
+        with self._indexing:
+            if state not in self._indexes:
+                from coevo.node_store.evaluation_index import EvaluationIndex
 
-        try:
-            cursor = self._index(state).find(query, {"_id": False}).sort([*sort, ("structure_id", 1)])
-            yield from cursor.skip(skip).limit(limit) if limit else cursor.skip(skip)
-        except (PyMongoError, NotImplementedError, TypeError) as err:
-            raise QueryError(f"the filter {query} is not valid: {err}; see MongoDB's query operators") from err
-
-    def _index(self, state: str) -> Any:
-        """Load the evaluations of a state, without geometries, into a collection in memory."""
-        if state not in self._indexes:
-            import mongomock
-
-            documents = list(self._segment(state, "evaluations"))
-            collection: Any = mongomock.MongoClient().coevo.evaluations
-            if documents:
-                collection.insert_many(documents)
-            self._indexes[state] = collection
-            while len(self._indexes) > INDEXED_STATES:
-                self._indexes.popitem(last=False)
-        self._indexes.move_to_end(state)
-        return self._indexes[state]
+                self._indexes[state] = EvaluationIndex(self._segment(state, "evaluations"))
+                while len(self._indexes) > INDEXED_STATES:
+                    self._indexes.popitem(last=False)
+            self._indexes.move_to_end(state)
+            return self._indexes[state]
 
 
 def _write_files(
