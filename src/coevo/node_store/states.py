@@ -128,7 +128,7 @@ def prepare(draft: StateDraft) -> PreparedState:
     references = _documents("references", draft.references, ReferenceDocument, _geometry_id)
     labels = _documents("labels", draft.labels, LabelDocument, label_id)
     checkpoints = {
-        kind: _checked(f"checkpoints.{kind}", document, CheckpointDocument)
+        kind: checked_document(f"checkpoints.{kind}", document, CheckpointDocument)
         for kind, document in sorted(draft.checkpoints.items())
     }
     manifest = _manifest(draft, evaluations)
@@ -166,7 +166,7 @@ def prepare(draft: StateDraft) -> PreparedState:
         structures=structures,
         references=references,
         labels=labels,
-        evaluations=[_with_derived_fields(evaluation) for evaluation in evaluations],
+        evaluations=[with_derived_fields(evaluation) for evaluation in evaluations],
     )
 
 
@@ -192,7 +192,13 @@ def _refuse_long_integers(what: str, value: Any) -> None:
         raise ValueError(f"{what}: {value} does not fit in 64 bits with a sign; store it as a string")
 
 
-def _checked(what: str, document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def checked_document(what: str, document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Reduce a document to plain JSON and check it against its model.
+
+    Raises
+    ------
+    ValueError
+    """
     reduced = _plain(what, document)
     try:
         model.model_validate(reduced)
@@ -214,7 +220,7 @@ def _documents(
     found: dict[str, dict[str, Any]] = {}
     for index, document in enumerate(documents):
         name = f"{what}[{index}]"
-        checked = _checked(name, document, model)
+        checked = checked_document(name, document, model)
         identifier = checked["_id"]
         if (content := content_id(checked)) != identifier:
             raise ValueError(f"{name}: its _id is {identifier}, but its content id is {content}")
@@ -226,7 +232,7 @@ def _documents(
 def _evaluations(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for index, document in enumerate(documents):
-        checked = _checked(f"evaluations[{index}]", document, EvaluationDocument)
+        checked = checked_document(f"evaluations[{index}]", document, EvaluationDocument)
         identifier = checked["structure_id"]
         if identifier in found:
             raise ValueError(f"evaluations[{index}]: structure {identifier} is evaluated twice in one state")
@@ -263,7 +269,8 @@ def _check_membership(
             raise ValueError(f"{what}: {len(strangers)} new documents have no {lacking}, e.g. {strangers[0]}")
 
 
-def _with_derived_fields(evaluation: dict[str, Any]) -> dict[str, Any]:
+def with_derived_fields(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Add the standard OPTIMADE properties that follow from an evaluation."""
     reduced, anonymous = _optimade_formulas(evaluation["formula"])
     return {
         **evaluation,

@@ -14,7 +14,7 @@ from coevo.errors import CorruptArtifactError
 from coevo.node_store.canonical import dump_plain, structure_document_id
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
 from coevo.node_store.places import KINDS
-from coevo.node_store.states import PreparedState
+from coevo.node_store.states import SPLITS, PreparedState, with_derived_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,24 +97,40 @@ def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> N
         elif json.loads(prepared.manifest_bytes) != manifest:
             problem = "its manifest is not the one of its hash"
         else:
-            problem = _documents_problem(prepared, parents) or _evaluations_problem(prepared)
+            problem = _manifest_problem(prepared) or _documents_problem(prepared, parents) or _evaluations_problem(prepared)
     except (KeyError, TypeError, ValueError) as err:
         problem = f"{type(err).__name__}: {err}"
     if problem:
-        raise CorruptArtifactError(
-            f"state {prepared.id} is damaged: {problem}; nothing of it was stored; use another copy"
-        )
+        raise CorruptArtifactError(f"state {prepared.id} is damaged: {problem}; nothing of it was stored; use another copy")
+
+
+def _manifest_problem(prepared: PreparedState) -> str:
+    counts, manifest = prepared.document["counts"], prepared.manifest
+    for name, kind in (("entries", "structures"), ("references", "references"), ("labels", "labels")):
+        if counts[name] != len(manifest[kind]):
+            return f"it counts {counts[name]} {name}, its manifest has {len(manifest[kind])}"
+    for label, split in manifest["labels"].items():
+        if split not in SPLITS:
+            return f"label {label} is in split {split!r}, allowed are {', '.join(SPLITS)}"
+    return ""
 
 
 def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> str:
     for kind in KINDS:
-        lacking = set(prepared.manifest[kind]).difference(*(parent[kind] for parent in parents))
-        for document in getattr(prepared, kind):
+        members = set(prepared.manifest[kind])
+        lacking = members.difference(*(parent[kind] for parent in parents))
+        for document in _in_order(kind, getattr(prepared, kind), "_id"):
             content = label_id(document) if kind == "labels" else structure_document_id(document["structure"])
             if content != document["_id"]:
                 return f"the content id of {kind[:-1]} {document['_id']} is {content}"
-            if content not in prepared.manifest[kind]:
+            if content not in members:
                 return f"{kind[:-1]} {content} is not in its manifest"
+            if (
+                kind == "labels"
+                and document.get("structure")
+                and structure_document_id(document["structure"]) != document["frame"]
+            ):
+                return f"the geometry of label {content} is not that of its frame {document['frame']}"
             lacking.discard(content)
         if lacking:
             return f"{len(lacking)} {kind} are missing, e.g. {min(lacking)}"
@@ -126,19 +142,37 @@ def _evaluations_problem(prepared: PreparedState) -> str:
     hasher = EvaluationsDigest()
     for kind, members in (("entry", "structures"), ("reference", "references")):
         found = []
-        for evaluation in prepared.evaluations:
+        total = 0
+        for evaluation in _in_order("evaluations", prepared.evaluations, "structure_id"):
+            total += 1
             if evaluation["kind"] == kind:
                 hasher.add(evaluation)
                 found.append(evaluation["structure_id"])
+                if with_derived_fields(evaluation) != evaluation:
+                    return f"the formulas of evaluation {found[-1]} do not follow from {evaluation['formula']!r}"
         if found != prepared.manifest[members]:
             return f"its evaluations of kind {kind} are not those of the {members} of its manifest, in order"
-    if (hasher.hexdigest(), hasher.count) != (expected["digest"], expected["count"]):
+    if not hasher.count == total == expected["count"]:
+        return f"it has {total} evaluations, {hasher.count} of them of entries and references; expected are {expected['count']}"
+    if hasher.hexdigest() != expected["digest"]:
         return f"the digest of its evaluations is {hasher.hexdigest()}, expected {expected['digest']}"
     return ""
 
 
+def _in_order(what: str, documents: Iterable[dict[str, Any]], key: str) -> Iterator[dict[str, Any]]:
+    before = ""
+    for document in documents:
+        if document[key] <= before:
+            raise ValueError(f"its {what} are not in the order of their ids, each once: {document[key]} follows {before}")
+        before = document[key]
+        yield document
+
+
 def put_state(store: NodeStore, node: str, prepared: PreparedState) -> None:
-    """Store a checked state in a node, whose parents are there; no branch moves. Storing it again changes nothing."""
+    """Store a checked state in a node, whose parents are there; no branch moves. Storing it again changes nothing.
+
+    What its id does not cover and belongs to a place is that of the node and of the store: the node's name, where blobs are.
+    """
     manifest = store.artifacts.put_bytes(prepared.manifest_bytes)
     checkpoints = {
         kind: {**checkpoint, "uri": store.artifacts.uri_of(checkpoint["sha256"])}
@@ -146,7 +180,11 @@ def put_state(store: NodeStore, node: str, prepared: PreparedState) -> None:
         else checkpoint
         for kind, checkpoint in prepared.document["checkpoints"].items()
     }
-    document = {**prepared.document, "node": node, "manifest": manifest.to_dict(), "checkpoints": checkpoints}
+    config = prepared.document["config"]
+    if isinstance(config.get("node"), dict) and "name" in config["node"]:
+        config = {**config, "node": {**config["node"], "name": node}}
+    places = {"node": node, "config": config, "manifest": manifest.to_dict(), "checkpoints": checkpoints}
+    document = {**prepared.document, **places}
     store.backend.write_state(node, document, prepared)
 
 
