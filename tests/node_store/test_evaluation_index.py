@@ -20,6 +20,7 @@ import pytest
 from bson.regex import Regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
 from test_queries import filters as optimade_filters
 
 from coevo.errors import QueryError
@@ -305,53 +306,75 @@ def formulas(index: EvaluationIndex, query: Any, **how: Any) -> list[str]:
     return [document["formula"] for document in index.find(query, ["formula"], **how)]
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ({"energy_above_hull": {"$lt": "x"}}, []),
-        ({"energy_above_hull": {"$gte": None}}, ["Li3P"]),
-        ({"is_stable": 1}, []),
-        ({"nsites": 8.0}, ["Li3P"]),
-        ({"nsites": {"$in": [3, 28.0, "8", None]}}, ["Li2S", "P2S5"]),
-        ({"nsites": {"$in": list(range(4, 5000))}}, ["Li3P", "Li3PS4", "P2S5"]),
-        ({"nsites": {"$nin": [*range(4, 5000), None]}}, ["Li2S"]),
-        ({"nsites": {"$gt": float("nan")}}, []),
-        ({"nsites": {"$lt": float("inf")}}, ["Li2S", "Li3P", "Li3PS4", "P2S5"]),
-        ({"nsites": {"$all": []}}, []),
-        ({"nsites": {"$size": 1}}, []),
-        ({"nsites.x": None, "nsites": 3}, ["Li2S"]),
-        ({"elements": ["Li", "S"]}, ["Li2S"]),
-        ({"elements": ["S", "Li"]}, []),
-        ({"elements": {"$all": [re.compile("^L"), "P"]}}, ["Li3P", "Li3PS4"]),
-        ({"elements": {"$all": [{"$elemMatch": {"$gt": "P"}}, {"$elemMatch": {"$lt": "M"}}]}}, ["Li2S", "Li3PS4"]),
-        ({"elements": {"$elemMatch": {"symbol": "Li"}}}, []),
-        ({"elements": {"$size": 2.0}, "elements.0": "P"}, ["P2S5"]),
-        ({"elements": {"$gt": ["Li", "P"]}}, ["Li2S", "Li3PS4", "P2S5"]),
-        (
-            {"elements": {"$type": "array"}, "nsites": {"$type": 16}, "kind": {"$type": ["int", "string"]}, "formula": "Li3P"},
-            ["Li3P"],
-        ),
-        ({"formula": {"$in": [re.compile("^li2", re.IGNORECASE), Regex("5$"), "Li3P"]}}, ["Li2S", "Li3P", "P2S5"]),
-        ({"formula": {"$not": re.compile("S")}}, ["Li3P"]),
-        ({"formula": {"$regex": re.compile("^LI3"), "$options": "i"}}, ["Li3P", "Li3PS4"]),
-        ({"formula": {"$eq": re.compile("Li")}}, []),
-        ({"$comment": "mine", "kind": "entry", "nsites": {"$gt": 20}}, ["P2S5"]),
-        ({"origin.operator": "random", "nsites": 3}, ["Li2S"]),
-        ({"origin.seeds": {"$gte": 11}}, []),
-        ({"origin.seeds": 3}, ["P2S5"]),
-        ({"origin": {"$type": "object"}, "tags": "new"}, ["Li3P", "P2S5"]),
-        ({"tags": {"$not": {"$size": 1}}}, ["Li2S", "Li3PS4"]),
-        ({"$expr": {"$gt": ["$nsites", 10]}}, ["Li3PS4", "P2S5"]),
-        ({"$or": [{"$expr": {"$gt": ["$nsites", 20]}}, {"nsites": 3}]}, ["Li2S", "P2S5"]),
-        ({"is_stable": {"$type": "bool"}}, ["Li2S", "Li3PS4", "P2S5"]),
-        ({"energy_above_hull": {"$type": 10}}, ["Li3P"]),
-        ({"no_such": {"$type": "null"}}, []),
-        ({"relaxed": {"$ne": None}}, ["Li3P", "P2S5"]),
-        ({"relaxed": {"$type": "object"}}, ["Li3P", "P2S5"]),
-    ],
-)
+FOUND: list[tuple[dict[str, Any], list[str]]] = [
+    ({"energy_above_hull": {"$lt": "x"}}, []),
+    ({"energy_above_hull": {"$gte": None}}, ["Li3P"]),
+    ({"is_stable": 1}, []),
+    ({"nsites": 8.0}, ["Li3P"]),
+    ({"nsites": {"$in": [3, 28.0, "8", None]}}, ["Li2S", "P2S5"]),
+    ({"nsites": {"$in": list(range(4, 5000))}}, ["Li3P", "Li3PS4", "P2S5"]),
+    ({"nsites": {"$nin": [*range(4, 5000), None]}}, ["Li2S"]),
+    ({"nsites": {"$gt": float("nan")}}, []),
+    ({"nsites": {"$lt": float("inf")}}, ["Li2S", "Li3P", "Li3PS4", "P2S5"]),
+    ({"nsites": {"$all": []}}, []),
+    ({"nsites": {"$size": 1}}, []),
+    ({"nsites.x": None, "nsites": 3}, ["Li2S"]),
+    ({"elements": ["Li", "S"]}, ["Li2S"]),
+    ({"elements": ["S", "Li"]}, []),
+    ({"elements": {"$all": [re.compile("^L"), "P"]}}, ["Li3P", "Li3PS4"]),
+    ({"elements": {"$all": [{"$elemMatch": {"$gt": "P"}}, {"$elemMatch": {"$lt": "M"}}]}}, ["Li2S", "Li3PS4"]),
+    ({"elements": {"$elemMatch": {"symbol": "Li"}}}, []),
+    ({"elements": {"$size": 2.0}, "elements.0": "P"}, ["P2S5"]),
+    ({"elements": {"$gt": ["Li", "P"]}}, ["Li2S", "Li3PS4", "P2S5"]),
+    (
+        {"elements": {"$type": "array"}, "nsites": {"$type": 16}, "kind": {"$type": ["int", "string"]}, "formula": "Li3P"},
+        ["Li3P"],
+    ),
+    ({"formula": {"$in": [re.compile("^li2", re.IGNORECASE), Regex("5$"), "Li3P"]}}, ["Li2S", "Li3P", "P2S5"]),
+    ({"formula": {"$not": re.compile("S")}}, ["Li3P"]),
+    ({"formula": {"$regex": re.compile("^LI3"), "$options": "i"}}, ["Li3P", "Li3PS4"]),
+    ({"formula": {"$eq": re.compile("Li")}}, []),
+    ({"$comment": "mine", "kind": "entry", "nsites": {"$gt": 20}}, ["P2S5"]),
+    ({"origin.operator": "random", "nsites": 3}, ["Li2S"]),
+    ({"origin.seeds": {"$gte": 11}}, []),
+    ({"origin.seeds": 3}, ["P2S5"]),
+    ({"origin": {"$type": "object"}, "tags": "new"}, ["Li3P", "P2S5"]),
+    ({"tags": {"$not": {"$size": 1}}}, ["Li2S", "Li3PS4"]),
+    ({"$expr": {"$gt": ["$nsites", 10]}}, ["Li3PS4", "P2S5"]),
+    ({"$or": [{"$expr": {"$gt": ["$nsites", 20]}}, {"nsites": 3}]}, ["Li2S", "P2S5"]),
+    ({"is_stable": {"$type": "bool"}}, ["Li2S", "Li3PS4", "P2S5"]),
+    ({"energy_above_hull": {"$type": 10}}, ["Li3P"]),
+    ({"no_such": {"$type": "null"}}, []),
+    ({"relaxed": {"$ne": None}}, ["Li3P", "P2S5"]),
+    ({"relaxed": {"$type": "object"}}, ["Li3P", "P2S5"]),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), FOUND)
 def test_what_filters_find(index, query, expected):
     assert formulas(index, query) == expected
+
+
+@pytest.mark.service
+def test_a_server_finds_the_same(mongodb_uri):
+    """The rules of this module and those of a server that others wrote."""
+    with MongoClient(mongodb_uri) as client:
+        collection = client.get_default_database().evaluations
+        collection.insert_many([dict(document) for document in DOCUMENTS])
+        for query, expected in FOUND:
+            assert [document["formula"] for document in collection.find(query).sort("structure_id", 1)] == expected, query
+
+        @settings(max_examples=80, deadline=None)
+        @given(documents(mixed=True), queries(mixed=True))
+        def compare(documents, query):
+            stored = [{name: value for name, value in document.items() if value != 2**70} for document in documents]
+            collection.delete_many({})
+            if stored:
+                collection.insert_many([dict(document) for document in stored])
+            expected = list(collection.find(query, {"_id": False}).sort("structure_id", 1))
+            assert list(EvaluationIndex(stored).find(query)) == expected
+
+        compare()
 
 
 @pytest.mark.parametrize(
@@ -417,7 +440,6 @@ def test_no_word_of_a_user_is_part_of_a_statement(index):
     document = {"structure_id": "a" * 64, hostile: hostile, 'x"': 1, "x'": 2, "c0": 3, "present": 4, "?": 5}
     small = EvaluationIndex([document])
     statements: list[str] = []
-    small._connection.set_trace_callback(None)
     original = small._rows
     small._rows = lambda sql, parameters, query: [statements.append(sql), original(sql, parameters, query)][1]
     for name, value in list(document.items())[1:]:
