@@ -33,7 +33,7 @@ COLUMNS = (
     "matched_reference",
     "duplicate_of",
 )
-"""Fields of an entry that can be sorted by and that CSV and extended XYZ hold."""
+"""Fields of an entry that CSV and extended XYZ hold."""
 
 SHORT_ID = 8
 

@@ -13,17 +13,39 @@ from coevo.errors import QueryError
 
 
 @app.command()
-def log(ref: Reference, format: Format = "table") -> None:  # noqa: A002
+def log(
+    ref: Reference,
+    graph: Annotated[bool, typer.Option("--graph", help="draw branches and merges")] = False,
+    all_branches: Annotated[bool, typer.Option("--all", help="all branches of the node, and REF")] = False,
+    format: Format = "table",  # noqa: A002
+) -> None:
     """List the states that led to REF, newest first."""
+    from coevo.app.state_graph import graph_lines
     from coevo.app.state_summaries import log_table, summary
     from coevo.makers.step import current_store
 
-    view = current_store().state(ref)
-    states = [view, *view.ancestors()]
+    store = current_store()
+    view = store.state(ref)
+    branches = store.node(view.node).branches
+    tips = [view]
+    if all_branches:
+        heads = sorted({state for state in branches.values() if state} - {view.id})
+        tips += [store.state(f"{view.node}@{state}") for state in heads]
+    if graph and format == "table":
+        for line in graph_lines(tips, branches):
+            out.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
+    states = _newest_first(tips) if all_branches else [view, *view.ancestors()]
     if format == "json":
         print_json([summary(state) for state in states])
     else:
-        out.print(log_table(states, ref))
+        out.print(log_table(states, view.node if all_branches else ref))
+
+
+def _newest_first(tips: list[Any]) -> list[Any]:
+    """List states and what they descend from, each once."""
+    found = {state.id: state for tip in tips for state in (tip, *tip.ancestors())}
+    return sorted(found.values(), key=lambda state: (-state.iteration, state.document["created"], state.id))
 
 
 @app.command()
@@ -81,21 +103,19 @@ def query(
         str | None,
         typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="[FILTER]"),
     ] = None,
-    sort: Annotated[str, typer.Option(help="field to sort by; -field for descending")] = "energy_above_hull",
+    sort: Annotated[str, typer.Option(help="fields to sort by, with commas; -field for descending")] = "energy_above_hull",
     limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
+    skip: Annotated[int, typer.Option(min=0, help="rows to leave out at the beginning")] = 0,
     format: Annotated[Literal["table", "csv", "json", "cif", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
     output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app import exporting
     from coevo.makers.step import current_store
-    from coevo.node_store.queries import parse_filter
+    from coevo.node_store.queries import parse_filter, parse_sort
 
     view = current_store().state(ref)
-    field, direction = sort.removeprefix("-"), -1 if sort.startswith("-") else 1
-    if field not in exporting.COLUMNS:
-        raise QueryError(f"--sort {field!r} is not a field of an entry; allowed: {', '.join(exporting.COLUMNS)}")
-    rows = list(view.entries(parse_filter(where) if where else {}, sort=[(field, direction), ("structure_id", 1)], limit=limit))
+    rows = list(view.entries(parse_filter(where or ""), sort=parse_sort(sort), limit=limit, skip=skip))
     if format == "table" and output is None:
         out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from coevo.node_store.backend import Backend
 
 MAIN = "main"
-_REFERENCE = re.compile(r"(?P<node>[^@~]+)(?:@(?P<name>[^@~]+))?(?:~(?P<back>\d{1,9}))?")
+_REFERENCE = re.compile(r"(?P<node>[^@~\s]+)(?:@(?P<name>[^@~\s]+))?(?:~(?P<back>[0-9]{1,9}))?")
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -47,7 +47,8 @@ def parse_reference(text: str) -> Reference:
     """
     match = _REFERENCE.fullmatch(text)
     if not match:
-        raise StateNotFoundError(f"{text!r} is no reference to a state; write NODE, NODE@BRANCH, NODE@BRANCH~N or NODE@ID")
+        what = "is no reference" if text.strip() else "is empty and no reference"
+        raise StateNotFoundError(f"{text!r} {what} to a state; write NODE, NODE@BRANCH, NODE@BRANCH~N or NODE@ID, without blanks")
     return Reference(text, match["node"], match["name"] or MAIN, int(match["back"] or 0))
 
 
@@ -90,5 +91,7 @@ def _find(backend: Backend, node: str, name: str) -> str:
         raise StateNotFoundError(f"{node}@{name} is ambiguous: {len(found)} states start with it ({shown}); give more digits")
     if not branches:
         raise StateNotFoundError(f"node {node} has no state yet; run coevo init again, which makes the first one")
+    if _PREFIX.fullmatch(name.lower()) and name != name.lower():
+        raise StateNotFoundError(f"node {node} has no branch {name!r}; an id is written in small letters: {node}@{name.lower()}")
     known = ", ".join(f"{branch} ({state[:8]})" for branch, state in branches.items())
     raise StateNotFoundError(f"node {node} has no branch or state {name!r}; branches: {known}; an id needs at least 4 digits")

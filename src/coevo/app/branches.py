@@ -1,0 +1,137 @@
+"""The branches of a node: where each is, and where it left the branch next to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from coevo.app.state_graph import SHORT_ID, population
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The branch that a branch has most in common with.
+
+    Attributes
+    ----------
+    branch : str
+    left_at : str or None
+        The state at which the branch left it; None if they have no state in common.
+    iteration : int or None
+        Of that state.
+    ahead, behind : int
+        States that only this branch has, and that only the neighbour has.
+    """
+
+    branch: str
+    left_at: str | None
+    iteration: int | None
+    ahead: int
+    behind: int
+
+    def __str__(self) -> str:
+        if self.left_at is None:
+            return f"nothing in common with {self.branch}"
+        counts = [f"{count} {where}" for count, where in ((self.ahead, "ahead"), (self.behind, "behind")) if count]
+        return f"{self.branch} at {self.left_at[:SHORT_ID]} (it. {self.iteration}): {', '.join(counts) or 'same state'}"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch with its head: ``entries`` and ``sun`` (None where the metrics do not count it) are numbers of the head."""
+
+    name: str
+    state: str
+    iteration: int
+    entries: int
+    sun: int | None
+    message: str
+    neighbour: Neighbour | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the branch as JSON."""
+        return asdict(self)
+
+
+def branch_rows(store: NodeStore, node: str) -> list[Branch]:
+    """List the branches of a node that have a state, by name, ``main`` first.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is no such node.
+    """
+    heads = {name: store.state(f"{node}@{name}") for name, state in store.node(node).branches.items() if state}
+    histories = {name: {head.id, *(view.id for view in head.ancestors())} for name, head in heads.items()}
+    names = sorted(heads, key=lambda name: (name != "main", name))
+    rows = []
+    for name in names:
+        head, numbers = heads[name], population(heads[name])
+        rows.append(
+            Branch(
+                name=name,
+                state=head.id,
+                iteration=head.iteration,
+                entries=numbers["entries"],
+                sun=numbers["sun"],
+                message=head.document["message"],
+                neighbour=_neighbour(name, head, names, histories),
+            )
+        )
+    return rows
+
+
+def _neighbour(name: str, head: StateView, names: Sequence[str], histories: dict[str, set[str]]) -> Neighbour | None:
+    others = [other for other in names if other != name]
+    if not others:
+        return None
+    mine = histories[name]
+    # of equally close branches the first one in the order of names, main before all
+    other = min(
+        others, key=lambda other: (not mine & histories[other], len(mine - histories[other]), len(histories[other] - mine))
+    )
+    theirs = histories[other]
+    fork = next((view for view in (head, *head.first_parents()) if view.id in theirs), None)
+    if fork is None:  # what they share came in by a merge
+        fork = next((view for view in head.ancestors() if view.id in theirs), None)
+    return Neighbour(
+        branch=other,
+        left_at=fork.id if fork else None,
+        iteration=fork.iteration if fork else None,
+        ahead=len(mine - theirs),
+        behind=len(theirs - mine),
+    )
+
+
+def _distance(mine: set[str], theirs: set[str]) -> tuple[bool, int, int]:
+    """Whether two histories share nothing, and how many states are only in the one and only in the other."""
+    return not mine & theirs, len(mine - theirs), len(theirs - mine)
+
+
+def branches_table(node: str, rows: Sequence[Branch]) -> Table:
+    """Return the branches as a table for the terminal."""
+    table = Table(title=f"{node}: {len(rows)} branches", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("left", overflow="fold")
+    table.add_column("message", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.state[:SHORT_ID],
+            str(row.iteration),
+            str(row.entries),
+            "–" if row.sun is None else str(row.sun),
+            str(row.neighbour or "–"),
+            row.message,
+        )
+    return table
