@@ -197,5 +197,53 @@ def fit_offsets(
     return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference)), ""
 
 
+def extend_offsets(
+    stored: Offsets,
+    fractions: ArrayLike,
+    model_energies: ArrayLike,
+    label_energies: ArrayLike,
+    elements: Sequence[str],
+    is_elemental_reference: ArrayLike,
+) -> tuple[Offsets | None, str]:
+    """Fit offsets of further elements; those that are stored stay as they are.
+
+    Parameters
+    ----------
+    stored : Offsets
+    fractions : array, shape (n, k)
+        Columns in the order of ``elements``.
+    model_energies, label_energies : array, shape (n,)
+        eV/atom; see :func:`fit_offsets`.
+    elements : sequence of str, length k
+        Those of ``stored`` among them.
+    is_elemental_reference : array of bool, shape (n,)
+
+    Returns
+    -------
+    offsets : Offsets or None
+        For all ``elements``; None when the fit is not determined.
+    reason : str
+        Why there are none; empty if there are.
+    """
+    x = np.asarray(fractions, dtype=float).reshape(-1, len(elements))
+    frozen = dict(zip(stored.elements, stored.values, strict=True))
+    new = [column for column, symbol in enumerate(elements) if symbol not in frozen]
+    known = np.array([frozen.get(symbol, 0.0) for symbol in elements])
+    rows = x[:, new].sum(axis=1) > 0.0
+    target = np.asarray(label_energies, dtype=float) + x @ known
+    fitted, reason = fit_offsets(
+        x[rows][:, new],
+        np.asarray(model_energies, dtype=float)[rows],
+        target[rows],
+        [elements[column] for column in new],
+        np.asarray(is_elemental_reference, dtype=bool)[rows],
+    )
+    if fitted is None:
+        return None, reason
+    values = {**frozen, **dict(zip(fitted.elements, fitted.values, strict=True))}
+    joined = tuple(values[symbol] for symbol in elements)
+    return Offsets(tuple(elements), joined, stored.rank + fitted.rank, fitted.residual_rms, stored.n + fitted.n), ""
+
+
 def _rank(x: FloatArray) -> int:
     return int(np.linalg.matrix_rank(x, tol=1e-6)) if len(x) else 0

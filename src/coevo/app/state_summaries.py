@@ -94,6 +94,25 @@ def _maturity(maturity: dict[str, Any]) -> str:
     return ("mature" if maturity["mature"] else "not mature") + f" ({signals})"
 
 
+def _union_rows(view: StateView, union: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a merge or an extension brought together."""
+    rows = [
+        ("made by", view.document["message"]),
+        ("elements", ", ".join(view.document["elements"])),
+        ("references added", str(union["references_added"])),
+    ]
+    if len(view.parents) > 1:
+        population = view.document["metrics"]["population"]
+        rows += [
+            ("labels", f"{union['labels']} ({union['labels_in_both']} in both)"),
+            ("structures in both", str(union["in_both"])),
+            ("duplicates", f"{population['duplicates']} entries, {population['reference_duplicates']} references"),
+        ]
+    if union["entries_that_became_references"]:
+        rows.append(("became references", f"{union['entries_that_became_references']} entries"))
+    return rows
+
+
 def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     """Return what the table of one iteration says, row by row."""
     metrics = view.document["metrics"]
@@ -112,8 +131,11 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ("novel", f"{counts['novel']} against {reference['name']} ({reference['size']} references)"),
             ("S.U.N.", str(counts["sun"])),
             ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
-            *_error_rows(metrics),
         ]
+    if "union" in metrics:
+        rows += _union_rows(view, metrics["union"])
+    if "force_field" in metrics:
+        rows += _error_rows(metrics)
     entropy = metrics["entropy"]
     rows += [
         (

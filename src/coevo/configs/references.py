@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+JOINT = " + "
 MIN_DISTANCE = 0.5
 """Å; atoms nearer than this are an error of the file (the shortest bond there is, H-H, has 0.74 Å)."""
 
@@ -51,18 +52,32 @@ def bundled_sets() -> list[str]:
     return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
 
 
-def load_references(spec: str | Path, elements: Sequence[str], *, base: Path | None = None) -> list[ReferenceStructure]:
+def reference_parts(spec: str) -> list[str]:
+    """Split the ``references`` of a merged or extended node, ``li-p-s + /data/oxides.cif``, into its sets and files."""
+    return list(dict.fromkeys(part.strip() for part in spec.split(JOINT) if part.strip()))
+
+
+def joined_references(*specs: str) -> str:
+    """Join sets and files to the ``references`` of a merged or extended node, each once."""
+    return JOINT.join(dict.fromkeys(part for spec in specs for part in reference_parts(spec)))
+
+
+def load_references(
+    spec: str | Path, elements: Sequence[str], *, base: Path | None = None, complete: bool = True
+) -> list[ReferenceStructure]:
     """Load the reference structures of a node.
 
     Parameters
     ----------
     spec : str or Path
         A bundled set (:func:`bundled_sets`), of which the phases within ``elements`` are taken; or a file, of which every
-        structure must consist of ``elements``.
+        structure must consist of ``elements``; or several, joined by `` + ``.
     elements : sequence of str
         The node's chemical system.
     base : Path or None
         Directory that a relative path starts from; the working directory if None.
+    complete : bool
+        Whether each element must have a structure of its own among them.
 
     Returns
     -------
@@ -75,26 +90,33 @@ def load_references(spec: str | Path, elements: Sequence[str], *, base: Path | N
         If the file cannot be read, is empty, or holds a foreign element, a disordered or broken structure; or if an element has
         no structure of its own, without which there is no convex hull.
     """
-    allowed = set(elements)
+    parts = reference_parts(spec) if isinstance(spec, str) else [spec]
+    if not parts:
+        raise ReferenceDataError(f"references: got {str(spec)!r}, allowed: a bundled set ({', '.join(bundled_sets())}) or a file")
+    read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base)]
+    if complete:
+        _check_elements((_symbols(entry.structure) for entry, _ in read), sorted(set(elements)), str(spec))
+    names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry, _ in read])
+    return [
+        ReferenceStructure(name, _bare(entry.structure), entry.source or default, entry.licence)
+        for name, (entry, default) in zip(names, read, strict=True)
+    ]
+
+
+def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[tuple[FileEntry, str]]:
+    """Read one set or file; each entry with what its source is called where it names none."""
     if isinstance(spec, str) and spec in bundled_sets():
         with resources.as_file(resources.files("coevo.configs") / "references" / f"{spec}.json") as path:
             entries = [entry for entry in read_entries(path) if _symbols(entry.structure) <= allowed]
-        origin, default_source = f"bundled set {spec}", f"bundled set {spec}"
-    else:
-        file = (base or Path()) / Path(spec).expanduser()
-        if not file.exists():
-            hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({', '.join(READERS)})"
-            raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
-        entries = read_entries(file)
-        origin, default_source = str(file), f"file {file.name}"
-        for entry in entries:
-            _check(entry, allowed, origin)
-    _check_elements((_symbols(entry.structure) for entry in entries), sorted(allowed), origin)
-    names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry in entries])
-    return [
-        ReferenceStructure(name, _bare(entry.structure), entry.source or default_source, entry.licence)
-        for name, entry in zip(names, entries, strict=True)
-    ]
+        return [(entry, f"bundled set {spec}") for entry in entries]
+    file = (base or Path()) / Path(spec).expanduser()
+    if not file.exists():
+        hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({', '.join(READERS)})"
+        raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
+    entries = read_entries(file)
+    for entry in entries:
+        _check(entry, allowed, str(file))
+    return [(entry, f"file {file.name}") for entry in entries]
 
 
 def _symbols(structure: Structure) -> set[str]:

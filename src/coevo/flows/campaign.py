@@ -63,11 +63,11 @@ def next_transition(
         return Decision("mature", done)
     checkpoints = head["checkpoints"]
     flow = CoevolutionMaker(config=config, branch=branch).make(
-        head["_id"], head["iteration"] + 1, _bare(checkpoints["force_field"]), _bare(checkpoints["generator"])
+        head["_id"], head["iteration"] + 1, bare(checkpoints["force_field"]), bare(checkpoints["generator"])
     )
     return Decision("continue", done, flow)
 
 
-def _bare(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+def bare(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the URI: where a checkpoint lies must not change a job's key."""
     return {key: value for key, value in checkpoint.items() if key != "uri"}

@@ -33,6 +33,7 @@ class AssessMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     curation: CurationConfig = field(default_factory=CurationConfig)
 
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
@@ -72,6 +73,7 @@ class AssessMaker(StepMaker):
             "samples": write_records(store, samples),
             "counts": {
                 "references": len(references),
+                "reference_duplicates": sum(d["kind"] == "reference" and d["duplicate_of"] is not None for d in documents),
                 "entries": len(entries),
                 "duplicates": len(entries) - len(live),
                 "stable": sum(d["is_stable"] for d in live),
@@ -89,14 +91,15 @@ class AssessMaker(StepMaker):
         return [Member(r["id"], structure_from_document(r["structure"]), r["energy_per_atom"], r) for r in records]
 
     def _compare(self, entries: Sequence[Member], references: Sequence[Member]) -> tuple[dict[str, str], dict[str, str | None]]:
-        """Representative of each entry (older entries first, as they were representatives before) and its matching reference."""
+        """Representative of each entry (older ones first, as they were before) and each reference; matching references."""
         from coevo.analysis.novelty import match_references
-        from coevo.analysis.uniqueness import Representatives
+        from coevo.analysis.uniqueness import Representatives, find_representatives
         from coevo.makers.population import matching_of
 
         matching = matching_of(self.curation)
         found = Representatives(matching)
-        representatives: dict[str, str] = {}
+        # sets of references that were brought together may hold a phase twice
+        representatives = dict(find_representatives([m.item for m in references], [], matching))
         with task("comparing", len(entries), "structures") as advance:
             for m in sorted(entries, key=lambda m: (m.document["since"], m.energy_per_atom, m.id)):
                 prepared = found.prepare(m.item)

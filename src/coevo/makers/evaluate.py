@@ -124,16 +124,19 @@ class ReevaluateMaker(StepMaker):
             Id of the parent state.
         iteration : int
         """
-        from coevo.makers.population import open_state
+        from coevo.makers.population import open_state, population_records
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
-        records = [*self._population(view), *self._admitted(curated, iteration), *self._samples(view, curated, iteration)]
-        model = trained["checkpoint"]["sha256"]
-        carried = [r for r in records if r["model"] == model]
-        stale = [r for r in records if r["model"] != model]
-        shards = [write_records(store, carried)] if carried else []
-        return self._fan_out(shards, stale, trained["checkpoint"])
+        records = [*population_records(view), *self._admitted(curated, iteration), *self._samples(view, curated, iteration)]
+        return self._evaluated(records, trained["checkpoint"])
+
+    def _evaluated(self, records: list[dict[str, Any]], checkpoint: dict[str, Any]) -> Response[Any]:
+        """Carry over what this force field has evaluated, and evaluate the rest."""
+        carried = [r for r in records if r["model"] == checkpoint["sha256"]]
+        stale = [r for r in records if r["model"] != checkpoint["sha256"]]
+        shards = [write_records(current_store(), carried)] if carried else []
+        return self._fan_out(shards, stale, checkpoint)
 
     def _fan_out(self, shards: list[dict[str, Any]], stale: list[dict[str, Any]], checkpoint: dict[str, Any]) -> Response[Any]:
         store = current_store()
@@ -149,26 +152,6 @@ class ReevaluateMaker(StepMaker):
             "runs": [{"key": evaluation.output["key"]} for evaluation in jobs],
         }
         return Response(replace=Flow(jobs, output=output, name=self.name))
-
-    def _population(self, view: StateView) -> list[dict[str, Any]]:
-        from coevo.makers.population import members
-        from coevo.node_store.canonical import structure_document
-
-        model = view.document["checkpoints"]["force_field"]["sha256"]
-        return [
-            {
-                "id": m.id,
-                "kind": kind,
-                "structure": structure_document(m.structure),
-                "energy_per_atom": m.energy_per_atom,
-                "fmax": m.document["fmax"],
-                "note": m.document["note"],
-                "since": m.document["iteration_added"],
-                "model": model,
-            }
-            for kind, group in (("reference", members(view, "reference")), ("entry", members(view, "entry")))
-            for m in group
-        ]
 
     def _admitted(self, curated: dict[str, Any], iteration: int) -> list[dict[str, Any]]:
         keys = ("id", "structure", "energy_per_atom", "fmax")
@@ -186,6 +169,29 @@ class ReevaluateMaker(StepMaker):
             rows = read_records(current_store(), {"sha256": sha256})
             records += [{**row, "kind": "sample", "note": "", "since": int(since), "model": model} for row in rows]
         return records
+
+
+@dataclass
+class ReevaluateUnionMaker(ReevaluateMaker):
+    """Evaluate a united population by one force field."""
+
+    @job
+    def make(self, united: dict[str, Any], checkpoint: dict[str, Any]) -> Response[Any]:  # type: ignore[override]
+        """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
+
+        Parameters
+        ----------
+        united : dict
+            Output of the unite job.
+        checkpoint : dict
+            Force-field checkpoint of the new state.
+        """
+        store = current_store()
+        records = list(read_records(store, united["population"]))
+        for since, shard in united["samples"].items():
+            rows = read_records(store, shard)
+            records += [{**row, "kind": "sample", "note": "", "since": int(since), "model": ""} for row in rows]
+        return self._evaluated(records, checkpoint)
 
 
 @dataclass

@@ -101,8 +101,8 @@ class LabelPacketMaker(StepMaker):
 class LabelMaker(StepMaker):
     """Cut the selected frames into packets, one job each.
 
-    Frames that the parent state has labelled with the same settings are not computed again. Stable references join the frames as
-    long as the state has no reference labels of these settings: the offsets between the two energy scales are fitted on them.
+    Frames that the parent state has labelled with the same settings are not computed again. Stable references join the frames
+    where an element has no reference label of these settings: the offsets between the two energy scales are fitted on them.
 
     Attributes
     ----------
@@ -134,8 +134,7 @@ class LabelMaker(StepMaker):
         labelled = [label for label in view.labels() if label["settings_digest"] == settings_id]
         known = {label["frame"] for label in labelled}
         frames = list(read_records(store, selected["frames"]))
-        if not any(label["how"] == "reference" for label in labelled):
-            frames = self._reference_frames(view) + frames
+        frames = self._reference_frames(view, labelled) + frames
         frames = list({frame["id"]: frame for frame in frames if frame["id"] not in known}.values())
         size = self.labelling.frames_per_job
         packets = [frames[start : start + size] for start in range(0, len(frames), size)]
@@ -147,12 +146,20 @@ class LabelMaker(StepMaker):
             jobs.append(maker.make(write_records(store, packet)))
         return Response(replace=Flow(jobs, output={"packets": [packet.output for packet in jobs]}, name=self.name))
 
-    def _reference_frames(self, view: Any) -> list[dict[str, Any]]:
-        """References on the hull, at the state's geometry."""
+    def _reference_frames(self, view: Any, labelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """References on the hull, at the state's geometry, with the elements of which no reference is labelled yet."""
         from coevo.makers.population import members
         from coevo.node_store.canonical import structure_document, structure_id
 
-        stable = [m for m in members(view, "reference") if m.document["energy_above_reference_hull"] <= 1e-8]
+        anchors = [label for label in labelled if label["how"] == "reference"]
+        known = {e["element"] for x in anchors for site in x["structure"]["sites"] for e in site["species"]}
+        if known >= set(self.node.elements):
+            return []
+        stable = [
+            m
+            for m in members(view, "reference")
+            if m.document["energy_above_reference_hull"] <= 1e-8 and not known >= set(m.document["elements"])
+        ]
         return [
             {
                 "id": structure_id(m.structure),

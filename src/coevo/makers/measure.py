@@ -51,13 +51,14 @@ class MeasureMaker(StepMaker):
         selected: dict[str, Any] | None = None,
         labelled: dict[str, Any] | None = None,
         trained: dict[str, Any] | None = None,
+        united: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Measure.
 
         Parameters
         ----------
-        assessed, curated, selected, labelled, trained, generator : dict
-            Outputs of the steps before; those of a transition are None for the first state.
+        assessed, curated, selected, labelled, trained, generator, united : dict
+            Outputs of the steps before; those that a first state, a merge or an extension has not are None.
         sources : list of dict
             Shard references of the geometries.
         iteration : int
@@ -85,11 +86,14 @@ class MeasureMaker(StepMaker):
             "environment_entropy": entropy["mean"] if entropy else None,
             **errors,
         }
-        if curated is not None and selected is not None and labelled is not None and trained is not None:
+        if united is not None:
+            metrics["union"] = united["counts"]
+        if trained is not None:
+            metrics["force_field"] = {k: v for k, v in trained.items() if k not in _NOT_METRICS}
+        if curated is not None and selected is not None and labelled is not None:
             metrics["iteration"] = {**curated["counts"], "energy_above_hull": curated["energy_above_hull"]}
             metrics["selection"] = selected["counts"]
             metrics["labels"] = self._label_counts(labelled)
-            metrics["force_field"] = {k: v for k, v in trained.items() if k not in _NOT_METRICS}
         metrics["maturity"] = self._maturity(view, metrics)
         return {"metrics": metrics}
 
@@ -170,7 +174,7 @@ class MeasureMaker(StepMaker):
     def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
         from coevo.analysis.maturity import maturity
 
-        states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.ancestors())), view]]
+        states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]
         history = [{name: row.get(name) for name in SIGNALS} for row in [*states, metrics]]
         return maturity(history, self.maturity).to_dict()
 

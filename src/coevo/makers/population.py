@@ -59,6 +59,34 @@ def members(view: StateView, kind: Literal["reference", "entry"]) -> list[Member
     ]
 
 
+def population_records(view: StateView) -> list[dict[str, Any]]:
+    """Records of all references and entries of a state, as jobs pass them.
+
+    Returns
+    -------
+    list of dict
+        ``id, kind, structure, energy_per_atom, fmax, note``, ``since`` (iteration) and ``model`` (sha256 of the force field that
+        evaluated it).
+    """
+    from coevo.node_store.canonical import structure_document
+
+    model = view.document["checkpoints"]["force_field"]["sha256"]
+    return [
+        {
+            "id": m.id,
+            "kind": kind,
+            "structure": structure_document(m.structure),
+            "energy_per_atom": m.energy_per_atom,
+            "fmax": m.document["fmax"],
+            "note": m.document["note"],
+            "since": m.document["iteration_added"],
+            "model": model,
+        }
+        for kind, group in (("reference", members(view, "reference")), ("entry", members(view, "entry")))
+        for m in group
+    ]
+
+
 def hull_of(elements: Sequence[str], points: Iterable[tuple[Structure, float]]) -> Hull:
     """Convex hull of (structure, energy per atom in eV) points."""
     rows = list(points)

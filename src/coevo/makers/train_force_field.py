@@ -58,6 +58,7 @@ class TrainForceFieldMaker(StepMaker):
             ``test_before`` and ``test_after`` (errors on the test split), ``fit`` (report of the fit).
         """
         from coevo.makers.population import open_state
+        from coevo.makers.training_set import splits_for
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
@@ -65,7 +66,7 @@ class TrainForceFieldMaker(StepMaker):
         known = {label["_id"] for label in older}
         new = [x for x in read_records(store, [p["labels"] for p in labelled["packets"]]) if x["_id"] not in known]
         splits = {label["_id"]: label["split"] for label in older}
-        splits |= {label["_id"]: split_of_label(self, label) for label in new}
+        splits |= splits_for(new, older, self.training, self.node.seed)
         result = self._train(store, new, older, splits, checkpoint, dict(view.manifest.get("offsets", {})), iteration)
         rows = [{"id": i, "split": split} for i, split in sorted(splits.items())]
         return {**result, "labels": write_records(store, new), "splits": write_records(store, rows)}
@@ -164,13 +165,6 @@ class TrainForceFieldMaker(StepMaker):
             [f for _, f, _ in rows],
             {"how": [x["how"] for _, _, x in rows], "kind": [x["kind"] for _, _, x in rows]},
         )
-
-
-def split_of_label(maker: TrainForceFieldMaker, label: dict[str, Any]) -> str:
-    """Return the split of a label under a Maker's configuration."""
-    from coevo.makers.training_set import split_for
-
-    return split_for(label, maker.training, maker.node.seed)
 
 
 def loss_ratio(before: dict[str, Any], after: dict[str, Any]) -> float:

@@ -44,7 +44,9 @@ class Scale:
 def scale_for(
     labels: Sequence[Label], stored: dict[str, Any] | None, force_field: ForceField, elements: Sequence[str], *, workers: int
 ) -> Scale:
-    """Return the frozen offsets of this settings digest, fitting them on the labelled references the first time.
+    """Return the frozen offsets of this settings digest, fitted on the labelled references the first time.
+
+    Where a merge or an extension brought elements that the frozen offsets lack, only those are fitted.
 
     Parameters
     ----------
@@ -58,12 +60,13 @@ def scale_for(
     workers : int
     """
     from coevo.analysis.composition import fractions
-    from coevo.analysis.energy_scale import Offsets, fit_offsets
+    from coevo.analysis.energy_scale import Offsets, extend_offsets, fit_offsets
     from coevo.models.contracts import Prediction
     from coevo.node_store.canonical import structure_from_document
 
-    if stored is not None:
-        return Scale(Offsets.from_dict(stored), "", force_field.energy_scale)
+    frozen = None if stored is None else Offsets.from_dict(stored)
+    if frozen is not None and _elements_of(labels) <= set(frozen.elements):
+        return Scale(frozen, "", force_field.energy_scale)
     anchors = [label for label in labels if label["how"] == "reference"]
     structures = [structure_from_document(label["structure"]) for label in anchors]
     predictions = force_field.evaluate(structures, workers=workers)
@@ -74,7 +77,13 @@ def scale_for(
     is_elemental = np.array([len(s.composition) == 1 for s, _, _ in rows])
     model_energies = np.array([p.energy for _, _, p in rows])
     label_energies = np.array([corrected_energy(label, s, force_field.energy_scale) for s, label, _ in rows])
-    return Scale(*fit_offsets(shares, model_energies, label_energies, elements, is_elemental), force_field.energy_scale)
+    points = (shares, model_energies, label_energies, elements, is_elemental)
+    fitted = fit_offsets(*points) if frozen is None else extend_offsets(frozen, *points)
+    return Scale(*fitted, force_field.energy_scale)
+
+
+def _elements_of(labels: Sequence[Label]) -> set[str]:
+    return {species["element"] for label in labels for site in label["structure"]["sites"] for species in site["species"]}
 
 
 def corrected_energy(label: Label, structure: Any, energy_scale: str) -> float:
@@ -100,6 +109,27 @@ def frame_of(label: Label, offsets: Offsets, energy_scale: str) -> TrainingFrame
         forces=np.array(label["forces"], dtype=float).reshape(-1, 3),
         stress=np.array(label["stress"], dtype=float),
     )
+
+
+def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingConfig, seed: int) -> dict[str, str]:
+    """Return the split of each new label: that of the older labels of its frame or family, else by the hash of the family.
+
+    After a merge a family may be test although its hash says train, because it was test in the other parent.
+
+    Parameters
+    ----------
+    new, older : sequences of dict
+        Label documents; the older ones with their ``split``.
+    training : TrainingConfig
+    seed : int
+    """
+    known = {("family", label["family"]): label["split"] for label in older}
+    known |= {("frame", label["frame"]): label["split"] for label in older}
+    splits = {}
+    for label in new:
+        inherited = known.get(("frame", label["frame"])) or known.get(("family", label["family"]))
+        splits[label["_id"]] = inherited or split_for(label, training, seed)
+    return splits
 
 
 def split_for(label: Label, training: TrainingConfig, seed: int) -> str:

@@ -1,0 +1,223 @@
+"""Merge two states, or extend one by elements, in this process; a killed merge goes on when the same command is given again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from coevo.app.running import run_flow
+from coevo.configs.loading import config_from_dict, dump_config, parse_config
+from coevo.configs.references import joined_references, load_references
+from coevo.errors import ConfigError, ReferenceDataError
+from coevo.flows.campaign import bare
+from coevo.flows.lineage import ExtendMaker, MergeMaker
+from coevo.node_store.transfers import bring_history
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from coevo.configs.tree import NodeConfig
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+Side = Literal["left", "right"]
+Outcome = Literal["merged", "fast-forward", "nothing to do", "extended"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the new state goes.
+
+    Attributes
+    ----------
+    node, branch : str
+    """
+
+    node: str
+    branch: str
+
+    def __str__(self) -> str:
+        return f"{self.node}@{self.branch}"
+
+
+def merge(
+    store: NodeStore, left: StateView, right: StateView, target: Target, *, train: bool = True, start: Side = "left"
+) -> tuple[StateView, Outcome]:
+    """Merge two states into a branch of a node, which is created if it is not there.
+
+    Parameters
+    ----------
+    store : NodeStore
+    left, right : StateView
+        Of any nodes of the store whose chemical systems overlap.
+    target : Target
+    train : bool
+        Fine-tune the force field on the labels of both and refit the generator; otherwise everything is evaluated by the force
+        field of ``start``.
+    start : {"left", "right"}
+        Whose force field and generator the new state starts from.
+
+    Returns
+    -------
+    view : StateView
+        Head of the branch.
+    outcome : {"merged", "fast-forward", "nothing to do"}
+
+    Raises
+    ------
+    ConfigError
+        If the states have no element in common, or the target's chemical system or branch does not fit.
+    BranchMovedError
+        If the branch was moved while the merge ran; the merge is kept as a branch of its own.
+    """
+    newer = _descendant(left, right)
+    config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node)
+    config = _create_or_check(store, config)
+    with store.run_lock(target.node, target.branch):
+        head_id = store.head(target.node, target.branch)
+        head = store.state(f"{target.node}@{head_id}") if head_id else None
+        if head and _contains(head, left) and _contains(head, right):
+            return head, "nothing to do"
+        if head and not (_contains(left, head) or _contains(right, head)):
+            raise ConfigError(
+                f"branch {target} is at {head.id[:12]}, which is neither of the two states nor before one of them; merge into a "
+                f"new branch (--into {target.node}@NAME), or merge with {target}"
+            )
+        if newer:
+            store.move_branch(bring_history(store, newer, target.node), target.branch, head_id)
+            return store.state(str(target)), "fast-forward"
+        sides = {"left": bring_history(store, left, target.node), "right": bring_history(store, right, target.node)}
+        parents = [sides["right"], sides["left"]] if head_id == right.id else [sides["left"], sides["right"]]
+        flow = MergeMaker(config=config, branch=target.branch, train=train).make(
+            [view.id for view in parents],
+            sides[start].id,
+            head_id,
+            max(view.iteration for view in parents) + 1,
+            checkpoints_of(sides[start]),
+            f"merge {left.node}@{left.id[:8]} and {right.node}@{right.id[:8]}",
+        )
+        run_flow(flow)
+    return store.state(str(target)), "merged"
+
+
+def extend(
+    store: NodeStore, source: StateView, elements: Sequence[str], name: str, references: str, *, base: Path | None = None
+) -> tuple[StateView, Outcome]:
+    """Start a node of more elements from a state.
+
+    Parameters
+    ----------
+    store : NodeStore
+    source : StateView
+        Everything in it is valid in the new node as a sub-system; its checkpoints are where the new node starts.
+    elements : sequence of str
+        Symbols to add.
+    name : str
+        Of the new node.
+    references : str
+        A bundled set or a file with known structures of the new system, the new elements among them.
+    base : Path or None
+        Directory that a relative file starts from.
+
+    Raises
+    ------
+    ConfigError
+        If an element is unknown or there already, or another node has the name.
+    ReferenceDataError
+        If the references cannot be used, or a new element has none of its own.
+    """
+    from coevo.makers.seeding import write_references
+
+    before = source.document["elements"]
+    repeated = sorted(set(elements) & set(before))
+    if repeated or not elements:
+        raise ConfigError(
+            f"--elements: got {', '.join(elements) or 'nothing'}, allowed: elements that {source.node} does not have "
+            f"({', '.join(before)} are there)"
+        )
+    config = _config_of(source, name, elements=[*before, *elements], references=references)
+    known = load_references(references, config.node.elements, base=base, complete=False)
+    alone = {next(iter(r.structure.composition)).symbol for r in known if len(r.structure.composition) == 1}
+    missing = [symbol for symbol in elements if symbol not in alone]
+    if missing:
+        raise ReferenceDataError(
+            f"{references}: no structure of {', '.join(missing)} alone; the convex hull of the new node needs at least one of "
+            "each element; add the elemental crystal to the file"
+        )
+    config = _create_or_check(store, config)
+    with store.run_lock(name, "main"):
+        if store.head(name, "main") is None:
+            parent = bring_history(store, source, name)
+            flow = ExtendMaker(config=config).make(
+                parent.id,
+                parent.iteration + 1,
+                write_references(known),
+                checkpoints_of(parent),
+                f"extend {source.node}@{source.id[:8]} by {', '.join(elements)}",
+            )
+            run_flow(flow)
+            return store.state(name), "extended"
+    return store.state(name), "nothing to do"
+
+
+def checkpoints_of(view: StateView) -> dict[str, dict[str, Any]]:
+    """Checkpoints of a state as jobs take them."""
+    return {kind: bare(checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
+
+
+def _contains(view: StateView, other: StateView) -> bool:
+    """Whether a state is another one, or descends from it."""
+    return view.id == other.id or (
+        view.iteration > other.iteration and any(ancestor.id == other.id for ancestor in view.ancestors())
+    )
+
+
+def _descendant(left: StateView, right: StateView) -> StateView | None:
+    """Return the state that contains the other, or None."""
+    if _contains(left, right):
+        return left
+    return right if _contains(right, left) else None
+
+
+def _config_of(view: StateView, name: str, *, elements: Sequence[str] | None = None, references: str | None = None) -> NodeConfig:
+    """Configuration of a state, for another node."""
+    document = view.document["config"]
+    node = {**document["node"], "name": name}
+    if name != view.node:
+        node["description"] = ""
+    if elements is not None:
+        node["elements"] = sorted(set(elements))
+    if references is not None:
+        node["references"] = joined_references(node["references"], references)
+    return config_from_dict({**document, "node": node}, f"configuration of {view.node}@{view.id[:12]}")
+
+
+def _merged_config(left: StateView, right: StateView, name: str) -> NodeConfig:
+    """Configuration of the left state for the elements and references of both."""
+    systems = [set(view.document["elements"]) for view in (left, right)]
+    if not systems[0] & systems[1]:
+        raise ConfigError(
+            f"{left.node} ({', '.join(sorted(systems[0]))}) and {right.node} ({', '.join(sorted(systems[1]))}) have no element "
+            "in common; allowed: states of the same or of overlapping chemical systems"
+        )
+    scales = [view.document["config"]["node"]["energy_scale"] for view in (left, right)]
+    if scales[0] != scales[1]:
+        raise ConfigError(f"the states have the energy scales {scales[0]} and {scales[1]}; energies of two scales never meet")
+    references = right.document["config"]["node"]["references"]
+    return _config_of(left, name, elements=sorted(systems[0] | systems[1]), references=references)
+
+
+def _create_or_check(store: NodeStore, config: NodeConfig) -> NodeConfig:
+    """Create the target node, or return the live configuration of the one that is there, if its elements are the same."""
+    name = config.node.name
+    if name not in store.nodes():
+        store.create_node(name, config.node.elements, config.identity(), dump_config(config, comments=True))
+        return config
+    live = parse_config(store.read_config_text(name), store.config_source(name))
+    if set(live.node.elements) != set(config.node.elements):
+        raise ConfigError(
+            f"node {name} has the elements {', '.join(live.node.elements)}, the new state has {', '.join(config.node.elements)}; "
+            "choose the name of a new node, which gets them all"
+        )
+    return live

@@ -1,0 +1,166 @@
+"""Merge and extend as jobflow Flows: transitions that generate nothing and bring populations together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, Maker
+
+from coevo.makers.assess import AssessMaker
+from coevo.makers.commit_union import CommitUnionMaker
+from coevo.makers.evaluate import ReevaluateUnionMaker
+from coevo.makers.measure import MeasureMaker
+from coevo.makers.train_generator import TrainGeneratorMaker
+from coevo.makers.train_on_union import TrainOnUnionMaker
+from coevo.makers.unite import UniteMaker
+
+if TYPE_CHECKING:
+    from coevo.configs.tree import NodeConfig
+
+Checkpoints = dict[str, dict[str, Any]]
+
+
+@dataclass
+class MergeMaker(Maker):
+    """The Flow that makes one state of two.
+
+    Attributes
+    ----------
+    name : str
+    config : NodeConfig
+        Of the node that gets the new state; its elements are those of both.
+    branch : str
+    train : bool
+        Fine-tune the force field on the labels of both and refit the generator; otherwise both stay those of the start.
+    """
+
+    name: str = "merge"
+    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    branch: str = "main"
+    train: bool = True
+
+    def make(
+        self, parents: list[str], start: str, expected: str | None, iteration: int, checkpoints: Checkpoints, message: str
+    ) -> Flow:
+        """Wire the merge.
+
+        Parameters
+        ----------
+        parents : list of str
+            Ids of two states of the node, the one that is continued first.
+        start : str
+            The parent whose force field and generator the new state starts from.
+        expected : str or None
+            Head of the branch now.
+        iteration : int
+            Of the new state.
+        checkpoints : dict
+            ``force_field`` and ``generator`` of the start.
+        message : str
+            What the state says of itself.
+        """
+        config, node = self.config, self.config.node
+        prefix, workers = f"{node.name}/{iteration}", config.resources.workers
+        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
+        unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make(parents, start, iteration)
+        train = None
+        if self.train:
+            train = TrainOnUnionMaker(f"{prefix}/train-force-field", workers, node, config.training).make(
+                unite.output, force_field, parents, start, iteration
+            )
+            force_field = train.output["checkpoint"]
+        evaluate, assess, rest = _assessed(config, prefix, unite, force_field)
+        fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
+        if self.train:
+            refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+                assess.output, evaluate.output["shards"], generator, iteration
+            )
+            rest.append(refit)
+            fitted, generator = refit.output, refit.output["checkpoint"]
+        trained = {"trained": train.output} if train else {}
+        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+            assess.output, evaluate.output["shards"], fitted, iteration, parent=parents[0], united=unite.output, **trained
+        )
+        commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
+            unite.output,
+            evaluate.output,
+            assess.output,
+            force_field,
+            generator,
+            measure.output,
+            iteration,
+            parents,
+            expected,
+            message,
+            **trained,
+        )
+        jobs = [unite, *([train] if train else []), *rest, measure, commit]
+        return Flow(jobs, output=commit.output, name=f"{prefix}/merge")
+
+
+@dataclass
+class ExtendMaker(Maker):
+    """The Flow that makes the first own state of a node with more elements than the state it starts from.
+
+    Attributes
+    ----------
+    name : str
+    config : NodeConfig
+        Of the new node.
+    branch : str
+    """
+
+    name: str = "extend"
+    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    branch: str = "main"
+
+    def make(self, parent: str, iteration: int, references: dict[str, Any], checkpoints: Checkpoints, message: str) -> Flow:
+        """Wire the extension.
+
+        Parameters
+        ----------
+        parent : str
+            Id of the state that is extended, in the new node.
+        iteration : int
+            Of the new state.
+        references : dict
+            Shard reference of the references that the new elements bring.
+        checkpoints : dict
+            ``force_field`` and ``generator`` of the parent; both stay.
+        message : str
+        """
+        config, node = self.config, self.config.node
+        prefix, workers = f"{node.name}/{iteration}", config.resources.workers
+        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
+        unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make([parent], parent, iteration, references)
+        evaluate, assess, rest = _assessed(config, prefix, unite, force_field)
+        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+            assess.output,
+            evaluate.output["shards"],
+            {"checkpoint": generator, "fitted": False, "report": {}},
+            iteration,
+            parent=parent,
+            united=unite.output,
+        )
+        commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
+            unite.output,
+            evaluate.output,
+            assess.output,
+            force_field,
+            generator,
+            measure.output,
+            iteration,
+            [parent],
+            None,
+            message,
+        )
+        return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")
+
+
+def _assessed(config: NodeConfig, prefix: str, unite: Any, force_field: Any) -> tuple[Any, Any, list[Any]]:
+    """Evaluate the united population by one force field and assess it; returns the two jobs, and both as a list."""
+    node, workers = config.node, config.resources.workers
+    evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(unite.output, force_field)
+    assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
+    return evaluate, assess, [evaluate, assess]

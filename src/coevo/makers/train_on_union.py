@@ -1,0 +1,65 @@
+"""Train on a union: a merge fine-tunes one parent's force field on the labels of both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import current_store, step
+from coevo.makers.train_force_field import TrainForceFieldMaker
+
+
+@dataclass
+class TrainOnUnionMaker(TrainForceFieldMaker):
+    """Fine-tune the force field of one parent; the labels of the other are new to it, its own are replayed."""
+
+    @step
+    def make(  # type: ignore[override]
+        self, united: dict[str, Any], checkpoint: dict[str, Any], parents: list[str], start: str, iteration: int
+    ) -> dict[str, Any]:
+        """Train.
+
+        Parameters
+        ----------
+        united : dict
+            Output of the unite job.
+        checkpoint : dict
+            Force-field checkpoint of the parent to start from.
+        parents : list of str
+            Ids of the parent states.
+        start : str
+            Id of the parent to start from.
+        iteration : int
+
+        Returns
+        -------
+        dict
+            As :meth:`TrainForceFieldMaker.make`; ``labels`` is empty, because the parents hold them all.
+        """
+        from coevo.makers.population import open_state
+
+        store = current_store()
+        labels: dict[str, dict[str, Any]] = {}
+        for parent in sorted(parents, key=lambda identifier: (identifier != start, identifier)):
+            for label in open_state(store, self.node.name, parent).labels():
+                labels.setdefault(label["_id"], label)
+        own = open_state(store, self.node.name, start).manifest["labels"]
+        settings_id = _most_used([label for label in labels.values() if label["status"] == "admitted"])
+        # one fit has labels of one code and setting; the others stay in the state for later
+        fitted = [labels[i] for i in sorted(labels) if labels[i]["settings_digest"] == settings_id]
+        left_out = sum(label["status"] == "admitted" and label["settings_digest"] != settings_id for label in labels.values())
+        splits = {row["id"]: row["split"] for row in read_records(store, united["splits"])}
+        new, older = [x for x in fitted if x["_id"] not in own], [x for x in fitted if x["_id"] in own]
+        result = self._train(store, new, older, splits, checkpoint, dict(united["offsets"]), iteration)
+        if left_out:
+            warning = f"{left_out} labels of other settings than {str(settings_id)[:12]} were not trained on"
+            result["warning"] = "; ".join(text for text in (result["warning"], warning) if text)
+        return {**result, "labels": write_records(store, []), "splits": united["splits"]}
+
+
+def _most_used(labels: list[dict[str, Any]]) -> str | None:
+    """Settings digest that most labels have; of equally many the first in order."""
+    counts = Counter(label["settings_digest"] for label in labels)
+    return min(counts, key=lambda digest: (-counts[digest], digest)) if counts else None

@@ -1,0 +1,139 @@
+"""Unite: the populations, labels and samples of one state or two, as one, before they are evaluated by one force field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import CurationConfig, NodeSection
+from coevo.makers.shards import read_records, write_records
+from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.united_splits import united_splits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+Record = dict[str, Any]
+
+
+@dataclass
+class UniteMaker(StepMaker):
+    """Unite what the parents of a merge (or the one parent of an extension) hold.
+
+    Attributes
+    ----------
+    node : NodeSection
+        Of the new state.
+    curation : CurationConfig
+        Its tolerances decide which label families are frames of one crystal.
+    """
+
+    name: str = "unite"
+    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    curation: CurationConfig = field(default_factory=CurationConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
+
+    @step
+    def make(self, parents: list[str], start: str, iteration: int, references: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Unite.
+
+        Parameters
+        ----------
+        parents : list of str
+            State ids, in the order in which the new state names them.
+        start : str
+            The parent whose force field the new state starts from; where both have a structure, its geometry and energy count.
+        iteration : int
+            Of the new state.
+        references : dict or None
+            Shard reference of reference documents that are new.
+
+        Returns
+        -------
+        dict
+            ``population`` (shard of ``{id, kind, structure, energy_per_atom, fmax, note, since, model}``), ``samples`` (iteration
+            to shard reference), ``splits`` (shard of ``{id, split}`` for all labels), ``offsets``, ``references`` (shard of the
+            new reference documents), ``counts``.
+        """
+        from coevo.makers.population import matching_of, open_state, population_records
+
+        store = current_store()
+        views = [open_state(store, self.node.name, parent) for parent in parents]
+        # what both have is taken from the start, then from the state with the lower id: the order of the parents does not count
+        views.sort(key=lambda view: (view.id != start, view.id))
+        known = {identifier for view in views for identifier in view.manifest["references"]}
+        added = [row for row in read_records(store, references or []) if row["_id"] not in known]
+        records, counts = united_population(
+            [*(population_records(view) for view in views), [_to_be_evaluated(row, iteration) for row in added]]
+        )
+        labels = [list(view.labels()) for view in views]
+        splits = united_splits(labels, matching_of(self.curation))
+        counts |= {
+            "labels": len(splits),
+            "labels_in_both": sum(len(rows) for rows in labels) - len(splits),
+            "references_added": len(added),
+            "origins": _other_origins(views),
+        }
+        return {
+            "population": write_records(store, records),
+            "samples": {since: write_records(store, rows) for since, rows in _samples(store, views).items()},
+            "splits": write_records(store, [{"id": i, "split": split} for i, split in sorted(splits.items())]),
+            "offsets": {k: v for view in reversed(views) for k, v in view.manifest["offsets"].items()},
+            "references": write_records(store, added),
+            "counts": counts,
+        }
+
+
+def united_population(populations: Sequence[Sequence[Record]]) -> tuple[list[Record], dict[str, Any]]:
+    """Return the union of populations by id, sorted, and counts; the first that has a structure gives its geometry.
+
+    A structure that is a reference anywhere is a reference. It entered when the first of them admitted it.
+    """
+    united: dict[str, Record] = {}
+    shared = became_reference = 0
+    for records in populations:
+        for record in records:
+            found = united.get(record["id"])
+            if found is None:
+                united[record["id"]] = record
+                continue
+            shared += 1
+            became_reference += found["kind"] != record["kind"]
+            kind = "reference" if "reference" in {found["kind"], record["kind"]} else "entry"
+            united[record["id"]] = {**found, "kind": kind, "since": min(found["since"], record["since"])}
+    rows = [united[identifier] for identifier in sorted(united)]
+    kinds = [row["kind"] for row in rows]
+    return rows, {
+        "entries": kinds.count("entry"),
+        "references": kinds.count("reference"),
+        "in_both": shared,
+        "entries_that_became_references": became_reference,
+    }
+
+
+def _to_be_evaluated(reference: Record, iteration: int) -> Record:
+    return {"id": reference["_id"], "kind": "reference", "structure": reference["structure"], "since": iteration, "model": ""}
+
+
+def _other_origins(views: Sequence[StateView]) -> dict[str, Any]:
+    """Origins of entries that both parents found, each in its own way; the structure document keeps one of them."""
+    if len(views) < 2:
+        return {}
+    first, second = views
+    both = sorted(set(first.manifest["structures"]) & set(second.manifest["structures"]))
+    pairs = zip(first.structure_documents(both), second.structure_documents(both), strict=True)
+    return {a["_id"]: [a.get("origin"), b.get("origin")] for a, b in pairs if a.get("origin") != b.get("origin")}
+
+
+def _samples(store: NodeStore, views: Sequence[StateView]) -> dict[str, list[Record]]:
+    """Samples of all iterations: where both parents have one, both together, in the order of ids."""
+    found: dict[str, dict[str, Record]] = {}
+    for view in views:
+        for since, sha256 in view.manifest["samples"].items():
+            for row in read_records(store, {"sha256": sha256}):
+                found.setdefault(since, {}).setdefault(row["id"], row)
+    return {since: [rows[i] for i in sorted(rows)] for since, rows in sorted(found.items())}
