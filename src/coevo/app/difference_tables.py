@@ -10,13 +10,13 @@ from rich.table import Table
 from coevo.app.state_graph import SHORT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from coevo.node_store.difference_documents import ComparedState, OneSided, StateDifference
+    from coevo.node_store.difference_documents import ComparedState, OneSided, StabilityChange, StateDifference
 
 
 def difference_parts(found: StateDifference, limit: int) -> Iterator[Table | str]:
-    """Yield a headline and a table for each part in which the states differ.
+    """Yield a headline, and a line with a table for each part in which the states differ.
 
     Parameters
     ----------
@@ -28,42 +28,34 @@ def difference_parts(found: StateDifference, limit: int) -> Iterator[Table | str
     yield f"left: {left}   right: {right}"
     if found.is_empty():
         yield "no difference"
-        return
     for name, side in ((left, found.only_left), (right, found.only_right)):
         yield from _one_sided(name, side, limit)
     if found.stability:
-        rows = [
-            [
-                row.id[:SHORT_ID],
-                row.formula,
-                _number(row.left_energy_above_hull, 3),
-                _number(row.right_energy_above_hull, 3),
-                _number(row.change, 3, sign=True),
-                f"{_standing(row.left_is_stable, row.left_is_sun)} → {_standing(row.right_is_stable, row.right_is_sun)}",
-            ]
-            for row in _shown(found.stability, limit)
-        ]
-        titles = ("id", "formula", "E_hull left", "right", "change", "standing")
-        yield _table("changed stability, eV/atom", titles, rows, len(found.stability))
+        yield "changed stability, eV/atom:"
+        yield _stability_table(found.stability, limit)
     if found.splits:
-        rows = [[row.id[:SHORT_ID], f"{row.left} → {row.right}"] for row in _shown(found.splits, limit)]
-        yield _table("labels in another split", ("id", "split"), rows, len(found.splits))
+        yield "labels in another split:"
+        yield _table(("id", "split"), ([row.id[:SHORT_ID], f"{row.left} → {row.right}"] for row in found.splits), limit)
     if found.checkpoints:
-        rows = [[row.model, _checkpoint(row.left), _checkpoint(row.right)] for row in found.checkpoints]
-        yield _table("checkpoints", ("model", "left", "right"), rows, len(rows))
+        yield "checkpoints:"
+        yield _table(
+            ("model", "left", "right"), ([c.model, _checkpoint(c.left), _checkpoint(c.right)] for c in found.checkpoints)
+        )
     if found.configuration:
-        yield _table("configuration", ("change",), [[line] for line in found.configuration], len(found.configuration))
+        yield "configuration:"
+        yield _table(("left -> right",), ([line] for line in found.configuration))
     if found.metrics:
-        rows = [
-            [row.name, *(_number(value, 4) for value in (row.left, row.right)), _number(row.change, 4, sign=True)]
-            for row in _shown(found.metrics, limit)
-        ]
-        yield _table("metrics", ("name", "left", "right", "change"), rows, len(found.metrics))
+        yield "metrics:"
+        rows = (
+            [row.name, _number(row.left, 4), _number(row.right, 4), _number(row.change, 4, sign=True)] for row in found.metrics
+        )
+        yield _table(("name", "left", "right", "change"), rows, limit, numbers=(1, 2, 3))
 
 
-def _one_sided(name: str, side: OneSided, limit: int) -> Iterator[Table]:
+def _one_sided(name: str, side: OneSided, limit: int) -> Iterator[Table | str]:
     if side.entries:
-        rows = [
+        yield f"entries only in {name}, most stable first:"
+        rows = (
             [
                 row.id[:SHORT_ID],
                 row.formula,
@@ -72,31 +64,47 @@ def _one_sided(name: str, side: OneSided, limit: int) -> Iterator[Table]:
                 "–" if row.iteration_added is None else str(row.iteration_added),
                 _origin(row.origin),
             ]
-            for row in _shown(side.entries, limit)
-        ]
-        titles = ("id", "formula", "E_hull", "", "it.", "origin")
-        yield _table(f"entries only in {name}, most stable first", titles, rows, len(side.entries))
+            for row in side.entries
+        )
+        yield _table(("id", "formula", "E_hull", "", "it.", "origin"), rows, limit, numbers=(2, 4))
     if side.references:
-        rows = [[row.id[:SHORT_ID], row.formula, row.name or "", row.source or ""] for row in _shown(side.references, limit)]
-        yield _table(f"references only in {name}", ("id", "formula", "name", "source"), rows, len(side.references))
+        yield f"references only in {name}:"
+        known = ([row.id[:SHORT_ID], row.formula, row.name or "", row.source or ""] for row in side.references)
+        yield _table(("id", "formula", "name", "source"), known, limit)
     if side.labels:
-        rows = [[status, split, str(count)] for status, splits in side.label_counts().items() for split, count in splits.items()]
-        yield _table(f"labels only in {name}: {len(side.labels)}", ("status", "split", "count"), rows, len(rows))
+        yield f"labels only in {name}: {len(side.labels)}"
+        counts = side.label_counts()
+        counted = ([status, split, str(count)] for status in counts for split, count in counts[status].items())
+        yield _table(("status", "split", "count"), counted, numbers=(2,))
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> Table:
-    cut = f"{len(rows)} of {count} rows; --limit 0 shows all" if len(rows) < count else None
-    table = Table(title=title, title_justify="left", caption=cut, caption_justify="left", box=SIMPLE_HEAD, padding=0)
-    for name in columns:
-        numbers = name in {"E_hull", "E_hull left", "change", "it.", "count"} and name != columns[0]
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
+def _stability_table(changes: Sequence[StabilityChange], limit: int) -> Table:
+    rows = (
+        [
+            row.id[:SHORT_ID],
+            row.formula,
+            _number(row.left_energy_above_hull, 3),
+            _number(row.right_energy_above_hull, 3),
+            _number(row.change, 3, sign=True),
+            f"{_standing(row.left_is_stable, row.left_is_sun)} → {_standing(row.right_is_stable, row.right_is_sun)}",
+        ]
+        for row in changes
+    )
+    return _table(("id", "formula", "E_hull left", "right", "change", "standing"), rows, limit, numbers=(2, 3, 4))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], limit: int = 0, *, numbers: Sequence[int] = ()) -> Table:
+    """Return a table, cut at ``limit`` rows (0: whole); the columns of these numbers hold numbers."""
+    table = Table(caption_justify="left", box=SIMPLE_HEAD, padding=0)
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="right" if place in numbers else "left", overflow="fold")
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        if not limit or count <= limit:
+            table.add_row(*row)
+    if limit and count > limit:
+        table.caption = f"{limit} of {count} rows; --limit 0 shows all"
     return table
-
-
-def _shown(rows: Sequence[Any], limit: int) -> Sequence[Any]:
-    return rows[:limit] if limit else rows
 
 
 def _name(state: ComparedState) -> str:
