@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from coevo.node_store.states import PreparedState
+    from coevo.node_store.upkeep import Upkeep
 
 Kind = Literal["structures", "references", "labels"]
 """Collections of documents that are keyed by content and shared between states."""
@@ -25,6 +26,10 @@ class Backend(ABC):
     def close(self) -> None:
         """Give connections back; the backend is not used afterwards."""
         return
+
+    @abstractmethod
+    def upkeep(self) -> Upkeep:
+        """Return what verification, garbage collection and migration need to know of how this database is stored."""
 
     # --- nodes and branches
 
@@ -58,7 +63,13 @@ class Backend(ABC):
 
     @abstractmethod
     def move_branch(self, node: str, branch: str, expected: str | None, new: str) -> str | None:
-        """Compare and swap: point a branch at a state if it is at ``expected``; return where it was found (atomic, durable)."""
+        """Compare and swap: point a branch at a state if it is at ``expected``; return where it was found (atomic, durable).
+
+        Raises
+        ------
+        StateNotFoundError
+            If the state is not stored (any more).
+        """
 
     @abstractmethod
     def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
@@ -76,7 +87,13 @@ class Backend(ABC):
 
     @abstractmethod
     def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
-        """Store a state with all its documents; the state document last, so that it is there whole or not at all (idempotent)."""
+        """Store a state with all its documents; the state document last, so that it is there whole or not at all (idempotent).
+
+        Raises
+        ------
+        StateNotFoundError
+            If one of its parents is not stored (any more).
+        """
 
     @abstractmethod
     def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -78,7 +78,7 @@ def _check_complete(backend: Backend, artifacts: ArtifactStore, draft: StateDraf
     named = {f"checkpoint {kind}": document["sha256"] for kind, document in prepared.document["checkpoints"].items()}
     named |= {f"sample of iteration {iteration}": sha256 for iteration, sha256 in prepared.manifest["samples"].items()}
     for what, sha256 in named.items():
-        if not artifacts.has(sha256):
+        if not artifacts.keep(sha256):
             raise ArtifactNotFoundError(f"the {what}, artifact {sha256}, is not in {artifacts.uri}; store it before the commit")
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.errors import ConfigError, CorruptArtifactError
+from coevo.errors import ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import plain
 from coevo.node_store.durable import (
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.backend import Kind
     from coevo.node_store.states import PreparedState
+    from coevo.node_store.upkeep import Upkeep
 
 RESERVED = ("blobs", "jobs", "untrusted")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,199}")
@@ -65,6 +66,12 @@ class EmbeddedBackend(Backend):
     def __init__(self, directory: Path):
         self.directory = directory.absolute()
         self._states: dict[str, EmbeddedStates] = {}
+
+    @override
+    def upkeep(self) -> Upkeep:
+        from coevo.node_store.embedded_upkeep import EmbeddedUpkeep
+
+        return EmbeddedUpkeep(self)
 
     # --- nodes and branches
 
@@ -150,7 +157,11 @@ class EmbeddedBackend(Backend):
 
     @override
     def move_branch(self, node: str, branch: str, expected: str | None, new: str) -> str | None:
-        with self._write_lock(node):
+        with self.write_lock(node):
+            if not (self.directory / node / "states" / new / "state.json").is_file():
+                raise StateNotFoundError(
+                    f"branch {branch} of node {node} cannot move to {new}: that state is not stored (any more)"
+                )
             found = self._read_branch(node, branch)
             if found == expected:
                 folder = self.directory / node / "refs"
@@ -161,7 +172,7 @@ class EmbeddedBackend(Backend):
 
     @override
     def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
-        with self._write_lock(node):
+        with self.write_lock(node):
             found = self._read_branch(node, branch)
             if found == expected:
                 path = self.directory / node / "refs" / branch
@@ -170,7 +181,8 @@ class EmbeddedBackend(Backend):
                     sync_directory(path.parent)
             return found
 
-    def _write_lock(self, node: str) -> AbstractContextManager[None]:
+    def write_lock(self, node: str) -> AbstractContextManager[None]:
+        """Keep all others from changing branches and states of a node."""
         return file_lock(self.directory / node / ".lock", wait=True)
 
     # --- states
@@ -188,7 +200,7 @@ class EmbeddedBackend(Backend):
 
     @override
     def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
-        with self._write_lock(node):
+        with self.write_lock(node):
             self._node_states(node).write(document, prepared)
 
     @override
@@ -286,7 +298,7 @@ class EmbeddedBackend(Backend):
             path = self.directory / node / "campaigns" / f"{identifier}.json"
             if not path.is_file():
                 continue
-            with self._write_lock(node):
+            with self.write_lock(node):
                 document = read_sealed(path, f"campaign {identifier}")
                 replace_file(path, seal({**document, **changes}))
                 return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections import OrderedDict
@@ -9,7 +10,7 @@ from copy import deepcopy
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from coevo.errors import CorruptArtifactError, StorageError
+from coevo.errors import CorruptArtifactError, StateNotFoundError, StorageError
 from coevo.node_store.durable import (
     make_directory,
     read_sealed,
@@ -98,7 +99,9 @@ class EmbeddedStates:
             # the lock is ours: what is still called temporary was left by a process that died
             for path in self.directory.glob(".tmp-*"):
                 shutil.rmtree(path, ignore_errors=True)
+            self._check_parents(document)
             if self._is_whole(state):
+                os.utime(final / "state.json")  # it is wanted again: what is young is not collected as garbage
                 return
             temporary = self.directory / temporary_name(state)
             temporary.mkdir()
@@ -116,6 +119,15 @@ class EmbeddedStates:
         self._places.pop(state, None)
         self._segments = {key: segment for key, segment in self._segments.items() if key[0] != state}
 
+    def _check_parents(self, document: dict[str, Any]) -> None:
+        """Refuse a state whose parents were collected as garbage while it was made; what was read before may be remembered."""
+        for parent in document["parents"]:
+            if not (self.directory / parent / "state.json").is_file():
+                raise StateNotFoundError(
+                    f"state {document['_id']} continues state {parent}, which is not in {self.directory} (any more); nothing was "
+                    "stored; commit on the head of a branch, or restore the state from a copy"
+                )
+
     def _is_whole(self, state: str) -> bool:
         """Whether a state is stored with all its bytes."""
         self._stored.pop(state, None)
@@ -124,8 +136,7 @@ class EmbeddedStates:
             if stored is None:
                 return False
             for name, summary in stored["segments"].items():
-                for _ in Segment(self.directory / state, name, summary):
-                    pass
+                Segment(self.directory / state, name, summary).check()
             read_places(self.directory / state, stored["places"])
         except (CorruptArtifactError, StorageError):
             return False

@@ -8,38 +8,27 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.errors import CorruptArtifactError, QueryError
+from coevo.errors import CorruptArtifactError, QueryError, StorageError
 from coevo.node_store.backend import Backend
-from coevo.node_store.canonical import digest, dump_plain, plain, structure_document_id
-from coevo.node_store.identity import label_id
+from coevo.node_store.canonical import digest, dump_plain, plain
 from coevo.node_store.mongodb_connection import MongoConnection
 from coevo.node_store.mongodb_lease import mongodb_run_lock
+from coevo.node_store.mongodb_rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from coevo.node_store.backend import Kind
     from coevo.node_store.states import PreparedState
-
-BATCH = 1000
-"""Documents in one insert, and ids in one ``$in``: far below the limits of 48 MB a message and 16 MB a document."""
-
-STORED_AT = "stored_at"
-"""When a row was last written or wanted; garbage collection spares what is young. Never part of a document."""
-
-_WITHOUT_STORE_FIELDS = {"_id": False, STORED_AT: False}
+    from coevo.node_store.upkeep import Upkeep
 
 _INVALID_FILTER_CODES = {2, 9, 14, 51, 51091, 40353}
 """MongoDB's BadValue, FailedToParse, TypeMismatch and relatives: the filter, not the server."""
-
-READABLE = ("parents", "iteration", "message", "elements", "checkpoints", "counts", "metrics", "created")
-"""Fields of a state that its row repeats beside the text that its id is made from, for queries in the Mongo shell."""
 
 
 class MongoBackend(Backend):
@@ -49,19 +38,32 @@ class MongoBackend(Backend):
     ----------
     uri : str
         As :class:`~coevo.node_store.mongodb_connection.MongoConnection` takes it.
+
+    Attributes
+    ----------
+    connection : MongoConnection
+    rows : MongoRows
+        For the upkeep of this database.
     """
 
     def __init__(self, uri: str):
-        self._connection = MongoConnection(uri)
-        self._errors = self._connection.errors
-        self._collection = self._connection.collection
+        self.connection = MongoConnection(uri)
+        self.rows = MongoRows(self.connection)
+        self._errors = self.connection.errors
+        self._collection = self.connection.collection
 
     def __repr__(self) -> str:
-        return f"MongoBackend({self._connection.place})"
+        return f"MongoBackend({self.connection.place})"
 
     @override
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
+
+    @override
+    def upkeep(self) -> Upkeep:
+        from coevo.node_store.mongodb_upkeep import MongoUpkeep
+
+        return MongoUpkeep(self)
 
     # --- nodes and branches
 
@@ -69,7 +71,8 @@ class MongoBackend(Backend):
     def create_node(self, document: dict[str, Any]) -> dict[str, Any]:
         from pymongo.errors import DuplicateKeyError
 
-        row = {"_id": document["name"], "document": document, "config_text": document["config_text"], "branches": {}}
+        row = {"_id": document["name"], "document": document, ROW_HASH: row_hash(document)}
+        row |= {"config_text": document["config_text"], "branches": {}}
         with self._errors("creating a node"), suppress(DuplicateKeyError):
             self._collection("nodes").insert_one(row)
         stored = self.node_document(document["name"])
@@ -81,22 +84,28 @@ class MongoBackend(Backend):
         with self._errors("listing nodes"):
             return sorted(document["_id"] for document in self._collection("nodes").find({}, {"_id": True}))
 
-    def _node(self, name: str, field: str) -> Any:
+    def _node(self, name: str, *fields: str) -> dict[str, Any]:
         with self._errors("reading a node"):
-            found = self._collection("nodes").find_one({"_id": name}, {field: True})
-        return found[field] if found else None
+            return self._collection("nodes").find_one({"_id": name}, dict.fromkeys(fields, True)) or {}
 
     @override
     def node_document(self, name: str) -> dict[str, Any] | None:
-        return self._node(name, "document")
+        row = self._node(name, "document", ROW_HASH)
+        if not row:
+            return None
+        document = row.get("document")
+        of_version_1 = ROW_HASH not in row and isinstance(document, dict) and document.get("schema_version") == 1
+        if not of_version_1 and row.get(ROW_HASH) != row_hash(document):
+            raise self.rows.damaged(f"the document of node {name}")
+        return document
 
     @override
     def read_config_text(self, name: str) -> str:
-        return str(self._node(name, "config_text"))
+        return str(self._node(name, "config_text").get("config_text"))
 
     @override
     def config_source(self, name: str) -> str:
-        return f"{self._connection.place}, node {name}"
+        return f"{self.connection.place}, node {name}"
 
     @override
     def write_config_text(self, name: str, text: str) -> None:
@@ -105,7 +114,7 @@ class MongoBackend(Backend):
 
     @override
     def branches(self, node: str) -> dict[str, str]:
-        stored = self._node(node, "branches") or {}
+        stored = self._node(node, "branches").get("branches", {})
         return {_branch_name(key): state for key, state in sorted(stored.items())}
 
     @override
@@ -113,6 +122,7 @@ class MongoBackend(Backend):
         from pymongo import ReturnDocument
 
         field = f"branches.{_branch_key(branch)}"
+        self.rows.want(node, [new])
         with self._errors("moving a branch"):
             # {field: None} matches a field that is missing
             moved = self._collection("nodes").find_one_and_update(
@@ -149,7 +159,7 @@ class MongoBackend(Backend):
             document, expected = None, None
         if document is None or digest(document) != expected:
             raise CorruptArtifactError(
-                f"the document of state {state} of node {node} at {self._connection.place} is damaged: its sha256 is not "
+                f"the document of state {state} of node {node} at {self.connection.place} is damaged: its sha256 is not "
                 f"{expected}; restore it from a copy"
             )
         return document
@@ -157,54 +167,25 @@ class MongoBackend(Backend):
     @override
     def write_state(self, node: str, document: dict[str, Any], prepared: PreparedState) -> None:
         state = document["_id"]
+        self.rows.want(node, document["parents"])
         for name, documents in (
             ("structures", prepared.structures),
             ("references", prepared.references),
             ("labels", prepared.labels),
             ("evaluations", ({"_id": f"{state}:{e['structure_id']}", "state": state, **e} for e in prepared.evaluations)),
-            ("state_labels", _state_label_rows(state, prepared.manifest["labels"])),
+            ("state_labels", state_label_rows(state, prepared.manifest["labels"])),
         ):
-            self._insert_new(name, documents)
-        self._insert_new("states", [_state_row(node, document)])
-
-    def _insert_new(self, name: str, documents: Iterable[dict[str, Any]]) -> None:
-        """Insert what is not there yet; ids are content, so what is there is the same, and only its age is refreshed."""
-        from pymongo.errors import BulkWriteError
-
-        for batch in _batches(documents):
-            now = datetime.now(UTC)
-            with self._errors(f"writing {name}"):
-                try:
-                    self._collection(name).insert_many([{**document, STORED_AT: now} for document in batch], ordered=False)
-                except BulkWriteError as err:
-                    problems = err.details.get("writeErrors", [])
-                    if err.details.get("writeConcernErrors") or any(problem.get("code") != 11000 for problem in problems):
-                        raise
-                    there = [batch[problem["index"]]["_id"] for problem in problems]
-                    self._collection(name).update_many({"_id": {"$in": there}}, {"$set": {STORED_AT: now}})
+            self.rows.insert_new(name, documents)
+        self.rows.insert_new("states", [state_row(node, document)])
 
     @override
     def documents(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-        for batch in _batches(ids):
+        for batch in in_batches(ids):
             with self._errors(f"reading {kind}"):
                 found = {document["_id"]: document for document in self._collection(kind).find({"_id": {"$in": batch}})}
             for identifier in batch:
                 if identifier in found:
-                    found[identifier].pop(STORED_AT, None)
-                    self._verify(kind, found[identifier])
-                    yield found[identifier]
-
-    def _verify(self, kind: Kind, document: dict[str, Any]) -> None:
-        """Compare a document with its content id."""
-        try:
-            content = label_id(document) if kind == "labels" else structure_document_id(document["structure"])
-        except (KeyError, TypeError, ValueError):
-            content = "none"
-        if content != document["_id"]:
-            raise CorruptArtifactError(
-                f"document {document['_id']} of {kind} at {self._connection.place} is damaged: its content id is {content}; "
-                "restore it from a copy"
-            )
+                    yield self.rows.document(kind, found[identifier])
 
     # --- evaluations
 
@@ -263,6 +244,9 @@ class MongoBackend(Backend):
     def job_result(self, key: str) -> dict[str, Any] | None:
         with self._errors("reading a job result"):
             found = self._collection("job_results").find_one({"_id": key})
+        # rows of schema version 1 have no hash
+        if found and found.get(ROW_HASH) not in {None, row_hash(found["document"])}:
+            raise self.rows.damaged(f"the result of job {key}")
         return json.loads(found["document"]) if found else None
 
     @override
@@ -273,7 +257,8 @@ class MongoBackend(Backend):
         with self._errors("writing a job result"):
             try:
                 # as text: results hold any JSON, also integers and keys that BSON does not
-                self._collection("job_results").insert_one({"_id": key, "document": dump_plain(content).decode()})
+                text = dump_plain(content).decode()
+                self._collection("job_results").insert_one({"_id": key, "document": text, ROW_HASH: row_hash(text)})
             except DuplicateKeyError:
                 pass
             else:
@@ -289,49 +274,38 @@ class MongoBackend(Backend):
     @override
     def campaigns(self, node: str) -> list[dict[str, Any]]:
         with self._errors("reading campaigns"):
-            found = list(self._collection("campaigns").find({"node": node}, _WITHOUT_STORE_FIELDS))
-        return sorted(found, key=lambda document: (document["created"], document["id"]))
+            found = list(self._collection("campaigns").find({"node": node}))
+        return sorted(map(self._campaign, found), key=lambda document: (document["created"], document["id"]))
+
+    def _campaign(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in self.rows.document("campaigns", row).items() if key != "_id"}
 
     @override
     def insert_campaign(self, document: dict[str, Any]) -> dict[str, Any]:
-        self._insert_new("campaigns", [{"_id": document["id"], **document}])
+        self.rows.insert_new("campaigns", [{"_id": document["id"], **document}])
         with self._errors("reading a campaign"):
-            found = self._collection("campaigns").find_one({"_id": document["id"]}, _WITHOUT_STORE_FIELDS)
+            found = self._collection("campaigns").find_one({"_id": document["id"]})
         assert found is not None
-        return found
+        return self._campaign(found)
 
     @override
     def update_campaign(self, identifier: str, changes: dict[str, Any]) -> bool:
-        with self._errors("writing a campaign"):
-            return self._collection("campaigns").update_one({"_id": identifier}, {"$set": changes}).matched_count == 1
+        for _ in range(10):  # at most: once more for each other process that changes it in between
+            with self._errors("writing a campaign"):
+                row = self._collection("campaigns").find_one({"_id": identifier})
+                if row is None:
+                    return False
+                new = {"_id": identifier, **self._campaign(row), **changes}
+                done = self._collection("campaigns").update_one(
+                    {"_id": identifier, ROW_HASH: row.get(ROW_HASH)}, {"$set": {**changes, ROW_HASH: row_hash(new)}}
+                )
+            if done.matched_count:
+                return True
+        raise StorageError(f"campaign {identifier} is being changed by other processes all the time; try again")
 
     @override
     def run_lock(self, node: str, branch: str) -> AbstractContextManager[None]:
         return mongodb_run_lock(self._collection("locks"), node, branch, self._errors)
-
-
-def _state_row(node: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Write a state as text, because a server may not keep the difference between 1 and 1.0, which the id depends on."""
-    content = plain(document)
-    row = {"_id": f"{node}:{document['_id']}", "node": node, "state": document["_id"]}
-    row |= {key: content[key] for key in READABLE if key in content}
-    return {**row, "sha256": digest(content), "document": dump_plain(content).decode()}
-
-
-def _state_label_rows(state: str, splits: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Say which labels a state has; its manifest is an artifact, which the Mongo shell cannot read."""
-    return ({"_id": f"{state}:{label}", "state": state, "label": label, "split": split} for label, split in splits.items())
-
-
-def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _branch_key(branch: str) -> str:

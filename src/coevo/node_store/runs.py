@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import NodeBusyError
+from coevo.node_store.canonical import digest
 from coevo.node_store.durable import replace_file
 from coevo.node_store.locks import LockedError, file_lock
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 def now() -> str:
     """Return the time as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def campaign_id(node: str, branch: str, start: str | None, iterations: int, number: int) -> str:
+    """Name a campaign; numbered, because it may start where an earlier one of the branch started and ended without a state."""
+    return digest({"node": node, "branch": branch, "start": start, "iterations": iterations, "number": number})[:24]
 
 
 def this_process() -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Segment:
             data = self._index_path.read_bytes()
         found = hashlib.sha256(data).hexdigest()
         if found != self._summary["index"]:
-            raise self._corrupt(self._index_path, "", self._summary["index"], found)
+            raise self._corrupt(self._index_path, "", f"sha256 {self._summary['index']}", f"sha256 {found}")
         return json.loads(decompress(data, str(self._index_path)))
 
     @cached_property
@@ -103,6 +103,29 @@ class Segment:
 
     def __contains__(self, identifier: str) -> bool:
         return len(self) > 0 and identifier in self._places
+
+    def ids(self) -> list[str]:
+        """Return the ids of all documents, in stored order."""
+        return list(self._index["ids"])
+
+    def check(self, *, quick: bool = False) -> None:
+        """Compare every byte on disk with its hash, also of a segment without documents; ``quick`` compares the sizes only.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If the bytes on disk are not those that were written.
+        """
+        frames, ids = self._index["frames"], self._index["ids"]
+        size = sum(frame["size"] for frame in frames)
+        with storage_errors("reading a segment", self.path):
+            found = self.path.stat().st_size
+        if not len(ids) == sum(frame["count"] for frame in frames) == len(self) or size != self._summary["size"]:
+            raise self._corrupt(self._index_path, "", f"an index of {len(self)} documents", f"{len(ids)}")
+        if found != size:
+            raise self._corrupt(self.path, "", f"{size} bytes", f"{found} bytes")
+        for number in range(0 if quick else len(frames)):
+            self._frame_bytes(number)
 
     def get(self, identifier: str) -> dict[str, Any] | None:
         """Return one document, or None if it is not in this segment.
@@ -123,6 +146,9 @@ class Segment:
                 yield json.loads(line)
 
     def _read_frame(self, number: int) -> list[bytes]:
+        return decompress(self._frame_bytes(number), str(self.path)).splitlines()
+
+    def _frame_bytes(self, number: int) -> bytes:
         frame = self._index["frames"][number]
         with storage_errors("reading a segment", self.path), self.path.open("rb") as file:
             file.seek(frame["offset"])
@@ -130,12 +156,12 @@ class Segment:
         found = hashlib.sha256(data).hexdigest()
         if found != frame["sha256"]:
             where = f" (frame {number}: {len(data)} of {frame['size']} bytes at offset {frame['offset']})"
-            raise self._corrupt(self.path, where, frame["sha256"], found)
-        return decompress(data, str(self.path)).splitlines()
+            raise self._corrupt(self.path, where, f"sha256 {frame['sha256']}", f"sha256 {found}")
+        return data
 
     @staticmethod
     def _corrupt(path: Path, where: str, expected: str, found: str) -> CorruptArtifactError:
         return CorruptArtifactError(
-            f"segment {path}{where} is damaged: expected sha256 {expected}, found {found}; restore the file from a copy, "
+            f"segment {path}{where} is damaged: expected {expected}, found {found}; restore the file from a copy, "
             "or remove the state's directory and run the campaign again, which rebuilds it"
         )

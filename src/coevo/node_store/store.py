@@ -19,7 +19,7 @@ from coevo.node_store.canonical import digest, plain
 from coevo.node_store.commits import check_branch_name, commit
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
 from coevo.node_store.names import MAIN, find_state, parse_reference
-from coevo.node_store.runs import now
+from coevo.node_store.runs import campaign_id, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +135,11 @@ class NodeStore:
             raise ConfigError(
                 f"node {name} has schema version {stored['schema_version']}, this coevo reads up to {SCHEMA_VERSION}; "
                 "install a newer coevo"
+            )
+        if stored["schema_version"] < SCHEMA_VERSION:
+            raise ConfigError(
+                f"node {name} is stored as schema version {stored['schema_version']}, this coevo reads and writes version "
+                f"{SCHEMA_VERSION}; bring it there (its states keep their ids): coevo migrate {name}"
             )
         return stored
 
@@ -327,11 +332,10 @@ class NodeStore:
                 f"campaign {unfinished.id} of {node}@{branch} is not finished ({unfinished.iterations} iterations from "
                 f"{unfinished.start or 'nothing'}, recorded {unfinished.created[:19]}); finish it first: coevo run {node}"
             )
-        # numbered, because a campaign may start where an earlier one started (and ended without a new state)
         number = sum(campaign.branch == branch for campaign in self.campaigns(node))
-        identity = {"node": node, "branch": branch, "start": start, "iterations": iterations, "number": number}
-        document = {key: value for key, value in identity.items() if key != "number"}
-        document |= {"id": digest(identity)[:24], "status": "running", "created": now(), "ended": None}
+        document = {"node": node, "branch": branch, "start": start, "iterations": iterations}
+        document |= {"id": campaign_id(node, branch, start, iterations, number)}
+        document |= {"status": "running", "created": now(), "ended": None}
         return CampaignDocument(**self.backend.insert_campaign(document))
 
     def finish_campaign(self, identifier: str, status: str = "finished") -> None:

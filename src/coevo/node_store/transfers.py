@@ -174,9 +174,11 @@ def put_state(store: NodeStore, node: str, prepared: PreparedState) -> None:
     What its id does not cover and belongs to a place is that of the node and of the store: the node's name, where blobs are.
     """
     manifest = store.artifacts.put_bytes(prepared.manifest_bytes)
+    for sha256 in prepared.manifest["samples"].values():
+        store.artifacts.keep(sha256)
     checkpoints = {
         kind: {**checkpoint, "uri": store.artifacts.uri_of(checkpoint["sha256"])}
-        if store.artifacts.has(checkpoint["sha256"])
+        if store.artifacts.keep(checkpoint["sha256"])
         else checkpoint
         for kind, checkpoint in prepared.document["checkpoints"].items()
     }

@@ -1,0 +1,229 @@
+"""Verification of a node (fsck): every stored state is read again and every id and hash recomputed.
+
+One state is in memory at a time: its manifest, and the ids of its documents. What nothing refers to cannot be missed: a job
+result, a campaign record or a mark of distrust that was removed as a whole leaves no trace, and neither does a removed branch
+whose states another branch has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import CoevoError, NodeNotFoundError, StorageError
+from coevo.node_store.artifact_checks import ArtifactChecks
+from coevo.node_store.documents import NODE_NAME
+from coevo.node_store.lineage_checks import check_branches, check_campaigns
+from coevo.node_store.names import MAIN
+from coevo.node_store.places import KINDS
+from coevo.node_store.state_checks import check_documents, check_evaluations, check_manifest
+from coevo.node_store.upkeep import Finding
+from coevo.node_store.views import StateView, open_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from coevo.node_store.store import NodeStore
+
+RESTORE = "restore it from a copy, or import the state from a bundle"
+OPEN_VIEWS = 3
+"""States whose manifests are kept while their children are looked at."""
+
+
+@dataclass
+class Verification:
+    """What verification found.
+
+    Attributes
+    ----------
+    node : str
+    quick : bool
+    findings : list of Finding
+    counts : dict
+        How many things of each kind were looked at.
+    """
+
+    node: str
+    quick: bool
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def problems(self) -> list[Finding]:
+        """Findings that mean damage."""
+        return [finding for finding in self.findings if finding.severity == "problem"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON dictionary."""
+        return {
+            "node": self.node,
+            "quick": self.quick,
+            "clean": not self.problems,
+            "counts": dict(self.counts),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def verify(store: NodeStore, node: str, *, quick: bool = False) -> Verification:
+    """Check all that is stored of a node, and the job results of its database.
+
+    Parameters
+    ----------
+    store : NodeStore
+    node : str
+    quick : bool
+        Look at state documents, manifests, branches, campaigns and the presence of files only; read no structures, labels,
+        evaluations and checkpoints.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is no such node.
+    ConfigError
+        If the node is stored in another schema version.
+    StorageError
+        If the database cannot be reached.
+    """
+    if not re.fullmatch(NODE_NAME, node):
+        raise NodeNotFoundError(f"{node!r} cannot name a node")
+    result = Verification(node, quick)
+    checks = ArtifactChecks(store.artifacts, quick=quick)
+    result.findings += _node(store, node)
+    documents: dict[str, tuple[str, ...]] = {}
+    for finding in _states(store, node, documents, checks, result):
+        result.findings.append(finding)
+    result.findings += _lineage(store, node, documents, result)
+    result.findings += _jobs(store, checks, result)
+    result.findings += checks.findings
+    result.counts["artifacts"] = checks.count
+    return result
+
+
+def _node(store: NodeStore, node: str) -> Iterator[Finding]:
+    """Check the node's own document, its live configuration and its leftovers."""
+    upkeep = store.backend.upkeep()
+    try:
+        document = upkeep.reader().node_document(node)
+    except StorageError:
+        raise
+    except CoevoError as err:
+        yield Finding("problem", str(err), node, RESTORE)
+    else:
+        if document is None and upkeep.has_remains(node):
+            yield Finding("problem", "the node's own document is missing", node, RESTORE)
+        else:
+            store.node(node)  # raises for a node that is not there, or is stored in another version
+            yield from _configuration(store, node, list((document or {}).get("elements", [])))
+    yield from upkeep.examine_node(node)
+
+
+def _configuration(store: NodeStore, node: str, elements: list[str]) -> Iterator[Finding]:
+    from coevo.configs.loading import parse_config
+
+    where = store.config_source(node)
+    try:
+        config = parse_config(store.read_config_text(node), source=where)
+    except (CoevoError, UnicodeDecodeError) as err:
+        yield Finding("problem", f"the live configuration is not valid: {err}", where, "correct it")
+        return
+    if sorted(config.node.elements) != elements:
+        what = f"the live configuration is one of {', '.join(config.node.elements)}, the node of {', '.join(elements)}"
+        yield Finding("problem", what, where, "correct it")
+
+
+def _states(
+    store: NodeStore, node: str, documents: dict[str, tuple[str, ...]], checks: ArtifactChecks, result: Verification
+) -> Iterator[Finding]:
+    """Check every state, parents before children; fill ``documents`` with the parents of those whose document is whole."""
+    upkeep = store.backend.upkeep()
+    iterations: dict[str, int] = {}
+    damaged: dict[str, str] = {}
+    for state in upkeep.reader().state_ids(node):
+        try:
+            view = open_state(upkeep.reader(), store.artifacts, node, state)
+            documents[state], iterations[state] = view.parents, view.iteration
+        except CoevoError as err:
+            damaged[state] = str(err)
+    for state, error in damaged.items():
+        if upkeep.reader().state_ids(node, state):  # else it was removed while this ran
+            yield Finding("problem", error, f"{node}@{state}", RESTORE)
+    views: OrderedDict[str, StateView] = OrderedDict()
+    for state in sorted(documents, key=lambda identifier: (iterations[identifier], identifier)):
+        result.counts["states"] += 1
+        for parent in documents[state]:
+            if parent not in documents:
+                what = f"its parent {parent} is {'damaged' if parent in damaged else 'missing'}"
+                yield Finding("problem", what, f"{node}@{state}", RESTORE)
+        for parent in documents[state]:
+            if parent in documents and parent not in views:
+                views[parent] = open_state(upkeep.reader(), store.artifacts, node, parent)
+        view = views.setdefault(state, open_state(upkeep.reader(), store.artifacts, node, state))
+        parents = [views[parent] for parent in documents[state] if parent in views]
+        yield from _state(store, view, parents, checks, result)
+        while len(views) > OPEN_VIEWS:
+            views.popitem(last=False)
+
+
+def _state(
+    store: NodeStore, view: StateView, parents: list[StateView], checks: ArtifactChecks, result: Verification
+) -> Iterator[Finding]:
+    where = f"{view.node}@{view.id}"
+    checks.checkpoints(view)
+    problem = check_manifest(view)
+    if problem:
+        yield Finding("problem", problem, where, RESTORE)
+        return
+    checks.samples(view)
+    # a manifest of a parent that cannot be read is a problem that was said at the parent
+    inherited = [parent.manifest for parent in parents if not check_manifest(parent)]
+    try:
+        yield from store.backend.upkeep().examine_state(view, quick=result.quick)
+        if result.quick:
+            return
+        for kind in KINDS:
+            added = sorted(set(view.manifest[kind]).difference(*(manifest[kind] for manifest in inherited)))
+            result.counts[kind] += len(added)
+            for problem in check_documents(view, kind, added):
+                yield Finding("problem", problem, where, RESTORE)
+        result.counts["evaluations"] += int(view.document["evaluations"]["count"])
+        for problem in check_evaluations(view):
+            yield Finding("problem", problem, where, RESTORE)
+    except (CoevoError, KeyError, TypeError, ValueError, AttributeError, AssertionError) as err:
+        yield Finding("problem", f"it cannot be read: {type(err).__name__}: {err}", where, RESTORE)
+
+
+def _lineage(store: NodeStore, node: str, documents: dict[str, tuple[str, ...]], result: Verification) -> Iterator[Finding]:
+    """Check branches and campaigns against the states that are there."""
+    branches, findings = store.backend.upkeep().branches(node)
+    result.counts["branches"] = len(branches)
+    yield from findings
+    yield from check_branches(node, branches, documents, main=MAIN)
+    try:
+        campaigns = store.backend.upkeep().reader().campaigns(node)
+    except CoevoError as err:
+        yield Finding("problem", str(err), f"campaigns of {node}", RESTORE)
+        return
+    result.counts["campaigns"] = len(campaigns)
+    yield from check_campaigns(node, campaigns, documents)
+
+
+def _jobs(store: NodeStore, checks: ArtifactChecks, result: Verification) -> Iterator[Finding]:
+    upkeep = store.backend.upkeep()
+    again = "remove it: the job runs again when its result is wanted"
+    for key in upkeep.job_keys():
+        result.counts["job results"] += 1
+        try:
+            document = upkeep.reader().job_result(key)
+            if document is None:
+                continue  # it was removed while this ran
+            if isinstance(document.get("output"), dict) and document["output"].get("key", key) != key:
+                yield Finding("problem", f"it is the result of job {document['output']['key']}", f"job result {key}", again)
+            checks.job(key, document)
+        except (CoevoError, ValueError, KeyError, TypeError, AttributeError) as err:
+            yield Finding("problem", str(err), f"job result {key}", again)
