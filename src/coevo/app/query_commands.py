@@ -59,21 +59,28 @@ def show(
     """Show a state, or one of its entries."""
     from coevo.app.state_summaries import iteration_table, summary
     from coevo.makers.step import current_store
+    from coevo.node_store.trust import condition
 
-    view = current_store().state(ref)
+    store = current_store()
+    view = store.state(ref)
     if entry:
         _show_entry(view, entry, format)
-    elif format == "json":
-        print_json({**summary(view), "config": view.document["config"], "manifest": view.document["manifest"]})
+        return
+    conditions = {kind: condition(store, checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
+    if format == "json":
+        more = {"config": view.document["config"], "manifest": view.document["manifest"], "checkpoint_conditions": conditions}
+        print_json({**summary(view), **more})
     else:
         out.print(iteration_table(view))
         for kind, checkpoint in view.document["checkpoints"].items():
-            parent = (checkpoint["parent"] or "published")[:12]
-            out.print(
-                f"{kind}: {checkpoint['family']} {checkpoint['sha256'][:12]} (from {parent})  {checkpoint['uri']}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            parent = (checkpoint.get("parent") or "published")[:12]
+            what = f"{kind}: {checkpoint['family']} {checkpoint['sha256'][:12]} (from {parent})"
+            where = checkpoint.get("uri", "")
+            if conditions[kind] == "untrusted":
+                where += f"  untrusted: it came in a bundle; coevo trust {checkpoint['sha256']}"
+            elif conditions[kind] == "not here":
+                where = f"not here; its state says that it was written to {where or 'nowhere'}"
+            out.print(f"{what}  {where}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002

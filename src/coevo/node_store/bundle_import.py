@@ -1,0 +1,255 @@
+"""Import: a bundle is verified as a whole, then its blobs and states are stored, and the branches are moved last."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import BranchMovedError, CorruptArtifactError, NodeExistsError
+from coevo.node_store.bundle_archive import Archive
+from coevo.node_store.bundle_config import node_config
+from coevo.node_store.bundle_format import BundleLimits, silent_task
+from coevo.node_store.bundle_reader import MEGABYTE, BundleReader, Megabytes
+from coevo.node_store.runs import now
+from coevo.node_store.transfers import put_state
+from coevo.node_store.trust import HEAD, UNSEEN, suspicion
+from coevo.node_store.views import open_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from coevo.node_store.bundle_format import Member, OmittedCheckpoint, Task
+    from coevo.node_store.store import NodeStore
+
+_ATTEMPTS = 5
+
+
+@dataclass
+class BranchReport:
+    """What became of a branch of a bundle.
+
+    Attributes
+    ----------
+    branch : str
+    state : str
+        The state of the bundle.
+    outcome : {"created", "fast-forwarded", "unchanged", "ahead", "kept"}
+        Ahead: the branch of this node contains the state already. Kept: it has diverged, and the state is branch ``kept_as``.
+    kept_as : str or None
+    """
+
+    branch: str
+    state: str
+    outcome: str
+    kept_as: str | None = None
+
+
+@dataclass
+class ImportReport:
+    """What was imported.
+
+    Attributes
+    ----------
+    node : str
+    created : bool
+        Whether the node is new.
+    states, states_added : int
+        In the bundle, and of these those that the node had not.
+    entries, references, labels : int
+        Structures, references and labels of all states, each once.
+    blobs, blobs_added : int
+    branches : list of BranchReport
+    untrusted : dict
+        Checkpoints of the bundle that are not trusted, sha256 to reason.
+    omitted : list of OmittedCheckpoint
+        Checkpoints that a thin bundle left out.
+    not_here : list of OmittedCheckpoint
+        Those of them that this store has not.
+    """
+
+    node: str
+    created: bool = False
+    states: int = 0
+    states_added: int = 0
+    entries: int = 0
+    references: int = 0
+    labels: int = 0
+    blobs: int = 0
+    blobs_added: int = 0
+    branches: list[BranchReport] = field(default_factory=list)
+    untrusted: dict[str, str] = field(default_factory=dict)
+    omitted: list[OmittedCheckpoint] = field(default_factory=list)
+    not_here: list[OmittedCheckpoint] = field(default_factory=list)
+
+
+def import_bundle(
+    store: NodeStore,
+    path: Path,
+    *,
+    node: str | None = None,
+    trust: bool = False,
+    limits: BundleLimits | None = None,
+    task: Task = silent_task,
+) -> ImportReport:
+    """Bring the states of a bundle into a node.
+
+    Nothing becomes visible before everything in the bundle has been verified, and no branch moves before all states are stored. A
+    bundle that is imported again changes nothing; an import that was killed is completed by the next one.
+
+    Parameters
+    ----------
+    store : NodeStore
+    path : Path
+    node : str, optional
+        Name of the node; that of the bundle by default. Created if it does not exist.
+    trust : bool
+        Trust the checkpoints of the bundle, in whatever format they are.
+    limits : BundleLimits, optional
+    task : Task
+        Told of the progress.
+
+    Raises
+    ------
+    BundleError
+        If the file is no bundle, is over a limit, is damaged or hostile; nothing was stored.
+    NodeExistsError
+        If a node of the name has other elements.
+    StorageError
+        If the storage fails; import again.
+    """
+    with Archive(path, limits or BundleLimits()) as archive:
+        bundle = BundleReader(archive)
+        name = bundle.contents.node.name if node is None else node
+        creation = _creation(store, bundle, name)
+        bundle.verify(task)
+        report = ImportReport(name, created=creation is not None)
+        _store_blobs(store, bundle, report, trust=trust, task=task)
+        if creation is not None:
+            store.create_node(name, bundle.contents.node.elements, *creation)
+        _store_states(store, bundle, report, task)
+        for branch, state in sorted(bundle.contents.heads.items()):
+            report.branches.append(_move_branch(store, name, branch, state))
+        return report
+
+
+def _creation(store: NodeStore, bundle: BundleReader, name: str) -> tuple[dict[str, Any], str] | None:
+    """Return configuration and text with which the node is to be created; None if it is there already."""
+    elements = bundle.contents.node.elements
+    config, text = node_config(bundle.contents.node, name, bundle.archive.path, checked=name not in store.nodes())
+    if name not in store.nodes():
+        return config, text
+    found = store.node(name).elements
+    if sorted(found) != sorted(elements):
+        raise NodeExistsError(
+            f"node {name} exists already with elements {', '.join(found)}; the bundle's are {', '.join(elements)}; import it "
+            "under another name: --as NODE"
+        )
+    return None
+
+
+# --- blobs and trust
+
+
+def _checkpoints(bundle: BundleReader) -> Iterator[tuple[str, str]]:
+    """Names of the checkpoints of all states, with the format that each state declares."""
+    found: dict[tuple[str, str], None] = {}
+    for state in bundle.contents.states:
+        for checkpoint in bundle.document(state)["checkpoints"].values():
+            found[checkpoint["sha256"], checkpoint["format"]] = None
+    yield from found
+
+
+def _store_blobs(store: NodeStore, bundle: BundleReader, report: ImportReport, *, trust: bool, task: Task) -> None:
+    declared: dict[str, list[str]] = {}
+    for sha256, kind in _checkpoints(bundle):
+        declared.setdefault(sha256, []).append(kind)
+    marked = store.backend.untrusted()
+    # marks before blobs: a blob that is here without a mark was here before, or was trusted
+    for sha256, kinds in declared.items():
+        known = store.artifacts.has(sha256) and sha256 not in marked
+        reason = "" if trust or known else _suspicion(bundle, sha256, kinds)
+        if reason and sha256 not in marked:
+            origin = f"it came with {bundle.archive.path.name}, imported into node {report.node} on {now()[:10]}"
+            store.backend.mark_untrusted(sha256, f"{reason}; {origin}")
+        elif trust and sha256 in marked:
+            store.backend.mark_trusted(sha256)
+    total = sum(member.size for member in bundle.blobs.values())
+    with task("storing blobs", total // MEGABYTE, "MB") as advance:
+        done = Megabytes(advance)
+        for sha256, member in sorted(bundle.blobs.items()):
+            report.blobs_added += _store_blob(store, bundle, member)
+            done.add(member.size)
+            if marked.get(sha256, "").startswith(UNSEEN) and not _suspicion(bundle, sha256, declared.get(sha256, [])):
+                store.backend.mark_trusted(sha256)
+    report.blobs = len(bundle.blobs)
+    marked = store.backend.untrusted()
+    report.untrusted = {sha256: marked[sha256] for sha256 in declared if sha256 in marked}
+    report.omitted = bundle.contents.omitted_checkpoints
+    report.not_here = [checkpoint for checkpoint in report.omitted if not store.artifacts.has(checkpoint.sha256)]
+
+
+def _suspicion(bundle: BundleReader, sha256: str, kinds: list[str]) -> str:
+    member = bundle.blobs.get(sha256)
+    head = bundle.head(sha256, HEAD) if member else None
+    reasons = [suspicion(kind, head, member.size if member else 0) for kind in kinds]
+    return next((reason for reason in reasons if reason), "")
+
+
+def _store_blob(store: NodeStore, bundle: BundleReader, member: Member) -> bool:
+    new = not store.artifacts.has(member.sha256)
+    with bundle.archive.open(member) as stream:
+        store.artifacts.put_stream(stream, member.sha256)  # type: ignore[arg-type]
+    return new
+
+
+# --- states and branches
+
+
+def _store_states(store: NodeStore, bundle: BundleReader, report: ImportReport, task: Task) -> None:
+    members: dict[str, set[str]] = {"structures": set(), "references": set(), "labels": set()}
+    states = bundle.contents.states
+    with task("storing states", len(states), "states") as advance:
+        for state in states:
+            document = bundle.document(state)
+            prepared = bundle.prepared(document)
+            for kind, ids in members.items():
+                ids.update(prepared.manifest[kind])
+            if not _is_stored(store, report.node, state):
+                put_state(store, report.node, prepared)
+                report.states_added += 1
+            advance(1)
+    report.states = len(states)
+    report.entries, report.references, report.labels = (len(ids) for ids in members.values())
+
+
+def _is_stored(store: NodeStore, node: str, state: str) -> bool:
+    # one that is damaged is stored again
+    with suppress(CorruptArtifactError):
+        return store.backend.state_document(node, state) is not None
+    return False
+
+
+def _move_branch(store: NodeStore, node: str, branch: str, state: str) -> BranchReport:
+    """Create or fast-forward a branch; where it has diverged, keep the state under another name."""
+    view = open_state(store.backend, store.artifacts, node, state)
+    ancestors = {ancestor.id for ancestor in view.ancestors()}
+    for _ in range(_ATTEMPTS):  # somebody else may move the branch meanwhile
+        found = store.backend.branches(node).get(branch)
+        if found == state:
+            return BranchReport(branch, state, "unchanged")
+        if found is not None and found not in ancestors:
+            break
+        with suppress(BranchMovedError):
+            store.move_branch(view, branch, found)
+            return BranchReport(branch, state, "created" if found is None else "fast-forwarded")
+    assert found is not None
+    head = open_state(store.backend, store.artifacts, node, found)
+    if any(ancestor.id == state for ancestor in head.ancestors()):
+        return BranchReport(branch, state, "ahead")
+    for digits in (8, 16, 64):
+        kept_as = f"{branch}-{state[:digits]}"
+        if store.backend.move_branch(node, kept_as, None, state) in {None, state}:
+            break
+    return BranchReport(branch, state, "kept", kept_as)

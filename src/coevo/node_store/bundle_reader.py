@@ -1,0 +1,222 @@
+"""The states and blobs of a bundle: verified as a whole, and read document by document."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import BundleError, CorruptArtifactError
+from coevo.node_store.bundle_documents import (
+    ZSTD_MAGIC,
+    decompressed,
+    lines,
+    read_line,
+    read_manifest,
+    read_state,
+)
+from coevo.node_store.bundle_format import SEGMENTS, refused, segment_member, silent_task, state_member
+from coevo.node_store.states import PreparedState
+from coevo.node_store.transfers import Documents, check_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from coevo.node_store.bundle_archive import Archive
+    from coevo.node_store.bundle_format import BundleContents, Member, Task
+
+MEGABYTE = 1_000_000
+
+
+class BundleReader:
+    """The states of an opened bundle.
+
+    Parameters
+    ----------
+    archive : Archive
+    """
+
+    def __init__(self, archive: Archive):
+        self.archive = archive
+        self.contents: BundleContents = archive.contents
+        self.blobs = archive.contents.blobs()
+        self._members = {member.name: member for member in archive.contents.members}
+
+    # --- reading
+
+    def document(self, state: str) -> dict[str, Any]:
+        """Return a state document.
+
+        Raises
+        ------
+        BundleError
+            If it is not one, or too large; this holds for every method of this class.
+        """
+        member = self._members[state_member(state)]
+        data = self._whole(member, self.archive.limits.state)
+        try:
+            return read_state(data)
+        except ValueError as err:
+            raise self._refused(member, err) from None
+
+    def manifest_bytes(self, document: dict[str, Any]) -> bytes:
+        """Return the manifest of a state document as it is stored."""
+        sha256 = document["manifest"].get("sha256")
+        if sha256 not in self.blobs:
+            raise refused(self.archive.path, f"the manifest of state {document['_id']}, blob {str(sha256)!r:.80}, is missing")
+        return self._whole(self.blobs[sha256], self.archive.limits.manifest)
+
+    def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return the manifest of a state document."""
+        try:
+            return read_manifest(self.manifest_bytes(document))
+        except ValueError as err:
+            raise refused(self.archive.path, f"the manifest of state {document['_id']}: {err}") from None
+
+    def documents(self, state: str, segment: str) -> Iterator[dict[str, Any]]:
+        """Yield documents of one kind that a state added, or its evaluations, after :meth:`verify`."""
+        member = self._members[segment_member(state, segment)]
+        return (json.loads(line) for line in self._lines(member))
+
+    def prepared(self, document: dict[str, Any]) -> PreparedState:
+        """Return a state as a commit is given it; its documents are read from the bundle when they are wanted."""
+        state = document["_id"]
+        parts = {name: Documents(lambda name=name: self.documents(state, name)) for name in SEGMENTS}  # type: ignore[misc]
+        manifest_bytes = self.manifest_bytes(document)
+        return PreparedState(
+            id=state, document=document, manifest=self.manifest(document), manifest_bytes=manifest_bytes, **parts
+        )
+
+    def head(self, sha256: str, size: int) -> bytes:
+        """Return the first bytes of a blob."""
+        with self.archive.open(self.blobs[sha256]) as stream:
+            return stream.read(size) if self.blobs[sha256].size else b""
+
+    def _whole(self, member: Member, limit: int) -> bytes:
+        if member.size > limit:
+            raise refused(self.archive.path, f"member {member.name!r} has {member.size} bytes, allowed are {limit}")
+        with self.archive.open(member) as stream:
+            return b"".join(iter(stream.read, b""))
+
+    def _lines(self, member: Member) -> Iterator[bytes]:
+        with self.archive.open(member) as stream:
+            total = 0
+            try:
+                for line in lines(decompressed(stream, member.uncompressed), self.archive.limits.line):
+                    total += len(line) + 1
+                    yield line
+            except BundleError:
+                raise
+            except ValueError as err:
+                raise self._refused(member, err) from None
+        if total != member.uncompressed:
+            raise refused(
+                self.archive.path, f"member {member.name!r} decompresses to {total} bytes, declared are {member.uncompressed}"
+            )
+
+    def _refused(self, member: Member, err: ValueError) -> BundleError:
+        return refused(self.archive.path, f"member {member.name!r}: {err}")
+
+    # --- verifying
+
+    def verify(self, task: Task = silent_task) -> None:
+        """Read everything once and recompute every hash and id; nothing is stored.
+
+        Raises
+        ------
+        BundleError
+            If anything is not what it is declared to be, or missing, or not needed.
+        """
+        total = sum(member.size for member in self.contents.members)
+        with task("verifying the bundle", total // MEGABYTE, "MB") as advance:
+            done = Megabytes(advance)
+            for member in self.contents.members:
+                self._verify_member(member, done)
+        manifests: dict[str, dict[str, Any]] = {}
+        needed: set[str] = set()
+        with task("verifying states", len(self.contents.states), "states") as advance:
+            for state in self.contents.states:
+                document = self.document(state)
+                self._verify_state(state, document, needed, set(manifests))
+                prepared = self.prepared(document)
+                parents = [self.manifest(manifests[parent]) for parent in document["parents"]]
+                try:
+                    check_whole(prepared, parents)
+                except CorruptArtifactError as err:
+                    raise refused(self.archive.path, str(err).partition("; nothing of it")[0]) from None
+                manifests[state] = {"_id": state, "manifest": document["manifest"]}
+                advance(1)
+        if unneeded := sorted(set(self.blobs) - needed):
+            raise refused(self.archive.path, f"blob {unneeded[0]} belongs to no state")
+
+    def _verify_member(self, member: Member, done: Megabytes) -> None:
+        if member.name.endswith(".zst"):
+            segment = member.name.rsplit("/", 1)[1].partition(".")[0]
+            for number, line in enumerate(self._lines(member), start=1):
+                try:
+                    read_line(segment, line)
+                except ValueError as err:
+                    raise refused(self.archive.path, f"line {number} of member {member.name!r}: {err}") from None
+            done.add(member.size)
+            return
+        with self.archive.open(member) as stream:
+            while chunk := stream.read():
+                done.add(len(chunk))
+
+    def _verify_state(self, state: str, document: dict[str, Any], needed: set[str], before: set[str]) -> None:
+        path = self.archive.path
+        if document["_id"] != state:
+            raise refused(path, f"the document of state {state} has the id {document['_id']}")
+        if lacking := [parent for parent in document["parents"] if parent not in before]:
+            raise refused(path, f"parent {lacking[0]} of state {state} is not among the states before it")
+        if strangers := set(document["elements"]).difference(self.contents.node.elements):
+            raise refused(path, f"state {state} has elements that its node has not: {', '.join(sorted(strangers))}")
+        manifest = self.manifest(document)
+        needed.add(document["manifest"]["sha256"])
+        for iteration, sha256 in manifest["samples"].items():
+            if sha256 not in self.blobs:
+                raise refused(path, f"the sample of iteration {iteration} of state {state}, blob {sha256}, is missing")
+            self._verify_shard(sha256, needed)
+        omitted = {checkpoint.sha256 for checkpoint in self.contents.omitted_checkpoints}
+        for kind, checkpoint in document["checkpoints"].items():
+            if checkpoint["sha256"] not in self.blobs and checkpoint["sha256"] not in omitted:
+                raise refused(path, f"the checkpoint {kind} of state {state}, blob {checkpoint['sha256']}, is missing")
+            needed.add(checkpoint["sha256"])
+            if checkpoint.get("training_set") in self.blobs:
+                self._verify_shard(checkpoint["training_set"], needed)
+
+    def _verify_shard(self, sha256: str, needed: set[str]) -> None:
+        """Measure a blob that jobs will decompress in memory; one that is no zstandard frame cannot be decompressed at all."""
+        if sha256 in needed or self.head(sha256, len(ZSTD_MAGIC)) != ZSTD_MAGIC:
+            needed.add(sha256)
+            return
+        needed.add(sha256)
+        member = self.blobs[sha256]
+        limit = max(self.archive.limits.small, member.size * self.archive.limits.ratio)
+        with self.archive.open(member) as stream:
+            try:
+                for _ in decompressed(stream, limit):
+                    pass
+            except BundleError:
+                raise
+            except ValueError as err:
+                raise self._refused(member, err) from None
+
+
+class Megabytes:
+    """Turns bytes into whole megabytes of progress.
+
+    Parameters
+    ----------
+    advance : callable
+        Called with the megabytes that became full.
+    """
+
+    def __init__(self, advance: Callable[[int], None]):
+        self._advance = advance
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes."""
+        before, self._bytes = self._bytes, self._bytes + size
+        if steps := self._bytes // MEGABYTE - before // MEGABYTE:
+            self._advance(steps)

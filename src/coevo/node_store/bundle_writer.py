@@ -1,0 +1,200 @@
+"""The file of a bundle: its members are planned and spooled first, because the table of contents at its beginning names them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+
+from coevo.errors import BundleError
+from coevo.node_store.bundle_format import CONTENTS, SEGMENTS, blob_member, segment_member, state_member
+from coevo.node_store.bundle_reader import MEGABYTE, Megabytes
+from coevo.node_store.canonical import dump_plain
+from coevo.node_store.durable import sync_directory, temporary_name
+from coevo.node_store.shards import compress
+from coevo.node_store.transfers import taken_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from coevo.node_store.bundle_format import Task
+    from coevo.node_store.store import NodeStore
+
+CHUNK = 1 << 20
+FRAME_BYTES = 1 << 20
+"""A zstandard frame ends after so many bytes of documents, so that neither side holds more of a state in memory."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass
+class Source:
+    """A member and where its bytes are: at ``offset`` of the spool, or in the file ``path``."""
+
+    name: str
+    size: int
+    uncompressed: int
+    sha256: str
+    offset: int = 0
+    path: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe it for the table of contents."""
+        return {"name": self.name, "size": self.size, "uncompressed": self.uncompressed, "sha256": self.sha256}
+
+
+@dataclass
+class BundlePlan:
+    """All members but the table of contents.
+
+    Attributes
+    ----------
+    store : NodeStore
+    node : str
+    spool : binary file
+        Where members that are not blobs wait for the zip file.
+    thin : bool
+        Whether checkpoints are left out.
+    sources : list of Source
+    blobs : set of str
+    omitted : dict
+        Checkpoints that are left out, by sha256.
+    """
+
+    store: NodeStore
+    node: str
+    spool: IO[bytes]
+    thin: bool
+    sources: list[Source] = field(default_factory=list)
+    blobs: set[str] = field(default_factory=set)
+    omitted: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add_state(self, state: str) -> None:
+        """Spool the documents of a state, and remember its blobs."""
+        view = self.store.state(f"{self.node}@{state}")
+        prepared = taken_out(view)
+        self._add(state_member(state), [(dump_plain(self._without_places(prepared.document)),) * 2])
+        for segment in SEGMENTS:
+            self._add(segment_member(state, segment), _frames(getattr(prepared, segment)))
+        self.blobs |= {prepared.document["manifest"]["sha256"], *prepared.manifest["samples"].values()}
+        for checkpoint in prepared.document["checkpoints"].values():
+            self._add_checkpoint(state, checkpoint)
+
+    def _without_places(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Leave out where this store has its blobs: the receiver has them elsewhere, and equal states are to be equal bytes."""
+        manifest = {key: value for key, value in document["manifest"].items() if key != "uri"}
+        places = {} if self.thin else {"uri": ""}
+        checkpoints = {kind: {**checkpoint, **places} for kind, checkpoint in document["checkpoints"].items()}
+        return {**document, "manifest": manifest, "checkpoints": checkpoints}
+
+    def _add_checkpoint(self, state: str, checkpoint: dict[str, Any]) -> None:
+        sha256, training_set = checkpoint["sha256"], checkpoint.get("training_set")
+        if training_set and self.store.artifacts.has(training_set):
+            self.blobs.add(training_set)
+        if self.thin:
+            described = {key: checkpoint.get(key) or "" for key in ("family", "format", "uri")}
+            self.omitted.setdefault(sha256, {"sha256": sha256, "size": checkpoint.get("size"), **described})
+        elif self.store.artifacts.has(sha256):
+            self.blobs.add(sha256)
+        else:
+            raise BundleError(
+                f"checkpoint {sha256} of state {self.node}@{state[:12]} is not in {self.store.artifacts.uri}, so a "
+                "self-contained bundle cannot be made; import a bundle that has it, or export with --no-checkpoints"
+            )
+
+    def _add(self, name: str, frames: Iterable[tuple[bytes, bytes]]) -> None:
+        """Spool a member, given as pieces and as what they decompress to."""
+        source = Source(name, 0, 0, "", self.spool.tell())
+        hasher = hashlib.sha256()
+        for text, data in frames:
+            self.spool.write(data)
+            hasher.update(data)
+            source.size += len(data)
+            source.uncompressed += len(text)
+        source.sha256 = hasher.hexdigest()
+        self.sources.append(source)
+
+    def add_blobs(self) -> None:
+        """Verify and measure the blobs of all states, after the last one was added."""
+        for sha256 in sorted(self.blobs):
+            path = self.store.artifacts.fetch(sha256)
+            size = path.stat().st_size
+            self.sources.append(Source(blob_member(sha256), size, size, sha256, path=path))
+
+    def copy(self, source: Source, target: IO[bytes], done: Megabytes) -> None:
+        """Copy a member, verified again: its bytes may have changed since it was measured."""
+        if source.path is None:
+            self.spool.seek(source.offset)
+            _copy(self.spool, target, source, done)
+        else:
+            with source.path.open("rb") as file:
+                _copy(file, target, source, done)
+
+
+def _frames(documents: Iterable[dict[str, Any]]) -> Iterator[tuple[bytes, bytes]]:
+    lines: list[bytes] = []
+    size = 0
+    for document in documents:
+        lines.append(dump_plain(document) + b"\n")
+        size += len(lines[-1])
+        if size >= FRAME_BYTES:
+            text = b"".join(lines)
+            yield text, compress(text)
+            lines, size = [], 0
+    if lines:
+        text = b"".join(lines)
+        yield text, compress(text)
+
+
+def _copy(file: IO[bytes], target: IO[bytes], source: Source, done: Megabytes) -> None:
+    hasher, left = hashlib.sha256(), source.size
+    while left and (chunk := file.read(min(CHUNK, left))):
+        hasher.update(chunk)
+        target.write(chunk)
+        left -= len(chunk)
+        done.add(len(chunk))
+    if left or hasher.hexdigest() != source.sha256:
+        raise BundleError(f"{source.name} changed while it was being exported; export again when nothing writes to the store")
+
+
+def write_bundle(path: Path, contents: bytes, plan: BundlePlan, task: Task) -> int:
+    """Write the file beside its place, flush it and move it there; return its size."""
+    temporary = path.parent / temporary_name(path.name)
+    total = len(contents) + sum(source.size for source in plan.sources)
+    try:
+        with temporary.open("xb") as file:
+            with task("writing the bundle", total // MEGABYTE, "MB") as advance:
+                _write_zip(file, contents, plan, Megabytes(advance))
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
+    return size
+
+
+def _write_zip(file: BinaryIO, contents: bytes, plan: BundlePlan, done: Megabytes) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open(_entry(CONTENTS, len(contents)), "w") as target:
+            target.write(contents)
+            done.add(len(contents))
+        for source in plan.sources:
+            with archive.open(_entry(source.name, source.size), "w") as target:
+                plan.copy(source, target, done)
+
+
+def _entry(name: str, size: int) -> zipfile.ZipInfo:
+    """Describe a member, the same on every machine and at any time; the size decides whether it needs zip64."""
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.create_system = 3  # Unix: the upper half of the attributes is a file mode
+    entry.external_attr = 0o100644 << 16
+    entry.compress_type = zipfile.ZIP_STORED
+    entry.file_size = size
+    return entry

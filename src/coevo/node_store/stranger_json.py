@@ -1,0 +1,81 @@
+"""JSON that a stranger wrote: read so that neither it nor what is stored of it can surprise."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from coevo.node_store.canonical import INT64_LIMIT, canonical_json
+
+MAX_DEPTH = 50
+"""Levels of nesting; what is not nested deeper can be walked by recursion, and stored in MongoDB (100 levels)."""
+
+_ZERO = rb"\u0000"
+_OPERATOR_KEY = re.compile(rb'[{,]"\$[^"\\]*":')
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def parse_json(data: bytes) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, not UTF-8, holds NaN, infinities or integers beyond 64 bits, or is nested too deeply.
+    """
+    try:
+        value = json.loads(data, parse_constant=_refuse_constant, parse_int=_int64)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _is_deeper(value, MAX_DEPTH):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    if levels == 0:
+        return True
+    return any(_is_deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _int64(digits: str) -> int:
+    value = int(digits) if len(digits) < 21 else INT64_LIMIT
+    if not -INT64_LIMIT <= value < INT64_LIMIT:
+        raise ValueError(f"the integer {digits[:24]} does not fit in 64 bits")
+    return value
+
+
+def parse_document(data: bytes) -> dict[str, Any]:
+    """Read a document that was written as canonical JSON, and refuse every other spelling of it.
+
+    Raises
+    ------
+    ValueError
+        Also if a database could take a key or a string for something else: keys that start with ``$``, zero characters.
+    """
+    document = parse_json(data)
+    if not isinstance(document, dict):
+        raise ValueError(f"it is a {type(document).__name__}, expected an object")  # noqa: TRY004 - the bytes are at fault
+    if _ZERO in data:
+        raise ValueError("it holds a zero character")
+    if found := _OPERATOR_KEY.search(data):
+        raise ValueError(f"it has a key that is an operator, {found[0][1:60]!r}")
+    if canonical_json(document) != data:
+        raise ValueError("it is not canonical JSON (sorted keys, no spaces, shortest numbers, no key twice)")
+    return document
+
+
+def control_characters(value: Any) -> bool:
+    """Whether text somewhere in a value could move the cursor of a terminal."""
+    if isinstance(value, str):
+        return _CONTROL.search(value) is not None
+    if isinstance(value, dict):
+        return any(control_characters(key) or control_characters(item) for key, item in value.items())
+    return isinstance(value, list) and any(control_characters(item) for item in value)
