@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from coevo.errors import ArtifactNotFoundError, CorruptArtifactError
+from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, StorageError
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.upkeep import Finding
 
@@ -101,7 +101,9 @@ class ArtifactChecks:
                 self._sizes[sha256] = self._look(sha256)
             except ArtifactNotFoundError:
                 self._sizes[sha256] = None
-            except CorruptArtifactError as err:
+            except (CorruptArtifactError, StorageError) as err:
+                if isinstance(err, StorageError) and not self._artifacts.directory:
+                    raise  # the object store cannot be reached, which says nothing of the artifact
                 self._sizes[sha256] = DAMAGED
                 self.findings.append(Finding("problem", str(err), where, "restore it from a copy"))
         return self._sizes[sha256] is not None

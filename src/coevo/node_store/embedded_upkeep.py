@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from coevo.errors import CoevoError, CorruptArtifactError
+from coevo.errors import CoevoError, CorruptArtifactError, StorageError
 from coevo.node_store.durable import read_sealed, replace_file, seal, storage_errors, sync_directory, temporary_name
 from coevo.node_store.embedded import EmbeddedBackend
 from coevo.node_store.embedded_states import STATE_ID
 from coevo.node_store.places import KINDS, read_places
 from coevo.node_store.places import NAME as PLACES
 from coevo.node_store.segments import Segment
-from coevo.node_store.upkeep import Finding, Tally, Upkeep
+from coevo.node_store.upkeep import DAMAGE, Finding, Tally, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -35,6 +35,7 @@ class EmbeddedUpkeep(Upkeep):
     """
 
     shares_documents = False
+    damage = (*DAMAGE, StorageError)  # a file that is missing or cannot be read
 
     def __init__(self, backend: EmbeddedBackend):
         self._backend = backend

@@ -15,7 +15,7 @@ from typing_extensions import override
 from coevo.node_store.canonical import plain
 from coevo.node_store.mongodb_rows import READABLE, ROW_HASH, STORED_AT, in_batches, row_hash
 from coevo.node_store.places import KINDS
-from coevo.node_store.upkeep import Finding, Tally, Upkeep
+from coevo.node_store.upkeep import DAMAGE, Finding, Tally, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -39,6 +39,7 @@ class MongoUpkeep(Upkeep):
     """
 
     shares_documents = True
+    damage = DAMAGE
 
     def __init__(self, backend: MongoBackend):
         self._backend = backend
@@ -67,8 +68,10 @@ class MongoUpkeep(Upkeep):
             row = self._collection("nodes").find_one({"_id": node}) or {}
             if row and row.get(ROW_HASH) != row_hash(row.get("document")):
                 yield Finding("problem", "its hash is missing or another", self._where("nodes", node), MIGRATE)
-            for campaign in self._collection("campaigns").find({"node": node, ROW_HASH: {"$exists": False}}, {"_id": True}):
-                yield Finding("problem", "it has no hash", self._where("campaigns", campaign["_id"]), MIGRATE)
+            for row in self._collection("campaigns").find({"node": {"$nin": self._backend.node_names()}}):
+                yield Finding("problem", f"there is no node {row.get('node')!r}", self._where("campaigns", row["_id"]), RESTORE)
+            for row in self._collection("campaigns").find({"node": node, ROW_HASH: {"$exists": False}}, {"_id": True}):
+                yield Finding("problem", "it has no hash", self._where("campaigns", row["_id"]), MIGRATE)
             for row in self._collection("job_results").find({ROW_HASH: {"$exists": False}}, {"_id": True}):
                 yield Finding("problem", "it has no hash", self._where("job_results", row["_id"]), MIGRATE)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.errors import CoevoError
 from coevo.node_store.canonical import structure_document_id
 from coevo.node_store.identity import EvaluationsDigest, label_id
 from coevo.node_store.states import SPLITS, with_derived_fields
@@ -16,13 +15,14 @@ if TYPE_CHECKING:
     from coevo.node_store.backend import Kind
     from coevo.node_store.views import StateView
 
+    Damage = tuple[type[Exception], ...]
+
 BATCH = 256
 SHOWN = 3
 """Ids of damaged documents that a message names."""
-_DAMAGE = (CoevoError, KeyError, TypeError, ValueError, AttributeError, AssertionError)
 
 
-def check_manifest(view: StateView) -> str:
+def check_manifest(view: StateView, damage: Damage) -> str:
     """Compare a state's manifest with its hash and its document; return what is wrong."""
     try:
         manifest = view.manifest
@@ -35,31 +35,31 @@ def check_manifest(view: StateView) -> str:
         found = {"entries": len(manifest["structures"]), **{kind: len(manifest[kind]) for kind in ("references", "labels")}}
         if any(counts.get(name) != number for name, number in found.items()):
             return f"its counts are {counts}, its manifest has {found}"
-    except _DAMAGE as err:
+    except damage as err:
         return f"its manifest cannot be read: {err}"
     return ""
 
 
-def check_documents(view: StateView, kind: Kind, ids: Sequence[str]) -> Iterator[str]:
+def check_documents(view: StateView, kind: Kind, ids: Sequence[str], damage: Damage) -> Iterator[str]:
     """Read documents of a state and recompute their content ids; yield what is wrong, at most one message."""
     damaged: dict[str, str] = {}
     iterator = iter(ids)
     while batch := list(islice(iterator, BATCH)):
         try:
             problems = {document["_id"]: _content_problem(kind, document) for document in view.documents(kind, batch)}
-        except _DAMAGE:
-            problems = {identifier: _one_problem(view, kind, identifier) for identifier in batch}
+        except damage:
+            problems = {identifier: _one_problem(view, kind, identifier, damage) for identifier in batch}
         damaged |= {identifier: problem for identifier, problem in problems.items() if problem}
     if damaged:
         names = ", ".join(list(damaged)[:SHOWN]) + (", …" if len(damaged) > SHOWN else "")
         yield f"{len(damaged)} of its {kind} are damaged or missing ({names}): {next(iter(damaged.values()))}"
 
 
-def _one_problem(view: StateView, kind: Kind, identifier: str) -> str:
+def _one_problem(view: StateView, kind: Kind, identifier: str, damage: Damage) -> str:
     try:
         (document,) = view.documents(kind, [identifier])
         return _content_problem(kind, document)
-    except _DAMAGE as err:
+    except damage as err:
         return str(err) or type(err).__name__
 
 

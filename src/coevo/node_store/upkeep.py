@@ -9,11 +9,26 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, StateNotFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from coevo.node_store.backend import Backend, Kind
     from coevo.node_store.views import StateView
+
+
+DAMAGE: tuple[type[Exception], ...] = (
+    ArtifactNotFoundError,
+    CorruptArtifactError,
+    StateNotFoundError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+)
+"""Errors of reading what is damaged, on any backend."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,9 @@ class Upkeep(ABC):
 
     shares_documents: bool
     """Whether documents are kept once for all states (on a server) rather than in the state that added them."""
+
+    damage: tuple[type[Exception], ...]
+    """Errors which say that what was read is missing or not what was written, rather than that nothing can be read at all."""
 
     @abstractmethod
     def reader(self) -> Backend:

@@ -110,15 +110,12 @@ def _node(store: NodeStore, node: str) -> Iterator[Finding]:
     upkeep = store.backend.upkeep()
     try:
         document = upkeep.reader().node_document(node)
-    except StorageError:
-        raise
-    except CoevoError as err:
+    except upkeep.damage as err:
         yield Finding("problem", str(err), node, RESTORE)
     else:
         if document is None and upkeep.has_remains(node):
             yield Finding("problem", "the node's own document is missing", node, RESTORE)
         else:
-            store.node(node)  # raises for a node that is not there, or is stored in another version
             yield from _configuration(store, node, list((document or {}).get("elements", [])))
     yield from upkeep.examine_node(node)
 
@@ -128,8 +125,13 @@ def _configuration(store: NodeStore, node: str, elements: list[str]) -> Iterator
 
     where = store.config_source(node)
     try:
-        config = parse_config(store.read_config_text(node), source=where)
-    except (CoevoError, UnicodeDecodeError) as err:
+        text = store.read_config_text(node)
+    except (StorageError, UnicodeDecodeError) as err:  # others: no such node, or one of another version
+        yield Finding("problem", f"the live configuration cannot be read: {err}", where, RESTORE)
+        return
+    try:
+        config = parse_config(text, source=where)
+    except CoevoError as err:
         yield Finding("problem", f"the live configuration is not valid: {err}", where, "correct it")
         return
     if sorted(config.node.elements) != elements:
@@ -148,7 +150,7 @@ def _states(
         try:
             view = open_state(upkeep.reader(), store.artifacts, node, state)
             documents[state], iterations[state] = view.parents, view.iteration
-        except CoevoError as err:
+        except upkeep.damage as err:
             damaged[state] = str(err)
     for state, error in damaged.items():
         if upkeep.reader().state_ids(node, state):  # else it was removed while this ran
@@ -175,26 +177,27 @@ def _state(
 ) -> Iterator[Finding]:
     where = f"{view.node}@{view.id}"
     checks.checkpoints(view)
-    problem = check_manifest(view)
+    upkeep = store.backend.upkeep()
+    problem = check_manifest(view, upkeep.damage)
     if problem:
         yield Finding("problem", problem, where, RESTORE)
         return
     checks.samples(view)
     # a manifest of a parent that cannot be read is a problem that was said at the parent
-    inherited = [parent.manifest for parent in parents if not check_manifest(parent)]
+    inherited = [parent.manifest for parent in parents if not check_manifest(parent, upkeep.damage)]
     try:
-        yield from store.backend.upkeep().examine_state(view, quick=result.quick)
+        yield from upkeep.examine_state(view, quick=result.quick)
         if result.quick:
             return
         for kind in KINDS:
             added = sorted(set(view.manifest[kind]).difference(*(manifest[kind] for manifest in inherited)))
             result.counts[kind] += len(added)
-            for problem in check_documents(view, kind, added):
+            for problem in check_documents(view, kind, added, upkeep.damage):
                 yield Finding("problem", problem, where, RESTORE)
         result.counts["evaluations"] += int(view.document["evaluations"]["count"])
         for problem in check_evaluations(view):
             yield Finding("problem", problem, where, RESTORE)
-    except (CoevoError, KeyError, TypeError, ValueError, AttributeError, AssertionError) as err:
+    except upkeep.damage as err:
         yield Finding("problem", f"it cannot be read: {type(err).__name__}: {err}", where, RESTORE)
 
 
@@ -206,7 +209,7 @@ def _lineage(store: NodeStore, node: str, documents: dict[str, tuple[str, ...]],
     yield from check_branches(node, branches, documents, main=MAIN)
     try:
         campaigns = store.backend.upkeep().reader().campaigns(node)
-    except CoevoError as err:
+    except store.backend.upkeep().damage as err:
         yield Finding("problem", str(err), f"campaigns of {node}", RESTORE)
         return
     result.counts["campaigns"] = len(campaigns)
@@ -225,5 +228,5 @@ def _jobs(store: NodeStore, checks: ArtifactChecks, result: Verification) -> Ite
             if isinstance(document.get("output"), dict) and document["output"].get("key", key) != key:
                 yield Finding("problem", f"it is the result of job {document['output']['key']}", f"job result {key}", again)
             checks.job(key, document)
-        except (CoevoError, ValueError, KeyError, TypeError, AttributeError) as err:
+        except upkeep.damage as err:
             yield Finding("problem", str(err), f"job result {key}", again)
