@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     )
     workers: int | None = Field(default=None, ge=1, description="worker processes on this machine; all usable cores if unset")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where force fields run")
+    scratch: str | None = Field(
+        default=None,
+        description="directory where labelling codes run, and where frames without a label are kept; a temporary one if unset",
+    )
+    vasp_command: str = Field(default="vasp_std", description="how VASP is started, such as mpirun -n 4 vasp_std")
 
     @model_validator(mode="after")
     def _artifacts_with_a_server(self) -> Settings:

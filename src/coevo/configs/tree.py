@@ -140,11 +140,59 @@ class SelectionConfig(Section):
     max_strain: Positive = Field(default=0.04, le=0.3, description="largest strain component")
 
 
+VASP_FIXED_TAGS = frozenset(
+    "GGA METAGGA LHFCALC LUSE_VDW IVDW GGA_COMPAT XC ML_LMLFF NSW IBRION ISIF PSTRESS NELECT LDIPOL IDIPOL EFIELD LSORBIT "
+    "LNONCOLLINEAR MAGMOM ICHARG ISTART".split()
+)
+"""INCAR tags that a user may not set: a label is the PBE energy of the frame as it is, with its forces and stress."""
+
+
+class VaspConfig(Section):
+    """VASP as the labelling code, run by atomate2 and custodian."""
+
+    maker: Literal["matpes", "mp"] = Field(
+        default="matpes", description="input set: matpes (680 eV, for training labels) or mp (520 eV, as the Materials Project)"
+    )
+    version: str = Field(
+        default="6", pattern=r"^\d+(\.\d+)*$", description="VASP that makes the labels, such as 6 or 6.4.2; another one is an error"
+    )
+    potcars: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] | None = Field(
+        default=None, description="release of the POTCARs; that of the input set if null (matpes PBE_64, mp PBE)"
+    )
+    incar: tuple[str, ...] = Field(default=(), description="INCAR lines that go before those of the input set, such as NCORE = 4")
+    max_errors: int = Field(default=5, ge=1, le=50, description="corrections by custodian before a frame fails")
+    walltime: int | None = Field(default=None, ge=60, description="seconds after which a frame is stopped and fails; no limit if null")
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: Any) -> Any:
+        return f"{value:g}" if type(value) in {int, float} else value  # YAML reads 6 and 6.4 as numbers
+
+    @field_validator("incar")
+    @classmethod
+    def _incar_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        tags = []
+        for line in value:
+            match = re.fullmatch(r"\s*([A-Z][A-Z0-9_]*)\s*=\s*[^\s=;#!][^=;#!]*", line)
+            if match is None:
+                raise ValueError(f"{line!r} is not an INCAR line; allowed: one TAG = value, the tag in capitals")
+            tags.append(match[1])
+        fixed = sorted(VASP_FIXED_TAGS.intersection(tags))
+        if fixed:
+            raise ValueError(f"{', '.join(fixed)} may not be set: labels are static PBE energies with forces and stress")
+        if len(set(tags)) != len(tags):
+            raise ValueError(f"a tag is repeated in {list(value)}; give each one once")
+        return value
+
+
 class LabellingConfig(Section):
     """Which code labels, in which packets, and what a sane label is."""
 
-    code: Literal["teacher"] = Field(default="teacher", description="teacher: a second force field, where no DFT code is used")
+    code: Literal["teacher", "vasp"] = Field(
+        default="teacher", description="teacher: a second force field, where no DFT code is used; vasp: VASP"
+    )
     teacher: ForceFieldConfig = Field(default_factory=lambda: ForceFieldConfig(weights="r2scan"))
+    vasp: VaspConfig = Field(default_factory=VaspConfig)
     frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
     max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
@@ -171,6 +219,9 @@ class TrainingConfig(Section):
     test_fraction: float = Field(default=0.15, ge=0.0, le=0.5, description="share of families never trained on")
     validation_fraction: float = Field(default=0.15, gt=0.0, le=0.5, description="share of families for early stopping")
     replay: int = Field(default=2000, ge=0, description="older training frames mixed in, at most")
+    mix_settings: bool = Field(
+        default=False, description="train on labels of several settings together, each with its own offsets"
+    )
     min_frames: int = Field(default=20, ge=4, description="fewer training frames: no fit")
     worse_tolerance: float = Field(
         default=0.0, ge=0.0, le=1.0, description="relative loss increase on test that is still adopted"
