@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import TrainingConfig
 from coevo.makers.train_force_field import loss_ratio
-from coevo.makers.training_set import replayed, scale_for, split_for
+from coevo.makers.training_set import replayed, scale_for, scales_for, split_for
 from coevo.models.contracts import Prediction
 from coevo.node_store.canonical import structure_document
 
@@ -72,6 +72,23 @@ def test_stored_offsets_are_frozen() -> None:
     moved = [label(s, 0.0) for s in (LITHIUM, SULPHUR, ROCKSALT)]
     again = scale_for(moved, stored, KnownField(), ["Li", "S"], workers=1)
     assert again.offsets == first.offsets
+
+
+def test_labels_of_two_settings_meet_through_their_own_offsets() -> None:
+    """The same crystals by two codes whose energies differ by a constant per element: after the offsets they agree."""
+    one = [{**shifted(s), "settings_digest": "one"} for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    other = [{**label(s, KnownField().energy(s) + 3.0), "settings_digest": "other"} for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    alone = [{**shifted(ROCKSALT), "settings_digest": "third", "code": "vasp"}]
+    scales = scales_for([*one, *other, *alone], {}, KnownField(), ["Li", "S"], workers=1)
+    assert set(scales.by_settings) == set(scales.offsets()) == {"one", "other"}
+    energies = [frame.energy for frame in scales.frames([*one, *other])]
+    assert energies[:3] == pytest.approx(energies[3:], abs=1e-9)
+    (warning,) = scales.warnings
+    assert warning.startswith("1 labels of vasp: no labelled elemental reference of Li, S")
+    # those that are stored stay as they are
+    moved = [{**label(LITHIUM, 0.0), "settings_digest": "one"}]
+    again = scales_for(moved, scales.offsets(), KnownField(), ["Li", "S"], workers=1)
+    assert again.offsets()["one"] == scales.offsets()["one"]
 
 
 def test_compounds_alone_fix_no_offsets() -> None:

@@ -81,30 +81,37 @@ class TrainForceFieldMaker(StepMaker):
         offsets: dict[str, Any],
         iteration: int,
     ) -> dict[str, Any]:
-        from coevo.makers.training_set import replayed, scale_for
+        from coevo.makers.training_set import replayed, scales_for
 
         refused = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": ""}
         admitted = [label for label in new if label["status"] == "admitted"]
         if not admitted:
             return {**refused, "reason": "no new label was admitted"}
-        settings_id = admitted[0]["settings_digest"]
-        same = [x for x in older if x["status"] == "admitted" and x["settings_digest"] == settings_id]
         force_field = load_force_field(store, checkpoint)
-        scale = scale_for(
-            [*same, *admitted], offsets.get(settings_id), force_field, self.node.elements, workers=self.usable_workers()
+        usable = [*(x for x in older if x["status"] == "admitted"), *admitted]
+        scales = scales_for(
+            usable
+            if self.training.mix_settings
+            else [x for x in usable if x["settings_digest"] == admitted[0]["settings_digest"]],
+            offsets,
+            force_field,
+            self.node.elements,
+            workers=self.usable_workers(),
         )
-        if scale.offsets is None:
-            return {**refused, "reason": scale.warning, "warning": scale.warning}
-        offsets[settings_id] = scale.offsets.to_dict()
+        warning = "; ".join(scales.warnings)
+        usable, admitted = ([x for x in rows if x["settings_digest"] in scales.by_settings] for rows in (usable, admitted))
+        if not admitted:
+            return {**refused, "reason": warning, "warning": warning}
+        offsets |= scales.offsets()
         by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
-        for label in [*same, *admitted]:
+        for label in usable:
             by_split[splits[label["_id"]]].append(label)
-        frames = {name: scale.frames(rows) for name, rows in by_split.items()}
-        prequential = self._errors(force_field, scale.frames(admitted), admitted)
+        frames = {name: scales.frames(rows) for name, rows in by_split.items()}
+        prequential = self._errors(force_field, scales.frames(admitted), admitted)
         common: dict[str, Any] = {
             **refused,
             "offsets": offsets,
-            "warning": scale.warning,
+            "warning": warning,
             "prequential": prequential,
             "frames": {name: len(rows) for name, rows in by_split.items()},
             "test_before": self._errors(force_field, frames["test"], by_split["test"]),
@@ -119,7 +126,7 @@ class TrainForceFieldMaker(StepMaker):
             self.training.replay,
             seed_for(self.node.seed, self.node.name, iteration, "replay"),
         )
-        fitted, report = self._fit(force_field, scale.frames(training), frames["validation"], iteration)
+        fitted, report = self._fit(force_field, scales.frames(training), frames["validation"], iteration)
         after = self._errors(fitted, frames["test"], by_split["test"])
         ratio = loss_ratio(common["test_before"]["all"], after["all"])
         outcome = {**common, "fit": report, "test_after": after, "test_loss_ratio": ratio}

@@ -46,10 +46,12 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
             for label in open_state(store, self.node.name, parent).labels():
                 labels.setdefault(label["_id"], label)
         own = open_state(store, self.node.name, start).manifest["labels"]
-        settings_id = _most_used([label for label in labels.values() if label["status"] == "admitted"])
-        # one fit has labels of one code and setting; the others stay in the state for later
-        fitted = [labels[i] for i in sorted(labels) if labels[i]["settings_digest"] == settings_id]
-        left_out = sum(label["status"] == "admitted" and label["settings_digest"] != settings_id for label in labels.values())
+        admitted = [label for label in labels.values() if label["status"] == "admitted"]
+        settings_id = _most_used(admitted)
+        # one fit has labels of one code and setting, unless the user mixes them; the others stay in the state for later
+        mixed = self.training.mix_settings
+        fitted = [labels[i] for i in sorted(labels) if mixed or labels[i]["settings_digest"] == settings_id]
+        left_out = 0 if mixed else sum(label["settings_digest"] != settings_id for label in admitted)
         splits = {row["id"]: row["split"] for row in read_records(store, united["splits"])}
         new, older = [x for x in fitted if x["_id"] not in own], [x for x in fitted if x["_id"] in own]
         result = self._train(store, new, older, splits, checkpoint, dict(united["offsets"]), iteration)

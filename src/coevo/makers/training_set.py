@@ -82,6 +82,46 @@ def scale_for(
     return Scale(*fitted, force_field.energy_scale)
 
 
+@dataclass(frozen=True)
+class Scales:
+    """The scales of all labels of one fit.
+
+    Attributes
+    ----------
+    by_settings : dict
+        Settings digest to scale; digests whose energies cannot be compared are not in it.
+    warnings : tuple of str
+        Why labels of a digest are left out.
+    """
+
+    by_settings: dict[str, Scale]
+    warnings: tuple[str, ...]
+
+    def frames(self, labels: Sequence[Label]) -> list[TrainingFrame]:
+        """Return labels as training frames, each through the offsets of its own settings."""
+        return [self.by_settings[label["settings_digest"]].frames([label])[0] for label in labels]
+
+    def offsets(self) -> dict[str, dict[str, Any]]:
+        """Offsets by settings digest, as a state stores them."""
+        return {digest: scale.offsets.to_dict() for digest, scale in self.by_settings.items() if scale.offsets is not None}
+
+
+def scales_for(
+    labels: Sequence[Label], stored: dict[str, Any], force_field: ForceField, elements: Sequence[str], *, workers: int
+) -> Scales:
+    """Return the scale of each settings digest among the labels; see :func:`scale_for`."""
+    found, warnings = {}, []
+    for digest in sorted({label["settings_digest"] for label in labels}):
+        rows = [label for label in labels if label["settings_digest"] == digest]
+        scale = scale_for(rows, stored.get(digest), force_field, elements, workers=workers)
+        left_out = "" if scale.offsets is not None else f"{len(rows)} labels of {rows[0]['code']}: "
+        if scale.offsets is not None:
+            found[digest] = scale
+        if scale.warning:
+            warnings.append(left_out + scale.warning)
+    return Scales(found, tuple(warnings))
+
+
 def _elements_of(labels: Sequence[Label]) -> set[str]:
     return {species["element"] for label in labels for site in label["structure"]["sites"] for species in site["species"]}
 
