@@ -33,6 +33,8 @@ class Settings(BaseSettings):
         default=None,
         description="directory where labelling codes run, and where frames without a label are kept; a temporary one if unset",
     )
+    espresso_command: str = Field(default="pw.x", description="how pw.x is started, such as mpirun -np 4 pw.x")
+    pseudopotentials: str | None = Field(default=None, description="directory of pseudopotentials (UPF) for Quantum ESPRESSO")
     vasp_command: str = Field(default="vasp_std", description="how VASP is started, such as mpirun -n 4 vasp_std")
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-UNITS = ("eV/atom", "eV/Å³", "eV/Å", "1/Å", "Å³", "Å", "degrees", "nats")
+UNITS = ("eV/atom", "eV/Å³", "eV/Å", "1/Å", "Å³", "Å", "degrees", "nats", "Ry")
 """Units that a field's description ends with, longest match first."""
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}

@@ -140,10 +140,11 @@ class SelectionConfig(Section):
     max_strain: Positive = Field(default=0.04, le=0.3, description="largest strain component")
 
 
-VASP_FIXED_TAGS = frozenset(
-    "GGA METAGGA LHFCALC LUSE_VDW IVDW GGA_COMPAT XC ML_LMLFF NSW IBRION ISIF PSTRESS NELECT LDIPOL IDIPOL EFIELD LSORBIT "
-    "LNONCOLLINEAR MAGMOM ICHARG ISTART".split()
-)
+_VASP_FIXED_TAGS = """
+    GGA METAGGA LHFCALC LUSE_VDW IVDW GGA_COMPAT XC ML_LMLFF NSW IBRION ISIF PSTRESS NELECT LDIPOL IDIPOL EFIELD LSORBIT
+    LNONCOLLINEAR MAGMOM ICHARG ISTART LDAU LDAUU LDAUJ LDAUL LDAUTYPE
+"""
+VASP_FIXED_TAGS = frozenset(_VASP_FIXED_TAGS.split())
 """INCAR tags that a user may not set: a label is the PBE energy of the frame as it is, with its forces and stress."""
 
 
@@ -154,14 +155,14 @@ class VaspConfig(Section):
         default="matpes", description="input set: matpes (680 eV, for training labels) or mp (520 eV, as the Materials Project)"
     )
     version: str = Field(
-        default="6", pattern=r"^\d+(\.\d+)*$", description="VASP that makes the labels, such as 6 or 6.4.2; another one is an error"
+        default="6", pattern=r"^\d+(\.\d+)*$", description="VASP that makes the labels, such as 6 or 6.4.2; another is an error"
     )
     potcars: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] | None = Field(
         default=None, description="release of the POTCARs; that of the input set if null (matpes PBE_64, mp PBE)"
     )
     incar: tuple[str, ...] = Field(default=(), description="INCAR lines that go before those of the input set, such as NCORE = 4")
     max_errors: int = Field(default=5, ge=1, le=50, description="corrections by custodian before a frame fails")
-    walltime: int | None = Field(default=None, ge=60, description="seconds after which a frame is stopped and fails; no limit if null")
+    walltime: int | None = Field(default=None, ge=60, description="seconds after which a frame is stopped; no limit if null")
 
     @field_validator("version", mode="before")
     @classmethod
@@ -185,18 +186,53 @@ class VaspConfig(Section):
         return value
 
 
+class EspressoConfig(Section):
+    """Quantum ESPRESSO's ``pw.x`` as the labelling code, run by custodian."""
+
+    family: str = Field(
+        default="sg15-pbe", description="family of pseudopotentials: sg15-pbe, or the name in family.json of their directory"
+    )
+    functional: Literal["PBE", "PBEsol"] = Field(default="PBE", description="functional that the family is made for")
+    ecutwfc: Positive = Field(default=60.0, le=1000.0, description="kinetic-energy cutoff of wavefunctions, Ry")
+    ecutrho: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="cutoff of the density; 4 times ecutwfc, as norm-conserving potentials need, if null, Ry",
+    )
+    k_spacing: Positive = Field(default=0.25, le=10.0, description="largest distance of k-points, 2π included, 1/Å")
+    smearing: Literal["mv", "gaussian", "mp", "fd"] = Field(
+        default="mv", description="smearing of occupations, in pw.x's words (mv: cold smearing)"
+    )
+    degauss: Positive = Field(default=0.01, le=0.1, description="width of the smearing, Ry")
+    conv_thr_per_atom: Positive = Field(default=1e-9, le=1e-4, description="error of the energy per atom at which SCF ends, Ry")
+    mixing_beta: Positive = Field(default=0.4, le=1.0, description="share of the new density in the first attempt")
+    electron_maxstep: int = Field(default=100, ge=2, le=1000, description="SCF iterations of the first attempt")
+    max_seconds: int = Field(default=3600, ge=1, description="seconds after which pw.x stops, to be restarted")
+    max_corrections: int = Field(default=8, ge=0, le=50, description="corrections of a frame's run before it fails")
+
+    @model_validator(mode="after")
+    def _cutoffs(self) -> EspressoConfig:
+        if self.ecutrho is not None and self.ecutrho < 4.0 * self.ecutwfc:
+            raise ValueError(f"ecutrho {self.ecutrho:g} must be at least 4 times ecutwfc {self.ecutwfc:g}")
+        return self
+
+
 class LabellingConfig(Section):
     """Which code labels, in which packets, and what a sane label is."""
 
-    code: Literal["teacher", "vasp"] = Field(
-        default="teacher", description="teacher: a second force field, where no DFT code is used; vasp: VASP"
+    code: Literal["teacher", "espresso", "vasp"] = Field(
+        default="teacher",
+        description="teacher: a second force field, where no DFT code is used; espresso: Quantum ESPRESSO; vasp: VASP",
     )
     teacher: ForceFieldConfig = Field(default_factory=lambda: ForceFieldConfig(weights="r2scan"))
+    espresso: EspressoConfig = Field(default_factory=EspressoConfig)
     vasp: VaspConfig = Field(default_factory=VaspConfig)
     frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
     max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
-    energy_range: tuple[float, float] = Field(default=(-50.0, 20.0), description="energies outside are rejected, eV/atom")
+    energy_range: tuple[float, float] = Field(
+        default=(-50.0, 20.0), description="energies outside (espresso: relative to free atoms) are rejected, eV/atom"
+    )
 
     @field_validator("energy_range")
     @classmethod

@@ -1,0 +1,1 @@
+"""Labels from Quantum ESPRESSO's ``pw.x``, run and corrected by custodian."""

@@ -1,0 +1,324 @@
+"""Quantum ESPRESSO as a labelling code: one custodian run of ``pw.x`` per frame, in a directory of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from coevo.errors import LabellingError
+from coevo.labelling.contract import LabelResult, LabelSettings
+from coevo.labelling.espresso.inputs import check_cell, input_text
+from coevo.labelling.espresso.messages import last_words, read_text
+from coevo.labelling.espresso.parsing import parse_output
+from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, find_family, verify
+from coevo.labelling.sanity import SanityLimits, check_geometry, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from custodian import Custodian
+    from pymatgen.core import Structure
+
+    from coevo.configs.tree import EspressoConfig, LabellingConfig
+    from coevo.labelling.espresso.job import PwJob
+    from coevo.labelling.espresso.pseudopotentials import Potential
+    from coevo.settings import Settings
+
+RYDBERG = 13.605693122994
+"""eV."""
+
+FAULTS = frozenset({"disk_full", "directory_not_writable", "potential_not_found", "potential_not_read"})
+"""Errors of the machine and not of a frame: no further frame would fare better, so they end the job."""
+
+REJECTED = {"overlapping_atoms": "overlap"}
+"""Errors that speak of the frame and not of the run, and the reason they are counted under."""
+
+GRACE = 120.0
+"""Seconds beyond ``max_seconds`` after which a run hangs."""
+
+
+class EspressoLabeller:
+    """``pw.x`` as a labelling code.
+
+    Parameters
+    ----------
+    config : EspressoConfig
+    command : sequence of str
+        Such as ``["mpirun", "-np", "4", "pw.x"]``.
+    potentials : Path
+        Directory of the pseudopotentials.
+    elements : sequence of str
+        Elements of the node, whose potentials are verified before anything is queued.
+    scratch : Path or None
+        Directory in which the frames are run; the runs of frames that get no label are kept there as ``.tar.gz``. If None, a
+        temporary directory, removed afterwards.
+    limits : SanityLimits
+        ``energy_range`` is relative to the free atoms of the potentials.
+    workers : int
+        Processes that may run at once; no part of the settings.
+
+    Raises
+    ------
+    LabellingError
+        If custodian is not installed, or the family is not found or made for another functional.
+    """
+
+    code: ClassVar[str] = "espresso"
+
+    def __init__(
+        self,
+        config: EspressoConfig,
+        *,
+        command: Sequence[str],
+        potentials: Path,
+        elements: Sequence[str] = (),
+        scratch: Path | None = None,
+        limits: SanityLimits | None = None,
+        workers: int = 1,
+    ):
+        try:
+            import custodian  # noqa: F401
+        except ImportError:
+            raise LabellingError("Quantum ESPRESSO labels need custodian: pip install 'coevo[qe]'") from None
+        if logging.getLogger("custodian").level == logging.NOTSET:
+            # custodian logs every correction as an error; they are in its custodian.json, and in the label's detail
+            logging.getLogger("custodian").setLevel(logging.CRITICAL)
+        self._config = config
+        self._command = tuple(command)
+        self._directory = Path(potentials)
+        self._elements = tuple(elements)
+        self._scratch = None if scratch is None else Path(scratch).expanduser().absolute()
+        self._limits = limits or SanityLimits()
+        self._workers = workers
+        self._jobs: set[PwJob] = set()
+        self._family = find_family(config.family, self._directory)
+        if self._family.functional != config.functional:
+            raise LabellingError(
+                f"labelling.espresso.family: {config.family} is made for {self._family.functional}, allowed: a family for "
+                f"{config.functional}"
+            )
+
+    @classmethod
+    def from_config(
+        cls, config: LabellingConfig, settings: Settings, *, elements: Sequence[str] = (), workers: int = 1
+    ) -> EspressoLabeller:
+        """Make the labeller of a configuration on a machine.
+
+        Raises
+        ------
+        LabellingError
+            If a setting of the machine is missing or wrong.
+        """
+        from coevo.labelling.espresso.installation import split_command
+
+        return cls(
+            config.espresso,
+            command=split_command(settings.espresso_command),
+            potentials=directory_of_potentials(settings.pseudopotentials),
+            elements=elements,
+            scratch=Path(settings.scratch) if settings.scratch else None,
+            limits=SanityLimits.from_config(config),
+            workers=workers,
+        )
+
+    def settings(self) -> LabelSettings:
+        """What the labels are computed with; runs ``pw.x`` once for its version.
+
+        Raises
+        ------
+        LabellingError
+            If ``pw.x`` does not run, or the potential of an element of the node is missing: so, before anything is queued.
+        """
+        from coevo.labelling.espresso.installation import pw_version
+
+        verify(self._family, self._elements, self._directory)
+        config = self._config
+        return LabelSettings(
+            code=self.code,
+            version=pw_version(self._command),
+            functional=config.functional,
+            anion_corrected=False,
+            parameters={
+                "family": self._family.name,
+                "potentials": self._family.sha256,
+                "ecutwfc": config.ecutwfc,
+                "ecutrho": config.ecutrho or 4.0 * config.ecutwfc,
+                "k_spacing": config.k_spacing,
+                "smearing": config.smearing,
+                "degauss": config.degauss,
+                "conv_thr_per_atom": config.conv_thr_per_atom,
+                "nspin": 1,
+                "energy": "free",
+            },
+        )
+
+    def label(self, frames: Sequence[Structure], *, progress: Callable[[int], None] | None = None) -> list[LabelResult]:
+        """Label the frames, in order.
+
+        Parameters
+        ----------
+        frames : sequence of Structure
+        progress : callable or None
+            Called with the number of frames finished since the last call.
+
+        Returns
+        -------
+        list of LabelResult
+            Energies are ``pw.x``'s total energy (the free energy, of which forces and stress are derivatives) per atom.
+
+        Raises
+        ------
+        LabellingError
+            If ``pw.x`` or a potential is missing, or the machine fails (no space left on the disk).
+        """
+        checked = [check_cell(frame) or check_geometry(frame, self._limits) for frame in frames]
+        sound = [frame for frame, found in zip(frames, checked, strict=True) if found is None]
+        if progress is not None and len(sound) < len(frames):
+            progress(len(frames) - len(sound))
+        if not sound:
+            return [found for found in checked if found is not None]
+        self.settings()  # a pw.x that does not run is told once, and is no failure of a frame
+        elements = {site.specie.symbol for frame in sound for site in frame}
+        potentials = verify(self._family, elements, self._directory)
+        with self._place() as place:
+            results = iter(self._label_all(sound, potentials, place, progress))
+        return [next(results) if found is None else found for found in checked]
+
+    @contextmanager
+    def _place(self) -> Iterator[Path]:
+        """Where the frames are run."""
+        if self._scratch is None:
+            with tempfile.TemporaryDirectory(prefix="coevo-espresso-") as folder:
+                yield Path(folder)
+        else:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            yield self._scratch
+
+    def _label_all(
+        self,
+        frames: Sequence[Structure],
+        potentials: Mapping[str, Potential],
+        place: Path,
+        progress: Callable[[int], None] | None,
+    ) -> list[LabelResult]:
+        """Run the frames, as many at once as the workers allow; whatever interrupts this ends the runs too."""
+        results: list[LabelResult] = []
+        with ThreadPoolExecutor(max_workers=self._at_once()) as pool:
+            tasks = [pool.submit(self._label_one, frame, potentials, place) for frame in frames]
+            try:
+                for task in tasks:
+                    results.append(task.result())
+                    if progress is not None:
+                        progress(1)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for job in list(self._jobs):
+                    job.cancel()
+                raise
+        return results
+
+    def _at_once(self) -> int:
+        from coevo.labelling.espresso.installation import processes_of
+
+        processes = processes_of(self._command)
+        return max(1, self._workers // processes) if processes else 1
+
+    def _label_one(self, frame: Structure, potentials: Mapping[str, Potential], place: Path) -> LabelResult:
+        text = input_text(frame, self._config, potentials)
+        name = "espresso-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=place))
+        try:
+            (folder / "pw.in").write_text(text, encoding="utf-8")
+            result = self._run(folder)
+            if result.status == "admitted":
+                result = self._judge(result, frame, potentials)
+            if result.status != "admitted" and self._scratch is not None:
+                kept = _keep(folder, place / f"{name}-{result.reason}.tar.gz")
+                result = replace(result, detail=f"{result.detail}; run kept in {kept.name}")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+    def _run(self, folder: Path) -> LabelResult:
+        """Run custodian; return the numbers of an output that its validator accepts, or why there are none."""
+        from custodian import Custodian
+        from custodian.custodian import CustodianError, ReturnCodeError, ValidationError
+
+        from coevo.labelling.espresso.handlers import PwErrorHandler
+        from coevo.labelling.espresso.job import PwJob
+        from coevo.labelling.espresso.validators import PwValidator
+
+        validator = PwValidator(self._config.functional)
+        job = PwJob(list(self._command), timeout=self._config.max_seconds + GRACE)
+        custodian = Custodian(
+            [PwErrorHandler()],
+            [job],
+            [validator],
+            max_errors=self._config.max_corrections + 1,
+            directory=str(folder),
+        )
+        self._jobs.add(job)
+        try:
+            custodian.run()
+        except ValidationError:
+            return LabelResult("rejected", validator.reason, detail=validator.detail)
+        except ReturnCodeError as err:
+            return LabelResult("failed", "return_code", detail=err.message)
+        except CustodianError:
+            return self._failure(folder, custodian)
+        finally:
+            self._jobs.discard(job)
+        output = parse_output(read_text(folder / "pw.out"))
+        return LabelResult("admitted", "", output.energy, output.forces, output.stress, _story(custodian))
+
+    def _failure(self, folder: Path, custodian: Custodian) -> LabelResult:
+        error = custodian.run_log[-1]["corrections"][-1]["errors"][0]
+        words = last_words(read_text(folder / "pw.out"), read_text(folder / "std_err.txt"))
+        if error in FAULTS:
+            raise LabellingError(f"pw.x cannot work on this machine ({error}): {words}")
+        told = "; ".join(part for part in (words, _story(custodian)) if part)
+        if error in REJECTED:
+            return LabelResult("rejected", REJECTED[error], detail=told)
+        return LabelResult("failed", error, detail=told)
+
+    def _judge(self, result: LabelResult, frame: Structure, potentials: Mapping[str, Potential]) -> LabelResult:
+        """Hold the numbers against the limits, the energy relative to the free atoms of the potentials where these state it."""
+        assert result.energy is not None
+        assert result.forces is not None
+        assert result.stress is not None
+        atoms = [potentials[site.specie.symbol].atom_energy for site in frame]
+        known = [energy for energy in atoms if energy is not None]
+        if len(known) == len(atoms):
+            energy = result.energy - sum(known) * RYDBERG / len(atoms)
+            judged = judge(energy, result.forces, result.stress, self._limits)
+        else:
+            # without a zero of energy only this is certain: electrons in the field of nuclei have a negative energy
+            unbounded = replace(self._limits, energy_range=(float("-inf"), 0.0))
+            judged = judge(result.energy, result.forces, result.stress, unbounded)
+        return replace(judged, energy=result.energy, detail=result.detail) if judged.status == "admitted" else judged
+
+
+def _story(custodian: Custodian) -> str:
+    """What was corrected on the way, in words."""
+    steps = []
+    for correction in custodian.run_log[-1]["corrections"]:
+        for action in correction["actions"] or []:
+            values = ", ".join(f"{key.partition('->')[2]} = {value}" for key, value in action["action"]["_set"].items())
+            steps.append(f"{correction['errors'][0]} ({values})")
+    return "corrected: " + "; ".join(steps) if steps else ""
+
+
+def _keep(folder: Path, archive: Path) -> Path:
+    """Keep a run without its charge density and wavefunctions."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, arcname=archive.name.removesuffix(".tar.gz"))
+    return archive

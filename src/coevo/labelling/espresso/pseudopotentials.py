@@ -1,0 +1,172 @@
+"""Families of pseudopotentials: which file stands for which element, with its sha256, checked before every run.
+
+A family is a table bundled here (``families.json``) or the file ``family.json`` in the directory of potentials::
+
+    {"name": "sssp-pbe-efficiency-1.3", "functional": "PBE",
+     "potentials": {"Li": {"file": "li_pbe_v1.4.uspp.F.UPF", "sha256": "…"}, …}}
+
+The hashes of the whole family are part of a label's settings, whichever elements a frame holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import LabellingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FAMILY_FILE = "family.json"
+BUNDLED = Path(__file__).with_name("families.json")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of potentials.
+
+    Attributes
+    ----------
+    name : str
+    functional : str
+    files, sha256 : dict of str to str
+        By element.
+    """
+
+    name: str
+    functional: str
+    files: dict[str, str]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A potential whose file has been verified.
+
+    Attributes
+    ----------
+    element : str
+    path : Path
+        Absolute.
+    sha256 : str
+    atom_energy : float or None
+        Total energy of the free pseudo-atom as the file states it, Ry; None if it states none.
+    """
+
+    element: str
+    path: Path
+    sha256: str
+    atom_energy: float | None
+
+
+def directory_of_potentials(named: str | None) -> Path:
+    """Return the directory that ``COEVO_PSEUDOPOTENTIALS`` names.
+
+    Raises
+    ------
+    LabellingError
+        If it is not set, or no directory.
+    """
+    if not named:
+        raise LabellingError("COEVO_PSEUDOPOTENTIALS is not set; set it to the directory that holds the pseudopotentials (UPF)")
+    path = Path(named).expanduser().resolve()
+    if not path.is_dir():
+        raise LabellingError(f"COEVO_PSEUDOPOTENTIALS: {path} is not a directory")
+    return path
+
+
+def find_family(name: str, directory: Path) -> Family:
+    """Find a family: in ``family.json`` of the directory, else among the bundled tables.
+
+    Raises
+    ------
+    LabellingError
+        If there is none of this name, or the file is not a family.
+    """
+    bundled = json.loads(BUNDLED.read_text(encoding="utf-8"))
+    path = directory / FAMILY_FILE
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["name"] == name:
+                return _family(name, found)
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise LabellingError(
+                f"{path} is not a family of pseudopotentials ({type(err).__name__}: {err}); it must hold name, functional and "
+                "potentials (element to file and sha256)"
+            ) from None
+        told = f"{path} is the family {found['name']}"
+    else:
+        told = f"there is no {path}"
+    if name in bundled:
+        return _family(name, bundled[name])
+    raise LabellingError(
+        f"no family of pseudopotentials {name!r}: {told}, and the bundled ones are {', '.join(bundled)}; write {FAMILY_FILE} or "
+        "change labelling.espresso.family"
+    )
+
+
+def _family(name: str, data: dict[str, Any]) -> Family:
+    potentials = data["potentials"]
+    return Family(
+        name,
+        str(data["functional"]),
+        {element: str(item["file"]) for element, item in sorted(potentials.items())},
+        {element: str(item["sha256"]).lower() for element, item in sorted(potentials.items())},
+    )
+
+
+def verify(family: Family, elements: Iterable[str], directory: Path) -> dict[str, Potential]:
+    """Verify the files of some elements.
+
+    Parameters
+    ----------
+    family : Family
+    elements : iterable of str
+    directory : Path
+
+    Returns
+    -------
+    dict of str to Potential
+        By element.
+
+    Raises
+    ------
+    LabellingError
+        Naming the element, the file and the directory, if the family has no potential for an element, a file is missing, or its
+        content is not the family's.
+    """
+    verified = {}
+    for element in sorted(set(elements)):
+        if element not in family.files:
+            raise LabellingError(f"{element}: the family {family.name} has no pseudopotential; it has {', '.join(family.files)}")
+        path = (directory / family.files[element]).resolve()
+        if not path.is_file():
+            raise LabellingError(
+                f"{element}: the pseudopotential {family.files[element]} of {family.name} is not in {directory}; put it there or "
+                "set COEVO_PSEUDOPOTENTIALS to the directory that has it"
+            )
+        information = path.stat()
+        found, atom_energy = _read(path, information.st_mtime_ns, information.st_size)
+        if found != family.sha256[element]:
+            raise LabellingError(
+                f"{element}: {path} is not the pseudopotential of {family.name}: found sha256 {found}, expected "
+                f"{family.sha256[element]}"
+            )
+        verified[element] = Potential(element, path, found, atom_energy)
+    return verified
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, modified: int, size: int) -> tuple[str, float | None]:  # noqa: ARG001 - parts of the cache key
+    """Hash of a file and the energy of its free atom; read once while the file stays as it is."""
+    content = path.read_bytes()
+    stated = re.search(rb'total_psenergy\s*=\s*"\s*([-+\d.EeDd]+)\s*"', content[:200_000])
+    energy = float(stated.group(1).decode().upper().replace("D", "E")) if stated else 0.0
+    return hashlib.sha256(content).hexdigest(), energy or None
