@@ -9,17 +9,42 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jobflow import Flow, Response, job
 
 from coevo.configs.tree import LabellingConfig, NodeSection
+from coevo.errors import LabellingError
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from coevo.labelling.contract import Labeller, LabelResult, LabelSettings
 
 
-def labeller_for(labelling: LabellingConfig, *, workers: int = 1) -> Labeller:
-    """Return the labelling code that the configuration names; a teacher is handed its force field here."""
+def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), workers: int = 1) -> Labeller:
+    """Return the labelling code that the configuration names; a teacher is handed its force field here.
+
+    Parameters
+    ----------
+    labelling : LabellingConfig
+    elements : sequence of str
+        Elements of the node, for codes whose settings name a potential of each.
+    workers : int
+
+    Raises
+    ------
+    LabellingError
+        If the code cannot be had; executables and potentials are looked for when its settings are asked for.
+    """
+    if labelling.code == "espresso":
+        from coevo.labelling.espresso.labeller import EspressoLabeller
+        from coevo.settings import read_settings
+
+        return EspressoLabeller.from_config(labelling, read_settings(), elements=elements, workers=workers)
+    if labelling.code == "vasp":
+        from coevo.labelling.vasp.labeller import VaspLabeller
+
+        return VaspLabeller.from_config(labelling, elements)
     from coevo.labelling.teacher import TeacherLabeller
     from coevo.models.registry import force_field_from
     from coevo.settings import read_settings
@@ -57,10 +82,17 @@ class LabelPacketMaker(StepMaker):
     Attributes
     ----------
     labelling : LabellingConfig
+    elements : tuple of str
+        Elements of the node.
+    settings_digest : str
+        Digest of the settings that the labels must have. It is part of the job's key, so that another potential or executable
+        on disk is other work, and a worker that finds others than the job that cut the packets stops. Empty: any.
     """
 
     name: str = "label"
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
+    elements: tuple[str, ...] = ()
+    settings_digest: str = ""
 
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
 
@@ -82,9 +114,14 @@ class LabelPacketMaker(StepMaker):
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()
-        labeller = labeller_for(self.labelling, workers=self.usable_workers())
+        labeller = labeller_for(self.labelling, elements=self.elements, workers=self.usable_workers())
         settings = labeller.settings()
         settings_id = settings_digest(settings)
+        if self.settings_digest not in {"", settings_id}:
+            raise LabellingError(
+                f"{settings.code}: the settings of this machine have the digest {settings_id[:12]}, and the labels must have "
+                f"{self.settings_digest[:12]}; install the same potentials and versions on every worker"
+            )
         records = list(read_records(store, frames))
         structures = [structure_from_document(record["structure"]) for record in records]
         with task("labelling", len(structures), "frames") as advance:
@@ -130,7 +167,7 @@ class LabelMaker(StepMaker):
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
-        settings_id = settings_digest(labeller_for(self.labelling).settings())
+        settings_id = settings_digest(labeller_for(self.labelling, elements=self.node.elements).settings())
         labelled = [label for label in view.labels() if label["settings_digest"] == settings_id]
         known = {label["frame"] for label in labelled}
         frames = list(read_records(store, selected["frames"]))
@@ -142,7 +179,13 @@ class LabelMaker(StepMaker):
             return Response(output={"packets": []})
         jobs = []
         for index, packet in enumerate(packets):
-            maker = LabelPacketMaker(name=f"{self.name}/{index:04d}", labelling=self.labelling, workers=self.workers)
+            maker = LabelPacketMaker(
+                name=f"{self.name}/{index:04d}",
+                labelling=self.labelling,
+                elements=self.node.elements,
+                settings_digest=settings_id,
+                workers=self.workers,
+            )
             jobs.append(maker.make(write_records(store, packet)))
         return Response(replace=Flow(jobs, output={"packets": [packet.output for packet in jobs]}, name=self.name))
 

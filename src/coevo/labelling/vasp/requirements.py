@@ -1,0 +1,154 @@
+"""What VASP needs of the machine: an executable and the POTCAR of every element; looked for before anything is run."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coevo.errors import LabellingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pymatgen.io.vasp.inputs import PotcarSingle
+
+LAUNCHERS = frozenset({"mpirun", "mpiexec", "mpiexec.hydra", "orterun", "prterun", "srun", "aprun", "jsrun", "ibrun"})
+"""Commands that start another one, which is then the last word."""
+
+
+@dataclass(frozen=True)
+class PotcarFile:
+    """The potential of one element.
+
+    Attributes
+    ----------
+    symbol : str
+        Name in the library, such as ``Li_sv``.
+    title : str
+        TITEL line, such as ``PAW_PBE Li_sv 10Sep2004``.
+    sha256 : str
+        Of the text of the file.
+    """
+
+    symbol: str
+    title: str
+    sha256: str
+
+
+def require_command(command: str) -> str:
+    """Return the path of the executable that a VASP command starts.
+
+    Parameters
+    ----------
+    command : str
+        Such as ``mpirun -n 4 vasp_std``.
+
+    Raises
+    ------
+    LabellingError
+        If the launcher or the executable is not there.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as err:
+        raise LabellingError(f"VASP: COEVO_VASP_COMMAND {command!r} cannot be read: {err}") from None
+    if not words:
+        raise LabellingError("VASP: COEVO_VASP_COMMAND is empty; set it to a command such as mpirun -n 4 vasp_std")
+    needed = [words[0], words[-1]] if Path(words[0]).name in LAUNCHERS and len(words) > 1 else [words[0]]
+    found = ""
+    for word in needed:
+        found = shutil.which(word) or ""
+        if not found:
+            raise LabellingError(
+                f"VASP: no executable {word!r} on PATH (the command is {command!r}); put it there, load its module, "
+                "or set COEVO_VASP_COMMAND"
+            )
+    return found
+
+
+def require_potcars(symbols: Mapping[str, str], library: str) -> dict[str, PotcarFile]:
+    """Find and read the POTCAR of every element.
+
+    Parameters
+    ----------
+    symbols : mapping of str to str
+        Element to the name of its potential in the library.
+    library : str
+        pymatgen's name of the library, such as ``PBE_64``.
+
+    Returns
+    -------
+    dict
+        Element to :class:`PotcarFile`.
+
+    Raises
+    ------
+    LabellingError
+        If the directory of the libraries, the library or a file of it is missing, or a file is not a PBE POTCAR of its element.
+    """
+    return {element: _read_potcar(element, symbol, library) for element, symbol in sorted(symbols.items())}
+
+
+def potcar_directories(library: str) -> list[Path]:
+    """Return the directories in which the POTCARs of a library are looked for.
+
+    Raises
+    ------
+    LabellingError
+        If pymatgen is not told where its POTCAR libraries are, or nothing is there.
+    """
+    from pymatgen.core import SETTINGS
+    from pymatgen.io.vasp.inputs import POTCAR_FUNCTIONAL_MAP
+
+    root = SETTINGS.get("PMG_VASP_PSP_DIR")
+    if not root:
+        raise LabellingError(
+            f"VASP: no POTCARs of {library}: PMG_VASP_PSP_DIR is not set; set it, or the line PMG_VASP_PSP_DIR: DIRECTORY in "
+            "~/.config/.pmgrc.yaml, to what `pmg config -p` made of your licensed POTCARs"
+        )
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise LabellingError(f"VASP: no POTCARs of {library}: PMG_VASP_PSP_DIR is {folder}, which is not a directory")
+    return [folder / SETTINGS.get("PMG_VASP_PSP_SUB_DIRS", {}).get(library, POTCAR_FUNCTIONAL_MAP[library])]
+
+
+def _read_potcar(element: str, symbol: str, library: str) -> PotcarFile:
+    from pymatgen.io.vasp.inputs import PotcarSingle
+
+    directories = potcar_directories(library)
+    try:
+        potcar = PotcarSingle.from_symbol_and_functional(symbol, library)
+    except FileNotFoundError:
+        tried = ", ".join(f"{folder}/POTCAR.{symbol}[.gz] and {folder}/{symbol}/POTCAR[.gz]" for folder in directories)
+        raise LabellingError(
+            f"VASP: no POTCAR of {element} ({symbol}, {library}); looked for {tried}; put it there, or choose another release "
+            "by labelling.vasp.potcars"
+        ) from None
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as err:
+        raise LabellingError(
+            f"VASP: the POTCAR of {element} ({symbol}, {library}) in {directories[0]} is damaged: {err!r}; install it again"
+        ) from err
+    return _checked(element, symbol, library, potcar)
+
+
+def _checked(element: str, symbol: str, library: str, potcar: PotcarSingle) -> PotcarFile:
+    if potcar.element != element:
+        raise LabellingError(f"VASP: the POTCAR {symbol} of {library} is one of {potcar.element}, not of {element}")
+    if potcar.functional != "PBE":
+        raise LabellingError(
+            f"VASP: the POTCAR {symbol} of {library} was made with {potcar.functional or 'an unknown functional'}, not PBE"
+        )
+    return PotcarFile(symbol, str(potcar.TITEL), hashlib.sha256(potcar.data.encode()).hexdigest())
+
+
+def missing_potcars(symbols: Mapping[str, str], library: str) -> Iterable[str]:
+    """Yield what is wrong with the POTCAR of each element that has none, as text."""
+    for element, symbol in sorted(symbols.items()):
+        try:
+            _read_potcar(element, symbol, library)
+        except LabellingError as err:
+            yield str(err)
