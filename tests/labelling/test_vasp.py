@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +163,41 @@ def test_a_walltime_stops_vasp_and_the_stopped_run_is_no_label(
     label = label_of(machine, frame)
     assert (label.status, label.reason) == ("failed", "walltime"), label
     assert "Walltime reached not corrected" in label.detail
+
+
+def test_units_and_signs_are_those_of_ase_on_the_same_files(machine: Machine, frame: Structure, tmp_path) -> None:
+    """ASE's own reader of vasprun.xml, on what the replayer wrote and on a file of VASP 6.3 that ASE brings along."""
+    from ase.io import read
+    from emmet.core.tasks import TaskDoc
+
+    from coevo.labelling.sanity import SanityLimits
+    from coevo.labelling.vasp import running
+    from coevo.labelling.vasp.frames import prepare
+    from coevo.labelling.vasp.labels import label_of as label_of_run
+
+    prepared = prepare(frame)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    run = running.run_frame(prepared.structure, machine.labeller()._config, command=machine.command, directory=folder)
+    assert isinstance(run.document, TaskDoc)
+    label = label_of_run(run, prepared, SanityLimits(), {})
+    with gzip.open(folder / "vasprun.xml.gz") as file:
+        (tmp_path / "vasprun.xml").write_bytes(file.read())
+    atoms = read(tmp_path / "vasprun.xml")
+    assert label.energy == pytest.approx(atoms.get_potential_energy(force_consistent=True) / 3, abs=1e-9)
+    np.testing.assert_allclose(label.forces[prepared.order], atoms.get_forces(), atol=1e-9)
+    np.testing.assert_allclose(label.stress, atoms.get_stress(voigt=False), atol=1e-9)
+
+
+def test_the_stress_of_a_true_vasprun_has_the_sign_of_ase() -> None:
+    """VASP 6.3 says −166 kbar of the diamond in the file that ASE brings along: a positive stress in ASE's sign."""
+    import ase.test
+    from ase.io import read
+    from pymatgen.io.vasp.outputs import Vasprun
+
+    from coevo.labelling.vasp.labels import EV_PER_A3_PER_KBAR
+
+    path = Path(ase.test.__file__).parent / "testdata" / "vasp" / "vasprun_pstress.xml"
+    kbar = np.array(Vasprun(path, parse_dos=False, parse_eigen=False).ionic_steps[-1]["stress"])
+    np.testing.assert_allclose(-EV_PER_A3_PER_KBAR * kbar, read(path).get_stress(voigt=False), rtol=1e-6)
+    assert kbar[0, 0] == -165.9956258

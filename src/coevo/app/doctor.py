@@ -102,6 +102,32 @@ def _slurm() -> Finding:
     return Finding("SLURM", "ok", found.version or "version unknown")
 
 
+def _vasp() -> Finding:
+    from coevo.labelling.vasp.requirements import require_command
+
+    try:
+        return Finding("VASP", "ok", require_command(read_settings().vasp_command))
+    except CoevoError as err:
+        return Finding(
+            "VASP", "missing", str(err), "set COEVO_VASP_COMMAND; VASP needs a licence, and other codes label without it"
+        )
+
+
+def _potcars() -> Finding:
+    """Find the POTCAR libraries; which elements they hold is checked when a node with ``labelling.code: vasp`` is run."""
+    from coevo.labelling.vasp.requirements import installed_libraries
+
+    try:
+        libraries = installed_libraries()
+    except CoevoError as err:
+        return Finding("POTCARs", "missing", str(err), "`pmg config -p SOURCE TARGET` sorts licensed POTCARs for pymatgen")
+    if not libraries:
+        return Finding(
+            "POTCARs", "missing", "PMG_VASP_PSP_DIR holds no PBE library", "labelling by VASP needs PBE_64 (matpes) or PBE (mp)"
+        )
+    return Finding("POTCARs", "ok", ", ".join(f"{name}: {count} potentials" for name, count in libraries.items()))
+
+
 def examine() -> list[Finding]:
     """Look at the machine."""
     return [
@@ -113,7 +139,8 @@ def examine() -> list[Finding]:
         _executable(
             "Quantum ESPRESSO", "pw.x", "apt install quantum-espresso, or a module of your cluster; the teacher labels without it"
         ),
-        _executable("VASP", os.environ.get("VASP_CMD", "vasp_std").split()[-1], "put vasp_std on PATH; it needs a licence"),
+        _vasp(),
+        _potcars(),
         _package("FireWorks", "fireworks", "pip install 'coevo[fireworks]'"),
         _package("atomate2", "atomate2", "pip install 'coevo[vasp]'"),
         _slurm(),

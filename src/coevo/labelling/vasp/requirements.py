@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 from coevo.errors import LabellingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pymatgen.io.vasp.inputs import PotcarSingle
 
 LAUNCHERS = frozenset({"mpirun", "mpiexec", "mpiexec.hydra", "orterun", "prterun", "srun", "aprun", "jsrun", "ibrun"})
 """Commands that start another one, which is then the last word."""
+
+LIBRARIES = ("PBE_64", "PBE_54", "PBE_52", "PBE")
+"""pymatgen's names of the PBE libraries, newest first."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def require_potcars(symbols: Mapping[str, str], library: str) -> dict[str, Potca
     return {element: _read_potcar(element, symbol, library) for element, symbol in sorted(symbols.items())}
 
 
-def potcar_directories(library: str) -> list[Path]:
-    """Return the directories in which the POTCARs of a library are looked for.
+def potcar_directory(library: str) -> Path:
+    """Return the directory of a library of POTCARs, which may be missing.
 
     Raises
     ------
@@ -113,24 +116,24 @@ def potcar_directories(library: str) -> list[Path]:
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise LabellingError(f"VASP: no POTCARs of {library}: PMG_VASP_PSP_DIR is {folder}, which is not a directory")
-    return [folder / SETTINGS.get("PMG_VASP_PSP_SUB_DIRS", {}).get(library, POTCAR_FUNCTIONAL_MAP[library])]
+    return folder / str(SETTINGS.get("PMG_VASP_PSP_SUB_DIRS", {}).get(library, POTCAR_FUNCTIONAL_MAP[library]))
 
 
 def _read_potcar(element: str, symbol: str, library: str) -> PotcarFile:
     from pymatgen.io.vasp.inputs import PotcarSingle
 
-    directories = potcar_directories(library)
+    folder = potcar_directory(library)
     try:
         potcar = PotcarSingle.from_symbol_and_functional(symbol, library)
     except FileNotFoundError:
-        tried = ", ".join(f"{folder}/POTCAR.{symbol}[.gz] and {folder}/{symbol}/POTCAR[.gz]" for folder in directories)
         raise LabellingError(
-            f"VASP: no POTCAR of {element} ({symbol}, {library}); looked for {tried}; put it there, or choose another release "
+            f"VASP: no POTCAR of {element} ({symbol}, {library}); looked for {folder}/POTCAR.{symbol}[.gz] "
+            f"and {folder}/{symbol}/POTCAR[.gz]; put it there, or choose another release "
             "by labelling.vasp.potcars"
         ) from None
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as err:
         raise LabellingError(
-            f"VASP: the POTCAR of {element} ({symbol}, {library}) in {directories[0]} is damaged: {err!r}; install it again"
+            f"VASP: the POTCAR of {element} ({symbol}, {library}) in {folder} is damaged: {err!r}; install it again"
         ) from err
     return _checked(element, symbol, library, potcar)
 
@@ -145,10 +148,18 @@ def _checked(element: str, symbol: str, library: str, potcar: PotcarSingle) -> P
     return PotcarFile(symbol, str(potcar.TITEL), hashlib.sha256(potcar.data.encode()).hexdigest())
 
 
-def missing_potcars(symbols: Mapping[str, str], library: str) -> Iterable[str]:
-    """Yield what is wrong with the POTCAR of each element that has none, as text."""
-    for element, symbol in sorted(symbols.items()):
-        try:
-            _read_potcar(element, symbol, library)
-        except LabellingError as err:
-            yield str(err)
+def installed_libraries() -> dict[str, int]:
+    """Return the PBE libraries that are there, with the number of their potentials.
+
+    Raises
+    ------
+    LabellingError
+        If pymatgen is not told where its POTCAR libraries are, or nothing is there.
+    """
+    found = {}
+    for library in LIBRARIES:
+        folder = potcar_directory(library)
+        count = len({*folder.glob("POTCAR.*"), *folder.glob("*/POTCAR*")})
+        if count:
+            found[library] = count
+    return found
