@@ -113,6 +113,18 @@ def _union_rows(view: StateView, union: dict[str, Any]) -> list[tuple[str, str]]
     return rows
 
 
+def _validation(found: dict[str, Any]) -> str:
+    """What labels say of the stability of entries: the confusion table in one line."""
+    difference = found["mean_absolute_difference"]
+    compared = (
+        f"{found['compared']} of {found['labelled']} labelled phases are entries whose competitors are labelled too: "
+        f"{found['both']} stable by both, {found['model_only']} by the force field only, {found['label_only']} by labels only, "
+        f"{found['neither']} by none"
+    )
+    apart = "" if difference is None else f"; E_hull differs by {1000 * difference:.0f} meV/atom (mean)"
+    return f"{found['code']} {found['functional']}: {compared}{apart}"
+
+
 def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     """Return what the table of one iteration says, row by row."""
     metrics = view.document["metrics"]
@@ -136,6 +148,8 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         rows += _union_rows(view, metrics["union"])
     if "force_field" in metrics:
         rows += _error_rows(metrics)
+    if metrics.get("validation"):
+        rows.append(("first principles", _validation(metrics["validation"])))
     entropy = metrics["entropy"]
     rows += [
         (

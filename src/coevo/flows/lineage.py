@@ -70,7 +70,7 @@ class MergeMaker(Maker):
                 unite.output, force_field, parents, start, iteration
             )
             force_field = train.output["checkpoint"]
-        evaluate, assess, rest = _assessed(config, prefix, unite, force_field)
+        evaluate, assess, rest = assessed(config, prefix, unite, force_field, parents)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
             refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
@@ -134,7 +134,7 @@ class ExtendMaker(Maker):
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         force_field, generator = checkpoints["force_field"], checkpoints["generator"]
         unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make([parent], parent, iteration, references)
-        evaluate, assess, rest = _assessed(config, prefix, unite, force_field)
+        evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
             assess.output,
             evaluate.output["shards"],
@@ -158,9 +158,11 @@ class ExtendMaker(Maker):
         return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")
 
 
-def _assessed(config: NodeConfig, prefix: str, unite: Any, force_field: Any) -> tuple[Any, Any, list[Any]]:
-    """Evaluate the united population by one force field and assess it; returns the two jobs, and both as a list."""
+def assessed(
+    config: NodeConfig, prefix: str, unite: Any, force_field: Any, parents: list[str], labels: Any = None
+) -> tuple[Any, Any, list[Any]]:
+    """Evaluate a united population by one force field and assess it; returns the two jobs, and both as a list."""
     node, workers = config.node, config.resources.workers
     evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(unite.output, force_field)
-    assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
+    assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"], parents, labels)
     return evaluate, assess, [evaluate, assess]

@@ -85,7 +85,9 @@ class CoevolutionMaker(Maker):
         evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(
             curate.output, train.output, parent, iteration
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
+        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(
+            evaluate.output["shards"], [parent], train.output["labels"]
+        )
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
             assess.output, evaluate.output["shards"], generator, iteration
         )

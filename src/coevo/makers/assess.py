@@ -33,23 +33,31 @@ class AssessMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     curation: CurationConfig = field(default_factory=CurationConfig)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
-    def make(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
+    def make(
+        self, shards: list[dict[str, Any]], parents: list[str] | None = None, labels: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Assess.
 
         Parameters
         ----------
         shards : list of dict
             Shard references of evaluated records.
+        parents : list of str or None
+            Ids of the parent states, whose labels the new state has.
+        labels : dict or None
+            Shard reference of label documents that are new in the state.
 
         Returns
         -------
         dict
-            ``evaluations`` (shard of evaluation documents), ``samples`` (shard of ``{since, energy_above_hull}``), ``counts``.
+            ``evaluations`` (shard of evaluation documents), ``samples`` (shard of ``{since, energy_above_hull}``), ``counts``,
+            ``validation`` (what first-principles labels say of stability, or None).
         """
+        from coevo.makers.label_validation import with_label_hull
         from coevo.makers.population import hull_of
 
         store = current_store()
@@ -62,7 +70,12 @@ class AssessMaker(StepMaker):
         hull = hull_of(self.node.elements, points)
         reference_hull = hull_of(self.node.elements, points[: len(references)])
         duplicates, matched = self._compare(entries, references)
-        documents = self._documents([*references, *entries], hull, reference_hull, duplicates, matched)
+        documents, validation = with_label_hull(
+            self._documents([*references, *entries], hull, reference_hull, duplicates, matched),
+            self._labels(parents or [], labels),
+            self.node.elements,
+            self.curation.stable_threshold,
+        )
         above = _above(hull, by_kind["sample"], self.node.elements)
         samples = [
             {"since": m.document["since"], "energy_above_hull": value} for m, value in zip(by_kind["sample"], above, strict=True)
@@ -71,6 +84,7 @@ class AssessMaker(StepMaker):
         return {
             "evaluations": write_records(store, documents),
             "samples": write_records(store, samples),
+            "validation": validation,
             "counts": {
                 "references": len(references),
                 "reference_duplicates": sum(d["kind"] == "reference" and d["duplicate_of"] is not None for d in documents),
@@ -83,6 +97,17 @@ class AssessMaker(StepMaker):
                 "not_relaxed_again": sum(bool(d["note"]) for d in documents),
             },
         }
+
+    def _labels(self, parents: Sequence[str], new: dict[str, Any] | None) -> list[Record]:
+        """Labels of the new state: those of its parents and the new ones, each once."""
+        from coevo.makers.population import open_state
+
+        store = current_store()
+        found = {label["_id"]: label for label in read_records(store, new or [])}
+        for parent in parents:
+            for label in open_state(store, self.node.name, parent).labels():
+                found.setdefault(label["_id"], label)
+        return [found[identifier] for identifier in sorted(found)]
 
     def _members(self, records: Sequence[Record]) -> list[Member]:
         from coevo.makers.population import Member

@@ -1,4 +1,4 @@
-"""Commit a merge or an extension: everything is in the parents, except new references."""
+"""Commit a merge, an extension or labels: entries are those of the parents; references or labels may be new."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class CommitUnionMaker(CommitMaker):
-    """Commit a state of one parent or two whose entries, labels and references are those of the parents."""
+    """Commit a state of one parent or two whose entries are those of the parents."""
 
     @job
     def make(  # type: ignore[override]
@@ -74,9 +74,10 @@ class CommitUnionMaker(CommitMaker):
                 for kind, checkpoint in (("force_field", force_field), ("generator", generator))
             },
             metrics=measured["metrics"],
+            labels=list(read_records(store, trained["labels"])) if trained else [],
             references=[row for row in read_records(store, united["references"]) if row["_id"] in evaluated_ids],
             evaluations=evaluations,
-            splits={row["id"]: row["split"] for row in read_records(store, united["splits"])},
+            splits={row["id"]: row["split"] for row in read_records(store, (trained or united)["splits"])},
             samples={since: shard["sha256"] for since, shard in united["samples"].items()},
             offsets=trained["offsets"] if trained else united["offsets"],
             provenance={"jobs": provenance_of(runs)},

@@ -77,6 +77,7 @@ class MeasureMaker(StepMaker):
         ruler = self._ruler(assessed)
         metrics = {
             "population": assessed["counts"],
+            "validation": assessed["validation"],
             "reference_set": {"name": self.node.references, "size": assessed["counts"]["references"]},
             "diversity": self._diversity(live),
             "entropy": entropy,
@@ -90,10 +91,11 @@ class MeasureMaker(StepMaker):
             metrics["union"] = united["counts"]
         if trained is not None:
             metrics["force_field"] = {k: v for k, v in trained.items() if k not in _NOT_METRICS}
-        if curated is not None and selected is not None and labelled is not None:
+        if labelled is not None:
+            metrics["labels"] = self._label_counts(labelled)
+        if curated is not None and selected is not None:
             metrics["iteration"] = {**curated["counts"], "energy_above_hull": curated["energy_above_hull"]}
             metrics["selection"] = selected["counts"]
-            metrics["labels"] = self._label_counts(labelled)
         metrics["maturity"] = self._maturity(view, metrics)
         return {"metrics": metrics}
 

@@ -154,6 +154,10 @@ class EvaluationDocument(_Open):
     energy_above_reference_hull: float | None = Field(
         default=None, description="against references only; may be negative, eV/atom"
     )
+    energy_above_hull_dft: float | None = Field(
+        default=None, description="by first-principles labels, where they suffice (all competing phases labelled), eV/atom"
+    )
+    is_stable_dft: bool | None = Field(default=None, description="energy_above_hull_dft is at most the node's stable_threshold")
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     is_stable: bool | None = Field(default=None, description="energy_above_hull is at most the node's stable_threshold")
     is_novel: bool | None = Field(default=None, description="matches no reference")

@@ -50,6 +50,8 @@ FIELDS: dict[str, QueryField] = {
     "formation_energy_per_atom": QueryField("formation_energy_per_atom", "number", "eV/atom"),
     "energy_above_hull": QueryField("energy_above_hull", "number", "against references and entries, eV/atom"),
     "energy_above_reference_hull": QueryField("energy_above_reference_hull", "number", "against references only, eV/atom"),
+    "energy_above_hull_dft": QueryField("energy_above_hull_dft", "number", "by first-principles labels, eV/atom"),
+    "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
     "fmax": QueryField("fmax", "number", "largest force on an atom, eV/Å"),
     "is_stable": QueryField("is_stable", "boolean", "energy_above_hull is at most the node's threshold"),
     "is_novel": QueryField("is_novel", "boolean", "matches no reference"),

@@ -1,0 +1,81 @@
+"""Add labels to the head of a branch, outside a full iteration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coevo.app.merging import checkpoints_of
+from coevo.app.running import live_config, run_flow
+from coevo.errors import StateNotFoundError
+from coevo.flows.labelling import LabelFlowMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+CODES = {"qe": "espresso", "vasp": "vasp", "teacher": "teacher"}
+"""Name on the command line to ``labelling.code``."""
+
+
+def label_head(
+    store: NodeStore,
+    node: str,
+    branch: str,
+    *,
+    limit: int,
+    labeller: str | None,
+    competing: bool,
+    say: Callable[[str], None],
+) -> tuple[StateView, int]:
+    """Label the most stable entries of a branch head, and the phases that they compete with.
+
+    Parameters
+    ----------
+    store : NodeStore
+    node, branch : str
+    limit : int
+        Entries, at most.
+    labeller : str or None
+        One of :data:`CODES`; the configuration's code by default.
+    competing : bool
+    say : callable
+        Prints one line.
+
+    Returns
+    -------
+    view : StateView
+        The new head.
+    added : int
+        Labels that it has and its parent has not.
+
+    Raises
+    ------
+    StateNotFoundError
+        If the branch has no state.
+    LabellingError
+        If the labelling code cannot run here.
+    """
+    with store.run_lock(node, branch):
+        head_id = store.head(node, branch)
+        if head_id is None:
+            raise StateNotFoundError(
+                f"node {node} has no branch {branch!r} with a state; labels are added to the head of a branch"
+            )
+        head = store.state(f"{node}@{head_id}")
+        config = live_config(store, node, head, say)
+        if labeller:
+            labelling = config.labelling.model_copy(update={"code": CODES[labeller]})
+            config = config.model_copy(update={"labelling": labelling})
+        flow = LabelFlowMaker(config=config, branch=branch).make(
+            head.id,
+            head.iteration + 1,
+            checkpoints_of(head),
+            limit=limit,
+            competing=competing,
+            message=f"labels of up to {limit} entries by {config.labelling.code}",
+        )
+        run_flow(flow)
+    view = store.state(f"{node}@{branch}")
+    return view, view.document["counts"]["labels_added"]

@@ -1,0 +1,98 @@
+"""Labels outside a full iteration as a jobflow Flow: the models stay, labels and what they say of stability are added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, Maker
+
+from coevo.flows.lineage import assessed
+from coevo.makers.choose_for_labels import ChooseForLabelsMaker
+from coevo.makers.commit_union import CommitUnionMaker
+from coevo.makers.label import LabelMaker
+from coevo.makers.measure import MeasureMaker
+from coevo.makers.train_force_field import TrainForceFieldMaker
+from coevo.makers.unite import UniteMaker
+
+if TYPE_CHECKING:
+    from coevo.configs.tree import NodeConfig
+
+
+@dataclass
+class LabelFlowMaker(Maker):
+    """The Flow that labels the most stable entries of a state and commits a state with the labels.
+
+    Attributes
+    ----------
+    name : str
+    config : NodeConfig
+        Its labelling section says by which code.
+    branch : str
+    """
+
+    name: str = "label"
+    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    branch: str = "main"
+
+    def make(
+        self,
+        parent: str,
+        iteration: int,
+        checkpoints: dict[str, dict[str, Any]],
+        *,
+        limit: int,
+        competing: bool,
+        message: str,
+    ) -> Flow:
+        """Wire the labels.
+
+        Parameters
+        ----------
+        parent : str
+            Id of the state, the head of the branch.
+        iteration : int
+            Of the new state.
+        checkpoints : dict
+            ``force_field`` and ``generator`` of the parent; both stay.
+        limit : int
+            Entries to label, at most.
+        competing : bool
+            Label also the phases on the hull that they compete with.
+        message : str
+        """
+        config, node = self.config, self.config.node
+        prefix, workers = f"{node.name}/{iteration}", config.resources.workers
+        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
+        choose = ChooseForLabelsMaker(f"{prefix}/choose", workers, node, config.labelling).make(parent, limit, competing)
+        label = LabelMaker(f"{prefix}/label", workers, node, config.labelling).make(choose.output, parent)
+        # the errors of the present model on the new labels, their splits and offsets; the model stays
+        training = config.training.model_copy(update={"enabled": False})
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, training).make(
+            label.output, force_field, parent, iteration
+        )
+        unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make([parent], parent, iteration)
+        evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent], train.output["labels"])
+        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+            assess.output,
+            evaluate.output["shards"],
+            {"checkpoint": generator, "fitted": False, "report": {}},
+            iteration,
+            parent=parent,
+            trained=train.output,
+            labelled=label.output,
+        )
+        commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
+            unite.output,
+            evaluate.output,
+            assess.output,
+            force_field,
+            generator,
+            measure.output,
+            iteration,
+            [parent],
+            parent,
+            message,
+            trained=train.output,
+        )
+        return Flow([choose, label, train, unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/label")
