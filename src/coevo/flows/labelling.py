@@ -63,13 +63,29 @@ class LabelFlowMaker(Maker):
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
         choose = ChooseForLabelsMaker(f"{prefix}/choose", workers, node, config.labelling).make(parent, limit, competing)
         label = LabelMaker(f"{prefix}/label", workers, node, config.labelling).make(choose.output, parent)
+        rest, commit = self._committed(label.output, parent, iteration, checkpoints, message)
+        return Flow([choose, label, *rest, commit], output=commit.output, name=f"{prefix}/label")
+
+    def add(
+        self, packets: list[dict[str, Any]], parent: str, iteration: int, checkpoints: dict[str, dict[str, Any]], message: str
+    ) -> Flow:
+        """Wire a state with labels that are there already, as packets (see :func:`coevo.makers.label.packet_of`)."""
+        rest, commit = self._committed({"packets": packets}, parent, iteration, checkpoints, message)
+        return Flow([*rest, commit], output=commit.output, name=f"{self.config.node.name}/{iteration}/add")
+
+    def _committed(
+        self, labelled: Any, parent: str, iteration: int, checkpoints: dict[str, dict[str, Any]], message: str
+    ) -> tuple[list[Any], Any]:
+        """Jobs from labels to the commit of a state that has them."""
+        config, node = self.config, self.config.node
+        prefix, workers = f"{node.name}/{iteration}", config.resources.workers
+        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
         # the errors of the present model on the new labels, their splits and offsets; the model stays
         training = config.training.model_copy(update={"enabled": False})
         train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, training).make(
-            label.output, force_field, parent, iteration
+            labelled, force_field, parent, iteration
         )
         unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make([parent], parent, iteration)
         evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent], train.output["labels"])
@@ -80,7 +96,7 @@ class LabelFlowMaker(Maker):
             iteration,
             parent=parent,
             trained=train.output,
-            labelled=label.output,
+            labelled=labelled,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
             unite.output,
@@ -95,4 +111,4 @@ class LabelFlowMaker(Maker):
             message,
             trained=train.output,
         )
-        return Flow([choose, label, train, unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/label")
+        return [train, unite, *rest, measure], commit

@@ -101,13 +101,13 @@ class MergeMaker(Maker):
 
 @dataclass
 class ExtendMaker(Maker):
-    """The Flow that makes the first own state of a node with more elements than the state it starts from.
+    """The Flow that adds references to a state: those of further elements in a new node, or more of the same elements.
 
     Attributes
     ----------
     name : str
     config : NodeConfig
-        Of the new node.
+        Of the node that gets the new state.
     branch : str
     """
 
@@ -115,20 +115,30 @@ class ExtendMaker(Maker):
     config: NodeConfig = field(default=None)  # type: ignore[assignment]
     branch: str = "main"
 
-    def make(self, parent: str, iteration: int, references: dict[str, Any], checkpoints: Checkpoints, message: str) -> Flow:
+    def make(
+        self,
+        parent: str,
+        iteration: int,
+        references: dict[str, Any],
+        checkpoints: Checkpoints,
+        message: str,
+        expected: str | None = None,
+    ) -> Flow:
         """Wire the extension.
 
         Parameters
         ----------
         parent : str
-            Id of the state that is extended, in the new node.
+            Id of the state that is extended, in that node.
         iteration : int
             Of the new state.
         references : dict
-            Shard reference of the references that the new elements bring.
+            Shard reference of the references to add.
         checkpoints : dict
             ``force_field`` and ``generator`` of the parent; both stay.
         message : str
+        expected : str or None
+            Head of the branch now.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
@@ -152,7 +162,7 @@ class ExtendMaker(Maker):
             measure.output,
             iteration,
             [parent],
-            None,
+            expected,
             message,
         )
         return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.labelling.contract import Labeller, LabelResult, LabelSettings
+    from coevo.node_store.store import NodeStore
 
 
 def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), workers: int = 1) -> Labeller:
@@ -54,7 +55,7 @@ def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), wo
     return TeacherLabeller.from_config(teacher, labelling, workers=workers)
 
 
-def _label(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
+def label_document(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
     """Return the label document of one frame."""
     from coevo.node_store.identity import label_id
 
@@ -73,6 +74,15 @@ def _label(record: dict[str, Any], result: LabelResult, settings: LabelSettings,
         "detail": result.detail,
     }
     return {"_id": label_id(label), **label}
+
+
+def packet_of(store: NodeStore, labels: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write labels as one packet: ``labels`` (shard reference), ``counts`` by status, ``reasons`` of those without numbers."""
+    return {
+        "labels": write_records(store, labels),
+        "counts": dict(sorted(Counter(label["status"] for label in labels).items())),
+        "reasons": dict(sorted(Counter(label["reason"] for label in labels if label["reason"]).items())),
+    }
 
 
 @dataclass
@@ -126,12 +136,8 @@ class LabelPacketMaker(StepMaker):
         structures = [structure_from_document(record["structure"]) for record in records]
         with task("labelling", len(structures), "frames") as advance:
             results = labeller.label(structures, progress=advance)
-        labels = [_label(record, result, settings, settings_id) for record, result in zip(records, results, strict=True)]
-        return {
-            "labels": write_records(store, labels),
-            "counts": dict(sorted(Counter(label["status"] for label in labels).items())),
-            "reasons": dict(sorted(Counter(label["reason"] for label in labels if label["reason"]).items())),
-        }
+        labels = [label_document(record, result, settings, settings_id) for record, result in zip(records, results, strict=True)]
+        return packet_of(store, labels)
 
 
 @dataclass
