@@ -1,7 +1,7 @@
 """What ``pw.x`` prints when something is wrong: one table from the words to the name of the error.
 
 The order of the table is the order of importance: of several errors in one output, the first is the cause and the one that is
-corrected. Every text was read from an output of pw.x (the recordings of the tests), but for those marked in the table.
+corrected. The texts were read in outputs of pw.x (the recordings of the tests), but for those marked in the table.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     ("too_few_plane_waves", r"more bands than PWs"),
     ("too_few_bands", r"Error in routine\s+setup \(\d+\):\s*too few bands|cannot bracket Ef"),
     ("smearing_needed", r"charge is wrong|smearing is needed"),
-    # Of ultrasoft and PAW potentials, which the recordings do not use; read in the source of pw.x, not provoked.
     ("s_matrix_not_positive", r"S matrix not positive definite"),
-    ("cholesky_failed", r"problems computing cholesky"),
+    ("cholesky_failed", r"problems computing cholesky"),  # not provoked
     ("diagonalisation_failed", r"(?:too many|some) bands are not converged|eigenvectors failed to converge"),
     (
         "diagonalisation_failed",
@@ -70,8 +69,9 @@ def diagnose(directory: str | Path, output_file: str = "pw.out", stderr_file: st
     list of str
         Names of :data:`MESSAGES`; else, where pw.x named no error, ``timed_out``, ``killed``, ``crashed`` or ``output_cut_off``.
     """
-    output, stderr = (read_text(Path(directory) / name) for name in (output_file, stderr_file))
-    errors = find_errors(output + "\n" + stderr)
+    output, stderr, crash = (read_text(Path(directory) / name) for name in (output_file, stderr_file, "CRASH"))
+    # an abort can lose what stood in the buffer of the output; the file CRASH has the message all the same
+    errors = find_errors("\n".join((output, stderr, crash)))
     if errors:
         return errors
     status = read_status(directory)
