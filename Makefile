@@ -24,6 +24,7 @@ demo: $(STAMP)-run
 	$(BIN)/coevo run li-p-s-demo -n $(DEMO_ITERATIONS)
 
 test: $(STAMP)-test
+	@tests/labelling/install_pw.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)-dev

@@ -1,7 +1,7 @@
 """Inputs on which ``pw.x`` fails or lies, each with the way it is started; ``python espresso_cases.py`` records all outputs anew.
 
-A recording is a directory under ``recordings/espresso`` with the input, the output, standard error and the exit code, as they were,
-but for paths, hosts and process numbers.
+A recording is a directory under ``recordings/espresso`` with the input, the output, standard error and the exit code, as they
+were but for paths, hosts and process numbers.
 """
 
 from __future__ import annotations

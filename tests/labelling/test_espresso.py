@@ -1,4 +1,4 @@
-"""Labels from the real pw.x: the contract of all labellers, energies against finite differences, and what is refused beforehand."""
+"""Labels from the real pw.x: the contract of all labellers, derivatives by finite differences, and what is refused before."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from espresso_cases import MPIRUN, potentials
+from labeller_contract import LabellerContract
+from pw_executable import require_pw
 from pymatgen.core import Lattice, Structure
 
+from coevo.app import doctor
 from coevo.configs.tree import EspressoConfig, LabellingConfig
 from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest
@@ -21,9 +25,6 @@ from coevo.labelling.espresso.modder import PwInput
 from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, find_family, verify
 from coevo.labelling.sanity import SanityLimits
 from coevo.makers.label import labeller_for
-from espresso_cases import MPIRUN, potentials
-from labeller_contract import LabellerContract
-from pw_executable import require_pw
 
 ROUGH = EspressoConfig(ecutwfc=20.0, k_spacing=1.0, conv_thr_per_atom=1e-8)
 """Fast, and far from converged."""
@@ -129,6 +130,14 @@ class TestRefused:
         with pytest.raises(LabellingError, match=r"false is not a pw.x that runs \(exit code 1\)"):
             rough_labeller(command=["false"]).settings()
 
+    def test_the_doctor_runs_pw(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COEVO_ESPRESSO_COMMAND", "/nonexistent/pw.x")
+        assert doctor._espresso().condition == "missing"
+        require_pw()
+        monkeypatch.setenv("COEVO_ESPRESSO_COMMAND", "pw.x")
+        assert doctor._espresso().condition == "ok"
+        assert doctor._espresso().found.startswith("pw.x, version ")
+
     def test_mpirun_as_root_is_told(self, tmp_path: Path) -> None:
         refusing = tmp_path / "mpirun"
         refusing.write_text("#!/bin/sh\necho 'You can override this by adding the --allow-run-as-root option' >&2; exit 1\n")
@@ -201,8 +210,25 @@ class TestPotentials:
     @pytest.mark.parametrize("text", ["{", "[]", '{"name": "mine"}', '{"name": "mine", "functional": "PBE", "potentials": 1}'])
     def test_a_family_file_that_is_none(self, text: str, directory: Path) -> None:
         (directory / "family.json").write_text(text)
-        with pytest.raises(LabellingError, match="family.json is not a family of pseudopotentials"):
+        with pytest.raises(LabellingError, match=r"family\.json is not a family of pseudopotentials"):
             find_family("mine", directory)
+
+    def test_the_doctor_names_the_potentials_that_are_whole(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COEVO_PSEUDOPOTENTIALS", str(directory))
+        assert self.finding() == ("ok", "sg15-pbe: Li, S")
+        (directory / "S.UPF").write_text("changed")
+        assert self.finding() == ("ok", "sg15-pbe: Li")
+        (directory / "Li.UPF").unlink()
+        assert self.finding() == ("problem", f"{directory} holds no potential of a known family")
+        (directory / "family.json").write_text("[]")
+        assert "is not a family of pseudopotentials" in self.finding()[1]
+        monkeypatch.delenv("COEVO_PSEUDOPOTENTIALS")
+        assert self.finding()[0] == "missing"
+
+    @staticmethod
+    def finding() -> tuple[str, str]:
+        finding = doctor._pseudopotentials()
+        return finding.condition, finding.found
 
     def test_the_setting_must_be_a_directory(self, directory: Path) -> None:
         assert directory_of_potentials(str(directory)) == directory

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from custodian import Custodian
 from custodian.custodian import NonRecoverableError, ValidationError
+from espresso_cases import CASES, HEAVY, MANY_K, Case, in_shell, potentials
+from pw_executable import require_pw
 from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import EspressoConfig
@@ -26,8 +28,6 @@ from coevo.labelling.espresso.modder import PwInput
 from coevo.labelling.espresso.parsing import parse_output
 from coevo.labelling.espresso.validators import PwValidator
 from coevo.labelling.sanity import SanityLimits
-from espresso_cases import CASES, HEAVY, MANY_K, Case, in_shell, potentials
-from pw_executable import require_pw
 
 ONCE = "if [ ! -e attempted ]; then touch attempted; {first}; else {then}; fi"
 """A machine that fails at the first attempt only."""
@@ -154,7 +154,7 @@ class TestJob:
         (tmp_path / "pw.in").write_text("\n".join(line for line in text.splitlines() if "pseudo_dir" not in line) + "\n")
         done = subprocess.run(["pw.x", "-in", "pw.in"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert str(potentials("LDA") / "Li.UPF") in done.stdout, "the danger is real"
-        with pytest.raises(LabellingError, match="pseudo_dir is '.', allowed: an absolute path"):
+        with pytest.raises(LabellingError, match=r"pseudo_dir is '.', allowed: an absolute path"):
             PwJob(["pw.x"]).setup(str(tmp_path))
         (tmp_path / "pw.in").write_text(text.replace("Li.UPF", "Lithium.UPF"))
         with pytest.raises(LabellingError, match=r"the pseudopotential Lithium.UPF is not in .*PBE"):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from espresso_cases import CASES, RECORDINGS
 
 from coevo.labelling.espresso.corrections import CORRECTIONS
 from coevo.labelling.espresso.handlers import PwErrorHandler
 from coevo.labelling.espresso.messages import MESSAGES, diagnose, find_errors, last_words
 from coevo.labelling.espresso.modder import PwInput, PwModder
-from espresso_cases import CASES, RECORDINGS
 
 AGAIN = {"CONTROL->restart_mode": "from_scratch"}
 RESTART = {"CONTROL->restart_mode": "restart"}
@@ -197,5 +197,5 @@ class TestModder:
     @pytest.mark.parametrize("action", [{"dict": "INCAR", "action": {}}, {"dict": "pw.in", "action": {"_multiply": {"a->b": 1}}}])
     def test_an_action_that_is_not_supported_is_refused(self, action: dict[str, Any], tmp_path: Path) -> None:
         run = copy_of("clean", tmp_path)
-        with pytest.raises(ValueError, match="allowed: one on dict pw.in|not a supported action"):
+        with pytest.raises(ValueError, match=r"allowed: one on dict pw\.in|not a supported action"):
             PwModder(directory=str(run)).apply_actions([action])

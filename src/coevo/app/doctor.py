@@ -102,6 +102,33 @@ def _slurm() -> Finding:
     return Finding("SLURM", "ok", found.version or "version unknown")
 
 
+def _espresso() -> Finding:
+    """Run ``pw.x`` as a label would."""
+    from coevo.labelling.espresso.installation import pw_version, split_command
+
+    try:
+        command = split_command(read_settings().espresso_command)
+        return Finding("Quantum ESPRESSO", "ok", f"{' '.join(command)}, version {pw_version(command)}")
+    except CoevoError as err:
+        return Finding("Quantum ESPRESSO", "missing", str(err), "other codes label without it")
+
+
+def _pseudopotentials() -> Finding:
+    """Verify the potentials of Quantum ESPRESSO, by family."""
+    from coevo.labelling.espresso.pseudopotentials import complete_elements, directory_of_potentials, families_of
+
+    try:
+        directory = directory_of_potentials(read_settings().pseudopotentials)
+        families = {family.name: complete_elements(family, directory) for family in families_of(directory)}
+    except CoevoError as err:
+        return Finding("pseudopotentials", "missing", str(err), "Quantum ESPRESSO needs a UPF file of each element")
+    found = "; ".join(f"{name}: {', '.join(elements)}" for name, elements in families.items() if elements)
+    if not found:
+        hint = "write family.json beside the files (docs/labels.md)"
+        return Finding("pseudopotentials", "problem", f"{directory} holds no potential of a known family", hint)
+    return Finding("pseudopotentials", "ok", found)
+
+
 def _vasp() -> Finding:
     from coevo.labelling.vasp.requirements import require_command
 
@@ -136,9 +163,9 @@ def examine() -> list[Finding]:
         _force_field(),
         _gpu(),
         _package("pyxtal", "pyxtal", "pip install pyxtal (the embedded generator needs it)"),
-        _executable(
-            "Quantum ESPRESSO", "pw.x", "apt install quantum-espresso, or a module of your cluster; the teacher labels without it"
-        ),
+        _espresso(),
+        _executable("mpirun", "mpirun", "pw.x and VASP run on one core without it; apt install openmpi-bin"),
+        _pseudopotentials(),
         _vasp(),
         _potcars(),
         _package("FireWorks", "fireworks", "pip install 'coevo[fireworks]'"),

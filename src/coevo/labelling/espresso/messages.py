@@ -71,7 +71,7 @@ def diagnose(directory: str | Path, output_file: str = "pw.out", stderr_file: st
     """
     output, stderr, crash = (read_text(Path(directory) / name) for name in (output_file, stderr_file, "CRASH"))
     # an abort can lose what stood in the buffer of the output; the file CRASH has the message all the same
-    errors = find_errors("\n".join((output, stderr, crash)))
+    errors = find_errors(f"{output}\n{stderr}\n{crash}")
     if errors:
         return errors
     status = read_status(directory)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -110,6 +111,34 @@ def find_family(name: str, directory: Path) -> Family:
         f"no family of pseudopotentials {name!r}: {told}, and the bundled ones are {', '.join(bundled)}; write {FAMILY_FILE} or "
         "change labelling.espresso.family"
     )
+
+
+def families_of(directory: Path) -> list[Family]:
+    """Return the families that a directory may hold: that of its ``family.json``, and the bundled ones.
+
+    Raises
+    ------
+    LabellingError
+        If ``family.json`` is not a family.
+    """
+    names = list(json.loads(BUNDLED.read_text(encoding="utf-8")))
+    path = directory / FAMILY_FILE
+    if path.is_file():
+        try:
+            names.insert(0, json.loads(path.read_text(encoding="utf-8"))["name"])
+        except (ValueError, KeyError, TypeError) as err:
+            raise LabellingError(f"{path} is not a family of pseudopotentials ({type(err).__name__}: {err})") from None
+    return [find_family(name, directory) for name in dict.fromkeys(names)]
+
+
+def complete_elements(family: Family, directory: Path) -> list[str]:
+    """Return the elements of a family whose files are in the directory and are the family's."""
+    complete = []
+    for element in family.files:
+        with suppress(LabellingError):
+            verify(family, [element], directory)
+            complete.append(element)
+    return complete
 
 
 def _family(name: str, data: dict[str, Any]) -> Family:
