@@ -1,4 +1,4 @@
-"""Whether the real ``pw.x`` can be run: in CI it must be there, elsewhere its tests are skipped without it."""
+"""Whether the real ``pw.x`` and ``mpirun`` can be run: in CI they must be there, elsewhere their tests are skipped without them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 
-def require_pw() -> None:
-    """Skip the test if there is no ``pw.x``; fail it in CI."""
-    if shutil.which("pw.x"):
+def require_pw(name: str = "pw.x") -> None:
+    """Skip the test if there is no such executable; fail it in CI."""
+    if shutil.which(name):
         return
-    told = "no pw.x on PATH: apt-get install quantum-espresso, or run make test as root on Debian or Ubuntu, which installs it"
+    told = f"no {name} on PATH: apt-get install quantum-espresso, or run make test as root on Debian or Ubuntu, which installs it"
     if os.environ.get("CI"):
         pytest.fail(told)
     pytest.skip(told)

@@ -97,8 +97,7 @@ class TestSettings:
 
     def test_two_processes_give_the_same_label(self, li2s: Structure) -> None:
         require_pw()
-        if not shutil.which("mpirun"):
-            pytest.skip("no mpirun on PATH")
+        require_pw("mpirun")
         (alone,) = rough_labeller().label([li2s])
         (together,) = rough_labeller(command=[*MPIRUN, "pw.x"]).label([li2s])
         assert together.energy == pytest.approx(alone.energy, abs=1e-5)

@@ -124,7 +124,7 @@ def _pseudopotentials() -> Finding:
         return Finding("pseudopotentials", "missing", str(err), "Quantum ESPRESSO needs a UPF file of each element")
     found = "; ".join(f"{name}: {', '.join(elements)}" for name, elements in families.items() if elements)
     if not found:
-        hint = "write family.json beside the files (docs/labels.md)"
+        hint = "write family.json beside the files (docs/espresso.md)"
         return Finding("pseudopotentials", "problem", f"{directory} holds no potential of a known family", hint)
     return Finding("pseudopotentials", "ok", found)
 
