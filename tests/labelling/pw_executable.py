@@ -1,4 +1,4 @@
-"""Whether the real ``pw.x`` and ``mpirun`` can be run: in CI they must be there, elsewhere their tests are skipped without them."""
+"""Whether the real ``pw.x`` and ``mpirun`` are here: in CI they must be, elsewhere the tests that need them are skipped."""
 
 from __future__ import annotations
 
