@@ -80,6 +80,7 @@ def test_configurations_and_settings_need_no_science() -> None:
         "coevo.configs.loading",
         "coevo.configs.references",
         "coevo.labelling.teacher",
+        "coevo.labelling.espresso.labeller",
         "coevo.slurm.detection",
     )
     assert modules_after(*names) & (HEAVY | {"jobflow", "scipy", "pymongo"}) == set()
