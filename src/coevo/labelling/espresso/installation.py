@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import tempfile
@@ -10,12 +11,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from coevo.errors import LabellingError
-from coevo.labelling.espresso.job import pw_environment
 from coevo.labelling.espresso.messages import last_words
 from coevo.labelling.espresso.parsing import parse_output
 
 TIMEOUT = 120.0
 """Seconds that pw.x may take to refuse an empty input."""
+
+
+def pw_environment() -> dict[str, str]:
+    """The environment of ``pw.x``: one OpenMP thread per process, and no other directory of pseudopotentials to fall back to."""
+    environment = {name: value for name, value in os.environ.items() if name != "ESPRESSO_PSEUDO"}
+    return {**environment, "OMP_NUM_THREADS": "1"}
 
 
 def split_command(text: str) -> tuple[str, ...]:

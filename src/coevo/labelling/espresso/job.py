@@ -13,16 +13,11 @@ from typing import Any
 from custodian.custodian import Job
 
 from coevo.errors import LabellingError
+from coevo.labelling.espresso.installation import pw_environment
 from coevo.labelling.espresso.messages import STATUS_FILE
 from coevo.labelling.espresso.modder import PwInput
 
 LEFT_OVERS = ("CRASH", "input_tmp.in")
-
-
-def pw_environment() -> dict[str, str]:
-    """The environment of ``pw.x``: one OpenMP thread per process, and no other directory of pseudopotentials to fall back to."""
-    environment = {name: value for name, value in os.environ.items() if name != "ESPRESSO_PSEUDO"}
-    return {**environment, "OMP_NUM_THREADS": "1"}
 
 
 class PwJob(Job):

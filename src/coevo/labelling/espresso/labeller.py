@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,15 +15,12 @@ from typing import TYPE_CHECKING, ClassVar
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelResult, LabelSettings
 from coevo.labelling.espresso.inputs import check_cell, input_text
-from coevo.labelling.espresso.messages import last_words, read_text
-from coevo.labelling.espresso.parsing import parse_output
 from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, find_family, verify
 from coevo.labelling.sanity import SanityLimits, check_geometry, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from custodian import Custodian
     from pymatgen.core import Structure
 
     from coevo.configs.tree import EspressoConfig, LabellingConfig
@@ -34,15 +30,6 @@ if TYPE_CHECKING:
 
 RYDBERG = 13.605693122994
 """eV."""
-
-FAULTS = frozenset({"disk_full", "directory_not_writable", "potential_not_found", "potential_not_read"})
-"""Errors of the machine and not of a frame: no further frame would fare better, so they end the job."""
-
-REJECTED = {"overlapping_atoms": "overlap"}
-"""Errors that speak of the frame and not of the run, and the reason they are counted under."""
-
-GRACE = 120.0
-"""Seconds beyond ``max_seconds`` after which a run hangs."""
 
 
 class EspressoLabeller:
@@ -232,62 +219,22 @@ class EspressoLabeller:
         return max(1, self._workers // processes) if processes else 1
 
     def _label_one(self, frame: Structure, potentials: Mapping[str, Potential], place: Path) -> LabelResult:
+        from coevo.labelling.espresso.running import keep_run, run_frame
+
         text = input_text(frame, self._config, potentials)
         name = "espresso-" + hashlib.sha256(text.encode()).hexdigest()[:12]
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=place))
         try:
             (folder / "pw.in").write_text(text, encoding="utf-8")
-            result = self._run(folder)
+            result = run_frame(folder, self._command, self._config, self._jobs)
             if result.status == "admitted":
                 result = self._judge(result, frame, potentials)
             if result.status != "admitted" and self._scratch is not None:
-                kept = _keep(folder, place / f"{name}-{result.reason}.tar.gz")
+                kept = keep_run(folder, place / f"{name}-{result.reason}.tar.gz")
                 result = replace(result, detail=f"{result.detail}; run kept in {kept.name}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return result
-
-    def _run(self, folder: Path) -> LabelResult:
-        """Run custodian; return the numbers of an output that its validator accepts, or why there are none."""
-        from custodian import Custodian
-        from custodian.custodian import CustodianError, ReturnCodeError, ValidationError
-
-        from coevo.labelling.espresso.handlers import PwErrorHandler
-        from coevo.labelling.espresso.job import PwJob
-        from coevo.labelling.espresso.validators import PwValidator
-
-        validator = PwValidator(self._config.functional)
-        job = PwJob(list(self._command), timeout=self._config.max_seconds + GRACE)
-        custodian = Custodian(
-            [PwErrorHandler()],
-            [job],
-            [validator],
-            max_errors=self._config.max_corrections + 1,
-            directory=str(folder),
-        )
-        self._jobs.add(job)
-        try:
-            custodian.run()
-        except ValidationError:
-            return LabelResult("rejected", validator.reason, detail=validator.detail)
-        except ReturnCodeError as err:
-            return LabelResult("failed", "return_code", detail=err.message)
-        except CustodianError:
-            return self._failure(folder, custodian)
-        finally:
-            self._jobs.discard(job)
-        output = parse_output(read_text(folder / "pw.out"))
-        return LabelResult("admitted", "", output.energy, output.forces, output.stress, _story(custodian))
-
-    def _failure(self, folder: Path, custodian: Custodian) -> LabelResult:
-        error = custodian.run_log[-1]["corrections"][-1]["errors"][0]
-        words = last_words(read_text(folder / "pw.out"), read_text(folder / "std_err.txt"))
-        if error in FAULTS:
-            raise LabellingError(f"pw.x cannot work on this machine ({error}): {words}")
-        told = "; ".join(part for part in (words, _story(custodian)) if part)
-        if error in REJECTED:
-            return LabelResult("rejected", REJECTED[error], detail=told)
-        return LabelResult("failed", error, detail=told)
 
     def _judge(self, result: LabelResult, frame: Structure, potentials: Mapping[str, Potential]) -> LabelResult:
         """Hold the numbers against the limits, the energy relative to the free atoms of the potentials where these state it."""
@@ -304,21 +251,3 @@ class EspressoLabeller:
             unbounded = replace(self._limits, energy_range=(float("-inf"), 0.0))
             judged = judge(result.energy, result.forces, result.stress, unbounded)
         return replace(judged, energy=result.energy, detail=result.detail) if judged.status == "admitted" else judged
-
-
-def _story(custodian: Custodian) -> str:
-    """What was corrected on the way, in words."""
-    steps = []
-    for correction in custodian.run_log[-1]["corrections"]:
-        for action in correction["actions"] or []:
-            values = ", ".join(f"{key.partition('->')[2]} = {value}" for key, value in action["action"]["_set"].items())
-            steps.append(f"{correction['errors'][0]} ({values})")
-    return "corrected: " + "; ".join(steps) if steps else ""
-
-
-def _keep(folder: Path, archive: Path) -> Path:
-    """Keep a run without its charge density and wavefunctions."""
-    shutil.rmtree(folder / "out", ignore_errors=True)
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, arcname=archive.name.removesuffix(".tar.gz"))
-    return archive

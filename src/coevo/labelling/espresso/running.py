@@ -1,0 +1,108 @@
+"""One frame's run under custodian, and what is made of its end."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from typing import TYPE_CHECKING
+
+from custodian import Custodian
+from custodian.custodian import CustodianError, ReturnCodeError, ValidationError
+
+from coevo.errors import LabellingError
+from coevo.labelling.contract import LabelResult
+from coevo.labelling.espresso.handlers import PwErrorHandler
+from coevo.labelling.espresso.job import PwJob
+from coevo.labelling.espresso.messages import last_words, read_text
+from coevo.labelling.espresso.parsing import parse_output
+from coevo.labelling.espresso.validators import PwValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from coevo.configs.tree import EspressoConfig
+
+FAULTS = frozenset({"disk_full", "directory_not_writable", "potential_not_found", "potential_not_read"})
+"""Errors of the machine and not of a frame: no further frame would fare better, so they end the job."""
+
+REJECTED = {"overlapping_atoms": "overlap"}
+"""Errors that speak of the frame and not of the run, and the reason they are counted under."""
+
+GRACE = 120.0
+"""Seconds beyond ``max_seconds`` after which a run hangs."""
+
+
+def run_frame(folder: Path, command: Sequence[str], config: EspressoConfig, jobs: set[PwJob]) -> LabelResult:
+    """Run custodian on the input in a directory.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``pw.in``.
+    command : sequence of str
+    config : EspressoConfig
+    jobs : set of PwJob
+        Holds the job while it runs, so that another thread can cancel it.
+
+    Returns
+    -------
+    LabelResult
+        The numbers of an output that the validator accepts, or why there are none.
+
+    Raises
+    ------
+    LabellingError
+        If the machine fails and not the frame.
+    """
+    validator = PwValidator(config.functional)
+    job = PwJob(list(command), timeout=config.max_seconds + GRACE)
+    custodian = Custodian(
+        [PwErrorHandler()],
+        [job],
+        [validator],
+        max_errors=config.max_corrections + 1,
+        directory=str(folder),
+    )
+    jobs.add(job)
+    try:
+        custodian.run()
+    except ValidationError:
+        return LabelResult("rejected", validator.reason, detail=validator.detail)
+    except ReturnCodeError as err:
+        return LabelResult("failed", "return_code", detail=err.message)
+    except CustodianError:
+        return _failure(folder, custodian)
+    finally:
+        jobs.discard(job)
+    output = parse_output(read_text(folder / "pw.out"))
+    return LabelResult("admitted", "", output.energy, output.forces, output.stress, _story(custodian))
+
+
+def _failure(folder: Path, custodian: Custodian) -> LabelResult:
+    error = custodian.run_log[-1]["corrections"][-1]["errors"][0]
+    words = last_words(read_text(folder / "pw.out"), read_text(folder / "std_err.txt"))
+    if error in FAULTS:
+        raise LabellingError(f"pw.x cannot work on this machine ({error}): {words}")
+    told = "; ".join(part for part in (words, _story(custodian)) if part)
+    if error in REJECTED:
+        return LabelResult("rejected", REJECTED[error], detail=told)
+    return LabelResult("failed", error, detail=told)
+
+
+def _story(custodian: Custodian) -> str:
+    """What was corrected on the way, in words."""
+    steps = []
+    for correction in custodian.run_log[-1]["corrections"]:
+        for action in correction["actions"] or []:
+            values = ", ".join(f"{key.partition('->')[2]} = {value}" for key, value in action["action"]["_set"].items())
+            steps.append(f"{correction['errors'][0]} ({values})")
+    return "corrected: " + "; ".join(steps) if steps else ""
+
+
+def keep_run(folder: Path, archive: Path) -> Path:
+    """Keep a run without its charge density and wavefunctions."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, arcname=archive.name.removesuffix(".tar.gz"))
+    return archive
