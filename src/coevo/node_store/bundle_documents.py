@@ -8,6 +8,7 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.node_store.documents import (
+    STATE_VERSION,
     ContentId,
     EvaluationDocument,
     LabelDocument,
@@ -69,6 +70,13 @@ class _Geometry(_Exact):
     charge: float | None = None
 
 
+class ManifestReference(_Exact):
+    """Where the manifest of a state is, in its document."""
+
+    sha256: ContentId
+    size: int = Field(ge=0)
+
+
 class Manifest(BaseModel):
     """What belongs to a state."""
 
@@ -102,6 +110,14 @@ def read_state(data: bytes) -> dict[str, Any]:
     """Read and check a state document; raises as :func:`read_line`."""
     document = parse_document(data)
     _validate(StateDocument, data)
+    if not 1 <= document["schema_version"] <= STATE_VERSION:
+        raise ValueError(
+            f"it has schema version {document['schema_version']}, this coevo reads up to {STATE_VERSION}; install a newer coevo"
+        )
+    try:
+        ManifestReference.model_validate(document["manifest"], strict=True)
+    except ValidationError as err:
+        raise _explained("manifest.", err) from None
     if control_characters([document["message"], document["checkpoints"], document["elements"], document["created"]]):
         raise ValueError("it holds control characters, which would disturb a terminal")
     return document
