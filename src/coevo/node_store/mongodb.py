@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.errors import CorruptArtifactError, QueryError, StorageError
+from coevo.errors import CorruptArtifactError, QueryError, StateNotFoundError, StorageError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import digest, dump_plain, plain
 from coevo.node_store.mongodb_connection import MongoConnection
@@ -133,6 +133,8 @@ class MongoBackend(Backend):
     @override
     def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
         field = f"branches.{_branch_key(branch)}"
+        with suppress(StateNotFoundError):
+            self.rows.want(node, [expected])  # its state stays for a while
         with self._errors("removing a branch"):
             done = self._collection("nodes").update_one({"_id": node, field: expected}, {"$unset": {field: ""}})
         return expected if done.matched_count else self.branches(node).get(branch)
