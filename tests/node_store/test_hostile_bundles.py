@@ -509,6 +509,11 @@ def _properties(geometry: dict) -> dict:
         ("evaluations", lambda d: b"{}", "its last line does not end"),
         ("evaluations", lambda d: b'{"a": 1}\n', "not canonical JSON"),
         ("evaluations", lambda d: b'{"a":1,"a":2}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":-0.0}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":[1,-0]}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":1e999}\n', "Out of range"),
+        ("evaluations", lambda d: b'{"a":1.50}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":"\\ud800"}\n', "surrogates"),
         ("evaluations", lambda d: b'{"a":"' + bytes(range(97, 122)) * 200_000 + b'"}\n', "a line of more than|500-fold"),
     ],
 )

@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
-from coevo.node_store.canonical import INT64_LIMIT, canonical_json
+from coevo.node_store.canonical import INT64_LIMIT, canonical_json, dump_plain
 
 MAX_DEPTH = 50
 """Levels of nesting; what is not nested deeper can be walked by recursion, and stored in MongoDB (100 levels)."""
 
+_CONTAINERS = {dict, list}
+_NEGATIVE_ZERO = re.compile(rb"[\[:,]-0(?:\.0)?[,\]}]")
 _ZERO = rb"\u0000"
 _OPERATOR_KEY = re.compile(rb'[{,]"\$[^"\\]*":')
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -34,11 +36,11 @@ def parse_json(data: bytes) -> Any:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
     if levels == 0:
-        return True
-    return any(_is_deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
+        return isinstance(value, (dict, list))
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    # a plain loop over what can be deeper: this walks over every number of every document
+    return any([_is_deeper(item, levels - 1) for item in items if type(item) in _CONTAINERS])  # noqa: C419
 
 
 def _refuse_constant(name: str) -> Any:
@@ -67,7 +69,8 @@ def parse_document(data: bytes) -> dict[str, Any]:
         raise ValueError("it holds a zero character")
     if found := _OPERATOR_KEY.search(data):
         raise ValueError(f"it has a key that is an operator, {found[0][1:60]!r}")
-    if canonical_json(document) != data:
+    # what was read as JSON is plain already, but for a negative zero
+    if (canonical_json(document) if _NEGATIVE_ZERO.search(data) else dump_plain(document)) != data:
         raise ValueError("it is not canonical JSON (sorted keys, no spaces, shortest numbers, no key twice)")
     return document
 
