@@ -151,10 +151,12 @@ class TestEmbedded(MigrationContract):
         third = store.commit(draft, "main", second)
         self.bring_back(settings)
         directory = settings.directory / NODE / "states" / third
+        from coevo.node_store.prepared_documents import Line
         from coevo.node_store.segments import Segment, write_segment
 
         stored = read_sealed(directory / "state.json", "state")
-        kept = [d for d in Segment(directory, "structures", stored["segments"]["structures"]) if d["_id"] != identifier]
+        segment = Segment(directory, "structures", stored["segments"]["structures"])
+        kept = [Line(found, text) for found, text in segment.texts() if found != identifier]
         for path in directory.glob("structures.*"):
             path.unlink()
         stored["segments"]["structures"] = write_segment(directory, "structures", kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import BundleError, CorruptArtifactError
@@ -15,8 +14,9 @@ from coevo.node_store.bundle_documents import (
     read_state,
 )
 from coevo.node_store.bundle_format import SEGMENTS, refused, segment_member, silent_task, state_member
+from coevo.node_store.prepared_documents import ReadTexts
 from coevo.node_store.states import PreparedState
-from coevo.node_store.transfers import Documents, check_whole
+from coevo.node_store.transfers import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,15 +72,14 @@ class BundleReader:
         except ValueError as err:
             raise refused(self.archive.path, f"the manifest of state {document['_id']}: {err}") from None
 
-    def documents(self, state: str, segment: str) -> Iterator[dict[str, Any]]:
-        """Yield documents of one kind that a state added, or its evaluations, after :meth:`verify`."""
-        member = self._members[segment_member(state, segment)]
-        return (json.loads(line) for line in self._lines(member))
+    def texts(self, state: str, segment: str) -> Iterator[bytes]:
+        """Yield documents of one kind that a state added, or its evaluations; canonical JSON after :meth:`verify`."""
+        return self._lines(self._members[segment_member(state, segment)])
 
     def prepared(self, document: dict[str, Any]) -> PreparedState:
         """Return a state as a commit is given it; its documents are read from the bundle when they are wanted."""
         state = document["_id"]
-        parts = {name: Documents(lambda name=name: self.documents(state, name)) for name in SEGMENTS}  # type: ignore[misc]
+        parts = {name: ReadTexts(lambda name=name: self.texts(state, name)) for name in SEGMENTS}  # type: ignore[misc]
         manifest_bytes = self.manifest_bytes(document)
         return PreparedState(
             id=state, document=document, manifest=self.manifest(document), manifest_bytes=manifest_bytes, **parts

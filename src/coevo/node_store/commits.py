@@ -79,7 +79,7 @@ def _check_complete(backend: Backend, artifacts: ArtifactStore, draft: StateDraf
     """Refuse a state whose parents, documents or artifacts are not stored: it could not be read back."""
     parents = [open_state(backend, artifacts, draft.node, parent).manifest for parent in draft.parents]
     for kind in KINDS:
-        inherited = set(prepared.manifest[kind]) - {document["_id"] for document in getattr(prepared, kind)}
+        inherited = set(prepared.manifest[kind]).difference(getattr(prepared, kind).ids())
         missing = inherited.difference(*(parent[kind] for parent in parents))
         if missing:
             raise ValueError(

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.prepared_documents import Line, SplitEvaluation
     from coevo.node_store.states import PreparedState
     from coevo.node_store.upkeep import Upkeep
 
@@ -231,6 +232,14 @@ class EmbeddedBackend(Backend):
         skip: int,
     ) -> Iterator[dict[str, Any]]:
         return self._node_states(node).evaluations(state, query, fields, sort, limit, skip)
+
+    @override
+    def document_lines(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[Line]:
+        return self._node_states(node).lines(state, kind, ids)
+
+    @override
+    def split_evaluations(self, node: str, state: str) -> Iterator[SplitEvaluation]:
+        return self._node_states(node).split_evaluations(state)
 
     @override
     def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:

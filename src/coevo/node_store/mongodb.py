@@ -18,6 +18,7 @@ from coevo.node_store.canonical import digest, dump_plain, plain
 from coevo.node_store.mongodb_connection import MongoConnection
 from coevo.node_store.mongodb_lease import mongodb_run_lock
 from coevo.node_store.mongodb_rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
+from coevo.node_store.places import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -171,9 +172,7 @@ class MongoBackend(Backend):
         state = document["_id"]
         self.rows.want(node, document["parents"])
         for name, documents in (
-            ("structures", prepared.structures),
-            ("references", prepared.references),
-            ("labels", prepared.labels),
+            *((kind, getattr(prepared, kind).lines()) for kind in KINDS),
             ("evaluations", ({"_id": f"{state}:{e['structure_id']}", "state": state, **e} for e in prepared.evaluations)),
             ("state_labels", state_label_rows(state, prepared.manifest["labels"])),
         ):

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from coevo.node_store.canonical import INT64_LIMIT, canonical_json, dump_plain
+from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, canonical_json, dump_plain, read_plain
 
 MAX_DEPTH = 50
 """Levels of nesting; what is not nested deeper can be walked by recursion, and stored in MongoDB (100 levels)."""
@@ -36,11 +36,18 @@ def parse_json(data: bytes) -> Any:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    if levels == 0:
-        return isinstance(value, (dict, list))
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    # a plain loop over what can be deeper: this walks over every number of every document
-    return any([_is_deeper(item, levels - 1) for item in items if type(item) in _CONTAINERS])  # noqa: C419
+    # level by level, because this walks over every number of every document
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) in _CONTAINERS
+        ]
+    return bool(level)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -62,7 +69,13 @@ def parse_document(data: bytes) -> dict[str, Any]:
     ValueError
         Also if a database could take a key or a string for something else: keys that start with ``$``, zero characters.
     """
-    document = parse_json(data)
+    try:
+        document = read_plain(data)
+    except ValueError:
+        document = parse_json(data)  # which says what is wrong
+    else:
+        if LONG_INTEGER.search(data) or _is_deeper(document, MAX_DEPTH):
+            document = parse_json(data)
     if not isinstance(document, dict):
         raise ValueError(f"it is a {type(document).__name__}, expected an object")  # noqa: TRY004 - the bytes are at fault
     if _ZERO in data:
