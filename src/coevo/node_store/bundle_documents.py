@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -151,7 +151,8 @@ def decompressed(source: VerifiedStream, limit: int) -> Iterator[bytes]:
     ValueError
         If they are damaged, or hold more than ``limit`` bytes.
     """
-    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(source, read_across_frames=True, closefd=False)
+    readable = cast("IO[bytes]", source)  # of a stream, only read() is used
+    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(readable, read_across_frames=True, closefd=False)
     total = 0
     while True:
         try:
