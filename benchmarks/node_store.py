@@ -321,7 +321,7 @@ def main() -> None:
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
         chosen.output.write_text(json.dumps(report, indent=2) + "\n")
         print(f"written to {chosen.output}")
-    if chosen.plot:
+    if chosen.plot and backends:
         from workloads.store_plot import draw
 
         draw(report, chosen.plot)
