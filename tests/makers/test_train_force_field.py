@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import TrainingConfig
 from coevo.makers.train_force_field import loss_ratio
-from coevo.makers.training_set import replayed, scale_for, scales_for, split_for
+from coevo.makers.training_set import replayed, scale_for, scales_for, split_for, splits_for
 from coevo.models.contracts import Prediction
 from coevo.node_store.canonical import structure_document
 
@@ -89,6 +89,39 @@ def test_labels_of_two_settings_meet_through_their_own_offsets() -> None:
     moved = [{**label(LITHIUM, 0.0), "settings_digest": "one"}]
     again = scales_for(moved, scales.offsets(), KnownField(), ["Li", "S"], workers=1)
     assert again.offsets()["one"] == scales.offsets()["one"]
+
+
+def test_a_new_element_gets_an_offset_and_the_others_stay_frozen() -> None:
+    """As after a merge or an extension: the stored offsets know Li only."""
+    first = scale_for([shifted(LITHIUM)], None, KnownField(), ["Li"], workers=1)
+    moved = label(LITHIUM, 7.0)  # would change the offset of Li, if it were fitted again
+    labels = [moved, shifted(SULPHUR), shifted(ROCKSALT)]
+    scale = scale_for(labels, first.offsets.to_dict(), KnownField(), ["Li", "S"], workers=1)
+    assert scale.offsets.elements == ("Li", "S")
+    assert scale.offsets.values == pytest.approx((10.0, 20.0), abs=1e-9)
+    assert scale.frames([shifted(ROCKSALT)])[0].energy == pytest.approx(KnownField().energy(ROCKSALT), abs=1e-9)
+
+
+def test_a_new_element_without_a_labelled_reference_fixes_nothing() -> None:
+    first = scale_for([shifted(LITHIUM)], None, KnownField(), ["Li"], workers=1)
+    scale = scale_for([shifted(LITHIUM), shifted(ROCKSALT)], first.offsets.to_dict(), KnownField(), ["Li", "S"], workers=1)
+    assert scale.offsets is None
+    assert "no labelled elemental reference of S" in scale.warning
+
+
+def test_new_labels_follow_the_split_of_their_family_and_frame() -> None:
+    """After a merge a family may be test whatever its hash says."""
+    training = TrainingConfig(test_fraction=0.0, validation_fraction=0.01)
+    older = [
+        {"_id": "1", "family": "a", "frame": "f1", "split": "test"},
+        {"_id": "2", "family": "b", "frame": "f2", "split": "validation"},
+    ]
+    new = [
+        {"_id": "3", "family": "a", "frame": "f3", "how": "random"},
+        {"_id": "4", "family": "c", "frame": "f2", "how": "random"},
+        {"_id": "5", "family": "d", "frame": "f5", "how": "random"},
+    ]
+    assert splits_for(new, older, training, seed=1) == {"3": "test", "4": "validation", "5": "train"}
 
 
 def test_compounds_alone_fix_no_offsets() -> None:

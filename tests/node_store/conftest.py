@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+from s3_server import s3_bucket, s3_environment, s3_server
+
+__all__ = ["s3_bucket", "s3_environment", "s3_server"]
+
 
 @pytest.fixture(autouse=True)
 def _no_outside_settings(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from concurrency_contract import OPEN, ConcurrencyContract, start_python
 from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, Lineage, evaluation, make_structure, new_node, structure_row
 from pymatgen.core import Structure
 
@@ -46,20 +47,7 @@ def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
 
 
-def start_python(script: str, *arguments: str) -> subprocess.Popen[str]:
-    code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-
-
-OPEN = """
-    import json
-    from coevo.settings import Settings
-    from coevo.node_store.store import open_store
-    store = open_store(Settings(**json.loads(sys.argv[1])))
-"""
-
-
-class StoreContract:
+class StoreContract(ConcurrencyContract):
     """Subclasses have a fixture ``settings`` that names an empty database."""
 
     @pytest.fixture

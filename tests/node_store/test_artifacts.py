@@ -2,83 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
 import stat
 import uuid
 
 import fsspec
 import pytest
+from artifact_contract import DATA, SHA, ArtifactContract
+from artifact_race import race
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from coevo.errors import ArtifactNotFoundError, ConfigError, CorruptArtifactError, StorageError
-from coevo.node_store.artifacts import Artifact, ArtifactStore
-
-DATA = b"weights" * 1000
-SHA = hashlib.sha256(DATA).hexdigest()
-
-
-class ArtifactContract:
-    """Subclasses have a fixture ``store`` and know how to change the stored bytes."""
-
-    def overwrite(self, store: ArtifactStore, sha256: str, data: bytes) -> None:
-        raise NotImplementedError
-
-    def test_bytes_read_back_under_their_hash(self, store):
-        artifact = store.put_bytes(DATA)
-        assert artifact == Artifact(SHA, len(DATA), store.uri_of(SHA))
-        assert artifact.uri.endswith(f"/{SHA[:2]}/{SHA[2:]}")
-        assert Artifact.from_dict(artifact.to_dict()) == artifact
-        assert store.has(SHA)
-        assert store.get_bytes(SHA) == DATA
-        with store.open(SHA) as file:
-            assert file.read(7) == b"weights"
-        assert store.fetch(SHA).read_bytes() == DATA
-        assert not store.fetch(SHA).stat().st_mode & 0o222
-
-    @pytest.mark.parametrize("size", [0, 1, 3_000_000])
-    def test_files_are_stored_as_their_bytes_are(self, store, tmp_path, size):
-        data = os.urandom(size)
-        (tmp_path / "file").write_bytes(data)
-        assert store.put_file(tmp_path / "file") == store.put_bytes(data)
-        assert store.get_bytes(hashlib.sha256(data).hexdigest()) == data
-
-    def test_a_missing_blob_is_named(self, store):
-        assert not store.has(SHA)
-        for read in (store.get_bytes, store.open, store.fetch):
-            with pytest.raises(ArtifactNotFoundError, match=f"artifact {SHA} is not in .*COEVO_ARTIFACTS"):
-                read(SHA)
-
-    @pytest.mark.parametrize("name", ["", "abc", "../" * 21 + "x", SHA.upper(), SHA + "0", None])
-    def test_what_is_no_hash_names_no_blob(self, store, name):
-        for read in (store.get_bytes, store.has, store.fetch):
-            with pytest.raises(ArtifactNotFoundError, match="names no artifact"):
-                read(name)
-
-    @pytest.mark.parametrize("damaged", [b"", DATA[:-1], DATA[:-1] + b"S", DATA + b"!"])
-    def test_damaged_bytes_are_never_returned_and_the_next_put_repairs_them(self, store, damaged, tmp_path):
-        store.put_bytes(DATA)
-        self.overwrite(store, SHA, damaged)
-        found = hashlib.sha256(damaged).hexdigest()
-        for read in (store.get_bytes, store.open, store.fetch):
-            with pytest.raises(CorruptArtifactError, match=f"{SHA[2:]} is damaged: expected sha256 {SHA}, found {found}"):
-                read(SHA)
-        (tmp_path / "copy").write_bytes(DATA)
-        store.put_file(tmp_path / "copy")
-        assert store.get_bytes(SHA) == DATA
-        self.overwrite(store, SHA, damaged)
-        store.put_bytes(DATA)
-        assert store.fetch(SHA).read_bytes() == DATA
-
-    def test_a_missing_file_cannot_be_stored(self, store, tmp_path):
-        with pytest.raises(StorageError, match=r"reading a file to store failed at .*nothing.pt: No such file"):
-            store.put_file(tmp_path / "nothing.pt")
-
-    def test_goes_to_another_process(self, store):
-        store.put_bytes(DATA)
-        assert pickle.loads(pickle.dumps(store)).get_bytes(SHA) == DATA
+from coevo.errors import ConfigError, CorruptArtifactError, StorageError
+from coevo.node_store.artifacts import ArtifactStore
 
 
 class TestLocalArtifacts(ArtifactContract):
@@ -133,6 +69,14 @@ class TestLocalArtifacts(ArtifactContract):
             store.put_file(source)
         assert not [path for path in store._local.rglob("*") if path.is_file()]
 
+    def test_processes_put_and_read_the_same_blobs_at_once(self, tmp_path):
+        folder = tmp_path / "blobs"
+        names = race(folder.as_uri(), tmp_path / "race", writers=4, readers=3, rounds=8, size=300_000)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert len(files) == 8 + 4 * 8
+        assert {path.parent.name + path.name for path in files} > set(names)
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o444}
+
     def test_a_plain_path_is_a_local_store(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         store = ArtifactStore("some/blobs")
@@ -147,7 +91,7 @@ class TestMemoryArtifacts(ArtifactContract):
         return ArtifactStore(f"memory://{uuid.uuid4().hex}/blobs", cache=tmp_path / "cache")
 
     def overwrite(self, store, sha256, data):
-        store._fs.pipe_file(store._key(sha256), data)
+        store.filesystem.pipe_file(f"{store.root}/{sha256[:2]}/{sha256[2:]}", data)
 
     def test_a_copy_is_cached_and_verified(self, store, tmp_path):
         store.put_bytes(DATA)
@@ -171,7 +115,7 @@ class TestMemoryArtifacts(ArtifactContract):
         def refused(*args, **kwargs):
             raise PermissionError("Access Denied")
 
-        monkeypatch.setattr(store._fs, "pipe_file", refused, raising=False)
+        monkeypatch.setattr(store.filesystem, "pipe_file", refused, raising=False)
         with pytest.raises(StorageError, match=r"writing an artifact failed at memory://.*: Access Denied"):
             store.put_bytes(DATA)
 
@@ -194,11 +138,24 @@ class TestNonAtomicArtifacts(ArtifactContract):
         return ArtifactStore("slowtest://blobs", cache=tmp_path / "cache")
 
     def overwrite(self, store, sha256, data):
-        store._fs.pipe_file(store._key(sha256), data)
+        store.filesystem.pipe_file(f"{store.root}/{sha256[:2]}/{sha256[2:]}", data)
 
     def test_nothing_is_left_beside_the_blobs(self, store, tmp_path):
         store.put_bytes(DATA)
         assert [path.name for path in (tmp_path / "remote").rglob("*") if path.is_file()] == [SHA[2:]]
+
+    def test_nothing_is_left_of_an_upload_that_fails(self, store, tmp_path, monkeypatch):
+        def lost(*args, **kwargs):
+            raise ConnectionResetError("the connection was lost")
+
+        (tmp_path / "file").write_bytes(DATA)
+        monkeypatch.setattr(SlowFileSystem, "mv", lost)
+        for put in (lambda: store.put_bytes(DATA), lambda: store.put_file(tmp_path / "file")):
+            with pytest.raises(
+                StorageError, match=r"writing an artifact failed at .*: the connection was lost; check the network"
+            ):
+                put()
+        assert not [path for path in (tmp_path / "remote").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("uri", ["nosuch://bucket/x", "s3://bucket/x"])
@@ -211,3 +168,9 @@ def test_a_protocol_that_cannot_be_opened_says_what_to_install(uri):
         uri = "nosuch://bucket/x"
     with pytest.raises(ConfigError, match=r"cannot be opened: .*use file://, s3:// \(coevo\[s3\]\)"):
         ArtifactStore(uri)
+
+
+def test_a_password_in_the_uri_is_refused_and_not_repeated():
+    with pytest.raises(ConfigError, match="holds a password") as caught:
+        ArtifactStore("s3://AKIA:s3cret@bucket/x")
+    assert "s3cret" not in str(caught.value)

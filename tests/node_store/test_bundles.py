@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -279,36 +280,44 @@ def test_a_bundle_repairs_a_damaged_state_and_a_damaged_blob(store, other, linea
     assert_same_history(store, embedded(tmp_path / "other"))
 
 
-@pytest.mark.parametrize("point", range(0, 60, 4))
-def test_an_import_that_died_is_completed_by_the_next(store, lineage, tmp_path, point):
-    """The process ends (as by SIGKILL) at the n-th flush to disk; nothing half is visible, and a rerun completes it."""
-    path = export(store, tmp_path / "b.zip")
-    script = """
-        import os, sys
-        from pathlib import Path
-        from coevo.node_store.store import open_store
-        from coevo.node_store.bundle_import import import_bundle
-        from coevo.settings import Settings
-        left, real = int(sys.argv[3]), os.fsync
-        def fsync(descriptor):
-            global left
+def _import_and_die(database: Path, bundle: Path, flushes: int) -> int:
+    """Import in a child process that ends (as by SIGKILL) at its n-th flush to disk; return its exit code."""
+    child = os.fork()
+    if child == 0:
+        left, fsync = flushes, os.fsync
+
+        def dying_fsync(descriptor: int) -> None:
+            nonlocal left
             left -= 1
             if left < 0:
                 os._exit(9)
-            real(descriptor)
-        os.fsync = fsync
-        import_bundle(open_store(Settings(database="file:" + sys.argv[1])), Path(sys.argv[2]))
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "other"), str(path), str(point)]
-    assert subprocess.run(command, check=False).returncode == 9
-    other = embedded(tmp_path / "other")
-    if NODE in other.nodes():
-        assert other.head(NODE) is None
-        for state in other.backend.state_ids(NODE):
-            assert content(other, f"{NODE}@{state}") == content(store, f"{NODE}@{state}")
-    import_bundle(other, path)
-    assert_same_history(store, other)
-    assert not list((tmp_path / "other" / NODE).glob("states/.tmp-*"))
+            fsync(descriptor)
+
+        os.fsync = dying_fsync
+        try:
+            import_bundle(embedded(database), bundle)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_an_import_that_died_anywhere_is_completed_by_the_next(store, lineage, tmp_path):
+    lineage.commit(checkpoints={"force_field": checkpoint_of(store, PICKLE, "pickle")})
+    path = export(store, tmp_path / "b.zip")
+    points = 0
+    while _import_and_die(tmp_path / f"{points}", path, points) == 9:
+        died = embedded(tmp_path / f"{points}")
+        if NODE in died.nodes():
+            for state in died.backend.state_ids(NODE):
+                assert content(died, f"{NODE}@{state}") == content(store, f"{NODE}@{state}")
+            assert died.head(NODE) in {None, *lineage.parents}
+        report = import_bundle(died, path)
+        assert_same_history(store, died)
+        assert len(report.untrusted) == 1, "the blob was there before its mark"
+        assert not list((tmp_path / f"{points}" / NODE).glob("*/.tmp-*"))
+        points += 3
+    assert points > 60
 
 
 # --- trust

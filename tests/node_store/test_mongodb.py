@@ -44,6 +44,10 @@ class TestMongoStore(StoreContract):
     def settings(self, mongodb_uri, tmp_path) -> Settings:
         return Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())
 
+    def count_structures(self, settings) -> int:
+        with MongoClient(settings.database) as client:
+            return client.get_default_database().structures.count_documents({})
+
 
 def test_indexes_are_created_once_and_used(settings, database):
     for _ in range(2):

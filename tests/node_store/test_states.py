@@ -26,6 +26,15 @@ def changed_checkpoint(draft: StateDraft, **changes) -> dict:
     return {"force_field": {**draft.checkpoints["force_field"], **changes}}
 
 
+def test_documents_come_from_anything_that_can_be_iterated_again(draft):
+    again = dataclasses.replace(
+        draft, structures=tuple(draft.structures), evaluations=dict(enumerate(draft.evaluations)).values()
+    )
+    assert state_id(again) == state_id(again) == state_id(draft)
+    with pytest.raises(ValueError, match="structures: a list_iterator can be iterated only once"):
+        state_id(dataclasses.replace(draft, structures=iter(draft.structures)))
+
+
 def test_the_order_of_documents_does_not_matter(draft):
     names = ("structures", "labels", "evaluations")
     mixed = {name: random.Random(1).sample(getattr(draft, name), len(getattr(draft, name))) for name in names}
@@ -116,7 +125,7 @@ def test_documents_survive_json(draft):
     prepared = prepare(draft)
     document = json.loads(json.dumps(prepared.document))
     assert identity_digest(document) == prepared.id
-    assert evaluations_digest(json.loads(json.dumps(prepared.evaluations))) == document["evaluations"]["digest"]
+    assert evaluations_digest(json.loads(json.dumps(list(prepared.evaluations)))) == document["evaluations"]["digest"]
 
 
 def _with_first(documents: list[dict], **changes) -> list[dict]:
@@ -169,7 +178,7 @@ def test_optimade_formulas_agree_with_the_optimade_package(formula, reduced, ano
     theirs = from_pymatgen(structure)
     one = evaluation(make_structure("Li2S", 1), "entry", 0) | {"formula": formula, "elements": sorted(set(species))}
     prepared = prepare(StateDraft(node="n", evaluations=[one]))
-    found = prepared.evaluations[0]
+    (found,) = prepared.evaluations
     assert (found["chemical_formula_reduced"], found["chemical_formula_anonymous"]) == (reduced, anonymous)
     assert (theirs.chemical_formula_reduced, theirs.chemical_formula_anonymous) == (reduced, anonymous)
     assert found["nelements"] == theirs.nelements

@@ -244,6 +244,15 @@ def test_leftovers_and_strange_files_are_notes(furnished):
     }
 
 
+def test_a_damaged_mark_of_distrust(furnished):
+    store = open_store(furnished)
+    store.backend.mark_untrusted("ab" * 32, "it came in a bundle")
+    assert findings(furnished) == []
+    (mark,) = (furnished.directory / "untrusted").glob("*.json")
+    mark.write_bytes(mark.read_bytes().replace(b"bundle", b"bubble"))
+    assert [severity for severity, _ in findings(furnished)] == ["problem"]
+
+
 def test_a_newer_or_older_node_is_not_verified(furnished):
     path = furnished.directory / NODE / "node.json"
     document = json.loads(path.read_bytes())["document"]

@@ -10,7 +10,15 @@ import typer
 
 # Each module adds its commands to the application, in the order of the help text.
 from coevo import __version__
-from coevo.app import bundle_commands, label_commands, lineage_commands, loop_commands, merge_commands, query_commands  # noqa: F401
+from coevo.app import (  # noqa: F401
+    bundle_commands,
+    label_commands,
+    lineage_commands,
+    loop_commands,
+    merge_commands,
+    query_commands,
+    upkeep_commands,
+)
 from coevo.app.terminal import app, err, out
 from coevo.errors import CoevoError
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from coevo.app.state_summaries import readable
+
 if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
 
@@ -26,24 +28,25 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
     }
     if node.branches.get("main"):
         view = store.state(name)
-        metrics = view.document["metrics"]
-        status["head"] = {
-            "id": view.id,
-            "iteration": view.iteration,
-            "counts": view.document["counts"],
-            "population": metrics["population"],
-            "reference_set": metrics["reference_set"],
-            "maturity": metrics["maturity"],
-            "signals": {
-                key: metrics[key]
-                for key in (
-                    "ruler_median_e_hull",
-                    "environment_entropy",
-                    "energy_rmse_mev_per_atom",
-                    "force_rmse_mev_per_angstrom",
-                )
-            },
-        }
+        with readable(view):
+            metrics = view.document["metrics"]
+            status["head"] = {
+                "id": view.id,
+                "iteration": view.iteration,
+                "counts": view.document["counts"],
+                "population": metrics["population"],
+                "reference_set": metrics["reference_set"],
+                "maturity": metrics["maturity"],
+                "signals": {
+                    key: metrics[key]
+                    for key in (
+                        "ruler_median_e_hull",
+                        "environment_entropy",
+                        "energy_rmse_mev_per_atom",
+                        "force_rmse_mev_per_angstrom",
+                    )
+                },
+            }
     return status
 
 

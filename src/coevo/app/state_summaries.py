@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.errors import CorruptArtifactError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from coevo.node_store.views import StateView
 
@@ -27,6 +30,23 @@ STEPS = (
     "train-generator",
     "measure",
 )
+
+
+@contextmanager
+def readable(view: StateView) -> Iterator[None]:
+    """Turn numbers that are not there, as in a state that somebody else's code made, into one error.
+
+    Raises
+    ------
+    CorruptArtifactError
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptArtifactError(
+            f"the metrics of {view.node}@{view.id[:12]} are not those that this coevo writes ({type(error).__name__}: {error}); "
+            "there is no table of them; --format json shows them as they are"
+        ) from error
 
 
 def step_seconds(view: StateView) -> dict[str, float]:
@@ -172,8 +192,9 @@ def iteration_table(view: StateView) -> Table:
     table = Table(title=f"{view.node}  iteration {view.iteration}  state {view.id[:12]}", show_header=False, title_justify="left")
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
-    for name, value in iteration_rows(view):
-        table.add_row(name, value)
+    with readable(view):
+        for name, value in iteration_rows(view):
+            table.add_row(name, value)
     return table
 
 
@@ -203,18 +224,19 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     for title, options in columns.items():
         table.add_column(title, **options)
     for view in states:
-        metrics, counts = view.document["metrics"], view.document["counts"]
-        force_field = metrics.get("force_field")
-        table.add_row(
-            view.id[:8],
-            str(view.iteration),
-            str(metrics["population"]["entries"]),
-            str(metrics["population"]["sun"]),
-            str(counts.get("labels", 0)),
-            _number(metrics["iteration"]["energy_above_hull"].get("q50"), 3) if "iteration" in metrics else "–",
-            _number(metrics["environment_entropy"], 3),
-            _number(metrics["energy_rmse_mev_per_atom"]),
-            _number(metrics["force_rmse_mev_per_angstrom"], 0),
-            "published" if force_field is None else ("new" if force_field["adopted"] else "parent's"),
-        )
+        with readable(view):
+            metrics, counts = view.document["metrics"], view.document["counts"]
+            force_field = metrics.get("force_field")
+            table.add_row(
+                view.id[:8],
+                str(view.iteration),
+                str(metrics["population"]["entries"]),
+                str(metrics["population"]["sun"]),
+                str(counts.get("labels", 0)),
+                _number(metrics["iteration"]["energy_above_hull"].get("q50"), 3) if "iteration" in metrics else "–",
+                _number(metrics["environment_entropy"], 3),
+                _number(metrics["energy_rmse_mev_per_atom"]),
+                _number(metrics["force_rmse_mev_per_angstrom"], 0),
+                "published" if force_field is None else ("new" if force_field["adopted"] else "parent's"),
+            )
     return table

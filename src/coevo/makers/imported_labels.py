@@ -21,7 +21,7 @@ RELAXED_FMAX = 0.1
 def imported_packet(view: StateView, config: NodeConfig, imported: ImportedFile) -> dict[str, Any]:
     """Write the labels of a file as one packet.
 
-    All frames of a file are one family: that of the entry or reference that the last one is, by the uniqueness test, or a family of
+    All frames of a file are one family: that of the entry or reference that the last one is (by the uniqueness test), or one of
     its own. The last frame is *relaxed* if its forces are small, and the others are *path* frames.
 
     Parameters

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from coevo.node_store.prepared_documents import Line, SplitEvaluation
     from coevo.node_store.states import PreparedState
     from coevo.node_store.upkeep import Upkeep
 
@@ -114,6 +115,14 @@ class Backend(ABC):
 
         ``fields`` are the top-level fields wanted, None for all; ``limit`` 0 means no limit.
         """
+
+    def document_lines(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[Line] | None:  # noqa: ARG002
+        """As :meth:`documents`, as canonical JSON; None if that is not how they are stored."""
+        return None
+
+    def split_evaluations(self, node: str, state: str) -> Iterator[SplitEvaluation] | None:  # noqa: ARG002
+        """All evaluations of a state as canonical JSON, in the order of structure ids; None if they are not stored so."""
+        return None
 
     @abstractmethod
     def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:

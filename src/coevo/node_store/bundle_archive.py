@@ -252,7 +252,7 @@ def _member_problem(info: zipfile.ZipInfo) -> str:
         "has flags that coevo does not write": bool(info.flag_bits & ~_UTF8_NAME & ~0x2041),
         "is compressed; members of a bundle are stored": info.compress_type != zipfile.ZIP_STORED,
         "has two sizes though it is stored": info.file_size != info.compress_size,
-        "is a link, a directory or a device": stat.S_IFMT(mode) not in {0, stat.S_IFREG} or info.is_dir(),
+        "is a link, a directory or a device": stat.S_IFMT(mode) not in {0, stat.S_IFREG} or info.filename.endswith("/"),
         "has a name with a zero byte or a foreign separator": info.filename != info.orig_filename,
     }
     return next((problem for problem, found in checks.items() if found), "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.node_store.documents import (
+    STATE_VERSION,
     ContentId,
     EvaluationDocument,
     LabelDocument,
@@ -69,6 +70,13 @@ class _Geometry(_Exact):
     charge: float | None = None
 
 
+class ManifestReference(_Exact):
+    """Where the manifest of a state is, in its document."""
+
+    sha256: ContentId
+    size: int = Field(ge=0)
+
+
 class Manifest(BaseModel):
     """What belongs to a state."""
 
@@ -102,6 +110,14 @@ def read_state(data: bytes) -> dict[str, Any]:
     """Read and check a state document; raises as :func:`read_line`."""
     document = parse_document(data)
     _validate(StateDocument, data)
+    if not 1 <= document["schema_version"] <= STATE_VERSION:
+        raise ValueError(
+            f"it has schema version {document['schema_version']}, this coevo reads up to {STATE_VERSION}; install a newer coevo"
+        )
+    try:
+        ManifestReference.model_validate(document["manifest"], strict=True)
+    except ValidationError as err:
+        raise _explained("manifest.", err) from None
     if control_characters([document["message"], document["checkpoints"], document["elements"], document["created"]]):
         raise ValueError("it holds control characters, which would disturb a terminal")
     return document
@@ -135,7 +151,8 @@ def decompressed(source: VerifiedStream, limit: int) -> Iterator[bytes]:
     ValueError
         If they are damaged, or hold more than ``limit`` bytes.
     """
-    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(source, read_across_frames=True, closefd=False)
+    readable = cast("IO[bytes]", source)  # of a stream, only read() is used
+    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(readable, read_across_frames=True, closefd=False)
     total = 0
     while True:
         try:

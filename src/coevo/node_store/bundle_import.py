@@ -11,6 +11,7 @@ from coevo.node_store.bundle_archive import Archive
 from coevo.node_store.bundle_config import node_config
 from coevo.node_store.bundle_format import BundleLimits, silent_task
 from coevo.node_store.bundle_reader import MEGABYTE, BundleReader, Megabytes
+from coevo.node_store.commits import kept_names
 from coevo.node_store.runs import now
 from coevo.node_store.transfers import put_state
 from coevo.node_store.trust import HEAD, UNSEEN, suspicion
@@ -248,8 +249,7 @@ def _move_branch(store: NodeStore, node: str, branch: str, state: str) -> Branch
     head = open_state(store.backend, store.artifacts, node, found)
     if any(ancestor.id == state for ancestor in head.ancestors()):
         return BranchReport(branch, state, "ahead")
-    for digits in (8, 16, 64):
-        kept_as = f"{branch}-{state[:digits]}"
+    for kept_as in kept_names(branch, state):
         if store.backend.move_branch(node, kept_as, None, state) in {None, state}:
             break
     return BranchReport(branch, state, "kept", kept_as)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import BundleError, CorruptArtifactError
@@ -15,8 +14,9 @@ from coevo.node_store.bundle_documents import (
     read_state,
 )
 from coevo.node_store.bundle_format import SEGMENTS, refused, segment_member, silent_task, state_member
+from coevo.node_store.prepared_documents import ReadTexts
 from coevo.node_store.states import PreparedState
-from coevo.node_store.transfers import Documents, check_whole
+from coevo.node_store.transfers import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,9 +60,9 @@ class BundleReader:
 
     def manifest_bytes(self, document: dict[str, Any]) -> bytes:
         """Return the manifest of a state document as it is stored."""
-        sha256 = document["manifest"].get("sha256")
+        sha256 = document["manifest"]["sha256"]
         if sha256 not in self.blobs:
-            raise refused(self.archive.path, f"the manifest of state {document['_id']}, blob {str(sha256)!r:.80}, is missing")
+            raise refused(self.archive.path, f"the manifest of state {document['_id']}, blob {sha256}, is missing")
         return self._whole(self.blobs[sha256], self.archive.limits.manifest)
 
     def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -72,15 +72,14 @@ class BundleReader:
         except ValueError as err:
             raise refused(self.archive.path, f"the manifest of state {document['_id']}: {err}") from None
 
-    def documents(self, state: str, segment: str) -> Iterator[dict[str, Any]]:
-        """Yield documents of one kind that a state added, or its evaluations, after :meth:`verify`."""
-        member = self._members[segment_member(state, segment)]
-        return (json.loads(line) for line in self._lines(member))
+    def texts(self, state: str, segment: str) -> Iterator[bytes]:
+        """Yield documents of one kind that a state added, or its evaluations; canonical JSON after :meth:`verify`."""
+        return self._lines(self._members[segment_member(state, segment)])
 
     def prepared(self, document: dict[str, Any]) -> PreparedState:
         """Return a state as a commit is given it; its documents are read from the bundle when they are wanted."""
         state = document["_id"]
-        parts = {name: Documents(lambda name=name: self.documents(state, name)) for name in SEGMENTS}  # type: ignore[misc]
+        parts = {name: ReadTexts(lambda name=name: self.texts(state, name)) for name in SEGMENTS}  # type: ignore[misc]
         manifest_bytes = self.manifest_bytes(document)
         return PreparedState(
             id=state, document=document, manifest=self.manifest(document), manifest_bytes=manifest_bytes, **parts
@@ -131,19 +130,19 @@ class BundleReader:
             done = Megabytes(advance)
             for member in self.contents.members:
                 self._verify_member(member, done)
-        manifests: dict[str, dict[str, Any]] = {}
+        before: dict[str, dict[str, Any]] = {}
         needed: set[str] = set()
         with task("verifying states", len(self.contents.states), "states") as advance:
             for state in self.contents.states:
                 document = self.document(state)
-                self._verify_state(state, document, needed, set(manifests))
+                self._verify_state(state, document, needed, before)
                 prepared = self.prepared(document)
-                parents = [self.manifest(manifests[parent]) for parent in document["parents"]]
+                parents = [self.manifest(before[parent]) for parent in document["parents"]]
                 try:
                     check_whole(prepared, parents)
                 except CorruptArtifactError as err:
                     raise refused(self.archive.path, str(err).partition("; nothing of it")[0]) from None
-                manifests[state] = {"_id": state, "manifest": document["manifest"]}
+                before[state] = {key: document[key] for key in ("_id", "manifest", "iteration")}
                 advance(1)
         if unneeded := sorted(set(self.blobs) - needed):
             raise refused(self.archive.path, f"blob {unneeded[0]} belongs to no state")
@@ -162,12 +161,14 @@ class BundleReader:
             while chunk := stream.read():
                 done.add(len(chunk))
 
-    def _verify_state(self, state: str, document: dict[str, Any], needed: set[str], before: set[str]) -> None:
+    def _verify_state(self, state: str, document: dict[str, Any], needed: set[str], before: dict[str, Any]) -> None:
         path = self.archive.path
         if document["_id"] != state:
             raise refused(path, f"the document of state {state} has the id {document['_id']}")
         if lacking := [parent for parent in document["parents"] if parent not in before]:
             raise refused(path, f"parent {lacking[0]} of state {state} is not among the states before it")
+        if any(before[parent]["iteration"] > document["iteration"] for parent in document["parents"]):
+            raise refused(path, f"state {state} has iteration {document['iteration']}, a parent of it a later one")
         if strangers := set(document["elements"]).difference(self.contents.node.elements):
             raise refused(path, f"state {state} has elements that its node has not: {', '.join(sorted(strangers))}")
         manifest = self.manifest(document)

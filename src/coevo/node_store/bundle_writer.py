@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.bundle_format import Task
+    from coevo.node_store.prepared_documents import Documents
     from coevo.node_store.store import NodeStore
 
 CHUNK = 1 << 20
@@ -134,11 +135,11 @@ class BundlePlan:
                 _copy(file, target, source, done)
 
 
-def _frames(documents: Iterable[dict[str, Any]]) -> Iterator[tuple[bytes, bytes]]:
+def _frames(documents: Documents) -> Iterator[tuple[bytes, bytes]]:
     lines: list[bytes] = []
     size = 0
-    for document in documents:
-        lines.append(dump_plain(document) + b"\n")
+    for document in documents.texts():
+        lines.append(document + b"\n")
         size += len(lines[-1])
         if size >= FRAME_BYTES:
             text = b"".join(lines)

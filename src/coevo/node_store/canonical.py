@@ -9,12 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 INT64_LIMIT = 2**63
+LONG_INTEGER = re.compile(rb"[:,\[]-?[1-9][0-9]{18}")
+"""In canonical JSON: an integer that does not fit in 64 bits, or nearly."""
+
+_NEGATIVE_ZERO = re.compile(rb"-0\.0[,\]}]")
 
 
 class _RefusedError(Exception):
@@ -97,7 +104,48 @@ def plain(value: Any) -> Any:
 
 def dump_plain(value: Any) -> bytes:
     """Canonical JSON of a value that :func:`plain` has already reduced."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _PLAIN.encode(value).encode()
+
+
+def read_plain(text: bytes) -> Any:
+    """Read canonical JSON; three times faster than :func:`json.loads`, with the same numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON.
+    """
+    return from_json(text, allow_inf_nan=False)
+
+
+def _from_numpy(value: Any) -> Any:
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(type(value).__name__)
+
+
+_PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ANY = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_from_numpy)
+
+
+def reduced(value: Any) -> tuple[bytes, Any]:
+    """Return a value's canonical JSON and the value in plain JSON types.
+
+    Raises
+    ------
+    ValueError
+        If the value has no canonical form (see :func:`plain`).
+    """
+    # the encoder is the same, and fast; what reads back as an equal value without -0 is what `plain` would have made of it
+    try:
+        text = _ANY.encode(value).encode()
+        found = read_plain(text)
+        if found == value and not _NEGATIVE_ZERO.search(text):
+            return text, found
+    except (TypeError, ValueError, RecursionError):
+        pass  # `plain` says what is wrong and where, or reduces what the encoder could not
+    found = plain(value)
+    return dump_plain(found), found
 
 
 def canonical_json(obj: Any) -> bytes:
@@ -108,7 +156,7 @@ def canonical_json(obj: Any) -> bytes:
     ValueError
         If the value has no canonical form (see :func:`plain`).
     """
-    return dump_plain(plain(obj))
+    return reduced(obj)[0] if isinstance(obj, (dict, list)) else dump_plain(plain(obj))
 
 
 def digest(obj: Any) -> str:
@@ -171,3 +219,33 @@ def structure_document_id(document: dict[str, Any]) -> str:
             "abc": [site["abc"] for site in document["sites"]],
         }
     )
+
+
+_NUMBER = rb"-?[0-9][0-9.e+-]*"
+_ROW = rb"\[" + _NUMBER + rb"," + _NUMBER + rb"," + _NUMBER + rb"\]"
+_GEOMETRY = re.compile(
+    rb'\{"@class":"Structure","@module":"pymatgen\.core\.structure","lattice":\{"matrix":(\[(?:'
+    + _ROW
+    + rb",){2}"
+    + _ROW
+    + rb"\])"
+    rb',"pbc":\[[a-z,]+\]\},"sites":\['
+)
+_SITE = re.compile(rb'\{"abc":(' + _ROW + rb'),"species":(\[\{"element":"[A-Z][a-z]?","occu":1\}\])\}')
+_SITE_FRAME = len(b'{"abc":,"species":},')
+
+
+def structure_text_id(text: bytes) -> str:
+    """Return the content id of a structure given as canonical JSON: that of :func:`structure_document_id`.
+
+    Of an ordinary structure (one element on each site, no charge) the id's own text is put together from pieces of the given one,
+    so that no number is written again.
+    """
+    start = _GEOMETRY.match(text)
+    sites: list[tuple[bytes, bytes]] = _SITE.findall(text, start.end()) if start else []
+    # every byte is accounted for: the beginning, the sites with a comma between, the end
+    length = sum(len(abc) + len(species) for abc, species in sites) + _SITE_FRAME * len(sites) - 1
+    if not start or not sites or start.end() + length + len(b"]}") != len(text):
+        return structure_document_id(read_plain(text))
+    abc, species = (b",".join(parts) for parts in zip(*sites, strict=True))
+    return hashlib.sha256(b'{"abc":[%b],"lattice":%b,"species":[%b]}' % (abc, start[1], species)).hexdigest()

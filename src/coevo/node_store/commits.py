@@ -13,6 +13,8 @@ from coevo.node_store.states import prepare
 from coevo.node_store.views import open_state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Backend
     from coevo.node_store.states import PreparedState, StateDraft
@@ -29,6 +31,14 @@ def check_branch_name(branch: str) -> None:
         raise ConfigError(
             f"{branch!r} cannot name a branch: allowed are letters, digits and . - _, the first a letter or digit, at most 100"
         )
+    if re.fullmatch(r"[0-9a-f]{64}", branch):
+        raise ConfigError(f"{branch!r} cannot name a branch: it could be the id of a state, which would be hidden")
+
+
+def kept_names(branch: str, state: str) -> Iterator[str]:
+    """Yield names of branches for a state that cannot be put on a branch, the usual first."""
+    for digits in (8, 16, 64):
+        yield f"{branch[: 99 - digits]}-{state[:digits]}"  # at most as long as a name may be
 
 
 def commit(backend: Backend, artifacts: ArtifactStore, draft: StateDraft, branch: str, expected: str | None) -> str:
@@ -69,7 +79,7 @@ def _check_complete(backend: Backend, artifacts: ArtifactStore, draft: StateDraf
     """Refuse a state whose parents, documents or artifacts are not stored: it could not be read back."""
     parents = [open_state(backend, artifacts, draft.node, parent).manifest for parent in draft.parents]
     for kind in KINDS:
-        inherited = set(prepared.manifest[kind]) - {document["_id"] for document in getattr(prepared, kind)}
+        inherited = set(prepared.manifest[kind]).difference(getattr(prepared, kind).ids())
         missing = inherited.difference(*(parent[kind] for parent in parents))
         if missing:
             raise ValueError(
@@ -83,8 +93,7 @@ def _check_complete(backend: Backend, artifacts: ArtifactStore, draft: StateDraf
 
 
 def _lost_race(backend: Backend, node: str, branch: str, expected: str | None, found: str | None, state: str) -> BranchMovedError:
-    for digits in (8, 16, 64):
-        kept_as = f"{branch}-{state[:digits]}"
+    for kept_as in kept_names(branch, state):
         if backend.move_branch(node, kept_as, None, state) in {None, state}:
             break
     return BranchMovedError(

@@ -18,6 +18,7 @@ shares with its ancestors are in the segments of the ancestor that added them, w
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.prepared_documents import Line, SplitEvaluation
     from coevo.node_store.states import PreparedState
     from coevo.node_store.upkeep import Upkeep
 
@@ -158,7 +160,7 @@ class EmbeddedBackend(Backend):
     @override
     def move_branch(self, node: str, branch: str, expected: str | None, new: str) -> str | None:
         with self.write_lock(node):
-            if not (self.directory / node / "states" / new / "state.json").is_file():
+            if not self._refresh(node, new):
                 raise StateNotFoundError(
                     f"branch {branch} of node {node} cannot move to {new}: that state is not stored (any more)"
                 )
@@ -175,11 +177,22 @@ class EmbeddedBackend(Backend):
         with self.write_lock(node):
             found = self._read_branch(node, branch)
             if found == expected:
+                self._refresh(node, expected)  # it stays for a while
                 path = self.directory / node / "refs" / branch
                 with storage_errors("removing a branch", path):
                     path.unlink(missing_ok=True)
                     sync_directory(path.parent)
             return found
+
+    def _refresh(self, node: str, state: str) -> bool:
+        """Make a state young, so that it is not collected as garbage for a while; False if it is not there."""
+        path = self.directory / node / "states" / state / "state.json"
+        with storage_errors("refreshing a state", path):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+        return True
 
     def write_lock(self, node: str) -> AbstractContextManager[None]:
         """Keep all others from changing branches and states of a node."""
@@ -219,6 +232,14 @@ class EmbeddedBackend(Backend):
         skip: int,
     ) -> Iterator[dict[str, Any]]:
         return self._node_states(node).evaluations(state, query, fields, sort, limit, skip)
+
+    @override
+    def document_lines(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[Line]:
+        return self._node_states(node).lines(state, kind, ids)
+
+    @override
+    def split_evaluations(self, node: str, state: str) -> Iterator[SplitEvaluation]:
+        return self._node_states(node).split_evaluations(state)
 
     @override
     def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:

@@ -12,7 +12,6 @@ from coevo.node_store.locks import LockedError, file_lock
 from coevo.node_store.places import KINDS, read_places, write_places
 from coevo.node_store.places import NAME as PLACES
 from coevo.node_store.segments import Segment
-from coevo.node_store.states import PreparedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,26 +70,18 @@ def _complete(states: Path, state: str, artifacts: ArtifactStore) -> None:
     stored = _stored(directory)
     if "places" in stored:
         return
-    manifest_bytes = artifacts.get_bytes(stored["state"]["manifest"]["sha256"])
-    own = {kind: [{"_id": identifier} for identifier in _ids(states, state, kind)] for kind in KINDS}
-    prepared = PreparedState(
-        id=state,
-        document=stored["state"],
-        manifest=json.loads(manifest_bytes),
-        manifest_bytes=manifest_bytes,
-        structures=own["structures"],
-        references=own["references"],
-        labels=own["labels"],
-        evaluations=(),
-    )
+    manifest = json.loads(artifacts.get_bytes(stored["state"]["manifest"]["sha256"]))
+    own = {kind: _ids(states, state, kind) for kind in KINDS}
     with storage_errors("writing the places of documents", directory):
         (directory / PLACES).unlink(missing_ok=True)  # of a migration that was killed
         try:
-            sha256 = write_places(directory, state, prepared, [_places(states, parent) for parent in stored["state"]["parents"]])
+            sha256 = write_places(
+                directory, state, manifest, own, [_places(states, parent) for parent in stored["state"]["parents"]]
+            )
         except CorruptArtifactError:
             # a document that no parent has, but an earlier ancestor: version 1 found those as well
             (directory / PLACES).unlink(missing_ok=True)
-            sha256 = write_places(directory, state, prepared, [_places_by_search(states, state)])
+            sha256 = write_places(directory, state, manifest, own, [_places_by_search(states, state)])
         sync_directory(directory)
     replace_file(directory / "state.json", seal({**stored, "places": sha256}))
 

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, StateNotFoundError, StorageError
+from coevo.node_store.canonical import read_plain
 from coevo.node_store.durable import (
     make_directory,
     read_sealed,
@@ -20,8 +21,9 @@ from coevo.node_store.durable import (
     temporary_name,
     write_synced,
 )
-from coevo.node_store.places import read_places, write_places
-from coevo.node_store.segments import Segment, write_segment
+from coevo.node_store.places import KINDS, read_places, write_places
+from coevo.node_store.prepared_documents import Line, SplitEvaluation
+from coevo.node_store.segments import Segment, SegmentWriter, write_segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -146,11 +148,15 @@ class EmbeddedStates:
 
     def documents(self, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Documents of a state, from wherever they were added, in the order of ids; missing ones are left out."""
+        return (read_plain(line.text) for line in self.lines(state, kind, ids))
+
+    def lines(self, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[Line]:
+        """As :meth:`documents`, as they are stored."""
         owners = self._owners(state)[kind]
         for identifier in ids:
             owner = owners.get(identifier)
-            if owner is not None and (document := self._segment(owner, kind).get(identifier)) is not None:
-                yield document
+            if owner is not None and (text := self._segment(owner, kind).get_text(identifier)) is not None:
+                yield Line(identifier, text)
 
     def _owners(self, state: str) -> dict[Kind, dict[str, str]]:
         """Which state added each document of a state."""
@@ -189,8 +195,19 @@ class EmbeddedStates:
             joined = document if fields is not None and "relaxed" not in fields else self._joined(state, document)
             yield joined if fields is None else {key: value for key, value in joined.items() if key in fields}
 
+    def split_evaluations(self, state: str) -> Iterator[SplitEvaluation]:
+        """All evaluations as they are stored."""
+        relaxed = iter(self._segment(state, "relaxed").texts())
+        for identifier, text in self._segment(state, "evaluations").texts():
+            geometry = None
+            if text.count(b'"relaxed":{}') and read_plain(text)["relaxed"] is not None:
+                found, line = next(relaxed, ("", b""))
+                assert found == identifier
+                geometry = line[len(b'{"relaxed":') : -len(b',"structure_id":"%b"}' % identifier.encode())]
+            yield SplitEvaluation(identifier, text, geometry)
+
     def _joined(self, state: str, document: dict[str, Any]) -> dict[str, Any]:
-        if document["relaxed"] is None:
+        if document.get("relaxed") is None:
             return document
         stored = self._segment(state, "relaxed").get(document["structure_id"])
         assert stored is not None
@@ -223,16 +240,15 @@ class EmbeddedStates:
 def _write_files(
     directory: Path, document: dict[str, Any], prepared: PreparedState, inherited: Sequence[dict[Kind, dict[str, str]]]
 ) -> None:
+    segments: dict[str, Any] = {kind: write_segment(directory, kind, getattr(prepared, kind).lines()) for kind in KINDS}
     # an empty dictionary marks a geometry in the other segment, and answers filters such as {"relaxed": {"$ne": None}}
-    evaluations = ({**e, "relaxed": {} if e.get("relaxed") else None} for e in prepared.evaluations)
-    relaxed = ({"structure_id": e["structure_id"], "relaxed": e["relaxed"]} for e in prepared.evaluations if e.get("relaxed"))
-    segments = {
-        "structures": write_segment(directory, "structures", prepared.structures),
-        "references": write_segment(directory, "references", prepared.references),
-        "labels": write_segment(directory, "labels", prepared.labels),
-        "evaluations": write_segment(directory, "evaluations", evaluations, key="structure_id"),
-        "relaxed": write_segment(directory, "relaxed", relaxed, key="structure_id"),
-    }
-    places = write_places(directory, document["_id"], prepared, inherited)
+    with SegmentWriter(directory, "evaluations") as evaluations, SegmentWriter(directory, "relaxed") as relaxed:
+        for identifier, text, geometry in prepared.evaluations.evaluations():
+            evaluations.add(identifier, text)
+            if geometry is not None:
+                relaxed.add(identifier, b'{"relaxed":%b,"structure_id":"%b"}' % (geometry, identifier.encode()))
+        segments |= {"evaluations": evaluations.close(), "relaxed": relaxed.close()}
+    added = {kind: getattr(prepared, kind).ids() for kind in KINDS}
+    places = write_places(directory, document["_id"], prepared.manifest, added, inherited)
     write_synced(directory / "state.json", seal({"state": document, "segments": segments, "places": places}))
     sync_directory(directory)

@@ -13,7 +13,7 @@ from coevo.node_store.filter_conditions import ALWAYS, NEVER, Condition, all_of,
 from coevo.node_store.filter_values import InvalidFilterError, check_text, checked, compiled, is_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from coevo.node_store.filter_fields import Field
 
@@ -208,7 +208,7 @@ class _Translator:
         numbers = {-1: "minKey", 127: "maxKey", **dict(enumerate(_TYPES, start=1))}
         parts = []
         for item in given:
-            known = names if isinstance(item, str) else numbers
+            known: Mapping[Any, str] = names if isinstance(item, str) else numbers
             if isinstance(item, bool) or not isinstance(item, (str, int, float)) or item not in known:
                 raise InvalidFilterError(f"$type needs names or numbers of types ({', '.join(names)}), got {item!r:.80}")
             parts.append(field.has_type(known[item]))

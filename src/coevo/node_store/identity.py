@@ -51,7 +51,11 @@ class EvaluationsDigest:
     def add(self, evaluation: dict[str, Any]) -> None:
         """Add the next evaluation, in plain JSON types; derived fields are left out."""
         content = {key: value for key, value in evaluation.items() if key not in DERIVED_EVALUATION_FIELDS}
-        self._hasher.update(dump_plain(content) + b"\n")
+        self.add_text(dump_plain(content))
+
+    def add_text(self, text: bytes) -> None:
+        """Add the next evaluation, in canonical JSON without derived fields."""
+        self._hasher.update(text + b"\n")
         self.count += 1
 
     def hexdigest(self) -> str:

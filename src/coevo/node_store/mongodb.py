@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.errors import CorruptArtifactError, QueryError, StorageError
+from coevo.errors import CorruptArtifactError, QueryError, StateNotFoundError, StorageError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import digest, dump_plain, plain
 from coevo.node_store.mongodb_connection import MongoConnection
 from coevo.node_store.mongodb_lease import mongodb_run_lock
 from coevo.node_store.mongodb_rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
+from coevo.node_store.places import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -133,6 +134,8 @@ class MongoBackend(Backend):
     @override
     def delete_branch(self, node: str, branch: str, expected: str) -> str | None:
         field = f"branches.{_branch_key(branch)}"
+        with suppress(StateNotFoundError):
+            self.rows.want(node, [expected])  # its state stays for a while
         with self._errors("removing a branch"):
             done = self._collection("nodes").update_one({"_id": node, field: expected}, {"$unset": {field: ""}})
         return expected if done.matched_count else self.branches(node).get(branch)
@@ -169,9 +172,7 @@ class MongoBackend(Backend):
         state = document["_id"]
         self.rows.want(node, document["parents"])
         for name, documents in (
-            ("structures", prepared.structures),
-            ("references", prepared.references),
-            ("labels", prepared.labels),
+            *((kind, getattr(prepared, kind).lines()) for kind in KINDS),
             ("evaluations", ({"_id": f"{state}:{e['structure_id']}", "state": state, **e} for e in prepared.evaluations)),
             ("state_labels", state_label_rows(state, prepared.manifest["labels"])),
         ):

@@ -8,13 +8,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, StateNotFoundError
-from coevo.node_store.canonical import digest, dump_plain, plain, structure_document_id
+from coevo.node_store.canonical import digest, dump_plain, plain, read_plain, structure_document_id
 from coevo.node_store.identity import label_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from coevo.node_store.mongodb_connection import MongoConnection
+    from coevo.node_store.prepared_documents import Line
 
 BATCH = 1000
 """Documents in one insert, and ids in one ``$in``: far below the limits of 48 MB a message and 16 MB a document."""
@@ -37,6 +38,12 @@ DUPLICATE_KEY = 11000
 def row_hash(content: Any) -> str:
     """Hash plain JSON as it goes into a row, or comes out of it."""
     return hashlib.sha256(dump_plain(content)).hexdigest()
+
+
+def _row(name: str, document: dict[str, Any] | Line) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        return {**read_plain(document.text), ROW_HASH: hashlib.sha256(document.text).hexdigest()}
+    return {**document, ROW_HASH: row_hash(document)} if name in HASHED else document
 
 
 def state_row(node: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -95,10 +102,10 @@ class MongoRows:
                 "head of a branch, or restore the database from a copy"
             )
 
-    def insert_new(self, name: str, documents: Iterable[dict[str, Any]]) -> None:
+    def insert_new(self, name: str, documents: Iterable[dict[str, Any]] | Iterable[Line]) -> None:
         """Insert what is not there yet; ids are content, so what is there is the same, and only its age is refreshed."""
         for batch in in_batches(documents):
-            rows = [{**document, ROW_HASH: row_hash(document)} if name in HASHED else document for document in batch]
+            rows = [_row(name, document) for document in batch]
             with self._errors(f"writing {name}"):
                 # again, if garbage collection removed one that was there, before its age could be refreshed
                 while rows := self._insert_batch(name, rows):

@@ -17,16 +17,20 @@ from coevo.node_store.durable import storage_errors, write_synced
 from coevo.node_store.shards import compress, decompress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-
-    from coevo.node_store.states import PreparedState
 
 NAME = "places.zst"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def write_places(directory: Path, state: str, prepared: PreparedState, inherited: Sequence[dict[Kind, dict[str, str]]]) -> str:
+def write_places(
+    directory: Path,
+    state: str,
+    manifest: dict[str, Any],
+    added: Mapping[Kind, Iterable[str]],
+    inherited: Sequence[dict[Kind, dict[str, str]]],
+) -> str:
     """Write the places of a new state; its own documents are found in itself, all others where its parents find them.
 
     Parameters
@@ -34,7 +38,9 @@ def write_places(directory: Path, state: str, prepared: PreparedState, inherited
     directory : Path
     state : str
         Id of the state.
-    prepared : PreparedState
+    manifest : dict
+    added : mapping
+        Ids of the documents that are stored with the state.
     inherited : sequence
         Places of the parents, the first one first.
 
@@ -51,11 +57,11 @@ def write_places(directory: Path, state: str, prepared: PreparedState, inherited
     owners: dict[str, int] = {}
     content: dict[str, Any] = {}
     for kind in KINDS:
-        added = {document["_id"] for document in getattr(prepared, kind)}
-        ids = list(prepared.manifest[kind])
+        own = set(added[kind])
+        ids = list(manifest[kind])
         numbers = []
         for identifier in ids:
-            owner = state if identifier in added else _inherited(kind, identifier, inherited, state)
+            owner = state if identifier in own else _inherited(kind, identifier, inherited, state)
             numbers.append(owners.setdefault(owner, len(owners)))
         content[kind] = {"ids": ids, "owners": numbers}
     data = compress(canonical_json({"owners": list(owners), **content}))

@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from coevo.errors import CorruptArtifactError
-from coevo.node_store.canonical import canonical_json, dump_plain
+from coevo.node_store.canonical import canonical_json, read_plain
 from coevo.node_store.durable import storage_errors, write_synced
 from coevo.node_store.shards import compress, decompress
 
@@ -22,45 +22,74 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from coevo.node_store.prepared_documents import Line
+
 FRAME = 128
 """Documents in a frame: small enough to read for one document, large enough to compress well."""
 
 
-def write_segment(directory: Path, name: str, documents: Iterable[dict[str, Any]], key: str = "_id") -> dict[str, Any]:
-    """Write plain documents as a segment and flush it.
+class SegmentWriter:
+    """Write documents as a segment; :meth:`close` flushes it.
 
-    Returns
-    -------
-    dict
-        ``count``, ``size`` (bytes) and ``index`` (sha256), to be kept and handed to :class:`Segment`.
+    Parameters
+    ----------
+    directory : Path
+    name : str
     """
-    ids: list[str] = []
-    frames: list[dict[str, Any]] = []
-    offset = 0
-    path = directory / f"{name}.jsonl.zst"
-    with path.open("xb") as file:
-        for batch in _batches(documents):
-            data = compress(b"".join(dump_plain(document) + b"\n" for document in batch))
-            frames.append({"offset": offset, "size": len(data), "count": len(batch), "sha256": hashlib.sha256(data).hexdigest()})
-            ids += [document[key] for document in batch]
-            file.write(data)
-            offset += len(data)
-        file.flush()
-        os.fsync(file.fileno())
-    index = compress(canonical_json({"ids": ids, "frames": frames}))
-    write_synced(directory / f"{name}.index.zst", index)
-    return {"count": len(ids), "size": offset, "index": hashlib.sha256(index).hexdigest()}
+
+    def __init__(self, directory: Path, name: str):
+        self._index_path = directory / f"{name}.index.zst"
+        self._file = (directory / f"{name}.jsonl.zst").open("xb")
+        self._ids: list[str] = []
+        self._frames: list[dict[str, Any]] = []
+        self._lines: list[bytes] = []
+        self._offset = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def add(self, identifier: str, text: bytes) -> None:
+        """Add a document of canonical JSON."""
+        self._ids.append(identifier)
+        self._lines.append(text)
+        if len(self._lines) == FRAME:
+            self._end_frame()
+
+    def _end_frame(self) -> None:
+        data = compress(b"\n".join([*self._lines, b""]))
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._frames.append({"offset": self._offset, "size": len(data), "count": len(self._lines), "sha256": sha256})
+        self._file.write(data)
+        self._offset += len(data)
+        self._lines = []
+
+    def close(self) -> dict[str, Any]:
+        """Write what is left, and the index.
+
+        Returns
+        -------
+        dict
+            ``count``, ``size`` (bytes) and ``index`` (sha256), to be kept and handed to :class:`Segment`.
+        """
+        if self._lines:
+            self._end_frame()
+        with self._file as file:
+            file.flush()
+            os.fsync(file.fileno())
+        index = compress(canonical_json({"ids": self._ids, "frames": self._frames}))
+        write_synced(self._index_path, index)
+        return {"count": len(self._ids), "size": self._offset, "index": hashlib.sha256(index).hexdigest()}
 
 
-def _batches(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for document in documents:
-        batch.append(document)
-        if len(batch) == FRAME:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def write_segment(directory: Path, name: str, lines: Iterable[Line]) -> dict[str, Any]:
+    """Write documents as a segment and flush it; returns what :meth:`SegmentWriter.close` does."""
+    with SegmentWriter(directory, name) as segment:
+        for identifier, text in lines:
+            segment.add(identifier, text)
+        return segment.close()
 
 
 class Segment:
@@ -71,7 +100,7 @@ class Segment:
     directory : Path
     name : str
     summary : dict
-        What :func:`write_segment` returned.
+        What :meth:`SegmentWriter.close` returned.
     """
 
     def __init__(self, directory: Path, name: str, summary: dict[str, Any]):
@@ -135,15 +164,25 @@ class Segment:
         CorruptArtifactError
             If the bytes on disk are not those that were written.
         """
+        text = self.get_text(identifier)
+        return None if text is None else read_plain(text)
+
+    def get_text(self, identifier: str) -> bytes | None:
+        """Return one document as canonical JSON, as :meth:`get`."""
         if identifier not in self:
             return None
         number, line = self._places[identifier]
-        return json.loads(self._frame(number)[line])
+        return self._frame(number)[line]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (read_plain(text) for _, text in self.texts())
+
+    def texts(self) -> Iterator[tuple[str, bytes]]:
+        """Yield ids and documents as canonical JSON."""
+        ids = iter(self._index["ids"] if len(self) else ())
         for number in range(len(self._index["frames"]) if len(self) else 0):
-            for line in self._read_frame(number):
-                yield json.loads(line)
+            # texts first: at the end of a frame no id is taken, and the ids go on in the next one
+            yield from ((identifier, text) for text, identifier in zip(self._read_frame(number), ids, strict=False))
 
     def _read_frame(self, number: int) -> list[bytes]:
         return decompress(self._frame_bytes(number), str(self.path)).splitlines()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from coevo.node_store.canonical import structure_document_id
+from coevo.node_store.canonical import read_plain, structure_document_id, structure_text_id
+from coevo.node_store.derived_fields import with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
 from coevo.node_store.identity import EvaluationsDigest, label_id
-from coevo.node_store.states import SPLITS, with_derived_fields
+from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
+from coevo.node_store.states import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.prepared_documents import Line
     from coevo.node_store.views import StateView
 
     Damage = tuple[type[Exception], ...]
 
 BATCH = 256
+_COLLECTIONS = {"entry": "structures", "reference": "references"}
 SHOWN = 3
 """Ids of damaged documents that a message names."""
 
@@ -46,7 +51,7 @@ def check_documents(view: StateView, kind: Kind, ids: Sequence[str], damage: Dam
     iterator = iter(ids)
     while batch := list(islice(iterator, BATCH)):
         try:
-            problems = {document["_id"]: _content_problem(kind, document) for document in view.documents(kind, batch)}
+            problems = {line.id: _content_problem(kind, line) for line in view.lines(kind, batch)}
         except damage:
             problems = {identifier: _one_problem(view, kind, identifier, damage) for identifier in batch}
         damaged |= {identifier: problem for identifier, problem in problems.items() if problem}
@@ -57,16 +62,19 @@ def check_documents(view: StateView, kind: Kind, ids: Sequence[str], damage: Dam
 
 def _one_problem(view: StateView, kind: Kind, identifier: str, damage: Damage) -> str:
     try:
-        (document,) = view.documents(kind, [identifier])
-        return _content_problem(kind, document)
+        (line,) = view.lines(kind, [identifier])
+        return _content_problem(kind, line)
     except damage as err:
         return str(err) or type(err).__name__
 
 
-def _content_problem(kind: Kind, document: dict[str, Any]) -> str:
-    content = label_id(document) if kind == "labels" else structure_document_id(document["structure"])
-    if content != document["_id"]:
-        return f"the content id of {document['_id']} is {content}"
+def _content_problem(kind: Kind, line: Line) -> str:
+    document = read_plain(line.text)
+    if document["_id"] != line.id:
+        return f"the document of {line.id} is that of {document['_id']}"
+    content = label_id(document) if kind == "labels" else structure_text_id(cut_out(document, line.text, "structure")[1])
+    if content != line.id:
+        return f"the content id of {line.id} is {content}"
     if kind == "labels" and document.get("structure") and structure_document_id(document["structure"]) != document["frame"]:
         return f"the geometry of label {content} is not that of its frame {document['frame']}"
     return ""
@@ -76,21 +84,32 @@ def check_evaluations(view: StateView) -> Iterator[str]:
     """Recompute the digest of all evaluations and their derived fields; yield what is wrong."""
     expected = view.document["evaluations"]
     hasher = EvaluationsDigest()
-    kinds: tuple[tuple[Literal["entry", "reference"], str], ...] = (("entry", "structures"), ("reference", "references"))
-    for kind, members in kinds:
-        wanted = iter(view.manifest[members])
-        same = True
-        for evaluation in view.evaluations(kind):
-            same = same and evaluation["structure_id"] == next(wanted, None)
-            hasher.add(evaluation)
-            if with_derived_fields(evaluation) != evaluation:
-                yield f"the evaluation of {evaluation['structure_id']} has derived fields that do not follow from its formula"
-                return
-        if not same or next(wanted, None) is not None:
-            yield f"its evaluations of kind {kind} are not those of the {members} of its manifest"
-    strangers = sum(1 for _ in view.evaluations()) - hasher.count if hasher.count != expected["count"] else 0
+    members = {"entry": view.manifest["structures"], "reference": view.manifest["references"]}
+    found: dict[str, list[str]] = {kind: [] for kind in members}
+    references: list[bytes] = []  # they come after the entries in the digest, and are few
+    strangers = 0
+    for split in view.split_evaluations():
+        evaluation = read_plain(split.text)
+        kind = evaluation["kind"]
+        if kind not in found:
+            strangers += 1
+            continue
+        if with_derived_fields(evaluation) != evaluation:
+            yield f"the evaluation of {split.id} has derived fields that do not follow from its formula"
+            return
+        found[kind].append(evaluation["structure_id"])
+        text = joined_text(split._replace(text=without_fields(evaluation, split.text, DERIVED_EVALUATION_FIELDS)))
+        if kind == "entry":
+            hasher.add_text(text)
+        else:
+            references.append(text)
+    for text in references:
+        hasher.add_text(text)
+    for kind, wanted in members.items():
+        if found[kind] != wanted:
+            yield f"its evaluations of kind {kind} are not those of the {_COLLECTIONS[kind]} of its manifest"
     if strangers:
         yield f"{strangers} of its evaluations are of no known kind"
-    found = {"digest": hasher.hexdigest(), "count": hasher.count}
-    if found != expected:
-        yield f"its evaluations are not those that were written: found {found}, expected {expected}"
+    summary = {"digest": hasher.hexdigest(), "count": hasher.count}
+    if summary != expected:
+        yield f"its evaluations are not those that were written: found {summary}, expected {expected}"

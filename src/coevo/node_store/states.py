@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
-from math import gcd
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from coevo.node_store.canonical import INT64_LIMIT, dump_plain, plain, structure_document_id
+from coevo.node_store.canonical import dump_plain
 from coevo.node_store.documents import (
     STATE_VERSION,
     CheckpointDocument,
-    EvaluationDocument,
     LabelDocument,
     ReferenceDocument,
     StructureDocument,
 )
-from coevo.node_store.identity import evaluations_digest, identity_digest, label_id
+from coevo.node_store.draft_checks import (
+    DraftEvaluations,
+    checked_document,
+    checked_documents,
+    checked_plain,
+    geometry_id,
+    label_document_id,
+)
+from coevo.node_store.identity import identity_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from pydantic import BaseModel
+    from coevo.node_store.prepared_documents import CheckedDocuments, Documents
 
 SPLITS = ("train", "validation", "test")
 
@@ -46,9 +49,10 @@ class StateDraft:
         ``force_field`` and ``generator`` to checkpoint documents.
     metrics : dict
         Numbers of the work; no times, no hosts.
-    structures, references, labels : list of dict
-        Documents new in this state, with their content id as ``_id``.
-    evaluations : list of dict
+    structures, references, labels : iterables of dict
+        Documents new in this state, with their content id as ``_id``. All four can be anything that is iterated again and
+        again, so that a large state need not be in memory as dictionaries.
+    evaluations : iterable of dict
         *All* evaluations of the state: they decide which entries and references it has.
     splits : dict
         Label id to ``train``, ``validation`` or ``test``, for *all* labels of the state.
@@ -67,10 +71,10 @@ class StateDraft:
     config: dict[str, Any] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    structures: list[dict[str, Any]] = field(default_factory=list)
-    references: list[dict[str, Any]] = field(default_factory=list)
-    labels: list[dict[str, Any]] = field(default_factory=list)
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    structures: Iterable[dict[str, Any]] = field(default_factory=list)
+    references: Iterable[dict[str, Any]] = field(default_factory=list)
+    labels: Iterable[dict[str, Any]] = field(default_factory=list)
+    evaluations: Iterable[dict[str, Any]] = field(default_factory=list)
     splits: dict[str, str] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
     offsets: dict[str, Any] = field(default_factory=dict)
@@ -90,18 +94,18 @@ class PreparedState:
     manifest : dict
     manifest_bytes : bytes
         Canonical JSON of the manifest; not compressed, so that the state id does not depend on a compressor.
-    structures, references, labels, evaluations : iterables of dict
-        Sorted by id, and read more than once; evaluations with the derived OPTIMADE fields.
+    structures, references, labels, evaluations : Documents
+        Sorted by id; evaluations with the derived OPTIMADE fields.
     """
 
     id: str
     document: dict[str, Any]
     manifest: dict[str, Any]
     manifest_bytes: bytes
-    structures: Iterable[dict[str, Any]]
-    references: Iterable[dict[str, Any]]
-    labels: Iterable[dict[str, Any]]
-    evaluations: Iterable[dict[str, Any]]
+    structures: Documents
+    references: Documents
+    labels: Documents
+    evaluations: Documents
 
 
 def state_id(draft: StateDraft) -> str:
@@ -123,18 +127,18 @@ def prepare(draft: StateDraft) -> PreparedState:
     ValueError
         If a document lacks a field, an id is not the content's, a structure is evaluated twice, a label has no split, ….
     """
-    evaluations = _evaluations(draft.evaluations)
-    structures = _documents("structures", draft.structures, StructureDocument, _geometry_id)
-    references = _documents("references", draft.references, ReferenceDocument, _geometry_id)
-    labels = _documents("labels", draft.labels, LabelDocument, label_id)
+    evaluations = DraftEvaluations(draft.evaluations)
+    structures = checked_documents("structures", draft.structures, StructureDocument, geometry_id)
+    references = checked_documents("references", draft.references, ReferenceDocument, geometry_id)
+    labels = checked_documents("labels", draft.labels, LabelDocument, label_document_id)
     checkpoints = {
-        kind: checked_document(f"checkpoints.{kind}", document, CheckpointDocument)
+        kind: checked_document(f"checkpoints.{kind}", document, CheckpointDocument)[1]
         for kind, document in sorted(draft.checkpoints.items())
     }
-    manifest = _manifest(draft, evaluations)
+    manifest = _manifest(draft, evaluations.kinds)
     _check_membership(manifest, structures, references, labels)
     manifest_bytes = dump_plain(manifest)
-    config = _plain("config", {key: value for key, value in draft.config.items() if key != "resources"})
+    config = checked_plain("config", {key: value for key, value in draft.config.items() if key != "resources"})
     document = {
         "schema_version": STATE_VERSION,
         "node": draft.node,
@@ -144,9 +148,9 @@ def prepare(draft: StateDraft) -> PreparedState:
         "elements": sorted(config.get("node", {}).get("elements", [])),
         "config": config,
         "checkpoints": checkpoints,
-        "metrics": _plain("metrics", draft.metrics),
+        "metrics": checked_plain("metrics", draft.metrics),
         "manifest": {"sha256": hashlib.sha256(manifest_bytes).hexdigest(), "size": len(manifest_bytes)},
-        "evaluations": {"digest": evaluations_digest(evaluations), "count": len(evaluations)},
+        "evaluations": {"digest": evaluations.digest(), "count": len(evaluations.kinds)},
         "counts": {
             "entries": len(manifest["structures"]),
             "references": len(manifest["references"]),
@@ -155,7 +159,7 @@ def prepare(draft: StateDraft) -> PreparedState:
             "references_added": len(references),
             "labels_added": len(labels),
         },
-        "provenance": _plain("provenance", draft.provenance),
+        "provenance": checked_plain("provenance", draft.provenance),
     }
     found = identity_digest(document)
     return PreparedState(
@@ -166,89 +170,19 @@ def prepare(draft: StateDraft) -> PreparedState:
         structures=structures,
         references=references,
         labels=labels,
-        evaluations=[with_derived_fields(evaluation) for evaluation in evaluations],
+        evaluations=evaluations.with_derived_fields(),
     )
 
 
-def _plain(what: str, value: Any) -> Any:
-    """Reduce to JSON types, and refuse integers that MongoDB cannot hold, on either backend."""
-    try:
-        reduced = plain(value)
-    except ValueError as err:
-        raise ValueError(f"{what}.{err}") from None
-    _refuse_long_integers(what, reduced)
-    return reduced
-
-
-def _refuse_long_integers(what: str, value: Any) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_long_integers(f"{what}.{key}", item)
-    elif isinstance(value, list):
-        if value and not isinstance(value[0], float):
-            for index, item in enumerate(value):
-                _refuse_long_integers(f"{what}.{index}", item)
-    elif isinstance(value, int) and not -INT64_LIMIT <= value < INT64_LIMIT:
-        raise ValueError(f"{what}: {value} does not fit in 64 bits with a sign; store it as a string")
-
-
-def checked_document(what: str, document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Reduce a document to plain JSON and check it against its model.
-
-    Raises
-    ------
-    ValueError
-    """
-    reduced = _plain(what, document)
-    try:
-        model.model_validate(reduced)
-    except ValidationError as err:
-        problem = err.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise ValueError(f"{what}: {where}: {problem['msg']} (got {problem['input']!r:.80})") from None
-    return reduced
-
-
-def _geometry_id(document: dict[str, Any]) -> str:
-    return structure_document_id(document["structure"])
-
-
-def _documents(
-    what: str, documents: list[dict[str, Any]], model: type[BaseModel], content_id: Callable[[dict[str, Any]], str]
-) -> list[dict[str, Any]]:
-    """Check new documents; the same document twice is one."""
-    found: dict[str, dict[str, Any]] = {}
-    for index, document in enumerate(documents):
-        name = f"{what}[{index}]"
-        checked = checked_document(name, document, model)
-        identifier = checked["_id"]
-        if (content := content_id(checked)) != identifier:
-            raise ValueError(f"{name}: its _id is {identifier}, but its content id is {content}")
-        if found.setdefault(identifier, checked) != checked:
-            raise ValueError(f"{name}: a different document has the same _id {identifier}")
-    return [found[identifier] for identifier in sorted(found)]
-
-
-def _evaluations(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for index, document in enumerate(documents):
-        checked = checked_document(f"evaluations[{index}]", document, EvaluationDocument)
-        identifier = checked["structure_id"]
-        if identifier in found:
-            raise ValueError(f"evaluations[{index}]: structure {identifier} is evaluated twice in one state")
-        found[identifier] = checked
-    return [found[identifier] for identifier in sorted(found)]
-
-
-def _manifest(draft: StateDraft, evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(draft: StateDraft, kinds: dict[str, str]) -> dict[str, Any]:
     for label, split in draft.splits.items():
         if split not in SPLITS:
             raise ValueError(f"splits: label {label} is in {split!r}; allowed: {', '.join(SPLITS)}")
-    return _plain(
+    return checked_plain(
         "manifest",
         {
-            "structures": [document["structure_id"] for document in evaluations if document["kind"] == "entry"],
-            "references": [document["structure_id"] for document in evaluations if document["kind"] == "reference"],
+            "structures": [identifier for identifier, kind in kinds.items() if kind == "entry"],
+            "references": [identifier for identifier, kind in kinds.items() if kind == "reference"],
             "labels": dict(sorted(draft.splits.items())),
             "samples": {str(iteration): sha256 for iteration, sha256 in draft.samples.items()},
             "offsets": draft.offsets,
@@ -257,44 +191,13 @@ def _manifest(draft: StateDraft, evaluations: list[dict[str, Any]]) -> dict[str,
 
 
 def _check_membership(
-    manifest: dict[str, Any], structures: list[dict[str, Any]], references: list[dict[str, Any]], labels: list[dict[str, Any]]
+    manifest: dict[str, Any], structures: CheckedDocuments, references: CheckedDocuments, labels: CheckedDocuments
 ) -> None:
     for what, documents, members, lacking in (
         ("structures", structures, set(manifest["structures"]), "evaluation of kind entry"),
         ("references", references, set(manifest["references"]), "evaluation of kind reference"),
         ("labels", labels, set(manifest["labels"]), "split"),
     ):
-        strangers = [document["_id"] for document in documents if document["_id"] not in members]
+        strangers = [identifier for identifier in documents.ids() if identifier not in members]
         if strangers:
             raise ValueError(f"{what}: {len(strangers)} new documents have no {lacking}, e.g. {strangers[0]}")
-
-
-def with_derived_fields(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Add the standard OPTIMADE properties that follow from an evaluation."""
-    reduced, anonymous = _optimade_formulas(evaluation["formula"])
-    return {
-        **evaluation,
-        "nelements": len(evaluation["elements"]),
-        "chemical_formula_reduced": reduced,
-        "chemical_formula_anonymous": anonymous,
-    }
-
-
-@lru_cache(maxsize=4096)
-def _optimade_formulas(formula: str) -> tuple[str, str]:
-    """Reduced formula with elements in alphabetical order, and anonymous formula with amounts falling (OPTIMADE 1.2, 7.2)."""
-    from pymatgen.core import Composition
-
-    try:
-        amounts = {element.symbol: round(amount) for element, amount in Composition(formula).items()}
-    except ValueError as err:
-        raise ValueError(f"{formula!r} is not a formula: {err}") from None
-    divisor = gcd(*amounts.values())
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    falling = sorted((amount // divisor for amount in amounts.values()), reverse=True)
-    reduced = "".join(symbol + _amount(amounts[symbol] // divisor) for symbol in sorted(amounts))
-    return reduced, "".join(letters[index] + _amount(amount) for index, amount in enumerate(falling))
-
-
-def _amount(amount: int) -> str:
-    return str(amount) if amount > 1 else ""

@@ -205,6 +205,8 @@ class NodeStore:
         ------
         StateNotFoundError
             If there is no such branch.
+        NodeBusyError
+            If another process is running this branch.
         CampaignError
             If a campaign of the branch is not finished.
         BranchMovedError
@@ -214,14 +216,15 @@ class NodeStore:
         if head is None:
             known = ", ".join(self.backend.branches(node)) or "none"
             raise StateNotFoundError(f"node {node} has no branch {name!r}; branches: {known}")
-        unfinished = self.unfinished_campaign(node, name)
-        if unfinished:
-            raise CampaignError(
-                f"campaign {unfinished.id} of {node}@{name} is not finished; finish it before the branch is deleted: "
-                f"coevo run {node} --branch {name}"
-            )
-        found = self.backend.delete_branch(node, name, head)
-        if found != head:
+        with self.run_lock(node, name):  # no campaign starts in between
+            unfinished = self.unfinished_campaign(node, name)
+            if unfinished:
+                raise CampaignError(
+                    f"campaign {unfinished.id} of {node}@{name} is not finished; finish it before the branch is deleted: "
+                    f"coevo run {node} --branch {name}"
+                )
+            found = self.backend.delete_branch(node, name, head)
+        if found not in {head, None}:  # None: another process has removed it just now
             raise BranchMovedError(
                 f"branch {name} of node {node} moved while it was deleted: expected {head}, found {found}; it was kept",
                 expected=head,
@@ -237,8 +240,15 @@ class NodeStore:
         ------
         BranchMovedError
             If the branch is elsewhere; it stays there.
+        BranchExistsError
+            If the state does not descend from ``expected``: states would be left without a branch, and collected as garbage.
         """
         check_branch_name(branch)
+        if expected not in {None, view.id} and all(ancestor.id != expected for ancestor in view.ancestors()):
+            raise BranchExistsError(
+                f"branch {branch} of node {view.node} cannot move from {expected} to {view.id}, which does not descend from it; "
+                "merge them, or give the state a branch of its own"
+            )
         found = self.backend.move_branch(view.node, branch, expected, view.id)
         if found not in {expected, view.id}:
             raise BranchMovedError(

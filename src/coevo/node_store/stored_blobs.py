@@ -127,7 +127,9 @@ def _remote_blobs(store: ArtifactStore) -> Iterator[StoredBlob]:
         try:
             found = store.filesystem.find(store.root, detail=True)
         except FileNotFoundError:
-            return
+            found = {}
+    if not found:
+        store.require_bucket()
     for key, info in sorted(found.items()):
         folder, _, name = key.rpartition("/")
         if _NAME.fullmatch(name) and _FOLDER.fullmatch(folder.rpartition("/")[2]):

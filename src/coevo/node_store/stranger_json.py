@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
-from coevo.node_store.canonical import INT64_LIMIT, canonical_json
+from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, canonical_json, dump_plain, read_plain
 
 MAX_DEPTH = 50
 """Levels of nesting; what is not nested deeper can be walked by recursion, and stored in MongoDB (100 levels)."""
 
+_CONTAINERS = {dict, list}
+_NEGATIVE_ZERO = re.compile(rb"[\[:,]-0(?:\.0)?[,\]}]")
 _ZERO = rb"\u0000"
 _OPERATOR_KEY = re.compile(rb'[{,]"\$[^"\\]*":')
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -34,11 +36,18 @@ def parse_json(data: bytes) -> Any:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
-    if levels == 0:
-        return True
-    return any(_is_deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
+    # level by level, because this walks over every number of every document
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) in _CONTAINERS
+        ]
+    return bool(level)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -60,14 +69,21 @@ def parse_document(data: bytes) -> dict[str, Any]:
     ValueError
         Also if a database could take a key or a string for something else: keys that start with ``$``, zero characters.
     """
-    document = parse_json(data)
+    try:
+        document = read_plain(data)
+    except ValueError:
+        document = parse_json(data)  # which says what is wrong
+    else:
+        if LONG_INTEGER.search(data) or _is_deeper(document, MAX_DEPTH):
+            document = parse_json(data)
     if not isinstance(document, dict):
         raise ValueError(f"it is a {type(document).__name__}, expected an object")  # noqa: TRY004 - the bytes are at fault
     if _ZERO in data:
         raise ValueError("it holds a zero character")
     if found := _OPERATOR_KEY.search(data):
         raise ValueError(f"it has a key that is an operator, {found[0][1:60]!r}")
-    if canonical_json(document) != data:
+    # what was read as JSON is plain already, but for a negative zero
+    if (canonical_json(document) if _NEGATIVE_ZERO.search(data) else dump_plain(document)) != data:
         raise ValueError("it is not canonical JSON (sorted keys, no spaces, shortest numbers, no key twice)")
     return document
 

@@ -11,33 +11,21 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
-from coevo.node_store.canonical import dump_plain, structure_document_id
+from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
+from coevo.node_store.derived_fields import with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
 from coevo.node_store.places import KINDS
-from coevo.node_store.states import SPLITS, PreparedState, with_derived_fields
+from coevo.node_store.prepared_documents import StoredDocuments, StoredEvaluations, cut_out, without_fields
+from coevo.node_store.states import SPLITS, PreparedState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.prepared_documents import Documents
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
-
-
-class Documents:
-    """Documents that are read again each time they are iterated, so that a large state is never in memory at once.
-
-    Parameters
-    ----------
-    read : callable
-        Returns a fresh iterator.
-    """
-
-    def __init__(self, read: Callable[[], Iterator[dict[str, Any]]]):
-        self._read = read
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self._read()
 
 
 def history(heads: Iterable[StateView]) -> list[StateView]:
@@ -62,13 +50,13 @@ def taken_out(view: StateView) -> PreparedState:
     documents: dict[Kind, Documents] = {}
     for kind in KINDS:
         added = sorted(set(view.manifest[kind]).difference(*(manifest[kind] for manifest in inherited)))
-        documents[kind] = Documents(lambda kind=kind, added=added: view.documents(kind, added))  # type: ignore[misc]
+        documents[kind] = StoredDocuments(added, lambda kind=kind, added=added: view.lines(kind, added))  # type: ignore[misc]
     return PreparedState(
         id=view.id,
         document=view.document,
         manifest=view.manifest,
         manifest_bytes=dump_plain(view.manifest),
-        evaluations=Documents(view.evaluations),
+        evaluations=StoredEvaluations(view.split_evaluations),
         **documents,
     )
 
@@ -119,8 +107,8 @@ def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]
     for kind in KINDS:
         members = set(prepared.manifest[kind])
         lacking = members.difference(*(parent[kind] for parent in parents))
-        for document in _in_order(kind, getattr(prepared, kind), "_id"):
-            content = label_id(document) if kind == "labels" else structure_document_id(document["structure"])
+        for document, text in _in_order(kind, getattr(prepared, kind), "_id"):
+            content = label_id(document) if kind == "labels" else structure_text_id(cut_out(document, text, "structure")[1])
             if content != document["_id"]:
                 return f"the content id of {kind[:-1]} {document['_id']} is {content}"
             if content not in members:
@@ -140,17 +128,26 @@ def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]
 def _evaluations_problem(prepared: PreparedState) -> str:
     expected = prepared.document["evaluations"]
     hasher = EvaluationsDigest()
+    found: dict[str, list[str]] = {"entry": [], "reference": []}
+    references: list[bytes] = []  # they come after the entries in the digest, and are few
+    total = 0
+    for evaluation, text in _in_order("evaluations", prepared.evaluations, "structure_id"):
+        total += 1
+        identifier, kind = evaluation["structure_id"], evaluation["kind"]
+        if kind not in found:
+            continue
+        if with_derived_fields(evaluation) != evaluation:
+            return f"the formulas of evaluation {identifier} do not follow from {evaluation['formula']!r}"
+        found[kind].append(identifier)
+        content = without_fields(evaluation, text, DERIVED_EVALUATION_FIELDS)
+        if kind == "entry":
+            hasher.add_text(content)
+        else:
+            references.append(content)
+    for content in references:
+        hasher.add_text(content)
     for kind, members in (("entry", "structures"), ("reference", "references")):
-        found = []
-        total = 0
-        for evaluation in _in_order("evaluations", prepared.evaluations, "structure_id"):
-            total += 1
-            if evaluation["kind"] == kind:
-                hasher.add(evaluation)
-                found.append(evaluation["structure_id"])
-                if with_derived_fields(evaluation) != evaluation:
-                    return f"the formulas of evaluation {found[-1]} do not follow from {evaluation['formula']!r}"
-        if found != prepared.manifest[members]:
+        if found[kind] != prepared.manifest[members]:
             return f"its evaluations of kind {kind} are not those of the {members} of its manifest, in order"
     if not hasher.count == total == expected["count"]:
         return f"it has {total} evaluations, {hasher.count} of them of entries and references; expected are {expected['count']}"
@@ -159,13 +156,13 @@ def _evaluations_problem(prepared: PreparedState) -> str:
     return ""
 
 
-def _in_order(what: str, documents: Iterable[dict[str, Any]], key: str) -> Iterator[dict[str, Any]]:
+def _in_order(what: str, documents: Documents, key: str) -> Iterator[tuple[dict[str, Any], bytes]]:
     before = ""
-    for document in documents:
+    for document, text in documents.with_texts():
         if document[key] <= before:
             raise ValueError(f"its {what} are not in the order of their ids, each once: {document[key]} follows {before}")
         before = document[key]
-        yield document
+        yield document, text
 
 
 def put_state(store: NodeStore, node: str, prepared: PreparedState) -> None:

@@ -92,15 +92,15 @@ def fetch_checkpoint(store: NodeStore, checkpoint: dict[str, Any]) -> Path:
         If its bytes are damaged.
     """
     sha256, family = checkpoint["sha256"], checkpoint.get("family", "unknown")
+    reason = store.backend.untrusted().get(sha256)
     if not store.artifacts.has(sha256):
         uri = checkpoint.get("uri")
-        where = f"its state says that it was written to {uri}" if uri else "its state does not say where it was written"
+        where = f"its state says that it was written to {uri}" if uri else (reason or "nothing says where it was written")
         raise CheckpointError(
             f"checkpoint {sha256} (family {family}) is not in {store.artifacts.uri}: a bundle without checkpoints was imported, "
             f"or the blob was removed; {where}; get it by importing a bundle that has it, by `coevo import FILE "
             f"--fetch-checkpoints` if you trust that place, or copy the file to {store.artifacts.uri_of(sha256)}"
         )
-    reason = store.backend.untrusted().get(sha256)
     if reason is not None:
         raise CheckpointError(
             f"checkpoint {sha256} (family {family}, format {checkpoint.get('format', 'unknown')}) is not trusted and was not "

@@ -100,6 +100,7 @@ def verify(store: NodeStore, node: str, *, quick: bool = False) -> Verification:
         result.findings.append(finding)
     result.findings += _lineage(store, node, documents, result)
     result.findings += _jobs(store, checks, result)
+    result.findings += _marks(store)
     result.findings += checks.findings
     result.counts["artifacts"] = checks.count
     return result
@@ -214,6 +215,14 @@ def _lineage(store: NodeStore, node: str, documents: dict[str, tuple[str, ...]],
         return
     result.counts["campaigns"] = len(campaigns)
     yield from check_campaigns(node, campaigns, documents)
+
+
+def _marks(store: NodeStore) -> Iterator[Finding]:
+    upkeep = store.backend.upkeep()
+    try:
+        upkeep.reader().untrusted()
+    except upkeep.damage as err:
+        yield Finding("problem", str(err), "checkpoints that must not be loaded", RESTORE)
 
 
 def _jobs(store: NodeStore, checks: ArtifactChecks, result: Verification) -> Iterator[Finding]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from coevo.errors import ArtifactNotFoundError, ConfigError, CorruptArtifactError, QueryError, StateNotFoundError
-from coevo.node_store.canonical import structure_from_document
+from coevo.node_store.canonical import dump_plain, structure_from_document
 from coevo.node_store.documents import STATE_VERSION
 from coevo.node_store.identity import identity_digest
+from coevo.node_store.prepared_documents import Line, split_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Backend
+    from coevo.node_store.prepared_documents import SplitEvaluation
 
+_T = TypeVar("_T")
 _STORE_FIELDS = {"_id", "state", "stored_at"}
 
 
@@ -93,6 +96,13 @@ class StateView:
         """Yield all evaluations, in the order of structure ids."""
         return self._evaluations({"kind": kind} if kind else {}, None, (), 0, 0)
 
+    def split_evaluations(self) -> Iterator[SplitEvaluation]:
+        """Yield all evaluations as canonical JSON, in the order of structure ids."""
+        found = self._backend.split_evaluations(self.node, self.id)
+        if found is not None:
+            return found
+        return (split_evaluation(document, dump_plain(document)) for document in self.evaluations())
+
     def evaluation(self, structure_id: str) -> dict[str, Any]:
         """Return the evaluation of one entry or reference.
 
@@ -166,10 +176,23 @@ class StateView:
         ArtifactNotFoundError
             If one of them is not there.
         """
+        found = self._backend.documents(self.node, self.id, kind, ids)
+        return self._all(kind, ids, ((document["_id"], document) for document in found))
+
+    def lines(self, kind: Literal["structures", "references", "labels"], ids: Sequence[str]) -> Iterator[Line]:
+        """Yield documents as canonical JSON; raises as :meth:`documents`."""
+        found = self._backend.document_lines(self.node, self.id, kind, ids)
+        if found is None:
+            return (Line(document["_id"], dump_plain(document)) for document in self.documents(kind, ids))
+        return self._all(kind, ids, ((line.id, line) for line in found))
+
+    def _all(
+        self, kind: Literal["structures", "references", "labels"], ids: Sequence[str], documents: Iterator[tuple[str, _T]]
+    ) -> Iterator[_T]:
         count = 0
-        for document in self._backend.documents(self.node, self.id, kind, ids):
+        for identifier, document in documents:
             # a gap is seen at once, because documents come in the order of ids
-            if document["_id"] != ids[count]:
+            if identifier != ids[count]:
                 raise self._lost(kind, ids[count])
             count += 1
             yield document

@@ -1,0 +1,1 @@
+"""What the benchmarks of the node store work on and measure, one step a process."""

@@ -1,0 +1,118 @@
+"""Commands of upkeep: ``verify``, ``gc``, ``migrate``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coevo.app.terminal import Format, NodeName, app, out, print_json, say
+
+if TYPE_CHECKING:
+    from coevo.node_store.garbage import Garbage
+    from coevo.node_store.verification import Verification
+
+
+@app.command()
+def verify(
+    node: NodeName,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="read no structures, labels, evaluations and artifacts: only ids and presence")
+    ] = False,
+    format: Format = "table",  # noqa: A002
+) -> None:
+    """Read all that is stored of a node again and check every id and hash; exit code 1 if something is damaged."""
+    from coevo.makers.step import current_store
+    from coevo.node_store.verification import verify as verify_node
+
+    result = verify_node(current_store(), node, quick=quick)
+    if format == "json":
+        print_json(result.to_dict())
+    else:
+        _print_verification(result)
+    if result.problems:
+        raise typer.Exit(1)
+
+
+def _print_verification(result: Verification) -> None:
+    from rich.table import Table
+
+    if result.findings:
+        table = Table(title=f"coevo verify {result.node}", title_justify="left")
+        for title in ("", "what", "where", "what to do"):
+            table.add_column(title, overflow="fold")
+        marks = {"problem": "[red]problem[/]", "note": "[yellow]note[/]"}
+        for finding in result.findings:
+            table.add_row(marks[finding.severity], finding.what, finding.where, finding.todo)
+        out.print(table)
+    looked = ", ".join(f"{count} {what}" for what, count in result.counts.items())
+    notes = len(result.findings) - len(result.problems)
+    verdict = f"{len(result.problems)} problems" if result.problems else "no problem"
+    quick = " (quick: documents were not read)" if result.quick else ""
+    say(f"{result.node}: {verdict}, {notes} notes; looked at {looked}{quick}")
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="remove it; otherwise only say what would be removed")] = False,
+    older_than: Annotated[
+        float, typer.Option("--older-than", min=0, help="days; what was stored or wanted since then stays", metavar="DAYS")
+    ] = 14.0,
+    artifacts_not_shared: Annotated[
+        bool,
+        typer.Option("--artifacts-not-shared", help="COEVO_ARTIFACTS serves this database only: what it does not need may go"),
+    ] = False,
+    format: Format = "table",  # noqa: A002
+) -> None:
+    """Find what no branch, job result or unfinished campaign of any node needs; remove it with --delete."""
+    from coevo.makers.step import current_store
+    from coevo.node_store.garbage import collect_garbage
+
+    garbage = collect_garbage(
+        current_store(), delete=delete, older_than=timedelta(days=older_than), artifacts_not_shared=artifacts_not_shared
+    )
+    if format == "json":
+        print_json(garbage.to_dict())
+    else:
+        _print_garbage(garbage)
+
+
+def _print_garbage(garbage: Garbage) -> None:
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    for warning in garbage.warnings:
+        say(f"note: {warning}")
+    found = {kind: tally for kind, tally in garbage.kinds.items() if tally.count}
+    if found:
+        table = Table(title="removed" if garbage.deleted else "would be removed", title_justify="left")
+        table.add_column("what")
+        table.add_column("count", justify="right")
+        table.add_column("size", justify="right")
+        for kind, tally in found.items():
+            table.add_row(kind, str(tally.count), decimal(tally.bytes))
+        out.print(table)
+    total = f"{garbage.total.count} things, {decimal(garbage.total.bytes)}"
+    days = garbage.older_than / timedelta(days=1)
+    if not found:
+        say(f"nothing is garbage that is older than {days:g} days")
+    elif garbage.deleted:
+        say(f"removed {total}")
+    else:
+        say(f"{total} older than {days:g} days; nothing was removed: add --delete")
+
+
+@app.command()
+def migrate(
+    node: NodeName,
+    again: Annotated[bool, typer.Option("--again", help="also write again what follows from the states")] = False,
+) -> None:
+    """Bring a node that an older coevo wrote to the present schema version; its states keep their ids."""
+    from coevo.makers.step import current_store
+    from coevo.node_store.migrations import migrate as migrate_node
+
+    done = migrate_node(current_store(), node, again=again)
+    for step in done:
+        say(f"version {step.version} to {step.version + 1}: {step.what}")
+    say(f"{node} is up to date; check it: coevo verify {node}" if done else f"{node} is up to date; nothing to do")

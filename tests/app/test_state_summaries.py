@@ -1,0 +1,28 @@
+"""Tables of states that other code made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from li_p_s_states import NODE, new_node
+
+from coevo.app.node_status import node_status
+from coevo.app.state_summaries import iteration_table, log_table, summary
+from coevo.errors import CorruptArtifactError
+from coevo.node_store.store import open_store
+from coevo.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_metrics_of_other_code_are_one_error_and_can_still_be_read(tmp_path: Path) -> None:
+    with open_store(Settings(database=f"file:{tmp_path}/db")) as store:
+        new_node(store).commit()
+        view = store.state(NODE)
+        message = r"the metrics of li-p-s-test@[0-9a-f]{12} are not those that this coevo writes \(KeyError: .*--format json"
+        for table in (iteration_table, lambda view: log_table([view], NODE), lambda view: node_status(store, view.node)):
+            with pytest.raises(CorruptArtifactError, match=message):
+                table(view)
+        assert summary(view)["metrics"]["sun"] == 3

@@ -1,0 +1,549 @@
+"""Bundles that a stranger made to do harm: each is refused with one clear error, and nothing of it is left anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from test_bundles import CONFIG_TEXT, NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
+
+from coevo.errors import BundleError, CoevoError
+from coevo.node_store.bundle_format import BundleLimits
+from coevo.node_store.bundle_import import import_bundle
+from coevo.node_store.canonical import canonical_json, structure_from_document
+from coevo.node_store.identity import identity_digest, label_id
+from coevo.node_store.shards import compress
+
+SMALL = BundleLimits(total=20_000_000)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    """A bundle that imports; every test changes one thing of it."""
+    directory = tmp_path_factory.mktemp("good")
+    store = embedded(directory / "db")
+    lineage = new_lineage(store)
+    for _ in range(2):
+        lineage.commit(checkpoints={"force_field": checkpoint_of(store, SAFETENSORS)})
+    return export(store, directory / "good.zip")
+
+
+class Forgery:
+    """The members of a bundle, to be changed and written again with hashes and sizes that fit."""
+
+    def __init__(self, path: Path):
+        with zipfile.ZipFile(path) as archive:
+            self.members = {name: archive.read(name) for name in archive.namelist()[1:]}
+            self.contents = json.loads(archive.read("bundle.json"))
+        self.extra: list[tuple[zipfile.ZipInfo, bytes]] = []
+
+    @property
+    def head(self) -> str:
+        return self.contents["states"][-1]
+
+    def lines(self, segment: str, state: str | None = None) -> list[dict]:
+        data = self.members[f"states/{state or self.head}/{segment}.jsonl.zst"]
+        text = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def put_lines(self, segment: str, documents: list[dict] | bytes) -> None:
+        text = documents if isinstance(documents, bytes) else b"".join(canonical_json(d) + b"\n" for d in documents)
+        self.members[f"states/{self.head}/{segment}.jsonl.zst"] = compress(text) if text else b""
+
+    def state(self) -> dict:
+        return json.loads(self.members[f"states/{self.head}/state.json"])
+
+    def put_state(self, document: dict) -> None:
+        """Replace the newest state, under the id that its new document has."""
+        old, new = self.head, identity_digest(document)
+        document["_id"] = new
+        renamed = {name.replace(old, new): data for name, data in self.members.items()}
+        self.members = {**renamed, f"states/{new}/state.json": canonical_json(document)}
+        self.contents["states"][-1] = self.contents["heads"]["main"] = new
+
+    def put_manifest(self, change: Callable[[dict], None]) -> None:
+        document = self.state()
+        old = document["manifest"]["sha256"]
+        manifest = json.loads(self.members.pop(f"blobs/{old[:2]}/{old[2:]}"))
+        change(manifest)
+        document["manifest"] = self.put_blob(canonical_json(manifest))
+        self.put_state(document)
+
+    def put_blob(self, data: bytes) -> dict:
+        sha256 = hashlib.sha256(data).hexdigest()
+        blobs = {name: data for name, data in self.members.items() if name.startswith("blobs/")}
+        blobs[f"blobs/{sha256[:2]}/{sha256[2:]}"] = data
+        states = {name: data for name, data in self.members.items() if not name.startswith("blobs/")}
+        self.members = {**states, **dict(sorted(blobs.items()))}
+        return {"sha256": sha256, "size": len(data)}
+
+    def declared(self, name: str) -> dict:
+        return next(member for member in self.contents["members"] if member["name"] == name)
+
+    def declare(self) -> None:
+        self.contents["members"] = [
+            {
+                "name": name,
+                "size": len(data),
+                "uncompressed": len(_decompressed(data)) if name.endswith(".zst") else len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+            for name, data in self.members.items()
+        ]
+
+    def write(self, path: Path, contents: bytes | None = None) -> Path:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(_entry("bundle.json"), canonical_json(self.contents) if contents is None else contents)
+            for name, data in self.members.items():
+                archive.writestr(_entry(name), data)
+            for info, data in self.extra:
+                archive.writestr(info, data)
+        return path
+
+
+def _decompressed(data: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+
+
+def _entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system = 3
+    info.external_attr = mode << 16
+    return info
+
+
+@pytest.fixture
+def forgery(good) -> Forgery:
+    return Forgery(good)
+
+
+@pytest.fixture
+def refuse(tmp_path):
+    """Import a file, expect one error, and look for anything that it left behind."""
+
+    def check(path: Path, message: str, error: type[CoevoError] = BundleError) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(error, match=message) as caught:
+            import_bundle(embedded(tmp_path / "db"), path, limits=SMALL)
+        assert len(str(caught.value)) < 3000
+        assert sorted(tmp_path.rglob("*")) == before
+
+    return check
+
+
+def test_what_is_forged_without_a_lie_imports(forgery, tmp_path):
+    """The forger's tools are right: otherwise the tests below would prove nothing."""
+    forgery.put_manifest(lambda manifest: manifest["offsets"].update(more={"Li": 1.0}))
+    forgery.declare()
+    report = import_bundle(embedded(tmp_path / "db"), forgery.write(tmp_path / "b.zip"), limits=SMALL)
+    assert report.states_added == 2
+
+
+# --- the zip file
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../../escape",
+        "states/../../escape",
+        "..\\escape",
+        "C:\\escape",
+        "states/x",
+        "notes.txt",
+        "blobs/ab/cd",
+        "",
+    ],
+)
+def test_members_that_are_not_declared(forgery, refuse, tmp_path, name):
+    forgery.extra.append((_entry(name), b"harm"))
+    refuse(forgery.write(tmp_path / "b.zip"), "is not declared in bundle.json|foreign separator")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../escape", "..\\escape", "blobs/ab/../../x", "blobs/ab/" + "0" * 62])
+def test_names_that_are_declared_and_must_not_be(forgery, refuse, tmp_path, name):
+    forgery.members[name] = b"harm"
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), "belongs to no state|is declared with sha256|expected 'states")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFDIR])
+def test_links_and_devices(forgery, refuse, tmp_path, kind):
+    forgery.extra.append((_entry("link", kind | 0o777), b"/etc/passwd"))
+    refuse(forgery.write(tmp_path / "b.zip"), "is a link, a directory or a device")
+
+
+def test_a_name_that_is_there_twice(forgery, refuse, tmp_path):
+    name, data = next(iter(forgery.members.items()))
+    forgery.extra.append((_entry(name), data))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = forgery.write(tmp_path / "b.zip")
+    refuse(path, "is there twice")
+
+
+def test_compressed_members(good, refuse, tmp_path):
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    refuse(tmp_path / "b.zip", "is compressed; members of a bundle are stored")
+
+
+@pytest.mark.parametrize("flag", [0x1, 0x40, 0x2000, 0x8])
+def test_flags_of_encryption_and_of_late_sizes(good, refuse, tmp_path, flag):
+    data = bytearray(good.read_bytes())
+    start = data.rindex(b"PK\1\2")
+    struct.pack_into("<H", data, start + 8, flag)
+    (tmp_path / "b.zip").write_bytes(data)
+    refuse(tmp_path / "b.zip", "is encrypted|has flags that coevo does not write")
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value"), [(20, "<L", 10), (24, "<L", 10), (20, "<LL", 1 << 31), (42, "<L", 0), (42, "<L", 1 << 31)]
+)
+def test_sizes_and_places_that_lie(good, refuse, tmp_path, offset, layout, value):
+    """Compressed size, size, both, and the offset of a member in the list of members."""
+    data = bytearray(good.read_bytes())
+    struct.pack_into(layout, data, data.rindex(b"PK\1\2") + offset, *[value] * (len(layout) - 1))
+    (tmp_path / "b.zip").write_bytes(data)
+    refuse(tmp_path / "b.zip", "has two sizes|overlap|cannot be read|has sha256|bytes, declared are")
+
+
+@pytest.mark.parametrize(("entries", "size"), [(1 << 40, 100), (10, 1 << 40)])
+def test_a_zip64_end_that_lies(good, refuse, tmp_path, entries, size):
+    data = good.read_bytes()
+    end = data[-22:]
+    zip64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, entries, entries, size, 0)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(data) - 22, 1)
+    (tmp_path / "b.zip").write_bytes(data[:-22] + zip64 + locator + end)
+    refuse(tmp_path / "b.zip", "it lists .* members")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 21, 22, 500, -1, -23, -2000])
+def test_files_that_are_cut_short(good, refuse, tmp_path, keep):
+    (tmp_path / "b.zip").write_bytes(good.read_bytes()[:keep])
+    refuse(tmp_path / "b.zip", "not a zip file, or is cut short")
+
+
+def test_files_that_are_no_zip(good, refuse, tmp_path):
+    for name, data in (
+        ("text", b"hello" * 100),
+        ("tail", bytes(1000) + good.read_bytes()),
+        ("comment", good.read_bytes() + b"x" * 9),
+    ):
+        (tmp_path / name).write_bytes(data)
+        refuse(tmp_path / name, "not a zip file|does not begin with bundle.json|not a readable zip")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    refuse(tmp_path / "other.zip", "does not begin with bundle.json")
+    (tmp_path / "folder").mkdir()
+    refuse(tmp_path / "folder", "is not a file")
+    os.mkfifo(tmp_path / "pipe")
+    refuse(tmp_path / "pipe", "is not a file")
+    refuse(tmp_path / "nothing", "does not exist")
+
+
+def test_any_byte_may_be_wrong(good, tmp_path):
+    """Either the changed byte says nothing (a time in the zip file), or the bundle is refused."""
+    data, rng = good.read_bytes(), random.Random(3)
+    for number in range(120):
+        changed = bytearray(data)
+        changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        (tmp_path / "b.zip").write_bytes(changed)
+        store = embedded(tmp_path / f"db-{number}")
+        try:
+            import_bundle(store, tmp_path / "b.zip", limits=SMALL)
+        except BundleError:
+            assert not (tmp_path / f"db-{number}").exists()
+        else:
+            assert store.head(NODE) == json.loads(zipfile.ZipFile(good).read("bundle.json"))["heads"]["main"]
+
+
+# --- the table of contents
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "does not say format"),
+        ({"version": 2}, "reads up to 1; install a newer coevo"),
+        ({"version": "1"}, "version"),
+        ({"unknown": 1}, "unknown"),
+        ({"heads": {}}, "heads"),
+        ({"heads": {"../x": "0" * 64}}, "heads"),
+        ({"heads": {"a b": "0" * 64}}, "heads"),
+        ({"heads": {"main": "0" * 64}}, "is not among its states"),
+        ({"heads": {"main": "x" * 64}}, "heads"),
+        ({"states": []}, "states"),
+        ({"states": ["../../x"]}, "states"),
+        ({"states": ["0" * 64]}, "is not among its states|expected 'states"),
+        ({"omitted_checkpoints": [{"sha256": "0" * 64, "size": 1, "family": "a", "format": "b", "uri": ""}]}, "not thin"),
+        ({"members": []}, "expected 'states"),
+    ],
+)
+def test_contents_that_are_wrong(forgery, refuse, tmp_path, change, message):
+    forgery.contents |= change
+    refuse(forgery.write(tmp_path / "b.zip"), message)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a/b", ".hidden", "", "A", "x" * 65, "a\n"])
+def test_node_names_that_are_paths(forgery, refuse, tmp_path, name):
+    forgery.contents["node"]["name"] = name
+    refuse(forgery.write(tmp_path / "b.zip"), "node.name")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "node: !!python/object/apply:os.system ['true']\n",
+        "a: &a [x]\nb: [*a, *a, *a]\n",
+        "node: {name: other-elements, elements: [Na, Cl], references: li-p-s}\n",
+        "node: [" * 1000,
+        "",
+        "node:\n  name: x\n",
+        CONFIG_TEXT + "nonsense: 1\n",
+        "# \x1b[2J\n" + CONFIG_TEXT,
+        CONFIG_TEXT + "#" * 2_000_000,
+    ],
+)
+def test_configurations_that_are_tricks(forgery, refuse, tmp_path, text):
+    forgery.contents["node"]["config_text"] = text
+    refuse(forgery.write(tmp_path / "b.zip"), "configuration")
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"[" * 1_000_000,
+        b'{"a":' * 1_000_000,
+        b"{}",
+        b"[]",
+        b"not json",
+        b"\xff\xfe",
+        b'{"format":"coevo-bundle","format":"other"}',
+        b'{"format":"coevo-bundle","version":NaN}',
+        b'{"format":"coevo-bundle","version":' + b"9" * 5000 + b"}",
+        b"",
+    ],
+)
+def test_contents_that_are_no_json(forgery, refuse, tmp_path, contents):
+    refuse(forgery.write(tmp_path / "b.zip", contents), "bundle.json")
+
+
+def test_a_member_that_is_missing_or_has_another_hash(forgery, refuse, tmp_path):
+    name = next(name for name in forgery.members if name.startswith("blobs/"))
+    forgery.members[name] += b"x"
+    refuse(forgery.write(tmp_path / "1.zip"), "bytes, declared are")
+    forgery.members[name] = b"y" * (len(forgery.members[name]) - 1)
+    refuse(forgery.write(tmp_path / "2.zip"), "has sha256 .* declared is")
+    del forgery.members[name]
+    refuse(forgery.write(tmp_path / "3.zip"), "is missing")
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "4.zip"), "is missing")
+
+
+# --- decompression bombs
+
+
+def _bomb(megabytes: int) -> bytes:
+    return zstandard.ZstdCompressor(level=1).compress(b"0" * (megabytes << 20))
+
+
+def test_bombs_that_are_declared_and_bombs_that_are_not(forgery, refuse, tmp_path):
+    name = f"states/{forgery.head}/labels.jsonl.zst"
+    forgery.members[name] = _bomb(15)
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "1.zip"), "more than 500-fold")
+    forgery.declared(name)["uncompressed"] = 1000
+    refuse(forgery.write(tmp_path / "2.zip"), "decompresses to more than 1000 bytes")
+    forgery.declared(name)["uncompressed"] = 1 << 62
+    refuse(forgery.write(tmp_path / "3.zip"), "raise --max-size")
+
+
+def test_a_frame_whose_header_lies(forgery, refuse, tmp_path):
+    name = f"states/{forgery.head}/labels.jsonl.zst"
+    frame = zstandard.ZstdCompressor(level=1).compress(b"{}\n")
+    for size in (b"\xff" * 7 + b"\x0f", b"\xff" * 8):  # single segment with a content size of 8 bytes
+        forgery.members[name] = frame[:4] + b"\xe0" + size + frame[6:]
+        with pytest.raises(zstandard.ZstdError):
+            _decompressed(forgery.members[name])
+        member = {"name": name, "size": len(forgery.members[name]), "uncompressed": 3}
+        forgery.declared(name).update(member, sha256=hashlib.sha256(forgery.members[name]).hexdigest())
+        refuse(forgery.write(tmp_path / "b.zip"), "cannot be decompressed")
+
+
+@pytest.mark.parametrize("tail", [b"garbage", b"\x28\xb5\x2f\xfd"])
+def test_garbage_after_a_frame(forgery, refuse, tmp_path, tail):
+    name = f"states/{forgery.head}/labels.jsonl.zst"
+    uncompressed = forgery.declared(name)["uncompressed"]
+    forgery.members[name] += tail
+    data = forgery.members[name]
+    member = {"name": name, "size": len(data), "uncompressed": uncompressed, "sha256": hashlib.sha256(data).hexdigest()}
+    forgery.declared(name).update(member)
+    path = forgery.write(tmp_path / "b.zip")
+    if tail == b"garbage":
+        refuse(path, "cannot be decompressed")
+    else:  # half a header holds nothing: every byte that comes out is what was declared
+        assert import_bundle(embedded(tmp_path / "db"), path, limits=SMALL).states_added == 2
+
+
+def test_a_bomb_in_a_sample_that_a_job_would_decompress(forgery, refuse, tmp_path):
+    def replace(manifest):
+        sha256 = manifest["samples"]["1"]
+        del forgery.members[f"blobs/{sha256[:2]}/{sha256[2:]}"]
+        manifest["samples"]["1"] = forgery.put_blob(_bomb(15))["sha256"]
+
+    forgery.put_manifest(replace)
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), "decompresses to more than")
+
+
+# --- states and documents
+
+
+def test_a_state_that_is_not_the_one_of_its_id(forgery, refuse, tmp_path):
+    document = forgery.state()
+    document["metrics"]["sun"] = 999
+    forgery.members[f"states/{forgery.head}/state.json"] = canonical_json(document)
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), "is damaged: its document has another id")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parents": ["0" * 64]}, "parent 000.* is not among the states before it"),
+        ({"counts": {"entries": 10**6, "references": 2, "labels": 6}}, "it counts 1000000 entries"),
+        ({"counts": {}}, "KeyError"),
+        ({"elements": ["U"]}, "has elements that its node has not: U"),
+        ({"created": 5}, "created"),
+        ({"iteration": "1"}, "iteration"),
+        ({"schema_version": 99.5}, "schema_version"),
+        ({"schema_version": 99}, "install a newer coevo"),
+        ({"unknown": 1}, "unknown"),
+        ({"message": "\x1b[2Jharm"}, "control characters"),
+        ({"metrics": {"$where": "1"}}, "a key that is an operator"),
+        ({"metrics": {"a": 2**63}}, "does not fit in 64 bits"),
+        ({"metrics": {"a": "\0"}}, "a zero character"),
+        ({"evaluations": {"digest": "0" * 64, "count": 10}}, "the digest of its evaluations"),
+        ({"evaluations": {"digest": "0" * 64, "count": 11}}, "it has 10 evaluations"),
+        ({"manifest": {"sha256": "0" * 64, "size": 1}}, "the manifest of state .* is missing"),
+        ({"manifest": {"sha256": "../../x", "size": 1}}, r"manifest\.sha256"),
+        ({"manifest": {"sha256": {}, "size": 1}}, r"manifest\.sha256"),
+        ({"iteration": -1}, "iteration"),
+        ({"checkpoints": {"f": {"sha256": "../x", "family": "a", "format": "b"}}}, "sha256"),
+        ({"checkpoints": {"f": {"sha256": "0" * 64, "family": "a", "format": "b"}}}, "the checkpoint f of state .* is missing"),
+    ],
+)
+def test_state_documents_that_are_wrong(forgery, refuse, tmp_path, change, message):
+    forgery.put_state({**forgery.state(), **change})
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(structures="x"), "structures"),
+        (lambda m: m["structures"].pop(), "it counts|not those of"),
+        (lambda m: m["structures"].reverse(), "not those of the structures"),
+        (lambda m: m["labels"].update({next(iter(m["labels"])): "mine"}), "labels"),
+        (lambda m: m["samples"].update({"1": "0" * 64}), "the sample of iteration 1 .* is missing"),
+        (lambda m: m["samples"].update({"1": "../x"}), "samples"),
+        (lambda m: m.pop("offsets"), "offsets"),
+        (lambda m: m["offsets"].update(a=_nested(60)), "nested more than 50 levels"),
+    ],
+)
+def test_manifests_that_are_wrong(forgery, refuse, tmp_path, change, message):
+    forgery.put_manifest(change)
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), message)
+
+
+def _nested(depth: int) -> list:
+    value: list = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _with(documents: list[dict], **changes) -> list[dict]:
+    return [{**documents[0], **changes}, *documents[1:]]
+
+
+def _properties(geometry: dict) -> dict:
+    return {**geometry, "sites": [{**site, "properties": {"x": 1}} for site in geometry["sites"]]}
+
+
+@pytest.mark.parametrize(
+    ("segment", "change", "message"),
+    [
+        ("structures", lambda d: d[1:], "1 structures are missing"),
+        ("structures", lambda d: d[::-1], "not in the order of their ids"),
+        ("structures", lambda d: [d[0], *d], "not in the order of their ids"),
+        ("structures", lambda d: _with(d, nsites="3"), "nsites"),
+        ("structures", lambda d: _with(d, _id="x"), "_id"),
+        ("structures", lambda d: _with(d, _id="0" * 64), "the content id of structure"),
+        ("structures", lambda d: _with(d, structure=d[1]["structure"]), "the content id of structure"),
+        ("structures", lambda d: _with(d, structure=_properties(d[0]["structure"])), "its geometry: sites.0.properties"),
+        ("structures", lambda d: _with(d, origin={"a": _nested(60)}), "nested more than 50 levels"),
+        ("structures", lambda d: _with(d, origin={"$set": 1}), "operator"),
+        ("labels", lambda d: _with(d, energy_per_atom=-1000.0), "the content id of label"),
+        ("labels", lambda d: [], "labels are missing"),
+        ("evaluations", lambda d: _with(d, energy_above_hull=0.0), "the digest of its evaluations"),
+        ("evaluations", lambda d: _with(d, energy_above_hull="0"), "energy_above_hull"),
+        ("evaluations", lambda d: _with(d, kind="other"), "kind"),
+        ("evaluations", lambda d: d[1:], "are not those of"),
+        ("evaluations", lambda d: _with(d, chemical_formula_reduced="Au"), "do not follow from"),
+        ("evaluations", lambda d: _with(d, structure_id="../../x"), "structure_id"),
+        ("evaluations", lambda d: b"[1]\n", "expected an object"),
+        ("evaluations", lambda d: b"{}", "its last line does not end"),
+        ("evaluations", lambda d: b'{"a": 1}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":1,"a":2}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":-0.0}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":[1,-0]}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":1e999}\n', "Out of range"),
+        ("evaluations", lambda d: b'{"a":1.50}\n', "not canonical JSON"),
+        ("evaluations", lambda d: b'{"a":"\\ud800"}\n', "surrogates"),
+        ("evaluations", lambda d: b'{"a":"' + bytes(range(97, 122)) * 200_000 + b'"}\n', "a line of more than|500-fold"),
+    ],
+)
+def test_documents_that_are_wrong(forgery, refuse, tmp_path, segment, change, message):
+    forgery.put_lines(segment, change(forgery.lines(segment)))
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), message)
+
+
+def test_a_label_on_another_geometry(forgery, refuse, tmp_path):
+    """The id of a label covers the id of its frame, so the frame must be the geometry that has this id."""
+    labels = forgery.lines("labels")
+    geometry = forgery.lines("structures")[0]["structure"]
+    label = {**labels[0], "structure": geometry}
+    assert label_id(label) == label["_id"]
+    forgery.put_lines("labels", [label, *labels[1:]])
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), "the geometry of label")
+
+
+def test_a_blob_that_belongs_to_no_state(forgery, refuse, tmp_path):
+    forgery.put_blob(b"a stowaway")
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), "belongs to no state")
+
+
+def test_nothing_is_imported_by_a_stored_geometry(forgery):
+    """Pymatgen decodes site properties by importing the modules that they name; stored structures are read without them."""
+    geometry = forgery.lines("structures")[0]["structure"]
+    module = {"@module": "this_module_would_be_imported", "@class": "Harm", "x": 1}
+    for site in geometry["sites"]:
+        site["properties"] = {"harm": module}
+    assert structure_from_document(geometry).site_properties == {}
