@@ -1,11 +1,15 @@
-"""``coevo label``: labels outside a full iteration."""
+"""``coevo label`` and ``coevo add``: labels and references outside a full iteration."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from tiny_node import Coevo, copy_of
 
@@ -44,4 +48,41 @@ def test_labels_of_the_best_entries_make_a_state_and_the_models_stay(finished: C
     ],
 )
 def test_what_cannot_be_labelled(finished: Coevo, arguments: list[str], message: str) -> None:
+    assert message in " ".join(finished(*arguments, code=2).stderr.split())
+
+
+@pytest.mark.slow
+def test_what_users_have_is_added_through_the_same_checks(finished: Coevo, tmp_path: Path) -> None:
+    coevo = copy_of(finished.directory, tmp_path)
+    lithium = bulk("Li", "bcc", a=3.43)
+    good = SinglePointCalculator(lithium, energy=-1.9, forces=[[0.0, 0.0, 0.0]], stress=np.full(6, 0.001))
+    wild = lithium.copy()
+    wild.calc = SinglePointCalculator(wild, energy=-1.9, forces=[[900.0, 0.0, 0.0]], stress=np.full(6, 0.001))
+    lithium.calc = good
+    write(tmp_path / "mine.extxyz", [wild, lithium], format="extxyz")
+    added = json.loads(coevo("add", "tiny", "mine.extxyz", "--as", "labels", "--functional", "PBE", "--format", "json").stdout)
+    assert added["labels_added"] == 2
+    assert added["metrics"]["labels"] == {"reasons": {"large_force": 1}, "status": {"admitted": 1, "rejected": 1}}
+    # lithium is a reference of the node: the label is one of it, at its relaxed geometry
+    assert added["metrics"]["validation"]["labelled"] == 1
+    # the same file again is the same labels
+    again = json.loads(coevo("add", "tiny", "mine.extxyz", "--as", "labels", "--functional", "PBE", "--format", "json").stdout)
+    assert again["labels_added"] == 0
+    before = again["counts"]["references"]
+    write(tmp_path / "known.extxyz", [bulk("LiS", "rocksalt", a=5.2)], format="extxyz")
+    new = json.loads(coevo("add", "tiny", "known.extxyz", "--as", "references", "--format", "json").stdout)
+    assert new["counts"]["references"] == before + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "tiny", "none.xyz", "--as", "labels"], "none.xyz: no such file"),
+        (["add", "tiny", "none.cif", "--as", "references"], "no such file"),
+        (["add", "tiny~1", "none.cif", "--as", "references"], "is not a branch"),
+        (["add", "tiny", "none.cif", "--as", "references", "--functional", "PBE"], "are for labels"),
+        (["add", "tiny", "none.cif"], "Missing option '--as'"),
+    ],
+)
+def test_what_cannot_be_added(finished: Coevo, arguments: list[str], message: str) -> None:
     assert message in " ".join(finished(*arguments, code=2).stderr.split())

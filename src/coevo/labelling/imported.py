@@ -133,7 +133,7 @@ def _read_vasprun(path: Path) -> tuple[list[ImportedFrame], str | None, dict[str
     frames = [
         ImportedFrame(
             step["structure"],
-            float(step["e_fr_energy"]) / len(step["structure"]) if step.get("e_fr_energy") is not None else None,
+            _free_energy(step),
             _array(step.get("forces")),
             None if step.get("stress") is None else -np.asarray(step["stress"], dtype=float) * EV_PER_A3_PER_KBAR,
             converged=len(step["electronic_steps"]) < limit,
@@ -148,6 +148,13 @@ def _read_vasprun(path: Path) -> tuple[list[ImportedFrame], str | None, dict[str
     parameters = {tag: _plain(run.incar.get(tag, run.parameters.get(tag))) for tag in _VASP_TAGS}
     kept = {tag: value for tag, value in parameters.items() if value is not None}
     return frames, functional, {"version": run.vasp_version, "potcar": sorted(run.potcar_symbols), **kept}
+
+
+def _free_energy(step: dict[str, Any]) -> float | None:
+    """Free energy of the electrons, eV/atom: of the last electronic step; that of the ionic step holds P V with PSTRESS."""
+    steps = step["electronic_steps"]
+    energy = steps[-1].get("e_fr_energy") if steps else None
+    return None if energy is None else float(energy) / len(step["structure"])
 
 
 def _read_pw(path: Path) -> tuple[list[ImportedFrame], str | None, dict[str, Any]]:
