@@ -25,6 +25,7 @@ demo: $(STAMP)-run
 
 test: $(STAMP)-test
 	@tests/labelling/install_pw.sh
+	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)-dev
