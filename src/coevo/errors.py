@@ -99,3 +99,7 @@ class CampaignError(CoevoError, RuntimeError):
 
 class AnalysisError(CoevoError, ValueError):
     """Structures, compositions, energies or arrays handed to an analysis cannot be used."""
+
+
+class LocalClusterError(CoevoError, RuntimeError):
+    """The one-host SLURM cluster for tests cannot be started, or may not be started here."""
