@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     pseudopotentials: str | None = Field(default=None, description="directory of pseudopotentials (UPF) for Quantum ESPRESSO")
     vasp_command: str = Field(default="vasp_std", description="how VASP is started, such as mpirun -n 4 vasp_std")
 
+    site: str | None = Field(default=None, description="YAML file of the site whose cluster is used (docs/sites.md)")
+
     @model_validator(mode="after")
     def _artifacts_with_a_server(self) -> Settings:
         if self.database.startswith(MONGODB_PREFIXES):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -47,32 +47,43 @@ class KeyDescription:
     allowed: str
 
 
-def section_at(location: Location) -> type[BaseModel] | None:
-    """Return the model that reads the mapping at a location, or None if there is none."""
-    model: type[BaseModel] = NodeConfig
+def section_at(location: Location, root: type[BaseModel] = NodeConfig) -> type[BaseModel] | None:
+    """Return the model that reads the mapping at a location of the tree of ``root``, or None if there is none."""
+    annotation: Any = root
     for part in location:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None  # type: ignore[index]
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if _is_section(annotation):
+            annotation = annotation.model_fields[part].annotation if part in annotation.model_fields else None
+        elif get_origin(annotation) is dict and isinstance(part, str):
+            annotation = get_args(annotation)[1]  # sections under names that the user chooses
+        else:
             return None
-        model = annotation
-    return model
+    return annotation if _is_section(annotation) else None
 
 
-def field_at(location: Location) -> FieldInfo | None:
-    """Return the field that a location belongs to (that of the list, for an item of a list)."""
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def field_at(location: Location, root: type[BaseModel] = NodeConfig) -> FieldInfo | None:
+    """Return the field that a location belongs to (that of the list or mapping, for an item of one)."""
     names = tuple(part for part in location if isinstance(part, str))
-    section = section_at(names[:-1]) if names else None
-    return section.model_fields.get(names[-1]) if section else None
+    for end in (len(names) - 1, len(names) - 2):
+        section = section_at(names[:end], root) if end >= 0 else None
+        if section is not None:
+            return section.model_fields.get(names[end])
+    return None
 
 
-def allowed_at(location: Location) -> str:
+def allowed_at(location: Location, root: type[BaseModel] = NodeConfig) -> str:
     """Say what may stand at a location: ``a number >= 0 and <= 5 eV/atom``."""
-    section = section_at(location)
+    section = section_at(location, root)
     if section is not None:
         return f"a mapping of {', '.join(section.model_fields)}"
-    field = field_at(location)
+    field = field_at(location, root)
     if field is None:
         return "nothing"
+    if get_origin(field.annotation) is dict and section_at(location[:-1], root) is None:
+        return _kind(get_args(field.annotation)[1])
     if location and isinstance(location[-1], int):
         arguments = get_args(field.annotation)
         index = 0 if len(arguments) == 2 and arguments[1] is Ellipsis else min(location[-1], len(arguments) - 1)
@@ -81,26 +92,30 @@ def allowed_at(location: Location) -> str:
     return kind + _bounds(field) + _unit(field) + null
 
 
-def describe_keys() -> Iterator[KeyDescription]:
-    """Yield every key of the tree, in the order of the tree."""
-    yield from _describe(NodeConfig, ())
+def describe_keys(root: type[BaseModel] = NodeConfig) -> Iterator[KeyDescription]:
+    """Yield every key of a tree, in the order of the tree; ``NAME`` stands for names that the user chooses."""
+    yield from _describe(root, (), root)
 
 
-def _describe(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[KeyDescription]:
+def _describe(model: type[BaseModel], location: tuple[str, ...], root: type[BaseModel]) -> Iterator[KeyDescription]:
     for name, field in model.model_fields.items():
         here = (*location, name)
-        inner = section_at(here)
+        named = section_at((*here, "NAME"), root) if get_origin(field.annotation) is dict else None
+        inner = section_at(here, root) or named
         if inner is not None:
-            yield from _describe(inner, here)
+            yield from _describe(inner, (*here, "NAME") if named else here, root)
             continue
-        yield KeyDescription(".".join(here), field.description or "", _default(here), allowed_at(here))
+        yield KeyDescription(".".join(here), field.description or "", _default(here, root), allowed_at(here, root))
 
 
-def _default(location: tuple[str, ...]) -> str:
+def _default(location: tuple[str, ...], root: type[BaseModel]) -> str:
     """Return the default at a location as the tree gives it (a section may override those of its parts)."""
     value: Any = None
     for depth in range(len(location)):
-        model = section_at(location[:depth])
+        if location[depth] == "NAME":
+            value = None
+            continue
+        model = section_at(location[:depth], root)
         assert model is not None
         field = model.model_fields[location[depth]]
         value = (
@@ -119,6 +134,10 @@ def _kind(annotation: Any) -> str:
         return "one of " + ", ".join(show(value) for value in arguments) if len(arguments) > 1 else show(arguments[0])
     if origin in {Union, types.UnionType}:
         return " or ".join(_kind(part) for part in arguments)
+    if origin is dict:
+        return "a mapping of names to texts" if arguments[1] is str else "a mapping of names to mappings"
+    if origin is Annotated:
+        return _kind(arguments[0])
     if origin is tuple:
         return "a list of texts" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} numbers"
     return _KINDS.get(annotation, str(annotation))

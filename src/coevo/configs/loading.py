@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +22,10 @@ from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+Tree = TypeVar("Tree", bound=BaseModel)
+Prepare = Callable[[dict[str, Any]], tuple[dict[str, Any], list[tuple[Location, str]]]]
+Hidden = Callable[[Location], bool]
 
 FIXED_KEYS = ("node.name:", "node.elements:", "node.references:", "node.energy_scale:", "node.descriptor.")
 """How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
@@ -45,6 +50,11 @@ class LoadedConfig:
     text: str
     source: str
     base: Path | None = None
+
+
+def _nothing(location: Location) -> bool:  # noqa: ARG001
+    """Hide nothing: every value may stand in a message."""
+    return False
 
 
 def preset_names() -> list[str]:
@@ -88,14 +98,31 @@ def load_config(path_or_preset: str | Path) -> LoadedConfig:
             text, source = preset_text(path_or_preset), f"preset {path_or_preset}"
             return LoadedConfig(parse_config(text, source), text, source)
     path = Path(path_or_preset).expanduser()
+    text = read_text(path, hint=f"; presets are {', '.join(preset_names())}")
+    return LoadedConfig(parse_config(text, str(path)), text, str(path), path.resolve().parent)
+
+
+def read_text(path: Path, *, hint: str = "") -> str:
+    """Return the text of a YAML file.
+
+    Parameters
+    ----------
+    path : Path
+    hint : str
+        What a message adds if there is no such file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path}: not a text file in UTF-8 (byte {err.start}); allowed: a YAML file") from None
     except OSError as err:
-        hint = f"; presets are {', '.join(preset_names())}" if isinstance(err, FileNotFoundError) else ""
-        raise ConfigError(f"{path}: cannot be read: {err.strerror}{hint}") from None
-    return LoadedConfig(parse_config(text, str(path)), text, str(path), path.resolve().parent)
+        missing = hint if isinstance(err, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot be read: {err.strerror}{missing}") from None
 
 
 def parse_config(text: str, source: str) -> NodeConfig:
@@ -112,13 +139,39 @@ def parse_config(text: str, source: str) -> NodeConfig:
     ConfigError
         With one line for each problem, in the order of the text.
     """
+    return parse_tree(NodeConfig, text, source)
+
+
+def parse_tree(root: type[Tree], text: str, source: str, *, prepare: Prepare | None = None, hidden: Hidden = _nothing) -> Tree:
+    """Read and check a YAML text as the tree of ``root``.
+
+    Parameters
+    ----------
+    root : type of BaseModel
+    text : str
+    source : str
+        What error messages call the text, usually its path.
+    prepare : callable, optional
+        Changes the plain data before they are checked; returns them with problems of its own.
+    hidden : callable, optional
+        Whether the value at a location must not be repeated in a message.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each problem, in the order of the text.
+    """
     tree = read_yaml(text)
     if not tree.problems and not isinstance(tree.data, dict):
         got = "an empty file" if tree.data is None else show(tree.data)
-        tree.problems.append((1, f"got {got}, {_allowed(())}"))
+        tree.problems.append((1, f"got {got}, allowed: {allowed_at((), root)}"))
     config = None
     if isinstance(tree.data, dict):
-        config, problems = _check(tree.data)
+        data, problems = prepare(tree.data) if prepare else (tree.data, [])
+        config, more = _check(data, root, hidden)
+        # what could not be prepared is told once
+        told = {location for location, _ in problems}
+        problems = [*problems, *(problem for problem in more if problem[0] not in told)]
         tree.problems.extend((tree.line(location), message) for location, message in problems)
     if tree.problems or config is None:
         raise ConfigError(
@@ -135,7 +188,7 @@ def config_from_dict(data: dict[str, Any], source: str) -> NodeConfig:
     ConfigError
         With one line for each problem: ``source: key: got …, allowed: …``.
     """
-    config, problems = _check(data)
+    config, problems = _check(data, NodeConfig)
     if config is None:
         raise ConfigError("\n".join(f"{source}: {message}" for _, message in problems))
     return config
@@ -183,15 +236,15 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
     return changes
 
 
-def _check(data: dict[str, Any]) -> tuple[NodeConfig | None, list[tuple[Location, str]]]:
+def _check(data: dict[str, Any], root: type[Tree], hidden: Hidden = _nothing) -> tuple[Tree | None, list[tuple[Location, str]]]:
     """Validate plain data; return the configuration, or None and the problems."""
     try:
-        return NodeConfig.model_validate(data), []
+        return root.model_validate(data), []
     except ValidationError as err:
         problems: list[tuple[Location, str]] = []
         for detail in err.errors(include_url=False):
             location = tuple(detail["loc"])
-            message = _explain(location, detail)
+            message = _explain(location, detail, root, hidden)
             if not location and detail["type"] == "value_error":  # a check across sections names its key in the message
                 location = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", message.partition(":")[0]))
             if message not in (known for _, known in problems):
@@ -199,27 +252,25 @@ def _check(data: dict[str, Any]) -> tuple[NodeConfig | None, list[tuple[Location
         return None, problems
 
 
-def _explain(location: Location, detail: ErrorDetails) -> str:
+def _explain(location: Location, detail: ErrorDetails, root: type[BaseModel], hidden: Hidden) -> str:
     """Turn one pydantic error into what, got, allowed."""
-    name, got = dotted(location), detail["input"]
+    name, got, allowed = dotted(location), detail["input"], f"allowed: {allowed_at(location, root)}"
     if detail["type"] == "extra_forbidden":
-        section = section_at(location[:-1])
-        allowed = list(section.model_fields) if section else []
-        return f"{name}: unknown key{_suggest(str(location[-1]), allowed)}; allowed keys: {', '.join(allowed)}"
+        section = section_at(location[:-1], root)
+        keys = list(section.model_fields) if section else []
+        return f"{name}: unknown key{_suggest(str(location[-1]), keys)}; allowed keys: {', '.join(keys)}"
     if detail["type"] == "missing":
-        field = field_at(location)
+        field = field_at(location, root)
         meaning = f" ({field.description})" if field and field.description else ""
-        return f"{name}: missing{meaning}, {_allowed(location)}"
+        return f"{name}: missing{meaning}, {allowed}"
     if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         return f"{name}: {message}" if location else message
-    if isinstance(got, BaseModel | dict) and section_at(location) is None:
-        return f"{name}: got a mapping, {_allowed(location)}"
-    return f"{name}: got {show(got) if got is not None else 'nothing'}, {_allowed(location)}"
-
-
-def _allowed(location: Location) -> str:
-    return f"allowed: {allowed_at(location)}"
+    if hidden(location) and got is not None:
+        return f"{name}: got a value that is not shown, {allowed}"
+    if isinstance(got, BaseModel | dict) and section_at(location, root) is None:
+        return f"{name}: got a mapping, {allowed}"
+    return f"{name}: got {show(got) if got is not None else 'nothing'}, {allowed}"
 
 
 def _suggest(word: str, words: list[str]) -> str:

@@ -1,0 +1,56 @@
+"""Which kind of allocation each step of the loop gets."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Literal
+
+from coevo.errors import ConfigError
+
+ClassName = Literal["gpu", "screen", "label", "small"]
+CLASS_NAMES: tuple[ClassName, ...] = ("gpu", "screen", "label", "small")
+
+STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
+    {
+        "generate": "gpu",
+        "train-generator": "gpu",
+        "train-force-field": "gpu",
+        "screen": "screen",
+        "re-evaluate": "screen",
+        "evaluate-references": "screen",
+        "label": "label",  # the job that cuts the packets as well: it asks the code for the digest of its settings
+        "choose": "small",
+        "curate": "small",
+        "select": "small",
+        "unite": "small",
+        "assess": "small",
+        "measure": "small",
+        "commit": "small",
+        "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one
+    }
+)
+"""Class of the jobs of each step of the loop."""
+CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references"})
+"""Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
+
+
+def class_of(job: str) -> ClassName:
+    """Return the class of a job.
+
+    Parameters
+    ----------
+    job : str
+        Its name, ``NODE/ITERATION/STEP[/SHARD]``, or a step alone.
+
+    Raises
+    ------
+    ConfigError
+        If the step is not in :data:`STEP_CLASSES`: every step has its class on purpose.
+    """
+    parts = job.split("/")
+    step = parts[2] if len(parts) > 2 else parts[0]
+    if step not in STEP_CLASSES:
+        raise ConfigError(f"job {job!r}: no class for the step {step!r}; allowed: {', '.join(STEP_CLASSES)}")
+    if step in CUTTING_STEPS and len(parts) == 3:
+        return "small"
+    return STEP_CLASSES[step]
