@@ -1,0 +1,80 @@
+"""The files that the workers of a site read, in a directory of their own that only their owner can enter.
+
+They hold what must not stand in a job script: the URIs of the database and the launchpad with their passwords, and the variables
+of the environments. The directory is named after what the site's file says, so jobs in the queue keep the settings they were
+submitted with, while a new password reaches them too.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from coevo.configs.step_classes import CLASS_NAMES
+from coevo.node_store.durable import make_directory, replace_file, storage_errors
+from coevo.slurm.queue_scripts import fireworks_settings, fworker, job_store_settings, launchpad_settings, worker_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from coevo.configs.site_loading import LoadedSite
+
+PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
+
+
+def write_worker_files(loaded: LoadedSite) -> Path:
+    """Write the files that workers read, those that differ; return their directory.
+
+    Returns
+    -------
+    Path
+        ``LoadedSite.files``, with ``my_launchpad.yaml``, ``FW_config.yaml``, ``jobflow.yaml`` and for each class
+        ``CLASS.worker.yaml`` and ``CLASS.env``; mode 0600 in a directory of mode 0700.
+
+    Raises
+    ------
+    StorageError
+        If the site's directory cannot be written.
+    """
+    folder = loaded.files
+    with storage_errors("writing the files of the workers", folder):
+        make_directory(folder)
+        folder.chmod(PRIVATE_DIRECTORY)
+    contents = {
+        "my_launchpad.yaml": _yaml(launchpad_settings(loaded)),
+        "FW_config.yaml": _yaml(fireworks_settings(loaded, _packed_password(folder / "FW_config.yaml"))),
+        "jobflow.yaml": _yaml({"JOB_STORE": job_store_settings(loaded)}),
+    }
+    for name in CLASS_NAMES:
+        contents[f"{name}.worker.yaml"] = _yaml(fworker(loaded, name).to_dict())
+        contents[f"{name}.env"] = environment_file(worker_environment(loaded, name))
+    for file, text in contents.items():
+        _write(folder / file, text.encode())
+    return folder
+
+
+def environment_file(variables: dict[str, str]) -> str:
+    """Write variables as lines that bash reads back unchanged."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def _yaml(data: dict[str, Any]) -> str:
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def _packed_password(path: Path) -> bytes:
+    """Return the password that is there, so that writing again changes nothing, or a new one."""
+    with storage_errors("reading", path):
+        known = yaml.safe_load(path.read_bytes()) if path.exists() else None
+    password = known.get("DS_PASSWORD") if isinstance(known, dict) else None
+    return password if isinstance(password, bytes) else secrets.token_bytes(32)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with storage_errors("reading", path):
+        same = path.exists() and path.read_bytes() == data
+    if not same:
+        replace_file(path, data, PRIVATE_FILE)
