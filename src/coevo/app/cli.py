@@ -17,6 +17,7 @@ from coevo.app import (  # noqa: F401
     loop_commands,
     merge_commands,
     query_commands,
+    site_commands,
     upkeep_commands,
 )
 from coevo.app.terminal import app, err, out

@@ -174,6 +174,20 @@ def examine() -> list[Finding]:
     ]
 
 
+def examine_site_file(file: str) -> list[Finding]:
+    """Try a site: its servers, its artifact store, its directory, and each class by ``sbatch --test-only``.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not valid.
+    """
+    from coevo.configs.site_loading import load_site
+    from coevo.slurm.site_check import examine_site
+
+    return [Finding(*finding) for finding in examine_site(load_site(file))]
+
+
 def findings_table(findings: list[Finding]) -> Table:
     """Return the findings as a table."""
     table = Table(title="coevo doctor", title_justify="left")

@@ -13,11 +13,17 @@ from coevo.errors import ConfigError
 
 
 @app.command()
-def doctor(format: Format = "table") -> None:  # noqa: A002
+def doctor(
+    site: Annotated[
+        str | None,
+        typer.Option("--site", help="try a site instead: its servers, directory and classes", metavar="FILE"),
+    ] = None,
+    format: Format = "table",  # noqa: A002
+) -> None:
     """Say what this machine has: database, force field, GPU, pw.x, VASP, SLURM; with a hint for each thing missing."""
-    from coevo.app.doctor import as_json, examine, findings_table
+    from coevo.app.doctor import as_json, examine, examine_site_file, findings_table
 
-    findings = examine()
+    findings = examine_site_file(site) if site else examine()
     if format == "json":
         print_json(as_json(findings))
     else:

@@ -60,9 +60,10 @@ class MongoConnection:
         try:
             yield
         except PyMongoError as err:
-            raise self._failed(doing, err) from None  # the chained error would print the URI
+            raise self.failed(doing, err) from None  # the chained error would print the URI
 
-    def _failed(self, doing: str, err: Exception) -> StorageError:
+    def failed(self, doing: str, err: Exception) -> StorageError:
+        """Return the error that says what was done and what to do, without credentials."""
         return StorageError(
             f"{doing} failed at {self.place}: {type(err).__name__}: {self._without_credentials(str(err))[:400]}; "
             "check that the server runs and COEVO_DATABASE; what was committed before is untouched"
@@ -86,7 +87,7 @@ class MongoConnection:
             try:
                 client: MongoClient[dict[str, Any]] = MongoClient(self._uri, **options)
             except (ValueError, TypeError) as err:  # what pymongo raises for options that it cannot read
-                raise self._failed("connecting", err) from None
+                raise self.failed("connecting", err) from None
         try:
             with self.errors("creating indexes"):
                 database = client.get_default_database(default=DEFAULT_DATABASE)
@@ -107,3 +108,39 @@ class MongoConnection:
         if "database" in self.__dict__:
             self.database.client.close()
             del self.database
+
+
+def ask_server(uri: str, database: str, seconds: float = 10.0) -> str:
+    """Connect to a server, list the collections of a database, and change nothing.
+
+    Parameters
+    ----------
+    uri : str
+        As :class:`MongoConnection` takes it.
+    database : str
+    seconds : float
+        How long the server may take to answer.
+
+    Returns
+    -------
+    str
+        ``MongoDB VERSION, N collections``.
+
+    Raises
+    ------
+    StorageError
+        If it does not answer, or does not let this user read.
+    """
+    from pymongo import MongoClient
+
+    connection = MongoConnection(uri)
+    limit = int(seconds * 1000)
+    options: dict[str, Any] = dict.fromkeys(("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS"), limit)
+    with connection.errors("asking the server"):
+        try:
+            client: MongoClient[dict[str, Any]] = MongoClient(uri, appname="coevo", **options)
+        except (ValueError, TypeError) as err:
+            raise connection.failed("connecting", err) from None
+        with client:
+            collections = len(client[database].list_collection_names())
+            return f"MongoDB {client.server_info()['version']}, {collections} collections"
