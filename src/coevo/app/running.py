@@ -131,12 +131,15 @@ def run_campaign(
         Another process runs a campaign on this node.
     CampaignError
         The branch no longer descends from the state that the campaign started from.
+    LabellingError
+        What the labels need is missing on this machine; no campaign was begun.
     """
     from coevo.flows.campaign import next_transition
+    from coevo.makers.label import check_labelling
 
     with store.run_lock(node):
-        # A configuration that is not valid must not leave a campaign behind.
-        live_config(store, node, store.state(f"{node}@{branch}"), lambda _: None)
+        # A configuration that is not valid, or whose labels cannot be made here, must not leave a campaign behind.
+        check_labelling(live_config(store, node, store.state(f"{node}@{branch}"), lambda _: None))
         campaign = start_or_resume(store, node, branch, iterations, say)
         start = store.state(f"{node}@{campaign.start}")
         reported = None
