@@ -186,7 +186,10 @@ def test_the_presets_are_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("li-p-s-dem", "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-demo, li-s-qe, or a YAML file"),
+        (
+            "li-p-s-dem",
+            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-demo, li-s-qe, or a YAML file",
+        ),
         ("nowhere/x.yaml", "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-demo, li-s-qe"),
         ("../tree", "../tree: cannot be read"),
     ],

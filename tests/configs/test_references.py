@@ -240,6 +240,8 @@ def test_a_cif_without_symmetry_is_ambiguous(tmp_path: Path) -> None:
 
 
 def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
-    assert refused("nope").endswith("nope: no such file; allowed: a bundled set (li-p-s, li-s-small) or a file (.cif, .extxyz, .xyz, .json)")
+    assert refused("nope").endswith(
+        "nope: no such file; allowed: a bundled set (li-p-s, li-s-small) or a file (.cif, .extxyz, .xyz, .json)"
+    )
     (tmp_path / "x.cif").mkdir()
     assert "cannot be read: Is a directory" in refused(tmp_path / "x.cif")
