@@ -55,10 +55,13 @@ def write_cif(path: Path, structures: list[Structure]) -> Path:
     return path
 
 
-def test_the_bundled_phases_have_the_symmetry_and_composition_they_name(bundled: list[ReferenceStructure]) -> None:
-    assert bundled_sets() == ["li-p-s"]
-    assert len(bundled) == len(BUNDLED["phases"]) == 14
-    for reference, phase in zip(bundled, BUNDLED["phases"], strict=True):
+@pytest.mark.parametrize(("name", "elements", "size"), [("li-p-s", ELEMENTS, 14), ("li-s-small", ("Li", "S"), 3)])
+def test_the_bundled_phases_have_the_symmetry_and_composition_they_name(name: str, elements: tuple[str, ...], size: int) -> None:
+    assert bundled_sets() == ["li-p-s", "li-s-small"]
+    bundled = load_references(name, elements)
+    phases = json.loads((resources.files("coevo.configs") / "references" / f"{name}.json").read_text(encoding="utf-8"))["phases"]
+    assert len(bundled) == len(phases) == size
+    for reference, phase in zip(bundled, phases, strict=True):
         structure = reference.structure
         assert reference.name == phase["name"]
         assert structure.composition.reduced_formula == phase["formula"]
@@ -237,6 +240,8 @@ def test_a_cif_without_symmetry_is_ambiguous(tmp_path: Path) -> None:
 
 
 def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
-    assert refused("nope").endswith("nope: no such file; allowed: a bundled set (li-p-s) or a file (.cif, .extxyz, .xyz, .json)")
+    assert refused("nope").endswith(
+        "nope: no such file; allowed: a bundled set (li-p-s, li-s-small) or a file (.cif, .extxyz, .xyz, .json)"
+    )
     (tmp_path / "x.cif").mkdir()
     assert "cannot be read: Is a directory" in refused(tmp_path / "x.cif")

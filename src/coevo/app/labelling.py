@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coevo.app.merging import checkpoints_of
-from coevo.app.running import live_config, run_flow
+from coevo.app.running import run_flow
 from coevo.errors import StateNotFoundError
+from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ def run(
 
 def _plan(store: Any, node: str, branch: str, iterations: int, format: str) -> None:  # noqa: A002
     from coevo.app.planning import measured_rates, plan, plan_json, plan_table
-    from coevo.app.running import live_config
+    from coevo.flows.campaign import live_config
     from coevo.settings import read_settings
 
     head = store.state(f"{node}@{branch}")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from coevo.configs.loading import check_change, config_difference, parse_config
-from coevo.errors import CampaignError, StateNotFoundError
+from coevo.errors import StateNotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jobflow import Flow
 
     from coevo.configs.loading import LoadedConfig
-    from coevo.configs.tree import NodeConfig
+    from coevo.flows.campaign import Say
     from coevo.node_store.documents import CampaignDocument
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
-
-Say = Callable[[str], None]
 
 
 def run_flow(flow: Flow) -> None:
@@ -56,36 +53,16 @@ def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = No
         The node exists with another configuration.
     """
     from coevo.configs.references import load_references
-    from coevo.flows.transition import SeedMaker
-    from coevo.makers.seeding import initial_checkpoints, write_references
+    from coevo.flows.campaign import seed_flow
 
     config = loaded.config
-    references = load_references(config.node.references, config.node.elements, base=base)
+    load_references(config.node.references, config.node.elements, base=base)  # a bad file must not leave a node behind
     store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:
             return None
-        force_field, generator = initial_checkpoints(config)
-        run_flow(SeedMaker(config=config).make(write_references(references), force_field, generator))
+        run_flow(seed_flow(loaded, base=base))
     return store.head(config.node.name, "main")
-
-
-def live_config(store: NodeStore, node: str, head: StateView, say: Say) -> NodeConfig:
-    """Read the node's configuration as it stands now and say how it differs from that of the branch head.
-
-    Raises
-    ------
-    ConfigError
-        It is not valid, or changes what cannot change.
-    """
-    from coevo.configs.tree import NodeConfig
-
-    config = parse_config(store.read_config_text(node), source=store.config_source(node))
-    before = NodeConfig.model_validate(head.document["config"])
-    check_change(before, config)
-    for line in config_difference(before.identity(), config.identity()):
-        say(f"configuration changed: {line}")
-    return config
 
 
 def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> CampaignDocument:
@@ -131,33 +108,22 @@ def run_campaign(
         Another process runs a campaign on this node.
     CampaignError
         The branch no longer descends from the state that the campaign started from.
+    LabellingError
+        What the labels need is missing on this machine; no campaign was begun.
     """
-    from coevo.flows.campaign import next_transition
+    from coevo.flows.campaign import decide, live_config
+    from coevo.makers.label import check_labelling
 
     with store.run_lock(node):
-        # A configuration that is not valid must not leave a campaign behind.
-        live_config(store, node, store.state(f"{node}@{branch}"), lambda _: None)
+        # A configuration that is not valid, or whose labels cannot be made here, must not leave a campaign behind.
+        check_labelling(live_config(store, node, store.state(f"{node}@{branch}"), lambda _: None))
         campaign = start_or_resume(store, node, branch, iterations, say)
-        start = store.state(f"{node}@{campaign.start}")
-        reported = None
+        reported = campaign.start
         while True:
-            head = store.state(f"{node}@{branch}")
-            if head.id != start.id and start.id not in {state.id for state in head.ancestors()}:
-                raise CampaignError(
-                    f"branch {branch!r} of {node!r} stands at {head.id[:8]}, which does not descend from {start.id[:8]}, "
-                    "where the unfinished campaign started: somebody moved the branch; move it back or make a new branch"
-                )
-            if head.id != start.id and head.id != reported:
+            decision, head = decide(store, campaign, say)
+            if head.id != reported:
                 on_state(head)
                 reported = head.id
-            config = live_config(store, node, head, say)
-            decision = next_transition(
-                config,
-                {**head.document, "_id": head.id},
-                branch=branch,
-                start_iteration=start.iteration,
-                iterations=campaign.iterations,
-            )
             if decision.flow is None:
                 store.finish_campaign(campaign.id, decision.verdict)
                 return decision.verdict

@@ -6,18 +6,27 @@ was killed goes on where its branch stands.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.flows.transition import CoevolutionMaker
+from coevo.configs.loading import check_change, config_difference, parse_config
+from coevo.errors import CampaignError, StateNotFoundError
+from coevo.flows.transition import CoevolutionMaker, SeedMaker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from jobflow import Flow
 
+    from coevo.configs.loading import LoadedConfig
     from coevo.configs.tree import NodeConfig
+    from coevo.node_store.documents import CampaignDocument
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
 
+Say = Callable[[str], None]
 Verdict = Literal["continue", "finished", "mature"]
 
 
@@ -66,6 +75,79 @@ def next_transition(
         head["_id"], head["iteration"] + 1, bare(checkpoints["force_field"]), bare(checkpoints["generator"])
     )
     return Decision("continue", done, flow)
+
+
+def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
+    """Write what a new node starts from as artifacts, and wire its first state.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    base : Path or None
+        Directory that a relative file of references starts from.
+    """
+    from coevo.configs.references import load_references
+    from coevo.makers.seeding import initial_checkpoints, write_references
+
+    config = loaded.config
+    references = load_references(config.node.references, config.node.elements, base=base)
+    force_field, generator = initial_checkpoints(config)
+    return SeedMaker(config=config).make(write_references(references), force_field, generator)
+
+
+def live_config(store: NodeStore, node: str, head: StateView, say: Say) -> NodeConfig:
+    """Read the node's configuration as it stands now and say how it differs from that of the branch head.
+
+    Raises
+    ------
+    ConfigError
+        It is not valid, or changes what cannot change.
+    """
+    from coevo.configs.tree import NodeConfig
+
+    config = parse_config(store.read_config_text(node), source=store.config_source(node))
+    before = NodeConfig.model_validate(head.document["config"])
+    check_change(before, config)
+    for line in config_difference(before.identity(), config.identity()):
+        say(f"configuration changed: {line}")
+    return config
+
+
+def decide(store: NodeStore, campaign: CampaignDocument, say: Say) -> tuple[Decision, StateView]:
+    """Decide on the next transition of a recorded campaign from where its branch stands.
+
+    Returns
+    -------
+    decision : Decision
+    head : StateView
+        The branch head that it rests on.
+
+    Raises
+    ------
+    CampaignError
+        The branch no longer descends from the state that the campaign started from.
+    ConfigError
+        The node's configuration is not valid any more.
+    StateNotFoundError
+        The node has no state yet.
+    """
+    node, branch = campaign.node, campaign.branch
+    if store.head(node, branch) is None:
+        raise StateNotFoundError(f"node {node!r} has no state on branch {branch!r} yet; finish `coevo init` first")
+    head = store.state(f"{node}@{branch}")
+    start_iteration = 0
+    if campaign.start is not None:
+        start = store.state(f"{node}@{campaign.start}")
+        start_iteration = start.iteration
+        if head.id != start.id and start.id not in {state.id for state in head.ancestors()}:
+            raise CampaignError(
+                f"branch {branch!r} of {node!r} stands at {head.id[:8]}, which does not descend from {start.id[:8]}, "
+                "where the unfinished campaign started: somebody moved the branch; move it back or make a new branch"
+            )
+    config = live_config(store, node, head, say)
+    document = {**head.document, "_id": head.id}
+    decision = next_transition(config, document, branch=branch, start_iteration=start_iteration, iterations=campaign.iterations)
+    return decision, head
 
 
 def bare(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from jobflow import Flow, Response, job
 
-from coevo.configs.tree import LabellingConfig, NodeSection
+from coevo.configs.tree import LabellingConfig, NodeConfig, NodeSection
 from coevo.errors import LabellingError
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
@@ -53,6 +53,18 @@ def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), wo
     family, weights = labelling.teacher.family, labelling.teacher.weights
     teacher = force_field_from(family, weights=weights, device=read_settings().device)
     return TeacherLabeller.from_config(teacher, labelling, workers=workers)
+
+
+def check_labelling(config: NodeConfig) -> None:
+    """Look for what the labels of a node need on this machine, hours before the first of them is made.
+
+    Raises
+    ------
+    LabellingError
+        The executable, a potential or a package is missing or is not what the configuration names.
+    """
+    if config.selection.structures:
+        labeller_for(config.labelling, elements=config.node.elements).settings()
 
 
 def label_document(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
