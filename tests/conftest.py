@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from mongodb_server import mongodb_server, mongodb_uri
+from slurm_cluster import slurm_cluster
 from tiny_node import TINY, Coevo, copy_of
 
-__all__ = ["mongodb_server", "mongodb_uri"]
+__all__ = ["mongodb_server", "mongodb_uri", "slurm_cluster"]
 
 os.environ["OMP_NUM_THREADS"] = "1"
 

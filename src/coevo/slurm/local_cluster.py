@@ -83,14 +83,12 @@ def start(files: ClusterFiles, *, with_database: bool = True, beside: bool = Fal
         refuse_another(files, programs, os.environ)
     make_directories(files)
     with _alone(files):
-        for attempts_left in (2, 1, 0):
+        for _ in range(2):
             try:
                 return _start(files, programs, with_database=with_database)
             except _PortTakenError as err:
-                if not attempts_left:
-                    raise
-                _tell(f"{err}; trying others")
-    raise AssertionError
+                _tell(f"{err}; trying again")
+        return _start(files, programs, with_database=with_database)
 
 
 def _start(files: ClusterFiles, programs: Programs, *, with_database: bool) -> dict[str, str]:
@@ -148,7 +146,7 @@ def environment_of(files: ClusterFiles, description: Description) -> dict[str, s
         server = f"mongodb://127.0.0.1:{description.ports.database}"
         told["COEVO_DATABASE"] = f"{server}/coevo"
         told["COEVO_ARTIFACTS"] = f"file://{files.artifacts}"
-        told["COEVO_LAUNCHPAD"] = f"{server}/fireworks"
+        told["COEVO_LAUNCHPAD"] = f"{server}/coevo_launchpad"
     return told
 
 
@@ -215,8 +213,8 @@ def status(files: ClusterFiles) -> int:
     programs = find_programs()
     absent = lacking(files, programs, description)
     lines = [f"{'partly up' if absent else 'up'}: {files.directory}"]
-    for name in names:
-        lines.append(f"  {name:<12} {absent.get(name) or 'up'}" + (f" (process {running[name].pid})" if name in running else ""))
+    processes = {name: f" (process {process.pid})" for name, process in running.items()}
+    lines += [f"  {name:<12} {absent.get(name) or 'up'}{processes.get(name, '')}" for name in names]
     if "slurmctld" not in absent:
         _, nodes = programs.ask(files.configuration, "sinfo", "-N", "-o", "%.8N %.10P %.8T %.4c %.14G")
         _, jobs = programs.ask(files.configuration, "squeue", "-h", "-o", "%T")
