@@ -254,7 +254,7 @@ def test_a_workstation_needs_no_classes() -> None:
 def test_how_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COEVO_SITE", raising=False)
-    with pytest.raises(ConfigError, match="give --site FILE, set COEVO_SITE, or have a site.yaml in this directory"):
+    with pytest.raises(ConfigError, match=r"give --site FILE, set COEVO_SITE, or have a site.yaml in this directory"):
         find_site()
     (tmp_path / "site.yaml").write_text(site_text())
     assert load_site().source == "site.yaml"

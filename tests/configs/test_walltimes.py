@@ -1,4 +1,4 @@
-"""Walltimes against an independent formula, and against SLURM's own reading."""
+"""Walltimes against an independent formula; tests/slurm/test_site_check.py compares with SLURM's own reading."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from jobflow import Flow
 
 from coevo.configs.loading import parse_config
-from coevo.configs.step_classes import CLASS_NAMES, CUTTING_STEPS, STEP_CLASSES, class_of
+from coevo.configs.step_classes import CLASS_NAMES, CUTTING_STEPS, STEP_CLASSES, class_of, class_of_shards
 from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker
@@ -55,7 +55,7 @@ def test_every_job_of_a_flow_has_a_class(name: str) -> None:
 
 def test_the_table_has_no_step_that_no_flow_makes() -> None:
     made = set().union(*(steps_of(flow) for flow in flows().values()))
-    assert made | {"store_inputs"} == set(STEP_CLASSES)
+    assert made | {"store_inputs", "continue"} == set(STEP_CLASSES)
 
 
 def test_the_classes_of_a_transition() -> None:
@@ -78,7 +78,7 @@ def test_jobs_that_only_cut_work_are_small_and_their_shards_are_not(tmp_path, mo
     shards = [job.name for job in jobs_of(replacement)]
     assert shards == ["tiny/0/evaluate-references/0000"]
     assert class_of(cutting.name) == "small"
-    assert {class_of(name) for name in shards} == {"screen"}
+    assert {class_of(name) for name in shards} == {"screen"} == {class_of_shards(cutting.name)}
     assert steps_of(flows()["seed"]) & CUTTING_STEPS == {"evaluate-references"}
 
 

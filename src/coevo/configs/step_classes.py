@@ -26,6 +26,7 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "assess": "small",
         "measure": "small",
         "commit": "small",
+        "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one
     }
 )
@@ -48,9 +49,19 @@ def class_of(job: str) -> ClassName:
         If the step is not in :data:`STEP_CLASSES`: every step has its class on purpose.
     """
     parts = job.split("/")
-    step = parts[2] if len(parts) > 2 else parts[0]
+    step = _step(parts)
     if step not in STEP_CLASSES:
         raise ConfigError(f"job {job!r}: no class for the step {step!r}; allowed: {', '.join(STEP_CLASSES)}")
     if step in CUTTING_STEPS and len(parts) == 3:
         return "small"
     return STEP_CLASSES[step]
+
+
+def class_of_shards(job: str) -> ClassName:
+    """Return the class of the jobs that a job returns in its place, as one that cuts work does; raises as :func:`class_of`."""
+    class_of(job)
+    return STEP_CLASSES[_step(job.split("/"))]
+
+
+def _step(parts: list[str]) -> str:
+    return parts[2] if len(parts) > 2 else parts[0]

@@ -81,8 +81,7 @@ class MongoConnection:
         """The database, connected at first use, with its indexes."""
         from pymongo import MongoClient
 
-        given = {part.split("=")[0].lower() for part in self._uri.partition("?")[2].split("&")}
-        options = {name: value for name, value in CLIENT_OPTIONS.items() if name.lower() not in given}
+        options = _not_in_uri(self._uri, CLIENT_OPTIONS)
         with self.errors("connecting"):
             try:
                 client: MongoClient[dict[str, Any]] = MongoClient(self._uri, **options)
@@ -110,6 +109,12 @@ class MongoConnection:
             del self.database
 
 
+def _not_in_uri(uri: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that the URI does not give itself."""
+    given = {part.split("=")[0].lower() for part in uri.partition("?")[2].split("&")}
+    return {name: value for name, value in options.items() if name.lower() not in given}
+
+
 def ask_server(uri: str, database: str, seconds: float = 10.0) -> str:
     """Connect to a server, list the collections of a database, and change nothing.
 
@@ -119,7 +124,7 @@ def ask_server(uri: str, database: str, seconds: float = 10.0) -> str:
         As :class:`MongoConnection` takes it.
     database : str
     seconds : float
-        How long the server may take to answer.
+        How long the server may take to answer, unless the URI says so.
 
     Returns
     -------
@@ -135,7 +140,8 @@ def ask_server(uri: str, database: str, seconds: float = 10.0) -> str:
 
     connection = MongoConnection(uri)
     limit = int(seconds * 1000)
-    options: dict[str, Any] = dict.fromkeys(("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS"), limit)
+    limits = dict.fromkeys(("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS"), limit)
+    options = _not_in_uri(uri, limits)
     with connection.errors("asking the server"):
         try:
             client: MongoClient[dict[str, Any]] = MongoClient(uri, appname="coevo", **options)

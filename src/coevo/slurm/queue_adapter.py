@@ -41,6 +41,11 @@ class SiteQueueAdapter(CommonAdapter):
     ) -> None:
         super().__init__(q_type, q_name, template_file or str(TEMPLATE), timeout, **parameters)
 
+    def get_script_str(self, launch_dir: str) -> str:
+        """Return the job script; the job's name is ``title``, because FireWorks drops slashes from ``job_name``."""
+        self.pop("job_name", None)
+        return str(super().get_script_str(launch_dir))
+
     def _get_status_cmd(self, username: str) -> list[str]:
         return [self.q_commands[self.q_type]["status_cmd"], "--noheader", "--format=%k", f"--user={username}"]
 

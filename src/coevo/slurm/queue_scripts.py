@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.configs.step_classes import class_of
 from coevo.errors import CampaignError, ConfigError
 
 if TYPE_CHECKING:
@@ -19,15 +18,14 @@ if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
     from coevo.configs.site_loading import LoadedSite
-    from coevo.configs.site_tree import ResourceClass
     from coevo.configs.step_classes import ClassName
     from coevo.slurm.queue_adapter import SiteQueueAdapter
 
 Mode = Literal["single", "packed"]
 
 JOB_STORE_COLLECTION = "jobflow_outputs"
-PACKED_SLEEP = 10
-"""Seconds after which a packed worker without a job asks again."""
+PACKED_RETRY = 10
+"""Seconds after which a packed worker that found no job asks again."""
 
 
 def comment_of(loaded: LoadedSite, name: ClassName) -> str:
@@ -59,7 +57,7 @@ def queue_adapter(loaded: LoadedSite, name: ClassName, *, mode: Mode | None = No
     from coevo.slurm.queue_adapter import SiteQueueAdapter
 
     return SiteQueueAdapter(
-        job_name=f"coevo-{name}",
+        title=f"coevo-{name}",  # FireWorks sets job_name itself, and drops the slashes
         comment=comment_of(loaded, name),
         queue=kind.partition,
         account=kind.account,
@@ -77,7 +75,9 @@ def queue_adapter(loaded: LoadedSite, name: ClassName, *, mode: Mode | None = No
     )
 
 
-def job_script(loaded: LoadedSite, name: ClassName, launch_dir: Path, *, mode: Mode | None = None) -> str:
+def job_script(
+    loaded: LoadedSite, name: ClassName, launch_dir: Path, *, mode: Mode | None = None, fw_id: int | None = None
+) -> str:
     """Return the bash script of a job of a class, as sbatch gets it; without a queue, as bash gets it.
 
     Parameters
@@ -88,11 +88,14 @@ def job_script(loaded: LoadedSite, name: ClassName, launch_dir: Path, *, mode: M
         Where the job runs.
     mode : {"single", "packed"}, optional
         Instead of the class's own.
+    fw_id : int, optional
+        Without a queue: the Firework to run.
     """
     if loaded.site.queue == "slurm":
         return str(queue_adapter(loaded, name, mode=mode).get_script_str(str(launch_dir)))
     change = f"cd {shlex.quote(str(launch_dir))} || exit 1"
-    return "\n".join(["#!/bin/bash -l", "", change, *_preparation(loaded, name), worker_command(loaded, name, mode=mode), ""])
+    command = worker_command(loaded, name, mode=mode) + (f" --fw_id {fw_id}" if fw_id is not None else "")
+    return "\n".join(["#!/bin/bash -l", "", change, *_preparation(loaded, name), command, ""])
 
 
 def _preparation(loaded: LoadedSite, name: ClassName) -> list[str]:
@@ -118,37 +121,22 @@ def _environment(loaded: LoadedSite, name: ClassName) -> str:
 
 
 def worker_command(loaded: LoadedSite, name: ClassName, *, mode: Mode | None = None) -> str:
-    """Return the command of a worker: one job (``singleshot``), or jobs until the time is up (``multi``).
+    """Return the command of a worker (:mod:`coevo.slurm.worker`): one job, or jobs until the time is up.
 
-    In packed mode no job is taken once ``taking_seconds`` are over: FireWorks looks at its ``--timeout`` between jobs only, and
-    what runs then has the reserve to end in. ``--nlaunches infinite`` is needed: by default FireWorks 2.1 starts its clock anew
-    when other processes still work, and would take jobs until SLURM kills them.
+    In packed mode no job is taken once ``taking_seconds`` are over; what runs then has the reserve to end in. FireWorks' own
+    ``rlaunch multi`` is not used: without ``--timeout`` its processes die of a TypeError once one of them has nothing to do; with
+    it they start their clocks anew and take jobs until SLURM kills them; and whoever is on the node can make them run code,
+    because their password is the same everywhere.
     """
-    kind, files = loaded.site.resources(name), loaded.files
-    words = ["rlaunch", "-l", str(files / "my_launchpad.yaml"), "-w", str(files / f"{name}.worker.yaml")]
+    kind = loaded.site.resources(name)
+    words = ["python", "-m", "coevo.slurm.worker", "--files", str(loaded.files), "--class", name]
     if (mode or kind.mode) == "single":
-        words.append("singleshot")
+        words.append("singleshot")  # the word that FireWorks looks for before it adds --fw_id
     else:
-        words += _packed_words(kind)
+        times = ["--seconds", str(kind.taking_seconds), "--idle", str(kind.packed_idle), "--retry", str(PACKED_RETRY)]
+        words += ["packed", "--at-once", str(kind.packed_jobs), *times]
     prefix = loaded.site.environment(name).prefix
     return f"{prefix} {shlex.join(words)}" if prefix else shlex.join(words)
-
-
-def _packed_words(kind: ResourceClass) -> list[str]:
-    sleep = min(PACKED_SLEEP, kind.packed_idle)
-    return [
-        "multi",
-        str(kind.packed_jobs),
-        "--nlaunches",
-        "infinite",
-        "--timeout",
-        str(kind.taking_seconds),
-        "--sleep",
-        str(sleep),
-        "--max_loops",
-        str(-(-kind.packed_idle // sleep)),
-        "--local_redirect",
-    ]
 
 
 def fworker(loaded: LoadedSite, name: ClassName) -> FWorker:
@@ -157,25 +145,6 @@ def fworker(loaded: LoadedSite, name: ClassName) -> FWorker:
     from fireworks.core.fworker import FWorker
 
     return FWorker(name=f"{loaded.site.site}-{name}", category=name)
-
-
-def manager_config(job: str, *, walltime: str | None = None) -> dict[str, Any]:
-    """Return what the spec of a Firework says of its class and its name in the queue (jobflow's ``manager_config``).
-
-    Parameters
-    ----------
-    job : str
-        Name of the job, ``NODE/ITERATION/STEP[/SHARD]``.
-    walltime : str, optional
-        Instead of the class's own.
-
-    Raises
-    ------
-    ConfigError
-        If its step has no class.
-    """
-    adapter = {"job_name": job, **({"walltime": walltime} if walltime else {})}
-    return {"_category": class_of(job), "_queueadapter": adapter}
 
 
 def launchpad_settings(loaded: LoadedSite) -> dict[str, Any]:
@@ -199,24 +168,14 @@ def job_store_settings(loaded: LoadedSite) -> dict[str, Any]:
     return {"docs_store": store}
 
 
-def fireworks_settings(loaded: LoadedSite, packed_password: bytes) -> dict[str, Any]:
-    """Return the content of ``FW_config.yaml``.
-
-    Parameters
-    ----------
-    loaded : LoadedSite
-    packed_password : bytes
-        Between the processes of a packed worker. FireWorks has one for all the world, with which whoever is on the node could
-        run code as the user.
-    """
+def fireworks_settings(loaded: LoadedSite) -> dict[str, Any]:
+    """Return the content of ``FW_config.yaml``."""
     ping = loaded.site.ping_seconds
     return {
         "PING_TIME_SECS": ping,
         "RUN_EXPIRATION_SECS": 4 * ping,  # FireWorks takes it from its default of the former, not from what is set
         "WFLOCK_EXPIRATION_KILL": True,  # a worker that was killed while it held a workflow must not stop all others
-        "RAPIDFIRE_SLEEP_SECS": PACKED_SLEEP,
         "PRINT_FW_JSON": False,  # a file in each job's directory that nobody reads
-        "DS_PASSWORD": packed_password,
     }
 
 

@@ -7,7 +7,6 @@ submitted with, while a new password reaches them too.
 
 from __future__ import annotations
 
-import secrets
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ def write_worker_files(loaded: LoadedSite) -> Path:
         folder.chmod(PRIVATE_DIRECTORY)
     contents = {
         "my_launchpad.yaml": _yaml(launchpad_settings(loaded)),
-        "FW_config.yaml": _yaml(fireworks_settings(loaded, _packed_password(folder / "FW_config.yaml"))),
+        "FW_config.yaml": _yaml(fireworks_settings(loaded)),
         "jobflow.yaml": _yaml({"JOB_STORE": job_store_settings(loaded)}),
     }
     for name in CLASS_NAMES:
@@ -63,14 +62,6 @@ def environment_file(variables: dict[str, str]) -> str:
 
 def _yaml(data: dict[str, Any]) -> str:
     return yaml.safe_dump(data, sort_keys=False)
-
-
-def _packed_password(path: Path) -> bytes:
-    """Return the password that is there, so that writing again changes nothing, or a new one."""
-    with storage_errors("reading", path):
-        known = yaml.safe_load(path.read_bytes()) if path.exists() else None
-    password = known.get("DS_PASSWORD") if isinstance(known, dict) else None
-    return password if isinstance(password, bytes) else secrets.token_bytes(32)
 
 
 def _write(path: Path, data: bytes) -> None:
