@@ -15,7 +15,8 @@ from coevo.configs.yaml_tree import write_value
 from coevo.errors import ConfigError
 
 SECRET = "h%40rd-to-guess"
-ENVIRONMENT = {"HOME": "/home/me", "MONGO_USER": "me", "MONGO_PASSWORD": SECRET}
+CLUSTER = {"COEVO_DATABASE": "mongodb://h/c", "COEVO_ARTIFACTS": "file:///x/artifacts", "COEVO_LOCAL_CLUSTER": "/x"}
+ENVIRONMENT = {"HOME": "/home/me", "MONGO_USER": "me", "MONGO_PASSWORD": SECRET, **CLUSTER}
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sites.md").read_text(encoding="utf-8")
 
 

@@ -24,7 +24,8 @@ from coevo.slurm.queue_scripts import fworker, job_script, launchpad_settings, q
 from coevo.slurm.worker_files import write_worker_files
 
 SECRET = "h%40rd-to-guess"
-ENVIRONMENT = {"HOME": "/home/me", "MONGO_USER": "me", "MONGO_PASSWORD": SECRET}
+CLUSTER = {"COEVO_DATABASE": "mongodb://h/c", "COEVO_ARTIFACTS": "file:///x/artifacts", "COEVO_LOCAL_CLUSTER": "/x"}
+ENVIRONMENT = {"HOME": "/home/me", "MONGO_USER": "me", "MONGO_PASSWORD": SECRET, **CLUSTER}
 
 
 def example(name: str, directory: Path | None = None) -> LoadedSite:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from coevo.configs.site_loading import LoadedSite, parse_site
+from coevo.configs.site_loading import LoadedSite, example_text, parse_site
+from coevo.configs.step_classes import CLASS_NAMES
 from coevo.configs.walltimes import parse_walltime
 from coevo.slurm.queue_adapter import SiteQueueAdapter
 from coevo.slurm.queue_scripts import queue_adapter
@@ -158,6 +159,13 @@ def test_jobs_are_submitted_counted_by_class_and_show_no_secret(
     on_the_cluster.wait(int(job), "CANCELLED")
     assert adapter.get_njobs_in_queue() == 0
     assert (tmp_path / f"coevo-{job}.err").exists()
+
+
+@pytest.mark.service
+def test_the_example_of_the_local_cluster_works_there(on_the_cluster: SlurmCluster) -> None:
+    told = found(parse_site(example_text("local-cluster"), "local-cluster", on_the_cluster.environment))
+    assert {what: line for what, (condition, line) in told.items() if condition != "ok"} == {}
+    assert len(told) == 5 + len(CLASS_NAMES)
 
 
 @pytest.mark.service
