@@ -128,7 +128,8 @@ class SlurmCluster:
 
     def repair(self) -> None:
         """Start the daemons that are gone."""
-        assert SlurmCluster.start(self.directory).environment == self.environment
+        options = [] if "COEVO_DATABASE" in self.environment else ["--no-database"]
+        assert SlurmCluster.start(self.directory, *options).environment == self.environment
 
     def stop(self, *options: str) -> None:
         """Stop the cluster."""

@@ -103,3 +103,7 @@ class AnalysisError(CoevoError, ValueError):
 
 class LocalClusterError(CoevoError, RuntimeError):
     """The one-host SLURM cluster for tests cannot be started, or may not be started here."""
+
+
+class QueueError(CoevoError, RuntimeError):
+    """SLURM does not answer, or refuses a job."""

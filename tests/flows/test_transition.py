@@ -170,4 +170,6 @@ def test_a_transition_is_a_fireworks_workflow(tiny_text: str) -> None:
     text = json.dumps(flow_to_workflow(flow).to_dict(), default=str)
     again = Workflow.from_dict(json.loads(text))
     assert sorted(firework.name for firework in again.fws) == sorted(job.name for job in flow.jobs)
+    makers = {firework.name: firework.tasks[0]["job"].maker for firework in again.fws}
+    assert makers == {job.name: job.maker for job in flow.jobs}
     assert len(text) < 1_000_000, "jobs pass references, not structures"

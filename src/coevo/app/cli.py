@@ -12,6 +12,7 @@ import typer
 from coevo import __version__
 from coevo.app import (  # noqa: F401
     bundle_commands,
+    cluster_commands,
     label_commands,
     lineage_commands,
     loop_commands,

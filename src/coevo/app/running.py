@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from coevo.errors import StateNotFoundError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 
     from coevo.configs.loading import LoadedConfig
     from coevo.flows.campaign import Say
-    from coevo.node_store.documents import CampaignDocument
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -65,21 +62,6 @@ def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = No
     return store.head(config.node.name, "main")
 
 
-def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> CampaignDocument:
-    """Return the campaign to work on: the unfinished one of this branch, or a new one that is recorded now."""
-    head = store.head(node, branch)
-    if head is None:
-        raise StateNotFoundError(f"node {node!r} has no state on branch {branch!r} yet; finish `coevo init` first")
-    unfinished = store.unfinished_campaign(node, branch)
-    if unfinished is None:
-        return store.start_campaign(node, branch, iterations, head)
-    say(
-        f"finishing the campaign of {unfinished.iterations} transitions that started from {(unfinished.start or '')[:8]}; "
-        "run again for more"
-    )
-    return unfinished
-
-
 def run_campaign(
     store: NodeStore,
     node: str,
@@ -111,7 +93,7 @@ def run_campaign(
     LabellingError
         What the labels need is missing on this machine; no campaign was begun.
     """
-    from coevo.flows.campaign import decide, live_config
+    from coevo.flows.campaign import decide, live_config, start_or_resume
     from coevo.makers.label import check_labelling
 
     with store.run_lock(node):

@@ -10,9 +10,6 @@ import typer
 from coevo.app.terminal import Format, app, out, print_json, say
 from coevo.errors import ConfigError
 
-SiteFile = Annotated[
-    str | None, typer.Option("--site", help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="FILE")
-]
 _File = Annotated[str | None, typer.Argument(help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="[FILE]")]
 
 site = typer.Typer(help="Write, show and check the file that describes a cluster or workstation.", no_args_is_help=True)

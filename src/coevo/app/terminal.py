@@ -23,6 +23,9 @@ err = Console(stderr=True)
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="table for people, json for programs")]
 Reference = Annotated[str, typer.Argument(help="node, node@branch, node@branch~n or node@<id prefix>", metavar="REF")]
 NodeName = Annotated[str, typer.Argument(help="name of a node", metavar="NODE")]
+SiteFile = Annotated[
+    str | None, typer.Option("--site", help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="FILE")
+]
 
 
 def say(line: str) -> None:

@@ -7,7 +7,7 @@ and stay out of the configuration digest and of every job key.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -26,6 +26,15 @@ class Section(BaseModel):
     """Base of every section: unknown keys, NaN and infinities are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types with the class, as monty reads them back; without this FireWorks would store the text of ``str``."""
+        return {"@module": type(self).__module__, "@class": type(self).__name__, **self.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of :meth:`as_dict`."""
+        return cls.model_validate({key: value for key, value in data.items() if not key.startswith("@")})
 
 
 class DescriptorConfig(Section):

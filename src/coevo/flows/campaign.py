@@ -113,6 +113,21 @@ def live_config(store: NodeStore, node: str, head: StateView, say: Say) -> NodeC
     return config
 
 
+def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> CampaignDocument:
+    """Return the campaign to work on: the unfinished one of this branch, or a new one that is recorded now."""
+    head = store.head(node, branch)
+    if head is None:
+        raise StateNotFoundError(f"node {node!r} has no state on branch {branch!r} yet; finish `coevo init` first")
+    unfinished = store.unfinished_campaign(node, branch)
+    if unfinished is None:
+        return store.start_campaign(node, branch, iterations, head)
+    say(
+        f"finishing the campaign of {unfinished.iterations} transitions that started from {(unfinished.start or '')[:8]}; "
+        "run again for more"
+    )
+    return unfinished
+
+
 def decide(store: NodeStore, campaign: CampaignDocument, say: Say) -> tuple[Decision, StateView]:
     """Decide on the next transition of a recorded campaign from where its branch stands.
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from coevo.errors import LocalClusterError
 from coevo.slurm.local_cluster_configuration import write_files
 from coevo.slurm.local_cluster_daemons import (
-    accepts,
     commands,
     find_database,
     find_programs,
     lacking,
+    munged_answers,
     refuse_another,
 )
 from coevo.slurm.local_cluster_files import (
@@ -112,7 +112,7 @@ def _start(files: ClusterFiles, programs: Programs, *, with_database: bool) -> d
             started[name] = start_daemon(files, name, command)
             _tell(f"{name}: started" + (" again" if running else ""))
             if name == "munged":
-                _wait_for(files, started, 10, lambda: accepts(files.munge_socket))
+                _wait_for(files, started, 10, lambda: munged_answers(files))
         _wait_for(files, started, START_PATIENCE, lambda: not lacking(files, programs, description))
     except BaseException:
         _tell("ending what was started")
@@ -165,12 +165,14 @@ def stop(files: ClusterFiles, *, purge: bool = False) -> None:
         return
     with _alone(files):
         _cancel_jobs(files)
-        daemons = [name for name in (*DAEMONS, DATABASE) if name != "munged"]
-        for names in (daemons, ["munged"]):  # the others end by messages that munged signs
+        slurm = [name for name in DAEMONS if name != "munged"]
+        # munged after those whose messages it signs; a database that is ended by force has to recover when it is started again
+        for names, patience in ((slurm, 10), ([DATABASE], 30), (["munged"], 10)):
             processes = {name: process for name in names if (process := running_daemon(files, name))}
-            ended = end(processes.values(), patience=10)
-            _tell(f"{', '.join(processes) or 'nothing else'}: ended" + ("" if ended else ", not all by themselves"))
-            _end_jobs(files)
+            if processes:
+                ended = end(processes.values(), patience=patience)
+                _tell(f"{', '.join(processes)}: ended" + ("" if ended else ", not all by themselves"))
+        _end_jobs(files)
         for name in (*DAEMONS, DATABASE):
             files.pid_file(name).unlink(missing_ok=True)
         if purge:
@@ -195,11 +197,11 @@ def _cancel_jobs(files: ClusterFiles) -> None:
 
 def _end_jobs(files: ClusterFiles) -> None:
     """End processes of jobs that no slurmd looks after any more, then those that looked after them."""
-    for kind in (1, 0):
+    for kind, patience in ((1, KILL_WAIT), (0, 1)):  # a slurmstepd that can tell nobody of the end goes on trying
         processes = job_processes(files)[kind]
         if processes:
             _tell(f"ending {len(processes)} processes that jobs left")
-            end(processes, patience=KILL_WAIT)
+            end(processes, patience=patience)
 
 
 def status(files: ClusterFiles) -> int:

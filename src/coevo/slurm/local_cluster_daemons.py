@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -124,7 +125,8 @@ def _database_command(directory: Path, port: int, executable: str) -> list[str]:
         folder.mkdir(mode=0o700, exist_ok=True)
         return [executable, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
     command = [executable, "--config", str(directory / "etc" / "secantusd.toml"), "--host", "127.0.0.1", "--port", str(port)]
-    return [*command, "--storage-path", str(folder), "--cache-size", "512M"]
+    # without --sync-on-commit, what was acknowledged is lost if the server is killed
+    return [*command, "--storage-path", str(folder), "--cache-size", "512M", "--sync-on-commit"]
 
 
 def controller_answers(programs: Programs, configuration: Path) -> bool:
@@ -139,12 +141,22 @@ def node_states(programs: Programs, files: ClusterFiles) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in told.splitlines()) if succeeded else {}
 
 
-def accepts(address: int | Path) -> bool:
-    """Whether somebody accepts connections on a port of the loopback interface, or on a socket in the file system."""
-    family, name = (socket.AF_UNIX, str(address)) if isinstance(address, Path) else (socket.AF_INET, ("127.0.0.1", address))
-    with socket.socket(family) as probe:
+def listens(port: int) -> bool:
+    """Whether somebody listens on a TCP port, found without a connection, of which SLURM's daemons would complain."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                _, local, _, state = line.split()[:4]
+                if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                    return True
+    return False
+
+
+def munged_answers(files: ClusterFiles) -> bool:
+    """Whether somebody accepts connections on munged's socket, which a munged that was killed leaves behind."""
+    with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2)
-        return probe.connect_ex(name) == 0
+        return probe.connect_ex(str(files.munge_socket)) == 0
 
 
 def lacking(files: ClusterFiles, programs: Programs, description: Description) -> dict[str, str]:
@@ -152,16 +164,16 @@ def lacking(files: ClusterFiles, programs: Programs, description: Description) -
     expected = [*DAEMONS, *([DATABASE] if description.with_database else [])]
     told = {name: "gone" for name in expected if not running_daemon(files, name)}
     ports, silent = description.ports, "runs, and does not answer"
-    if "munged" not in told and not accepts(files.munge_socket):
+    if "munged" not in told and not munged_answers(files):
         told["munged"] = silent
-    if DATABASE in expected and DATABASE not in told and not accepts(ports.database):
+    if DATABASE in expected and DATABASE not in told and not listens(ports.database):
         told[DATABASE] = silent
     states = {} if told.keys() & {"munged", "slurmctld"} else node_states(programs, files)
     if not states:
         told.setdefault("slurmctld", silent)
     for node, port in ports.nodes.items():
         state = states.get(node, "idle")  # with a * behind it if slurmctld hears nothing of the node
-        if f"slurmd-{node}" not in told and (not accepts(port) or "*" in state or state.startswith("unk")):
+        if f"slurmd-{node}" not in told and (not listens(port) or "*" in state or state.startswith("unk")):
             told[f"slurmd-{node}"] = silent
     return told
 

@@ -1,0 +1,140 @@
+"""Run jobs again, cancel and pause them. What was computed is found by its key: nothing done here loses or doubles it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from coevo.slurm.queue_state import cancel_jobs, end_of_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fireworks.core.launchpad import LaunchPad
+
+    from coevo.configs.site_tree import Site
+    from coevo.node_store.store import NodeStore
+    from coevo.slurm.job_table import JobRow
+
+MAX_REASON = 200
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What was decided on a job.
+
+    Attributes
+    ----------
+    row : JobRow
+    done : bool
+        Whether it is ready again.
+    reason : str
+        Why it was run again, or why it was not.
+    walltime : str or None
+        A longer one than before, where that was the reason.
+    """
+
+    row: JobRow
+    done: bool
+    reason: str
+    walltime: str | None = None
+
+
+def rerun_jobs(launchpad: LaunchPad, site: Site, rows: Iterable[JobRow], *, beyond_limit: bool = False) -> list[Rerun]:
+    """Make fizzled and lost jobs ready again.
+
+    A job that ran into its walltime gets the next longer one of its class. A job that was run again as often as the site allows
+    is left as it is.
+
+    Parameters
+    ----------
+    launchpad : LaunchPad
+    site : Site
+    rows : iterable of JobRow
+    beyond_limit : bool
+        Run them again however often that was done already.
+
+    Returns
+    -------
+    list of Rerun
+        One for each job that is fizzled or lost; others are left out.
+    """
+    return [_rerun(launchpad, site, row, beyond_limit=beyond_limit) for row in rows if row.state in {"fizzled", "lost"}]
+
+
+def _rerun(launchpad: LaunchPad, site: Site, row: JobRow, *, beyond_limit: bool) -> Rerun:
+    launch = launchpad.launches.find_one({"launch_id": row.launch_id}, {"state": 1})
+    if launch is not None and launch["state"] == "RESERVED":
+        # it never began, so this is no second attempt
+        launchpad.cancel_reservation(row.launch_id)
+        return Rerun(row, done=True, reason=row.error)
+    ended = end_of_job(row.slurm_id) if row.slurm_id and row.state == "lost" and site.queue == "slurm" else None
+    reason = f"{row.error}: {ended}" if ended else row.error
+    if row.reruns >= site.retries and not beyond_limit:
+        told = f"was run again {row.reruns} times already (retries of the site); last: {reason}"
+        return Rerun(row, done=False, reason=f"{told}; repair the cause and name it: --job {row.fw_id}")
+    walltime = _longer_walltime(site, row) if ended == "TIMEOUT" else None
+    if launch is not None and launch["state"] == "RUNNING":
+        launchpad.mark_fizzled(row.launch_id)
+    note = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason[:MAX_REASON], "slurm_id": row.slurm_id}
+    changes: dict[str, dict[str, Any]] = {"$push": {"spec.coevo_reruns": note}}
+    if walltime:
+        changes["$set"] = {"spec._queueadapter.walltime": walltime}
+    launchpad.fireworks.update_one({"fw_id": row.fw_id, "state": {"$in": ["FIZZLED", "RUNNING"]}}, changes)
+    launchpad.rerun_fw(row.fw_id)
+    return Rerun(row, done=True, reason=reason, walltime=walltime)
+
+
+def _longer_walltime(site: Site, row: JobRow) -> str | None:
+    kind = getattr(site.classes, row.category, None)
+    if kind is None or kind.mode == "packed" or kind.walltime is None:
+        return None
+    longer: str | None = kind.next_walltime(row.walltime or kind.walltime)
+    return longer
+
+
+def cancel_campaign(
+    store: NodeStore, launchpad: LaunchPad, campaign: str, rows: Sequence[JobRow], *, packed: frozenset[str]
+) -> int:
+    """End a campaign: no next transition, its waiting jobs are put out, its jobs in SLURM are cancelled.
+
+    Parameters
+    ----------
+    store : NodeStore
+    launchpad : LaunchPad
+    campaign : str
+    rows : sequence of JobRow
+        Its jobs.
+    packed : frozenset of str
+        Classes whose allocations are shared with other nodes: what runs there is left to end.
+
+    Returns
+    -------
+    int
+        Jobs that were put out.
+    """
+    # first, so that a job which decides right now adds nothing any more
+    store.finish_campaign(campaign, "cancelled")
+    unfinished = [row for row in rows if row.state not in {"completed", "cancelled"}]
+    queued = [row for row in unfinished if row.state in {"queued", "running"} and row.category not in packed]
+    cancel_jobs([row.slurm_id for row in queued if row.slurm_id])
+    for row in unfinished:
+        launchpad.defuse_fw(row.fw_id)
+    return len(unfinished)
+
+
+def pause_jobs(launchpad: LaunchPad, rows: Iterable[JobRow]) -> int:
+    """Hold all jobs that have not begun, until :func:`resume_jobs`; return how many."""
+    held = [row for row in rows if row.state in {"waiting", "ready"}]
+    for row in held:
+        launchpad.pause_fw(row.fw_id)
+    return len(held)
+
+
+def resume_jobs(launchpad: LaunchPad, rows: Iterable[JobRow]) -> int:
+    """Let paused jobs go on; return how many."""
+    held = [row for row in rows if row.state == "paused"]
+    for row in held:
+        launchpad.resume_fw(row.fw_id)
+    return len(held)
