@@ -37,6 +37,14 @@ class Settings(BaseSettings):
     pseudopotentials: str | None = Field(default=None, description="directory of pseudopotentials (UPF) for Quantum ESPRESSO")
     vasp_command: str = Field(default="vasp_std", description="how VASP is started, such as mpirun -n 4 vasp_std")
 
+    patience: int = Field(
+        default=600,
+        ge=0,
+        description="seconds for which a finished job waits for a MongoDB server that is away, to store its result",
+    )
+    spool: str | None = Field(
+        default=None, description="directory where results are kept that could not be stored, until their job runs again"
+    )
     site: str | None = Field(default=None, description="YAML file of the site whose cluster is used (docs/sites.md)")
 
     @model_validator(mode="after")

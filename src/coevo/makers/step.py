@@ -21,6 +21,7 @@ from jobflow import Maker, job
 from pydantic import BaseModel
 
 from coevo.makers.progress import reporter
+from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Do
     store = current_store()
     listener = reporter()
     listener.job_started(maker.name)
+    take_in_spooled(store, key)
     found = store.job_result(key)
     if found is not None and _all_present(store, found["output"]):
         listener.job_finished(maker.name, 0.0, reused=True)
@@ -143,7 +145,7 @@ def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Do
         "started": started.isoformat(timespec="seconds"),
         "seconds": seconds,
     }
-    winner = store.put_job_result(key, {"output": output, "provenance": provenance})
+    winner = put_patiently(store, key, {"output": output, "provenance": provenance})
     listener.job_finished(maker.name, seconds, reused=False)
     return winner["output"]
 

@@ -193,6 +193,7 @@ def worker_environment(loaded: LoadedSite, name: ClassName) -> dict[str, str]:
         # as the command line has it: numbers must not depend on how many threads a library likes to start
         "OMP_NUM_THREADS": "1",
         "SPGLIB_WARNING": "OFF",
+        "COEVO_SPOOL": f"{site.directory}/results-to-store",
     }
     if site.queue == "slurm":
         defaults["COEVO_WORKERS"] = str(site.resources(name).workers)
