@@ -85,8 +85,17 @@ class SlurmCluster:
         return int(self.run("sbatch", *given))
 
     def output(self, job: int) -> str:
-        """Return what a job wrote."""
-        return (self.directory / "log" / f"job-{job}.txt").read_text()
+        """Return what a job wrote so far."""
+        path = self.directory / "log" / f"job-{job}.txt"
+        return path.read_text() if path.exists() else ""
+
+    def wait_for_output(self, job: int, seconds: float = 30) -> str:
+        """Wait until a job wrote a line; return what it wrote."""
+        deadline = time.monotonic() + seconds
+        while not (told := self.output(job)).endswith("\n"):
+            assert time.monotonic() < deadline, f"job {job} wrote no line within {seconds} s: {self.job(job)}"
+            time.sleep(0.05)
+        return told
 
     def job(self, job: int) -> dict[str, str]:
         """Return what SLURM says of a job, such as ``{"JobState": "RUNNING", "NodeList": "cpu1", …}``."""

@@ -51,10 +51,16 @@ def read_settings_in(environment: dict[str, str]) -> tuple[str, str | None]:
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory whose path is short enough for sockets, as that of tmp_path is not."""
+    return tmp_path_factory.mktemp("own")
+
+
+@pytest.fixture
+def place(short: Path) -> Iterator[Path]:
     """A directory for a cluster, which is stopped at the end whatever happens."""
     need_slurm()
-    directory = tmp_path_factory.mktemp("own") / "c"
+    directory = short / "c"
     yield directory
     local_cluster("stop", directory)
     assert processes_of(directory) == []
@@ -173,13 +179,13 @@ def test_two_clusters_know_nothing_of_each_other(place: Path, slurm_cluster: Slu
     slurm_cluster.run("scancel", str(jobs[0]))
 
 
-def test_nothing_is_started_where_the_user_works_with_another_cluster(tmp_path: Path, slurm_cluster: SlurmCluster) -> None:
+def test_nothing_is_started_where_the_user_works_with_another_cluster(short: Path, slurm_cluster: SlurmCluster) -> None:
     given = slurm_cluster.environment["SLURM_CONF"]
-    done = local_cluster("start", tmp_path / "c", SLURM_CONF=given)
+    done = local_cluster("start", short / "c", SLURM_CONF=given)
     assert (done.returncode, done.stdout) == (2, "")
     assert given in done.stderr
     assert "--beside" in done.stderr
-    assert not (tmp_path / "c").exists()
+    assert not (short / "c").exists()
     # its own file is nobody else's
     again = local_cluster("start", slurm_cluster.directory, **slurm_cluster.environment)
     assert again.returncode == 0, again.stderr
@@ -239,39 +245,39 @@ def test_who_does_not_end_when_asked_to_is_ended() -> None:
 
 
 @pytest.mark.parametrize("verb", ["start", "stop"])
-def test_a_directory_with_something_else_is_left_alone(tmp_path: Path, verb: str) -> None:
+def test_a_directory_with_something_else_is_left_alone(short: Path, verb: str) -> None:
     need_slurm()
-    (tmp_path / "thesis.tex").write_text("precious")
-    done = local_cluster(verb, tmp_path, *(["--purge"] if verb == "stop" else []))
+    (short / "thesis.tex").write_text("precious")
+    done = local_cluster(verb, short, *(["--purge"] if verb == "stop" else []))
     assert done.returncode == (2 if verb == "start" else 0)
     assert ("not empty" if verb == "start" else "no cluster") in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in short.iterdir()] == ["thesis.tex"]
 
 
-def test_names_that_slurm_does_not_take_are_refused(tmp_path: Path) -> None:
+def test_names_that_slurm_does_not_take_are_refused(short: Path) -> None:
     for name, told in (("a b", "characters other than"), ("x" * LONGEST_DIRECTORY, "a path of")):
         with pytest.raises(LocalClusterError, match=told):
-            locate(tmp_path / name)
-        assert local_cluster("start", tmp_path / name).returncode == 2
+            locate(short / name)
+        assert local_cluster("start", short / name).returncode == 2
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    done = local_cluster("start", tmp_path / "c", PATH=str(tmp_path))
+def test_what_is_missing_is_named(short: Path) -> None:
+    done = local_cluster("start", short / "c", PATH=str(short))
     assert done.returncode == 2
     assert "sbatch" in done.stderr
     assert "apt-get install" in done.stderr
-    assert not (tmp_path / "c").exists()
+    assert not (short / "c").exists()
 
 
-def test_it_runs_before_anything_is_installed(tmp_path: Path) -> None:
+def test_it_runs_before_anything_is_installed(short: Path) -> None:
     room = LOCAL_CLUSTER.resolve().parent
-    shutil.copytree(room.parent, tmp_path / "src" / "coevo")
-    (tmp_path / "slurm").symlink_to("src/coevo/slurm")
+    shutil.copytree(room.parent, short / "src" / "coevo")
+    (short / "slurm").symlink_to("src/coevo/slurm")
     # no site-packages, no PYTHONPATH: the standard library and this copy of the source
     done = subprocess.run(
-        [sys.executable, "-I", "-S", tmp_path / "slurm" / "local-cluster", "status", "--directory", tmp_path / "c"],
+        [sys.executable, "-I", "-S", short / "slurm" / "local-cluster", "status", "--directory", short / "c"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (3, f"stopped: {tmp_path / 'c'}\n"), done.stderr
+    assert (done.returncode, done.stdout) == (3, f"stopped: {short / 'c'}\n"), done.stderr

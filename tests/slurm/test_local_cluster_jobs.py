@@ -33,7 +33,7 @@ def nothing_left(slurm_cluster: SlurmCluster, out_of_time: int) -> Iterator[None
 def out_of_time(slurm_cluster: SlurmCluster) -> int:
     """A job that does not end when it is asked to and is out of time; what becomes of it is looked at last."""
     job = slurm_cluster.submit("trap '' TERM; echo began; sleep 300; echo survived", "--time", "0:30")
-    slurm_cluster.wait(job, "RUNNING")
+    slurm_cluster.wait_for_output(job)
     slurm_cluster.reach_walltime(job)
     return job
 
@@ -71,9 +71,7 @@ def test_two_jobs_run_at_once_on_two_nodes(slurm_cluster: SlurmCluster, tmp_path
 def test_a_cancelled_job_ends_with_what_it_started(slurm_cluster: SlurmCluster) -> None:
     job = slurm_cluster.submit("sleep 300 & echo $!; wait")
     slurm_cluster.wait(job, "RUNNING")
-    while not slurm_cluster.output(job):
-        pass
-    child = Path("/proc") / slurm_cluster.output(job).strip()
+    child = Path("/proc") / slurm_cluster.wait_for_output(job).strip()
     assert (child / "cmdline").read_bytes() == b"sleep\x00300\x00"
     slurm_cluster.run("scancel", str(job))
     assert slurm_cluster.wait(job)["JobState"] == "CANCELLED"
