@@ -165,9 +165,10 @@ def stop(files: ClusterFiles, *, purge: bool = False) -> None:
         return
     with _alone(files):
         _cancel_jobs(files)
-        slurm = [name for name in DAEMONS if name != "munged"]
-        # munged after those whose messages it signs; a database that is ended by force has to recover when it is started again
-        for names, patience in ((slurm, 10), ([DATABASE], 30), (["munged"], 10)):
+        nodes = [name for name in DAEMONS if name.startswith("slurmd-")]
+        # each before the one that it still tells something, or whose signatures it needs; and a database that is ended by force
+        # has to recover when it is started again
+        for names, patience in ((nodes, 15), (["slurmctld"], 10), ([DATABASE], 30), (["munged"], 10)):
             processes = {name: process for name in names if (process := running_daemon(files, name))}
             if processes:
                 ended = end(processes.values(), patience=patience)
