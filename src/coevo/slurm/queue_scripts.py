@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coevo.errors import CampaignError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fireworks.core.fworker import FWorker
@@ -70,7 +71,7 @@ def queue_adapter(loaded: LoadedSite, name: ClassName, *, mode: Mode | None = No
         walltime=kind.walltime,
         constraint=kind.constraint,
         extra="\n".join(f"#SBATCH {option}" for option in kind.extra) or None,
-        pre_rocket="\n".join(_preparation(loaded, name)),
+        pre_rocket="\n".join(preparation(loaded, name, _fireworks_lines(loaded))),
         rocket_launch=worker_command(loaded, name, mode=mode),
     )
 
@@ -95,20 +96,33 @@ def job_script(
         return str(queue_adapter(loaded, name, mode=mode).get_script_str(str(launch_dir)))
     change = f"cd {shlex.quote(str(launch_dir))} || exit 1"
     command = worker_command(loaded, name, mode=mode) + (f" --fw_id {fw_id}" if fw_id is not None else "")
-    return "\n".join(["#!/bin/bash -l", "", change, *_preparation(loaded, name), command, ""])
+    lines = preparation(loaded, name, _fireworks_lines(loaded))
+    return "\n".join(["#!/bin/bash -l", "", change, *lines, command, ""])
 
 
-def _preparation(loaded: LoadedSite, name: ClassName) -> list[str]:
-    """Lines that make the environment of a worker; the first one that fails ends the job before it takes any work."""
+def _fireworks_lines(loaded: LoadedSite) -> list[str]:
+    # FireWorks takes the settings in the working directory before all others, ~/.fireworks among them
+    return [f"ln -sfn {shlex.quote(str(loaded.files / 'FW_config.yaml'))} FW_config.yaml"]
+
+
+def preparation(loaded: LoadedSite, name: ClassName, manager_lines: Sequence[str]) -> list[str]:
+    """Return the lines that make the environment of a worker; the first that fails ends the job before it takes any work.
+
+    Parameters
+    ----------
+    loaded : LoadedSite
+    name : {"gpu", "screen", "label", "small"}
+    manager_lines : sequence of str
+        What the manager of the jobs needs, after the variables and before modules and commands.
+    """
     environment, files = loaded.site.environment(name), loaded.files
     variables = shlex.quote(str(files / f"{name}.env"))
     lines = [
         'coevo_stop() { echo "coevo: $1 failed on $(hostname), so no job was taken" >&2; exit 1; }',
         # what the submitting shell happened to have set must not change what a job does
-        'unset "${!COEVO_@}" "${!JOBFLOW_@}" "${!FW_@}"',
+        'unset "${!COEVO_@}" "${!JOBFLOW_@}" "${!FW_@}" "${!JFREMOTE_@}"',
         f". {variables} || coevo_stop {shlex.quote(f'reading {files / name}.env')}",
-        # FireWorks takes the settings in the working directory before all others, ~/.fireworks among them
-        f"ln -sfn {shlex.quote(str(files / 'FW_config.yaml'))} FW_config.yaml",
+        *manager_lines,
     ]
     lines += [f"module load {shlex.quote(module)} || coevo_stop 'module load {module}'" for module in environment.modules]
     for index, command in enumerate(environment.commands):

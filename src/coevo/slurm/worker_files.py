@@ -38,10 +38,7 @@ def write_worker_files(loaded: LoadedSite) -> Path:
     StorageError
         If the site's directory cannot be written.
     """
-    folder = loaded.files
-    with storage_errors("writing the files of the workers", folder):
-        make_directory(folder)
-        folder.chmod(PRIVATE_DIRECTORY)
+    folder = write_environments(loaded)
     contents = {
         "my_launchpad.yaml": _yaml(launchpad_settings(loaded)),
         "FW_config.yaml": _yaml(fireworks_settings(loaded)),
@@ -49,9 +46,30 @@ def write_worker_files(loaded: LoadedSite) -> Path:
     }
     for name in CLASS_NAMES:
         contents[f"{name}.worker.yaml"] = _yaml(fworker(loaded, name).to_dict())
-        contents[f"{name}.env"] = environment_file(worker_environment(loaded, name))
     for file, text in contents.items():
-        _write(folder / file, text.encode())
+        write_private(folder / file, text)
+    return folder
+
+
+def write_environments(loaded: LoadedSite) -> Path:
+    """Write ``CLASS.env`` for each class, those that differ; return their directory. Needs no FireWorks.
+
+    Raises
+    ------
+    StorageError
+        If the site's directory cannot be written.
+    """
+    folder = make_private(loaded.files)
+    for name in CLASS_NAMES:
+        write_private(folder / f"{name}.env", environment_file(worker_environment(loaded, name)))
+    return folder
+
+
+def make_private(folder: Path) -> Path:
+    """Make a directory that only its owner can enter; return it."""
+    with storage_errors("writing the files of the workers", folder):
+        make_directory(folder)
+        folder.chmod(PRIVATE_DIRECTORY)
     return folder
 
 
@@ -64,7 +82,9 @@ def _yaml(data: dict[str, Any]) -> str:
     return yaml.safe_dump(data, sort_keys=False)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, if it differs."""
+    data = text.encode()
     with storage_errors("reading", path):
         same = path.exists() and path.read_bytes() == data
     if not same:
