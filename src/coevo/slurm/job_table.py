@@ -120,8 +120,9 @@ def job_rows(
         If SLURM does not answer.
     """
     query = {"spec.coevo.node": node} | ({"spec.coevo.campaign": campaign} if campaign else {})
-    fields = ("fw_id", "name", "state", "launches", "spec.coevo", "spec._category", "spec.coevo_reruns", "spec._queueadapter")
-    fireworks = list(launchpad.fireworks.find(query, dict.fromkeys(fields, 1)))
+    of_spec = ("spec.coevo", "spec._category", "spec.coevo_reruns", "spec._queueadapter")
+    fields = dict.fromkeys(("fw_id", "name", "state", "updated_on", "launches", *of_spec), 1)
+    fireworks = list(launchpad.fireworks.find(query, fields))
     launches = _last_launches(launchpad, fireworks)
     rows = [_row(firework, launches.get((firework["launches"] or [None])[-1])) for firework in fireworks]
     rows = _with_lost(launchpad, rows, launches, active)
@@ -153,7 +154,7 @@ def _row(firework: dict[str, Any], launch: dict[str, Any] | None) -> JobRow:
         category=spec.get("_category", ""),
         campaign=about["campaign"],
         slurm_id=slurm_id_of(launch) if launch else None,
-        seconds=_seconds(launch, state) if launch else None,
+        seconds=_seconds(launch, state) if launch else _since(firework.get("updated_on"), state),
         error=_first_line(launch) if launch and state == "fizzled" else "",
         launch_id=launch["launch_id"] if launch else None,
         directory=launch["launch_dir"] if launch else "",
@@ -176,9 +177,7 @@ def slurm_id_of(launch: Mapping[str, Any]) -> str | None:
 def _when(launch: Mapping[str, Any], state: str, field: str = "created_on") -> datetime | None:
     for entry in launch.get("state_history") or ():
         if entry["state"] == state:
-            stamp = entry[field]
-            when = datetime.fromisoformat(stamp) if isinstance(stamp, str) else stamp
-            return when.replace(tzinfo=UTC) if when.tzinfo is None else when
+            return _aware(entry[field])
     return None
 
 
@@ -190,6 +189,18 @@ def _seconds(launch: Mapping[str, Any], state: JobState) -> float | None:
         return None
     until = datetime.now(UTC) if state in {"queued", "running"} or ended is None else ended
     return max(0.0, (until - began).total_seconds())
+
+
+def _since(stamp: Any, state: JobState) -> float | None:
+    """Seconds since a job was taken that has no launch yet: FireWorks writes the launch a moment later."""
+    if state not in {"queued", "running"} or stamp is None:
+        return None
+    return max(0.0, (datetime.now(UTC) - _aware(stamp)).total_seconds())
+
+
+def _aware(stamp: str | datetime) -> datetime:
+    when = datetime.fromisoformat(stamp) if isinstance(stamp, str) else stamp
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
 def _first_line(launch: Mapping[str, Any]) -> str:
@@ -218,27 +229,27 @@ def _with_lost(
     if not unsettled:
         return rows
     there = active() if active is not None and any(row.slurm_id for row in unsettled) else None
-    suspects = {}
-    for row in unsettled:
-        reason = _why_lost(row, launches[row.launch_id], there)
-        if reason:
-            suspects[row.launch_id] = reason
-    query = {"launch_id": {"$in": list(suspects)}, "state": {"$in": ["RESERVED", "RUNNING"]}}
+    suspects = {row.fw_id: _why_lost(row, launches.get(row.launch_id), there) for row in unsettled}
+    wanted = [row for row in unsettled if suspects[row.fw_id]]
+    query = {"launch_id": {"$in": [row.launch_id for row in wanted]}, "state": {"$in": ["RESERVED", "RUNNING"]}}
     still = {launch["launch_id"] for launch in launchpad.launches.find(query, {"launch_id": 1})}
+    query = {"fw_id": {"$in": [row.fw_id for row in wanted]}, "state": "RESERVED", "launches": []}
+    still_alone = {firework["fw_id"] for firework in launchpad.fireworks.find(query, {"fw_id": 1})}
+    lost = {row.fw_id for row in wanted if row.launch_id in still or row.fw_id in still_alone}
     return [
-        JobRow(**{**row.as_json(), "state": "lost", "error": suspects[row.launch_id]}) if row.launch_id in still else row
-        for row in rows
+        JobRow(**{**row.as_json(), "state": "lost", "error": suspects[row.fw_id]}) if row.fw_id in lost else row for row in rows
     ]
 
 
-def _why_lost(row: JobRow, launch: Mapping[str, Any], there: Mapping[str, QueuedJob] | None) -> str:
+def _why_lost(row: JobRow, launch: Mapping[str, Any] | None, there: Mapping[str, QueuedJob] | None) -> str:
     """Say why nothing runs a job any more; empty if something does, or if it cannot be known."""
     if row.slurm_id is not None:
         gone = there is not None and row.slurm_id not in there
-        return f"SLURM job {row.slurm_id} is gone" if gone else ""
+        before = " and has not taken it" if row.state == "queued" else ""
+        return f"SLURM job {row.slurm_id} is gone{before}" if gone else ""
     if row.state == "queued":
         return "it was reserved and never submitted" if (row.seconds or 0.0) > RESERVATION_SECONDS else ""
-    env = (launch.get("fworker") or {}).get("env") or {}
+    env = ((launch or {}).get("fworker") or {}).get("env") or {}
     if env.get("host") != socket.gethostname() or not env.get("pid"):
         return ""
     alive = process_start(int(env["pid"])) == env.get("started")

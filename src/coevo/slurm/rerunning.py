@@ -64,24 +64,23 @@ def rerun_jobs(launchpad: LaunchPad, site: Site, rows: Iterable[JobRow], *, beyo
 
 
 def _rerun(launchpad: LaunchPad, site: Site, row: JobRow, *, beyond_limit: bool) -> Rerun:
-    launch = launchpad.launches.find_one({"launch_id": row.launch_id}, {"state": 1})
-    if launch is not None and launch["state"] == "RESERVED":
-        # it never began, so this is no second attempt
-        launchpad.cancel_reservation(row.launch_id)
-        return Rerun(row, done=True, reason=row.error)
     ended = end_of_job(row.slurm_id) if row.slurm_id and row.state == "lost" and site.queue == "slurm" else None
     reason = f"{row.error}: {ended}" if ended else row.error
     if row.reruns >= site.retries and not beyond_limit:
         told = f"was run again {row.reruns} times already (retries of the site); last: {reason}"
         return Rerun(row, done=False, reason=f"{told}; repair the cause and name it: --job {row.fw_id}")
     walltime = _longer_walltime(site, row) if ended == "TIMEOUT" else None
-    if launch is not None and launch["state"] == "RUNNING":
-        launchpad.mark_fizzled(row.launch_id)
+    launch = launchpad.launches.find_one({"launch_id": row.launch_id}, {"state": 1}) or {}
     note = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason[:MAX_REASON], "slurm_id": row.slurm_id}
     changes: dict[str, dict[str, Any]] = {"$push": {"spec.coevo_reruns": note}}
     if walltime:
         changes["$set"] = {"spec._queueadapter.walltime": walltime}
-    launchpad.fireworks.update_one({"fw_id": row.fw_id, "state": {"$in": ["FIZZLED", "RUNNING"]}}, changes)
+    launchpad.fireworks.update_one({"fw_id": row.fw_id}, changes)
+    if launch.get("state") == "RESERVED":
+        launchpad.cancel_reservation(row.launch_id)
+        return Rerun(row, done=True, reason=reason, walltime=walltime)
+    if launch.get("state") == "RUNNING":
+        launchpad.mark_fizzled(row.launch_id)
     launchpad.rerun_fw(row.fw_id)
     return Rerun(row, done=True, reason=reason, walltime=walltime)
 

@@ -1,0 +1,130 @@
+"""The command line on a site whose cluster is the tests' own, and ways to disturb the jobs that run there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coevo.configs.site_loading import LoadedSite, parse_site
+from coevo.slurm.queue_scripts import launchpad
+from slurm_cluster import SlurmCluster, without_slurm
+from tiny_node import Coevo
+
+SITE = """
+site: tests
+database: {server}/{database}
+artifacts: file://{directory}/artifacts
+directory: {directory}/jobs
+ping_seconds: 5
+retries: 3
+environments:
+  default:
+    commands: ["export PATH={python}:$PATH"]
+    variables: {{COEVO_DEVICE: cpu, COEVO_PATIENCE: 20}}
+classes:
+  gpu: {{partition: gpu, gres: gpu:1, walltime: 0:10:00}}
+  screen: {{partition: gpu, gres: gpu:1, walltime: 0:10:00}}
+  label: {{partition: cpu, walltime: 0:10:00, longer_walltimes: [0:20:00]}}
+  small: {{partition: cpu, walltime: 0:10:00, mode: packed, packed_idle: 15}}
+"""
+PATIENCE = 240.0
+"""Seconds for anything to happen on a busy machine."""
+
+
+class OnCluster(Coevo):
+    """``coevo`` in processes of their own, on a site with a database of its own.
+
+    Parameters
+    ----------
+    cluster : SlurmCluster
+    directory : Path
+    database : str
+        Name of the database.
+    text : str
+        Template of the site's file.
+    """
+
+    def __init__(self, cluster: SlurmCluster, directory: Path, database: str, text: str = SITE):
+        super().__init__(directory)
+        self.cluster = cluster
+        written = text.format(server=cluster.mongodb, database=database, directory=directory, python=Path(sys.executable).parent)
+        (directory / "site.yaml").write_text(written)
+        self.site: LoadedSite = parse_site(written, "site.yaml", dict(os.environ))
+        self.environment = {
+            **without_slurm(),
+            "SLURM_CONF": cluster.environment["SLURM_CONF"],
+            "COEVO_DATABASE": self.site.site.database,
+            "COEVO_ARTIFACTS": self.site.site.artifacts,
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+        }
+        self.launcher: subprocess.Popen[str] | None = None
+
+    @property
+    def launchpad(self) -> Any:
+        """A connection of its own: the server may have been started again since the last one."""
+        return launchpad(self.site)
+
+    def start_launcher(self) -> None:
+        """Start ``coevo launch --loop``."""
+        self.launcher = self.start("launch", "--loop", "--every", "1")
+
+    def kill_launcher(self) -> None:
+        """End the launcher by SIGKILL."""
+        assert self.launcher is not None
+        self.launcher.kill()
+        self.launcher.communicate()
+        self.launcher = None
+
+    def jobs(self, node: str = "tiny", *options: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self("jobs", node, "--format", "json", *options).stdout)
+        return rows
+
+    def job(self, name: str, node: str = "tiny") -> dict[str, Any]:
+        return next(row for row in self.jobs(node) if row["name"] == name)
+
+    def running(self, name: str) -> dict[str, Any]:
+        """Wait until a job runs; return its launch."""
+
+        def look() -> dict[str, Any] | None:
+            pad = self.launchpad
+            try:
+                firework = pad.fireworks.find_one({"name": name, "state": "RUNNING"}, {"launches": 1})
+                if firework is None:
+                    return None
+                found: dict[str, Any] | None = pad.launches.find_one({"launch_id": firework["launches"][-1], "state": "RUNNING"})
+                return found
+            finally:
+                pad.connection.close()
+
+        return wait_for(look, f"{name} to run", every=0.1)
+
+    def hold(self, name: str) -> dict[str, Any]:
+        """Wait until a job runs and stop its process, so that it stays running; return its launch."""
+        launch = self.running(name)
+        os.kill(launch["fworker"]["env"]["pid"], signal.SIGSTOP)
+        return launch
+
+    def wait_for_state(self, name: str, state: str) -> dict[str, Any]:
+        """Wait until ``coevo jobs`` shows a job in a state; return its row."""
+
+        def look() -> dict[str, Any] | None:
+            return next((row for row in self.jobs() if row["name"] == name and row["state"] == state), None)
+
+        return wait_for(look, f"{name} to be {state}", every=0.5)
+
+
+def wait_for(look: Callable[[], Any], what: str, every: float) -> Any:
+    """Look until there is something; return it."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for {what}"
+        time.sleep(every)
+    return found
