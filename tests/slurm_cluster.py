@@ -125,7 +125,12 @@ class SlurmCluster:
 
     def resume(self, node: str) -> None:
         """Let a node that was drained or down take jobs again."""
-        self.run("scontrol", "update", f"nodename={node}", "state=resume")
+        # refused if the node has come back meanwhile, as one that is down does by itself (ReturnToService=2)
+        told = self.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+        deadline = time.monotonic() + 30
+        while (state := self.run("sinfo", "-h", "-N", "-n", node, "-o", "%T").split()[0]).startswith(("down", "drain")):
+            assert time.monotonic() < deadline, f"{node} stays {state}: {told}"
+            time.sleep(0.05)
 
     def pid(self, daemon: str) -> int:
         """Return the process of a daemon: munged, slurmctld, slurmd-cpu1, …, mongodb."""
