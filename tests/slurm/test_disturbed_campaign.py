@@ -79,7 +79,7 @@ def kill_the_process_of_a_job(site: OnCluster) -> None:
 
 
 def fail_a_node(site: OnCluster) -> None:
-    name = "tiny/1/screen/0001"
+    name = "tiny/1/screen/0000"
     job = site.hold(name)["fworker"]["env"]["slurm_job_id"]
     node = site.cluster.job(int(job))["NodeList"]
     site.cluster.fail(node)
