@@ -111,11 +111,11 @@ def take_an_artifact_away(site: OnCluster) -> None:
     # no job that needs it runs at this time: labels are made by the teacher
     blob.rename(away)
     row = site.wait_for_state(name, "fizzled")
-    assert "ArtifactNotFoundError" in row["error"]
+    assert "CheckpointError" in row["error"]
     assert sha256[:8] in row["error"]
     logged = site("logs", name).stdout
     assert "Traceback" in logged
-    assert "ArtifactNotFoundError" in logged
+    assert "CheckpointError" in logged
     table = site("jobs", "tiny").stdout
     assert re.search(r"train-force-field.*fizzled", table)
     away.rename(blob)
