@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
     from coevo.slurm.job_table import JobRow
     from coevo.slurm.launching import Round
-    from coevo.slurm.submission import Submission
+    from coevo.slurm.submission import Manager, Submission, WorkflowQueue
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,73 @@ def opened_site(given: str | None) -> Iterator[OpenSite]:
     StorageError
         If the database or the launchpad does not answer.
     """
+    from coevo.slurm.queue_scripts import launchpad
+
+    with opened_store(given) as (loaded, store):
+        yield OpenSite(loaded, launchpad(loaded), store)
+
+
+@contextmanager
+def opened_store(given: str | None) -> Iterator[tuple[LoadedSite, NodeStore]]:
+    """Open a site without a launchpad; takes and raises what :func:`opened_site` does."""
     from coevo.configs.site_loading import load_site
     from coevo.makers.step import current_store
     from coevo.node_store.mongodb_connection import MongoConnection
-    from coevo.slurm.queue_scripts import launchpad
 
     loaded = load_site(given)
     # what this process writes must be where the workers look
     os.environ["COEVO_DATABASE"], os.environ["COEVO_ARTIFACTS"] = loaded.site.database, loaded.site.artifacts
     with MongoConnection(loaded.site.launchpad_server.uri).errors("asking the launchpad"):
-        yield OpenSite(loaded, launchpad(loaded), current_store())
+        yield loaded, current_store()
 
 
-def submit(site: OpenSite, what: str, branch: str, iterations: int, say: Say) -> tuple[CampaignDocument, Submission]:
+@contextmanager
+def opened_queue(given: str | None, manager: Manager) -> Iterator[tuple[NodeStore, WorkflowQueue]]:
+    """Open a site for submitting to one of the managers, whose files for the workers are written.
+
+    Parameters
+    ----------
+    given : str or None
+        File of the site; COEVO_SITE or ``./site.yaml`` if None.
+    manager : {"fireworks", "jobflow-remote"}
+
+    Raises
+    ------
+    CampaignError
+        If the manager is not installed.
+    """
+    if manager == "fireworks":
+        from coevo.slurm.fireworks_queue import FireworksQueue
+        from coevo.slurm.submission import prepare_launchpad
+        from coevo.slurm.worker_files import write_worker_files
+
+        with opened_site(given) as site:
+            write_worker_files(site.loaded)
+            prepare_launchpad(site.launchpad)
+            yield site.store, FireworksQueue(site.launchpad)
+        return
+    from coevo.slurm.jobflow_remote_project import write_project
+    from coevo.slurm.jobflow_remote_submission import open_queue
+
+    with opened_store(given) as (loaded, store):
+        queue = open_queue(write_project(loaded))
+        try:
+            queue.prepare()
+            yield store, queue
+        finally:
+            queue.close()
+
+
+def submit(
+    store: NodeStore, queue: WorkflowQueue, what: str, branch: str, iterations: int, say: Say
+) -> tuple[CampaignDocument, Submission]:
     """Add the next workflow of a node's campaign; start the campaign, and create the node, where there is none.
 
     Parameters
     ----------
-    site : OpenSite
+    store : NodeStore
+    queue : WorkflowQueue
+        Of the manager that is to run the jobs.
     what : str
         A node; or a preset or YAML file, whose node is created if it is new.
     branch : str
@@ -88,26 +137,22 @@ def submit(site: OpenSite, what: str, branch: str, iterations: int, say: Say) ->
         There is neither a node nor a configuration of this name.
     """
     from coevo.flows.campaign import live_config, start_or_resume
-    from coevo.slurm.submission import advance, prepare_launchpad, submit_seed
-    from coevo.slurm.worker_files import write_worker_files
+    from coevo.slurm.submission import advance, submit_seed
 
-    write_worker_files(site.loaded)
-    prepare_launchpad(site.launchpad)
-    store = site.store
     if what not in store.nodes():
         loaded = _configuration(what, store)
         node = loaded.config.node.name
         if node not in store.nodes() or store.head(node, "main") is None:
             if branch != "main":
                 raise CampaignError(f"node {node} is new and has only the branch main; got --branch {branch}")
-            return submit_seed(store, site.launchpad, loaded, iterations, base=loaded.base)
+            return submit_seed(store, queue, loaded, iterations, base=loaded.base)
         what = node
     if store.head(what, branch) is None and branch == "main":
         raise CampaignError(f"node {what} has no state yet; submit its configuration: coevo submit FILE (or finish `coevo init`)")
     # a configuration that is not valid must not leave a campaign behind
     live_config(store, what, store.state(f"{what}@{branch}"), lambda _: None)
     campaign = start_or_resume(store, what, branch, iterations, say)
-    return campaign, advance(store, site.launchpad, campaign, say)
+    return campaign, advance(store, queue, campaign, say)
 
 
 def _configuration(what: str, store: NodeStore) -> LoadedConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,16 +19,17 @@ def submit(
     node: Annotated[str, typer.Argument(help="a node, or a preset or YAML file of a new one", metavar="NODE|CONFIG")],
     iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
     branch: Branch = "main",
+    manager: Annotated[Literal["fireworks", "jobflow-remote"], typer.Option(help="what runs the jobs")] = "fireworks",
     site: SiteFile = None,
     format: Format = "table",  # noqa: A002
 ) -> None:
-    """Submit a campaign to a site: its jobs go into FireWorks' launchpad, one workflow for each transition."""
-    from coevo.app.campaigns_on_site import opened_site
+    """Submit a campaign to a site, one workflow for each transition: to FireWorks' launchpad, or to jobflow-remote."""
+    from coevo.app.campaigns_on_site import opened_queue
     from coevo.app.campaigns_on_site import submit as submit_campaign
     from coevo.slurm.submission import describe_submission
 
-    with opened_site(site) as opened:
-        campaign, submission = submit_campaign(opened, node, branch, iterations, say)
+    with opened_queue(site, manager) as (store, queue):
+        campaign, submission = submit_campaign(store, queue, node, branch, iterations, say)
     if format == "json":
         print_json(describe_submission(submission, campaign))
         return
@@ -37,9 +38,9 @@ def submit(
         say(f"the campaign of {where} has ended: {submission.verdict} at iteration {submission.iteration}")
     elif submission.added:
         say(f"submitted iteration {submission.iteration} of {where}, campaign {campaign.id} of {campaign.iterations} transitions")
-        say("next: coevo launch --loop")
+        say(f"next: {queue.next_step(campaign.node)}")
     else:
-        say(f"iteration {submission.iteration} of {where} is in the launchpad already; coevo jobs {campaign.node}")
+        say(f"iteration {submission.iteration} of {where} is in {queue.place} already; {queue.watching(campaign.node)}")
 
 
 @app.command()

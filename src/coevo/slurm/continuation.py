@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobflow import Maker, job
 
 from coevo.errors import CampaignError
+
+if TYPE_CHECKING:
+    from coevo.slurm.submission import WorkflowQueue
 
 
 @dataclass
@@ -43,11 +46,29 @@ class ContinueMaker(Maker):
         """
         from coevo.makers.step import current_store
         from coevo.slurm.submission import advance, campaign_of
-        from coevo.slurm.worker import open_launchpad
 
         store = current_store()
-        submission = advance(store, open_launchpad(worker_files()), campaign_of(store, node, campaign), print)
+        submission = advance(store, current_queue(), campaign_of(store, node, campaign), print)
         return {"state": committed["state"], "verdict": submission.verdict, "iteration": submission.iteration}
+
+
+def current_queue() -> WorkflowQueue:
+    """Return the workflows of the manager that runs this job.
+
+    Raises
+    ------
+    CampaignError
+        If this process is no worker of a site.
+    """
+    folder, project = os.environ.get("JFREMOTE_PROJECTS_FOLDER"), os.environ.get("JFREMOTE_PROJECT")
+    if folder and project and "FW_CONFIG_FILE" not in os.environ:  # a job script sets either
+        from coevo.slurm.jobflow_remote_submission import open_queue
+
+        return open_queue(Path(folder) / f"{project}.yaml")
+    from coevo.slurm.fireworks_queue import FireworksQueue
+    from coevo.slurm.worker import open_launchpad
+
+    return FireworksQueue(open_launchpad(worker_files()))
 
 
 def worker_files() -> Path:
