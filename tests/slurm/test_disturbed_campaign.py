@@ -184,7 +184,7 @@ def documents(coevo: Coevo) -> dict[str, int]:
 
 
 def log(coevo: Coevo) -> list[str]:
-    return [state["state"] for state in json.loads(coevo("log", "tiny", "--format", "json").stdout)]
+    return [state["id"] for state in json.loads(coevo("log", "tiny", "--format", "json").stdout)]
 
 
 def test_it_ends_in_the_state_of_coevo_run(campaign: OnCluster, finished: Coevo) -> None:

@@ -83,7 +83,7 @@ def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) 
     site("pause", "tiny")
     ours = json.loads(site("log", "tiny", "--format", "json").stdout)
     theirs = json.loads(Coevo(seeded)("log", "tiny", "--format", "json").stdout)
-    assert [state["state"] for state in ours] == [state["state"] for state in theirs]
+    assert [state["id"] for state in ours] == [state["id"] for state in theirs]
     logged = site("logs", name)
     assert name in logged.stderr
     assert "no job 'tiny/0/nonsense'" in site("logs", "tiny/0/nonsense", code=2).stderr
@@ -106,16 +106,17 @@ def test_a_site_that_cannot_work_is_refused(site: OnCluster, tmp_path: Path) -> 
     assert "site.yaml" in nowhere("submit", "tiny", code=2).stderr
 
 
-def test_a_transition_of_too_many_jobs_is_refused(tiny_text: str) -> None:
+def test_a_transition_of_too_many_jobs_is_refused(site: OnCluster, tiny_text: str) -> None:
     from coevo.configs.loading import parse_config
     from coevo.errors import ConfigError
     from coevo.flows.transition import CoevolutionMaker
     from coevo.node_store.documents import CampaignDocument
-    from coevo.slurm.submission import workflow_of
+    from coevo.slurm.fireworks_queue import FireworksQueue
+    from coevo.slurm.submission import add_transition
 
     checkpoint = {"family": "chgnet", "format": "x", "sha256": "0" * 64}
     campaign = CampaignDocument(id="c", node="tiny", branch="main", start=None, iterations=1, status="running", created="now")
     config = parse_config(tiny_text.replace("candidates: 8", "candidates: 8000"), "tiny")
     flow = CoevolutionMaker(config=config).make("e" * 64, 1, checkpoint, checkpoint)
     with pytest.raises(ConfigError, match=r"would have 4010 jobs, allowed: 500 in a workflow; raise generator.shard_size"):
-        workflow_of(flow, campaign, 1)
+        add_transition(FireworksQueue(site.launchpad), flow, campaign, 1)
