@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ NOTHING_TO_DO = 75
 OUTPUT, ERRORS = "job.out", "job.err"
 """What a job prints, in its directory."""
 POLL = 0.05
-"""Seconds between looks at running jobs."""
+"""Seconds between looks at the clock while there is no job."""
+LOOK = 1.0
+"""Seconds between looks at running jobs; the end of one is seen at once."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,23 @@ def run_packed(allocation: Allocation) -> int:
     waited, number, ask_again, well = 0.0, 0, started, True
     running: list[tuple[BaseProcess, Path]] = []
     while True:
-        before = time.monotonic()
-        in_time = before - started < allocation.seconds
-        while in_time and before >= ask_again and len(running) < allocation.at_once:
+        now = time.monotonic()
+        in_time = now - started < allocation.seconds
+        while in_time and now >= ask_again and len(running) < allocation.at_once:
             number += 1
             directory = Path.cwd() / f"job-{number:06d}"
             directory.mkdir()
             running.append((_start(allocation.files, allocation.name, directory, None), directory))
+        if not running:
+            if not in_time or waited >= allocation.idle:
+                return 0 if well else 1
+            time.sleep(POLL)
+            waited += time.monotonic() - now
+            continue
+        may_ask = in_time and len(running) < allocation.at_once
+        # a process that a killed job leaves behind can keep its sentinel open: so never wait for that alone
+        patience = min(LOOK, max(0.0, ask_again - now)) if may_ask else LOOK
+        connection.wait([process.sentinel for process, _ in running], patience)
         for process, directory in [item for item in running if not item[0].is_alive()]:
             running.remove((process, directory))
             process.join()
@@ -99,15 +112,12 @@ def run_packed(allocation: Allocation) -> int:
             else:
                 ask_again = time.monotonic()
                 well = _ended_well(process, allocation.files, directory) and well
-        if not running and (not in_time or waited >= allocation.idle):
-            return 0 if well else 1
-        time.sleep(POLL)
-        if not running:
-            waited += time.monotonic() - before
 
 
 def _start(files: Path, name: str, directory: Path, fw_id: int | None) -> BaseProcess:
     # What a job imports is imported once, before it is forked; no connection and no thread is made here.
+    import fireworks.core.rocket_launcher  # noqa: F401
+    import jobflow.core.schemas
     import jobflow.managers.fireworks  # noqa: F401
 
     process = multiprocessing.get_context("fork").Process(target=_run_job, args=(files, name, directory, fw_id))
@@ -186,11 +196,9 @@ def _report_death(files: Path, directory: Path, told: str) -> None:
 
 
 def _remove_empty(directory: Path) -> None:
-    """Remove the directory of a process that found no job."""
+    """Remove the directory of a process that found no job, with FireWorks' line that says so."""
     for name in (OUTPUT, ERRORS):
-        file = directory / name
-        if file.exists() and not file.stat().st_size:
-            file.unlink()
+        (directory / name).unlink(missing_ok=True)
     if not any(directory.iterdir()):
         directory.rmdir()
 

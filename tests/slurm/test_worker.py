@@ -1,0 +1,124 @@
+"""The worker on a launchpad of its own: what it runs, what it leaves, and what it reports of a job that died."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fireworks import Firework, LaunchPad, PyTask, ScriptTask, Workflow
+
+from coevo.slurm.submission import prepare_launchpad
+from coevo.slurm.worker import NOTHING_TO_DO, process_start, whereabouts
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def files(mongodb_uri: str, tmp_path: Path) -> Path:
+    """The files that a site writes for its workers, of one class."""
+    server, _, name = mongodb_uri.rpartition("/")
+    settings = {"host": f"{server}/{name}", "name": name, "uri_mode": True, "strm_lvl": "CRITICAL"}
+    (tmp_path / "my_launchpad.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "label.worker.yaml").write_text(yaml.safe_dump({"name": "here-label", "category": "label", "query": "{}"}))
+    prepare_launchpad(LaunchPad.from_dict(settings))
+    return tmp_path
+
+
+@pytest.fixture
+def launchpad(files: Path) -> LaunchPad:
+    return LaunchPad.from_file(str(files / "my_launchpad.yaml"))
+
+
+def run(files: Path, *arguments: str, slurm_job: str = "77") -> subprocess.CompletedProcess[str]:
+    place = files / "here"
+    place.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "coevo.slurm.worker", "--files", str(files), "--class", "label", *arguments]
+    environment = {**os.environ, "SLURM_JOB_ID": slurm_job}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def add(launchpad: LaunchPad, *tasks: Any, category: str = "label") -> list[int]:
+    fireworks = [Firework([task], name=f"n/1/label/{i:04d}", spec={"_category": category}) for i, task in enumerate(tasks)]
+    launchpad.add_wf(Workflow(fireworks))
+    by_name = {firework["name"]: firework["fw_id"] for firework in launchpad.fireworks.find({})}
+    return [by_name[firework.name] for firework in fireworks]
+
+
+def script(text: str) -> ScriptTask:
+    return ScriptTask(script=text, use_shell=True)
+
+
+def launch_of(launchpad: LaunchPad, fw_id: int) -> dict[str, Any]:
+    firework = launchpad.fireworks.find_one({"fw_id": fw_id})
+    found: dict[str, Any] = launchpad.launches.find_one({"launch_id": firework["launches"][-1]})
+    return found
+
+
+def test_a_job_has_its_output_and_says_where_it_ran(files: Path, launchpad: LaunchPad) -> None:
+    (fw_id,) = add(launchpad, script("echo printed; echo complained >&2"))
+    done = run(files, "singleshot", "--fw_id", str(fw_id))
+    assert done.returncode == 0, done.stderr
+    launch = launch_of(launchpad, fw_id)
+    assert launch["state"] == "COMPLETED"
+    assert launch["fworker"]["env"]["slurm_job_id"] == "77"
+    assert Path(launch["launch_dir"]) == files / "here"
+    assert "printed" in (files / "here" / "job.out").read_text()
+    assert "complained" in (files / "here" / "job.err").read_text()
+
+
+def test_a_worker_without_a_job_of_its_class_ends(files: Path, launchpad: LaunchPad) -> None:
+    add(launchpad, script("true"), category="gpu")
+    assert run(files, "singleshot").returncode == 1
+    started = time.monotonic()
+    assert run(files, "packed", "--idle", "1", "--retry", "0.5").returncode == 0
+    assert time.monotonic() - started < 30
+    assert list((files / "here").glob("job-*")) == []
+
+
+def test_a_packed_allocation_runs_all_and_reports_those_that_died(files: Path, launchpad: LaunchPad) -> None:
+    """Of five jobs one fails, one is killed together with nothing else, and one leaves a process behind that holds its files."""
+    sound, failing, dying, leaving, last = add(
+        launchpad,
+        script("echo sound"),
+        PyTask(func="json.loads", args=["no json"]),
+        script("kill -9 $PPID"),
+        script("sleep 5 & echo left"),
+        script("echo last"),
+    )
+    done = run(files, "packed", "--at-once", "2", "--idle", "2", "--retry", "0.5")
+    assert done.returncode == 1
+    states = {firework["fw_id"]: firework["state"] for firework in launchpad.fireworks.find({})}
+    assert states == {sound: "COMPLETED", failing: "FIZZLED", dying: "FIZZLED", leaving: "COMPLETED", last: "COMPLETED"}
+    told = launch_of(launchpad, dying)["action"]["stored_data"]["_exception"]["_stacktrace"]
+    assert told == "the process of the job was killed by SIGKILL (out of memory?)"
+    assert "JSONDecodeError" in launch_of(launchpad, failing)["action"]["stored_data"]["_exception"]["_stacktrace"]
+    assert "killed by SIGKILL" in done.stderr
+    directories = {launch_of(launchpad, fw_id)["launch_dir"] for fw_id in states}
+    assert len(directories) == 5
+
+
+def test_no_job_is_started_when_the_time_is_up(files: Path, launchpad: LaunchPad) -> None:
+    add(launchpad, *[script("sleep 1") for _ in range(8)])
+    assert run(files, "packed", "--seconds", "2", "--idle", "5").returncode == 0
+    left = launchpad.fireworks.count_documents({"state": "READY"})
+    assert 0 < left < 8
+    assert launchpad.fireworks.count_documents({"state": "RUNNING"}) == 0
+
+
+def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
+    here = whereabouts()
+    assert process_start(here["pid"]) == here["started"]
+    child = subprocess.Popen(["sleep", "30"], cwd=tmp_path)
+    began = process_start(child.pid)
+    assert began is not None
+    assert began >= here["started"]
+    child.kill()
+    child.wait()
+    assert process_start(child.pid) is None
+    assert NOTHING_TO_DO not in (0, 1)
