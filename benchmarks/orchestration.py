@@ -6,7 +6,8 @@ takes more CPU for each request. Every run has a launchpad of its own, empty at 
 
 * adding jobs to the launchpad (``flow_to_workflow`` and ``add_wf``);
 * single: an allocation for each job, two at once, launched by coevo's ``Launcher`` as ``coevo launch --loop`` does;
-* packed: one allocation for all jobs, 1, 2 and 4 at once; in workflows of at most 250 jobs, and all in one workflow;
+* packed: one allocation for all jobs, 1, 2 and 4 at once, in workflows of at most 250 jobs (``--parts one_workflow``
+  puts all of them in one);
 * in turns with ours, FireWorks' own ``qlaunch -r rapidfire`` with ``rlaunch singleshot``, and ``rlaunch rapidfire`` in one
   allocation;
 * what a job asks the database, what a worker imports, and ``coevo jobs``.
@@ -15,7 +16,7 @@ CPU seconds are those of the job scripts with all their processes, of the launch
 squeue), of the database server and of SLURM's daemons. Those of slurmstepd, one for each allocation, are not counted: nobody
 keeps them.
 
-    python benchmarks/orchestration.py                  # about 20 minutes on two idle cores
+    python benchmarks/orchestration.py                  # half an hour on two idle cores
     python benchmarks/orchestration.py --parts packed   # what is not measured again stays as it is in the result
     python benchmarks/orchestration.py --quick          # two minutes, small sizes; prints only
 """
@@ -44,7 +45,7 @@ from workloads.local_slurm import Cluster, local_cluster, write_site
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "orchestration.json"
 PLOT = HERE.parent / "docs" / "orchestration.png"
-PARTS = ("imports", "commands", "packed", "one_workflow", "peers", "single")
+PARTS = ("imports", "commands", "packed", "peers", "single", "one_workflow")
 VERSIONS = ("coevo", "FireWorks", "jobflow", "maggma", "pymongo", "SecantusDB")
 IN_WORKFLOW = 250
 IN_QUEUE = 20
@@ -307,7 +308,7 @@ def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, one run of each; write nothing unless told where")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
     parser.add_argument("--single", type=int, nargs="+", default=[10, 100, 1000], help="numbers of jobs")
     parser.add_argument("--packed", type=int, nargs="+", default=[10, 30, 100, 300, 1000], help="numbers of jobs")
     parser.add_argument("--repeats", type=int, default=2, help="runs of the peers")

@@ -30,14 +30,15 @@ def rows_of(report: dict[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
     """The runs of each series, by number of jobs; a series that was not measured is empty."""
     parts = {name: part["found"] for name, part in report["parts"].items()}
     rows: dict[str, dict[str, Any]] = {name: {} for name in SERIES}
-    rows["single"] = parts.get("single", {})
+    peers = parts.get("peers", {})
+    for ours, name, theirs in (("single", "single", "qlaunch"), ("packed", "packed 1", "rlaunch")):
+        if ours in peers:  # our runs in turns with them are runs like all others
+            for row, found in ((name, peers[ours]["coevo"]), (theirs, peers[ours][theirs])):
+                rows[row] = {str(found["jobs"]): found}
+    rows["single"] |= parts.get("single", {})
     for at_once, found in parts.get("packed", {}).items():
-        rows[f"packed {at_once}"] = found
+        rows[f"packed {at_once}"] |= found
     rows["one workflow"] = parts.get("one_workflow", {})
-    for pair in parts.get("peers", {}).values():
-        for peer in ("qlaunch", "rlaunch"):
-            if peer in pair:
-                rows[peer] = {str(pair[peer]["jobs"]): pair[peer]}
     return {name: {int(n): found[n] for n in sorted(found, key=int)} for name, found in rows.items()}
 
 
