@@ -14,7 +14,7 @@ STAMP := $(VENV)/stamp
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: venv demo test lint benchmarks clean
+.PHONY: venv demo test test-long lint benchmarks clean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)-run
@@ -27,6 +27,12 @@ test: $(STAMP)-test
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What takes many minutes and is no part of `make test`.
+test-long: $(STAMP)-test
+	@tests/labelling/install_pw.sh
+	@tests/slurm/install_slurm.sh
+	$(BIN)/python -m pytest -m long
 
 lint: $(STAMP)-dev
 	$(BIN)/ruff check src tests benchmarks

@@ -22,12 +22,13 @@ from coevo.configs.step_classes import class_of
 from slurm_cluster import SlurmCluster, without_slurm
 from tiny_node import Coevo, copy_of
 
-pytest.importorskip("jobflow_remote", reason="jobflow-remote, an optional extra that wants an older pymongo, is not installed")
+if not os.environ.get("CI"):  # there it must be installed
+    pytest.importorskip("jobflow_remote", reason="jobflow-remote, an optional extra, is not installed")
 
 from coevo.slurm.jobflow_remote_project import project_variables
 from coevo.slurm.jobflow_remote_submission import JobflowRemoteQueue, open_queue
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 SITE = """
 site: tests
