@@ -36,5 +36,5 @@ def test_the_quick_benchmark_splits_what_a_job_costs(tmp_path):
     asked = report["parts"]["commands"]["found"]["5 in workflows of 5"]
     assert asked["by_command"]["findAndModify fireworks"]["count"] >= 1
     assert sum(one["count"] for one in asked["by_command"].values()) == pytest.approx(asked["commands"])
-    assert asked["commands_wall_seconds"] < asked["wall_seconds"]
+    assert asked["commands_wall_seconds"] > 0  # of all threads: FireWorks pings while a job runs
     assert plot.read_bytes().startswith(b"\x89PNG")
