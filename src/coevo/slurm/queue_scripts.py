@@ -188,6 +188,7 @@ def fireworks_settings(loaded: LoadedSite) -> dict[str, Any]:
     return {
         "PING_TIME_SECS": ping,
         "RUN_EXPIRATION_SECS": 4 * ping,  # FireWorks takes it from its default of the former, not from what is set
+        "WFLOCK_EXPIRATION_SECS": 60,
         "WFLOCK_EXPIRATION_KILL": True,  # a worker that was killed while it held a workflow must not stop all others
         "PRINT_FW_JSON": False,  # a file in each job's directory that nobody reads
     }

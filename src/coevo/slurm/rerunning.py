@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from coevo.slurm.job_table import JobRow
 
 MAX_REASON = 200
+LOCK_SECONDS = 30.0
+"""A workflow that is locked for this long is locked by a process that is gone."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,24 @@ def rerun_jobs(launchpad: LaunchPad, site: Site, rows: Iterable[JobRow], *, beyo
     list of Rerun
         One for each job that is fizzled or lost; others are left out.
     """
-    return [_rerun(launchpad, site, row, beyond_limit=beyond_limit) for row in rows if row.state in {"fizzled", "lost"}]
+    failed = [row for row in rows if row.state in {"fizzled", "lost"}]
+    release_locks(launchpad, failed)
+    return [_rerun(launchpad, site, row, beyond_limit=beyond_limit) for row in failed]
+
+
+def release_locks(launchpad: LaunchPad, rows: Iterable[JobRow]) -> None:
+    """Free the workflows of jobs from the locks of processes that were killed in the middle of an update.
+
+    FireWorks locks a workflow for the moment of an update, and a lock does not say whose it is. One that is seen again and again
+    for :data:`LOCK_SECONDS` is taken away; FireWorks itself does so after minutes, or never.
+    """
+    for fw_id in {(row.campaign, row.iteration): row.fw_id for row in rows}.values():
+        deadline = time.monotonic() + LOCK_SECONDS
+        while launchpad.workflows.find_one({"nodes": fw_id, "locked": True}, {"_id": 1}) is not None:
+            if time.monotonic() > deadline:
+                launchpad.workflows.update_one({"nodes": fw_id}, {"$unset": {"locked": True}})
+                break
+            time.sleep(0.25)
 
 
 def _rerun(launchpad: LaunchPad, site: Site, row: JobRow, *, beyond_limit: bool) -> Rerun:
@@ -116,6 +136,7 @@ def cancel_campaign(
     # first, so that a job which decides right now adds nothing any more
     store.finish_campaign(campaign, "cancelled")
     unfinished = [row for row in rows if row.state not in {"completed", "cancelled"}]
+    release_locks(launchpad, unfinished)
     queued = [row for row in unfinished if row.state in {"queued", "running"} and row.category not in packed]
     cancel_jobs([row.slurm_id for row in queued if row.slurm_id])
     for row in unfinished:
@@ -126,6 +147,7 @@ def cancel_campaign(
 def pause_jobs(launchpad: LaunchPad, rows: Iterable[JobRow]) -> int:
     """Hold all jobs that have not begun, until :func:`resume_jobs`; return how many."""
     held = [row for row in rows if row.state in {"waiting", "ready"}]
+    release_locks(launchpad, held)
     for row in held:
         launchpad.pause_fw(row.fw_id)
     return len(held)
@@ -134,6 +156,7 @@ def pause_jobs(launchpad: LaunchPad, rows: Iterable[JobRow]) -> int:
 def resume_jobs(launchpad: LaunchPad, rows: Iterable[JobRow]) -> int:
     """Let paused jobs go on; return how many."""
     held = [row for row in rows if row.state == "paused"]
+    release_locks(launchpad, held)
     for row in held:
         launchpad.resume_fw(row.fw_id)
     return len(held)
