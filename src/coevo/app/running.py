@@ -49,12 +49,10 @@ def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = No
     NodeExistsError
         The node exists with another configuration.
     """
-    from coevo.configs.references import load_references
-    from coevo.flows.campaign import seed_flow
+    from coevo.flows.campaign import create_node, seed_flow
 
     config = loaded.config
-    load_references(config.node.references, config.node.elements, base=base)  # a bad file must not leave a node behind
-    store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
+    create_node(store, loaded, base=base)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:
             return None

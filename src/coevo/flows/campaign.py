@@ -77,6 +77,31 @@ def next_transition(
     return Decision("continue", done, flow)
 
 
+def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = None) -> None:
+    """Create the node of a configuration, without a state; one that is there with the same configuration is left as it is.
+
+    Parameters
+    ----------
+    store : NodeStore
+    loaded : LoadedConfig
+        Configuration and its text.
+    base : Path or None
+        Directory that a relative file of references starts from.
+
+    Raises
+    ------
+    NodeExistsError
+        The node exists with another configuration.
+    ReferenceDataError
+        The references cannot be read; then there is no node.
+    """
+    from coevo.configs.references import load_references
+
+    config = loaded.config
+    load_references(config.node.references, config.node.elements, base=base)
+    store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
+
+
 def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
     """Write what a new node starts from as artifacts, and wire its first state.
 

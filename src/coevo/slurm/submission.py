@@ -17,7 +17,7 @@ from jobflow import Flow, JobConfig, OnMissing
 
 from coevo.configs.step_classes import class_of, class_of_shards
 from coevo.errors import CampaignError, ConfigError
-from coevo.flows.campaign import decide, seed_flow
+from coevo.flows.campaign import create_node, decide, seed_flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,11 +253,8 @@ def submit_seed(
     NodeExistsError
         The node exists with another configuration.
     """
-    from coevo.configs.references import load_references
-
     config = loaded.config
-    load_references(config.node.references, config.node.elements, base=base)  # a bad file must not leave a node behind
-    store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
+    create_node(store, loaded, base=base)
     campaign = store.unfinished_campaign(config.node.name) or store.start_campaign(config.node.name, "main", iterations, None)
     key = submission_key(campaign, 0)
     added = insert_once(queue, key, lambda: add_transition(queue, seed_flow(loaded, base=base), campaign, 0))
