@@ -32,6 +32,8 @@ COLUMNS = (
     "iteration_added",
     "matched_reference",
     "duplicate_of",
+    "energy_above_hull_dft",
+    "is_stable_dft",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 
@@ -56,11 +58,16 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         box=SIMPLE_HEAD,
         padding=0,
     )
-    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", "it.", ""):
+    has_labels = any(row.get("energy_above_hull_dft") is not None for row in rows)
+    by_labels = ("E_hull DFT",) if has_labels else ()
+    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", *by_labels, "it.", ""):
         right = name not in {"id", "formula", ""}
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in rows:
         energies = [f"{row[key]:.3f}" for key in COLUMNS[5:8]]
+        if has_labels:
+            labelled = row.get("energy_above_hull_dft")
+            energies.append("–" if labelled is None else f"{labelled:.3f}")
         group = "–" if row["space_group"] is None else str(row["space_group"])
         start = (row["structure_id"][:SHORT_ID], row["formula"], str(row["nsites"]), group)
         table.add_row(*start, *energies, str(row["iteration_added"]), _remark(row))

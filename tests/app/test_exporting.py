@@ -1,0 +1,45 @@
+"""Tables and files of entries: what labels say of stability stands beside what the force field says."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from rich.console import Console
+
+from coevo.app.exporting import as_csv, entries_table
+
+ROW: dict[str, Any] = {
+    "structure_id": "ab" * 32,
+    "formula": "Li2S",
+    "nsites": 6,
+    "space_group": 129,
+    "energy_per_atom": -4.0,
+    "formation_energy_per_atom": -1.481,
+    "energy_above_hull": 0.051,
+    "energy_above_reference_hull": 0.051,
+    "iteration_added": 1,
+    "is_sun": True,
+}
+LABELLED = {**ROW, "structure_id": "cd" * 32, "energy_above_hull_dft": 0.0834, "is_stable_dft": True}
+
+
+def text_of(*rows: dict[str, Any]) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(entries_table(rows, "entries"))
+    return console.export_text()
+
+
+def test_the_column_of_labels_is_there_where_there_are_labels() -> None:
+    both = text_of(ROW, LABELLED)
+    assert "E_hull DFT" in both
+    assert "0.083" in both
+    assert both.splitlines()[3].split()[-4:] == ["0.051", "–", "1", "S.U.N."]
+    assert "DFT" not in text_of(ROW)
+
+
+def test_csv_has_what_labels_say() -> None:
+    plain, labelled = csv.DictReader(io.StringIO(as_csv([ROW, LABELLED])))
+    assert (plain["energy_above_hull_dft"], labelled["energy_above_hull_dft"]) == ("", "0.0834")
+    assert labelled["is_stable_dft"] == "True"
