@@ -119,7 +119,7 @@ def jobs(
 ) -> None:
     """Show the jobs of a node by iteration and step: waiting, ready, queued, running, completed, fizzled, lost."""
     from coevo.app.campaigns_on_site import latest_campaign, opened_site, rows_of
-    from coevo.app.job_tables import jobs_view
+    from coevo.app.job_tables import jobs_view, watched_view
 
     with opened_site(site) as opened:
 
@@ -138,11 +138,12 @@ def jobs(
             return
         from rich.live import Live
 
-        with Live(jobs_view(rows, each=every_job), console=out, auto_refresh=False) as live:
+        with Live(watched_view(rows), console=out, auto_refresh=False) as live:
             while any(row.state in {"waiting", "ready", "queued", "running"} for row in rows):
                 time.sleep(every)
                 rows = look()
-                live.update(jobs_view(rows, each=every_job), refresh=True)
+                live.update(watched_view(rows), refresh=True)
+            live.update(jobs_view(rows, each=every_job), refresh=True)
 
 
 @app.command()

@@ -36,6 +36,7 @@ _STEPS = [
     "continue",
 ]
 _ORDER = {step: index for index, step in enumerate(_STEPS)}
+_UNSETTLED = frozenset({"queued", "running", "fizzled", "lost", "paused"})
 _COLOURS = {"completed": "green", "running": "cyan", "queued": "blue", "fizzled": "red", "lost": "red", "paused": "yellow"}
 
 
@@ -61,11 +62,16 @@ def jobs_view(rows: Sequence[JobRow], *, each: bool) -> RenderableType:
     each : bool
         Show every job, and not only those that are queued, running, fizzled, lost or paused.
     """
-    shown = [row for row in rows if each or row.state in {"queued", "running", "fizzled", "lost", "paused"}]
-    parts: list[RenderableType] = [counts_table(rows)]
-    if shown:
-        parts.append(details_table(shown))
-    return Group(*parts)
+    shown = [row for row in rows if each or row.state in _UNSETTLED]
+    return Group(counts_table(rows), *([details_table(shown)] if shown else []))
+
+
+def watched_view(rows: Sequence[JobRow]) -> RenderableType:
+    """Return what fits on a screen: the jobs on their way, then the counts of iterations that are not finished."""
+    shown = [row for row in rows if row.state in _UNSETTLED]
+    unfinished = {row.iteration for row in rows if row.state not in {"completed", "cancelled"}}
+    current = [row for row in rows if row.iteration in unfinished]
+    return Group(*([details_table(shown)] if shown else []), counts_table(current or rows))
 
 
 def counts_table(rows: Sequence[JobRow]) -> Table:
