@@ -114,6 +114,7 @@ class Launcher:
         for fw_id, title in ready[:room]:
             adapter = queue_adapter(self._loaded, name, mode="single")
             adapter["title"] = title
+            type(adapter).last_error = None  # what sbatch said of another job
             submitted = launch_rocket_to_queue(
                 self._launchpad, fworker(self._loaded, name), adapter, str(self._directory()), True, "CRITICAL", True, fw_id=fw_id
             )
@@ -135,7 +136,7 @@ class Launcher:
         done.ready[name] = ready
         for _ in range(wanted):
             adapter = queue_adapter(self._loaded, name, mode="packed")
-            adapter["title"] = f"coevo-{name}"
+            type(adapter).last_error = None
             submitted = launch_rocket_to_queue(
                 self._launchpad, fworker(self._loaded, name), adapter, str(self._directory()), False, "CRITICAL", True
             )
