@@ -10,29 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from fireworks import Firework, LaunchPad, PyTask, ScriptTask, Workflow
 
-from coevo.slurm.submission import prepare_launchpad
 from coevo.slurm.worker import NOTHING_TO_DO, process_start, whereabouts
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture
-def files(mongodb_uri: str, tmp_path: Path) -> Path:
-    """The files that a site writes for its workers, of one class."""
-    server, _, name = mongodb_uri.rpartition("/")
-    settings = {"host": f"{server}/{name}", "name": name, "uri_mode": True, "strm_lvl": "CRITICAL"}
-    (tmp_path / "my_launchpad.yaml").write_text(yaml.safe_dump(settings))
-    (tmp_path / "label.worker.yaml").write_text(yaml.safe_dump({"name": "here-label", "category": "label", "query": "{}"}))
-    prepare_launchpad(LaunchPad.from_dict(settings))
-    return tmp_path
-
-
-@pytest.fixture
-def launchpad(files: Path) -> LaunchPad:
-    return LaunchPad.from_file(str(files / "my_launchpad.yaml"))
 
 
 def run(files: Path, *arguments: str, slurm_job: str = "77") -> subprocess.CompletedProcess[str]:
@@ -122,18 +104,3 @@ def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
     child.wait()
     assert process_start(child.pid) is None
     assert NOTHING_TO_DO not in (0, 1)
-
-
-def test_a_lock_that_a_killed_process_left_is_taken_away(launchpad: LaunchPad, monkeypatch: pytest.MonkeyPatch) -> None:
-    """scancel may meet a job in the moment in which it updates its workflow, which then stays locked."""
-    from coevo.slurm import rerunning
-    from coevo.slurm.job_table import job_rows
-
-    monkeypatch.setattr(rerunning, "LOCK_SECONDS", 1.0)
-    about = {"node": "n", "branch": "main", "campaign": "c", "iteration": 1, "key": "c/1"}
-    firework = Firework([script("true")], name="n/1/label/0000", spec={"_category": "label", "coevo": about})
-    launchpad.add_wf(Workflow([firework]))
-    launchpad.workflows.update_one({}, {"$set": {"locked": True}})
-    assert rerunning.pause_jobs(launchpad, job_rows(launchpad, "n")) == 1
-    assert launchpad.workflows.find_one({"locked": True}) is None
-    assert [row.state for row in job_rows(launchpad, "n")] == ["paused"]
