@@ -14,6 +14,7 @@ from slurm_cluster import need_slurm
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.long
 def test_the_quick_benchmark_splits_what_a_job_costs(tmp_path):
     need_slurm()
     result, plot = tmp_path / "orchestration.json", tmp_path / "plot.png"
