@@ -72,8 +72,10 @@ def draw(report: dict[str, Any], path: Path) -> None:
     for axis in (cpu, wall, parts):
         axis.spines[["top", "right"]].set_visible(False)
         axis.title.set_fontsize(10)
-    cpu.legend(fontsize=7, frameon=False)
-    parts.legend(fontsize=7, frameon=False, loc="center right")
+    below = {"fontsize": 7, "frameon": False, "loc": "upper center"}
+    wall.legend(**below, bbox_to_anchor=(-0.15, -0.16), ncol=3).set_in_layout(False)
+    parts.legend(**below, bbox_to_anchor=(0.2, -0.16), ncol=2).set_in_layout(False)
     figure.tight_layout()
+    figure.subplots_adjust(bottom=0.28)
     figure.savefig(path, dpi=120, metadata={"Software": None})
     plt.close(figure)
