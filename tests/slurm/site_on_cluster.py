@@ -106,6 +106,19 @@ class OnCluster(Coevo):
 
         return wait_for(look, f"{name} to run", every=0.1)
 
+    def begun(self, name: str) -> None:
+        """Wait until a job runs or has run."""
+        query = {"name": name, "state": {"$in": ["RUNNING", "COMPLETED"]}}
+
+        def look() -> bool:
+            pad = self.launchpad
+            try:
+                return pad.fireworks.find_one(query, {"_id": 1}) is not None
+            finally:
+                pad.connection.close()
+
+        wait_for(look, f"{name} to begin", every=0.1)
+
     def hold(self, name: str) -> dict[str, Any]:
         """Wait until a job runs and stop its process, so that it stays running; return its launch."""
         launch = self.running(name)
