@@ -90,6 +90,15 @@ def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) 
     assert "has not run yet" in site("logs", "tiny/1/curate", code=2).stderr
 
 
+def test_jobs_behind_a_failed_one_are_told_of(site: OnCluster) -> None:
+    """Nothing is left to run, and a launcher that was not told to stay ends instead of waiting for ever."""
+    site("resume", "tiny")
+    pad = site.launchpad
+    pad.fireworks.update_many({"state": "READY"}, {"$set": {"state": "FIZZLED"}})
+    told = site("launch", code=2).stderr
+    assert "jobs wait for jobs that have failed: coevo jobs NODE, then coevo rerun NODE" in told
+
+
 def test_a_site_that_cannot_work_is_refused(site: OnCluster, tmp_path: Path) -> None:
     text = (site.directory / "site.yaml").read_text()
     (tmp_path / "embedded.yaml").write_text(text.replace(f"{site.cluster.mongodb}/", "file:"))

@@ -71,6 +71,7 @@ def _launch_until_done(opened: Any, launcher: Any, *, every: float, rerun_lost: 
     from coevo.node_store.mongodb_connection import MongoConnection
 
     connection, told = MongoConnection(opened.loaded.site.launchpad_server.uri), ""
+    stuck = 0
     while True:
         try:
             with connection.errors("asking the launchpad"):
@@ -78,6 +79,7 @@ def _launch_until_done(opened: Any, launcher: Any, *, every: float, rerun_lost: 
                     _rerun_lost(opened)
                 done = launcher.launch()
                 unfinished = launcher.unfinished()
+                was_stuck, stuck = stuck, launcher.stuck()
         except CoevoError as error:
             if not stay:
                 raise
@@ -86,13 +88,21 @@ def _launch_until_done(opened: Any, launcher: Any, *, every: float, rerun_lost: 
             told = str(error)
             time.sleep(every)
             continue
-        told = ""
+        told = told if stuck else ""
         line = round_line(done)
         if line:
             say(f"{time.strftime('%H:%M:%S')} {line}")
         if not unfinished:
             say("no job is left to run; coevo jobs NODE shows what was run")
             return
+        # in two rounds, because children become ready a moment after the end of their parents
+        if stuck and was_stuck:
+            blocked = f"{stuck} jobs wait for jobs that have failed: coevo jobs NODE, then coevo rerun NODE"
+            if not stay:
+                raise CampaignError(blocked)
+            if blocked != told:
+                say(f"{time.strftime('%H:%M:%S')} {blocked}")
+            told = blocked
         launcher.wait(every)
 
 

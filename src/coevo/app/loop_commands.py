@@ -35,7 +35,7 @@ def doctor(
 @app.command()
 def init(
     config: Annotated[
-        str | None, typer.Argument(help="a preset (li-p-s-demo, li-p-s) or a YAML file", metavar="[CONFIG]")
+        str | None, typer.Argument(help="a preset (li-p-s-demo, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]")
     ] = None,
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl")] = None,
     references: Annotated[str | None, typer.Option(help="with --elements: known structures, CIF, extxyz or JSON")] = None,

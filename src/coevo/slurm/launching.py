@@ -187,6 +187,14 @@ class Launcher:
         query = {"state": {"$in": ["WAITING", "READY", "RESERVED", "RUNNING"]}, "spec._category": {"$in": list(self._classes)}}
         return int(self._launchpad.fireworks.count_documents(query))
 
+    def stuck(self) -> int:
+        """Jobs that wait for jobs that have failed, if nothing else is left: 0 as long as any job is ready, queued or running."""
+        of_classes = {"spec._category": {"$in": list(self._classes)}}
+        count = self._launchpad.fireworks.count_documents
+        if count({"state": {"$in": ["READY", "RESERVED", "RUNNING"]}, **of_classes}) or not count({"state": "FIZZLED"}):
+            return 0
+        return int(count({"state": "WAITING", **of_classes}))
+
     def wait(self, seconds: float) -> None:
         """Wait for the next round; without a queue, until a job that runs here has ended."""
         until = time.monotonic() + seconds
