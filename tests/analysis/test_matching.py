@@ -7,27 +7,67 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 
-from coevo.analysis.matching import ReducedCrystal, Tolerances, fits, reduce_cell
+from coevo.analysis.cell_reduction import Crystal, reduced
+from coevo.analysis.matching import ScaledCrystal, Shelf, Tolerances, fits
 
 
-@pytest.mark.parametrize("tolerances", [(0.2, 0.3, 5.0), (0.1, 0.15, 3.0), (0.3, 0.5, 10.0)])
-def test_equals_structure_matcher_pair_by_pair(random_crystals, known_phases, tolerances):
-    """Crystals of one formula and copies displaced and strained up to and beyond the tolerances, in both orders."""
+def scaled(structure: Structure) -> ScaledCrystal:
+    """Of a structure whose cell is left as it is."""
+    return ScaledCrystal(Crystal.from_structure(structure))
+
+
+def primitive(structure: Structure) -> Structure:
+    return reduced(Crystal.from_structure(structure)).to_structure()
+
+
+@pytest.fixture(scope="module")
+def shaken(random_crystals, known_phases) -> list[Structure]:
+    """Crystals of few formulas, and copies displaced and strained up to and beyond the tolerances."""
     rng = np.random.default_rng(7)
     small = [structure for structure in known_phases.values() if len(structure) <= 32]
-    reduced = [reduce_cell(structure) for structure in [*random_crystals[:40], *small]]
-    for structure in list(reduced):
+    found = [primitive(structure) for structure in [*random_crystals[:40], *small]]
+    for structure in list(found):
         copy = structure.copy()
         copy.perturb(float(rng.uniform(0, 0.7)), seed=int(rng.integers(2**31)))
         copy.apply_strain(rng.uniform(-0.15, 0.15, 3))
-        reduced.append(copy)
+        found.append(copy)
+    return found
+
+
+@pytest.mark.parametrize("tolerances", [(0.2, 0.3, 5.0), (0.1, 0.15, 3.0), (0.3, 0.5, 10.0)])
+def test_equals_structure_matcher_pair_by_pair(shaken, tolerances):
+    """In both orders."""
+    rng = np.random.default_rng(8)
     matcher = StructureMatcher(*tolerances)
-    crystals = [ReducedCrystal(structure) for structure in reduced]
-    pairs = [(i, j) for i in range(len(reduced)) for j in range(len(reduced)) if reduced[i].composition == reduced[j].composition]
-    pairs = [pairs[i] for i in rng.permutation(len(pairs))[:500]] + [(i, i + len(reduced) // 2) for i in range(len(reduced) // 2)]
-    expected = [matcher.fit(reduced[i], reduced[j], skip_structure_reduction=True) for i, j in pairs]
+    crystals = [scaled(structure) for structure in shaken]
+    n = len(shaken)
+    pairs = [(i, j) for i in range(n) for j in range(n) if shaken[i].composition == shaken[j].composition]
+    pairs = [pairs[i] for i in rng.permutation(len(pairs))[:500]] + [(i, i + n // 2) for i in range(n // 2)]
+    expected = [matcher.fit(shaken[i], shaken[j], skip_structure_reduction=True) for i, j in pairs]
     assert [fits(crystals[i], crystals[j], Tolerances(*tolerances)) for i, j in pairs] == expected
     assert 20 < sum(expected) < len(expected) - 20
+
+
+def test_a_shelf_finds_the_first_of_many(shaken):
+    """The search among many together is the search among them one by one, also from a cell longer than was announced."""
+    tolerances = Tolerances(0.2, 0.3, 5.0)
+    by_composition: dict[str, list[ScaledCrystal]] = {}
+    for structure in shaken:
+        by_composition.setdefault(structure.composition.formula, []).append(scaled(structure))
+    hits = 0
+    for crystals in by_composition.values():
+        for longest in (0.1, max(float(c.lengths.max()) for c in crystals)):
+            shelf = Shelf(tolerances, longest)
+            for crystal in crystals:
+                expected = next((i for i, known in enumerate(crystals[: len(shelf)]) if fits(known, crystal, tolerances)), None)
+                assert shelf.first_match(crystal, np.arange(len(shelf))) == expected
+                hits += expected is not None
+                if len(shelf) > 2:
+                    odd = np.arange(1, len(shelf), 2)
+                    expected = next((i for i in odd.tolist() if fits(crystals[i], crystal, tolerances)), None)
+                    assert shelf.first_match(crystal, odd) == expected
+                shelf.add(crystal)
+    assert hits > 10
 
 
 @settings(max_examples=25, deadline=None)
@@ -39,30 +79,22 @@ def test_equals_structure_matcher_on_any_cell(seed, amplitude, scale):
     other = one.copy()
     other.perturb(amplitude, seed=seed)
     other.scale_lattice(scale * other.volume)
-    matcher = StructureMatcher()
-    first, second = reduce_cell(one), reduce_cell(other)
-    assert fits(ReducedCrystal(first), ReducedCrystal(second), Tolerances(0.2, 0.3, 5)) == matcher.fit(one, other)
-
-
-def test_reduction_is_that_of_structure_matcher(random_crystals, known_phases):
-    for structure in [*random_crystals[:20], known_phases["Li2S"], known_phases["P4S3"]]:
-        mine, theirs = reduce_cell(structure), StructureMatcher._get_reduced_structure(structure)
-        assert mine.lattice.matrix == pytest.approx(theirs.lattice.matrix, abs=1e-10)
-        assert mine.frac_coords == pytest.approx(theirs.frac_coords, abs=1e-10)
+    assert fits(scaled(primitive(one)), scaled(primitive(other)), Tolerances(0.2, 0.3, 5)) == StructureMatcher().fit(one, other)
 
 
 def test_unequal_crystals_of_one_size(li2s):
     swapped = li2s.copy()
     swapped.replace_species({"Li": "S", "S": "Li"})
-    one, other = ReducedCrystal(reduce_cell(li2s)), ReducedCrystal(reduce_cell(swapped))
+    one, other = scaled(primitive(li2s)), scaled(primitive(swapped))
     assert not fits(one, other, Tolerances(0.2, 0.3, 5))
     assert fits(one, one, Tolerances(0.2, 0.3, 5))
 
 
-def test_lattice_points_grow_as_needed(li2s):
-    crystal = ReducedCrystal(reduce_cell(li2s))
-    for radius in (1.0, 4.0, 2.0):
-        _, vectors, lengths = crystal.lattice_points(radius)
-        _, distances, _, _ = Lattice(crystal.cell).get_points_in_sphere([[0, 0, 0]], [0, 0, 0], radius, zip_results=False)
-        assert np.sort(lengths[lengths <= radius]) == pytest.approx(np.sort(distances)[1:])
-        assert np.linalg.norm(vectors, axis=1) == pytest.approx(lengths)
+@pytest.mark.parametrize("radius", [1.0, 4.0, 2.0])
+def test_lattice_points(li2s, radius):
+    crystal = scaled(primitive(li2s))
+    multiples, vectors, lengths = crystal.lattice_points(radius)
+    _, distances, _, _ = Lattice(crystal.cell).get_points_in_sphere([[0, 0, 0]], [0, 0, 0], radius, zip_results=False)
+    assert lengths == pytest.approx(np.sort(distances)[1:])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(lengths)
+    assert vectors == pytest.approx(multiples @ crystal.cell)

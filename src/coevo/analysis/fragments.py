@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.analysis.cell_reduction import Crystal
 from coevo.analysis.radii import covalent_radii
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Fragment:
     dimension: int
 
 
-def nonmetal_bonds(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def nonmetal_bonds(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Bonds between non-metal atoms, each given once in both directions.
 
     Returns
@@ -53,21 +55,44 @@ def nonmetal_bonds(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.
     image : ndarray of int, shape (b, 3)
         Lattice translation of the second site.
     """
-    nonmetal = np.array([not site.specie.is_metal for site in structure], dtype=bool)
-    radii = covalent_radii([site.specie.symbol for site in structure])
-    if not nonmetal.any():
+    from pymatgen.optimization.neighbors import find_points_in_spheres
+
+    sites = np.flatnonzero([not is_metal(int(z)) for z in crystal.numbers])
+    if not len(sites):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.int64)
-    first, second, image, distance = structure.get_neighbor_list(2.0 * BOND_FACTOR * float(radii[nonmetal].max()))
-    bonded = nonmetal[first] & nonmetal[second] & (distance < BOND_FACTOR * (radii[first] + radii[second]))
-    return first[bonded].astype(np.int64), second[bonded].astype(np.int64), np.rint(image[bonded]).astype(np.int64)
+    radii = covalent_radii([symbol_of(int(z)) for z in crystal.numbers[sites]])
+    places = np.ascontiguousarray(crystal.fractional[sites] @ crystal.cell)
+    first, second, image, distance = find_points_in_spheres(
+        places, places, r=2.0 * BOND_FACTOR * float(radii.max()), pbc=np.ones(3, dtype=np.int64), lattice=crystal.cell, tol=1e-8
+    )
+    # An atom is found as its own neighbour at distance zero.
+    bonded = (distance < BOND_FACTOR * (radii[first] + radii[second])) & ((first != second) | (image != 0).any(axis=1))
+    return sites[first[bonded]], sites[second[bonded]], np.rint(image[bonded]).astype(np.int64)
+
+
+@cache
+def is_metal(number: int) -> bool:
+    """Whether an element is a metal, by atomic number."""
+    from pymatgen.core import Element
+
+    return bool(Element.from_Z(number).is_metal)
+
+
+@cache
+def symbol_of(number: int) -> str:
+    """Symbol of an element, by atomic number."""
+    from pymatgen.core import Element
+
+    return str(Element.from_Z(number).symbol)
 
 
 def fragments(structure: Structure) -> list[Fragment]:
     """Connected fragments among the non-metal atoms, with their periodicity, in order of their first site."""
-    return _components(structure, *nonmetal_bonds(structure))
+    crystal = Crystal.from_structure(structure)
+    return _components(crystal.numbers, *nonmetal_bonds(crystal))
 
 
-def fragment_signature(structure: Structure) -> str:
+def fragment_signature(crystal: Structure | Crystal) -> str:
     """Canonical signature of the bond-graph fragments, per formula unit of the structure.
 
     Fragments are named by their formula (of the molecule, or reduced with its dimension, as in ``PS3(1D)``) and counted, bonds
@@ -78,12 +103,14 @@ def fragment_signature(structure: Structure) -> str:
     str
         E.g. ``"P2S6:1/2|P-P:1/2,P-S:3"`` for Li2PS3 with P2S6 ions; ``"|"`` if there is no non-metal.
     """
-    symbols = [site.specie.symbol for site in structure]
+    if not isinstance(crystal, Crystal):
+        crystal = Crystal.from_structure(crystal)
+    symbols = [symbol_of(z) for z in crystal.numbers.tolist()]
     units = _formula_units(Counter(symbols))
-    first, second, image = nonmetal_bonds(structure)
+    first, second, image = nonmetal_bonds(crystal)
     pairs = Counter("-".join(sorted((symbols[i], symbols[j]))) for i, j in zip(first.tolist(), second.tolist(), strict=True))
     amounts: Counter[str] = Counter()
-    for fragment in _components(structure, first, second, image):
+    for fragment in _components(crystal.numbers, first, second, image):
         content = Counter(symbols[atom] for atom in fragment.atoms)
         if fragment.dimension == 0:
             amounts[_formula(content)] += 1
@@ -98,11 +125,11 @@ def fragment_signature(structure: Structure) -> str:
 
 
 def _components(
-    structure: Structure, first: NDArray[np.int64], second: NDArray[np.int64], image: NDArray[np.int64]
+    numbers: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64], image: NDArray[np.int64]
 ) -> list[Fragment]:
     """Connected components of the periodic bond graph, by walking it and noting where each atom is met again elsewhere."""
     neighbours: dict[int, list[tuple[int, NDArray[np.int64]]]] = {
-        index: [] for index, site in enumerate(structure) if not site.specie.is_metal
+        index: [] for index, z in enumerate(numbers.tolist()) if not is_metal(z)
     }
     for i, j, shift in zip(first.tolist(), second.tolist(), image, strict=True):
         neighbours[i].append((j, shift))

@@ -1,10 +1,11 @@
-"""Whether two crystals match: the test of pymatgen's StructureMatcher, on cells that are reduced and laid out once.
+"""Whether crystals match: the test of pymatgen's StructureMatcher, of one crystal against many, on cells reduced once.
 
 ``StructureMatcher.fit`` spends most of a comparison on copying and rescaling structures and on building lattices. Here each
-crystal is reduced and scaled to unit volume per atom once, the maps between two lattices are found with arrays, and
-pymatgen's own compiled functions decide on the sites. The answers are those of
-``fit(first, second, skip_structure_reduction=True)`` with primitive cells and scaling, except that oxidation states are not
-looked at.
+crystal is reduced and scaled to unit volume per atom once. A crystal is compared with all representatives of its formula
+together: whether a lattice has a cell like another's is an array operation over many lattices (nine pairs in ten end there), and
+all ways to lay a crystal on another's cells are tried as one. The answers are those of
+``fit(representative, crystal, skip_structure_reduction=True)`` with primitive cells and scaling, except that oxidation states are
+not looked at.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-    from pymatgen.core import Structure
+
+    from coevo.analysis.cell_reduction import Crystal
 
     FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int64]
+
+_BLOCK = 256
+_FIRST_TRIALS, _TRIALS = 6, 100
 
 
 @dataclass(frozen=True)
@@ -42,152 +48,252 @@ class Tolerances:
     angle_tol: float
 
 
-class ReducedCrystal:
+class ScaledCrystal:
     """A crystal in its primitive Niggli cell, scaled to unit volume per atom.
 
     Parameters
     ----------
-    reduced : Structure
-        As :func:`reduce_cell` gives it.
+    reduced : Crystal
+        As :func:`coevo.analysis.cell_reduction.reduced` gives it.
     """
 
-    __slots__ = ("_points", "_radius", "angles", "cartesian", "cell", "fractional", "lengths", "numbers")
+    __slots__ = ("angles", "cartesian", "cell", "fractional", "lengths", "numbers")
 
-    def __init__(self, reduced: Structure) -> None:
-        matrix = np.array(reduced.lattice.matrix, dtype=float)
-        self.cell: FloatArray = matrix * (len(reduced) / abs(float(np.linalg.det(matrix)))) ** (1 / 3)
-        self.fractional: FloatArray = np.array(reduced.frac_coords, dtype=float)
+    def __init__(self, reduced: Crystal) -> None:
+        self.numbers = reduced.numbers
+        self.cell: FloatArray = reduced.cell * (len(self.numbers) / abs(float(np.linalg.det(reduced.cell)))) ** (1 / 3)
+        self.fractional: FloatArray = reduced.fractional
         self.cartesian: FloatArray = self.fractional @ self.cell
-        self.numbers = np.array([site.specie.Z for site in reduced], dtype=np.int64)
         lengths, angles = _parameters(self.cell[None])
         self.lengths: FloatArray = lengths[0]
         self.angles: FloatArray = angles[0]
-        self._radius = 0.0
-        self._points: tuple[FloatArray, FloatArray, FloatArray] | None = None
 
     def __len__(self) -> int:
         """Atoms in the cell."""
         return len(self.numbers)
 
     def lattice_points(self, radius: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Lattice points within at least a radius: multiples (p, 3), vectors (p, 3), lengths (p,); kept for the next call."""
-        if self._points is None or radius > self._radius:
-            # A little more than asked for: the next crystal of the same formula has a similar cell.
-            self._radius = 1.2 * radius
-            heights = 1.0 / np.linalg.norm(np.linalg.inv(self.cell), axis=0)
-            counts = np.floor(self._radius / heights).astype(int)
-            axes = [np.arange(-count, count + 1, dtype=float) for count in counts]
-            multiples = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-            vectors = multiples @ self.cell
-            lengths = np.linalg.norm(vectors, axis=1)
-            near = (lengths <= self._radius) & (lengths > 0)
-            self._points = multiples[near], vectors[near], lengths[near]
-        return self._points
+        """Lattice points within a radius, the origin left out: multiples (p, 3), vectors (p, 3) and lengths (p,), by length."""
+        heights = 1.0 / np.linalg.norm(np.linalg.inv(self.cell), axis=0)
+        axes = [np.arange(-count, count + 1, dtype=float) for count in np.floor(radius / heights).astype(int)]
+        multiples = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        vectors = multiples @ self.cell
+        lengths = np.sqrt(np.einsum("pc,pc->p", vectors, vectors))
+        near = np.flatnonzero((lengths <= radius) & (lengths > 0))
+        near = near[np.argsort(lengths[near], kind="stable")]
+        return multiples[near], vectors[near], lengths[near]
 
 
-def reduce_cell(structure: Structure) -> Structure:
-    """Niggli-reduced, then primitive, as StructureMatcher does it, but without its cache.
+class Shelf:
+    """Crystals of one composition, and the search for the first one that another crystal matches.
 
-    The cache may answer with the cell of a structure that is only nearly the same, so that results would depend on what was
-    compared before.
+    Parameters
+    ----------
+    tolerances : Tolerances
+    longest : float
+        Longest cell vector of any crystal that will be looked for, in scaled units; a longer one is allowed and costs a rebuild.
     """
-    from pymatgen.core import Structure
 
-    bare = Structure(structure.lattice, [site.specie for site in structure], structure.frac_coords)
-    try:
-        niggli = bare.get_reduced_structure(reduction_algo="niggli")
-    except ValueError:
-        # Niggli reduction gives up on some strained cells. LLL is as good here: the test tries all equivalent cells itself.
-        niggli = bare.get_reduced_structure(reduction_algo="LLL")
-    return niggli.get_primitive_structure()
+    def __init__(self, tolerances: Tolerances, longest: float) -> None:
+        self._tolerances = tolerances
+        self._crystals: list[ScaledCrystal] = []
+        self._radius = longest * (1.0 + tolerances.ltol)
+        self._multiples = np.empty((0, 0, 3))
+        self._vectors = np.empty((0, 0, 3))
+        # Lattice points of the crystals that were compared so far; beyond a crystal's last point no length is like infinity.
+        self._known = np.zeros(0, dtype=bool)
+        self._lengths = np.empty((0, 0))
+
+    def __len__(self) -> int:
+        """Crystals on the shelf."""
+        return len(self._crystals)
+
+    def add(self, crystal: ScaledCrystal) -> None:
+        """Put a crystal behind the others."""
+        self._crystals.append(crystal)
+
+    def first_match(self, crystal: ScaledCrystal, among: IntArray) -> int | None:
+        """Position of the first crystal of ``among`` (positions, rising) on which this one fits, None if there is none.
+
+        The test is not quite symmetric, nor transitive: the crystal on the shelf comes first, as a representative does.
+        """
+        longest = float(crystal.lengths.max()) * (1.0 + self._tolerances.ltol)
+        if longest > self._radius:
+            self._radius = longest
+            self._known[:] = False
+        for start in range(0, len(among), _BLOCK):
+            rows = among[start : start + _BLOCK]
+            self._find_points(rows)
+            for row, cells in self._similar_cells(crystal, rows):
+                if _sites_match(self._crystals[row], crystal, cells, self._tolerances):
+                    return row
+        return None
+
+    def _find_points(self, rows: IntArray) -> None:
+        """Fill in the lattice points of those of the rows that were not looked at yet."""
+        self._make_room(len(self._crystals), 0)
+        for row in rows[~self._known[rows]].tolist():
+            multiples, vectors, lengths = self._crystals[row].lattice_points(self._radius)
+            self._make_room(len(self._crystals), len(lengths))
+            self._lengths[row] = np.inf
+            count = slice(0, len(lengths))
+            self._multiples[row, count], self._vectors[row, count], self._lengths[row, count] = multiples, vectors, lengths
+            self._known[row] = True
+
+    def _make_room(self, rows: int, points: int) -> None:
+        have = self._lengths.shape
+        if rows <= have[0] and points <= have[1]:
+            return
+        shape = (2 * rows if rows > have[0] else have[0], max(have[1], points))
+        for name, fill, tail in (("_multiples", 0.0, (3,)), ("_vectors", 0.0, (3,)), ("_lengths", np.inf, ())):
+            wider = np.full(shape + tail, fill)
+            wider[: have[0], : have[1]] = getattr(self, name)
+            setattr(self, name, wider)
+        known = np.zeros(shape[0], dtype=bool)
+        known[: have[0]] = self._known
+        self._known = known
+
+    def _similar_cells(self, crystal: ScaledCrystal, rows: IntArray) -> list[tuple[int, FloatArray]]:
+        """Those of the rows whose lattice has primitive cells like the crystal's (``Lattice.find_all_mappings``).
+
+        Returns
+        -------
+        list of (int, ndarray of shape (m, 3, 3))
+        """
+        t = self._tolerances
+        lengths = self._lengths[rows]
+        stretch = 1.0 + t.ltol
+        vectors, multiples = [], []
+        for wanted in crystal.lengths:
+            # Points are sorted by length: those of about the wanted one follow each other.
+            start = (lengths <= wanted / stretch).sum(axis=1)
+            stop = (lengths < wanted * stretch).sum(axis=1)
+            most = int((stop - start).max(initial=0))
+            if most <= 0:
+                return []
+            columns = start[:, None] + np.arange(most)[None, :]
+            inside = columns < stop[:, None]
+            columns = np.where(inside, columns, 0)
+            chosen = (
+                self._vectors[rows[:, None], columns]
+                / np.where(inside, lengths[np.arange(len(rows))[:, None], columns], 1.0)[..., None]
+            )
+            # A vector of NaN makes no angle with any other.
+            chosen[~inside] = np.nan
+            vectors.append(chosen)
+            multiples.append(columns)
+        a, b, c = vectors
+        gamma = _angles_near(a, b, crystal.angles[2], t.angle_tol)
+        beta = _angles_near(a, c, crystal.angles[1], t.angle_tol)
+        alpha = _angles_near(b, c, crystal.angles[0], t.angle_tol)
+        # Some b makes the right angles with both a and c.
+        both = (gamma.astype(np.float32) @ alpha.astype(np.float32) > 0) & beta
+        found = []
+        for position in np.flatnonzero(both.any(axis=(1, 2))):
+            i, j, k = np.nonzero(gamma[position][:, :, None] & beta[position][:, None, :] & alpha[position][None, :, :])
+            row = int(rows[position])
+            points = np.stack([columns[position][index] for columns, index in zip(multiples, (i, j, k), strict=True)], axis=1)
+            determinant = np.linalg.det(self._multiples[row][points])
+            primitive = np.abs(np.abs(determinant) - 1.0) < 0.5
+            if primitive.any():
+                found.append((row, self._vectors[row][points[primitive]]))
+        return found
 
 
-def fits(first: ReducedCrystal, second: ReducedCrystal, tolerances: Tolerances) -> bool:
-    """Whether some cell of the first crystal, with its atoms, lies on the second within the tolerances.
-
-    The test is not quite symmetric, nor transitive: callers keep the representative first.
-    """
-    from pymatgen.util.coord_cython import is_coord_subset_pbc
-
+def fits(first: ScaledCrystal, second: ScaledCrystal, tolerances: Tolerances) -> bool:
+    """Whether some cell of the first crystal, with its atoms, lies on the second within the tolerances."""
     if len(first) != len(second) or not np.array_equal(np.sort(first.numbers), np.sort(second.numbers)):
         return False
+    shelf = Shelf(tolerances, float(second.lengths.max()))
+    shelf.add(first)
+    return shelf.first_match(second, np.zeros(1, dtype=np.int64)) is not None
+
+
+def _sites_match(first: ScaledCrystal, second: ScaledCrystal, cells: FloatArray, tolerances: Tolerances) -> bool:
+    """Whether the atoms of the first crystal, in one of its cells, lie on those of the second."""
     mask = (second.numbers[:, None] != first.numbers[None, :]).astype(np.int64)
     # One atom of the rarest species is laid on each of its kind.
     anchor = int(mask.sum(axis=1).argmax())
     partners = np.flatnonzero(mask[anchor] == 0)
-    for fractional, lengths, angles, site_tolerance in _aligned(first, second, tolerances):
-        for partner in partners:
-            shifted = second.fractional + (fractional[partner] - second.fractional[anchor])
-            if is_coord_subset_pbc(shifted, fractional, site_tolerance, mask) and (
-                _largest_distance(fractional, shifted, mask, lengths, angles, tolerances.stol) < tolerances.stol
-            ):
-                return True
-    return False
-
-
-def _aligned(
-    first: ReducedCrystal, second: ReducedCrystal, tolerances: Tolerances
-) -> Iterator[tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
-    """Cells of the first lattice that resemble the second's cell (``Lattice.find_all_mappings``).
-
-    Yields
-    ------
-    fractional : ndarray, shape (n, 3)
-        Sites of the first crystal in that cell.
-    lengths, angles : ndarray, shape (3,)
-        Mean parameters of the two cells (degrees).
-    site_tolerance : ndarray, shape (3,)
-        Fractional.
-    """
-    cells = _similar_cells(first, second, tolerances)
-    if not len(cells):
-        return
     lengths, angles = _parameters(cells)
     lengths, angles = 0.5 * (lengths + second.lengths), 0.5 * (angles + second.angles)
     volumes, reciprocal = _volume_and_reciprocal(lengths, angles)
     site_tolerances = reciprocal * (tolerances.stol * (volumes / len(first)) ** (1 / 3))[:, None]
     fractional = first.cartesian @ np.linalg.inv(cells)
     fractional -= np.floor(fractional)
-    yield from zip(fractional, lengths, angles, site_tolerances, strict=True)
+    # One trial for each cell and partner.
+    cell_of = np.repeat(np.arange(len(cells)), len(partners))
+    shifts = (fractional[:, partners] - second.fractional[anchor]).reshape(-1, 3)
+    # Cells that differ by a symmetry of the lattice have one mean lattice.
+    lattices: dict[tuple[float, ...], _MeanLattice] = {}
+    keys = [tuple(row) for row in np.round(np.concatenate([lengths, angles], axis=1), 9).tolist()]
+    for trial in _trials_with_near_sites(fractional, second, mask, cell_of, shifts, site_tolerances):
+        cell = int(cell_of[trial])
+        lattice = lattices.get(keys[cell])
+        if lattice is None:
+            lattice = lattices[keys[cell]] = _MeanLattice(lengths[cell], angles[cell], len(first), tolerances.stol)
+        if lattice.largest_distance(fractional[cell], second.fractional + shifts[trial], mask) < tolerances.stol:
+            return True
+    return False
 
 
-def _similar_cells(first: ReducedCrystal, second: ReducedCrystal, tolerances: Tolerances) -> FloatArray:
-    """Primitive cells, shape (m, 3, 3), of the first lattice whose lengths and angles are those of the second's cell."""
-    stretch = 1.0 + tolerances.ltol
-    multiples, vectors, lengths = first.lattice_points(float(second.lengths.max()) * stretch)
-    ratio = lengths[None, :] / second.lengths[:, None]
-    a, b, c = (np.flatnonzero((row < stretch) & (row > 1.0 / stretch)) for row in ratio)
-    unit = vectors / lengths[:, None]
-    alpha, beta, gamma = second.angles
-    right_alpha = _angles_near(unit[b], unit[c], alpha, tolerances.angle_tol)
-    right_beta = _angles_near(unit[a], unit[c], beta, tolerances.angle_tol)
-    right_gamma = _angles_near(unit[a], unit[b], gamma, tolerances.angle_tol)
-    i, j, k = np.nonzero(right_gamma[:, :, None] & right_beta[:, None, :] & right_alpha[None, :, :])
-    chosen = np.stack([a[i], b[j], c[k]], axis=1)
-    determinant = np.linalg.det(multiples[chosen])
-    return vectors[chosen[np.abs(np.abs(determinant) - 1.0) < 0.5]]
+def _trials_with_near_sites(
+    fractional: FloatArray,
+    second: ScaledCrystal,
+    mask: IntArray,
+    cell_of: IntArray,
+    shifts: FloatArray,
+    tolerances: FloatArray,
+) -> Iterator[int]:
+    """Trials in which every atom of the second crystal has one of its kind near by (``is_coord_subset_pbc``), in order."""
+    species, counts = np.unique(second.numbers, return_counts=True)
+    sites = [np.flatnonzero(second.numbers == z) for z in species[np.argsort(counts, kind="stable")]]
+    # A symmetric crystal has hundreds of trials, and the first few decide when it matches.
+    start, stop = 0, _FIRST_TRIALS
+    while start < len(shifts):
+        trials = np.arange(start, min(stop, len(shifts)))
+        for mine in sites:
+            theirs = np.flatnonzero(mask[mine[0]] == 0)
+            cells = cell_of[trials]
+            gap = (second.fractional[mine][None] + shifts[trials][:, None])[:, :, None, :] - fractional[cells][:, None, theirs]
+            gap -= np.round(gap)
+            near = np.all(np.abs(gap) <= tolerances[cells][:, None, None, :], axis=3)
+            trials = trials[np.all(np.any(near, axis=2), axis=1)]
+            if not len(trials):
+                break
+        yield from trials.tolist()
+        start, stop = stop, stop + _TRIALS
 
 
 def _angles_near(u: FloatArray, v: FloatArray, angle: float, tolerance: float) -> NDArray[np.bool_]:
-    """Pairs of unit vectors whose angle is within a tolerance of another, degrees."""
-    return np.abs(np.rad2deg(np.arccos(np.clip(u @ v.T, -1.0, 1.0))) - angle) <= tolerance
+    """Pairs of unit vectors, (r, i, 3) and (r, j, 3), whose angle is within a tolerance of another, degrees; (r, i, j)."""
+    cosines = u @ v.transpose(0, 2, 1)
+    # Rounding may leave parallel vectors with a cosine beyond one.
+    low = np.cos(np.deg2rad(angle + tolerance)) if angle + tolerance < 180.0 else -np.inf
+    high = np.cos(np.deg2rad(angle - tolerance)) if angle - tolerance > 0.0 else np.inf
+    return (cosines >= low) & (cosines <= high)
 
 
-def _largest_distance(
-    first: FloatArray, second: FloatArray, mask: NDArray[np.int64], lengths: FloatArray, angles: FloatArray, stol: float
-) -> float:
-    """Largest distance between paired sites on the mean lattice after the best translation, in units of (V/n)^(1/3)."""
-    from pymatgen.core import Lattice
-    from pymatgen.util.coord_cython import pbc_shortest_vectors
-    from scipy.optimize import linear_sum_assignment
+class _MeanLattice:
+    """Lattice of the mean lengths and angles of two cells, on which distances between their atoms are taken."""
 
-    lattice = Lattice.from_parameters(*lengths, *angles)
-    free_length = (lattice.volume / len(first)) ** (1 / 3)
-    tolerance = np.array(lattice.get_lll_reduced_lattice().reciprocal_lattice.abc) * stol * free_length / np.pi
-    vectors, squares = pbc_shortest_vectors(lattice, second, first, mask, return_d2=True, lll_frac_tol=tolerance)
-    rows, columns = linear_sum_assignment(squares)
-    paired = vectors[rows, columns]
-    return float(np.linalg.norm(paired - paired.mean(axis=0), axis=1).max()) / free_length
+    def __init__(self, lengths: FloatArray, angles: FloatArray, n: int, stol: float) -> None:
+        from pymatgen.core import Lattice
+
+        self._lattice = Lattice.from_parameters(*lengths, *angles)
+        self._free_length = (self._lattice.volume / n) ** (1 / 3)
+        reciprocal = self._lattice.get_lll_reduced_lattice().reciprocal_lattice
+        self._tolerance = np.array(reciprocal.abc) * stol * self._free_length / np.pi
+
+    def largest_distance(self, first: FloatArray, second: FloatArray, mask: IntArray) -> float:
+        """Largest distance between paired sites after the best translation, in units of (V/n)^(1/3)."""
+        from pymatgen.util.coord_cython import pbc_shortest_vectors
+        from scipy.optimize import linear_sum_assignment
+
+        vectors, squares = pbc_shortest_vectors(self._lattice, second, first, mask, return_d2=True, lll_frac_tol=self._tolerance)
+        rows, columns = linear_sum_assignment(squares)
+        paired = vectors[rows, columns]
+        return float(np.linalg.norm(paired - paired.mean(axis=0), axis=1).max()) / self._free_length
 
 
 def _parameters(cells: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from coevo.analysis.composition import reduced_formula
-from coevo.analysis.fragments import fragment_signature
-from coevo.analysis.matching import ReducedCrystal, Tolerances, fits, reduce_cell
+import numpy as np
+
+from coevo.analysis.fingerprint_table import FingerprintTable, fingerprints
+from coevo.analysis.grouping import group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pymatgen.core import Structure
 
-Bucket = tuple[str, int, str]
+DISTANCE_CUTOFF = 0.5
+"""Units of (V/n)^(1/3); crystals of which an average minimum distance differs by more are not compared. Twice the largest
+difference between matching relaxed crystals of Li-P-S (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,19 @@ class Matching:
         Of pymatgen's StructureMatcher: fractional length, site (in units of (V/n)^(1/3)) and angle (degrees) tolerances.
     fragment_veto : bool
         Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.fragments`).
+    kind : str
+        ``"ordered"``, or ``"disordered"``: structures that match after elements that could replace each other are mixed match too
+        (:mod:`coevo.analysis.disordered_matching`).
+    distance_cutoff : float or None
+        Crystals further apart in their average minimum distances are taken as different without a comparison; None compares all.
     """
 
     ltol: float = 0.2
     stol: float = 0.3
     angle_tol: float = 5.0
     fragment_veto: bool = True
+    kind: Literal["ordered", "disordered"] = "ordered"
+    distance_cutoff: float | None = DISTANCE_CUTOFF
 
 
 @dataclass(frozen=True)
@@ -53,51 +62,19 @@ class Item:
     energy_per_atom: float
 
 
-class PreparedStructure:
-    """A structure reduced once for many comparisons, with the key of the bucket outside which it cannot match."""
-
-    __slots__ = ("bucket", "crystal", "id")
-
-    def __init__(self, item: Item, matching: Matching) -> None:
-        self.id = item.id
-        reduced = reduce_cell(item.structure)
-        signature = fragment_signature(reduced) if matching.fragment_veto else ""
-        # Crystals of unequal formulas or numbers of sites in the reduced cells do not match, so this loses nothing.
-        self.bucket: Bucket = (reduced_formula(reduced), len(reduced), signature)
-        self.crystal = ReducedCrystal(reduced)
-
-
 def in_order(items: Iterable[Item]) -> list[Item]:
     """Sorted by (energy per atom, id): the order in which structures become representatives."""
     return sorted(items, key=lambda item: (item.energy_per_atom, item.id))
 
 
-class Representatives:
-    """Representatives met so far, and the search among them; the first that matches, in the order of adding, is the answer."""
-
-    def __init__(self, matching: Matching) -> None:
-        self._matching = matching
-        self._tolerances = Tolerances(matching.ltol, matching.stol, matching.angle_tol)
-        self._buckets: dict[Bucket, list[PreparedStructure]] = defaultdict(list)
-
-    def prepare(self, item: Item) -> PreparedStructure:
-        """Reduce a structure for this search."""
-        return PreparedStructure(item, self._matching)
-
-    def add(self, prepared: PreparedStructure) -> None:
-        """Make a structure a representative."""
-        self._buckets[prepared.bucket].append(prepared)
-
-    def find(self, prepared: PreparedStructure) -> str | None:
-        """Id of the first representative that the structure matches."""
-        for known in self._buckets.get(prepared.bucket, ()):
-            if fits(known.crystal, prepared.crystal, self._tolerances):
-                return known.id
-        return None
-
-
 def find_representatives(
-    items: Sequence[Item], existing: Sequence[Item], matching: Matching, *, progress: Callable[[int], None] | None = None
+    items: Sequence[Item],
+    existing: Sequence[Item],
+    matching: Matching,
+    *,
+    known: FingerprintTable | None = None,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, str]:
     """Group structures by equality, each under its first member.
 
@@ -113,8 +90,12 @@ def find_representatives(
     existing : sequence of Item
         In their own order; compared with, not grouped.
     matching : Matching
+    known : FingerprintTable, optional
+        Rows that were made before, by id; what it lacks is made.
+    workers : int
+        Processes; the answer does not depend on it.
     progress : callable, optional
-        Called with 1 for each structure looked at, existing ones included.
+        Called with the number of items compared since the last call.
 
     Returns
     -------
@@ -122,23 +103,40 @@ def find_representatives(
         Id of every item to the id of its representative: its own if it is unique. An item whose id is that of an existing entry
         is that entry.
     """
-    representatives = Representatives(matching)
-    known_ids = set()
-    for entry in existing:
-        known_ids.add(entry.id)
-        representatives.add(representatives.prepare(entry))
-        if progress is not None:
-            progress(1)
-    assigned: dict[str, str] = {}
+    taken = {entry.id for entry in existing}
+    assigned = {item.id: item.id for item in items if item.id in taken}
+    new: list[Item] = []
     for item in in_order(items):
-        if item.id in known_ids:
-            assigned[item.id] = item.id
-        elif item.id not in assigned:
-            prepared = representatives.prepare(item)
-            match = representatives.find(prepared)
-            if match is None:
-                representatives.add(prepared)
-            assigned[item.id] = item.id if match is None else match
-        if progress is not None:
-            progress(1)
+        if item.id not in taken:
+            taken.add(item.id)
+            new.append(item)
+    table = table_of([*existing, *new], known, workers=workers)
+    found = group(table, len(existing), matching, workers=workers, progress=progress)
+    for item, row in zip(new, found.tolist(), strict=True):
+        assigned[item.id] = table.ids[row]
+    if progress is not None and len(new) < len(items):
+        progress(len(items) - len(new))
     return assigned
+
+
+def table_of(
+    items: Sequence[Item],
+    known: FingerprintTable | None = None,
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> FingerprintTable:
+    """Fingerprints of items, in their order; rows that are known already are taken from there.
+
+    ``progress`` is called with the number of items described since the last call.
+    """
+    rows = {} if known is None else {name: row for row, name in enumerate(known.ids)}
+    missing = [item for item in items if item.id not in rows]
+    if progress is not None and len(missing) < len(items):
+        progress(len(items) - len(missing))
+    fresh = fingerprints(missing, workers=workers, progress=progress)
+    if known is None:
+        return fresh
+    both = FingerprintTable.joined([known, fresh])
+    rows |= {name: len(known) + row for row, name in enumerate(fresh.ids)}
+    return both.take(np.array([rows[item.id] for item in items], dtype=np.int64))

@@ -13,6 +13,7 @@ from coevo.makers.step import StepMaker, current_store, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.analysis.fingerprint_table import FingerprintTable
     from coevo.analysis.hull import Hull
     from coevo.makers.population import Member
 
@@ -33,7 +34,7 @@ class AssessMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     curation: CurationConfig = field(default_factory=CurationConfig)
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
@@ -55,10 +56,12 @@ class AssessMaker(StepMaker):
         -------
         dict
             ``evaluations`` (shard of evaluation documents), ``samples`` (shard of ``{since, energy_above_hull}``), ``counts``,
-            ``validation`` (what first-principles labels say of stability, or None).
+            ``validation`` (what first-principles labels say of stability, or None), ``fingerprints`` (reference of the rows of
+            the population).
         """
         from coevo.makers.label_validation import with_label_hull
         from coevo.makers.population import hull_of
+        from coevo.makers.state_fingerprints import fingerprint_table, write_table
 
         store = current_store()
         records = list(read_records(store, shards))
@@ -69,7 +72,9 @@ class AssessMaker(StepMaker):
         points = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
         hull = hull_of(self.node.elements, points)
         reference_hull = hull_of(self.node.elements, points[: len(references)])
-        duplicates, matched = self._compare(entries, references)
+        items = [m.item for m in (*references, *entries)]
+        table = fingerprint_table(items, parents or [], self.usable_workers())
+        duplicates, matched = self._compare(entries, references, table)
         documents, validation = with_label_hull(
             self._documents([*references, *entries], hull, reference_hull, duplicates, matched),
             self._labels(parents or [], labels),
@@ -85,6 +90,7 @@ class AssessMaker(StepMaker):
             "evaluations": write_records(store, documents),
             "samples": write_records(store, samples),
             "validation": validation,
+            "fingerprints": write_table(items, table),
             "counts": {
                 "references": len(references),
                 "reference_duplicates": sum(d["kind"] == "reference" and d["duplicate_of"] is not None for d in documents),
@@ -115,25 +121,26 @@ class AssessMaker(StepMaker):
 
         return [Member(r["id"], structure_from_document(r["structure"]), r["energy_per_atom"], r) for r in records]
 
-    def _compare(self, entries: Sequence[Member], references: Sequence[Member]) -> tuple[dict[str, str], dict[str, str | None]]:
+    def _compare(
+        self, entries: Sequence[Member], references: Sequence[Member], table: FingerprintTable
+    ) -> tuple[dict[str, str], dict[str, str | None]]:
         """Representative of each entry (older ones first, as they were before) and each reference; matching references."""
+        from coevo.analysis.grouping import group
         from coevo.analysis.novelty import match_references
-        from coevo.analysis.uniqueness import Representatives, find_representatives
+        from coevo.analysis.uniqueness import find_representatives
         from coevo.makers.population import matching_of
 
-        matching = matching_of(self.curation)
-        found = Representatives(matching)
+        matching, workers = matching_of(self.curation), self.usable_workers()
+        known = [m.item for m in references]
         # sets of references that were brought together may hold a phase twice
-        representatives = dict(find_representatives([m.item for m in references], [], matching))
+        representatives = find_representatives(known, [], matching, known=table, workers=workers)
+        rows = {name: row for row, name in enumerate(table.ids)}
+        ordered = sorted(entries, key=lambda m: (m.document["since"], m.energy_per_atom, m.id))
+        own = table.take([rows[m.id] for m in ordered])
         with task("comparing", len(entries), "structures") as advance:
-            for m in sorted(entries, key=lambda m: (m.document["since"], m.energy_per_atom, m.id)):
-                prepared = found.prepare(m.item)
-                match = found.find(prepared)
-                if match is None:
-                    found.add(prepared)
-                representatives[m.id] = match or m.id
-                advance(1)
-        return representatives, match_references([m.item for m in entries], [m.item for m in references], matching)
+            found = group(own, 0, matching, workers=workers, progress=advance)
+        representatives |= {m.id: own.ids[row] for m, row in zip(ordered, found.tolist(), strict=True)}
+        return representatives, match_references([m.item for m in entries], known, matching, known=table, workers=workers)
 
     def _documents(
         self,

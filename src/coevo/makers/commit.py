@@ -9,6 +9,7 @@ from jobflow import job
 
 from coevo.makers.progress import reporter
 from coevo.makers.shards import read_records
+from coevo.makers.state_fingerprints import remember
 from coevo.makers.step import StepMaker, current_store, provenance_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class CommitMaker(StepMaker):
         runs += [output for output in (curated, selected, trained) if output]
         draft.provenance = {"jobs": provenance_of(runs)}
         state = store.commit(draft, branch=self.branch, expected=parent)
+        remember(state, assessed["fingerprints"])
         reporter().job_finished(self.name, 0.0, reused=False)
         return {"state": state}
 

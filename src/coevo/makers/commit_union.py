@@ -10,6 +10,7 @@ from jobflow import job
 from coevo.makers.commit import CommitMaker
 from coevo.makers.progress import reporter
 from coevo.makers.shards import read_records
+from coevo.makers.state_fingerprints import remember
 from coevo.makers.step import current_store, provenance_of
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class CommitUnionMaker(CommitMaker):
             provenance={"jobs": provenance_of(runs)},
         )
         state = store.commit(draft, branch=self.branch, expected=expected)
+        remember(state, assessed["fingerprints"])
         reporter().job_finished(self.name, 0.0, reused=False)
         return {"state": state}
 

@@ -40,6 +40,7 @@ class CurateMaker(StepMaker):
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
@@ -74,6 +75,7 @@ class CurateMaker(StepMaker):
         from coevo.analysis.novelty import match_references
         from coevo.analysis.uniqueness import Item, find_representatives
         from coevo.makers.population import hull_of, matching_of, members, open_state
+        from coevo.makers.state_fingerprints import fingerprint_table
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()
@@ -91,12 +93,17 @@ class CurateMaker(StepMaker):
             else []
         )
         matching = matching_of(self.curation)
+        workers = self.usable_workers()
+        # The parent's rows are there already: the cost is that of the new candidates.
+        table = fingerprint_table([*items, *(m.item for m in (*references, *entries))], [parent], workers)
         # A candidate that relaxed to the very bytes of a reference cannot be an entry: one id, one document.
         taken = {m.id for m in references}
-        with task("comparing", len(entries) + len(items), "structures") as advance:
-            representatives = find_representatives(items, [m.item for m in entries], matching, progress=advance)
+        with task("comparing", len(items), "structures") as advance:
+            representatives = find_representatives(
+                items, [m.item for m in entries], matching, known=table, workers=workers, progress=advance
+            )
         unique = [item for item in items if representatives[item.id] == item.id and item.id not in taken]
-        matched = match_references(unique, [m.item for m in references], matching)
+        matched = match_references(unique, [m.item for m in references], matching, known=table, workers=workers)
         e_hull = {item.id: float(value) for item, value in zip(items, above, strict=True)}
         rows = []
         for item in items:

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from chunk_tasks import die_on_seven, fail_on_seven, total
+from coevo.analysis.worker_processes import map_chunks
+from coevo.errors import AnalysisError
+
+CHUNKS = [[k, k + 1] for k in range(0, 40, 2)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_are_in_order(workers):
+    told: list[int] = []
+    assert list(map_chunks(total, CHUNKS, workers=workers, progress=told.append)) == [sum(chunk) for chunk in CHUNKS]
+    assert sum(told) == 40
+
+
+def test_chunks_are_taken_as_they_are_needed():
+    """A generator of many chunks is not held as a whole."""
+    taken: list[int] = []
+
+    def chunks():
+        for k in range(100):
+            taken.append(k)
+            yield [k]
+
+    results = map_chunks(total, chunks(), workers=2)
+    next(results)
+    assert len(taken) < 20
+    results.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_are_raised_as_they_are(workers):
+    with pytest.raises(ValueError, match="seven"):
+        list(map_chunks(fail_on_seven, CHUNKS, workers=workers))
+
+
+def test_a_killed_worker_is_one_clear_error():
+    with pytest.raises(AnalysisError, match="use fewer workers"):
+        list(map_chunks(die_on_seven, CHUNKS, workers=2))
+
+
+def test_nothing():
+    assert list(map_chunks(total, [], workers=2)) == []
