@@ -99,6 +99,27 @@ def test_by_element(shaken):
     assert {symbol: len(rows) for symbol, rows in split.items()} == {"Li": 12, "P": 8 + 4, "S": 20 + 16}
 
 
+@pytest.mark.parametrize("k", [3, 5, 7, 11])
+def test_equal_distances_are_taken_by_index_and_image(k):
+    """Eight neighbours at one distance: which of them are taken changes the descriptor, and is written down."""
+    structure = Structure(Lattice.cubic(4), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    cutoff = 4.5
+    first, second, image, distance = (array.tolist() for array in structure.get_neighbor_list(cutoff))
+    found = sorted(zip(first, distance, second, image, strict=True))
+    for atom in range(2):
+        mine = [(j, np.array(image), d) for i, d, j, image in found if i == atom][:k]
+        ends = [structure.cart_coords[j] + image @ structure.lattice.matrix for j, image, _ in mine]
+        weights = [(1 - (d / cutoff) ** 2) ** 2 for _, _, d in mine]
+        table = [
+            sorted(
+                (np.sqrt(w * v) / np.linalg.norm(a - b) for b, v in zip(ends, weights, strict=True) if b is not a), reverse=True
+            )
+            for a, w in zip(ends, weights, strict=True)
+        ]
+        expected = [w / d for w, (_, _, d) in zip(weights, mine, strict=True)] + np.mean(table, axis=0).tolist()
+        assert descriptors(structure, k, cutoff)[atom] == pytest.approx(expected, abs=1e-12)
+
+
 def test_many_together_are_bit_for_bit_those_one_by_one(shaken, random_crystals):
     lonely = Structure(Lattice.cubic(9), ["Li"], [[0, 0, 0]])
     structures = [*random_crystals, lonely, *shaken, lonely]

@@ -64,6 +64,16 @@ def test_the_lazy_choice_is_the_plain_one_on_crystals(shaken, random_crystals):
     assert greedy_entropy_gain(batches, base, H, 40) == plainly(batches, base, H, 40)
 
 
+def test_the_first_of_equals_is_taken_though_a_later_one_is_looked_at_first(monkeypatch):
+    """Gains after the first choice: 1.4 and 1.4 + 2e-10; the second has the higher bound and is refreshed alone."""
+    monkeypatch.setattr(entropy_gain, "_CANDIDATES_AT_A_TIME", 1)
+    batches = [np.array([[0.0], [10.0], [20.0]]), np.array([[30.0], [31.0]]), np.array([[40.0], [41.0 + 1e-9]])]
+    assert greedy_entropy_gain(batches, np.empty((0, 1)), 1.0, 3) == [0, 1, 2]
+    assert greedy_entropy_gain([batches[i] for i in (0, 2, 1)], np.empty((0, 1)), 1.0, 3) == [0, 1, 2]
+    larger = [np.array([[0.0], [10.0], [20.0]]), np.array([[30.0], [31.0]]), np.array([[40.0], [41.0 + 1e-7]])]
+    assert greedy_entropy_gain(larger, np.empty((0, 1)), 1.0, 3) == [0, 2, 1]
+
+
 def test_greedy_takes_new_environments_first():
     point = np.eye(6)
     batches = [
