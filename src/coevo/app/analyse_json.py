@@ -38,6 +38,8 @@ def json_items(text: IO[str], limit: int) -> Iterator[JsonItem]:
     if first == "[":
         yield from _list_items(window, limit)
         return
+    if not first:
+        return
     line = window.line(limit).strip()
     try:
         value = json.loads(line)

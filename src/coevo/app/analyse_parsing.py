@@ -31,6 +31,9 @@ _PARSER_ERRORS = (
 )
 """What pymatgen and ase raise for texts that hold no structure."""
 
+_SAID_BY_PARSERS = {"ingular matrix": "volume_too_small", "is not a valid Element": "unknown_element"}
+"""Words of numpy and pymatgen by which a reason is known."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -104,8 +107,7 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
     except _RejectedError as err:
         row.reject(*err.args)
     except _PARSER_ERRORS as err:
-        flat = "ingular matrix" in str(err)  # a cell that numpy could not invert
-        row.reject("volume_too_small" if flat else "unreadable", _one_line(err))
+        row.reject(next((reason for words, reason in _SAID_BY_PARSERS.items() if words in str(err)), "unreadable"), _one_line(err))
     return row
 
 
