@@ -102,11 +102,12 @@ def test_by_element(shaken):
 @pytest.mark.parametrize("k", [3, 5, 7, 11])
 def test_equal_distances_are_taken_by_index_and_image(k):
     """Eight neighbours at one distance: which of them are taken changes the descriptor, and is written down."""
-    structure = Structure(Lattice.cubic(4), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    structure = Structure(Lattice.cubic(4), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]]).make_supercell([2, 2, 1], in_place=False)
+    structure = Structure.from_sites([structure[i] for i in (3, 6, 0, 5, 1, 7, 2, 4)])
     cutoff = 4.5
     first, second, image, distance = (array.tolist() for array in structure.get_neighbor_list(cutoff))
     found = sorted(zip(first, distance, second, image, strict=True))
-    for atom in range(2):
+    for atom in range(len(structure)):
         mine = [(j, np.array(image), d) for i, d, j, image in found if i == atom][:k]
         ends = [structure.cart_coords[j] + image @ structure.lattice.matrix for j, image, _ in mine]
         weights = [(1 - (d / cutoff) ** 2) ** 2 for _, _, d in mine]
