@@ -238,7 +238,7 @@ def test_errors_name_what_is_wrong():
     x = fractions(["Li", "S", "Li2S"], ("Li", "P", "S"))
     with pytest.raises(AnalysisError, match="no phase of pure P"):
         Hull.from_points(("Li", "P", "S"), x, [-1.0, -2.0, -3.0])
-    with pytest.raises(AnalysisError, match="no phase of pure Li, P; add .* each of the elements Li, P"):
+    with pytest.raises(AnalysisError, match=r"no phase of pure Li, P; add .* each of the elements Li, P"):
         Hull.from_points(("Li", "P", "S"), x[1:], [-2.0, -3.0])
     with pytest.raises(ValueError, match="energy number 1 is not finite"):
         Hull.from_points(("Li", "P", "S"), x, [-1.0, np.nan, -3.0])

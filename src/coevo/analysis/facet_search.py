@@ -52,7 +52,7 @@ class FacetSearch:
 
     def __init__(self, corners: FloatArray, energies: FloatArray) -> None:
         self._energies = energies
-        self._inverse: FloatArray = np.linalg.inv(corners)
+        self._inverse = np.linalg.inv(corners).astype(np.float64, copy=False)
         self._planes = np.ascontiguousarray(np.einsum("skj,sj->ks", self._inverse, energies))
         self._margin = _MARGIN * float(np.abs(energies).max())
 
