@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class EnvironmentSet:
     """Descriptors with their kernel sums. Adding M rows to N costs M N + M^2 products, not (N + M)^2.
 
-    Each row added in a batch of its own costs an absolute error of at most 1e-12 in a sum, and sums are at least 1: after b
-    batches the entropy is that of all rows at once to b * 1e-12 nats.
+    Each batch costs an absolute error of at most 1e-12 in a sum, and sums are at least 1: after b batches the entropy is that of
+    all rows at once to b * 1e-12 nats.
 
     Parameters
     ----------
