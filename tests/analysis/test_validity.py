@@ -65,6 +65,22 @@ def test_equals_published_rule_and_our_screening_on_random_cells(seed):
     assert (found.radii_valid and found.volume_valid) is (reason is None)
 
 
+def test_two_atoms_in_one_place():
+    found = validity(Structure(Lattice.cubic(5), ["Li", "S"], [[0.2, 0, 0], [1.2, 0, 0]]))
+    assert found.shortest_distance == pytest.approx(0.0, abs=1e-9)
+    assert not found.distances_valid
+
+
+def test_cell_and_place_do_not_matter(random_crystals, move):
+    rng = np.random.default_rng(1)
+    for structure in random_crystals[:20]:
+        found, moved = validity(structure), validity(move(structure, rng))
+        assert moved.to_dict() == pytest.approx(found.to_dict(), abs=1e-9)
+        skewed = structure.copy()
+        skewed.make_supercell([[1, 7, 0], [0, 1, 0], [0, -5, 1]])
+        assert validity(skewed).shortest_distance == pytest.approx(found.shortest_distance, abs=1e-9)
+
+
 def test_images_of_one_atom_count():
     flat = Structure(Lattice.orthorhombic(0.4, 9, 9), ["Li"], [[0, 0, 0]])
     found = validity(flat)

@@ -8,8 +8,10 @@ made (SMACT 4 has others by default). It is a coarse rule: compounds with bonds 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from math import gcd
 from typing import Any
 
 from coevo.analysis.composition import as_composition
@@ -34,7 +36,7 @@ def is_charge_neutral(source: Any, *, oxidation_states: str = OXIDATION_STATES) 
     Parameters
     ----------
     source : Structure, Composition, str or mapping
-        Its reduced formula is looked at, once in the life of the process.
+        Its reduced formula is looked at, once in the life of the process. A Counter of symbols is the fastest.
     oxidation_states : str
         ``smact14``, ``icsd16``, ``icsd24`` or ``pymatgen_sp``.
 
@@ -45,6 +47,9 @@ def is_charge_neutral(source: Any, *, oxidation_states: str = OXIDATION_STATES) 
     """
     if smact_version() is None:
         raise AnalysisError("charge neutrality is not checked: SMACT is not installed; pip install 'coevo[analyse]'")
+    if isinstance(source, Counter) and source:
+        factor = gcd(*source.values())
+        return _is_neutral(tuple(sorted((symbol, count / factor) for symbol, count in source.items())), oxidation_states)
     composition = as_composition(source)
     if not composition:
         raise AnalysisError("a composition is empty; give at least one atom")

@@ -18,7 +18,7 @@ from coevo.analysis.charge_neutrality import is_charge_neutral, smact_version
 from coevo.analysis.radii import covalent_radii
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -113,7 +113,7 @@ def validity(structure: Structure, limits: ValidityLimits | None = None, *, chec
     problem, symbols = _problem_of_sites(structure)
     if problem is not None:
         return Validity(problem)
-    neutral = is_charge_neutral(structure) if check_composition and smact_version() is not None else None
+    neutral = is_charge_neutral(Counter(symbols)) if check_composition and smact_version() is not None else None
     cell = np.asarray(structure.lattice.matrix, dtype=float)
     fractional = np.asarray(structure.frac_coords, dtype=float)
     problem, volume = _problem_of_cell(cell, fractional)
@@ -121,7 +121,7 @@ def validity(structure: Structure, limits: ValidityLimits | None = None, *, chec
         return Validity(problem, composition_valid=neutral)
     radii = covalent_radii(symbols)
     reach = max(PUBLISHED_MIN_DISTANCE, 2.0 * limits.min_distance * float(radii.max()))
-    distance, ratio = _closest(cell, fractional @ cell, symbols, radii, reach)
+    distance, ratio = _closest(cell, fractional @ cell, radii, reach)
     distances_valid = distance is None or distance >= PUBLISHED_MIN_DISTANCE
     per_atom = volume / len(symbols)
     return Validity(
@@ -138,13 +138,17 @@ def validity(structure: Structure, limits: ValidityLimits | None = None, *, chec
 
 
 def _problem_of_sites(structure: Structure) -> tuple[str | None, list[str]]:
+    """Reason that lies in the list of sites, and the element of each site."""
     from ase.data import atomic_numbers
 
     if len(structure) == 0:
         return "empty", []
-    if not structure.is_ordered:
-        return "disordered", []
-    symbols = [getattr(getattr(site.specie, "element", site.specie), "symbol", "") for site in structure]
+    symbols = []
+    for site in structure.sites:
+        species = site.species
+        if len(species) != 1 or species.num_atoms != 1:
+            return "disordered", []
+        symbols += [specie.symbol for specie in species]
     return (None if all(atomic_numbers.get(symbol, 0) > 0 for symbol in symbols) else "unknown_element"), symbols
 
 
@@ -163,18 +167,23 @@ def _problem_of_cell(cell: NDArray[np.float64], fractional: NDArray[np.float64])
 
 
 def _closest(
-    cell: NDArray[np.float64], cartesian: NDArray[np.float64], symbols: Sequence[str], radii: NDArray[np.float64], reach: float
+    cell: NDArray[np.float64], cartesian: NDArray[np.float64], radii: NDArray[np.float64], reach: float
 ) -> tuple[float | None, float | None]:
     """Shortest distance, Å, and smallest distance in sums of covalent radii, up to a distance; None if there is none."""
-    from pymatgen.core import Lattice, Structure
+    from pymatgen.core import Lattice
+    from pymatgen.optimization.neighbors import find_points_in_spheres
 
     # A skewed cell would cost a neighbour search without end.
-    reduced = Lattice(cell).get_lll_reduced_lattice()
-    packed = Structure(reduced, list(symbols), cartesian, coords_are_cartesian=True, to_unit_cell=True)
-    first, second, _, distance = packed.get_neighbor_list(reach)
-    if not len(distance):
+    reduced = np.ascontiguousarray(Lattice(cell).get_lll_reduced_lattice().matrix)
+    fractional = np.linalg.solve(reduced.T, cartesian.T).T
+    inside = np.ascontiguousarray((fractional - np.floor(fractional)) @ reduced)
+    first, second, image, distance = find_points_in_spheres(inside, inside, reach, np.ones(3, dtype=np.int64), reduced)
+    # An atom is no neighbour of itself, though another at the same place is.
+    other = (first != second) | (image != 0).any(axis=1)
+    if not other.any():
         return None, None
-    return float(distance.min()), float((distance / (radii[first] + radii[second])).min())
+    distance = distance[other]
+    return float(distance.min()), float((distance / (radii[first] + radii[second])[other]).min())
 
 
 @dataclass(frozen=True)
