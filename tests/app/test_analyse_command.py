@@ -23,6 +23,9 @@ PHASES = known_phases()
 # eV/atom on no particular scale; the elements are among them
 ENERGIES = {name: -3.0 - 0.37 * len(PHASES[name].composition) - 0.01 * i for i, name in enumerate(PHASES)}
 
+ENERGY_OF_LI2S = -4.11196
+"""eV/atom, of CHGNet 0.3.0 at the bundled geometry."""
+
 
 class Outcome:
     def __init__(self, code: int, out: str, err: str):
@@ -55,6 +58,14 @@ def analyse(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "structures.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def sun_of(numbers: dict[str, Any], threshold: float) -> int:
+    """S.U.N. structures of all that was read, against references and pile together."""
+    wanted = ("sun", "generated", threshold)
+    (rate,) = [r for r in numbers["sun"]["hull"]["rates"] if (r["what"], r["population"], r["threshold"]) == wanted]
+    assert rate["of"] == numbers["read"]
+    return int(rate["count"])
 
 
 def pile_of(seed: int = 3, copies: int = 4) -> list[tuple[str, Structure, float]]:
@@ -100,8 +111,8 @@ def test_groups_are_those_of_pymatgen_in_the_order_of_energies(analyse: Any, tmp
     names = {id(structure): name for name, structure, _ in taken}
     expected = {names[id(member)]: names[id(group[0])] for group in groups for member in group}
     assert {name: rows[name]["representative"] for name in expected} == expected
-    assert done.numbers["uniqueness"]["unique"] == len(groups) < len(taken)
-    assert done.numbers["uniqueness"]["largest_group"] == max(map(len, groups))
+    assert done.numbers["uniqueness"]["groups"] == len(groups) < len(taken)
+    assert done.numbers["uniqueness"]["largest"] == max(map(len, groups))
 
 
 def test_energies_above_hull_are_those_of_pymatgen(analyse: Any, tmp_path: Path) -> None:
@@ -137,7 +148,7 @@ def test_stable_unique_novel_is_what_the_rows_say(analyse: Any, tmp_path: Path) 
     novel = [row for row in unique if not row["matched_reference"]]
     sun = [row for row in novel if float(row["energy_above_hull"]) <= 0.01]
     assert numbers["novelty"]["novel"] == len(novel) < len(unique)
-    assert 0 < numbers["sun"]["sun"] == len(sun) < len(novel)
+    assert 0 < sun_of(numbers, 0.01) == len(sun) < len(novel)
     matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
     structures = {name: structure for name, structure, _ in pile}
     for row in unique:
@@ -193,7 +204,7 @@ def test_entropy_is_that_of_the_analysis_on_all_environments(analyse: Any, tmp_p
     path = write_json(tmp_path / "p.json", [s.as_dict() for s in structures])
     tight = ("--stol", 0.01, "--ltol", 0.01)  # none of them is another's duplicate
     numbers = analyse(path, "--environments", 40, "--seed", 5, *tight, "--format", "json").numbers
-    assert numbers["uniqueness"]["unique"] == 6
+    assert numbers["uniqueness"]["groups"] == 6
     ordered = sorted(structures, key=structure_id)
     X, _ = descriptors_of(ordered)
     species = [site.specie.symbol for s in ordered for site in s]
@@ -233,7 +244,7 @@ def test_force_field_puts_pile_and_references_on_one_scale(analyse: Any, tmp_pat
     assert done.numbers["hull"]["of_references"] == 14
     assert done.numbers["hull"]["reason"] is None
     assert any("put aside" in note for note in done.numbers["notes"])
-    assert done.numbers["sun"]["sun"] == 0
+    assert sun_of(done.numbers, 0.1) == 0
     assert done.numbers["novelty"]["known"] == len(pile)
 
 
@@ -246,7 +257,8 @@ def test_relaxation_brings_a_displaced_crystal_back(analyse: Any, tmp_path: Path
     numbers = analyse(path, *options, "--relax").numbers
     (relaxed,) = rows_of(tmp_path / "o")
     assert float(relaxed["energy_per_atom"]) < float(single["energy_per_atom"]) - 0.01
-    assert (single["space_group"], relaxed["space_group"]) == ("1", "225")
+    assert float(relaxed["energy_per_atom"]) == pytest.approx(ENERGY_OF_LI2S, abs=0.002)
+    assert int(relaxed["space_group"]) > int(single["space_group"]) == 1
     assert relaxed["content"] == single["content"]  # of the geometry as read
     assert numbers["hull"]["scale"] == "mp2020, chgnet relaxed"
     assert analyse(path, "--relax").code == 2
@@ -266,7 +278,7 @@ def test_a_state_gives_the_numbers_that_it_stores(finished: Coevo) -> None:
         "other_representatives": 0,
         "other_references": 0,
     }
-    assert numbers["sun"]["sun"] == population["sun"]
+    assert sun_of(numbers, 0.2) == population["sun"]  # the threshold of the node
     entropy = state["metrics"]["entropy"]
     assert entropy is not None
     assert numbers["environments"]["all"]["mean"] == entropy["mean"]

@@ -29,6 +29,8 @@ COLUMNS = (
     "representative",
     "matched_reference",
 )
+MEASURED = ("shortest_distance", "shortest_ratio", "volume_per_atom", "structure_valid", "composition_valid")
+"""Fields of :class:`coevo.analysis.validity.Validity` that are columns too."""
 
 
 def write_analysis(analysis: Analysis, directory: Path) -> list[Path]:
@@ -51,8 +53,10 @@ def write_analysis(analysis: Analysis, directory: Path) -> list[Path]:
 
 def _write_rows(analysis: Analysis, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(row, column) for column in COLUMNS] for row in analysis.batch.rows)
+    writer.writerow([*COLUMNS, *MEASURED])
+    for row in analysis.batch.rows:
+        measured = [getattr(row.validity, column, None) for column in MEASURED]
+        writer.writerow([*(getattr(row, column) for column in COLUMNS), *measured])
 
 
 def _write(path: Path, write: Callable[[IO[str]], object]) -> Path:

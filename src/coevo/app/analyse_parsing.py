@@ -31,6 +31,8 @@ _PARSER_ERRORS = (
 )
 """What pymatgen and ase raise for texts that hold no structure."""
 
+_NOT_MEASURED = ("off_system", "too_many_atoms")
+
 _SAID_BY_PARSERS = {"ingular matrix": "volume_too_small", "is not a valid Element": "unknown_element"}
 """Words of numpy and pymatgen by which a reason is known."""
 
@@ -98,7 +100,7 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             structure, energy = _READERS[kind](part, limits)
-            _check(structure, limits)
+            _check(row, structure, limits)
         from coevo.node_store.canonical import structure_id
 
         row.crystal = PackedCrystal.pack(structure)
@@ -107,12 +109,16 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
     except _RejectedError as err:
         row.reject(*err.args)
     except _PARSER_ERRORS as err:
-        row.reject(next((reason for words, reason in _SAID_BY_PARSERS.items() if words in str(err)), "unreadable"), _one_line(err))
+        row.reject(
+            next((reason for words, reason in _SAID_BY_PARSERS.items() if words in str(err)), "unreadable"), _one_line(err)
+        )
     return row
 
 
-def _check(structure: Structure, limits: Limits) -> None:
+def _check(row: Row, structure: Structure, limits: Limits) -> None:
+    """Reject a structure that is of no use. What is foreign or too large is not measured either."""
     from coevo.analysis.sanity import check_structure
+    from coevo.analysis.validity import validity
 
     unknown = sorted({str(getattr(part, "symbol", part)) for part in structure.composition} - ELEMENT_SYMBOLS)
     if unknown:
@@ -126,6 +132,8 @@ def _check(structure: Structure, limits: Limits) -> None:
         max_length_ratio=limits.max_length_ratio,
         max_atoms=limits.max_atoms,
     )
+    if reason not in _NOT_MEASURED:
+        row.validity = validity(structure)
     if reason is not None:
         raise _RejectedError(reason, f"{structure.composition.formula}, {len(structure)} sites")
 

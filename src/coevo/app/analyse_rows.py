@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from coevo.analysis.validity import Validity
+
 REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "repeated_id", "force_field")
 """Why a structure is left out, every reason: of its text, of its geometry (:mod:`coevo.analysis.sanity`), of its evaluation."""
 
@@ -94,6 +96,8 @@ class Row:
         Name of the reference that it is; None also where there are no references.
     space_group : int or None
         None also where spglib finds none.
+    validity : Validity or None
+        By the criteria of published tables, of the geometry as read; None if the text gave no structure that could be measured.
     """
 
     id: str
@@ -110,6 +114,7 @@ class Row:
     representative: str | None = None
     matched_reference: str | None = None
     space_group: int | None = None
+    validity: Validity | None = None
 
     def reject(self, reason: str, detail: str) -> None:
         """Leave the structure out of everything that follows."""

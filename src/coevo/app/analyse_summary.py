@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from coevo.analysis.diversity import duplicates
 from coevo.analysis.maturity import quantiles
 from coevo.app.analyse_comparison import compare
 from coevo.app.analyse_description import describe
@@ -90,7 +92,7 @@ def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None =
         "rejected": batch.rejected(),
         "valid": len(valid),
         "ignored_files": batch.ignored,
-        "uniqueness": _uniqueness(batch),
+        "uniqueness": duplicates(row.representative for row in valid).to_dict(),
         "novelty": _novelty(batch),
         "hull": _hull(batch, hull, plan.stable_threshold),
         "sun": _sun(batch, hull, plan.stable_threshold),
@@ -102,17 +104,6 @@ def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None =
         "notes": batch.notes,
     }
     return Analysis(batch, numbers)
-
-
-def _uniqueness(batch: Batch) -> dict[str, Any]:
-    sizes = Counter(row.representative for row in batch.valid())
-    n = sum(sizes.values())
-    return {
-        "unique": len(sizes),
-        "duplicates": n - len(sizes),
-        "duplicate_rate": (n - len(sizes)) / n if n else None,
-        "largest_group": max(sizes.values(), default=0),
-    }
 
 
 def _novelty(batch: Batch) -> dict[str, Any] | None:
@@ -140,18 +131,34 @@ def _hull(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any]:
 
 
 def _sun(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any] | None:
-    """Stable, unique and novel; None where references have no part in the hull: stable against itself a pile always is."""
+    """Rates of stable, unique and novel structures, against references and pile together, and against references alone.
+
+    None where references have no part in the hull: stable against itself a pile always is.
+    """
+    from coevo.analysis.sun_summary import sun_summary
+
     if report.reason is not None or not report.of_references:
         return None
     valid = batch.valid()
-    count = sum(
-        row.is_unique
-        and row.matched_reference is None
-        and row.energy_above_hull is not None
-        and row.energy_above_hull <= threshold
-        for row in valid
-    )
-    return {"sun": count, "rate": count / len(batch.rows)}
+    options: dict[str, Any] = {
+        "unique": np.array([row.is_unique for row in valid], dtype=bool),
+        "matched": [row.matched_reference for row in valid],
+        "valid": np.array([row.validity is not None and row.validity.structure_valid for row in valid], dtype=bool),
+        "generated": len(batch.rows),
+        "reference_set": batch.reference_set,
+        "reference_size": len(batch.references),
+        "thresholds": sorted({0.0, threshold}),
+    }
+    energies = {
+        "hull": [row.energy_above_hull for row in valid],
+        "reference_hull": [row.energy_above_reference_hull for row in valid],
+    }
+    # None becomes NaN: a structure without an energy is not stable
+    return {
+        name: sun_summary(np.array(values, dtype=float), **options).to_dict()
+        for name, values in energies.items()
+        if any(value is not None for value in values)
+    }
 
 
 def _stored(batch: Batch) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ def _rows(numbers: Numbers) -> Iterator[tuple[str, str]]:
     rejected = ", ".join(f"{count} {reason}" for reason, count in numbers["rejected"].items()) or "none"
     yield "structures", f"{numbers['read']} read, {numbers['valid']} taken"
     yield "rejected", rejected
+    yield from _validity(numbers["validity"])
     if numbers["valid"]:
         yield "unique", _unique(numbers)
         yield "novel", _novel(numbers)
@@ -41,13 +42,24 @@ def _rows(numbers: Numbers) -> Iterator[tuple[str, str]]:
         yield "note", note
 
 
+def _validity(found: Numbers) -> Iterator[tuple[str, str]]:
+    """By published criteria, of all that could be measured."""
+    if not found["n"]:
+        return
+    structures = f"{_share(found['structure_valid'], found['n'])} as in published tables (distances above 0.5 Å)"
+    if found["composition_valid"] is None:
+        yield "valid", f"{structures}; compositions {found['composition_note']}"
+    else:
+        yield "valid", f"{structures}; {_share(found['composition_valid'], found['n'])} with neutral compositions (SMACT)"
+
+
 def _share(part: int, whole: int) -> str:
     return f"{part} ({100 * part / whole:.1f} %)" if whole else str(part)
 
 
 def _unique(numbers: Numbers) -> str:
     found = numbers["uniqueness"]
-    return f"{_share(found['unique'], numbers['valid'])}; the most frequent one is there {found['largest_group']} times"
+    return f"{_share(found['groups'], found['n'])}; the most frequent one is there {found['largest']} times"
 
 
 def _novel(numbers: Numbers) -> str:
@@ -55,7 +67,7 @@ def _novel(numbers: Numbers) -> str:
     if found is None:
         return "–  (no references: --references li-p-s, or a file)"
     known = f"; found again: {', '.join(found['references_found'])}" if 0 < len(found["references_found"]) <= 12 else ""
-    unique = numbers["uniqueness"]["unique"]
+    unique = numbers["uniqueness"]["groups"]
     against = f"{found['reference_set']} ({found['references']} references)"
     return f"{_share(found['novel'], unique)} of the unique, against {against}{known}"
 
@@ -75,15 +87,28 @@ def _hull(numbers: Numbers) -> Iterator[tuple[str, str]]:
     yield "stable", f"{_share(hull['stable'], hull['with_energy'])} within {threshold:g} eV/atom"
     if numbers["sun"] is None:
         yield "S.U.N.", "–  (the hull holds no references: --same-scale for references with energies, or --force-field chgnet)"
-    else:
-        yield "S.U.N.", f"{_share(numbers['sun']['sun'], numbers['read'])} of all that was read"
+        return
+    for which, name in (("hull", "S.U.N."), ("reference_hull", "  references' hull")):
+        if which in numbers["sun"]:
+            yield name, _sun(numbers["sun"][which], threshold)
+
+
+def _sun(found: Numbers, threshold: float) -> str:
+    """Of all that was read, rejected structures included, as in published tables."""
+    wanted = ("sun", "generated", threshold)
+    rate = next(rate for rate in found["rates"] if (rate["what"], rate["population"], rate["threshold"]) == wanted)
+    interval = f"95 % interval {100 * rate['low']:.1f}–{100 * rate['high']:.1f} %"
+    return f"{_share(rate['count'], rate['of'])} of all that was read; {interval}"
 
 
 def _diversity(numbers: Numbers) -> Iterator[tuple[str, str]]:
     found = numbers["diversity"]
-    formulas = f"{found['formulas']} formulas (entropy {found['formula_entropy']:.2f} nats)"
-    groups = f"{found['space_groups']} space groups ({found['space_group_entropy']:.2f} nats)"
-    yield "diversity", f"{formulas}, {groups}, {100 * found['p1_fraction']:.1f} % in P1"
+    coverage, symmetry = found["coverage"], found["symmetry"]
+    systems = f"{len(coverage['systems'])} of {coverage['systems_possible']} chemical systems"
+    yield "compositions", f"{found['formulas']} formulas (entropy {found['formula_entropy']:.2f} nats), {systems}"
+    groups = f"{len(symmetry['space_groups'])} space groups (entropy {symmetry['space_group_entropy']:.2f} nats)"
+    share = symmetry["triclinic_share"]
+    yield "symmetry", groups if share is None else f"{groups}, {100 * share:.1f} % triclinic"
 
 
 def _environments(numbers: Numbers) -> Iterator[tuple[str, str]]:
