@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from coevo.analysis.descriptors import descriptors_of
 from coevo.configs.references import load_references
 
 
@@ -60,6 +61,36 @@ def random_crystals() -> list[Structure]:
             placed.append(trials[int(np.argmax(gaps))])
         found.append(Structure(lattice, species, placed))
     return found
+
+
+@pytest.fixture(scope="session")
+def shaken(known_phases) -> list[Structure]:
+    """The known phases displaced at random: no two distances are equal, so that the neighbours to take are well defined."""
+    found = []
+    for structure in known_phases.values():
+        copy = structure.copy()
+        copy.perturb(0.1, seed=3)
+        found.append(copy)
+    return found
+
+
+@pytest.fixture(scope="session")
+def cloud(shaken) -> np.ndarray:
+    """Descriptors of the displaced phases, one row an atom."""
+    return descriptors_of(shaken)[0]
+
+
+@pytest.fixture(scope="session")
+def big_cloud(shaken, random_crystals) -> np.ndarray:
+    """Descriptors of some 3,000 atoms: the displaced phases and random crystals, each displaced a few times more."""
+    rng = np.random.default_rng(11)
+    found = []
+    for structure in [*shaken, *random_crystals]:
+        for _ in range(3):
+            copy = structure.copy()
+            copy.perturb(float(rng.uniform(0.02, 0.3)), seed=int(rng.integers(2**31)))
+            found.append(copy)
+    return descriptors_of(found)[0]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
-from coevo.analysis.composition import chemical_system, fractions, is_element, reduced_formula
+from coevo.analysis.composition import as_composition, chemical_system, fractions, is_element, reduced_formula
 from coevo.errors import AnalysisError, CoevoError
 
 
@@ -29,6 +29,35 @@ def test_foreign_element_and_nonsense_are_named():
         fractions(["Li3PS4)("], ("Li", "P", "S"))
     with pytest.raises(ValueError, match="empty"):
         fractions([Structure(Lattice.cubic(3), [], [])], ("Li",))
+
+
+def test_fast_and_careful_ways_agree_to_the_bit(random_crystals, li2s):
+    charged = li2s.copy()
+    charged.add_oxidation_state_by_element({"Li": 1, "S": -2})
+    mixed = Structure(
+        Lattice.cubic(4), [{"Li+": 0.3, "P5+": 0.7}, "S2-", {"Li+": 0.5}], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0]]
+    )
+    sources = [*random_crystals, charged, mixed, mixed.composition, li2s.composition, Composition({"Li": 1e-9, "S": 1.0})]
+    elements = ("Li", "P", "S")
+    careful = [[as_composition(s)[symbol] for symbol in elements] for s in sources]
+    expected = np.array([np.array(row) / np.array(row).sum() for row in careful])
+    assert (fractions(sources, elements) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (Structure(Lattice.cubic(4), ["Na", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]]), "Na1 S1 contains Na; allowed elements: Li, S"),
+        (Composition({"Li": -1, "S": 2}, allow_negative=True), "cannot read a composition"),
+        (Structure(Lattice.cubic(4), ["X0+"], [[0, 0, 0]]), "contains X"),
+        ({}, "empty"),
+        (None, "cannot read a composition"),
+        (7, "cannot read a composition|contains"),
+    ],
+)
+def test_errors_are_those_of_the_careful_way(source, message):
+    with pytest.raises(AnalysisError, match=message):
+        fractions([source], ("Li", "S"))
 
 
 def test_names():

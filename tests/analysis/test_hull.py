@@ -8,10 +8,11 @@ from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
 
 from coevo.analysis.composition import fractions
+from coevo.analysis.facet_search import FacetSearch
 from coevo.analysis.hull import Hull
 from coevo.errors import AnalysisError
 
-SYMBOLS = ("Li", "P", "S", "O", "Cl")
+SYMBOLS = ("Li", "P", "S", "O", "Cl", "Na")
 
 # eV/atom, CHGNet 0.3.0 on the bundled phases.
 LI_P_S = {
@@ -46,7 +47,7 @@ def pymatgen_values(formulas, energies, queries, query_energies):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**31), k=st.integers(1, 5), n=st.integers(0, 40), spread=st.sampled_from([1e-3, 0.1, 1.0, 5.0]))
+@given(seed=st.integers(0, 2**31), k=st.integers(1, 6), n=st.integers(0, 40), spread=st.sampled_from([1e-3, 0.1, 1.0, 5.0]))
 def test_equals_pymatgen_on_random_systems(seed, k, n, spread):
     formulas, x, energies = random_system(seed, k, n, spread)
     hull = Hull.from_points(SYMBOLS[:k], x, energies)
@@ -114,18 +115,131 @@ def test_order_of_points_does_not_matter():
     assert other.energy_above_hull(x, energies) == pytest.approx(one.energy_above_hull(x, energies), abs=1e-12)
 
 
-def test_large_queries_are_cut_into_blocks(monkeypatch):
-    _, x, energies = random_system(9, 3, 60, 0.3)
+def test_order_of_points_does_not_change_a_bit_without_ties():
+    rng = np.random.default_rng(3)
+    x = np.vstack([np.eye(5), rng.dirichlet(np.ones(5), 300)])
+    energies = -1.0 - (1.0 - (x**2).sum(axis=1)) + rng.normal(0, 0.05, len(x))
+    order = rng.permutation(len(x))
+    one, other = Hull.from_points(SYMBOLS[:5], x, energies), Hull.from_points(SYMBOLS[:5], x[order], energies[order])
+    assert set(order[other.vertices]) == set(one.vertices)
+    assert (other.energy_above_hull(x, energies) == one.energy_above_hull(x, energies)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    k=st.integers(1, 6),
+    sizes=st.lists(st.integers(0, 15), min_size=1, max_size=4),
+    spread=st.sampled_from([1e-3, 0.1, 1.0, 5.0]),
+)
+def test_batch_by_batch_is_the_hull_of_everything(seed, k, sizes, spread):
+    _, x, energies = random_system(seed, k, 10, spread)
+    hull = Hull.from_points(SYMBOLS[:k], x, energies)
+    for number, size in enumerate(sizes):
+        # Batches bring elements of their own, which may lie below those so far.
+        _, y, more = random_system(seed + number + 1, k, size, spread)
+        hull = hull.extended(y, more)
+        x, energies = np.vstack([x, y]), np.concatenate([energies, more])
+    scratch = Hull.from_points(SYMBOLS[:k], x, energies)
+    assert hull.n_points == scratch.n_points == len(x)
+    assert (hull.terminals == scratch.terminals).all()
+    assert hull.energy_above_hull(x, energies) == pytest.approx(scratch.energy_above_hull(x, energies), abs=1e-12)
+    assert (x[hull.vertices] == hull.vertex_fractions).all()
+    assert (energies[hull.vertices] == hull.vertex_energies_per_atom).all()
+    # A point on a facet to rounding may be a corner of one of the two.
+    on_hull = set(np.flatnonzero(scratch.energy_above_hull(x, energies) < 1e-10))
+    assert set(hull.vertices) ^ set(scratch.vertices) <= on_hull
+
+
+def test_batch_by_batch_to_the_bit_without_ties():
+    rng = np.random.default_rng(8)
+    for k in (2, 3, 4, 6):
+        x = np.vstack([np.eye(k), rng.dirichlet(np.ones(k), 200)])
+        energies = -1.0 - (1.0 - (x**2).sum(axis=1)) + rng.normal(0, 0.05, len(x))
+        hull = Hull.from_points(SYMBOLS[:k], x[:50], energies[:50])
+        for start in range(50, len(x), 40):
+            hull = hull.extended(x[start : start + 40], energies[start : start + 40])
+        scratch = Hull.from_points(SYMBOLS[:k], x, energies)
+        assert (hull.vertices == scratch.vertices).all()
+        assert (hull.simplices == scratch.simplices).all()
+        assert (hull.energy_above_hull(x, energies) == scratch.energy_above_hull(x, energies)).all()
+
+
+def test_an_empty_batch_changes_nothing():
+    _, x, energies = random_system(4, 3, 30, 0.3)
     hull = Hull.from_points(SYMBOLS[:3], x, energies)
-    whole = hull.energy_above_hull(x, energies)
-    monkeypatch.setattr("coevo.analysis.hull._BLOCK", 50)
-    assert (hull.energy_above_hull(x, energies) == whole).all()
+    same = hull.extended(np.empty((0, 3)), [])
+    assert same.vertices.tolist() == hull.vertices.tolist()
+    assert (same.simplices == hull.simplices).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), k=st.integers(2, 6))
+def test_decompositions_equal_pymatgen(seed, k):
+    formulas, x, energies = random_system(seed, k, 15, 0.3)
+    # Ties would leave a choice of phases: energies are made distinct.
+    energies = energies + np.random.default_rng(seed).uniform(0, 0.05, len(energies))
+    hull = Hull.from_points(SYMBOLS[:k], x, energies)
+    _, _, diagram = pymatgen_values(formulas, energies, formulas[:1], energies[:1])
+    for row, composition, parts in zip(x, formulas, hull.decompositions(x), strict=True):
+        expected: dict[str, float] = {}
+        for entry, amount in diagram.get_decomposition(composition).items():
+            expected[entry.composition.reduced_formula] = amount
+        assert {formulas[i].reduced_formula: share for i, share in parts.items()} == pytest.approx(expected, abs=1e-7)
+        assert sum(share * x[i] for i, share in parts.items()) == pytest.approx(row, abs=1e-8)
+    assert hull.decompositions(x)[-1] == hull.decomposition(x[-1])
+
+
+def test_large_queries_are_cut_into_blocks(monkeypatch):
+    for k in (3, 5):
+        _, x, energies = random_system(9, k, 60, 0.3)
+        hull = Hull.from_points(SYMBOLS[:k], x, energies)
+        whole = hull.energy_above_hull(x, energies)
+        with monkeypatch.context() as patch:
+            patch.setattr("coevo.analysis.facet_search._BLOCK", 50)
+            assert (hull.energy_above_hull(x, energies) == whole).all()
+        one_by_one = [hull.energy_above_hull(x[i : i + 1], energies[i : i + 1])[0] for i in range(len(x))]
+        assert (np.array(one_by_one) == whole).all()
+
+
+def test_search_of_all_facets_gives_what_the_planes_give(monkeypatch):
+    for k in (2, 3, 6):
+        _, x, energies = random_system(k, k, 80, 0.3)
+        hull = Hull.from_points(SYMBOLS[:k], x, energies)
+        search = hull._search
+        value, _, weights = search.locate(x)
+        slow_value, _, slow_weights = search._locate_anywhere(x)
+        assert (value == slow_value).all()
+        assert (weights == slow_weights).all()
+
+
+def test_each_composition_is_looked_for_once(monkeypatch):
+    _, x, energies = random_system(1, 3, 200, 0.3)
+    hull = Hull.from_points(SYMBOLS[:3], x, energies)
+    rows = []
+    locate = FacetSearch.locate
+    monkeypatch.setattr(FacetSearch, "locate", lambda self, y: rows.append(len(y)) or locate(self, y))
+    many = np.tile(x, (200, 1))
+    above = hull.energy_above_hull(many, np.tile(energies, 200)).reshape(200, -1)
+    assert rows == [len(np.unique(x, axis=0))]
+    assert (above == above[0]).all()
+
+
+def test_a_gap_between_facets_is_an_error():
+    _, x, energies = random_system(5, 3, 40, 0.3)
+    hull = Hull.from_points(SYMBOLS[:3], x, energies)
+    corners, values = hull.vertex_fractions[hull.simplices], hull.vertex_energies[hull.simplices]
+    middle = corners[0].mean(axis=0, keepdims=True)
+    with pytest.raises(AnalysisError, match="leave a gap"):
+        FacetSearch(corners[1:], values[1:]).locate(middle)
 
 
 def test_errors_name_what_is_wrong():
     x = fractions(["Li", "S", "Li2S"], ("Li", "P", "S"))
     with pytest.raises(AnalysisError, match="no phase of pure P"):
         Hull.from_points(("Li", "P", "S"), x, [-1.0, -2.0, -3.0])
+    with pytest.raises(AnalysisError, match=r"no phase of pure Li, P; add .* each of the elements Li, P"):
+        Hull.from_points(("Li", "P", "S"), x[1:], [-2.0, -3.0])
     with pytest.raises(ValueError, match="energy number 1 is not finite"):
         Hull.from_points(("Li", "P", "S"), x, [-1.0, np.nan, -3.0])
     with pytest.raises(AnalysisError, match=r"\(3, 3\) and energies \(2,\)"):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Composition
 
+_PLAIN = 1e-6
+"""Amounts above this are taken as they are; pymatgen drops what is below 1e-8."""
+
 
 def as_composition(source: Any) -> Composition:
     """Composition of a structure, a composition, a formula or a mapping of amounts; oxidation states are dropped.
@@ -54,19 +57,58 @@ def fractions(compositions: Iterable[Any], elements: Sequence[str]) -> NDArray[n
     AnalysisError
         If a composition is empty or contains another element.
     """
-    column = {symbol: index for index, symbol in enumerate(elements)}
-    rows: list[NDArray[np.float64]] = []
+    names = tuple(elements)
+    rows: list[Sequence[float]] = []
+    of_formula: dict[str, Sequence[float]] = {}
     for source in compositions:
-        composition = as_composition(source)
-        row = np.zeros(len(column))
-        for element, amount in composition.items():
-            if element.symbol not in column:
-                raise AnalysisError(f"{composition.formula} contains {element.symbol}; allowed elements: {', '.join(elements)}")
-            row[column[element.symbol]] = amount
-        if not row.sum() > 0:
-            raise AnalysisError("a composition is empty; give at least one atom")
-        rows.append(row / row.sum())
-    return np.array(rows).reshape(len(rows), len(column))
+        row = of_formula.get(source) if isinstance(source, str) else _counts(source, names)
+        if row is None:
+            row = _amounts(source, names)
+        if isinstance(source, str):
+            of_formula[source] = row
+        rows.append(row)
+    amounts = np.array(rows, dtype=float).reshape(len(rows), len(names))
+    totals = amounts.sum(axis=1, keepdims=True)
+    if not (totals > 0).all():
+        raise AnalysisError("a composition is empty; give at least one atom")
+    return amounts / totals
+
+
+def _counts(source: Any, elements: tuple[str, ...]) -> list[float] | None:
+    """Atoms of each element of an ordered structure or a plain composition, without making further compositions.
+
+    None for everything else, for what has foreign elements and for amounts that a Composition would round away or refuse: those
+    are looked at by :func:`_amounts`, which says what is wrong.
+    """
+    counts = dict.fromkeys(elements, 0.0)
+    sites = getattr(source, "sites", None)
+    parts = getattr(source, "composition", source) if sites is None else None
+    try:
+        if sites is not None:
+            for site in sites:
+                ((specie, occupancy),) = site.species.items()
+                if occupancy != 1:
+                    return None
+                counts[specie.symbol] += 1.0
+        else:
+            for specie, amount in parts.items():  # type: ignore[union-attr]
+                if not amount > _PLAIN:
+                    return None
+                counts[specie.symbol] += amount
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return list(counts.values())
+
+
+def _amounts(source: Any, elements: tuple[str, ...]) -> list[float]:
+    """Amount of each element in anything that has a composition."""
+    composition = as_composition(source)
+    amounts = dict.fromkeys(elements, 0.0)
+    for element, amount in composition.items():
+        if element.symbol not in amounts:
+            raise AnalysisError(f"{composition.formula} contains {element.symbol}; allowed elements: {', '.join(elements)}")
+        amounts[element.symbol] = amount
+    return list(amounts.values())
 
 
 def chemical_system(source: Any) -> str:

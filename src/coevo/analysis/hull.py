@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.analysis.facet_search import INSIDE, FacetSearch, weighted_sum
+from coevo.analysis.hull_facets import PURE, distinct_rows, lower_hull
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -17,24 +20,17 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
 
-FORMATION_TOLERANCE = 1e-11
-"""eV/atom; a compound whose formation energy is not below minus this cannot lower the hull (as in pymatgen)."""
-
 ROUNDING = 1e-12
 """eV/atom; a point this little below the hull lies on it: Qhull merges facets whose points agree to rounding."""
-
-_INSIDE = 1e-9
-_GAP = 1e-6
-_BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
 class Hull:
     """Convex hull of one chemical system on one energy scale.
 
-    Made by :meth:`from_points`. The value of the hull at a composition is the energy of the simplex of stable points that
-    contains it; where rounding leaves several, the lowest. (Interpolation inside a simplex is bounded by its vertices, while the
-    planes of sliver facets, extended to other compositions, are not.)
+    Made by :meth:`from_points`, and from a hull and more points by :meth:`extended`. The value of the hull at a composition is
+    the energy of the simplex of stable points that contains it; where rounding leaves several, the lowest. (Interpolation inside
+    a simplex is bounded by its vertices, while the planes of sliver facets, extended to other compositions, are not.)
 
     Attributes
     ----------
@@ -48,6 +44,10 @@ class Hull:
     vertex_fractions : ndarray, shape (v, k)
     vertex_energies : ndarray, shape (v,)
         Formation energies, eV/atom.
+    vertex_energies_per_atom : ndarray, shape (v,)
+        Energies as given, eV/atom.
+    n_points : int
+        Points given so far, corners or not: those of :meth:`extended` are numbered from here.
     """
 
     elements: tuple[str, ...]
@@ -56,6 +56,8 @@ class Hull:
     simplices: IntArray
     vertex_fractions: FloatArray
     vertex_energies: FloatArray
+    vertex_energies_per_atom: FloatArray
+    n_points: int
 
     @classmethod
     def from_points(cls, elements: Sequence[str], fractions: ArrayLike, energies_per_atom: ArrayLike) -> Hull:
@@ -72,27 +74,59 @@ class Hull:
         Raises
         ------
         AnalysisError
-            If an element has no point of its own, a number is not finite, or shapes or fractions do not fit.
+            If elements have no point of their own (all of them are named), a number is not finite, or shapes or fractions do
+            not fit.
         """
         symbols = tuple(elements)
         x, energies = _checked(symbols, fractions, energies_per_atom)
+        return cls._of(symbols, x, energies, np.arange(len(x)), len(x))
+
+    def extended(self, fractions: ArrayLike, energies_per_atom: ArrayLike) -> Hull:
+        """Hull of this hull's points and more, at a cost that does not depend on how many points this hull has seen.
+
+        It is the hull that :meth:`from_points` makes of all the points: a point above a hull is above any lower one, so only the
+        corners of this hull are looked at again. Corners and facets are the same, bit for bit, unless some points lie on a facet
+        to rounding; energies then differ by rounding only.
+
+        Parameters
+        ----------
+        fractions : array, shape (m, k)
+        energies_per_atom : array, shape (m,)
+            eV/atom, on the scale of the hull.
+
+        Returns
+        -------
+        Hull
+            The new points have the indices ``n_points``, ``n_points + 1``, … of this hull; the old ones keep theirs.
+        """
+        x, energies = _checked(self.elements, fractions, energies_per_atom)
+        return self._of(
+            self.elements,
+            np.vstack([self.vertex_fractions, x]),
+            np.concatenate([self.vertex_energies_per_atom, energies]),
+            np.concatenate([self.vertices, self.n_points + np.arange(len(x))]),
+            self.n_points + len(x),
+        )
+
+    @classmethod
+    def _of(cls, symbols: tuple[str, ...], x: FloatArray, energies: FloatArray, indices: IntArray, n_points: int) -> Hull:
+        """Hull of points that have increasing indices."""
         terminal_indices = _terminals(symbols, x, energies)
         terminals = energies[terminal_indices]
-        formation = energies - x @ terminals
-        candidates = _lowest_per_composition(x, formation, terminal_indices)
-        facets = _lower_facets(x[candidates], formation[candidates])
-        # Corners are numbered in the order of the points given.
-        vertices = np.unique(candidates[facets])
-        simplices = np.searchsorted(vertices, candidates[facets])
-        return cls(symbols, terminals, vertices, simplices, x[vertices], formation[vertices])
+        formation = energies - weighted_sum(x, terminals)
+        vertices, simplices = lower_hull(x, formation, terminal_indices)
+        corners = (x[vertices], formation[vertices], energies[vertices])
+        return cls(symbols, terminals, indices[vertices], simplices, *corners, n_points)
 
     def formation_energy(self, fractions: ArrayLike, energies_per_atom: ArrayLike) -> FloatArray:
         """Energy relative to the lowest phase of each element, shape (m,), eV/atom."""
         x, energies = _checked(self.elements, fractions, energies_per_atom)
-        return energies - x @ self.terminals
+        return energies - weighted_sum(x, self.terminals)
 
     def energy_above_hull(self, fractions: ArrayLike, energies_per_atom: ArrayLike) -> FloatArray:
         """Energy above hull.
+
+        Each composition is looked for once, however many points share it.
 
         Parameters
         ----------
@@ -106,14 +140,14 @@ class Hull:
             eV/atom. Never negative for points that the hull was made of; a point that was not among them may lie below.
         """
         x, energies = _checked(self.elements, fractions, energies_per_atom)
-        above = energies - x @ self.terminals - self._hull_formation_energy(x)
+        above = energies - weighted_sum(x, self.terminals) - self._hull_formation_energy(x)
         above[(above < 0) & (above > -ROUNDING)] = 0.0
         return above
 
     def energy(self, fractions: ArrayLike) -> FloatArray:
         """Energy of the hull itself at compositions of shape (m, k); shape (m,), eV/atom."""
-        x, _ = _checked(self.elements, fractions, np.zeros(len(np.atleast_2d(np.asarray(fractions, dtype=float)))))
-        return x @ self.terminals + self._hull_formation_energy(x)
+        x = self._compositions(fractions)
+        return weighted_sum(x, self.terminals) + self._hull_formation_energy(x)
 
     def decomposition(self, fractions: ArrayLike) -> dict[int, float]:
         """Stable phases into which one composition, shape (k,), decomposes.
@@ -123,37 +157,40 @@ class Hull:
         dict of int to float
             Index of the point the hull was made of, to its share of the atoms.
         """
-        x, _ = _checked(self.elements, np.atleast_2d(np.asarray(fractions, dtype=float)), np.zeros(1))
-        _, facet, weights = self._locate(x)
-        corners = self.vertices[self.simplices[facet[0]]]
-        return {int(corner): float(weight) for corner, weight in zip(corners, weights[0], strict=True) if weight > _INSIDE}
+        return self.decompositions(np.atleast_2d(np.asarray(fractions, dtype=float)))[0]
+
+    def decompositions(self, fractions: ArrayLike) -> list[dict[int, float]]:
+        """Stable phases into which each of many compositions, shape (m, k), decomposes.
+
+        Where more phases than elements lie on one plane the decomposition is not unique: one of equal energy is given.
+
+        Returns
+        -------
+        list of dict of int to float, length m
+            As of :meth:`decomposition`; shares of no more than 1e-9 are left out.
+        """
+        x = self._compositions(fractions)
+        _, facet, weights = self._search.locate(x)
+        corners = self.vertices[self.simplices[facet]]
+        return [
+            {corner: weight for corner, weight in zip(row, shares, strict=True) if weight > INSIDE}
+            for row, shares in zip(corners.tolist(), weights.tolist(), strict=True)
+        ]
+
+    @cached_property
+    def _search(self) -> FacetSearch:
+        return FacetSearch(self.vertex_fractions[self.simplices], self.vertex_energies[self.simplices])
+
+    def _compositions(self, fractions: ArrayLike) -> FloatArray:
+        rows = np.asarray(fractions, dtype=float)
+        return _checked(self.elements, rows, np.zeros(rows.shape[:1]))[0]
 
     def _hull_formation_energy(self, x: FloatArray) -> FloatArray:
-        return self._locate(x)[0]
-
-    def _locate(self, x: FloatArray) -> tuple[FloatArray, IntArray, FloatArray]:
-        """Hull value (m,), facet (m,) and weights of its corners (m, k) at each composition."""
-        inverse = np.linalg.inv(self.vertex_fractions[self.simplices])
-        corner_energies = self.vertex_energies[self.simplices]
-        n_facets, k = self.simplices.shape
-        value = np.empty(len(x))
-        facet = np.empty(len(x), dtype=np.int64)
-        weights = np.empty((len(x), k))
-        step = max(1, _BLOCK // (n_facets * k))
-        for start in range(0, len(x), step):
-            part = slice(start, start + step)
-            barycentric = np.einsum("mk,skj->msj", x[part], inverse)
-            lowest = barycentric.min(axis=2)
-            if lowest.max(axis=1).min() < -_GAP:
-                raise AnalysisError("the facets of the hull leave a gap; two phases have compositions too close to tell apart")
-            energy = np.einsum("msj,sj->ms", barycentric, corner_energies)
-            # A point on a shared edge is inside several facets by rounding; one in a gap by rounding is inside the nearest.
-            inside = lowest >= np.minimum(lowest.max(axis=1) - _INSIDE, -_INSIDE)[:, None]
-            energy[~inside] = np.inf
-            best = energy.argmin(axis=1)
-            rows = np.arange(len(best))
-            value[part], facet[part], weights[part] = energy[rows, best], best, barycentric[rows, best]
-        return value, facet, weights
+        order, starts = distinct_rows(x)
+        values, _, _ = self._search.locate(x[order[starts]])
+        result = np.empty(len(x))
+        result[order] = np.repeat(values, np.diff(starts, append=len(x)))
+        return result
 
 
 def _checked(elements: tuple[str, ...], fractions: ArrayLike, energies: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -176,62 +213,12 @@ def _checked(elements: tuple[str, ...], fractions: ArrayLike, energies: ArrayLik
 
 def _terminals(elements: tuple[str, ...], x: FloatArray, energies: FloatArray) -> IntArray:
     """Index of the lowest point of each element; the first of equals."""
-    found = []
-    for column, symbol in enumerate(elements):
-        pure = np.flatnonzero(x[:, column] > 1.0 - 1e-8)
-        if not len(pure):
-            raise AnalysisError(
-                f"the hull has no phase of pure {symbol}; add at least one reference structure of the element {symbol}"
-            )
-        found.append(int(pure[energies[pure].argmin()]))
-    return np.array(found, dtype=np.int64)
-
-
-def _lowest_per_composition(x: FloatArray, formation: FloatArray, terminals: IntArray) -> IntArray:
-    """Indices of the points that can be corners: terminals first, then the lowest compound of each composition."""
-    compound = np.flatnonzero((formation < -FORMATION_TOLERANCE) & (x.max(axis=1) <= 1.0 - 1e-8))
-    order = compound[np.lexsort((compound, formation[compound]))]
-    _, first = np.unique(np.round(x[order], 10), axis=0, return_index=True)
-    return np.concatenate([terminals, np.sort(order[first])])
-
-
-def _lower_facets(x: FloatArray, formation: FloatArray) -> IntArray:
-    """Simplices (s, k) of the lower hull; the first k points are the terminals in order.
-
-    Facets are found in the coordinates (x_2, ..., x_k, formation energy), with one more point far above the centre, whose
-    facets are the vertical sides and are thrown away.
-    """
-    n, k = x.shape
-    if k == 1:
-        return np.zeros((1, 1), dtype=np.int64)
-    if n == k:
-        return np.arange(k, dtype=np.int64)[None, :]
-    if k == 2:
-        return _lower_segments(x[:, 1], formation)
-    from scipy.spatial import ConvexHull
-
-    # Energies are brought to the size of fractions: Qhull's tolerances are relative to the largest coordinate.
-    heights = formation / np.abs(formation).max()
-    apex = np.append(np.full(k - 1, 1.0 / k), 1.0)
-    points = np.vstack([np.column_stack([x[:, 1:], heights]), apex])
-    facets = ConvexHull(points, qhull_options="Qt").simplices.astype(np.int64)
-    facets = facets[(facets != n).all(axis=1)]
-    # Facets that span no composition are vertical: compounds on one side of the composition simplex.
-    volume = np.abs(np.linalg.det(x[facets]))
-    facets = np.sort(facets[volume > 1e-12], axis=1)
-    return facets[np.lexsort(facets.T[::-1])]
-
-
-def _lower_segments(x: FloatArray, formation: FloatArray) -> IntArray:
-    """Lower hull of a binary by Andrew's monotone chain; shape (s, 2)."""
-    chain: list[int] = []
-    for point in np.lexsort((formation, x)).tolist():
-        while len(chain) > 1 and _turn(x, formation, chain[-2], chain[-1], point) <= 0:
-            chain.pop()
-        chain.append(point)
-    return np.sort(np.column_stack([chain[:-1], chain[1:]]), axis=1).astype(np.int64)
-
-
-def _turn(x: FloatArray, y: FloatArray, a: int, b: int, c: int) -> float:
-    """Twice the signed area of a triangle; positive if the path a-b-c turns left."""
-    return float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))
+    pure = [np.flatnonzero(x[:, column] > PURE) for column in range(len(elements))]
+    missing = [symbol for symbol, points in zip(elements, pure, strict=True) if not len(points)]
+    if missing:
+        each = "each of the elements" if len(missing) > 1 else "the element"
+        raise AnalysisError(
+            f"the hull has no phase of pure {', '.join(missing)}; "
+            f"add at least one reference structure of {each} {', '.join(missing)}"
+        )
+    return np.array([points[energies[points].argmin()] for points in pure], dtype=np.int64)

@@ -11,6 +11,7 @@ import typer
 # Each module adds its commands to the application, in the order of the help text.
 from coevo import __version__
 from coevo.app import (  # noqa: F401
+    analyse_commands,
     bundle_commands,
     cluster_commands,
     label_commands,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pymatgen.core import Structure
@@ -82,40 +82,70 @@ def read_entries(path: Path) -> list[FileEntry]:
 
 
 def _read_cif(path: Path, text: str) -> Iterator[FileEntry]:
+    for number, (name, block) in enumerate(cif_blocks(text.splitlines()), start=1):
+        where = f"entry {number} (data_{name})"
+        if not holds_crystal(block):
+            continue
+        try:
+            structure = structure_from_cif(block)
+        except ValueError as err:
+            raise ReferenceDataError(f"{path}: {where}: {err}") from err
+        yield FileEntry(where, name, structure)
+
+
+def holds_crystal(block: str) -> bool:
+    """Whether a CIF block is about a crystal, and not one of citations or powder data."""
+    return "_atom_site_" in block or "_cell_length_a" in block
+
+
+def structure_from_cif(block: str) -> Structure:
+    """Read the structure of one CIF block.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or not without guessing what it means.
+    """
     from pymatgen.io.cif import CifParser
 
-    for number, (name, block) in enumerate(_cif_blocks(text), start=1):
-        where = f"entry {number} (data_{name})"
-        if "_atom_site_" not in block and "_cell_length_a" not in block:
-            continue  # a block of citations or powder data
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                structures = CifParser.from_str(block).parse_structures(primitive=False, on_error="raise")
-            except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError, AssertionError) as err:
-                raise ReferenceDataError(f"{path}: {where}: not a readable CIF block: {_one_line(err)}") from err
-        remarks = [_one_line(item.message) for item in caught if not any(word in str(item.message) for word in _HARMLESS)]
-        if remarks:
-            raise ReferenceDataError(f"{path}: {where}: ambiguous CIF block: {remarks[0]}; state it in the file")
-        yield FileEntry(where, name, structures[0])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            structures = CifParser.from_str(block).parse_structures(primitive=False, on_error="raise")
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError, AssertionError) as err:
+            raise ValueError(f"not a readable CIF block: {_one_line(err)}") from err
+    remarks = [_one_line(item.message) for item in caught if not any(word in str(item.message) for word in _HARMLESS)]
+    if remarks:
+        raise ValueError(f"ambiguous CIF block: {remarks[0]}; state it in the file")
+    return structures[0]
 
 
-def _cif_blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Cut a CIF at its ``data_`` lines, outside semicolon-quoted text; blocks of equal name stay apart."""
+def cif_blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Cut a CIF at its ``data_`` lines, outside semicolon-quoted text; blocks of equal name stay apart.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Without their line ends.
+
+    Yields
+    ------
+    name, block : str
+    """
     name: str | None = None
-    lines: list[str] = []
+    collected: list[str] = []
     quoted = False
-    for line in text.splitlines():
+    for line in lines:
         if line.startswith(";"):
             quoted = not quoted
         begins = None if quoted else re.match(r"\s*data_(\S*)", line)
         if begins:
             if name is not None:
-                yield name, "\n".join(lines)
-            name, lines = begins.group(1), []
-        lines.append(line)
+                yield name, "\n".join(collected)
+            name, collected = begins.group(1), []
+        collected.append(line)
     if name is not None:
-        yield name, "\n".join(lines)
+        yield name, "\n".join(collected)
 
 
 def _read_xyz(path: Path, text: str) -> Iterator[FileEntry]:
@@ -163,7 +193,7 @@ def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
         name = str(item.get("name") or item.get("material_id") or "")
         where += f" ({name})" if name else ""
         try:
-            structure = _structure(item)
+            structure = structure_from_item(item)
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as err:
             missing = f"no {err}" if isinstance(err, KeyError) else _one_line(err)
             raise ReferenceDataError(f"{path}: {where}: not a structure: {missing}") from err
@@ -171,8 +201,14 @@ def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
         yield FileEntry(where, name, structure, source, licence)
 
 
-def _structure(item: dict[str, Any]) -> Structure:
-    """Build a structure from a pymatgen dictionary, an object that holds one, or a phase given by its space group."""
+def structure_from_item(item: dict[str, Any]) -> Structure:
+    """Build a structure from a pymatgen dictionary, an object that holds one, or a phase given by its space group.
+
+    Raises
+    ------
+    KeyError, ValueError, TypeError, IndexError, AttributeError
+        If the item is not such an object.
+    """
     from pymatgen.core import Lattice, Structure
 
     if "structure" in item:

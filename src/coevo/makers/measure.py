@@ -115,34 +115,29 @@ class MeasureMaker(StepMaker):
 
     def _entropy(self, live: list[dict[str, Any]], sources: list[dict[str, Any]], iteration: int) -> dict[str, Any] | None:
         """Entropy of the entries' local environments at the fixed sample size, in all and per species of the centre (nats)."""
-        import numpy as np
-
-        from coevo.analysis.environments import descriptors, sampled_entropy
+        from coevo.analysis.descriptors import descriptors_of
+        from coevo.analysis.entropy import sampled_entropies
         from coevo.node_store.canonical import structure_from_document
 
         wanted = {d["structure_id"] for d in live}
         geometries = {r["id"]: r["structure"] for r in read_records(current_store(), sources) if r["kind"] == "entry"}
         structures = [structure_from_document(geometries[i]) for i in sorted(wanted)]
         settings = self.node.descriptor
-        parts, species = [], []
         with task("measuring environments", len(structures), "structures") as advance:
-            for structure in structures:
-                parts.append(descriptors(structure, settings.neighbours, settings.cutoff))
-                species += [site.specie.symbol for site in structure]
-                advance(1)
-        if not parts:
+            every, _ = descriptors_of(structures, settings.neighbours, settings.cutoff, progress=advance)
+        found = sampled_entropies(
+            every,
+            [site.specie.symbol for structure in structures for site in structure],
+            self.maturity.environments,
+            settings.bandwidth,
+            elements=self.node.elements,
+            subsamples=self.maturity.subsamples,
+            seed=seed_for(self.node.seed, self.node.name, iteration, "entropy"),
+        )
+        if found.total is None:
             return None
-        seed = seed_for(self.node.seed, self.node.name, iteration, "entropy")
-        every, symbols = np.concatenate(parts), np.array(species)
-        options: dict[str, Any] = {"subsamples": self.maturity.subsamples, "seed": seed}
-        whole = sampled_entropy(every, self.maturity.environments, settings.bandwidth, **options)
-        if whole is None:
-            return None
-        per_species = {}
-        for symbol in self.node.elements:
-            found = sampled_entropy(every[symbols == symbol], self.maturity.environments, settings.bandwidth, **options)
-            per_species[symbol] = None if found is None else asdict(found)
-        return {**asdict(whole), "environments": len(every), "per_species": per_species}
+        per_species = {symbol: None if estimate is None else asdict(estimate) for symbol, estimate in found.per_species.items()}
+        return {**asdict(found.total), "environments": len(every), "per_species": per_species}
 
     def _ruler(self, assessed: dict[str, Any]) -> dict[str, Any]:
         """Quantiles of E_hull of every iteration's sample, by the present model on the present hull."""

@@ -70,7 +70,7 @@ class SelectMaker(StepMaker):
         """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones."""
         import numpy as np
 
-        from coevo.analysis.environments import descriptors
+        from coevo.analysis.descriptors import descriptors_of, rows_by_structure
         from coevo.analysis.selection import select_structures
         from coevo.makers.population import open_state
         from coevo.node_store.canonical import structure_from_document
@@ -86,17 +86,15 @@ class SelectMaker(StepMaker):
             return how
         k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
         known = self._known_environments(open_state(current_store(), self.node.name, parent))
-        of_drawn = [descriptors(structure_from_document(screened[i]["structure"]), k, cutoff) for i in sorted(drawn)]
-        of_pool = []
+        of_drawn, _ = descriptors_of([structure_from_document(screened[i]["structure"]) for i in sorted(drawn)], k, cutoff)
+        structures = [structure_from_document(screened[i]["structure"]) for i in pool]
         with task("describing environments", len(pool), "structures") as advance:
-            for structure_id in pool:
-                of_pool.append(descriptors(structure_from_document(screened[structure_id]["structure"]), k, cutoff))
-                advance(1)
+            of_pool = rows_by_structure(*descriptors_of(structures, k, cutoff, progress=advance))
         return how | select_structures(
             pool,
             [screened[i]["energy_above_hull"] for i in pool],
             of_pool,
-            np.concatenate([known, *of_drawn]) if of_drawn else known,
+            np.concatenate([known, of_drawn]),
             budget=min(budget - at_random, len(pool)),
             random_fraction=0.0,
             novelty_fraction=self.selection.novelty_fraction,
@@ -106,16 +104,14 @@ class SelectMaker(StepMaker):
 
     def _known_environments(self, view: StateView) -> Any:
         """Descriptors of what has labels already, and of the references."""
-        import numpy as np
-
-        from coevo.analysis.environments import descriptors
+        from coevo.analysis.descriptors import descriptors_of
         from coevo.makers.population import members
         from coevo.node_store.canonical import structure_from_document
 
         k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
         frames = [structure_from_document(d["structure"]) for d in view.labels() if d["kind"] == "relaxed"]
         structures = [m.structure for m in members(view, "reference")] + frames
-        return np.concatenate([descriptors(structure, k, cutoff) for structure in structures])
+        return descriptors_of(structures, k, cutoff)[0]
 
     def _frames_of(self, row: dict[str, Any], how: str, seed: int) -> list[dict[str, Any]]:
         from coevo.analysis.frames import rattled, strained

@@ -1,0 +1,179 @@
+"""The command ``analyse``: what a pile of generated crystals is worth, without a node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from coevo.app.terminal import Format, app, err, out, print_json, say
+from coevo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from coevo.app.analyse_batch import Batch
+    from coevo.app.analyse_parsing import Limits
+    from coevo.app.analyse_workers import Workers
+
+
+@app.command()
+def analyse(
+    what: Annotated[
+        str,
+        typer.Argument(help="zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz); or a state", metavar="FILE|REF"),
+    ],
+    references: Annotated[
+        str | None, typer.Option(help="known phases: a bundled set such as li-p-s, or a file", metavar="NAME|FILE")
+    ] = None,
+    force_field: Annotated[
+        Literal["chgnet"] | None, typer.Option(help="compute the energies of pile and references with its published weights")
+    ] = None,
+    relax: Annotated[bool, typer.Option("--relax", help="relax them with the force field before")] = False,
+    same_scale: Annotated[
+        bool,
+        typer.Option(
+            "--same-scale", help="energies in FILE and in the references' file are of one code, functional and correction"
+        ),
+    ] = False,
+    elements: Annotated[
+        str | None, typer.Option(help="chemical system, e.g. Li-P-S; others are rejected (default: all found)")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="state whose environments are known", metavar="REF")] = None,
+    max_atoms: Annotated[int, typer.Option(min=1, help="larger cells are rejected")] = 200,
+    stable: Annotated[float | None, typer.Option(min=0, help="E_hull up to which a structure is stable, eV/atom [0.1]")] = None,
+    ltol: Annotated[float | None, typer.Option(min=1e-6, help="StructureMatcher: length tolerance [0.2]")] = None,
+    stol: Annotated[float | None, typer.Option(min=1e-6, help="StructureMatcher: site tolerance [0.3]")] = None,
+    angle_tol: Annotated[float | None, typer.Option(min=1e-6, help="StructureMatcher: angle tolerance, degrees [5]")] = None,
+    fragment_veto: Annotated[
+        bool | None, typer.Option("--fragment-veto/--no-fragment-veto", help="structures of other anions never match [on]")
+    ] = None,
+    environments: Annotated[int | None, typer.Option(min=2, help="N of the environments' entropy [2000]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the samples of environments [0]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes (default: COEVO_WORKERS, else all cores)")] = None,
+    output: Annotated[Path | None, typer.Option(help="directory for summary.json and structures.csv")] = None,
+    format: Format = "table",  # noqa: A002
+) -> None:
+    """Analyse a pile of crystals: rejected, unique, novel, E_hull, environments, diversity. No node is needed."""
+    from coevo.app.analyse_output import write_analysis
+    from coevo.app.analyse_summary import analyse as analyse_batch
+    from coevo.app.analyse_tables import analysis_table
+    from coevo.app.analyse_workers import Workers
+    from coevo.app.progress_bars import ProgressBars
+    from coevo.makers.progress import reporting_to
+
+    if relax and force_field is None:
+        raise ConfigError("--relax needs a force field: add --force-field chgnet")
+    own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
+    with ProgressBars(err) as bars, reporting_to(bars), Workers(_worker_count(workers)) as pool:
+        limits = _limits(elements, max_atoms)
+        batch = _batch(what, references, limits, pool, same_scale=same_scale, force_field=force_field)
+        plan = _plan(batch, own, environments, seed, _work(force_field, relax))
+        known = None if baseline is None else _baseline(baseline, batch)
+        result = analyse_batch(batch, plan, pool, known)
+    if format == "json":
+        print_json(result.numbers)
+    else:
+        out.print(analysis_table(result.numbers))
+    if output is not None:
+        say(f"written: {', '.join(str(path) for path in write_analysis(result, output))}")
+
+
+def _worker_count(asked: int | None) -> int:
+    from coevo.makers.step import StepMaker
+
+    return asked or StepMaker().usable_workers()
+
+
+def _limits(elements: str | None, max_atoms: int) -> Limits:
+    from coevo.app.analyse_parsing import Limits
+    from coevo.configs.tree import ELEMENT_SYMBOLS, ScreeningConfig
+
+    system = None
+    if elements is not None:
+        system = tuple(sorted({symbol for symbol in elements.replace(",", "-").replace(" ", "-").split("-") if symbol}))
+        unknown = [symbol for symbol in system if symbol not in ELEMENT_SYMBOLS]
+        if unknown or not system:
+            raise ConfigError(f"--elements {elements}: {', '.join(unknown) or 'nothing'} is no element; allowed: such as Li-P-S")
+    screening = ScreeningConfig()
+    return Limits(
+        elements=system,
+        max_atoms=max_atoms,
+        min_distance=screening.min_distance,
+        min_volume_per_atom=screening.min_volume_per_atom,
+        max_volume_per_atom=screening.max_volume_per_atom,
+        max_length_ratio=screening.max_length_ratio,
+    )
+
+
+def _is_file(what: str) -> bool:
+    """Whether a file is meant and not a state: it is there, or is written like one."""
+    from coevo.app.analyse_sources import KINDS
+
+    path = Path(what)
+    suffixes = {*KINDS, ".zip", ".gz"}
+    return path.exists() or path.suffix.lower() in suffixes or "/" in what
+
+
+def _batch(
+    what: str, references: str | None, limits: Limits, pool: Workers, *, same_scale: bool, force_field: str | None
+) -> Batch:
+    from coevo.app.analyse_batch import add_references, batch_from_file, batch_from_state
+    from coevo.makers.step import current_store
+
+    if not _is_file(what):
+        if references is not None or force_field is not None or limits.elements is not None:
+            raise ConfigError(
+                f"{what} is a state, which has references, energies and elements of its own: leave --references, "
+                "--force-field and --elements away"
+            )
+        return batch_from_state(current_store(), what)
+    batch = batch_from_file(Path(what), limits, pool)
+    if references is not None and batch.valid():
+        add_references(batch, references, limits, pool, same_scale=same_scale)
+        both = batch.scale is not None and any(row.energy_per_atom is not None for row in batch.references)
+        if both and not same_scale and force_field is None:
+            batch.notes.append(
+                f"energies in {references} are not used: nobody said that they are on the scale of {Path(what).name}; if they "
+                "are, add --same-scale, else --force-field chgnet"
+            )
+    return batch
+
+
+def _plan(batch: Batch, own: dict[str, Any], environments: int | None, seed: int | None, work: Any) -> Any:
+    """Take what the user says, else what the node of a state says, else the defaults."""
+    from coevo.app.analyse_environments import Sampling
+    from coevo.app.analyse_summary import Plan
+    from coevo.makers.population import matching_of
+
+    curation = batch.curation.model_copy(update={key: value for key, value in own.items() if value is not None})
+    sampling = Sampling(
+        environments=environments or batch.maturity.environments,
+        subsamples=batch.maturity.subsamples,
+        seed=seed if seed is not None else (batch.entropy_seed or 0),
+    )
+    return Plan(matching_of(curation), sampling, curation.stable_threshold, work)
+
+
+def _work(force_field: str | None, relax: bool) -> Any:
+    from coevo.app.analyse_energies import ForceFieldWork
+    from coevo.configs.tree import ScreeningConfig
+    from coevo.settings import read_settings
+
+    if force_field is None:
+        return None
+    screening = ScreeningConfig()
+    return ForceFieldWork(force_field, relax, screening.fmax, screening.max_steps, read_settings().device)
+
+
+def _baseline(ref: str, batch: Batch) -> Batch:
+    """Entries and references of a state, whose descriptor is then the batch's too."""
+    from coevo.app.analyse_batch import batch_from_state
+    from coevo.makers.step import current_store
+
+    known = batch_from_state(current_store(), ref)
+    batch.descriptor = known.descriptor
+    known.rows = [row for row in known.rows if not known.stored[row.id]["duplicate_of"]]
+    for row in (*known.rows, *known.references):
+        row.representative = row.id
+    known.rows += known.references
+    return known

@@ -1,0 +1,131 @@
+"""One row for each structure of a pile: its geometry in few bytes, and all that the analysis finds of it.
+
+A pymatgen Structure takes about 750 bytes an atom; a pile of 70,000 is kept as arrays (25 bytes an atom) and turned into
+structures where they are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coevo.analysis.sanity import REASONS as UNPHYSICAL
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    from coevo.analysis.validity import Validity
+
+REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "repeated_id", "force_field")
+"""Why a structure is left out, every reason: of its text, of its geometry (:mod:`coevo.analysis.sanity`), of its evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCrystal:
+    """An ordered, periodic structure as arrays.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (3, 3)
+        Cell vectors as rows, Å.
+    fractional : ndarray, shape (n, 3)
+    numbers : ndarray of uint8, shape (n,)
+        Atomic numbers.
+    """
+
+    matrix: NDArray[np.float64]
+    fractional: NDArray[np.float64]
+    numbers: NDArray[np.uint8]
+
+    @classmethod
+    def pack(cls, structure: Structure) -> PackedCrystal:
+        """Keep the geometry of an ordered structure: no oxidation states, charges, labels or site properties."""
+        return cls(
+            np.array(structure.lattice.matrix, dtype=float),
+            np.array(structure.frac_coords, dtype=float),
+            np.array([site.specie.Z for site in structure], dtype=np.uint8),
+        )
+
+    def structure(self) -> Structure:
+        """Return the structure."""
+        from pymatgen.core import Structure
+
+        return Structure(self.matrix, self.symbols(), self.fractional)
+
+    def symbols(self) -> list[str]:
+        """Element of each site."""
+        from pymatgen.core import Element
+
+        names = {number: Element.from_Z(number).symbol for number in set(self.numbers.tolist())}
+        return [names[number] for number in self.numbers.tolist()]
+
+    def __len__(self) -> int:
+        """Atoms in the cell."""
+        return len(self.numbers)
+
+
+@dataclass(slots=True)
+class Row:
+    """A structure of the pile, rejected ones included.
+
+    Attributes
+    ----------
+    id : str
+        Name in the file; unique in the pile.
+    reason, detail : str or None
+        Why it is left out (one of :data:`REASONS`), and a sentence about it; None if it is not.
+    content : str or None
+        Content id of the geometry as read, sha256: that of a node's structures.
+    crystal : PackedCrystal or None
+        None if it is left out.
+    formula : str or None
+        Reduced.
+    atoms : int or None
+    energy_per_atom : float or None
+        eV/atom: of the file, or of the force field.
+    energy_above_hull, energy_above_reference_hull : float or None
+        eV/atom; against references and pile together, and against references alone (may be negative).
+    rank : int
+        Order in which structures become representatives.
+    representative : str or None
+        Id of the row that this one is a duplicate of; its own if it is the first of its kind.
+    matched_reference : str or None
+        Name of the reference that it is; None also where there are no references.
+    space_group : int or None
+        None also where spglib finds none.
+    validity : Validity or None
+        By the criteria of published tables, of the geometry as read; None if the text gave no structure that could be measured.
+    """
+
+    id: str
+    reason: str | None = None
+    detail: str | None = None
+    content: str | None = None
+    crystal: PackedCrystal | None = None
+    formula: str | None = None
+    atoms: int | None = None
+    energy_per_atom: float | None = None
+    energy_above_hull: float | None = None
+    energy_above_reference_hull: float | None = None
+    rank: int = 0
+    representative: str | None = None
+    matched_reference: str | None = None
+    space_group: int | None = None
+    validity: Validity | None = None
+
+    def reject(self, reason: str, detail: str) -> None:
+        """Leave the structure out of everything that follows."""
+        self.reason, self.detail, self.crystal = reason, detail, None
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether it is the first of its kind."""
+        return self.representative == self.id
+
+    def packed(self) -> PackedCrystal:
+        """Return the geometry of a row that was not rejected."""
+        assert self.crystal is not None
+        return self.crystal

@@ -1,0 +1,178 @@
+"""The analysis of a batch as one document: what ``summary.json`` holds and the tables show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from coevo.analysis.diversity import duplicates
+from coevo.analysis.maturity import quantiles
+from coevo.app.analyse_comparison import compare
+from coevo.app.analyse_description import describe
+from coevo.app.analyse_energies import above_hull, check_references, evaluate
+from coevo.app.analyse_environments import environments_of, measure_entropy, measure_news
+from coevo.makers.progress import task
+
+if TYPE_CHECKING:
+    from coevo.analysis.uniqueness import Matching
+    from coevo.app.analyse_batch import Batch
+    from coevo.app.analyse_energies import ForceFieldWork, HullReport
+    from coevo.app.analyse_environments import Sampling
+    from coevo.app.analyse_workers import Workers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a batch is analysed.
+
+    Attributes
+    ----------
+    matching : Matching
+    sampling : Sampling
+    stable_threshold : float
+        eV/atom.
+    force_field : ForceFieldWork or None
+    """
+
+    matching: Matching
+    sampling: Sampling
+    stable_threshold: float
+    force_field: ForceFieldWork | None = None
+
+
+@dataclass
+class Analysis:
+    """A batch that was analysed: the numbers, and the rows with what was found of each."""
+
+    batch: Batch
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None = None) -> Analysis:
+    """Analyse a batch: energies, hull, uniqueness, novelty, symmetry, environments.
+
+    Parameters
+    ----------
+    batch : Batch
+        Its rows are filled in.
+    plan : Plan
+    workers : Workers
+    baseline : Batch or None
+        A state whose environments the batch's are compared with.
+
+    Raises
+    ------
+    AnalysisError
+        If references cannot make a hull.
+    ModelError
+        If the force field fails as a whole.
+    """
+    if plan.force_field is not None:
+        evaluate(batch, plan.force_field, workers.count)
+    check_references(batch)
+    hull = above_hull(batch)
+    compare(batch, plan.matching)
+    description = describe(batch, workers)
+    sampling = plan.sampling
+    with task("environments", 1, "batch"):
+        environments = environments_of(batch, workers)
+        entropy = measure_entropy(environments, batch.elements, batch.descriptor.bandwidth, sampling)
+        news = None
+        if baseline is not None and len(environments):
+            known = environments_of(baseline, workers)
+            news = measure_news(environments, known, batch.elements, batch.descriptor.bandwidth, sampling)
+            news = {"baseline": baseline.source, **news}
+    valid = batch.valid()
+    numbers = {
+        "source": batch.source,
+        "elements": list(batch.elements),
+        "read": len(batch.rows),
+        "rejected": batch.rejected(),
+        "valid": len(valid),
+        "ignored_files": batch.ignored,
+        "uniqueness": duplicates(row.representative for row in valid).to_dict(),
+        "novelty": _novelty(batch),
+        "hull": _hull(batch, hull, plan.stable_threshold),
+        "sun": _sun(batch, hull, plan.stable_threshold),
+        "environments": {"descriptor": batch.descriptor.model_dump(), **entropy},
+        "new_environments": news,
+        **description,
+        "settings": {"matching": asdict(plan.matching), "stable_threshold": plan.stable_threshold, **asdict(sampling)},
+        "stored": _stored(batch),
+        "notes": batch.notes,
+    }
+    return Analysis(batch, numbers)
+
+
+def _novelty(batch: Batch) -> dict[str, Any] | None:
+    if not batch.references:
+        return None
+    unique = batch.unique()
+    novel = sum(row.matched_reference is None for row in unique)
+    return {
+        "reference_set": batch.reference_set,
+        "references": len(batch.references),
+        "novel": novel,
+        "known": len(unique) - novel,
+        "references_found": sorted({row.matched_reference for row in unique if row.matched_reference is not None}),
+    }
+
+
+def _hull(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any]:
+    values = [row.energy_above_hull for row in batch.valid() if row.energy_above_hull is not None]
+    return {
+        **asdict(report),
+        "with_energy": len(values),
+        "quantiles": quantiles(values),
+        "stable": sum(value <= threshold for value in values) if report.reason is None else None,
+    }
+
+
+def _sun(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any] | None:
+    """Rates of stable, unique and novel structures, against references and pile together, and against references alone.
+
+    None where references have no part in the hull: stable against itself a pile always is.
+    """
+    from coevo.analysis.sun_summary import sun_summary
+
+    if report.reason is not None or not report.of_references:
+        return None
+    valid = batch.valid()
+    options: dict[str, Any] = {
+        "unique": np.array([row.is_unique for row in valid], dtype=bool),
+        "matched": [row.matched_reference for row in valid],
+        "valid": np.array([row.validity is not None and row.validity.structure_valid for row in valid], dtype=bool),
+        "generated": len(batch.rows),
+        "reference_set": batch.reference_set,
+        "reference_size": len(batch.references),
+        "thresholds": sorted({0.0, threshold}),
+    }
+    energies = {
+        "hull": [row.energy_above_hull for row in valid],
+        "reference_hull": [row.energy_above_reference_hull for row in valid],
+    }
+    # None becomes NaN: a structure without an energy is not stable
+    return {
+        name: sun_summary(np.array(values, dtype=float), **options).to_dict()
+        for name, values in energies.items()
+        if any(value is not None for value in values)
+    }
+
+
+def _stored(batch: Batch) -> dict[str, Any] | None:
+    """How the numbers of a state differ from those that it stores."""
+    if not batch.stored:
+        return None
+    rows = [*batch.rows, *batch.references]
+    apart = [abs((row.energy_above_hull or 0.0) - batch.stored[row.id]["energy_above_hull"]) for row in rows]
+    entries = batch.rows
+    groups = sum((batch.stored[row.id]["duplicate_of"] or row.id) != row.representative for row in entries)
+    matches = sum(batch.stored[row.id]["matched_reference"] != row.matched_reference for row in entries)
+    return {
+        "compared": len(rows),
+        "largest_e_hull_difference": max(apart, default=0.0),
+        "other_representatives": groups,
+        "other_references": matches,
+    }
