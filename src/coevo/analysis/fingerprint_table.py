@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sized
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,7 +23,7 @@ from coevo.analysis.worker_processes import map_chunks
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
     from pymatgen.core import Structure
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 TABLE_VERSION = 1
 """Of what a row is and how a table is written; raised when either changes, so that stored rows of old are not used."""
 
-_CHUNK = 200
+_CHUNK = 100
+_FEW = 400
+"""Structures up to which starting processes takes longer than the work."""
 
 
 class HasStructure(Protocol):
@@ -185,14 +189,21 @@ class FingerprintTable:
 
 
 def fingerprints(
-    items: Sequence[HasStructure], *, workers: int = 1, progress: Callable[[int], None] | None = None
+    items: Iterable[HasStructure],
+    *,
+    fragments: bool = True,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> FingerprintTable:
     """Make the rows of structures.
 
     Parameters
     ----------
-    items : sequence
-        With ``id`` and ``structure``; ordered structures with a volume and distinct atoms.
+    items : iterable
+        With ``id`` and ``structure``: ordered structures with a volume and distinct atoms. A generator of them is never held as a
+        whole.
+    fragments : bool
+        Whether the rows get signatures; without, they are empty, and such rows serve only where the fragment veto is off.
     workers : int
         Processes. The rows do not depend on it.
     progress : callable, optional
@@ -203,17 +214,19 @@ def fingerprints(
     FingerprintTable
         In the order of the items.
     """
-    parts = map_chunks(_rows, _chunks(items), workers=workers if len(items) > _CHUNK else 1, progress=progress)
+    few = isinstance(items, Sized) and len(items) <= _FEW
+    parts = map_chunks(partial(_rows, fragments=fragments), _chunks(items), workers=1 if few else workers, progress=progress)
     return FingerprintTable.joined(list(parts))
 
 
-def _chunks(items: Sequence[HasStructure]) -> Iterator[list[tuple[str, Crystal]]]:
+def _chunks(items: Iterable[HasStructure]) -> Iterator[list[tuple[str, Crystal]]]:
     """Ids and bare crystals: arrays travel to another process in a tenth of the time of structures."""
-    for start in range(0, len(items), _CHUNK):
-        yield [(item.id, Crystal.from_structure(item.structure)) for item in items[start : start + _CHUNK]]
+    remaining = iter(items)
+    while chunk := [(item.id, Crystal.from_structure(item.structure)) for item in islice(remaining, _CHUNK)]:
+        yield chunk
 
 
-def _rows(chunk: list[tuple[str, Crystal]]) -> FingerprintTable:
+def _rows(chunk: list[tuple[str, Crystal]], fragments: bool) -> FingerprintTable:
     crystals = [reduced(crystal) for _, crystal in chunk]
     return FingerprintTable(
         tuple(name for name, _ in chunk),
@@ -221,7 +234,7 @@ def _rows(chunk: list[tuple[str, Crystal]]) -> FingerprintTable:
         np.array([crystal.cell for crystal in crystals]),
         np.concatenate([crystal.fractional for crystal in crystals]),
         np.concatenate([crystal.numbers for crystal in crystals]),
-        tuple(fragment_signature(crystal) for crystal in crystals),
+        tuple(fragment_signature(crystal) if fragments else "" for crystal in crystals),
         np.concatenate([average_minimum_distances(crystal).ravel() for crystal in crystals]).astype(np.float32),
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.analysis.cell_reduction import Crystal
+from coevo.analysis.neighbour_lists import neighbours
 from coevo.analysis.radii import covalent_radii
 
 if TYPE_CHECKING:
@@ -55,19 +56,14 @@ def nonmetal_bonds(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.int6
     image : ndarray of int, shape (b, 3)
         Lattice translation of the second site.
     """
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
     sites = np.flatnonzero([not is_metal(int(z)) for z in crystal.numbers])
     if not len(sites):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.int64)
     radii = covalent_radii([symbol_of(int(z)) for z in crystal.numbers[sites]])
-    places = np.ascontiguousarray(crystal.fractional[sites] @ crystal.cell)
-    first, second, image, distance = find_points_in_spheres(
-        places, places, r=2.0 * BOND_FACTOR * float(radii.max()), pbc=np.ones(3, dtype=np.int64), lattice=crystal.cell, tol=1e-8
-    )
-    # An atom is found as its own neighbour at distance zero.
-    bonded = (distance < BOND_FACTOR * (radii[first] + radii[second])) & ((first != second) | (image != 0).any(axis=1))
-    return sites[first[bonded]], sites[second[bonded]], np.rint(image[bonded]).astype(np.int64)
+    nonmetals = Crystal(crystal.cell, crystal.fractional[sites], crystal.numbers[sites])
+    first, second, image, distance = neighbours(nonmetals, 2.0 * BOND_FACTOR * float(radii.max()))
+    bonded = distance < BOND_FACTOR * (radii[first] + radii[second])
+    return sites[first[bonded]], sites[second[bonded]], image[bonded]
 
 
 @cache

@@ -43,6 +43,6 @@ def match_references(
         Id of every item to the id of its reference, None if it is novel.
     """
     ordered = in_order(references)
-    table = table_of([*ordered, *items], known, workers=workers)
+    table = table_of([*ordered, *items], known, fragments=matching.fragment_veto, workers=workers)
     found = first_matches(table, len(ordered), matching, workers=workers, progress=progress)
     return {item.id: table.ids[row] if row >= 0 else None for item, row in zip(items, found.tolist(), strict=True)}

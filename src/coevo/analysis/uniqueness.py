@@ -110,7 +110,7 @@ def find_representatives(
         if item.id not in taken:
             taken.add(item.id)
             new.append(item)
-    table = table_of([*existing, *new], known, workers=workers)
+    table = table_of([*existing, *new], known, fragments=matching.fragment_veto, workers=workers)
     found = group(table, len(existing), matching, workers=workers, progress=progress)
     for item, row in zip(new, found.tolist(), strict=True):
         assigned[item.id] = table.ids[row]
@@ -123,6 +123,7 @@ def table_of(
     items: Sequence[Item],
     known: FingerprintTable | None = None,
     *,
+    fragments: bool = True,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> FingerprintTable:
@@ -134,7 +135,7 @@ def table_of(
     missing = [item for item in items if item.id not in rows]
     if progress is not None and len(missing) < len(items):
         progress(len(items) - len(missing))
-    fresh = fingerprints(missing, workers=workers, progress=progress)
+    fresh = fingerprints(missing, fragments=fragments, workers=workers, progress=progress)
     if known is None:
         return fresh
     both = FingerprintTable.joined([known, fresh])

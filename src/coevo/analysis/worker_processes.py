@@ -63,15 +63,15 @@ def map_chunks(
         return
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        try:
-            yield from _in_order(pool, function, iter(chunks), workers * _AHEAD, progress, size)
-        except BrokenProcessPool as error:
-            raise AnalysisError(
-                f"a worker process died ({workers} workers); it was killed, most likely for want of memory: use fewer workers"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        yield from _in_order(pool, function, iter(chunks), workers * _AHEAD, progress, size)
+    except BrokenProcessPool as error:
+        raise AnalysisError(
+            f"a worker process died ({workers} workers); it was killed, most likely for want of memory: use fewer workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order(

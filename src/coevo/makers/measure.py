@@ -124,7 +124,9 @@ class MeasureMaker(StepMaker):
         structures = [structure_from_document(geometries[i]) for i in sorted(wanted)]
         settings = self.node.descriptor
         with task("measuring environments", len(structures), "structures") as advance:
-            every, _ = descriptors_of(structures, settings.neighbours, settings.cutoff, progress=advance)
+            every, _ = descriptors_of(
+                structures, settings.neighbours, settings.cutoff, workers=self.usable_workers(), progress=advance
+            )
         found = sampled_entropies(
             every,
             [site.specie.symbol for structure in structures for site in structure],

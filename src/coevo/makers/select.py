@@ -89,7 +89,7 @@ class SelectMaker(StepMaker):
         of_drawn, _ = descriptors_of([structure_from_document(screened[i]["structure"]) for i in sorted(drawn)], k, cutoff)
         structures = [structure_from_document(screened[i]["structure"]) for i in pool]
         with task("describing environments", len(pool), "structures") as advance:
-            of_pool = rows_by_structure(*descriptors_of(structures, k, cutoff, progress=advance))
+            of_pool = rows_by_structure(*descriptors_of(structures, k, cutoff, workers=self.usable_workers(), progress=advance))
         return how | select_structures(
             pool,
             [screened[i]["energy_above_hull"] for i in pool],

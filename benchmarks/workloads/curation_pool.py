@@ -3,12 +3,13 @@
 The first 500 draws are those of a new node's generator. It is then fitted on what they relaxed to, as after the first iteration
 of a node, and draws the rest: variations of good parents, and with them the near duplicates that make curation hard. The first
 ``--relaxed`` draws are relaxed by CHGNet (fmax 0.1 eV/Å, at most 150 steps; 0.5 CPU seconds each); what a larger set needs beyond
-is taken as drawn, because 70,000 relaxations take ten hours.
+is taken as drawn, because 70,000 relaxations take ten hours: 10,000 draws of the fitted generator (0.1 CPU seconds each), and
+then draws of the first one (0.01).
 
 Chunks are kept in the working directory, each with a seed of its own, so that a stopped run goes on where it was, and the set is
 the same on any number of processes.
 
-    python benchmarks/curation_pool.py --relaxed 2000 --drawn 70000 --work DIR
+    python benchmarks/workloads/curation_pool.py --relaxed 2000 --drawn 70000 --work DIR
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ SYSTEMS = {"Li-P-S": 0.75, "Li-S": 0.1, "Li-P": 0.08, "P-S": 0.07}
 """Weights of the chemical systems asked for: three quarters ternaries, as in the presets."""
 MAX_ATOMS = 16
 FIRST = 10
-"""Chunks drawn by the generator of a new node, before its fit."""
+"""Relaxed chunks of the generator of a new node, before its fit."""
+FITTED = 10
+"""Chunks that are not relaxed of the fitted generator."""
 RELAXED_CHUNK = 50
 DRAWN_CHUNK = 1000
 
@@ -131,7 +134,7 @@ def draw_chunk(work: Path, chunk: int) -> int:
     if path.exists():
         return 0
     warnings.simplefilter("ignore")
-    sample = generator(work, fitted=True).sample(DRAWN_CHUNK, conditions(), 1_000_000 + chunk)
+    sample = generator(work, fitted=chunk < FITTED).sample(DRAWN_CHUNK, conditions(), 1_000_000 + chunk)
     return write(path, [_row(c.structure, None) for c in sample.candidates])
 
 
@@ -163,7 +166,7 @@ def crystals(work: Path, n: int) -> list[Crystal]:
         found += list(read(work, path.name.removesuffix(".json.gz")))[: n - len(found)]
         if len(found) == n:
             return found
-    raise SystemExit(f"{work} holds {len(found)} crystals, {n} are needed; make more with benchmarks/curation_pool.py")
+    raise SystemExit(f"{work} holds {len(found)} crystals, {n} are needed; make more with benchmarks/workloads/curation_pool.py")
 
 
 def build(work: Path, relaxed: int, drawn: int, processes: int) -> None:
