@@ -55,6 +55,16 @@ class PackedCrystal:
 
         return Structure(self.matrix, self.symbols(), self.fractional)
 
+    def content_id(self) -> str:
+        """Content id, as :func:`coevo.node_store.canonical.structure_id` gives it, without building a structure."""
+        from coevo.node_store.canonical import structure_document_id
+
+        sites = [
+            {"species": [{"element": symbol, "occu": 1}], "abc": position}
+            for symbol, position in zip(self.symbols(), self.fractional.tolist(), strict=True)
+        ]
+        return structure_document_id({"lattice": {"matrix": self.matrix.tolist()}, "sites": sites})
+
     def symbols(self) -> list[str]:
         """Element of each site."""
         from pymatgen.core import Element
