@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from coevo.analysis.validity import Validity
 
-REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "repeated_id", "force_field")
+REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "force_field")
 """Why a structure is left out, every reason: of its text, of its geometry (:mod:`coevo.analysis.sanity`), of its evaluation."""
 
 
