@@ -101,10 +101,8 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
             warnings.simplefilter("ignore")
             structure, energy = _READERS[kind](part, limits)
             _check(row, structure, limits)
-        from coevo.node_store.canonical import structure_id
-
         row.crystal = PackedCrystal.pack(structure)
-        row.content = structure_id(row.crystal.structure())
+        row.content = row.crystal.content_id()
         row.formula, row.atoms, row.energy_per_atom = structure.composition.reduced_formula, len(structure), energy
     except _RejectedError as err:
         row.reject(*err.args)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from coevo.analysis.validity import Validity
 
-REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "repeated_id", "force_field")
+REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "force_field")
 """Why a structure is left out, every reason: of its text, of its geometry (:mod:`coevo.analysis.sanity`), of its evaluation."""
 
 
@@ -54,6 +54,16 @@ class PackedCrystal:
         from pymatgen.core import Structure
 
         return Structure(self.matrix, self.symbols(), self.fractional)
+
+    def content_id(self) -> str:
+        """Content id, as :func:`coevo.node_store.canonical.structure_id` gives it, without building a structure."""
+        from coevo.node_store.canonical import structure_document_id
+
+        sites = [
+            {"species": [{"element": symbol, "occu": 1}], "abc": position}
+            for symbol, position in zip(self.symbols(), self.fractional.tolist(), strict=True)
+        ]
+        return structure_document_id({"lattice": {"matrix": self.matrix.tolist()}, "sites": sites})
 
     def symbols(self) -> list[str]:
         """Element of each site."""

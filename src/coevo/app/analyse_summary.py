@@ -13,7 +13,6 @@ from coevo.app.analyse_comparison import compare
 from coevo.app.analyse_description import describe
 from coevo.app.analyse_energies import above_hull, check_references, evaluate
 from coevo.app.analyse_environments import environments_of, measure_entropy, measure_news
-from coevo.makers.progress import task
 
 if TYPE_CHECKING:
     from coevo.analysis.uniqueness import Matching
@@ -76,14 +75,13 @@ def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None =
     compare(batch, plan.matching)
     description = describe(batch, workers)
     sampling = plan.sampling
-    with task("environments", 1, "batch"):
-        environments = environments_of(batch, workers)
-        entropy = measure_entropy(environments, batch.elements, batch.descriptor.bandwidth, sampling)
-        news = None
-        if baseline is not None and len(environments):
-            known = environments_of(baseline, workers)
-            news = measure_news(environments, known, batch.elements, batch.descriptor.bandwidth, sampling)
-            news = {"baseline": baseline.source, **news}
+    environments = environments_of(batch, workers)
+    entropy = measure_entropy(environments, batch.elements, batch.descriptor.bandwidth, sampling)
+    news = None
+    if baseline is not None and len(environments):
+        known = environments_of(baseline, workers)
+        news = measure_news(environments, known, batch.elements, batch.descriptor.bandwidth, sampling)
+        news = {"baseline": baseline.source, **news}
     valid = batch.valid()
     numbers = {
         "source": batch.source,
