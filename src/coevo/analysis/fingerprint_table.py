@@ -100,6 +100,15 @@ class FingerprintTable:
         starts = self._distance_starts
         return np.stack([self.distances[starts[row] : starts[row + 1]] for row in rows])
 
+    def mean_distances(self) -> FloatArray:
+        """Average minimum distances averaged over all ordered pairs of a row's elements, shape (n, NEIGHBOURS)."""
+        starts = self._distance_starts[:-1]
+        if not len(self):
+            return np.empty((0, NEIGHBOURS))
+        blocks = self.distances.reshape(-1, NEIGHBOURS).astype(float)
+        counts = np.diff(self._distance_starts) // NEIGHBOURS
+        return np.add.reduceat(blocks, starts // NEIGHBOURS, axis=0) / counts[:, None]
+
     def take(self, rows: ArrayLike) -> FingerprintTable:
         """Some of the rows, in that order."""
         chosen = np.asarray(rows, dtype=np.int64)
@@ -215,14 +224,26 @@ def fingerprints(
         In the order of the items.
     """
     few = isinstance(items, Sized) and len(items) <= _FEW
-    parts = map_chunks(partial(_rows, fragments=fragments), _chunks(items), workers=1 if few else workers, progress=progress)
+    crystals = ((item.id, Crystal.from_structure(item.structure)) for item in items)
+    return fingerprints_of(crystals, fragments=fragments, workers=1 if few else workers, progress=progress)
+
+
+def fingerprints_of(
+    crystals: Iterable[tuple[str, Crystal]],
+    *,
+    fragments: bool = True,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> FingerprintTable:
+    """Make the rows of crystals given by name and arrays; parameters as in :func:`fingerprints`."""
+    parts = map_chunks(partial(_rows, fragments=fragments), _chunks(crystals), workers=workers, progress=progress)
     return FingerprintTable.joined(list(parts))
 
 
-def _chunks(items: Iterable[HasStructure]) -> Iterator[list[tuple[str, Crystal]]]:
-    """Ids and bare crystals: arrays travel to another process in a tenth of the time of structures."""
-    remaining = iter(items)
-    while chunk := [(item.id, Crystal.from_structure(item.structure)) for item in islice(remaining, _CHUNK)]:
+def _chunks(crystals: Iterable[tuple[str, Crystal]]) -> Iterator[list[tuple[str, Crystal]]]:
+    """Names and arrays, which travel to another process in a tenth of the time of structures."""
+    remaining = iter(crystals)
+    while chunk := list(islice(remaining, _CHUNK)):
         yield chunk
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.analysis.mean_lattices import MeanLattices
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.int64]
 
 _BLOCK = 256
-_FIRST_TRIALS, _TRIALS = 6, 100
+_FIRST_TRIALS, _TRIALS = 6, 400
 
 
 @dataclass(frozen=True)
@@ -215,24 +217,15 @@ def _sites_match(first: ScaledCrystal, second: ScaledCrystal, cells: FloatArray,
     # One atom of the rarest species is laid on each of its kind.
     anchor = int(mask.sum(axis=1).argmax())
     partners = np.flatnonzero(mask[anchor] == 0)
-    lengths, angles = _parameters(cells)
-    lengths, angles = 0.5 * (lengths + second.lengths), 0.5 * (angles + second.angles)
-    volumes, reciprocal = _volume_and_reciprocal(lengths, angles)
-    site_tolerances = reciprocal * (tolerances.stol * (volumes / len(first)) ** (1 / 3))[:, None]
+    lattices = MeanLattices(*_parameters(cells), second.lengths, second.angles, len(first), tolerances.stol)
     fractional = first.cartesian @ np.linalg.inv(cells)
     fractional -= np.floor(fractional)
     # One trial for each cell and partner.
     cell_of = np.repeat(np.arange(len(cells)), len(partners))
     shifts = (fractional[:, partners] - second.fractional[anchor]).reshape(-1, 3)
-    # Cells that differ by a symmetry of the lattice have one mean lattice.
-    lattices: dict[tuple[float, ...], _MeanLattice] = {}
-    keys = [tuple(row) for row in np.round(np.concatenate([lengths, angles], axis=1), 9).tolist()]
-    for trial in _trials_with_near_sites(fractional, second, mask, cell_of, shifts, site_tolerances):
+    for trial in _trials_with_near_sites(fractional, second, mask, cell_of, shifts, lattices):
         cell = int(cell_of[trial])
-        lattice = lattices.get(keys[cell])
-        if lattice is None:
-            lattice = lattices[keys[cell]] = _MeanLattice(lengths[cell], angles[cell], len(first), tolerances.stol)
-        if lattice.largest_distance(fractional[cell], second.fractional + shifts[trial], mask) < tolerances.stol:
+        if lattices.largest_distance(cell, fractional[cell], second.fractional + shifts[trial], mask) < tolerances.stol:
             return True
     return False
 
@@ -243,9 +236,13 @@ def _trials_with_near_sites(
     mask: IntArray,
     cell_of: IntArray,
     shifts: FloatArray,
-    tolerances: FloatArray,
+    lattices: MeanLattices,
 ) -> Iterator[int]:
-    """Trials in which every atom of the second crystal has one of its kind near by (``is_coord_subset_pbc``), in order."""
+    """Trials in which every atom of the second crystal has one of its kind near by (``is_coord_subset_pbc``), in order.
+
+    Where the lattice is reduced, pairs that are not near in this sense are none in the assignment of sites either, so that every
+    atom of the first crystal needs one near by, too.
+    """
     species, counts = np.unique(second.numbers, return_counts=True)
     sites = [np.flatnonzero(second.numbers == z) for z in species[np.argsort(counts, kind="stable")]]
     # A symmetric crystal has hundreds of trials, and the first few decide when it matches.
@@ -257,8 +254,9 @@ def _trials_with_near_sites(
             cells = cell_of[trials]
             gap = (second.fractional[mine][None] + shifts[trials][:, None])[:, :, None, :] - fractional[cells][:, None, theirs]
             gap -= np.round(gap)
-            near = np.all(np.abs(gap) <= tolerances[cells][:, None, None, :], axis=3)
-            trials = trials[np.all(np.any(near, axis=2), axis=1)]
+            near = np.all(np.abs(gap) <= lattices.tolerances[cells][:, None, None, :], axis=3)
+            covered = np.all(np.any(near, axis=1), axis=1) | ~lattices.is_reduced[cells]
+            trials = trials[np.all(np.any(near, axis=2), axis=1) & covered]
             if not len(trials):
                 break
         yield from trials.tolist()
@@ -274,41 +272,9 @@ def _angles_near(u: FloatArray, v: FloatArray, angle: float, tolerance: float) -
     return (cosines >= low) & (cosines <= high)
 
 
-class _MeanLattice:
-    """Lattice of the mean lengths and angles of two cells, on which distances between their atoms are taken."""
-
-    def __init__(self, lengths: FloatArray, angles: FloatArray, n: int, stol: float) -> None:
-        from pymatgen.core import Lattice
-
-        self._lattice = Lattice.from_parameters(*lengths, *angles)
-        self._free_length = (self._lattice.volume / n) ** (1 / 3)
-        reciprocal = self._lattice.get_lll_reduced_lattice().reciprocal_lattice
-        self._tolerance = np.array(reciprocal.abc) * stol * self._free_length / np.pi
-
-    def largest_distance(self, first: FloatArray, second: FloatArray, mask: IntArray) -> float:
-        """Largest distance between paired sites after the best translation, in units of (V/n)^(1/3)."""
-        from pymatgen.util.coord_cython import pbc_shortest_vectors
-        from scipy.optimize import linear_sum_assignment
-
-        vectors, squares = pbc_shortest_vectors(self._lattice, second, first, mask, return_d2=True, lll_frac_tol=self._tolerance)
-        rows, columns = linear_sum_assignment(squares)
-        paired = vectors[rows, columns]
-        return float(np.linalg.norm(paired - paired.mean(axis=0), axis=1).max()) / self._free_length
-
-
 def _parameters(cells: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Lengths (m, 3) and angles (m, 3) in degrees of cells (m, 3, 3)."""
     lengths = np.linalg.norm(cells, axis=2)
     unit = cells / lengths[:, :, None]
     cosines = np.stack([(unit[:, i] * unit[:, j]).sum(axis=1) for i, j in ((1, 2), (0, 2), (0, 1))], axis=1)
     return lengths, np.rad2deg(np.arccos(np.clip(cosines, -1.0, 1.0)))
-
-
-def _volume_and_reciprocal(lengths: FloatArray, angles: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Volumes (m,), and reciprocal lengths over pi (m, 3), i.e. 2/d of the lattice planes, of cells given by their parameters."""
-    cosines, sines = np.cos(np.deg2rad(angles)), np.sin(np.deg2rad(angles))
-    solid = 1.0 + 2.0 * cosines.prod(axis=1) - (cosines**2).sum(axis=1)
-    edges = lengths.prod(axis=1)
-    # Means of the parameters of two cells may belong to no cell; such a one is taken as flat.
-    volumes = edges * np.sqrt(np.maximum(solid, 1e-12))
-    return volumes, 2.0 * edges[:, None] * sines / (lengths * volumes[:, None])

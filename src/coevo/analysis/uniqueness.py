@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-DISTANCE_CUTOFF = 0.5
+DISTANCE_CUTOFF = 0.6
 """Units of (V/n)^(1/3); crystals of which an average minimum distance differs by more are not compared. Twice the largest
 difference between matching relaxed crystals of Li-P-S (docs/benchmarks.md)."""
 

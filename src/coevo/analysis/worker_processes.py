@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
+_pool: ProcessPoolExecutor | None = None
+_pool_key: tuple[int, int] | None = None
 _AHEAD = 2
 """Chunks a worker has waiting: enough to keep it busy, few enough to bound memory."""
 
@@ -61,17 +63,42 @@ def map_chunks(
                 progress(size(chunk))
             yield result
         return
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    pending: list[Future[Any]] = []
     try:
-        yield from _in_order(pool, function, iter(chunks), workers * _AHEAD, progress, size)
+        yield from _in_order(_pool_of(workers), function, iter(chunks), workers * _AHEAD, progress, size, pending)
     except BrokenProcessPool as error:
+        shut_down_workers()
         raise AnalysisError(
             f"a worker process died ({workers} workers); it was killed, most likely for want of memory: use fewer workers"
         ) from error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in pending:
+            future.cancel()
+
+
+def _pool_of(workers: int) -> ProcessPoolExecutor:
+    """The pool of this process, kept between calls because starting a worker takes seconds."""
+    global _pool, _pool_key
+    key = (os.getpid(), workers)
+    if _pool is None or _pool_key != key:
+        shut_down_workers()
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            # The server imports once what its forks share.
+            context.set_forkserver_preload(["coevo.analysis.grouping", "coevo.analysis.descriptors", "pymatgen.core"])
+        _pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+        _pool_key = key
+    return _pool
+
+
+def shut_down_workers() -> None:
+    """End the worker processes, if there are any."""
+    global _pool, _pool_key
+    # A forked child has a copy of the pool that is not its own.
+    if _pool is not None and _pool_key is not None and _pool_key[0] == os.getpid():
+        _pool.shutdown(wait=True, cancel_futures=True)
+    _pool = _pool_key = None
 
 
 def _in_order(
@@ -81,9 +108,9 @@ def _in_order(
     ahead: int,
     progress: Callable[[int], None] | None,
     size: Callable[[Any], int],
+    pending: list[Future[Any]],
 ) -> Iterator[Any]:
     """Submit as results are taken; yield in order, tell of progress as soon as there is any."""
-    pending: list[Future[Any]] = []
     sizes: dict[Future[Any], int] = {}
     exhausted = False
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from coevo.app.analyse_batch import Batch
     from coevo.app.analyse_parsing import Limits
     from coevo.app.analyse_workers import Workers
+
+
+Matcher = Literal["ordered", "disordered"]
 
 
 @app.command()
@@ -47,6 +51,10 @@ def analyse(
     fragment_veto: Annotated[
         bool | None, typer.Option("--fragment-veto/--no-fragment-veto", help="structures of other anions never match [on]")
     ] = None,
+    matcher: Annotated[
+        Matcher,
+        typer.Option(help="disordered: similar elements (P and S, ...) may change places, as in MatterGen's evaluation; slow"),
+    ] = "ordered",
     environments: Annotated[int | None, typer.Option(min=2, help="N of the environments' entropy [2000]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of the samples of environments [0]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes (default: COEVO_WORKERS, else all cores)")] = None,
@@ -64,10 +72,11 @@ def analyse(
     if relax and force_field is None:
         raise ConfigError("--relax needs a force field: add --force-field chgnet")
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
-    with ProgressBars(err) as bars, reporting_to(bars), Workers(_worker_count(workers)) as pool:
+    pool = Workers(_worker_count(workers))
+    with ProgressBars(err) as bars, reporting_to(bars):
         limits = _limits(elements, max_atoms)
         batch = _batch(what, references, limits, pool, same_scale=same_scale, force_field=force_field)
-        plan = _plan(batch, own, environments, seed, _work(force_field, relax))
+        plan = _plan(batch, own, matcher, environments, seed, _work(force_field, relax))
         known = None if baseline is None else _baseline(baseline, batch)
         result = analyse_batch(batch, plan, pool, known)
     if format == "json":
@@ -139,7 +148,7 @@ def _batch(
     return batch
 
 
-def _plan(batch: Batch, own: dict[str, Any], environments: int | None, seed: int | None, work: Any) -> Any:
+def _plan(batch: Batch, own: dict[str, Any], matcher: Matcher, environments: int | None, seed: int | None, work: Any) -> Any:
     """Take what the user says, else what the node of a state says, else the defaults."""
     from coevo.app.analyse_environments import Sampling
     from coevo.app.analyse_summary import Plan
@@ -151,7 +160,7 @@ def _plan(batch: Batch, own: dict[str, Any], environments: int | None, seed: int
         subsamples=batch.maturity.subsamples,
         seed=seed if seed is not None else (batch.entropy_seed or 0),
     )
-    return Plan(matching_of(curation), sampling, curation.stable_threshold, work)
+    return Plan(replace(matching_of(curation), kind=matcher), sampling, curation.stable_threshold, work)
 
 
 def _work(force_field: str | None, relax: bool) -> Any:

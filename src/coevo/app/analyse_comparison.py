@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from coevo.makers.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from coevo.analysis.uniqueness import Item, Matching
+    from coevo.analysis.diversity import Spread
+    from coevo.analysis.fingerprint_table import FingerprintTable
+    from coevo.analysis.uniqueness import Matching
     from coevo.app.analyse_batch import Batch
     from coevo.app.analyse_rows import Row
 
 
-def compare(batch: Batch, matching: Matching) -> None:
+_FEW = 400
+"""Structures below which starting processes takes longer than the work."""
+
+
+def compare(batch: Batch, matching: Matching, workers: int, seed: int) -> Spread | None:
     """Set representative and matched reference of all rows that were not rejected.
 
     Rows become representatives in the order of their rank. Rows of one content id are one crystal without a comparison.
+
+    Returns
+    -------
+    Spread or None
+        Of the fingerprints of the unique structures; None if there are fewer than two.
     """
-    from coevo.analysis.uniqueness import find_representatives
+    from coevo.analysis.grouping import group
 
     ordered = sorted(batch.valid(), key=lambda row: row.rank)
     first: dict[str, Row] = {}
     for row in ordered:
         first.setdefault(row.content or row.id, row)
     distinct = list(first.values())
+    table = _fingerprints(distinct, matching, workers)
     with task("comparing", len(distinct), "structures") as advance:
-        found = find_representatives(_items(distinct), [], matching, progress=advance)
+        found = group(table, 0, matching, workers=workers, progress=advance)
+    representative = {row.id: table.ids[other] for row, other in zip(distinct, found.tolist(), strict=True)}
     for row in ordered:
-        row.representative = found[first[row.content or row.id].id]
-    if batch.references:
-        _match(batch, matching)
+        row.representative = representative[first[row.content or row.id].id]
+    if batch.references and distinct:
+        _match(batch, distinct, table, matching, workers)
+    return _spread(table.take(np.flatnonzero(found == np.arange(len(table)))), seed)
 
 
-def _match(batch: Batch, matching: Matching) -> None:
-    """Look for the representatives among the references; duplicates are what their representative is."""
-    from coevo.analysis.novelty import match_references
-    from coevo.analysis.uniqueness import Item
+def _match(batch: Batch, distinct: list[Row], table: FingerprintTable, matching: Matching, workers: int) -> None:
+    """Look for the representatives among the references; duplicates are what their representative is.
 
-    ordered = batch.valid() if batch.stored else [row for row in batch.valid() if row.is_unique]
-    # names of files and of references may be the same word
-    known = [
-        Item(f"{number:06d}", row.packed().structure(), row.energy_per_atom or 0.0) for number, row in enumerate(batch.references)
-    ]
-    matched = match_references(_items(ordered), known, matching)
+    In a state every entry is looked for, as it was when the state was made.
+    """
+    from coevo.analysis.fingerprint_table import FingerprintTable
+    from coevo.analysis.grouping import first_matches
+
+    known = sorted(range(len(batch.references)), key=lambda number: (batch.references[number].energy_per_atom or 0.0, number))
+    references = _fingerprints([batch.references[number] for number in known], matching, workers)
+    rows = [number for number, row in enumerate(distinct) if batch.stored or row.is_unique]
+    both = FingerprintTable.joined([references, table.take(rows)])
+    with task("looking for known phases", len(rows), "structures") as advance:
+        found = first_matches(both, len(known), matching, workers=workers, progress=advance)
+    matched = {distinct[row].id: int(number) for row, number in zip(rows, found, strict=True)}
     for row in batch.valid():
-        number = matched.get(row.id, matched.get(row.representative or ""))
-        row.matched_reference = None if number is None else batch.references[int(number)].id
+        number = matched.get(row.id, matched.get(row.representative or "", -1))
+        row.matched_reference = None if number < 0 else batch.references[known[number]].id
 
 
-def _items(rows: Iterable[Row]) -> list[Item]:
-    """Rows as the uniqueness test takes them; the rank stands for the energy, which sets the order only."""
-    from coevo.analysis.uniqueness import Item
+def _fingerprints(rows: Sequence[Row], matching: Matching, workers: int) -> FingerprintTable:
+    from coevo.analysis.fingerprint_table import fingerprints_of
 
-    return [Item(row.id, row.packed().structure(), float(row.rank)) for row in rows]
+    few = len(rows) < _FEW
+    crystals = ((row.id, row.packed().crystal()) for row in rows)
+    with task("fingerprinting", len(rows), "structures") as advance:
+        table = fingerprints_of(crystals, fragments=matching.fragment_veto, workers=1 if few else workers, progress=advance)
+    return replace(table, ids=tuple(row.id for row in rows))
+
+
+def _spread(table: FingerprintTable, seed: int) -> Spread | None:
+    from coevo.analysis.diversity import spread
+
+    return spread(table.mean_distances(), seed=seed, metric="chebyshev") if len(table) > 1 else None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from coevo.analysis.cell_reduction import Crystal
     from coevo.analysis.validity import Validity
 
 REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "force_field")
@@ -48,6 +49,12 @@ class PackedCrystal:
             np.array(structure.frac_coords, dtype=float),
             np.array([site.specie.Z for site in structure], dtype=np.uint8),
         )
+
+    def crystal(self) -> Crystal:
+        """Return the geometry as comparisons take it."""
+        from coevo.analysis.cell_reduction import Crystal
+
+        return Crystal(self.matrix, self.fractional, self.numbers.astype(np.int64))
 
     def structure(self) -> Structure:
         """Return the structure."""

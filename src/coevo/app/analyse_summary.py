@@ -72,7 +72,7 @@ def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None =
         evaluate(batch, plan.force_field, workers.count)
     check_references(batch)
     hull = above_hull(batch)
-    compare(batch, plan.matching)
+    spread = compare(batch, plan.matching, workers.count, plan.sampling.seed)
     description = describe(batch, workers)
     sampling = plan.sampling
     environments = environments_of(batch, workers)
@@ -92,6 +92,7 @@ def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None =
         "ignored_files": batch.ignored,
         "uniqueness": duplicates(row.representative for row in valid).to_dict(),
         "novelty": _novelty(batch),
+        "spread": None if spread is None else spread.to_dict(),
         "hull": _hull(batch, hull, plan.stable_threshold),
         "sun": _sun(batch, hull, plan.stable_threshold),
         "environments": {"descriptor": batch.descriptor.model_dump(), **entropy},

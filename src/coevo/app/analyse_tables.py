@@ -102,6 +102,13 @@ def _sun(found: Numbers, threshold: float) -> str:
 
 
 def _diversity(numbers: Numbers) -> Iterator[tuple[str, str]]:
+    spread = numbers["spread"]
+    if spread is not None:
+        levels = spread["quantiles"]
+        among = (
+            f"5 % of all pairs below {levels['q05']:.3f}, half below {levels['q50']:.3f}, nearest {spread['mean_nearest']:.3f}"
+        )
+        yield "fingerprints", f"{among} (n = {spread['sampled']})"
     found = numbers["diversity"]
     coverage, symmetry = found["coverage"], found["symmetry"]
     systems = f"{len(coverage['systems'])} of {coverage['systems_possible']} chemical systems"
