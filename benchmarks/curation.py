@@ -26,10 +26,11 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -60,6 +61,14 @@ def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     cpu, wall = cpu_seconds(), time.perf_counter()
     result = work()
     return result, {"cpu_seconds": round(cpu_seconds() - cpu, 4), "wall_seconds": round(time.perf_counter() - wall, 4)}
+
+
+def and_end(result: Any) -> Any:
+    """End the worker processes, so that their CPU time is counted."""
+    from coevo.analysis.worker_processes import shut_down_workers
+
+    shut_down_workers()
+    return result
 
 
 def median_of(work: Callable[[], Any], repeats: int) -> tuple[Any, float]:
@@ -94,7 +103,9 @@ def compare_groups(crystals: list[Crystal]) -> dict[str, Any]:
     matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
     found, ours = timed(lambda: find_representatives(items, [], Matching(fragment_veto=False)))
     groups, theirs = timed(lambda: matcher.group_structures([item.structure for item in items]))
-    _, parallel = timed(lambda: find_representatives(items, [], Matching(fragment_veto=False), workers=os.cpu_count() or 1))
+    _, parallel = timed(
+        lambda: and_end(find_representatives(items, [], Matching(fragment_veto=False), workers=os.cpu_count() or 1))
+    )
     wanted = pairs({names[id(member)]: names[id(group[0])] for group in groups for member in group})
     mine = pairs(found)
     return {
@@ -123,6 +134,33 @@ def compare_fits(crystals: list[Crystal], n: int) -> dict[str, Any]:
     chosen = [candidates[k] for k in np.random.default_rng(0).permutation(len(candidates))[:n]]
     _, times = timed(lambda: [matcher.fit(a, b) for a, b in chosen])
     return {"pairs_of_one_formula": len(candidates), "cpu_ms_per_fit": round(1e3 * times["cpu_seconds"] / len(chosen), 3)}
+
+
+def compare_with_mattergen(crystals: list[Crystal], python: Path, kind: Literal["ordered", "disordered"]) -> dict[str, Any]:
+    """Unique structures by coevo and by MatterGen's evaluation, in its own environment, on the order by energy.
+
+    MatterGen lays a structure on a representative and coevo the representative on the structure, which is not quite the same.
+    """
+    from coevo.analysis.uniqueness import Matching, find_representatives, in_order
+
+    items = in_order(items_of(crystals))
+    script = Path(__file__).parent / "workloads" / "mattergen_uniqueness.py"
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "structures.json"
+        file.write_text(json.dumps([{"id": item.id, "structure": item.structure.as_dict()} for item in items]))
+        command = [str(python), str(script), str(file), kind]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    theirs = json.loads(output.splitlines()[-1])
+    found, ours = timed(lambda: find_representatives(items, [], Matching(fragment_veto=False, kind=kind)))
+    mine = {name for name, representative in found.items() if name == representative}
+    return {
+        "coevo_cpu_seconds": ours["cpu_seconds"],
+        "mattergen_cpu_seconds": theirs["cpu_seconds"],
+        "ratio_cpu": round(theirs["cpu_seconds"] / ours["cpu_seconds"], 1),
+        "unique_coevo": len(mine),
+        "unique_mattergen": len(theirs["unique"]),
+        "unique_to_one": len(mine ^ set(theirs["unique"])),
+    }
 
 
 def compare_hulls(crystals: list[Crystal]) -> dict[str, Any]:
@@ -210,11 +248,11 @@ def grow(pool: Path, n: int) -> dict[str, Any]:
     found, read = timed(lambda: crystals(pool, n))
     items = in_order(items_of(found))
     report: dict[str, Any] = {"structures": n, "environments": sum(len(c.structure) for c in found), "read": read}
-    table, report["fingerprints"] = timed(lambda: fingerprints(items, workers=workers))
-    groups, report["groups"] = timed(lambda: group(table, 0, Matching(fragment_veto=False), workers=workers))
+    table, report["fingerprints"] = timed(lambda: and_end(fingerprints(items, workers=workers)))
+    groups, report["groups"] = timed(lambda: and_end(group(table, 0, Matching(fragment_veto=False), workers=workers)))
     report["unique"] = int((groups == np.arange(n)).sum())
     report["grouping_wall_seconds"] = round(report["fingerprints"]["wall_seconds"] + report["groups"]["wall_seconds"], 2)
-    _, report["groups_with_fragment_veto"] = timed(lambda: group(table, 0, Matching(), workers=workers))
+    _, report["groups_with_fragment_veto"] = timed(lambda: and_end(group(table, 0, Matching(), workers=workers)))
     stored = table.to_bytes()
     report["fingerprint_bytes_per_structure"] = round(len(stored) / n, 1)
     report["peak_gb_after_grouping"] = peak_gb(workers)
@@ -224,7 +262,7 @@ def grow(pool: Path, n: int) -> dict[str, Any]:
     pure = np.concatenate([x, np.eye(len(ELEMENTS))])
     points = np.concatenate([energies, [-1.9, -5.4, -4.1]])
     _, report["hull"] = timed(lambda: Hull.from_points(ELEMENTS, pure, points).energy_above_hull(x, energies))
-    (X, _), report["descriptors"] = timed(lambda: descriptors_of(structures, workers=workers))
+    (X, _), report["descriptors"] = timed(lambda: and_end(descriptors_of(structures, workers=workers)))
     _, report["entropy_of_5_samples_of_2000"] = timed(lambda: sampled_entropy(X, 2000, BANDWIDTH, subsamples=5, seed=0))
     report["peak_gb"] = peak_gb(workers)
     if n > BATCH:
@@ -258,8 +296,8 @@ def measure_recall(crystals: list[Crystal]) -> dict[str, Any]:
     workers = os.cpu_count() or 1
     table = fingerprints(in_order(items_of(crystals)), workers=workers)
     plain = Matching(fragment_veto=False)
-    every, exact = timed(lambda: group(table, 0, replace(plain, distance_cutoff=None), workers=workers))
-    cut, fast = timed(lambda: group(table, 0, plain, workers=workers))
+    every, exact = timed(lambda: and_end(group(table, 0, replace(plain, distance_cutoff=None), workers=workers)))
+    cut, fast = timed(lambda: and_end(group(table, 0, plain, workers=workers)))
     matched = np.flatnonzero(every != np.arange(len(table)))
     gaps = [float(np.abs(np.subtract(*table.distances_of([row, every[row]]))).max()) for row in matched.tolist()]
     everything, kept = (pairs({str(row): str(r) for row, r in enumerate(found.tolist())}) for found in (every, cut))
@@ -319,9 +357,11 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", type=Path, default=Path("curation-pool"), help="directory of the crystals")
-    parser.add_argument("--parts", nargs="+", default=["peers", "growth", "recall"], choices=["peers", "growth", "recall"])
+    parser.add_argument("--parts", nargs="*", default=["peers", "growth", "recall"], choices=["peers", "growth", "recall"])
     parser.add_argument("--peer-sizes", nargs="+", type=int, default=list(PEER_SIZES))
     parser.add_argument("--growth-sizes", nargs="+", type=int, default=list(GROWTH_SIZES))
+    parser.add_argument("--mattergen", type=Path, metavar="PYTHON", help="interpreter of an environment that has MatterGen")
+    parser.add_argument("--mattergen-sizes", nargs="+", type=int, default=[200, 600])
     parser.add_argument("--recall-size", type=int, default=10_000)
     parser.add_argument("--output", type=Path, default=RESULT)
     parser.add_argument("--plot", type=Path, help="write the plot here")
@@ -373,6 +413,14 @@ def main() -> None:
     report: dict[str, Any] = json.loads(chosen.output.read_text()) if chosen.output.is_file() else {}
     if "peers" in chosen.parts:
         report["peers"] = measure_peers(chosen.pool, chosen.peer_sizes)
+    if chosen.mattergen:
+        report["mattergen"] = {
+            kind: {
+                str(n): compare_with_mattergen(crystals(chosen.pool, n), chosen.mattergen, kind) for n in chosen.mattergen_sizes
+            }
+            for kind in ("ordered", "disordered")
+        }
+        print(json.dumps(report["mattergen"]), flush=True)
     if "recall" in chosen.parts:
         report["recall"] = measure_recall(crystals(chosen.pool, chosen.recall_size))
         print(json.dumps(report["recall"]), flush=True)
@@ -384,7 +432,7 @@ def main() -> None:
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         **headline(report),
-        **{part: report[part] for part in ("peers", "recall", "growth") if part in report},
+        **{part: report[part] for part in ("peers", "mattergen", "recall", "growth") if part in report},
     }
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     chosen.output.write_text(json.dumps(report, indent=2) + "\n")

@@ -29,8 +29,7 @@ LI2S = PHASES["Li2S"]
 
 
 def read(path: Path, elements: str | None = None, max_atoms: int = 200, workers: int = 1) -> list[Row]:
-    with Workers(workers) as pool:
-        return read_pile(path, _limits(elements, max_atoms), pool)[0]
+    return read_pile(path, _limits(elements, max_atoms), Workers(workers))[0]
 
 
 def reasons(rows: list[Row]) -> dict[str, str]:
@@ -108,9 +107,8 @@ def test_exact_forms_give_the_content_ids_of_a_node(forms: dict[str, Path]) -> N
 
 
 def test_files_beside_the_cifs_are_counted_and_ignored(forms: dict[str, Path]) -> None:
-    with Workers(1) as pool:
-        assert batch_from_file(forms["zip"], _limits(None, 200), pool).ignored == 2
-        assert batch_from_file(forms["directory"], _limits(None, 200), pool).ignored == 1
+    assert batch_from_file(forms["zip"], _limits(None, 200), Workers(1)).ignored == 2
+    assert batch_from_file(forms["directory"], _limits(None, 200), Workers(1)).ignored == 1
 
 
 @pytest.mark.parametrize("form", ["extxyz", "json entries", "json lines"])

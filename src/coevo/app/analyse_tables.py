@@ -59,7 +59,8 @@ def _share(part: int, whole: int) -> str:
 
 def _unique(numbers: Numbers) -> str:
     found = numbers["uniqueness"]
-    return f"{_share(found['groups'], found['n'])}; the most frequent one is there {found['largest']} times"
+    repeated = f"; the most frequent one is there {found['largest']} times" if found["largest"] > 1 else ""
+    return f"{_share(found['groups'], found['n'])}{repeated}"
 
 
 def _novel(numbers: Numbers) -> str:
@@ -106,9 +107,9 @@ def _diversity(numbers: Numbers) -> Iterator[tuple[str, str]]:
     if spread is not None:
         levels = spread["quantiles"]
         among = (
-            f"5 % of all pairs below {levels['q05']:.3f}, half below {levels['q50']:.3f}, nearest {spread['mean_nearest']:.3f}"
+            f"median {levels['q50']:.3f}, 5 % below {levels['q05']:.3f}, to the nearest {spread['mean_nearest']:.3f} on average"
         )
-        yield "fingerprints", f"{among} (n = {spread['sampled']})"
+        yield "AMD distances", f"{among} ({spread['sampled']} unique structures)"
     found = numbers["diversity"]
     coverage, symmetry = found["coverage"], found["symmetry"]
     systems = f"{len(coverage['systems'])} of {coverage['systems_possible']} chemical systems"

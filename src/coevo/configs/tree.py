@@ -128,6 +128,10 @@ class CurationConfig(Section):
     stol: Positive = Field(default=0.3, le=1.0, description="StructureMatcher: site tolerance")
     angle_tol: Positive = Field(default=5.0, le=45.0, description="StructureMatcher: angle tolerance, degrees")
     fragment_veto: bool = Field(default=True, description="structures whose bond-graph fragments differ never match")
+    matcher: Literal["ordered", "disordered"] = Field(
+        default="ordered",
+        description="disordered: elements that could share a site (P and S) may change places, as in MatterGen's evaluation",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> CurationConfig:

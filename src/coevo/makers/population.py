@@ -95,4 +95,10 @@ def hull_of(elements: Sequence[str], points: Iterable[tuple[Structure, float]]) 
 
 def matching_of(curation: CurationConfig) -> Matching:
     """Tolerances of the uniqueness and novelty tests."""
-    return Matching(ltol=curation.ltol, stol=curation.stol, angle_tol=curation.angle_tol, fragment_veto=curation.fragment_veto)
+    return Matching(
+        ltol=curation.ltol,
+        stol=curation.stol,
+        angle_tol=curation.angle_tol,
+        fragment_veto=curation.fragment_veto,
+        kind=curation.matcher,
+    )
