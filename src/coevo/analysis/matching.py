@@ -59,12 +59,18 @@ class ScaledCrystal:
         As :func:`coevo.analysis.cell_reduction.reduced` gives it.
     """
 
-    __slots__ = ("angles", "cartesian", "cell", "fractional", "lengths", "numbers")
+    __slots__ = ("anchor", "angles", "cartesian", "cell", "fractional", "lengths", "numbers")
 
     def __init__(self, reduced: Crystal) -> None:
-        self.numbers = reduced.numbers
-        self.cell: FloatArray = reduced.cell * (len(self.numbers) / abs(float(np.linalg.det(reduced.cell)))) ** (1 / 3)
-        self.fractional: FloatArray = reduced.fractional
+        numbers = np.asarray(reduced.numbers, dtype=np.int64)
+        # Atoms by element, so that all crystals of one composition have their elements in the same places.
+        order = np.argsort(numbers, kind="stable")
+        self.numbers: IntArray = numbers[order]
+        counts = (numbers[:, None] == numbers[None, :]).sum(axis=1)
+        # The first atom of the rarest element, in the order given: the one that is laid on each of its kind.
+        self.anchor = int(np.flatnonzero(order == counts.argmin())[0])
+        self.cell: FloatArray = reduced.cell * (len(numbers) / abs(float(np.linalg.det(reduced.cell)))) ** (1 / 3)
+        self.fractional: FloatArray = reduced.fractional[order]
         self.cartesian: FloatArray = self.fractional @ self.cell
         lengths, angles = _parameters(self.cell[None])
         self.lengths: FloatArray = lengths[0]
@@ -126,9 +132,36 @@ class Shelf:
         for start in range(0, len(among), _BLOCK):
             rows = among[start : start + _BLOCK]
             self._find_points(rows)
-            for row, cells in self._similar_cells(crystal, rows):
-                if _sites_match(self._crystals[row], crystal, cells, self._tolerances):
-                    return row
+            found = self._similar_cells(crystal, rows)
+            if found:
+                owners = np.repeat([row for row, _ in found], [len(cells) for _, cells in found])
+                match = self._first_on_sites(crystal, owners, np.concatenate([cells for _, cells in found]))
+                if match is not None:
+                    return match
+        return None
+
+    def _first_on_sites(self, crystal: ScaledCrystal, owners: IntArray, cells: FloatArray) -> int | None:
+        """Position of the first crystal whose atoms, in one of its cells, lie on those of this one.
+
+        Parameters
+        ----------
+        crystal : ScaledCrystal
+        owners : ndarray of int, shape (m,)
+            Position of the crystal that each cell is of, rising.
+        cells : ndarray, shape (m, 3, 3)
+        """
+        lattices = MeanLattices(*_parameters(cells), crystal.lengths, crystal.angles, len(crystal), self._tolerances.stol)
+        fractional = np.stack([self._crystals[row].cartesian for row in owners.tolist()]) @ np.linalg.inv(cells)
+        fractional -= np.floor(fractional)
+        partners = np.flatnonzero(crystal.numbers == crystal.numbers[crystal.anchor])
+        # One trial for each cell and partner.
+        cell_of = np.repeat(np.arange(len(cells)), len(partners))
+        shifts = (fractional[:, partners] - crystal.fractional[crystal.anchor]).reshape(-1, 3)
+        for trial in _trials_with_near_sites(fractional, crystal, cell_of, shifts, lattices):
+            cell = int(cell_of[trial])
+            distance = lattices.largest_distance(cell, fractional[cell], crystal.fractional + shifts[trial], crystal.numbers)
+            if distance < self._tolerances.stol:
+                return int(owners[cell])
         return None
 
     def _find_points(self, rows: IntArray) -> None:
@@ -211,29 +244,9 @@ def fits(first: ScaledCrystal, second: ScaledCrystal, tolerances: Tolerances) ->
     return shelf.first_match(second, np.zeros(1, dtype=np.int64)) is not None
 
 
-def _sites_match(first: ScaledCrystal, second: ScaledCrystal, cells: FloatArray, tolerances: Tolerances) -> bool:
-    """Whether the atoms of the first crystal, in one of its cells, lie on those of the second."""
-    mask = (second.numbers[:, None] != first.numbers[None, :]).astype(np.int64)
-    # One atom of the rarest species is laid on each of its kind.
-    anchor = int(mask.sum(axis=1).argmax())
-    partners = np.flatnonzero(mask[anchor] == 0)
-    lattices = MeanLattices(*_parameters(cells), second.lengths, second.angles, len(first), tolerances.stol)
-    fractional = first.cartesian @ np.linalg.inv(cells)
-    fractional -= np.floor(fractional)
-    # One trial for each cell and partner.
-    cell_of = np.repeat(np.arange(len(cells)), len(partners))
-    shifts = (fractional[:, partners] - second.fractional[anchor]).reshape(-1, 3)
-    for trial in _trials_with_near_sites(fractional, second, mask, cell_of, shifts, lattices):
-        cell = int(cell_of[trial])
-        if lattices.largest_distance(cell, fractional[cell], second.fractional + shifts[trial], mask) < tolerances.stol:
-            return True
-    return False
-
-
 def _trials_with_near_sites(
     fractional: FloatArray,
     second: ScaledCrystal,
-    mask: IntArray,
     cell_of: IntArray,
     shifts: FloatArray,
     lattices: MeanLattices,
@@ -243,16 +256,16 @@ def _trials_with_near_sites(
     Where the lattice is reduced, pairs that are not near in this sense are none in the assignment of sites either, so that every
     atom of the first crystal needs one near by, too.
     """
-    species, counts = np.unique(second.numbers, return_counts=True)
-    sites = [np.flatnonzero(second.numbers == z) for z in species[np.argsort(counts, kind="stable")]]
+    # Elements follow each other, in the same places in all crystals.
+    borders = np.flatnonzero(np.diff(second.numbers)) + 1
+    sites = sorted(map(slice, [0, *borders], [*borders, len(second)]), key=lambda part: part.stop - part.start)
     # A symmetric crystal has hundreds of trials, and the first few decide when it matches.
     start, stop = 0, _FIRST_TRIALS
     while start < len(shifts):
         trials = np.arange(start, min(stop, len(shifts)))
-        for mine in sites:
-            theirs = np.flatnonzero(mask[mine[0]] == 0)
+        for part in sites:
             cells = cell_of[trials]
-            gap = (second.fractional[mine][None] + shifts[trials][:, None])[:, :, None, :] - fractional[cells][:, None, theirs]
+            gap = (second.fractional[part][None] + shifts[trials][:, None])[:, :, None, :] - fractional[cells, None, part]
             gap -= np.round(gap)
             near = np.all(np.abs(gap) <= lattices.tolerances[cells][:, None, None, :], axis=3)
             covered = np.all(np.any(near, axis=1), axis=1) | ~lattices.is_reduced[cells]

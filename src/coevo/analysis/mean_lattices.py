@@ -59,7 +59,7 @@ class MeanLattices:
         self.is_reduced: NDArray[np.bool_] = _is_lll_reduced(self._cells)
         self._by_pymatgen: dict[int, tuple[Lattice, FloatArray]] = {}
 
-    def largest_distance(self, cell: int, first: FloatArray, second: FloatArray, mask: IntArray) -> float:
+    def largest_distance(self, cell: int, first: FloatArray, second: FloatArray, numbers: IntArray) -> float:
         """Largest distance between paired sites after the best translation, in units of (V/n)^(1/3).
 
         Parameters
@@ -67,8 +67,8 @@ class MeanLattices:
         cell : int
         first, second : ndarray, shape (n, 3)
             Fractional coordinates in that cell.
-        mask : ndarray of int, shape (n, n)
-            1 where the second's site (row) and the first's (column) are of different elements.
+        numbers : ndarray of int, shape (n,)
+            Atomic numbers, of both.
 
         Returns
         -------
@@ -77,6 +77,7 @@ class MeanLattices:
         """
         from scipy.optimize import linear_sum_assignment
 
+        mask = (numbers[:, None] != numbers[None, :]).astype(np.int64)
         vectors, squares = (self._near_vectors if self.is_reduced[cell] else self._vectors)(cell, first, second, mask)
         rows, columns = linear_sum_assignment(squares)
         if squares[rows, columns].max() >= _FAR:
