@@ -23,6 +23,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +51,17 @@ BATCH = 1000
 VERSIONS = ("coevo", "numpy", "scipy", "pymatgen", "pymatgen-core", "quests", "numba", "spglib")
 
 
+def processes() -> list[psutil.Process]:
+    """This process and its workers, which are children of a fork server."""
+    own = psutil.Process()
+    return [own, *own.children(recursive=True)]
+
+
 def cpu_seconds() -> float:
-    """User and system time of this process and of its finished children."""
-    return sum(
-        usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
+    """User and system time of this process and of its workers, which live on between calls, and of finished children."""
+    finished = resource.getrusage(resource.RUSAGE_CHILDREN)
+    times = [process.cpu_times() for process in processes()]
+    return sum(t.user + t.system for t in times) + finished.ru_utime + finished.ru_stime
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -61,14 +69,6 @@ def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     cpu, wall = cpu_seconds(), time.perf_counter()
     result = work()
     return result, {"cpu_seconds": round(cpu_seconds() - cpu, 4), "wall_seconds": round(time.perf_counter() - wall, 4)}
-
-
-def and_end(result: Any) -> Any:
-    """End the worker processes, so that their CPU time is counted."""
-    from coevo.analysis.worker_processes import shut_down_workers
-
-    shut_down_workers()
-    return result
 
 
 def median_of(work: Callable[[], Any], repeats: int) -> tuple[Any, float]:
@@ -103,9 +103,7 @@ def compare_groups(crystals: list[Crystal]) -> dict[str, Any]:
     matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
     found, ours = timed(lambda: find_representatives(items, [], Matching(fragment_veto=False)))
     groups, theirs = timed(lambda: matcher.group_structures([item.structure for item in items]))
-    _, parallel = timed(
-        lambda: and_end(find_representatives(items, [], Matching(fragment_veto=False), workers=os.cpu_count() or 1))
-    )
+    _, parallel = timed(lambda: find_representatives(items, [], Matching(fragment_veto=False), workers=os.cpu_count() or 1))
     wanted = pairs({names[id(member)]: names[id(group[0])] for group in groups for member in group})
     mine = pairs(found)
     return {
@@ -248,23 +246,23 @@ def grow(pool: Path, n: int) -> dict[str, Any]:
     found, read = timed(lambda: crystals(pool, n))
     items = in_order(items_of(found))
     report: dict[str, Any] = {"structures": n, "environments": sum(len(c.structure) for c in found), "read": read}
-    table, report["fingerprints"] = timed(lambda: and_end(fingerprints(items, workers=workers)))
-    groups, report["groups"] = timed(lambda: and_end(group(table, 0, Matching(fragment_veto=False), workers=workers)))
+    table, report["fingerprints"] = timed(lambda: fingerprints(items, workers=workers))
+    groups, report["groups"] = timed(lambda: group(table, 0, Matching(fragment_veto=False), workers=workers))
     report["unique"] = int((groups == np.arange(n)).sum())
     report["grouping_wall_seconds"] = round(report["fingerprints"]["wall_seconds"] + report["groups"]["wall_seconds"], 2)
-    _, report["groups_with_fragment_veto"] = timed(lambda: and_end(group(table, 0, Matching(), workers=workers)))
+    _, report["groups_with_fragment_veto"] = timed(lambda: group(table, 0, Matching(), workers=workers))
     stored = table.to_bytes()
     report["fingerprint_bytes_per_structure"] = round(len(stored) / n, 1)
-    report["peak_gb_after_grouping"] = peak_gb(workers)
+    report["peak_gb_after_grouping"] = peak_gb()
     energies = energies_for(found)
     structures = [c.structure for c in found]
     x, report["fractions"] = timed(lambda: fractions(structures, ELEMENTS))
     pure = np.concatenate([x, np.eye(len(ELEMENTS))])
     points = np.concatenate([energies, [-1.9, -5.4, -4.1]])
     _, report["hull"] = timed(lambda: Hull.from_points(ELEMENTS, pure, points).energy_above_hull(x, energies))
-    (X, _), report["descriptors"] = timed(lambda: and_end(descriptors_of(structures, workers=workers)))
+    (X, _), report["descriptors"] = timed(lambda: descriptors_of(structures, workers=workers))
     _, report["entropy_of_5_samples_of_2000"] = timed(lambda: sampled_entropy(X, 2000, BANDWIDTH, subsamples=5, seed=0))
-    report["peak_gb"] = peak_gb(workers)
+    report["peak_gb"] = peak_gb()
     if n > BATCH:
         order = np.random.default_rng(1).permutation(n)
         known, batch = np.sort(order[BATCH:]), np.sort(order[:BATCH])
@@ -279,10 +277,10 @@ def grow(pool: Path, n: int) -> dict[str, Any]:
     return report
 
 
-def peak_gb(workers: int) -> float:
-    """Largest memory of this process so far, and of all workers were each as large as the largest."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round((own + workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 2**20, 3)
+def peak_gb() -> float:
+    """Sum of the largest resident memory of this process and of each of its workers so far."""
+    peaks = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{p.pid}/status").read_text()) for p in processes()]
+    return round(sum(int(peak[1]) for peak in peaks if peak) / 2**20, 3)
 
 
 def measure_recall(crystals: list[Crystal]) -> dict[str, Any]:
@@ -296,8 +294,8 @@ def measure_recall(crystals: list[Crystal]) -> dict[str, Any]:
     workers = os.cpu_count() or 1
     table = fingerprints(in_order(items_of(crystals)), workers=workers)
     plain = Matching(fragment_veto=False)
-    every, exact = timed(lambda: and_end(group(table, 0, replace(plain, distance_cutoff=None), workers=workers)))
-    cut, fast = timed(lambda: and_end(group(table, 0, plain, workers=workers)))
+    every, exact = timed(lambda: group(table, 0, replace(plain, distance_cutoff=None), workers=workers))
+    cut, fast = timed(lambda: group(table, 0, plain, workers=workers))
     matched = np.flatnonzero(every != np.arange(len(table)))
     gaps = [float(np.abs(np.subtract(*table.distances_of([row, every[row]]))).max()) for row in matched.tolist()]
     everything, kept = (pairs({str(row): str(r) for row, r in enumerate(found.tolist())}) for found in (every, cut))
