@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.int64]
 
 _BLOCK = 256
-_FIRST_TRIALS, _TRIALS = 6, 400
+_FIRST_TRIALS, _TRIALS, _PAIRS = 6, 400, 200_000
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,12 @@ class Shelf:
         # One trial for each cell and partner.
         cell_of = np.repeat(np.arange(len(cells)), len(partners))
         shifts = (fractional[:, partners] - crystal.fractional[crystal.anchor]).reshape(-1, 3)
-        for trial in _trials_with_near_sites(fractional, crystal, cell_of, shifts, lattices):
-            cell = int(cell_of[trial])
-            distance = lattices.largest_distance(cell, fractional[cell], crystal.fractional + shifts[trial], crystal.numbers)
-            if distance < self._tolerances.stol:
-                return int(owners[cell])
+        for trials in _trials_with_near_sites(fractional, crystal, cell_of, shifts, lattices):
+            owned = cell_of[trials]
+            laid = crystal.fractional[None] + shifts[trials][:, None]
+            match = lattices.first_within(owned, fractional[owned], laid, crystal.numbers)
+            if match is not None:
+                return int(owners[owned[match]])
         return None
 
     def _find_points(self, rows: IntArray) -> None:
@@ -250,8 +251,8 @@ def _trials_with_near_sites(
     cell_of: IntArray,
     shifts: FloatArray,
     lattices: MeanLattices,
-) -> Iterator[int]:
-    """Trials in which every atom of the second crystal has one of its kind near by (``is_coord_subset_pbc``), in order.
+) -> Iterator[IntArray]:
+    """Trials in which every atom of the second crystal has one of its kind near by (``is_coord_subset_pbc``), in portions.
 
     Where the lattice is reduced, pairs that are not near in this sense are none in the assignment of sites either, so that every
     atom of the first crystal needs one near by, too.
@@ -272,8 +273,9 @@ def _trials_with_near_sites(
             trials = trials[np.all(np.any(near, axis=2), axis=1) & covered]
             if not len(trials):
                 break
-        yield from trials.tolist()
-        start, stop = stop, stop + _TRIALS
+        if len(trials):
+            yield trials
+        start, stop = stop, stop + max(1, min(_TRIALS, _PAIRS // len(second) ** 2))
 
 
 def _angles_near(u: FloatArray, v: FloatArray, angle: float, tolerance: float) -> NDArray[np.bool_]:

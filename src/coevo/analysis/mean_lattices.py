@@ -8,7 +8,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from pymatgen.core import Lattice
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
@@ -57,66 +56,80 @@ class MeanLattices:
         self.tolerances: FloatArray = reciprocal * (stol * self._free_lengths)[:, None]
         self._cells = _cells(self._lengths, self._angles)
         self.is_reduced: NDArray[np.bool_] = _is_lll_reduced(self._cells)
-        self._by_pymatgen: dict[int, tuple[Lattice, FloatArray]] = {}
+        self._reduced: dict[int, tuple[FloatArray, FloatArray]] = {}
 
-    def largest_distance(self, cell: int, first: FloatArray, second: FloatArray, numbers: IntArray) -> float:
-        """Largest distance between paired sites after the best translation, in units of (V/n)^(1/3).
+    def first_within(self, cells: IntArray, first: FloatArray, second: FloatArray, numbers: IntArray) -> int | None:
+        """Find the first of several trials whose sites all lie within the tolerance after the best translation.
+
+        Sites are paired so that the squares of their distances have the least sum, each with one of its kind that is within the
+        tolerance in fractional coordinates of the LLL-reduced lattice.
 
         Parameters
         ----------
-        cell : int
-        first, second : ndarray, shape (n, 3)
+        cells : ndarray of int, shape (t,)
+            Cell of each trial.
+        first, second : ndarray, shape (t, n, 3)
             Fractional coordinates in that cell.
         numbers : ndarray of int, shape (n,)
             Atomic numbers, of both.
 
         Returns
         -------
-        float
-            Infinite if some site has no partner within the tolerance.
+        int or None
+            Position among the trials.
         """
         from scipy.optimize import linear_sum_assignment
 
-        mask = (numbers[:, None] != numbers[None, :]).astype(np.int64)
-        vectors, squares = (self._near_vectors if self.is_reduced[cell] else self._vectors)(cell, first, second, mask)
-        rows, columns = linear_sum_assignment(squares)
-        if squares[rows, columns].max() >= _FAR:
-            return float("inf")
-        paired = vectors[rows, columns]
-        paired = paired - paired.mean(axis=0)
-        return float(np.sqrt((paired * paired).sum(axis=1).max())) / float(self._free_lengths[cell])
-
-    def _near_vectors(self, cell: int, first: FloatArray, second: FloatArray, mask: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Shortest vectors between sites that are near (n, n, 3), and their squares, which are far for all others."""
-        gap = first[None, :, :] - second[:, None, :]
+        bases, tolerances = (np.stack(parts) for parts in zip(*(self._lll(int(cell)) for cell in cells), strict=True))
+        if not self.is_reduced[cells].all():
+            change = self._cells[cells] @ np.linalg.inv(bases)
+            first, second = first @ change, second @ change
+        gap = first[:, None, :, :] - second[:, :, None, :]
         gap -= np.round(gap)
-        near = (np.abs(gap) <= self.tolerances[cell]).all(axis=2) & (mask == 0)
-        i, j = np.nonzero(near)
-        images = (gap[i, j][:, None, :] + _IMAGES) @ self._cells[cell]
-        lengths = np.einsum("pqc,pqc->pq", images, images)
-        best = lengths.argmin(axis=1)
-        pairs = np.arange(len(i))
-        squares = np.full(mask.shape, 10 * _FAR)
-        vectors = np.zeros((*mask.shape, 3))
-        squares[i, j], vectors[i, j] = lengths[pairs, best], images[pairs, best]
-        return vectors, squares
+        near = (np.abs(gap) <= tolerances[:, None, None, :]).all(axis=3) & (numbers[:, None] == numbers[None, :])
+        possible = np.flatnonzero(near.any(axis=2).all(axis=1) & near.any(axis=1).all(axis=1))
+        if not len(possible):
+            return None
+        near, gap, owner = near[possible], gap[possible], cells[possible]
+        trial, i, j = np.nonzero(near)
+        squares = np.full(near.shape, _FAR)
+        gap[trial, i, j], squares[trial, i, j] = _shortest(gap[trial, i, j], bases[possible][trial])
+        partners = np.stack([linear_sum_assignment(square)[1] for square in squares])
+        sites = np.arange(len(numbers))
+        chosen = np.arange(len(possible))[:, None], sites[None, :], partners
+        paired = squares[chosen].max(axis=1) < _FAR
+        within = paired & (self._spread(gap[chosen], owner) < self._stol)
+        return int(possible[within.argmax()]) if within.any() else None
 
-    def _vectors(self, cell: int, first: FloatArray, second: FloatArray, mask: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The same by pymatgen, which reduces the lattice and its tolerance first."""
-        from pymatgen.core import Lattice
-        from pymatgen.util.coord_cython import pbc_shortest_vectors
+    def _spread(self, vectors: FloatArray, cells: IntArray) -> FloatArray:
+        """Largest distance of vectors (t, n, 3) from their mean, in units of (V/n)^(1/3)."""
+        apart = vectors - vectors.mean(axis=1, keepdims=True)
+        return np.sqrt((apart * apart).sum(axis=2).max(axis=1)) / self._free_lengths[cells]
 
-        if cell not in self._by_pymatgen:
-            lattice = Lattice.from_parameters(*self._lengths[cell], *self._angles[cell])
-            reciprocal = lattice.get_lll_reduced_lattice().reciprocal_lattice
-            tolerance = np.array(reciprocal.abc) * self._stol * float(self._free_lengths[cell]) / np.pi
-            self._by_pymatgen[cell] = lattice, tolerance
-        lattice, tolerance = self._by_pymatgen[cell]
-        vectors, squares = pbc_shortest_vectors(lattice, second, first, mask, return_d2=True, lll_frac_tol=tolerance)
-        return vectors, squares
+    def _lll(self, cell: int) -> tuple[FloatArray, FloatArray]:
+        """LLL-reduced basis of a cell's lattice and the site tolerance in it, fractional."""
+        if self.is_reduced[cell]:
+            return self._cells[cell], self.tolerances[cell]
+        if cell not in self._reduced:
+            from pymatgen.core import Lattice
+
+            reduced = Lattice(self._cells[cell]).get_lll_reduced_lattice()
+            tolerance = np.array(reduced.reciprocal_lattice.abc) * self._stol * float(self._free_lengths[cell]) / np.pi
+            self._reduced[cell] = np.array(reduced.matrix), tolerance
+        return self._reduced[cell]
 
 
-_FAR = 1e9
+def _shortest(gap: FloatArray, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Shortest vectors (p, 3) among the images of fractional differences (p, 3) in bases (p, 3, 3), and their squares."""
+    images = (gap[:, None, :] + _IMAGES) @ basis
+    squares = np.einsum("pqc,pqc->pq", images, images)
+    best = squares.argmin(axis=1)
+    rows = np.arange(len(gap))
+    return images[rows, best], squares[rows, best]
+
+
+_FAR = 1e20
+"""Square of a distance that is out of the question."""
 
 
 def _cells(lengths: FloatArray, angles: FloatArray) -> FloatArray:

@@ -96,8 +96,8 @@ class CurateMaker(StepMaker):
         workers = self.usable_workers()
         # The parent's rows are there already: the cost is that of the new candidates.
         table = fingerprint_table([*items, *(m.item for m in (*references, *entries))], [parent], workers)
-        # A candidate that relaxed to the very bytes of a reference cannot be an entry (one id, one document), and one that relaxed
-        # to those of an entry is that entry and nothing new.
+        # A candidate that relaxed to the very bytes of a reference cannot be an entry (one id, one document), and one that
+        # relaxed to those of an entry is that entry and nothing new.
         taken = {m.id for m in (*references, *entries)}
         with task("comparing", len(items), "structures") as advance:
             representatives = find_representatives(
