@@ -13,6 +13,7 @@ from coevo import __version__
 from coevo.app import (  # noqa: F401
     bundle_commands,
     cluster_commands,
+    environment_commands,
     label_commands,
     lineage_commands,
     loop_commands,
