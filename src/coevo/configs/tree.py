@@ -25,7 +25,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
-GENERATOR_FAMILIES = ("embedded",)
+GENERATOR_FAMILIES = ("embedded", "mattergen")
 """Families of generators that come with coevo; others are found by their entry points."""
 
 GENERATOR_GROUP = "coevo.generators"
@@ -84,13 +84,36 @@ class NodeSection(Section):
         return tuple(sorted(value))
 
 
+class MatterGenConfig(Section):
+    """MatterGen: where it starts, how it samples, how it is fine-tuned. Used with ``generator.family: mattergen`` only."""
+
+    weights: str = Field(
+        default="chemical_system_energy_above_hull",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
+        description="published weights by name, a model directory (a path with a /), or small: an untrained model for tests",
+    )
+    guidance_factor: float = Field(default=2.0, ge=0.0, le=20.0, description="weight of the conditions; 0 ignores them")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="structures denoised together; halved when memory runs out")
+    oversampling: float = Field(default=1.5, ge=1.0, le=10.0, description="draws per candidate, at most, to replace dropped ones")
+    epochs: int = Field(default=20, ge=1, le=10_000, description="passes over the training examples of one fit, at most")
+    learning_rate: Positive = Field(default=5e-6, le=0.1, description="of Adam; a small model trained from scratch needs 1e-3")
+    train_batch_size: int = Field(default=32, ge=1, le=4096, description="examples of one gradient step")
+    patience: int = Field(default=5, ge=1, description="epochs without a better validation loss before stopping")
+    validation_fraction: float = Field(
+        default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
+    )
+    hidden: int = Field(default=48, ge=8, le=512, description="width of the small model")
+    blocks: int = Field(default=2, ge=1, le=6, description="interaction blocks of the small model")
+    steps: int = Field(default=100, ge=10, le=1000, description="noise levels of the small model")
+
+
 class GeneratorConfig(Section):
     """How candidates are generated."""
 
     family: str = Field(
         default="embedded",
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
-        description="embedded: symmetric random crystals and variation, learned; or a family with an environment of its own",
+        description="embedded: symmetric random crystals and variation, learned; mattergen; or a family of another package",
     )
     candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
     shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")
@@ -105,6 +128,7 @@ class GeneratorConfig(Section):
     options: tuple[str, ...] = Field(
         default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
     )
+    mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
 
     @field_validator("family")
     @classmethod

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from coevo.models.external.families import ExternalFamily
 
 FORCE_FIELDS: dict[str, tuple[str, str]] = {"chgnet": ("coevo.models.chgnet.force_field", "ChgnetForceField")}
-GENERATORS: dict[str, tuple[str, str]] = {"embedded": ("coevo.models.embedded.generator", "EmbeddedGenerator")}
+GENERATORS: dict[str, tuple[str, str]] = {
+    "embedded": ("coevo.models.embedded.generator", "EmbeddedGenerator"),
+    "mattergen": ("coevo.models.external.mattergen", "MatterGenGenerator"),
+}
 
 
 def force_field_from(family: str, weights: str | None = None, checkpoint: Path | None = None, device: str = "cpu") -> ForceField:

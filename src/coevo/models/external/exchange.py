@@ -127,7 +127,7 @@ def run_task(
     directory = Path(tempfile.mkdtemp(prefix=f"coevo-{family.name}-", dir=base))
     log, failed = directory / LOG, True
     try:
-        for script in (PROTOCOL_FILE, family.runner):
+        for script in (PROTOCOL_FILE, family.runner, *family.companions):
             shutil.copyfile(script, directory / script.name)
         (directory / "input").mkdir()
         prepare(directory / "input")

@@ -25,11 +25,14 @@ class ExternalFamily:
         Script that does the family's tasks; it imports nothing of coevo but ``coevo_runner``, which lies beside it when it runs.
     requirements : Path
         Pins of everything in the environment, direct and indirect, in pip's format.
+    companions : tuple of Path
+        Modules that the runner imports, copied beside it.
     """
 
     name: str
     runner: Path
     requirements: Path
+    companions: tuple[Path, ...] = ()
 
     def pins(self) -> list[str]:
         """The requirements, one a line, without comments.

@@ -182,14 +182,15 @@ class ExternalGenerator:
             write_examples(directory / "examples.jsonl", examples)
 
         model = ModelFiles()
-        request = self._request(seed) | {"examples": "input/examples.jsonl", "document": self.document}
+        request = self._request(seed) | {"examples": "input/examples.jsonl"}
         with run_task(self.external, "fit", request, prepare=prepare) as run:
             _move(run, model.path)
             document, report = _mapping(run, "document"), _mapping(run, "report")
         return type(self)(model, document, self.settings), report
 
     def _request(self, seed: int) -> dict[str, Any]:
-        return {"seed": seed, "options": self.options(), "model": "input/model" if self._model is not None else None}
+        model = "input/model" if self._model is not None else None
+        return {"seed": seed, "options": self.options(), "model": model, "document": self.document}
 
     def _copy_model(self, directory: Path) -> None:
         """Give the runner a copy of the model, so that it cannot change ours."""
