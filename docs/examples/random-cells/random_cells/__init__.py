@@ -12,4 +12,4 @@ class RandomCells(ExternalGenerator):
     """Random cells of the volume that good crystals have."""
 
     family = "random-cells"
-    external = ExternalFamily("random-cells", HERE / "random_cells_runner.py", HERE / "random-cells.txt")
+    external = ExternalFamily("random-cells", HERE / "random_cells_runner.py", HERE / "requirements.txt")
