@@ -113,7 +113,7 @@ def versions(*modules: str) -> dict[str, str]:
             traceback.print_exc()
             found[name] = f"! {type(err).__name__}: {str(err)[:200]}"
         else:
-            found[name] = str(getattr(module, "__version__", "") or _distribution_version(name))
+            found[name] = _distribution_version(name) or str(getattr(module, "__version__", "unknown"))
     return found
 
 
@@ -123,7 +123,7 @@ def _distribution_version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return ""
 
 
 def _end_with_parent() -> None:
