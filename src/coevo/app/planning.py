@@ -26,7 +26,7 @@ DEFAULT_CORE_SECONDS = {
 (docs/benchmarks.md); used until the node has an iteration of its own to measure."""
 
 FAMILY_SECONDS = {"mattergen": {"generate": 7.2}}
-"""What differs by the generator's family: MatterGen's published model draws 1,000 structures in about 2 h on a V100 (its README)."""
+"""What differs by the generator's family: MatterGen takes about 2 h for 1,000 structures on a V100 (its README)."""
 
 BYTES_PER_STRUCTURE = 4_000
 BYTES_PER_CHECKPOINT = 1_700_000
