@@ -240,7 +240,9 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     validation = [e for e in usable if in_validation(e["id"], options["validation_fraction"])]
     report: dict[str, Any] = {"examples": len(examples), "training": len(training), "validation": len(validation)}
     if len(training) < 2 or not validation:
-        report["fitted"] = False
+        report.update(
+            fitted=False, reason=f"{len(training)} examples for training, {len(validation)} for validation; needs 2 and 1"
+        )
     else:
         if fresh:
             fit_scaler(model, training)
