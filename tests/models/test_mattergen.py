@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from generator_contract import LI_P_S, li_p_s_examples, same_sample
+from generator_contract import LI_P_S, same_sample
+from small_mattergen import strained_examples as examples
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ConfigError, ModelError
@@ -20,17 +21,6 @@ SMALL = {"weights": "small", "hidden": 32, "blocks": 1, "steps": 20, "epochs": 2
 
 def settings(**changes) -> GeneratorConfig:
     return GeneratorConfig(family="mattergen", max_atoms=16, mattergen={**SMALL, **changes})
-
-
-def examples() -> list[Example]:
-    """The examples of the contract, each in a few cells of its own, so that some are for validation."""
-    found = []
-    for example in li_p_s_examples():
-        for k in range(8):
-            structure = example.structure.copy().apply_strain(0.002 * k, inplace=False)
-            energy = min(example.energy_above_hull, 0.25) + 0.002 * k
-            found.append(Example(f"{example.id}-{k}", structure, energy))
-    return found
 
 
 class TestWithoutItsEnvironment:

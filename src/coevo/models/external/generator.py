@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
-from coevo.models.contracts import Sample
+from coevo.models.contracts import Capabilities, Sample
 from coevo.models.external.archive import files_below, pack, unpack
 from coevo.models.external.crystals import CandidateReader, RejectedCandidateError, checked_counts, write_examples
 from coevo.models.external.exchange import Finished, run_task
@@ -44,6 +44,8 @@ def _remove_in(process: int, path: Path) -> None:
 class ExternalGenerator:
     """A generator whose work is done by a runner; a family subclasses it and sets ``family`` and ``external``.
 
+    Whatever the family cannot promise, its ``capabilities`` say.
+
     Parameters
     ----------
     model : ModelFiles or None
@@ -55,6 +57,7 @@ class ExternalGenerator:
 
     family: ClassVar[str]
     format: ClassVar[str] = "model-tar-1"
+    capabilities: ClassVar[Capabilities] = Capabilities()
     external: ClassVar[ExternalFamily]
 
     def __init__(

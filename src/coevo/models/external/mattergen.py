@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ConfigError
+from coevo.models.contracts import Capabilities
 from coevo.models.external.families import HERE, ExternalFamily
 from coevo.models.external.generator import ExternalGenerator, ModelFiles
 
@@ -39,6 +40,8 @@ class MatterGenGenerator(ExternalGenerator):
 
     family: ClassVar[str] = "mattergen"
     external: ClassVar[ExternalFamily] = MATTERGEN
+    # Diffusion gives no guarantee of geometry or composition, a batch shares its noise, and a fit continues the parent's weights.
+    capabilities: ClassVar[Capabilities] = Capabilities(complete=False, spaced=False, extends=False, untaught=False, replay=False)
 
     @classmethod
     def initial(cls, settings: GeneratorConfig | None = None) -> Self:
