@@ -14,7 +14,7 @@ STAMP := $(VENV)/stamp
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: venv demo test test-long lint benchmarks clean
+.PHONY: venv demo test test-long test-models lint benchmarks clean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)-run
@@ -33,6 +33,12 @@ test-long: $(STAMP)-test
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest -m long
+
+# Model families in environments of their own: makes that of MatterGen (about 2 GB) and trains a small model there.
+test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
+test-models: $(STAMP)-test
+	$(BIN)/coevo env create mattergen
+	$(BIN)/python -m pytest -m models
 
 lint: $(STAMP)-dev
 	$(BIN)/ruff check src tests benchmarks

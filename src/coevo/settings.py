@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +38,11 @@ class Settings(BaseSettings):
     pseudopotentials: str | None = Field(default=None, description="directory of pseudopotentials (UPF) for Quantum ESPRESSO")
     vasp_command: str = Field(default="vasp_std", description="how VASP is started, such as mpirun -n 4 vasp_std")
 
+    environments: str | None = Field(
+        default=None,
+        description="directory of the environments of model families that cannot share coevo's own (docs/generators.md)",
+    )
+
     patience: int = Field(
         default=600,
         ge=0,
@@ -57,6 +63,13 @@ class Settings(BaseSettings):
             msg = "COEVO_DATABASE must be file:DIRECTORY or mongodb://HOST/DATABASE"
             raise ValueError(msg)
         return self
+
+    @property
+    def environments_directory(self) -> Path:
+        """The directory of the environments of model families."""
+        if self.environments:
+            return Path(self.environments).expanduser().absolute()
+        return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser().absolute() / "coevo" / "environments"
 
     @property
     def is_embedded(self) -> bool:

@@ -235,15 +235,6 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(fresh: Coevo, change:
     assert json.loads(fresh("log", "tiny", "--format", "json").stdout)[0]["iteration"] == 1
 
 
-def test_the_plan_counts_jobs_time_and_disk_and_starts_nothing(fresh: Coevo) -> None:
-    plan = json.loads(fresh("run", "tiny", "-n", "2", "--plan", "--format", "json").stdout)
-    assert {row["step"] for row in plan["steps"]} >= {"generate", "screen", "label", "re-evaluate"}
-    assert plan["hours"] > 0
-    assert plan["megabytes"] > 0
-    assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"] == []
-    assert "re-evaluate" in fresh("run", "tiny", "--plan").stdout
-
-
 def test_doctor_reports_and_hints(tmp_path: Path) -> None:
     findings = {row["what"]: row for row in json.loads(Coevo(tmp_path)("doctor", "--format", "json").stdout)}
     assert {"database", "force field", "GPU", "Quantum ESPRESSO", "VASP", "SLURM"} <= findings.keys()

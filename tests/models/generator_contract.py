@@ -13,7 +13,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError
-from coevo.models.contracts import Conditions, Example, Generator, Sample
+from coevo.models.contracts import Capabilities, Conditions, Example, Generator, Sample
 
 LI_P_S = ("Li", "P", "S")
 
@@ -50,26 +50,62 @@ def same_sample(a: Sample, b: Sample) -> bool:
 class GeneratorContract:
     """Subclass it, name it ``Test…`` and set ``generator_class``.
 
+    What a family does not promise (its ``capabilities``) is not left out: the weaker statement is tested in its place.
+
     Attributes
     ----------
     generator_class : type
-        With ``initial(settings)`` and ``load(path)``.
+        With ``initial(settings)``, ``load(path, settings)`` and ``capabilities``.
+    configuration : GeneratorConfig
+        Of all generators here.
     n : int
         Candidates per check; the family must be able to draw so many of each kind asked for here.
+    most_atoms : int
+        No check asks for larger cells.
+    cases : int
+        Random conditions that are tried.
     """
 
     generator_class: ClassVar[Any]
+    configuration: ClassVar[GeneratorConfig] = GeneratorConfig()
     n: ClassVar[int] = 12
+    most_atoms: ClassVar[int] = 16
+    cases: ClassVar[int] = 12
+
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """What ``fitted`` learned from."""
+        return li_p_s_examples()
+
+    @classmethod
+    def new(cls) -> Generator:
+        """A generator before its first fit."""
+        found: Generator = cls.generator_class.initial(cls.configuration)
+        return found
+
+    def conditions(self, elements: tuple[str, ...], max_atoms: int, **more: Any) -> Conditions:
+        return Conditions(elements, max_atoms=min(max_atoms, self.most_atoms), **more)
+
+    def promises(self) -> Capabilities:
+        found: Capabilities = self.generator_class.capabilities
+        return found
+
+    def check_number(self, sample: Sample, n: int, *, some: bool = True) -> None:
+        """All that were asked for; without that promise no more than those, with the missing ones counted."""
+        if self.promises().complete:
+            assert len(sample.candidates) == n
+        else:
+            assert int(some) <= len(sample.candidates) <= n <= len(sample.candidates) + sum(sample.rejected.values())
 
     @pytest.fixture(scope="class")
     @classmethod
     def initial(cls) -> Generator:
-        return cls.generator_class.initial(GeneratorConfig())
+        return cls.new()
 
     @pytest.fixture(scope="class")
     @classmethod
     def fitted(cls) -> Generator:
-        return cls.generator_class.initial(GeneratorConfig()).fit(li_p_s_examples(), 3)[0]
+        return cls.new().fit(cls.examples(), 3)[0]
 
     @pytest.fixture(params=["initial", "fitted"])
     def generator(self, request: pytest.FixtureRequest) -> Generator:
@@ -82,53 +118,67 @@ class GeneratorContract:
         assert generator.format
 
     def test_gives_as_many_well_formed_candidates_as_asked(self, generator):
-        sample = generator.sample(self.n, Conditions(LI_P_S, max_atoms=14), 5)
-        assert len(sample.candidates) == self.n
+        conditions = self.conditions(LI_P_S, 14)
+        sample = generator.sample(self.n, conditions, 5)
+        self.check_number(sample, self.n)
         for candidate in sample.candidates:
             structure = candidate.structure
             assert structure.is_ordered
-            assert len(structure) <= 14
+            assert len(structure) <= conditions.max_atoms
             assert {e.symbol for e in structure.composition} <= set(LI_P_S)
             assert np.isfinite(structure.frac_coords).all()
-            assert structure.distance_matrix[np.triu_indices(len(structure), 1)].min(initial=9.0) > 1.0
-            assert 5.0 < structure.volume / len(structure) < 120.0
+            assert 0.5 < structure.volume / len(structure) < np.inf
+            if self.promises().spaced:
+                assert structure.distance_matrix[np.triu_indices(len(structure), 1)].min(initial=9.0) > 1.0
+                assert 5.0 < structure.volume / len(structure) < 120.0
             assert candidate.origin["operator"]
             json.dumps(candidate.origin, allow_nan=False)
 
     def test_same_seed_same_candidates_other_seed_others(self, generator):
-        conditions = Conditions(LI_P_S, max_atoms=10)
+        conditions = self.conditions(LI_P_S, 10)
         first, again, other = (generator.sample(4, conditions, seed) for seed in (11, 11, 12))
+        self.check_number(first, 4)
         assert same_sample(first, again)
         assert not same_sample(first, other)
 
     def test_a_longer_sample_starts_with_the_shorter_one(self, generator):
-        conditions = Conditions(LI_P_S, max_atoms=10)
+        conditions = self.conditions(LI_P_S, 10)
         short, long = generator.sample(2, conditions, 1), generator.sample(5, conditions, 1)
-        assert [c.structure.as_dict() for c in long.candidates[:2]] == [c.structure.as_dict() for c in short.candidates]
+        self.check_number(short, 2)
+        self.check_number(long, 5)
+        if self.promises().extends:
+            assert [c.structure.as_dict() for c in long.candidates[:2]] == [c.structure.as_dict() for c in short.candidates]
 
     def test_compositions_are_respected(self, generator):
         wanted = ("Li3PS4", "Li2S")
-        sample = generator.sample(self.n, Conditions(LI_P_S, max_atoms=16, compositions=wanted), 2)
-        assert len(sample.candidates) == self.n
-        assert {c.structure.composition.reduced_formula for c in sample.candidates} == set(wanted)
+        sample = generator.sample(self.n, self.conditions(LI_P_S, 16, compositions=wanted), 2)
+        self.check_number(sample, self.n, some=False)
+        found = {c.structure.composition.reduced_formula for c in sample.candidates}
+        assert found == set(wanted) if self.promises().complete else found <= set(wanted)
 
     def test_chemical_systems_are_respected(self, generator):
-        sample = generator.sample(self.n, Conditions(LI_P_S, max_atoms=9, chemical_systems={"Li-S": 1.0, "P": 1.0}), 2)
-        assert len(sample.candidates) == self.n
-        assert {c.structure.chemical_system for c in sample.candidates} == {"Li-S", "P"}
+        weights = {"Li-S": 1.0, "P": 1.0}
+        sample = generator.sample(self.n, self.conditions(LI_P_S, 9, chemical_systems=weights), 2)
+        self.check_number(sample, self.n)
+        found = {c.structure.chemical_system for c in sample.candidates}
+        assert found == set(weights) if self.promises().complete else found <= set(weights)
 
     def test_without_systems_every_element_is_there(self, generator):
-        sample = generator.sample(6, Conditions(LI_P_S, max_atoms=9), 8)
+        sample = generator.sample(6, self.conditions(LI_P_S, 9), 8)
+        self.check_number(sample, 6)
         assert {c.structure.chemical_system for c in sample.candidates} == {"Li-P-S"}
 
     def test_a_single_element_works(self, generator):
-        sample = generator.sample(4, Conditions(("S",), max_atoms=6), 0)
-        assert [c.structure.chemical_system for c in sample.candidates] == ["S"] * 4
+        sample = generator.sample(4, self.conditions(("S",), 6), 0)
+        self.check_number(sample, 4, some=False)
+        assert {c.structure.chemical_system for c in sample.candidates} <= {"S"}
 
     @pytest.mark.parametrize("elements", [("Na", "Cl"), ("Fe", "O"), ("Mg", "Si", "O"), ("Cu", "Zn")])
     def test_other_systems_work_as_well(self, generator, elements):
-        sample = generator.sample(4, Conditions(elements, max_atoms=8), 0)
-        assert len(sample.candidates) == 4
+        sample = generator.sample(4, self.conditions(elements, 8), 0)
+        if self.promises().untaught:
+            assert len(sample.candidates) == 4
+        self.check_number(sample, 4, some=False)
         assert all({e.symbol for e in c.structure.composition} == set(elements) for c in sample.candidates)
 
     def test_impossible_conditions_end_with_counted_rejections(self, generator):
@@ -143,13 +193,15 @@ class GeneratorContract:
     def test_save_and_load_give_the_same_bytes_and_candidates(self, generator, tmp_path):
         generator.save(tmp_path / "a")
         generator.save(tmp_path / "b")
-        loaded = self.generator_class.load(tmp_path / "a")
+        loaded = self.generator_class.load(tmp_path / "a", self.configuration)
         loaded.save(tmp_path / "c")
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
-        conditions = Conditions(LI_P_S, max_atoms=12)
+        conditions = self.conditions(LI_P_S, 12)
         told: list[int] = []
-        assert same_sample(generator.sample(5, conditions, 4), loaded.sample(5, conditions, 4, progress=told.append))
-        assert sum(told) == 5
+        sample = generator.sample(5, conditions, 4)
+        self.check_number(sample, 5)
+        assert same_sample(sample, loaded.sample(5, conditions, 4, progress=told.append))
+        assert sum(told) == len(sample.candidates)
 
     def test_broken_or_foreign_checkpoints_are_refused(self, fitted, tmp_path):
         fitted.save(tmp_path / "good")
@@ -169,26 +221,36 @@ class GeneratorContract:
 
     def test_fit_gives_a_new_generator_a_json_report_and_leaves_itself(self, initial, tmp_path):
         initial.save(tmp_path / "before")
-        fitted, report = initial.fit(li_p_s_examples(), 3)
+        fitted, report = initial.fit(self.examples(), 3)
         initial.save(tmp_path / "after")
         fitted.save(tmp_path / "fitted")
         assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes() != (tmp_path / "fitted").read_bytes()
         assert json.loads(json.dumps(report, allow_nan=False)) == report
 
     def test_fit_depends_on_the_examples_only(self, initial, fitted, tmp_path):
-        """Neither on their order nor on what was learned before: full replay."""
-        examples = li_p_s_examples()
-        for name, generator in {"a": fitted, "b": initial.fit(examples[::-1], 3)[0], "c": fitted.fit(examples, 3)[0]}.items():
+        """Not on their order; nor on what was learned before (full replay), or else a fit begins where its parent ended."""
+        examples = self.examples()
+        again, report = initial.fit(examples[::-1], 3)
+        further, next_report = fitted.fit(examples, 3)
+        for name, generator in {"a": fitted, "b": again, "c": further}.items():
             generator.save(tmp_path / name)
-        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+        if self.promises().replay:
+            assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
+        else:
+            assert next_report["loss_before"] == report["loss_after"] < report["loss_before"]
 
     def test_fit_on_nothing_works(self, initial):
         fitted, report = initial.fit([], 0)
-        assert len(fitted.sample(3, Conditions(LI_P_S, max_atoms=8), 0).candidates) == 3
+        self.check_number(fitted.sample(3, self.conditions(LI_P_S, 8), 0), 3)
         json.dumps(report, allow_nan=False)
 
     def test_fit_brings_draws_closer_to_the_good_examples(self, initial, fitted):
-        """Volumes per atom of bcc Li come nearer to the example's 20.2 Å³."""
+        """Volumes per atom of bcc Li come nearer to the example's 20.2 Å³; where a parent goes on, its loss does not grow."""
+        if not self.promises().replay:
+            report = fitted.fit(self.examples(), 4)[1]
+            assert report["loss_after"] <= report["loss_before"]
+            return
         conditions = Conditions(("Li",), max_atoms=8)
 
         def error(generator: Generator) -> float:
@@ -197,18 +259,22 @@ class GeneratorContract:
 
         assert error(fitted) < error(initial)
 
-    @settings(max_examples=12, deadline=None)
-    @given(
-        seed=st.integers(0, 2**32 - 1),
-        max_atoms=st.integers(3, 12),
-        target=st.floats(0.0, 0.5),
-        formulas=st.sampled_from([(), ("Li2S",), ("LiPS2", "Li3P"), ("S",)]),
-    )
-    def test_conditions_hold_for_any_seed(self, seed, max_atoms, target, formulas):
-        generator = self.generator_class.initial(GeneratorConfig()).fit(li_p_s_examples(), 3)[0]
-        conditions = Conditions(LI_P_S, max_atoms=max_atoms, compositions=formulas, energy_above_hull=target)
-        sample = generator.sample(2, conditions, seed)
-        allowed = {Composition(f).reduced_formula for f in formulas}
-        for candidate in sample.candidates:
-            assert len(candidate.structure) <= max_atoms
-            assert not allowed or candidate.structure.composition.reduced_formula in allowed
+    def test_conditions_hold_for_any_seed(self, fitted):
+        # made here, for each family its own: hypothesis would mix up what failed for one with what failed for another
+        @settings(max_examples=self.cases, deadline=None)
+        @given(
+            seed=st.integers(0, 2**32 - 1),
+            max_atoms=st.integers(3, 12),
+            target=st.floats(0.0, 0.5),
+            formulas=st.sampled_from([(), ("Li2S",), ("LiPS2", "Li3P"), ("S",)]),
+        )
+        def hold(seed: int, max_atoms: int, target: float, formulas: tuple[str, ...]) -> None:
+            conditions = self.conditions(LI_P_S, max_atoms, compositions=formulas, energy_above_hull=target)
+            sample = fitted.sample(2, conditions, seed)
+            assert len(sample.candidates) <= 2 <= len(sample.candidates) + sum(sample.rejected.values())
+            allowed = {Composition(f).reduced_formula for f in formulas}
+            for candidate in sample.candidates:
+                assert len(candidate.structure) <= conditions.max_atoms
+                assert not allowed or candidate.structure.composition.reduced_formula in allowed
+
+        hold()

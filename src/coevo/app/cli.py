@@ -14,6 +14,7 @@ from coevo.app import (  # noqa: F401
     analyse_commands,
     bundle_commands,
     cluster_commands,
+    environment_commands,
     label_commands,
     lineage_commands,
     loop_commands,

@@ -20,6 +20,7 @@ def submit(
     iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
     branch: Branch = "main",
     manager: Annotated[Literal["fireworks", "jobflow-remote"], typer.Option(help="what runs the jobs")] = "fireworks",
+    plan: Annotated[bool, typer.Option("--plan", help="print jobs, resources, expected hours and disk, and do nothing")] = False,
     site: SiteFile = None,
     format: Format = "table",  # noqa: A002
 ) -> None:
@@ -28,6 +29,13 @@ def submit(
     from coevo.app.campaigns_on_site import submit as submit_campaign
     from coevo.slurm.submission import describe_submission
 
+    if plan:
+        from coevo.app.campaigns_on_site import opened_store
+        from coevo.app.plan_output import print_plan
+
+        with opened_store(site) as (loaded, store):
+            print_plan(store, node, branch, iterations, format, loaded.site)
+        return
     with opened_queue(site, manager) as (store, queue):
         campaign, submission = submit_campaign(store, queue, node, branch, iterations, say)
     if format == "json":

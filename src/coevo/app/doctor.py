@@ -157,6 +157,22 @@ def _potcars() -> Finding:
     return Finding("POTCARs", "ok", ", ".join(f"{name}: {count} potentials" for name, count in libraries.items()))
 
 
+def _environments() -> Finding:
+    """Say which model families have an environment of their own; `coevo env check` runs one."""
+    from coevo.models.external.checking import condition_of
+    from coevo.models.registry import external_families
+
+    try:
+        found = {name: condition_of(family)[0] for name, family in external_families().items()}
+    except CoevoError as err:
+        return Finding("model environments", "problem", str(err), "correct the file (docs/generators.md)")
+    told = ", ".join(f"{name}: {condition}" for name, condition in found.items())
+    if set(found.values()) <= {"ready", "described"}:
+        return Finding("model environments", "ok", told)
+    hint = "`coevo env create FAMILY` makes one; the embedded generator needs none"
+    return Finding("model environments", "missing", told, hint)
+
+
 def examine() -> list[Finding]:
     """Look at the machine."""
     return [
@@ -165,6 +181,7 @@ def examine() -> list[Finding]:
         _force_field(),
         _gpu(),
         _package("pyxtal", "pyxtal", "pip install pyxtal (the embedded generator needs it)"),
+        _environments(),
         _espresso(),
         _executable("mpirun", "mpirun", "pw.x and VASP run on one core without it; apt install openmpi-bin"),
         _pseudopotentials(),

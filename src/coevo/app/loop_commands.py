@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +34,8 @@ def doctor(
 @app.command()
 def init(
     config: Annotated[
-        str | None, typer.Argument(help="a preset (li-p-s-demo, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]")
+        str | None,
+        typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]"),
     ] = None,
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl")] = None,
     references: Annotated[str | None, typer.Option(help="with --elements: known structures, CIF, extxyz or JSON")] = None,
@@ -81,7 +81,9 @@ def run(
     node: NodeName,
     iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
     branch: Annotated[str, typer.Option(help="branch to continue")] = "main",
-    plan: Annotated[bool, typer.Option("--plan", help="print jobs, expected time and disk, and do nothing")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="print jobs, classes, expected time, GPU-hours and disk, and do nothing")
+    ] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on."""
@@ -93,7 +95,9 @@ def run(
 
     store = current_store()
     if plan:
-        _plan(store, node, branch, iterations, format)
+        from coevo.app.plan_output import print_plan
+
+        print_plan(store, node, branch, iterations, format)
         return
     with ProgressBars(err) as bars, reporting_to(bars):
         verdict = run_campaign(
@@ -108,21 +112,6 @@ def run(
     if verdict == "mature":
         say(f"{node} is mature at iteration {head.iteration}: {head.document['metrics']['maturity']['reason']}")
     say(f"{node}@{branch} is at {head.id[:12]}, iteration {head.iteration}; continue: coevo run {node} -n 1")
-
-
-def _plan(store: Any, node: str, branch: str, iterations: int, format: str) -> None:  # noqa: A002
-    from coevo.app.planning import measured_rates, plan, plan_json, plan_table
-    from coevo.flows.campaign import live_config
-    from coevo.settings import read_settings
-
-    head = store.state(f"{node}@{branch}")
-    config = live_config(store, node, head, say)
-    workers = read_settings().workers or config.resources.workers or len(os.sched_getaffinity(0))
-    rows = plan(config, head, iterations, workers)
-    if format == "json":
-        print_json(plan_json(rows))
-    else:
-        out.print(plan_table(rows, measured=measured_rates(head) is not None))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What a campaign will take, before it starts: jobs, time and disk, re-evaluation included."""
+"""What a campaign will take, before it starts: jobs, their class and walltime, time, GPU-hours and disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from coevo.app.state_summaries import step_seconds
+from coevo.configs.step_classes import class_of_shards
+from coevo.configs.walltimes import parse_walltime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from coevo.configs.loading import LoadedConfig
+    from coevo.configs.site_tree import Site
     from coevo.configs.tree import NodeConfig
     from coevo.node_store.views import StateView
 
@@ -20,13 +26,24 @@ DEFAULT_CORE_SECONDS = {
     "label": 0.03,
     "train-force-field": 0.05,
     "re-evaluate": 0.2,
+    "train-generator": 0.001,
     "measure": 0.01,
 }
-"""Core-seconds per candidate, candidate, frame, frame and epoch, structure, structure, for cells of about 12 atoms on one core
-(docs/benchmarks.md); used until the node has an iteration of its own to measure."""
+"""Core-seconds per candidate, candidate, frame, frame and epoch, structure, example (and epoch), structure, for cells of about 12
+atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure."""
+
+GPU_SECONDS = {"mattergen": {"generate": 7.2, "train-generator": 0.006}}
+"""GPU-seconds of families that want a GPU. MatterGen takes about 2 h for 1,000 structures on a V100 (its README); an example and
+epoch of its training is estimated from that: three of the 4,000 passes that a structure takes (1,000 levels, predictor and
+corrector, with and without conditions)."""
 
 BYTES_PER_STRUCTURE = 4_000
-BYTES_PER_CHECKPOINT = 1_700_000
+BYTES_PER_CHECKPOINT = {"chgnet": 1_700_000, "embedded": 500_000, "mattergen": 190_000_000}
+"""MatterGen has 46.8 million parameters of four bytes (Zeni et al., Nature 639, 624 (2025), supplementary information)."""
+
+SHARD_OF_EVALUATION = 500
+SERIAL = {"generate", "train-generator", "train-force-field", "measure"}
+"""Steps that one process does, whatever the number of workers."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +56,17 @@ class PlannedStep:
     step : str
     jobs : int
     items : int
-        Structures, frames or epochs.
+        Structures, frames, or examples times epochs.
     seconds : float
-        Expected, on the workers at hand.
+        Expected of all its jobs together, each on the workers at hand.
+    gpu_seconds : float
+        Of these, on a GPU that the step's model wants, or that the site's class of jobs holds.
     megabytes : float
         Expected to be written.
+    resources : str
+        Class of the jobs: gpu, screen, label or small.
+    walltime : str or None
+        Limit of a job, if the site has one.
     """
 
     iteration: int
@@ -51,7 +74,66 @@ class PlannedStep:
     jobs: int
     items: int
     seconds: float
+    gpu_seconds: float
     megabytes: float
+    resources: str
+    walltime: str | None = None
+
+    @property
+    def too_long(self) -> bool:
+        """Whether a job is expected to take longer than its walltime."""
+        return self.walltime is not None and self.seconds / max(self.jobs, 1) > parse_walltime(self.walltime)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a planned campaign starts from.
+
+    Attributes
+    ----------
+    iteration : int
+    population : int
+        Entries and references.
+    labels : int
+    admitted : float
+        Share of candidates that become entries.
+    rates : mapping of str to float or None
+        Seconds per item of the last iteration; None if there was none.
+    """
+
+    iteration: int
+    population: int
+    labels: int = 0
+    admitted: float = 0.5
+    rates: Mapping[str, float] | None = None
+
+
+def start_from_state(head: StateView) -> Start:
+    """Start from a state of a node."""
+    metrics = head.document["metrics"]
+    counts = metrics.get("iteration")
+    population = metrics["population"]
+    return Start(
+        head.iteration,
+        population["entries"] + population["references"],
+        head.document["counts"].get("labels", 0),
+        counts["admitted"] / counts["candidates"] if counts and counts["candidates"] else 0.5,
+        measured_rates(head),
+    )
+
+
+def start_of_new(loaded: LoadedConfig) -> Start:
+    """Start from a configuration whose node does not exist yet: from its references.
+
+    Raises
+    ------
+    ConfigError
+        If the references cannot be read.
+    """
+    from coevo.configs.references import load_references
+
+    node = loaded.config.node
+    return Start(0, len(load_references(node.references, node.elements, base=loaded.base)))
 
 
 def measured_rates(head: StateView) -> dict[str, float] | None:
@@ -64,73 +146,134 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
     frames = sum(metrics["labels"]["status"].values())
     trained = force_field.get("fit", {}).get("epochs_run", 0) * force_field.get("frames", {}).get("train", 0)
     population = metrics["population"]
+    fit = metrics["generator"]["report"]
     items = {
         "generate": counts["candidates"],
         "screen": counts["candidates"],
         "label": frames,
         "train-force-field": trained,
+        "train-generator": fit["training"] * fit["epochs_run"] if {"training", "epochs_run"} <= fit.keys() else 0,
         "re-evaluate": population["entries"] + population["references"],
         "measure": population["entries"],
     }
     return {step: seconds[step] / n for step, n in items.items() if n and step in seconds}
 
 
-def plan(config: NodeConfig, head: StateView, iterations: int, workers: int) -> list[PlannedStep]:
+def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: Site | None = None) -> list[PlannedStep]:
     """Plan a campaign.
 
     Parameters
     ----------
     config : NodeConfig
-    head : StateView
-        State that the campaign starts from.
-    iterations, workers : int
+    start : Start
+    iterations : int
+    workers : int
+        Of this machine; used where there is no site.
+    site : Site, optional
+        Whose classes say with how many workers and for how long a job may run.
     """
-    measured = measured_rates(head) or {}
-    serial = {"generate", "train-force-field", "measure"}
-    metrics = head.document["metrics"]
-    population = metrics["population"]["entries"] + metrics["population"]["references"]
-    admitted = metrics["iteration"]["admitted"] / metrics["iteration"]["candidates"] if "iteration" in metrics else 0.5
-    selection = config.selection
-    frames = selection.structures * (1 + selection.rattled + selection.strained + selection.path)
-    shards = ceil(config.generator.candidates / config.generator.shard_size)
-    rows = []
-    labelled = head.document["counts"].get("labels", 0)
+    rows: list[PlannedStep] = []
+    population, labelled = start.population, start.labels
+    frames = config.selection.structures * (1 + config.selection.rattled + config.selection.strained + config.selection.path)
     for number in range(iterations):
-        iteration = head.iteration + 1 + number
-        population += round(admitted * config.generator.candidates)
-        samples = config.maturity.ruler_size * iteration
+        iteration = start.iteration + 1 + number
+        population += round(start.admitted * config.generator.candidates)
         training = min(labelled, config.training.replay) + frames
         labelled += frames
-        steps = {
-            "generate": (shards, config.generator.candidates, BYTES_PER_STRUCTURE / 4),
-            "screen": (shards, config.generator.candidates, BYTES_PER_STRUCTURE),
-            "label": (ceil(frames / config.labelling.frames_per_job), frames, BYTES_PER_STRUCTURE),
-            "train-force-field": (1, training * config.training.epochs, 0.0),
-            "re-evaluate": (ceil((population + samples) / 500), population + samples, BYTES_PER_STRUCTURE),
-            "measure": (6, population, 0.0),
-        }
-        for step, (jobs, items, size) in steps.items():
-            per_item = measured.get(step) or DEFAULT_CORE_SECONDS[step] / (1 if step in serial else workers)
-            megabytes = (items * size + BYTES_PER_CHECKPOINT * (step == "train-force-field")) / 1e6
-            rows.append(PlannedStep(iteration, step, jobs, items, items * per_item, megabytes))
+        for step, (jobs, items, size) in _amounts(config, iteration, population, frames, training).items():
+            rows.append(_row(config, start, site, workers, iteration, step, jobs, items, size))
     return rows
+
+
+def _amounts(
+    config: NodeConfig, iteration: int, population: int, frames: int, training: int
+) -> dict[str, tuple[int, int, float]]:
+    """Jobs, items and bytes of each step of an iteration."""
+    candidates = config.generator.candidates
+    shards = ceil(candidates / config.generator.shard_size)
+    evaluated = population + config.maturity.ruler_size * iteration
+    epochs = config.generator.mattergen.epochs if config.generator.family == "mattergen" else 1
+    generator = BYTES_PER_CHECKPOINT.get(config.generator.family, 0) if config.generator.fit else 0
+    return {
+        "generate": (shards, candidates, candidates * BYTES_PER_STRUCTURE / 4),
+        "screen": (shards, candidates, candidates * BYTES_PER_STRUCTURE),
+        "label": (ceil(frames / config.labelling.frames_per_job), frames, frames * BYTES_PER_STRUCTURE),
+        "train-force-field": (1, training * config.training.epochs, BYTES_PER_CHECKPOINT["chgnet"]),
+        "re-evaluate": (ceil(evaluated / SHARD_OF_EVALUATION), evaluated, evaluated * BYTES_PER_STRUCTURE),
+        "train-generator": (1, population * epochs if config.generator.fit else 0, generator),
+        "measure": (5, population, 0.0),  # curate, select, assess, measure, commit
+    }
+
+
+def _row(
+    config: NodeConfig,
+    start: Start,
+    site: Site | None,
+    workers: int,
+    iteration: int,
+    step: str,
+    jobs: int,
+    items: int,
+    size: float,
+) -> PlannedStep:
+    kind = class_of_shards(step)
+    resources = site.resources(kind) if site is not None else None
+    if resources is not None:
+        workers = resources.workers
+    gpu = GPU_SECONDS.get(config.generator.family, {}).get(step)
+    rate = (start.rates or {}).get(step) or gpu or DEFAULT_CORE_SECONDS[step] / (1 if step in SERIAL else workers)
+    holds_gpu = resources is not None and "gpu" in (resources.gres or "")
+    return PlannedStep(
+        iteration,
+        step,
+        jobs,
+        items,
+        items * rate,
+        items * rate if gpu or holds_gpu else 0.0,
+        size / 1e6,
+        kind,
+        resources.walltime if resources is not None else None,
+    )
 
 
 def plan_table(rows: list[PlannedStep], *, measured: bool) -> Table:
     """Return a plan as a table."""
     source = "rates measured in this node's last iteration" if measured else "default rates; no iteration of this node yet"
     table = Table(title=f"plan ({source})", title_justify="left", show_footer=True)
-    hours = sum(row.seconds for row in rows) / 3600
     table.add_column("iteration", "total", justify="right")
     table.add_column("step")
     table.add_column("jobs", str(sum(row.jobs for row in rows)), justify="right")
     table.add_column("items", justify="right")
-    table.add_column("expected time", f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min", justify="right")
+    table.add_column("class")
+    table.add_column("walltime", justify="right")
+    table.add_column("one job", justify="right")
+    table.add_column("all jobs", _time(sum(row.seconds for row in rows)), justify="right")
+    table.add_column("GPU-hours", _hours(sum(row.gpu_seconds for row in rows)), justify="right")
     table.add_column("disk", f"{sum(row.megabytes for row in rows):.0f} MB", justify="right")
     for row in rows:
-        time = f"{row.seconds / 3600:.1f} h" if row.seconds >= 3600 else f"{row.seconds / 60:.1f} min"
-        table.add_row(str(row.iteration), row.step, str(row.jobs), str(row.items), time, f"{row.megabytes:.1f} MB")
+        table.add_row(
+            str(row.iteration),
+            row.step,
+            str(row.jobs),
+            str(row.items),
+            row.resources,
+            row.walltime or "–",
+            _time(row.seconds / max(row.jobs, 1)) + (" (!)" if row.too_long else ""),
+            _time(row.seconds),
+            _hours(row.gpu_seconds),
+            f"{row.megabytes:.1f} MB",
+        )
+    if any(row.too_long for row in rows):
+        table.caption = "(!) longer than the walltime: smaller shards, or a longer walltime in the site's file"
     return table
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f}" if seconds else "–"
 
 
 def plan_json(rows: list[PlannedStep]) -> dict[str, Any]:
@@ -139,5 +282,6 @@ def plan_json(rows: list[PlannedStep]) -> dict[str, Any]:
         "steps": [asdict(row) for row in rows],
         "jobs": sum(row.jobs for row in rows),
         "hours": sum(row.seconds for row in rows) / 3600,
+        "gpu_hours": sum(row.gpu_seconds for row in rows) / 3600,
         "megabytes": sum(row.megabytes for row in rows),
     }

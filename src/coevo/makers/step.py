@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
+from coevo.models.external.logs import keeping_logs
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -136,15 +137,24 @@ def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Do
         # Its artifacts were removed: the stored result is of no use, and the one computed now takes its place.
         store.drop_job_result(key)
     started, clock = datetime.now(UTC), time.perf_counter()
-    output = {**compute(), "key": key}
+    logs: list[Document] = []
+
+    def keep_log(name: str, data: bytes) -> None:
+        if data:
+            logs.append({"name": name, "sha256": store.artifacts.put_bytes(data).sha256})
+
+    with keeping_logs(keep_log):
+        output = {**compute(), "key": key}
     seconds = time.perf_counter() - clock
-    provenance = {
+    provenance: Document = {
         "name": maker.name,
         "maker": type(maker).__name__,
         "host": platform.node(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": seconds,
     }
+    if logs:
+        provenance["logs"] = logs
     winner = put_patiently(store, key, {"output": output, "provenance": provenance})
     listener.job_finished(maker.name, seconds, reused=False)
     return winner["output"]

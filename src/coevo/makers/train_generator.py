@@ -47,14 +47,15 @@ class TrainGeneratorMaker(StepMaker):
         Returns
         -------
         dict
-            ``checkpoint``, ``fitted``, ``report``.
+            ``checkpoint``, ``fitted``, ``report``. ``fitted`` is False, and the checkpoint the parent's, if fits are switched off
+            or the family could not fit (the report has the ``reason``: say, no example fell into the validation part).
         """
         from coevo.models.contracts import Example
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()
         if not self.generator.fit:
-            return {"checkpoint": checkpoint, "fitted": False, "report": {}}
+            return {"checkpoint": checkpoint, "fitted": False, "report": {"reason": "fits are switched off (generator.fit)"}}
         geometries = {r["id"]: r["structure"] for r in read_records(store, sources) if r["kind"] != "sample"}
         documents = [d for d in read_records(store, assessed["evaluations"]) if d["duplicate_of"] is None]
         examples = [
@@ -64,6 +65,8 @@ class TrainGeneratorMaker(StepMaker):
         generator = load_generator(store, checkpoint, self.generator)
         seed = seed_for(self.node.seed, self.node.name, iteration, "train-generator")
         fitted, report = generator.fit(examples, seed)
+        if report.get("fitted") is False:
+            return {"checkpoint": checkpoint, "fitted": False, "report": report}
         training_set = write_records(store, [{"id": e.id, "energy_above_hull": e.energy_above_hull} for e in examples])
         saved = save_checkpoint(store, fitted, parent=checkpoint, training_set=training_set["sha256"])
         return {"checkpoint": saved, "fitted": True, "report": report}

@@ -115,6 +115,35 @@ class Example:
     energy_above_hull: float
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What a generator family promises beyond well-formed candidates within the conditions.
+
+    Everything is promised unless the family says otherwise, in its class attribute. The contract suite tests what is promised,
+    and in place of what is not, the weaker statement given here.
+
+    Attributes
+    ----------
+    complete : bool
+        As many candidates as asked for, if the conditions can be met. Otherwise fewer may come, and the others are counted.
+    spaced : bool
+        Atoms at least 1 Å apart and 5–120 Å³ per atom. Otherwise that is left to screening, which rejects and counts.
+    extends : bool
+        A longer sample begins with the shorter one of the same seed. Otherwise only equal arguments give equal samples.
+    untaught : bool
+        Any chemical elements, also those of no example. Otherwise draws of others may all be lost, and are counted.
+    replay : bool
+        A fit depends on its examples and seed only. Otherwise it goes on from its parent, and the report's ``loss_after`` (of the
+        validation examples) is not larger than ``loss_before``.
+    """
+
+    complete: bool = True
+    spaced: bool = True
+    extends: bool = True
+    untaught: bool = True
+    replay: bool = True
+
+
 @runtime_checkable
 class Generator(Protocol):
     """A crystal generator; immutable, ``fit`` returns a new one.
@@ -124,13 +153,17 @@ class Generator(Protocol):
 
     family: ClassVar[str]
     format: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
 
     def sample(self, n: int, conditions: Conditions, seed: int, *, progress: Progress | None = None) -> Sample:
         """Draw ``n`` candidates; the same arguments give the same candidates."""
         ...
 
     def fit(self, examples: Sequence[Example], seed: int) -> tuple[Generator, dict[str, Any]]:
-        """Return the generator learned from all the examples, and a report (JSON)."""
+        """Return the generator learned from all the examples, and a report (JSON).
+
+        A report with ``fitted: False`` and a ``reason`` says that the examples do not suffice, and that nothing was learned.
+        """
         ...
 
     def save(self, path: Path) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.tree import installed_generators
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.models.contracts import ForceField, Generator
+    from coevo.models.external.families import ExternalFamily
 
 FORCE_FIELDS: dict[str, tuple[str, str]] = {"chgnet": ("coevo.models.chgnet.force_field", "ChgnetForceField")}
-GENERATORS: dict[str, tuple[str, str]] = {"embedded": ("coevo.models.embedded.generator", "EmbeddedGenerator")}
+GENERATORS: dict[str, tuple[str, str]] = {
+    "embedded": ("coevo.models.embedded.generator", "EmbeddedGenerator"),
+    "mattergen": ("coevo.models.external.mattergen", "MatterGenGenerator"),
+}
 
 
 def force_field_from(family: str, weights: str | None = None, checkpoint: Path | None = None, device: str = "cpu") -> ForceField:
@@ -65,8 +70,37 @@ def generator_from(family: str, checkpoint: Path | None = None, settings: Any = 
     CheckpointError
         If the checkpoint cannot be loaded.
     """
-    generator = _class_of("generator", GENERATORS, family)
+    generator = generator_class(family)
     return generator.load(checkpoint, settings) if checkpoint is not None else generator.initial(settings)
+
+
+def generator_class(family: str) -> Any:
+    """Return the class of a generator family: one of :data:`GENERATORS`, or of an entry point ``coevo.generators``.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown, or its package cannot be imported.
+    """
+    installed = {} if family in GENERATORS else installed_generators()
+    if family not in installed:
+        return _class_of("generator", GENERATORS, family)
+    try:
+        return installed[family].load()
+    except (ImportError, AttributeError) as err:
+        raise ConfigError(f"generator family {family!r}: {installed[family].value} cannot be imported: {err}") from None
+
+
+def external_families() -> dict[str, ExternalFamily]:
+    """Families with an environment of their own, by name: coevo's and those of other installed packages.
+
+    Raises
+    ------
+    ConfigError
+        If the package of one cannot be imported.
+    """
+    classes = [generator_class(name) for name in sorted({*GENERATORS, *installed_generators()})]
+    return {cls.family: cls.external for cls in classes if hasattr(cls, "external")}
 
 
 def _class_of(kind: str, families: dict[str, tuple[str, str]], family: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
-from coevo.models.contracts import Candidate, Sample
+from coevo.models.contracts import Candidate, Capabilities, Sample
 from coevo.models.embedded.context import SamplingContext, SystemContexts
 from coevo.models.embedded.fitting import learn
 from coevo.models.embedded.geometry import RejectedDrawError
@@ -39,6 +39,7 @@ class EmbeddedGenerator:
 
     family: ClassVar[str] = "embedded"
     format: ClassVar[str] = "json"
+    capabilities: ClassVar[Capabilities] = Capabilities()
 
     def __init__(self, knowledge: Knowledge):
         self.knowledge = knowledge

@@ -1,0 +1,228 @@
+"""Generators that run in an environment of their own: the generator contract through the runner's protocol."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.configs.tree import GeneratorConfig
+from coevo.errors import ModelError
+from coevo.models.contracts import Capabilities, Sample
+from coevo.models.external.archive import files_below, pack, unpack
+from coevo.models.external.crystals import CandidateReader, RejectedCandidateError, checked_counts, write_examples
+from coevo.models.external.exchange import Finished, run_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from coevo.models.contracts import Candidate, Conditions, Example, Progress
+    from coevo.models.external.families import ExternalFamily
+
+MODEL_LIMIT = 20_000_000_000
+"""Bytes of a model, at most."""
+
+
+class ModelFiles:
+    """A private directory with a model's files, removed with the last generator that uses it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="coevo-model-"))
+        self._remove = weakref.finalize(self, _remove_in, os.getpid(), self.path)
+
+
+def _remove_in(process: int, path: Path) -> None:
+    # A child made by fork has the same object and must not remove what its parent uses.
+    if os.getpid() == process:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class ExternalGenerator:
+    """A generator whose work is done by a runner; a family subclasses it and sets ``family`` and ``external``.
+
+    Whatever the family cannot promise, its ``capabilities`` say.
+
+    Parameters
+    ----------
+    model : ModelFiles or None
+        The model's files, in whatever form the runner wrote them. None before the first fit.
+    document : mapping
+        JSON that is kept with the model.
+    settings : GeneratorConfig
+    """
+
+    family: ClassVar[str]
+    format: ClassVar[str] = "model-tar-1"
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    external: ClassVar[ExternalFamily]
+
+    def __init__(
+        self,
+        model: ModelFiles | None = None,
+        document: Mapping[str, Any] | None = None,
+        settings: GeneratorConfig | None = None,
+    ):
+        self._model = model
+        self.document = dict(document or {})
+        self.settings = settings or GeneratorConfig()
+
+    @classmethod
+    def initial(cls, settings: GeneratorConfig | None = None) -> Self:
+        """A generator that has seen no example."""
+        return cls(settings=settings)
+
+    @classmethod
+    def load(cls, path: Path, settings: GeneratorConfig | None = None) -> Self:
+        """Read a checkpoint.
+
+        Parameters
+        ----------
+        path : Path
+        settings : GeneratorConfig, optional
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, cut short, damaged, or of another family.
+        """
+        model = ModelFiles()
+        manifest = unpack(path, model.path, cls.family)
+        return cls(model if manifest.files else None, manifest.document, settings)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint: a tar of the model's files with their hashes, the same bytes for the same files."""
+        files = files_below(self._model.path, MODEL_LIMIT) if self._model is not None else {}
+        pack(path, self.family, self.document, files)
+
+    def options(self) -> dict[str, Any]:
+        """Settings that the runner is given (JSON): ``generator.options`` of the node, as texts."""
+        pairs = (option.partition("=") for option in self.settings.options)
+        return {name.strip(): value.strip() for name, _, value in pairs}
+
+    def sample(self, n: int, conditions: Conditions, seed: int, *, progress: Progress | None = None) -> Sample:
+        """Draw candidates.
+
+        Parameters
+        ----------
+        n : int
+            Candidates wanted; fewer come back when the runner gives fewer or gives some that break the conditions.
+        conditions : Conditions
+        seed : int
+        progress : callable, optional
+            Called with 1 for each candidate of the result.
+
+        Returns
+        -------
+        Sample
+            What the runner gave and passes the checks of :mod:`coevo.models.external.crystals`; the rest is counted by reason.
+
+        Raises
+        ------
+        ModelError
+            If ``n`` is negative, no element is given, or the run fails; the message has the last lines of the log and names it.
+        ConfigError
+            If the family has no environment here.
+        """
+        if n < 0 or not conditions.elements:
+            raise ModelError(f"cannot sample {n} candidates of elements {list(conditions.elements)}: give n ≥ 0 and elements")
+        if n == 0:
+            return Sample([], {})
+        request = self._request(seed) | {"n": n, "conditions": _plain(conditions)}
+        with run_task(self.external, "sample", request, prepare=self._copy_model) as run:
+            reader = CandidateReader(conditions)
+            candidates, rejected = self._read(run, reader, n, progress)
+        return Sample(candidates, dict(sorted(rejected.items())))
+
+    def _read(
+        self, run: Finished, reader: CandidateReader, n: int, progress: Progress | None
+    ) -> tuple[list[Candidate], dict[str, int]]:
+        rejected = checked_counts(run.output.get("rejected"))
+        candidates: list[Candidate] = []
+        path = run.file(run.output.get("candidates"), limit=(2 * n + 100) * reader.line_limit)
+        with path.open("rb") as file:
+            while line := file.readline(reader.line_limit + 1):
+                try:
+                    if len(line) > reader.line_limit:
+                        raise ModelError(f"the runner wrote a candidate of more than {reader.line_limit} bytes")
+                    if len(candidates) == n:
+                        raise RejectedCandidateError("beyond_number")
+                    candidate = reader.read(line)
+                except RejectedCandidateError as err:
+                    rejected[err.reason] = rejected.get(err.reason, 0) + 1
+                    continue
+                candidate.origin["generator"] = self.family
+                candidates.append(candidate)
+                if progress is not None:
+                    progress(1)
+        return candidates, rejected
+
+    def fit(self, examples: Sequence[Example], seed: int) -> tuple[Self, dict[str, Any]]:
+        """Learn from examples in the family's environment; this generator is left as it is.
+
+        Parameters
+        ----------
+        examples : sequence of Example
+            All that the generator is to know (full replay); given to the runner sorted by id.
+        seed : int
+
+        Returns
+        -------
+        ExternalGenerator, dict
+            The new generator and the runner's report (JSON).
+
+        Raises
+        ------
+        ModelError, ConfigError
+            As :meth:`sample`.
+        """
+
+        def prepare(directory: Path) -> None:
+            self._copy_model(directory)
+            write_examples(directory / "examples.jsonl", examples)
+
+        model = ModelFiles()
+        request = self._request(seed) | {"examples": "input/examples.jsonl"}
+        with run_task(self.external, "fit", request, prepare=prepare) as run:
+            _move(run, model.path)
+            document, report = _mapping(run, "document"), _mapping(run, "report")
+        return type(self)(model, document, self.settings), report
+
+    def _request(self, seed: int) -> dict[str, Any]:
+        model = "input/model" if self._model is not None else None
+        return {"seed": seed, "options": self.options(), "model": model, "document": self.document}
+
+    def _copy_model(self, directory: Path) -> None:
+        """Give the runner a copy of the model, so that it cannot change ours."""
+        if self._model is not None:
+            shutil.copytree(self._model.path, directory / "model")
+
+
+def _move(run: Finished, target: Path) -> None:
+    folder = run.folder(run.output.get("model"))
+    files = files_below(folder, MODEL_LIMIT)
+    if not files:
+        raise ModelError("the runner's model has no files")
+    for name, path in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target / name)
+
+
+def _mapping(run: Finished, key: str) -> dict[str, Any]:
+    value = run.output.get(key, {})
+    if not isinstance(value, dict):
+        raise ModelError(f"result.json: output: {key}: no mapping")
+    return value
+
+
+def _plain(conditions: Conditions) -> dict[str, Any]:
+    return {
+        "elements": list(conditions.elements),
+        "max_atoms": conditions.max_atoms,
+        "chemical_systems": dict(conditions.chemical_systems),
+        "compositions": list(conditions.compositions),
+        "energy_above_hull": conditions.energy_above_hull,
+    }

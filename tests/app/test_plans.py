@@ -1,0 +1,102 @@
+"""``coevo run --plan`` and ``coevo submit --plan``: what a campaign will take, printed before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from coevo.app.planning import Start, plan, plan_json, plan_table
+from coevo.configs.loading import load_config
+from coevo.configs.site_loading import parse_site
+from tiny_node import Coevo
+
+SITE = """
+site: here
+database: {database}
+artifacts: file://{directory}/blobs
+directory: {directory}/jobs
+classes:
+  gpu: {{partition: gpu, gres: "gpu:1", walltime: "{walltime}"}}
+  screen: {{partition: gpu, gres: "gpu:1", cpus_per_task: 8, walltime: 8:00:00}}
+  label: {{walltime: 1-0}}
+  small: {{walltime: 4:00:00}}
+"""
+
+
+def files_of(directory: Path) -> dict[str, str]:
+    """Every file and its content."""
+    return {
+        str(p.relative_to(directory)): hashlib.sha256(p.read_bytes()).hexdigest() for p in directory.rglob("*") if p.is_file()
+    }
+
+
+def site(tmp_path: Path, walltime: str = "12:00:00", database: str = "mongodb://localhost/coevo") -> str:
+    return SITE.format(database=database, directory=tmp_path, walltime=walltime)
+
+
+def test_the_plan_of_a_node_counts_jobs_time_and_disk_and_changes_nothing(fresh: Coevo) -> None:
+    before = files_of(fresh.database)
+    planned = json.loads(fresh("run", "tiny", "-n", "2", "--plan", "--format", "json").stdout)
+    assert {row["step"] for row in planned["steps"]} >= {"generate", "screen", "label", "re-evaluate", "train-generator"}
+    assert {row["resources"] for row in planned["steps"]} == {"gpu", "screen", "label", "small"}
+    assert planned["hours"] > 0
+    assert planned["gpu_hours"] == 0, "nothing of the embedded generator wants a GPU"
+    assert planned["megabytes"] > 0
+    table = fresh("run", "tiny", "--plan").stdout
+    assert "re-evaluate" in table
+    assert "GPU-hours" in table
+    assert files_of(fresh.database) == before
+
+
+def test_rates_of_the_last_iteration_take_the_place_of_the_default_ones(finished: Coevo) -> None:
+    assert "rates measured in this node's last iteration" in finished("run", "tiny", "--plan").stdout
+
+
+def test_a_preset_is_planned_before_its_node_exists(tmp_path: Path) -> None:
+    coevo = Coevo(tmp_path)
+    planned = json.loads(coevo("run", "li-p-s", "--plan", "--format", "json").stdout)
+    generate = next(row for row in planned["steps"] if row["step"] == "generate")
+    assert (generate["jobs"], generate["items"], generate["resources"]) == (20, 10_000, "gpu")
+    assert generate["gpu_seconds"] == generate["seconds"] == pytest.approx(20 * 3600), "2 h for 1,000 structures on a V100"
+    assert planned["gpu_hours"] > 20
+    assert not coevo.database.exists()
+    offline = json.loads(coevo("run", "li-p-s-offline", "--plan", "--format", "json").stdout)
+    assert offline["gpu_hours"] == 0
+    assert "no preset or YAML file" in coevo("run", "li-p-z", "--plan", code=2).stderr
+
+
+def test_a_site_adds_walltimes_workers_and_what_is_too_long(tmp_path: Path) -> None:
+    config = load_config("li-p-s").config
+    fits, short = (parse_site(site(tmp_path, walltime), "site.yaml").site for walltime in ("12:00:00", "0:50:00"))
+    rows = {row.step: row for row in plan(config, Start(0, 14), 1, 1, fits)}
+    assert rows["generate"].walltime == "12:00:00"
+    assert not rows["generate"].too_long, "a shard of 500 takes an hour"
+    alone = {row.step: row for row in plan(config, Start(0, 14), 1, 1)}
+    assert rows["screen"].seconds == pytest.approx(alone["screen"].seconds / 8), "eight cores"
+    assert rows["screen"].gpu_seconds == rows["screen"].seconds, "an allocation holds its GPU whether it is used or not"
+    assert rows["label"].gpu_seconds == 0
+    late = plan(config, Start(0, 14), 1, 1, short)
+    assert {row.step for row in late if row.too_long} >= {"generate"}
+    assert "longer than the walltime" in str(plan_table(late, measured=False).caption)
+    json.dumps(plan_json(late), allow_nan=False)
+
+
+@pytest.mark.service
+def test_submit_plans_on_a_site_and_adds_nothing(tmp_path: Path, mongodb_uri: str) -> None:
+    from pymongo import MongoClient
+
+    (tmp_path / "site.yaml").write_text(site(tmp_path, database=mongodb_uri))
+    coevo = Coevo(tmp_path)
+    planned = json.loads(coevo("submit", "li-p-s", "-n", "7", "--plan", "--format", "json").stdout)
+    assert {row["walltime"] for row in planned["steps"]} == {"12:00:00", "8:00:00", "1-0", "4:00:00"}
+    assert {row["iteration"] for row in planned["steps"]} == set(range(1, 8))
+    assert planned["gpu_hours"] > 140
+    with MongoClient(mongodb_uri) as client:
+        database = client.get_default_database()
+        for name in ("nodes", "states", "campaigns"):
+            assert database[name].count_documents({}) == 0
+        assert f"{database.name}_launchpad" not in client.list_database_names()
+    assert not (tmp_path / "jobs").exists(), "no file for workers"
