@@ -253,6 +253,13 @@ def test_an_energy_scale_cannot_change() -> None:
         check_change(other, BASE)
 
 
+def test_the_family_of_the_generator_cannot_change() -> None:
+    """The checkpoint goes on as what it is: another name in the file would change nothing, and must not look as if it did."""
+    other = changed(BASE_DATA, generator__family="embedded")
+    with pytest.raises(ConfigError, match="mattergen -> embedded: the checkpoint"):
+        check_change(BASE, other)
+
+
 def test_what_a_live_node_may_change() -> None:
     new = changed(BASE_DATA, screening__fmax=0.05, node__description="tighter", node__seed=3)
     assert check_change(BASE, new) == [

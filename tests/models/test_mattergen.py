@@ -47,7 +47,7 @@ class TestWithoutItsEnvironment:
             MatterGenGenerator.load(tmp_path / "other")
 
     def test_runner_and_adapter_agree_on_the_options(self):
-        text = MATTERGEN.runner.read_text()
+        text = "".join(path.read_text() for path in (MATTERGEN.runner, *MATTERGEN.companions))
         for key in GeneratorConfig().mattergen.model_dump():
             assert f'["{key}"]' in text, key
 

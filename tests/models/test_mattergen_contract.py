@@ -33,8 +33,9 @@ class TestMatterGenContract(GeneratorContract):
                 "guidance_factor": 1.0,
                 "batch_size": 8,
                 "epochs": 2,
-                "learning_rate": 3e-4,
+                "learning_rate": 2e-4,
                 "train_batch_size": 8,
+                "validation_fraction": 0.3,
             },
         )
         with pytest.MonkeyPatch.context() as patch:

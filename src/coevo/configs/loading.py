@@ -223,7 +223,7 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
     Raises
     ------
     ConfigError
-        If name, elements, references, energy scale or descriptor change.
+        If name, elements, references, energy scale, descriptor or the generator's family change.
     """
     changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
     refused = [line for line in changes if line.startswith(FIXED_KEYS)]
@@ -232,6 +232,11 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
             f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, references, energy_scale and descriptor "
             "cannot change, because hulls, energies and entropies of its states would no longer compare; put the old value back, "
             "or make a new node with `coevo init`"
+        )
+    if old.generator.family != new.generator.family:
+        raise ConfigError(
+            f"node {old.node.name}: generator.family: {old.generator.family} -> {new.generator.family}: the checkpoint is of "
+            "the first family and goes on as that; put the old value back, or make a new node with `coevo init`"
         )
     return changes
 

@@ -56,7 +56,7 @@ def build_environment(
     mark = mark_of(directory)
     if mark is not None and mark.get("requirements") == family.digest():
         return None
-    begun = time.monotonic()
+    begun, before = time.monotonic(), os.times()
     (directory / MARK).unlink(missing_ok=True)
     # An environment whose Python is gone (a removed base interpreter) is made anew.
     if not _works(python_in(directory)):
@@ -73,11 +73,14 @@ def build_environment(
     version = subprocess.run(
         [inner, "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, check=True
     )
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
     document = {
         "family": family.name,
         "requirements": family.digest(),
         "python": version.stdout.strip(),
         "seconds": round(time.monotonic() - begun, 1),
+        "cpu_seconds": round(spent, 1),
     }
     (directory / MARK).write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
     return directory

@@ -21,7 +21,7 @@ MATTERGEN = ExternalFamily(
     "mattergen",
     runner=_RUNNERS / "mattergen_runner.py",
     requirements=HERE / "envs" / "mattergen.txt",
-    companions=(_RUNNERS / "mattergen_model.py", _RUNNERS / "mattergen_shims.py"),
+    companions=tuple(_RUNNERS / f"mattergen_{part}.py" for part in ("model", "shims", "small", "training")),
 )
 
 

@@ -1,17 +1,22 @@
 """A MatterGen model as a directory (``config.yaml``, ``checkpoints/last.ckpt``): made, loaded, saved, and its sampler.
 
-Numbers of the noise schedules and of the sampler: Zeni et al., Nature 639, 624 (2025), supplementary information.
+Numbers of the sampler: Zeni et al., Nature 639, 624 (2025), supplementary information.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
+import random
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from coevo_runner import TaskError
+from mattergen_small import small_configuration
 
 CONDITIONS = ("chemical_system", "energy_above_hull")
 """Properties that a model must have been trained on, for the node to ask for them."""
@@ -23,100 +28,6 @@ def device_of(request: dict[str, Any]) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise TaskError("no_gpu", "COEVO_DEVICE is cuda, and torch sees no GPU in this environment")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def small_configuration(hidden: int, blocks: int, steps: int) -> dict[str, Any]:
-    """Configuration of a model small enough to be trained on a CPU within minutes.
-
-    Parameters
-    ----------
-    hidden : int
-        Width of every embedding.
-    blocks : int
-        Interaction blocks.
-    steps : int
-        Noise levels; the published models have 1000.
-    """
-    m, d = "mattergen", "mattergen.diffusion"
-    gemnet = {
-        "_target_": f"{m}.common.gemnet.gemnet.GemNetT",
-        "num_targets": 1,
-        "latent_dim": hidden * 3,  # noise level and two conditions
-        "atom_embedding": {
-            "_target_": f"{m}.common.gemnet.layers.embedding_block.AtomEmbedding",
-            "emb_size": hidden,
-            "with_mask_type": True,
-        },
-        "num_spherical": 5,
-        "num_radial": 24,
-        "num_blocks": blocks,
-        "emb_size_atom": hidden,
-        "emb_size_edge": hidden,
-        "emb_size_trip": 16,
-        "emb_size_rbf": 8,
-        "emb_size_cbf": 8,
-        "emb_size_bil_trip": 16,
-        "cutoff": 6.0,
-        "max_neighbors": 16,
-        "max_cell_images_per_dim": 5,
-        "regress_stress": True,
-        "otf_graph": True,
-    }
-    multi_hot = {"_target_": f"{m}.property_embeddings.ChemicalSystemMultiHotEmbedding", "hidden_dim": hidden}
-    number = {"_target_": f"{d}.model_utils.NoiseLevelEncoding", "d_model": hidden}
-    scaler = {"_target_": f"{m}.common.utils.data_utils.StandardScalerTorch"}
-    embeddings = {
-        name: {
-            "_target_": f"{m}.property_embeddings.PropertyEmbedding",
-            "name": name,
-            "conditional_embedding_module": module,
-            "unconditional_embedding_module": {"_target_": f"{m}.property_embeddings.EmbeddingVector", "hidden_dim": hidden},
-            "scaler": own_scaler,
-        }
-        for name, module, own_scaler in (
-            ("chemical_system", multi_hot, {"_target_": "torch.nn.Identity"}),
-            ("energy_above_hull", number, scaler),
-        )
-    }
-    schedule = {
-        "_target_": f"{d}.d3pm.d3pm.create_discrete_diffusion_schedule",
-        "kind": "standard",
-        "num_steps": steps,
-    }
-    masking = {"_target_": f"{d}.d3pm.d3pm.MaskDiffusion", "dim": 101, "schedule": schedule}
-    corruption = {
-        "_target_": f"{d}.corruption.multi_corruption.MultiCorruption",
-        "sdes": {
-            "pos": {"_target_": f"{m}.common.diffusion.corruption.NumAtomsVarianceAdjustedWrappedVESDE"},
-            "cell": {
-                "_target_": f"{m}.common.diffusion.corruption.LatticeVPSDE.from_vpsde_config",
-                "vpsde_config": {"beta_min": 0.1, "beta_max": 20, "limit_density": 0.05, "limit_var_scaling_constant": 0.25},
-            },
-        },
-        "discrete_corruptions": {
-            "atomic_numbers": {"_target_": f"{d}.corruption.d3pm_corruption.D3PMCorruption", "offset": 1, "d3pm": masking}
-        },
-    }
-    module = {
-        "_target_": f"{d}.diffusion_module.DiffusionModule",
-        "model": {
-            "_target_": f"{m}.denoiser.GemNetTDenoiser",
-            "hidden_dim": hidden,
-            "gemnet": gemnet,
-            "denoise_atom_types": True,
-            "atom_type_diffusion": "mask",
-            "property_embeddings": embeddings,
-        },
-        "corruption": corruption,
-        "loss_fn": {
-            "_target_": f"{m}.common.loss.MaterialsLoss",
-            "d3pm_hybrid_lambda": 0.01,
-            "reduce": "sum",
-            "weights": {"pos": 0.1, "cell": 1.0, "atomic_numbers": 1.0},
-        },
-        "pre_corruption_fn": {"_target_": f"{m}.property_embeddings.SetEmbeddingType", "p_unconditional": 0.2},
-    }
-    return {"lightning_module": {"_target_": f"{d}.lightning_module.DiffusionLightningModule", "diffusion_module": module}}
 
 
 class Model:
@@ -255,3 +166,27 @@ def sampler_of(model: Model, guidance: float) -> Any:
             "cell": partial(LatticeLangevinDiffCorrector, snr=0.2, max_step_size=1e6),
         },
     )
+
+
+def open_model(request: dict[str, Any], device: torch.device) -> Model:
+    """The model of the request: the node's own, or what the node starts from."""
+    options = request["options"]
+    if request["model"]:
+        return load_model(Path(request["model"]), device)
+    if options["weights"] == "small":
+        torch.manual_seed(0)
+        return Model(small_configuration(options["hidden"], options["blocks"], options["steps"]), None, device)
+    return load_model(published_directory(options["weights"]), device)
+
+
+def number(*words: Any) -> int:
+    """A seed made of words, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, its GPUs, numpy and random."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - MatterGen draws from it
+    random.seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
