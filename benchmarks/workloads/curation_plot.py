@@ -30,8 +30,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
     growth = report["growth"]
     sizes = sorted(map(int, growth))
     for row, (label, marker, colour) in STEPS.items():
-        values = [max(1e-3, growth[str(n)][row]["wall_seconds"]) for n in sizes]
-        time.plot(sizes, values, marker=marker, color=colour, label=label, linewidth=1.5, markersize=5)
+        have = [n for n in sizes if row in growth[str(n)]]
+        values = [max(1e-3, growth[str(n)][row]["wall_seconds"]) for n in have]
+        time.plot(have, values, marker=marker, color=colour, label=label, linewidth=1.5, markersize=5)
     peers = report.get("peers", {})
     for what, label, of in (
         ("groups", "pymatgen group_structures", lambda row: row["pymatgen"]["cpu_seconds"]),
