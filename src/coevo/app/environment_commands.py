@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coevo.app.terminal import Format, app, out, print_json, say
+from coevo.app.terminal import Format, app, err, out, print_json, say
 from coevo.errors import CoevoError, ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ _Family = Annotated[str, typer.Argument(help="name of a model family; `coevo env
 
 env = typer.Typer(help="Make, list and check the environments of model families that cannot share coevo's.", no_args_is_help=True)
 app.add_typer(env, name="env")
+
+
+def _say_command(line: str) -> None:
+    """A command in one line, whatever the width of the terminal: people copy it."""
+    err.print(f"-- {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _family(name: str) -> ExternalFamily:
@@ -39,7 +44,7 @@ def create(
     """Make a family's virtual environment and install its pinned packages there; run again to complete or update it."""
     from coevo.models.external.building import build_environment
 
-    directory = build_environment(_family(family), python=python, say=lambda line: say(f"-- {line}"))
+    directory = build_environment(_family(family), python=python, say=_say_command)
     if directory is None:
         say(f"the environment of {family} is complete; nothing to do")
     else:
