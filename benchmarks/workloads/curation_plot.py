@@ -25,6 +25,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     figure, (time, memory) = plt.subplots(1, 2, figsize=(10.5, 4.4))
     growth = report["growth"]
@@ -44,6 +45,10 @@ def draw(report: dict[str, Any], path: Path) -> None:
         axis.set(xscale="log", yscale="log", xlabel="structures", ylabel=label)
         axis.grid(visible=True, which="major", color="0.9")
         axis.spines[["top", "right"]].set_visible(False)
+    memory.set_yscale("linear")
+    memory.set_ylim(bottom=0)
+    for axis in (time, memory):
+        axis.xaxis.set_minor_formatter(NullFormatter())
     time.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     figure.savefig(path, dpi=120, metadata={"Software": None})
