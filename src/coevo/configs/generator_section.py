@@ -1,0 +1,96 @@
+"""The section ``generator`` of a configuration: how candidates are generated, and what each family of generators takes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator
+
+from coevo.configs.section import Fraction, Positive, Section
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GENERATOR_FAMILIES = ("embedded", "mattergen")
+"""Families of generators that come with coevo; others are found by their entry points."""
+
+GENERATOR_GROUP = "coevo.generators"
+"""Group of the entry points by which other packages bring generators: ``NAME = "package.module:Class"``."""
+
+
+def installed_generators() -> dict[str, EntryPoint]:
+    """Families of generators that other installed packages bring, by name."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GENERATOR_GROUP)}
+
+
+class MatterGenConfig(Section):
+    """MatterGen: where it starts, how it samples, how it is fine-tuned. Used with ``generator.family: mattergen`` only."""
+
+    weights: str = Field(
+        default="chemical_system_energy_above_hull",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
+        description="published weights by name, a model directory (a path with a /), or small: an untrained model for tests",
+    )
+    guidance_factor: float = Field(default=2.0, ge=0.0, le=20.0, description="weight of the conditions; 0 ignores them")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="structures denoised together; halved when memory runs out")
+    oversampling: float = Field(default=1.5, ge=1.0, le=10.0, description="draws per candidate, at most, to replace dropped ones")
+    epochs: int = Field(default=20, ge=1, le=10_000, description="passes over the training examples of one fit, at most")
+    learning_rate: Positive = Field(default=5e-6, le=0.1, description="of Adam; a small model trained from scratch needs 1e-3")
+    train_batch_size: int = Field(default=32, ge=1, le=4096, description="examples of one gradient step")
+    patience: int = Field(default=5, ge=1, description="epochs without a better validation loss before stopping")
+    validation_fraction: float = Field(
+        default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
+    )
+    hidden: int = Field(default=48, ge=8, le=512, description="width of the small model")
+    blocks: int = Field(default=2, ge=1, le=6, description="interaction blocks of the small model")
+    steps: int = Field(default=100, ge=10, le=1000, description="noise levels of the small model")
+
+
+class GeneratorConfig(Section):
+    """How candidates are generated."""
+
+    family: str = Field(
+        default="embedded",
+        pattern=r"^[a-z][a-z0-9-]{0,39}$",
+        description="embedded: symmetric random crystals and variation, learned; mattergen; or a family of another package",
+    )
+    candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
+    shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")
+    max_atoms: int = Field(default=20, ge=1, le=200, description="atoms per cell, at most")
+    compositions: tuple[str, ...] = Field(default=(), description="formulas to generate; empty: the generator's own distribution")
+    target_energy_above_hull: float = Field(default=0.0, ge=0.0, le=5.0, description="condition given to the generator, eV/atom")
+    subsystem_fraction: Fraction = Field(default=0.25, description="share of candidates drawn in proper sub-systems")
+    variation_fraction: Fraction = Field(default=0.4, description="share made by varying good parents, once there are some")
+    unit_fraction: Fraction = Field(default=0.6, description="share of random crystals built from anion units, once known")
+    fit: bool = Field(default=True, description="refit the generator after each iteration")
+    fit_max_e_hull: Positive = Field(default=0.3, le=5.0, description="examples above this E_hull have no weight, eV/atom")
+    options: tuple[str, ...] = Field(
+        default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
+    )
+    mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, value: str) -> str:
+        if value not in GENERATOR_FAMILIES:
+            installed = installed_generators()
+            if value not in installed:
+                allowed = ", ".join([*GENERATOR_FAMILIES, *sorted(installed)])
+                raise ValueError(
+                    f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)"
+                )
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _option_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [option.partition("=")[0].strip() for option in value]
+        for option, name in zip(value, names, strict=True):
+            if "=" not in option or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{option!r} is no setting; allowed: NAME = VALUE")
+        if len(set(names)) != len(names):
+            raise ValueError(f"a setting is repeated in {list(value)}; give each one once")
+        return value

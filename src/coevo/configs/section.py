@@ -1,0 +1,25 @@
+"""What all sections of a configuration share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys, NaN and infinities are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types with the class, as monty reads them back; without this FireWorks would store the text of ``str``."""
+        return {"@module": type(self).__module__, "@class": type(self).__name__, **self.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of :meth:`as_dict`."""
+        return cls.model_validate({key: value for key, value in data.items() if not key.startswith("@")})
