@@ -60,7 +60,7 @@ def test_the_message_of_a_value_out_of_range() -> None:
         ),
         (
             "generation: {}",
-            "x.yaml:5: generation: unknown key; did you mean generator?; allowed keys: node, generator, screening",
+            "x.yaml:5: generation: unknown key; did you mean generator?; allowed keys: node, references, generator",
         ),
         ("zzz: 1", "x.yaml:5: zzz: unknown key; allowed keys: node"),
         ("generator: {candidates: many}", "x.yaml:5: generator.candidates: got many, allowed: an integer >= 1 and <= 1000000"),
@@ -119,7 +119,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "x.yaml:1: got an empty file, allowed: a mapping of node, generator"),
+        ("", "x.yaml:1: got an empty file, allowed: a mapping of node, references, generator"),
         ("# only a comment\n", "x.yaml:1: got an empty file"),
         ("- a\n- b\n", "x.yaml:1: got [a, b], allowed: a mapping"),
         ("node", "x.yaml:1: got node, allowed: a mapping"),
@@ -258,6 +258,33 @@ def test_the_family_of_the_generator_cannot_change() -> None:
     other = changed(BASE_DATA, generator__family="embedded")
     with pytest.raises(ConfigError, match="mattergen -> embedded: the checkpoint"):
         check_change(BASE, other)
+
+
+def test_what_a_node_withholds_cannot_change() -> None:
+    with pytest.raises(ConfigError, match=r"references\.exclude: \[\] -> \[Li2S\].*make a new node"):
+        check_change(BASE, changed(BASE_DATA, references__exclude=["Li2S"]))
+    one, other = (changed(BASE_DATA, references__exclude=names) for names in (["Li2S", "Li3P"], ["Li3P", "Li2S"]))
+    assert check_change(one, other) == []
+
+
+def test_a_configuration_of_an_older_state_withholds_nothing() -> None:
+    older = {key: value for key, value in BASE_DATA.items() if key != "references"}
+    assert NodeConfig.model_validate(older).references.exclude == ()
+
+
+@pytest.mark.parametrize(
+    ("exclude", "told"),
+    [
+        ("[Li2S, Li2S]", "references.exclude: a name is repeated in ['Li2S', 'Li2S']"),
+        ("['']", "references.exclude: got an empty name"),
+        ("Li2S", "references.exclude: got Li2S, allowed: a list of texts"),
+        ("[1]", "references.exclude[0]: got 1, allowed: text"),
+    ],
+)
+def test_names_that_cannot_be_withheld(exclude: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(HEAD + f"references: {{exclude: {exclude}}}\n", "x.yaml")
+    assert told in str(caught.value)
 
 
 def test_what_a_live_node_may_change() -> None:

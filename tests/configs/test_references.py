@@ -16,7 +16,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from coevo.configs.references import ReferenceStructure, bundled_sets, load_references
+from coevo.configs.references import ReferenceStructure, bundled_sets, load_references, reference_set_words
 from coevo.errors import ReferenceDataError
 
 ELEMENTS = ("Li", "P", "S")
@@ -245,3 +245,42 @@ def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
     )
     (tmp_path / "x.cif").mkdir()
     assert "cannot be read: Is a directory" in refused(tmp_path / "x.cif")
+
+
+def test_excluded_phases_are_left_out_and_nothing_else(bundled: list[ReferenceStructure]) -> None:
+    withheld = ("Li2S", "Li3P", "beta-Li3PS4 (ordered approximant)")
+    kept = load_references("li-p-s", ELEMENTS, exclude=withheld)
+    assert [r.name for r in kept] == [r.name for r in bundled if r.name not in withheld]
+    assert len(kept) == 11
+    assert all(one.structure == next(two for two in bundled if two.name == one.name).structure for one in kept)
+
+
+def test_repeated_names_are_numbered_before_one_is_excluded(tmp_path: Path, salt: list[Structure]) -> None:
+    items = [{"name": "Na", "structure": salt[0].as_dict()}, {"name": "Na", "structure": salt[0].as_dict()}]
+    items += [{"name": "Cl", "structure": salt[1].as_dict()}]
+    path = tmp_path / "salt.json"
+    path.write_text(json.dumps(items))
+    assert [r.name for r in load_references(path, ("Na", "Cl"), exclude=["Na"])] == ["Na (2)", "Cl"]
+    assert [r.name for r in load_references(path, ("Na", "Cl"), exclude=["Na (2)"])] == ["Na", "Cl"]
+
+
+def test_a_name_that_is_not_there_is_told_with_those_that_are() -> None:
+    message = refused("li-s-small", ("Li", "S"), exclude=["Li2S", "li2s"])
+    assert message == (
+        "li-s-small: references.exclude: no phase is called 'li2s'; the phases within Li, S are 'Li bcc', 'Li2S', 'rho-S6'"
+    )
+
+
+def test_the_only_structure_of_an_element_cannot_be_excluded() -> None:
+    message = refused("li-p-s", ELEMENTS, exclude=["Li bcc"])
+    assert "no structure of Li alone" in message
+    assert "take it out of references.exclude" in message
+    # of sulfur there are two
+    assert len(load_references("li-p-s", ELEMENTS, exclude=["alpha-S8 (Fddd)"])) == 13
+
+
+@pytest.mark.parametrize(
+    ("excluded", "words"), [((), "li-p-s"), (("Li2S",), "li-p-s without 1 phase"), (("Li2S", "Li3P"), "li-p-s without 2 phases")]
+)
+def test_a_set_says_how_many_phases_it_is_without(excluded: tuple[str, ...], words: str) -> None:
+    assert reference_set_words("li-p-s", excluded) == words

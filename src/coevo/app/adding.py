@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from coevo.app.merging import checkpoints_of
 from coevo.app.running import run_flow
-from coevo.errors import LabellingError
+from coevo.errors import LabellingError, ReferenceDataError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
@@ -40,7 +40,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     Raises
     ------
     ReferenceDataError
-        If a file cannot be used; nothing is added then.
+        If a file cannot be used, or names a phase that the node withholds; nothing is added then.
     """
     from coevo.configs.references import load_references
     from coevo.makers.seeding import write_references
@@ -48,6 +48,12 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
         found = [r for file in files for r in load_references(file, config.node.elements, complete=False)]
+        withheld = sorted({r.name for r in found} & set(config.references.exclude))
+        if withheld:
+            raise ReferenceDataError(
+                f"{', '.join(withheld)}: node {node} withholds phases of that name (references.exclude), which cannot change; "
+                "leave them out of the file, or make a new node with `coevo init`"
+            )
         flow = ExtendMaker(config=config, branch=branch).make(
             head.id,
             head.iteration + 1,

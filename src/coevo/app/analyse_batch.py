@@ -227,6 +227,7 @@ def reference_row(name: str, crystal: PackedCrystal, energy: float | None) -> Ro
 
 def batch_from_state(store: NodeStore, ref: str) -> Batch:
     """Read the entries and references of a state at their present geometry and energy."""
+    from coevo.configs.references import reference_set_words
     from coevo.configs.tree import NodeSection
     from coevo.makers.population import members
     from coevo.makers.seeds import seed_for
@@ -248,7 +249,7 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
         source=f"{view.node}@{view.id[:12]}",
         rows=rows,
         references=[reference_row(m.id, PackedCrystal.pack(m.structure), m.energy_per_atom) for m in known],
-        reference_set=node.references,
+        reference_set=reference_set_words(node.references, config.get("references", {}).get("exclude", ())),
         elements=node.elements,
         scale=f"{node.energy_scale}, force field {view.document['checkpoints']['force_field']['sha256'][:12]}",
         one_scale=True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coevo.app.running import run_flow
 from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
+from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.flows.campaign import bare
 from coevo.flows.lineage import ExtendMaker, MergeMaker
@@ -67,7 +68,7 @@ def merge(
     Raises
     ------
     ConfigError
-        If the states have no element in common, or the target's chemical system or branch does not fit.
+        If the states have no element in common, or the target's chemical system, withheld references or branch do not fit.
     BranchMovedError
         If the branch was moved while the merge ran; the merge is kept as a branch of its own.
     """
@@ -116,7 +117,8 @@ def extend(
     name : str
         Of the new node.
     references : str
-        A bundled set or a file with known structures of the new system, the new elements among them.
+        A bundled set or a file with known structures of the new system, the new elements among them. Phases that the source
+        withholds stay withheld.
     base : Path or None
         Directory that a relative file starts from.
 
@@ -137,7 +139,8 @@ def extend(
             f"({', '.join(before)} are there)"
         )
     config = _config_of(source, name, elements=[*before, *elements], references=references)
-    known = load_references(references, config.node.elements, base=base, complete=False)
+    withheld = config.references.exclude
+    known = [r for r in load_references(references, config.node.elements, base=base, complete=False) if r.name not in withheld]
     alone = {next(iter(r.structure.composition)).symbol for r in known if len(r.structure.composition) == 1}
     missing = [symbol for symbol in elements if symbol not in alone]
     if missing:
@@ -205,7 +208,20 @@ def _merged_config(left: StateView, right: StateView, name: str) -> NodeConfig:
     if scales[0] != scales[1]:
         raise ConfigError(f"the states have the energy scales {scales[0]} and {scales[1]}; energies of two scales never meet")
     references = right.document["config"]["node"]["references"]
-    return _config_of(left, name, elements=sorted(systems[0] | systems[1]), references=references)
+    config = _config_of(left, name, elements=sorted(systems[0] | systems[1]), references=references)
+    return config.model_copy(update={"references": ReferencesConfig(exclude=_withheld_by_both(left, right))})
+
+
+def _withheld_by_both(left: StateView, right: StateView) -> tuple[str, ...]:
+    """Names of phases that one of the states withholds and none has as a reference."""
+    withheld = {name for view in (left, right) for name in excluded_references(view)}
+    known = {document["name"] for view in (left, right) for document in view.references()} if withheld else set()
+    return tuple(sorted(withheld - known))
+
+
+def excluded_references(view: StateView) -> list[str]:
+    """Names of the phases that a state's configuration withholds; none in states that were made before one could."""
+    return list(view.document["config"].get("references", {}).get("exclude", ()))
 
 
 def _create_or_check(store: NodeStore, config: NodeConfig) -> NodeConfig:
@@ -219,5 +235,11 @@ def _create_or_check(store: NodeStore, config: NodeConfig) -> NodeConfig:
         raise ConfigError(
             f"node {name} has the elements {', '.join(live.node.elements)}, the new state has {', '.join(config.node.elements)}; "
             "choose the name of a new node, which gets them all"
+        )
+    if live.references != config.references:
+        here, new = (", ".join(c.references.exclude) or "no reference" for c in (live, config))
+        raise ConfigError(
+            f"node {name} withholds {here} (references.exclude), the new state would withhold {new}; what a node withholds "
+            "cannot change: choose the name of a new node"
         )
     return live

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from coevo.app.state_summaries import readable
+from coevo.app.state_summaries import readable, reference_set_of
 
 if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
@@ -36,6 +36,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "counts": view.document["counts"],
                 "population": metrics["population"],
                 "reference_set": metrics["reference_set"],
+                "references": reference_set_of(view.document),
                 "maturity": metrics["maturity"],
                 "signals": {
                     key: metrics[key]
@@ -62,7 +63,7 @@ def status_table(status: dict[str, Any]) -> Table:
         population = head["population"]
         table.add_row("iteration", str(head["iteration"]))
         table.add_row("entries", f"{population['entries']} ({population['stable']} stable, {population['sun']} S.U.N.)")
-        table.add_row("references", f"{head['reference_set']['name']}, {head['reference_set']['size']} structures")
+        table.add_row("references", f"{head['references']}, {head['reference_set']['size']} structures")
         table.add_row("labels", str(head["counts"].get("labels", 0)))
         for key, value in head["signals"].items():
             table.add_row(key, "no signal" if value is None else f"{value:.4g}")

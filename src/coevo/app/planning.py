@@ -133,7 +133,9 @@ def start_of_new(loaded: LoadedConfig) -> Start:
     from coevo.configs.references import load_references
 
     node = loaded.config.node
-    return Start(0, len(load_references(node.references, node.elements, base=loaded.base)))
+    return Start(
+        0, len(load_references(node.references, node.elements, base=loaded.base, exclude=loaded.config.references.exclude))
+    )
 
 
 def measured_rates(head: StateView) -> dict[str, float] | None:

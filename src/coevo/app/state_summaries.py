@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from coevo.configs.references import reference_set_words
 from coevo.errors import CorruptArtifactError
 
 if TYPE_CHECKING:
@@ -146,10 +147,17 @@ def _validation(found: dict[str, Any]) -> str:
     return f"{found['code']} {found['functional']}: {compared}{apart}"
 
 
+def reference_set_of(document: dict[str, Any]) -> str:
+    """Say which references a state has, from its document: ``li-p-s without 3 phases``."""
+    name = document["metrics"]["reference_set"]["name"]
+    return reference_set_words(name, document["config"].get("references", {}).get("exclude", ()))
+
+
 def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     """Return what the table of one iteration says, row by row."""
     metrics = view.document["metrics"]
     population, reference = metrics["population"], metrics["reference_set"]
+    references = reference_set_of(view.document)
     rows: list[tuple[str, str]] = []
     if "iteration" in metrics:
         counts = metrics["iteration"]
@@ -161,7 +169,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ("E_hull of them", f"median {_number(quantiles.get('q50'), 3)} eV/atom" if quantiles else "–"),
             ("unique", str(counts["unique"])),
             ("stable", str(counts["stable"])),
-            ("novel", f"{counts['novel']} against {reference['name']} ({reference['size']} references)"),
+            ("novel", f"{counts['novel']} against {references} ({reference['size']} references)"),
             ("S.U.N.", str(counts["sun"])),
             ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
         ]
@@ -179,7 +187,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "entropy",
             f"{entropy['mean']:.3f} nats of ln N = {entropy['ln_n']:.3f}" if entropy else "no signal (too few environments)",
         ),
-        ("reference set", f"{reference['name']}, {reference['size']} structures"),
+        ("reference set", f"{references}, {reference['size']} structures"),
         (
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()),

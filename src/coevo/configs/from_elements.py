@@ -22,7 +22,7 @@ def config_for_elements(elements: Sequence[str], references: str, *, name: str |
     name : str or None
         Name of the node; by default the elements, such as ``na-cl``.
     like : str
-        Preset whose sections other than ``node`` are taken (sizes, thresholds).
+        Preset whose sections other than ``node`` and ``references`` are taken (sizes, thresholds).
 
     Raises
     ------
@@ -31,7 +31,7 @@ def config_for_elements(elements: Sequence[str], references: str, *, name: str |
     """
     source = "--elements"
     name = name or "-".join(element.lower() for element in elements)
-    template = parse_config(preset_text(like), f"preset {like}").model_dump(mode="json", exclude={"node"})
+    template = parse_config(preset_text(like), f"preset {like}").model_dump(mode="json", exclude={"node", "references"})
     node = {"name": name, "elements": list(elements), "references": references}
     config = config_from_dict({"node": node, **template}, source)
     return LoadedConfig(config, dump_config(config, comments=True), source)

@@ -27,7 +27,14 @@ Tree = TypeVar("Tree", bound=BaseModel)
 Prepare = Callable[[dict[str, Any]], tuple[dict[str, Any], list[tuple[Location, str]]]]
 Hidden = Callable[[Location], bool]
 
-FIXED_KEYS = ("node.name:", "node.elements:", "node.references:", "node.energy_scale:", "node.descriptor.")
+FIXED_KEYS = (
+    "node.name:",
+    "node.elements:",
+    "node.references:",
+    "references.exclude:",
+    "node.energy_scale:",
+    "node.descriptor.",
+)
 """How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
 
 
@@ -223,15 +230,15 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
     Raises
     ------
     ConfigError
-        If name, elements, references, energy scale, descriptor or the generator's family change.
+        If name, elements, references (or which of them are withheld), energy scale, descriptor or the generator's family change.
     """
     changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
     refused = [line for line in changes if line.startswith(FIXED_KEYS)]
     if refused:
         raise ConfigError(
-            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, references, energy_scale and descriptor "
-            "cannot change, because hulls, energies and entropies of its states would no longer compare; put the old value back, "
-            "or make a new node with `coevo init`"
+            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, references (and references.exclude), "
+            "energy_scale and descriptor cannot change, because hulls, energies and entropies of its states would no longer "
+            "compare; put the old value back, or make a new node with `coevo init`"
         )
     if old.generator.family != new.generator.family:
         raise ConfigError(

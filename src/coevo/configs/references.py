@@ -63,7 +63,12 @@ def joined_references(*specs: str) -> str:
 
 
 def load_references(
-    spec: str | Path, elements: Sequence[str], *, base: Path | None = None, complete: bool = True
+    spec: str | Path,
+    elements: Sequence[str],
+    *,
+    base: Path | None = None,
+    complete: bool = True,
+    exclude: Sequence[str] = (),
 ) -> list[ReferenceStructure]:
     """Load the reference structures of a node.
 
@@ -78,6 +83,8 @@ def load_references(
         Directory that a relative path starts from; the working directory if None.
     complete : bool
         Whether each element must have a structure of its own among them.
+    exclude : sequence of str
+        Names of phases to leave out, exact; repeated names are numbered before.
 
     Returns
     -------
@@ -87,20 +94,33 @@ def load_references(
     Raises
     ------
     ReferenceDataError
-        If the file cannot be read, is empty, or holds a foreign element, a disordered or broken structure; or if an element has
-        no structure of its own, without which there is no convex hull.
+        If the file cannot be read, is empty, or holds a foreign element, a disordered or broken structure; if no phase has a name
+        of ``exclude``; or if an element has no structure of its own, without which there is no convex hull.
     """
     parts = reference_parts(spec) if isinstance(spec, str) else [spec]
     if not parts:
         raise ReferenceDataError(f"references: got {str(spec)!r}, allowed: a bundled set ({', '.join(bundled_sets())}) or a file")
     read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base)]
-    if complete:
-        _check_elements((_symbols(entry.structure) for entry, _ in read), sorted(set(elements)), str(spec))
     names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry, _ in read])
+    unknown = [name for name in exclude if name not in names]
+    if unknown:
+        raise ReferenceDataError(
+            f"{spec}: references.exclude: no phase is called {', '.join(map(repr, unknown))}; the phases within "
+            f"{', '.join(sorted(set(elements)))} are {', '.join(map(repr, names)) or 'none'}"
+        )
+    kept = [(name, entry, default) for name, (entry, default) in zip(names, read, strict=True) if name not in exclude]
+    if complete:
+        _check_elements((_symbols(entry.structure) for _, entry, _ in kept), sorted(set(elements)), str(spec), exclude)
     return [
-        ReferenceStructure(name, _bare(entry.structure), entry.source or default, entry.licence)
-        for name, (entry, default) in zip(names, read, strict=True)
+        ReferenceStructure(name, _bare(entry.structure), entry.source or default, entry.licence) for name, entry, default in kept
     ]
+
+
+def reference_set_words(name: str, excluded: Sequence[str]) -> str:
+    """Say which set of references a node has: ``li-p-s without 3 phases``."""
+    if not excluded:
+        return name
+    return f"{name} without {len(excluded)} phase{'s' if len(excluded) > 1 else ''}"
 
 
 def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[tuple[FileEntry, str]]:
@@ -147,13 +167,14 @@ def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
         )
 
 
-def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: str) -> None:
+def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: str, excluded: Sequence[str]) -> None:
     present = {next(iter(system)) for system in systems if len(system) == 1}
     missing = [element for element in elements if element not in present]
     if missing:
+        remedy = "take it out of references.exclude, or add another" if excluded else "add the elemental crystal to the file"
         raise ReferenceDataError(
             f"{origin}: no structure of {', '.join(missing)} alone; the convex hull needs at least one of each element, "
-            f"{', '.join(elements)}; add the elemental crystal to the file"
+            f"{', '.join(elements)}; {remedy}"
         )
 
 

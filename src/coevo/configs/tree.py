@@ -58,6 +58,23 @@ class NodeSection(Section):
         return tuple(sorted(value))
 
 
+class ReferencesConfig(Section):
+    """Which known phases the node is not told of. Fixed for a node's life, as ``node.references`` is."""
+
+    exclude: tuple[str, ...] = Field(
+        default=(), description="names of phases of node.references that are withheld: no part of the hull or the novelty test"
+    )
+
+    @field_validator("exclude")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not name.strip() for name in value):
+            raise ValueError(f"got an empty name in {list(value)}, allowed: names of phases of node.references")
+        if len(set(value)) != len(value):
+            raise ValueError(f"a name is repeated in {list(value)}; give each one once")
+        return tuple(sorted(value))
+
+
 class ForceFieldConfig(Section):
     """A force field by family and weights; weights come from a wheel or, after training, from the node's checkpoint."""
 
@@ -274,6 +291,7 @@ class NodeConfig(Section):
     """The whole tree."""
 
     node: NodeSection
+    references: ReferencesConfig = Field(default_factory=ReferencesConfig)
     generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
     screening: ScreeningConfig = Field(default_factory=ScreeningConfig)
     curation: CurationConfig = Field(default_factory=CurationConfig)

@@ -98,7 +98,7 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
     from coevo.configs.references import load_references
 
     config = loaded.config
-    load_references(config.node.references, config.node.elements, base=base)
+    load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude)
     store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
 
 
@@ -115,7 +115,7 @@ def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
     from coevo.makers.seeding import initial_checkpoints, write_references
 
     config = loaded.config
-    references = load_references(config.node.references, config.node.elements, base=base)
+    references = load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude)
     force_field, generator = initial_checkpoints(config)
     return SeedMaker(config=config).make(write_references(references), force_field, generator)
 
