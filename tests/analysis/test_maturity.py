@@ -8,19 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coevo.analysis.maturity import is_flat, maturity, quantiles
+from coevo.analysis.maturity import is_flat, maturity
 from coevo.configs.tree import MaturityConfig
 
-CONFIG = MaturityConfig(environments=2000, patience=2, e_hull_tolerance=0.005, entropy_tolerance=0.05, rmse_tolerance=0.1)
+CONFIG = MaturityConfig(environments=2000, patience=2)
 
 
-def state(e_hull=0.1, entropy=5.0, energy=20.0, force=100.0):
+def sample(median=0.1, error=0.005, n=200, distinct=190, formulas=40.0):
     return {
-        "ruler_median_e_hull": e_hull,
+        "n": n,
+        "q50": median,
+        "standard_error": error,
+        "diversity": {"n": n, "distinct": distinct, "effective_formulas": formulas},
+    }
+
+
+def state(entropy=5.0, energy=20.0, force=100.0, ruler=None, frames=None):
+    return {
         "environment_entropy": entropy,
         "energy_rmse_mev_per_atom": energy,
         "force_rmse_mev_per_angstrom": force,
+        "force_field": {"frames": frames or {"train": 300, "validation": 60, "test": 60}},
+        "ruler": ruler or {str(i): sample() for i in range(1, 4)},
     }
+
+
+def ruler(*samples):
+    return {str(i): found for i, found in enumerate(samples, 1)}
 
 
 def statuses(history):
@@ -28,48 +42,71 @@ def statuses(history):
 
 
 def test_mature():
-    found = maturity([state(0.5, 3.0, 80, 300), state(), state(0.103, 5.02, 19, 95), state(0.101, 5.04, 20, 99)], CONFIG)
+    last = state(entropy=5.04, ruler=ruler(sample(0.5), sample(), sample(0.115), sample(0.099)))
+    found = maturity([state(3.0, 80, 300), state(), state(5.02, 19, 95), last], CONFIG)
     assert found.mature
-    assert found.reason == "mature: all three signals were flat for 2 iterations"
+    assert found.reason.startswith("mature: all three signals were flat for 2 iterations")
+    assert [signal.cause for signal in found.signals] == [""] * 4
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 
 
 @pytest.mark.parametrize(
-    ("last", "expected"),
+    ("last", "expected", "cause"),
     [
-        (state(e_hull=0.106), ["not flat", "flat", "flat"]),
-        (state(entropy=5.06), ["flat", "not flat", "flat"]),
-        (state(energy=23.0), ["flat", "flat", "not flat"]),
-        (state(force=80.0), ["flat", "flat", "not flat"]),
-        (state(e_hull=None), ["no signal", "flat", "flat"]),
-        (state(entropy=None), ["flat", "no signal", "flat"]),
-        (state(force=None), ["flat", "flat", "no signal"]),
-        (state(energy=nan), ["flat", "flat", "no signal"]),
-        ({}, ["no signal", "no signal", "no signal"]),
+        (state(ruler=ruler(sample(), sample(), sample(0.121))), ["not flat", "flat", "flat", "steady"], "moving"),
+        (state(ruler=ruler(sample(), sample())), ["no signal", "flat", "flat", "steady"], "short"),
+        (state(ruler=ruler(sample(), sample(), sample(error=0.03))), ["no signal", "flat", "flat", "steady"], "noise"),
+        (state(ruler=ruler(sample(), sample(), sample(error=None))), ["no signal", "flat", "flat", "steady"], "noise"),
+        (state(entropy=5.06), ["flat", "not flat", "flat", "steady"], "moving"),
+        (state(entropy=None), ["flat", "no signal", "flat", "steady"], "few environments"),
+        (state(entropy=log(2000) - 0.05), ["flat", "no signal", "flat", "steady"], "ceiling"),
+        (state(energy=23.0), ["flat", "flat", "not flat", "steady"], "moving"),
+        (state(force=80.0), ["flat", "flat", "not flat", "steady"], "moving"),
+        (state(force=None), ["flat", "flat", "no signal", "steady"], "short"),
+        (state(energy=nan), ["flat", "flat", "no signal", "steady"], "short"),
+        (state(frames={"train": 100, "validation": 30, "test": 60}), ["flat", "flat", "no signal", "steady"], "few frames"),
+        (state(frames={"train": 300, "validation": 60, "test": 29}), ["flat", "flat", "no signal", "steady"], "few frames"),
+        (state(ruler=ruler(sample(), sample(), sample(distinct=120))), ["flat", "flat", "flat", "shrinking"], "collapse"),
+        (state(ruler=ruler(sample(), sample(), sample(formulas=25.0))), ["flat", "flat", "flat", "shrinking"], "collapse"),
     ],
 )
-def test_each_signal_alone(last, expected):
+def test_each_signal_alone(last, expected, cause):
     history = [state(), state(), last]
     assert statuses(history) == expected
     found = maturity(history, CONFIG)
     assert not found.mature
     assert found.reason.startswith("not mature: ")
+    assert [signal.cause for signal in found.signals if signal.cause] == [cause]
 
 
-def test_too_short_a_history_has_no_signal():
-    assert statuses([]) == ["no signal"] * 3
-    assert statuses([state(), state()]) == ["no signal"] * 3
-    assert "known for 2 consecutive states, 3 are needed" in maturity([state(), state()], CONFIG).reason
+def test_nothing_known_is_nothing_mature():
+    for history in ([], [{}], [{}, {}, {}]):
+        assert statuses(history) == ["no signal"] * 4
+        assert not maturity(history, CONFIG).mature
+
+
+def test_energies_are_those_of_the_last_states_ruler():
+    """Medians that each state measured with its own model and hull do not count."""
+    moved = state(ruler=ruler(sample(0.4), sample(0.3), sample(0.2)))
+    assert statuses([moved, moved, state()])[0] == "flat"
+    assert statuses([state(), state(), moved])[0] == "not flat"
+
+
+def test_mode_collapse_is_named_with_its_numbers():
+    shrinking = ruler(sample(formulas=40), sample(formulas=36), sample(formulas=31), sample(formulas=27, distinct=12))
+    signal = maturity([state(), state(), state(ruler=shrinking)], CONFIG).signals[3]
+    assert signal.reason.startswith("mode collapse: distinct structures 12 of 200 candidates (iteration 4), at most 190 of 200")
+    assert "effective formulas 27 of 200" in signal.reason
+    assert "(iteration 1)" in signal.reason
+
+
+def test_diversity_counts_per_candidate():
+    """A sample of half the size has half the distinct structures: no collapse."""
+    assert statuses([state(ruler=ruler(sample(), sample(n=100, distinct=95, formulas=20.0)))])[3] == "steady"
 
 
 def test_an_old_gap_is_forgotten():
-    assert statuses([state(), state(e_hull=None), state(), state(), state()]) == ["flat"] * 3
-
-
-def test_entropy_at_its_ceiling_says_nothing():
-    found = maturity([state(entropy=log(2000) - 0.01)] * 3, CONFIG)
-    assert found.signals[1].status == "no signal"
-    assert "ceiling ln 2000 = 7.6" in found.reason
+    assert statuses([state(), state(entropy=None), state(), state(), state()])[1] == "flat"
 
 
 def test_a_slow_drift_is_not_flat():
@@ -90,11 +127,3 @@ def test_flatness_is_the_spread_of_the_window(series, tolerance, patience, relat
 
 def test_errors_of_zero_are_flat():
     assert is_flat([0.0, 0.0, 0.0], 0.1, 2, relative=True)
-
-
-def test_quantiles():
-    values = np.random.default_rng(0).random(101)
-    found = quantiles(values)
-    assert list(found) == ["q05", "q25", "q50", "q75", "q95"]
-    assert found["q50"] == pytest.approx(np.median(values))
-    assert quantiles([]) == {}

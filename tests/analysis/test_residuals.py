@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ase.units import GPa
 
 from coevo.analysis.residuals import errors, grouped_errors
 from coevo.errors import AnalysisError
@@ -25,8 +26,8 @@ def test_by_hand():
     assert found.energy_mae_mev_per_atom == pytest.approx(70 / 3)
     assert found.force_rmse_mev_per_angstrom == pytest.approx(np.sqrt((300**2 + 400**2) / 12))
     assert found.force_mae_mev_per_angstrom == pytest.approx(700 / 12)
-    assert found.stress_rmse_mev_per_cubic_angstrom == pytest.approx(np.sqrt(10**2 / 3))
-    assert found.stress_mae_mev_per_cubic_angstrom == pytest.approx(10 / 3)
+    assert found.stress_rmse_gpa == pytest.approx(np.sqrt(0.01**2 / 3) / GPa)
+    assert found.stress_mae_gpa == pytest.approx(0.01 / 3 / GPa)
 
 
 def test_groups():

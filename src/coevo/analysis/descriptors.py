@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _ROWS_AT_A_TIME = 32
 """Atoms whose (k, k) tables are in work together: a few of them stay in the processor's cache."""
-_STRUCTURES_AT_A_TIME = 64
+_AT_A_TIME = 64
 _FEW = 2_000
 """Structures below which starting processes takes longer than the work."""
 
@@ -86,8 +86,8 @@ def descriptors_of(
     offsets = np.concatenate([[0], np.cumsum([len(structure) for structure in structures], dtype=np.int64)])
     X = np.empty((int(offsets[-1]), 2 * k - 1))
     chunks = (
-        [Crystal.from_structure(structure) for structure in structures[start : start + _STRUCTURES_AT_A_TIME]]
-        for start in range(0, len(structures), _STRUCTURES_AT_A_TIME)
+        [Crystal.from_structure(structure) for structure in structures[start : start + _AT_A_TIME]]
+        for start in range(0, len(structures), _AT_A_TIME)
     )
     few = len(structures) < _FEW
     start = 0
@@ -111,21 +111,47 @@ def multicomponent_descriptors(structure: Structure, elements: Sequence[str], k:
         1/Å. The blocks follow the sorted elements; the distances between rows, hence entropies, equal QUESTS's
         ``get_descriptors_multicomponent``. One element: the plain descriptor, as there.
     """
-    plain = descriptors(structure, k, cutoff)
-    if len(elements) == 1:
-        return plain
-    symbols = np.array([site.specie.symbol for site in structure])
-    blocks = [plain]
-    for element in sorted(elements):
-        block = np.zeros_like(plain)
-        mine = np.flatnonzero(symbols == element)
-        if len(mine):
-            others = np.flatnonzero(symbols != element)
-            sublattice = structure.copy()
-            sublattice.remove_sites(others.tolist())
-            block[mine] = descriptors(sublattice, k, cutoff)
-        blocks.append(block)
-    return np.concatenate(blocks, axis=1)
+    return _multicomponent([(Crystal.from_structure(structure), np.arange(len(structure)))], tuple(elements), k, cutoff)
+
+
+def multicomponent_descriptors_of(
+    structures: Sequence[Structure],
+    elements: Sequence[str],
+    k: int = 32,
+    cutoff: float = 5.0,
+    *,
+    atoms: Sequence[NDArray[np.int64]],
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> FloatArray:
+    """Rows of :func:`multicomponent_descriptors` of some atoms of many structures, in one array.
+
+    Parameters
+    ----------
+    structures, elements, k, cutoff
+        As in :func:`multicomponent_descriptors`.
+    atoms : sequence of ndarray of int
+        For each structure the sites whose rows are wanted.
+    workers : int
+        Processes; the rows do not depend on it.
+    progress : callable, optional
+        Called with the number of structures that were finished since the last call.
+
+    Returns
+    -------
+    ndarray, shape (sum of the numbers of sites, (1 + n_elements) (2 k - 1))
+        1/Å.
+    """
+    chunks = (
+        [
+            (Crystal.from_structure(structure), sites)
+            for structure, sites in zip(structures[start : start + _AT_A_TIME], atoms[start : start + _AT_A_TIME], strict=True)
+        ]
+        for start in range(0, len(structures), _AT_A_TIME)
+    )
+    of_chunk = partial(_multicomponent, elements=tuple(elements), k=k, cutoff=cutoff)
+    parts = list(map_chunks(of_chunk, chunks, workers=1 if len(structures) < _FEW else workers, progress=progress))
+    return np.concatenate(parts) if parts else np.empty((0, (2 * k - 1) * (1 + len(elements) if len(elements) > 1 else 1)))
 
 
 def descriptors_by_element(structures: Iterable[Structure], k: int = 32, cutoff: float = 5.0) -> dict[str, FloatArray]:
@@ -135,6 +161,35 @@ def descriptors_by_element(structures: Iterable[Structure], k: int = 32, cutoff:
         for site, row in zip(structure, descriptors(structure, k, cutoff), strict=True):
             rows.setdefault(site.specie.symbol, []).append(row)
     return {symbol: np.array(rows[symbol]) for symbol in sorted(rows)}
+
+
+def _multicomponent(
+    wanted: Sequence[tuple[Crystal, NDArray[np.int64]]], elements: tuple[str, ...], k: int, cutoff: float
+) -> FloatArray:
+    """Rows of chosen atoms of a few crystals: the plain descriptor, then that within each element's sublattice."""
+    from ase.data import atomic_numbers
+
+    crystals = [crystal for crystal, _ in wanted]
+    starts = np.concatenate([[0], np.cumsum([len(crystal.numbers) for crystal in crystals], dtype=np.int64)])
+    rows = np.concatenate([start + sites for start, (_, sites) in zip(starts.tolist(), wanted, strict=False)])
+    plain = _of_chunk(crystals, k, cutoff)
+    if len(elements) == 1:
+        return plain[rows]
+    numbers = np.concatenate([crystal.numbers for crystal in crystals])
+    blocks = [plain[rows]]
+    for element in sorted(elements):
+        number = atomic_numbers[element]
+        block = np.zeros_like(plain)
+        mine = numbers == number
+        if mine.any():
+            block[mine] = _of_chunk([_sublattice(c, number) for c in crystals if (c.numbers == number).any()], k, cutoff)
+        blocks.append(block[rows])
+    return np.concatenate(blocks, axis=1)
+
+
+def _sublattice(crystal: Crystal, number: int) -> Crystal:
+    mine = crystal.numbers == number
+    return Crystal(crystal.cell, crystal.fractional[mine], crystal.numbers[mine])
 
 
 def _of_chunk(crystals: Sequence[Crystal], k: int, cutoff: float) -> FloatArray:

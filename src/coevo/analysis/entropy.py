@@ -138,11 +138,25 @@ def sampled_entropy(X: FloatArray, n: int, bandwidth: float, *, subsamples: int,
     EntropyEstimate or None
         None when there are fewer than ``n`` environments: no signal, never a smaller sample.
     """
-    if len(X) < n:
-        return None
+    samples = draws(len(X), n, subsamples, seed)
+    return drawn_entropy([X[rows] for rows in samples], bandwidth)
+
+
+def draws(size: int, n: int, subsamples: int, seed: int) -> list[NDArray[np.int64]]:
+    """Rows of each subsample, sorted; no subsample where there are fewer than ``n`` rows: no signal, never a smaller sample."""
+    if size < n:
+        return []
     rng = np.random.default_rng(seed)
-    values = np.array([entropy(X[np.sort(rng.choice(len(X), size=n, replace=False))], bandwidth) for _ in range(subsamples)])
-    error = float(values.std(ddof=1) / np.sqrt(subsamples)) if subsamples > 1 else None
+    return [np.sort(rng.choice(size, size=n, replace=False)) for _ in range(subsamples)]
+
+
+def drawn_entropy(samples: Sequence[FloatArray], bandwidth: float) -> EntropyEstimate | None:
+    """Mean and standard error of the entropies of subsamples of one size; None without any."""
+    if not samples:
+        return None
+    n = len(samples[0])
+    values = np.array([entropy(sample, bandwidth) for sample in samples])
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return EntropyEstimate(float(values.mean()), error, n, float(np.log(n)))
 
 

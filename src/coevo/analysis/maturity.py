@@ -1,4 +1,4 @@
-"""When a node is mature: three signals, each flat for some iterations."""
+"""When a node is mature: three signals, each flat for some iterations, and a generator that still makes different things."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from dataclasses import asdict, dataclass
 from math import isfinite, log
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike
-
     from coevo.configs.tree import MaturityConfig
 
-Status = Literal["flat", "not flat", "no signal"]
+Status = Literal["flat", "not flat", "no signal", "steady", "shrinking"]
+Cause = Literal["", "short", "moving", "noise", "few environments", "ceiling", "few frames", "collapse"]
 
-RULER = "ruler_median_e_hull"
 ENTROPY = "environment_entropy"
 ENERGY_ERROR = "energy_rmse_mev_per_atom"
 FORCE_ERROR = "force_rmse_mev_per_angstrom"
 
-DEFAULT_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_DIVERSITY = {"distinct": "distinct structures", "effective_formulas": "effective formulas"}
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One of the three signals.
+    """One of the signals.
 
     Attributes
     ----------
-    name : {"energy above hull", "environments", "force field"}
-    status : {"flat", "not flat", "no signal"}
+    name : {"energy above hull", "environments", "force field", "diversity"}
+    status : {"flat", "not flat", "no signal", "steady", "shrinking"}
+        The last two are those of diversity.
     reason : str
         With the numbers.
+    cause : str
+        Why it is not flat or steady, as a word that programs can rely on; empty if it is.
     """
 
     name: str
     status: Status
     reason: str
+    cause: Cause = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Maturity:
     Attributes
     ----------
     mature : bool
-        All three signals are flat.
+        All three signals are flat, and the diversity is steady.
     signals : tuple of Signal
     reason : str
         One sentence.
@@ -64,14 +64,6 @@ class Maturity:
         document = asdict(self)
         document["signals"] = list(document["signals"])
         return document
-
-
-def quantiles(energies_above_hull: ArrayLike, levels: Sequence[float] = DEFAULT_QUANTILES) -> dict[str, float]:
-    """Quantiles of energies above hull, eV/atom, keyed ``"q05"``, ``"q25"``, …; empty if there are no energies."""
-    values = np.asarray(energies_above_hull, dtype=float)
-    if values.size == 0:
-        return {}
-    return {f"q{round(100 * level):02d}": float(np.quantile(values, level)) for level in levels}
 
 
 def is_flat(series: Sequence[float | None], tolerance: float, patience: int, *, relative: bool = False) -> bool:
@@ -97,63 +89,139 @@ def is_flat(series: Sequence[float | None], tolerance: float, patience: int, *, 
 
 
 def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Maturity:
-    """Judge the three signals over the states of a branch.
+    """Judge the signals of a branch.
 
     Parameters
     ----------
     history : sequence of mappings
-        Metrics per state, oldest first: ``ruler_median_e_hull`` (eV/atom), ``environment_entropy`` (nats),
-        ``energy_rmse_mev_per_atom`` and ``force_rmse_mev_per_angstrom``; each a number or None. A missing signal is never flat.
+        Metrics per state, oldest first. Of each: ``environment_entropy`` (nats), ``energy_rmse_mev_per_atom``,
+        ``force_rmse_mev_per_angstrom`` (a number or None) and ``force_field`` (its ``frames``). Of the last: ``ruler``, the
+        samples of all iterations as one model and one hull see them (:func:`coevo.analysis.ruler.summarise`).
+        What is missing is never flat.
     config : MaturityConfig
     """
+    latest = history[-1] if history else {}
+    ruler = _iterations(latest.get("ruler"))
     signals = (
-        _judge("energy above hull", {RULER: _column(history, RULER)}, config.e_hull_tolerance, config.patience),
+        _energies(ruler, config),
         _environments(_column(history, ENTROPY), config),
-        _judge(
-            "force field",
-            {ENERGY_ERROR: _column(history, ENERGY_ERROR), FORCE_ERROR: _column(history, FORCE_ERROR)},
-            config.rmse_tolerance,
-            config.patience,
-            relative=True,
-        ),
+        _force_field(history, config),
+        _diversity(ruler, config),
     )
-    mature = all(signal.status == "flat" for signal in signals)
+    mature = all(signal.status in {"flat", "steady"} for signal in signals)
     if mature:
-        reason = f"mature: all three signals were flat for {config.patience} iterations"
+        reason = (
+            f"mature: all three signals were flat for {config.patience} iterations, and the candidates are as diverse as before"
+        )
     else:
-        reason = "not mature: " + "; ".join(f"{signal.name}: {signal.reason}" for signal in signals if signal.status != "flat")
+        wanting = [signal for signal in signals if signal.status not in {"flat", "steady"}]
+        reason = "not mature: " + "; ".join(f"{signal.name}: {signal.reason}" for signal in wanting)
     return Maturity(mature, signals, reason)
+
+
+def _energies(ruler: Sequence[tuple[int, Mapping[str, Any]]], config: MaturityConfig) -> Signal:
+    """Median E_hull of the iterations' samples on one ruler; medians that are known no better than the tolerance say nothing."""
+    name, window = "energy above hull", config.patience + 1
+    medians = [sample.get("q50") for _, sample in ruler]
+    errors = [sample.get("standard_error") for _, sample in ruler[-window:]]
+    found = _judge(name, {"median E_hull of the ruler": medians}, config.e_hull_tolerance, config.patience, unit=" eV/atom")
+    if found.cause == "short":
+        return found
+    known = [error for error in errors if error is not None]
+    if len(known) < window or max(known) > config.e_hull_tolerance:
+        size = min(int(sample.get("n", 0)) for _, sample in ruler[-window:])
+        error = f"{max(known):.2g} eV/atom" if known else "unknown"
+        reason = (
+            f"no signal: the standard error of a median over {size} candidates is {error}, more than the change that counts "
+            f"({config.e_hull_tolerance:.3g})"
+        )
+        return Signal(name, "no signal", reason, "noise")
+    return found
 
 
 def _environments(series: Sequence[float | None], config: MaturityConfig) -> Signal:
     """The entropy cannot exceed ln N: next to that ceiling it is flat whatever the structures do."""
     ceiling = log(config.environments)
     latest = series[-1] if series else None
-    if latest is not None and isfinite(latest) and latest > ceiling - config.entropy_tolerance:
+    if latest is None or not isfinite(latest):
+        reason = f"no signal: fewer than {config.environments} environments in the state"
+        return Signal("environments", "no signal", reason, "few environments")
+    if latest > ceiling - config.ceiling_margin:
         reason = (
-            f"no signal: the entropy {latest:.3g} is at its ceiling ln {config.environments} = {ceiling:.3g}; "
-            "sample more environments"
+            f"no signal: the entropy {latest:.4g} is within {config.ceiling_margin:.3g} of its ceiling "
+            f"ln {config.environments} = {ceiling:.4g}; sample more environments"
         )
-        return Signal("environments", "no signal", reason)
-    return _judge("environments", {ENTROPY: series}, config.entropy_tolerance, config.patience)
+        return Signal("environments", "no signal", reason, "ceiling")
+    return _judge("environments", {"entropy": series}, config.entropy_tolerance, config.patience, unit=" nats")
+
+
+def _force_field(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signal:
+    """Test errors, once there are frames enough to fit and to test."""
+    frames = ((history[-1].get("force_field") or {}).get("frames") or {}) if history else {}
+    total, test = sum(frames.values()), frames.get("test", 0)
+    if frames and (total < config.min_frames or test < config.min_test_frames):
+        reason = (
+            f"no signal: {total} labelled frames, {test} of them for the test; at least {config.min_frames} and "
+            f"{config.min_test_frames} are needed"
+        )
+        return Signal("force field", "no signal", reason, "few frames")
+    columns = {
+        "energy RMSE (meV/atom)": _column(history, ENERGY_ERROR),
+        "force RMSE (meV/Å)": _column(history, FORCE_ERROR),
+    }
+    return _judge("force field", columns, config.rmse_tolerance, config.patience, relative=True)
+
+
+def _diversity(ruler: Sequence[tuple[int, Mapping[str, Any]]], config: MaturityConfig) -> Signal:
+    """Mode collapse: the last sample's diversity, per candidate, against the largest that an earlier one had."""
+    samples = [(since, sample["diversity"]) for since, sample in ruler if sample.get("diversity") and sample["diversity"]["n"]]
+    if len(samples) < 2:
+        reason = f"no signal: the diversity of {len(samples)} iterations' candidates is known, 2 are needed"
+        return Signal("diversity", "no signal", reason, "short")
+    (since, latest), earlier = samples[-1], samples[:-1]
+    told, collapsed = [], False
+    for key, words in _DIVERSITY.items():
+        best_since, best = max(earlier, key=lambda item: (item[1][key] / item[1]["n"], -item[0]))
+        before, now = best[key] / best["n"], latest[key] / latest["n"]
+        collapsed |= now < (1.0 - config.diversity_tolerance) * before
+        told.append(
+            f"{words} {latest[key]:.3g} of {latest['n']} candidates (iteration {since}), at most {best[key]:.3g} of {best['n']} "
+            f"before (iteration {best_since})"
+        )
+    allowed = f"a fall of {100 * config.diversity_tolerance:.3g} % is allowed"
+    if collapsed:
+        return Signal("diversity", "shrinking", f"mode collapse: {'; '.join(told)}; {allowed}", "collapse")
+    return Signal("diversity", "steady", f"steady: {'; '.join(told)}; {allowed}")
 
 
 def _judge(
-    name: str, columns: Mapping[str, Sequence[float | None]], tolerance: float, patience: int, *, relative: bool = False
+    name: str,
+    columns: Mapping[str, Sequence[float | None]],
+    tolerance: float,
+    patience: int,
+    *,
+    relative: bool = False,
+    unit: str = "",
 ) -> Signal:
     """Flat when every column is."""
     spreads = []
     for key, series in columns.items():
         window = _window(series, patience)
         if window is None:
-            return Signal(
-                name, "no signal", f"no signal: {key} is known for {_known(series)} consecutive states, {patience + 1} are needed"
-            )
-        spreads.append(f"{key} varied between {min(window):.4g} and {max(window):.4g}")
+            reason = f"no signal: {key} is known for {_known(series)} consecutive states, {patience + 1} are needed"
+            return Signal(name, "no signal", reason, "short")
+        spreads.append(f"{key} between {min(window):.4g} and {max(window):.4g}{unit}")
     flat = all(is_flat(series, tolerance, patience, relative=relative) for series in columns.values())
     allowed = f"{100 * tolerance:.3g} %" if relative else f"{tolerance:.3g}"
-    reason = f"{'flat' if flat else 'not flat'}: {', '.join(spreads)} over {patience + 1} states ({allowed} allowed)"
-    return Signal(name, "flat" if flat else "not flat", reason)
+    reason = (
+        f"{'flat' if flat else 'not flat'}: {', '.join(spreads)} over {patience + 1} iterations (a spread of {allowed} is flat)"
+    )
+    return Signal(name, "flat", reason) if flat else Signal(name, "not flat", reason, "moving")
+
+
+def _iterations(ruler: Mapping[str, Mapping[str, Any]] | None) -> list[tuple[int, Mapping[str, Any]]]:
+    """Samples by iteration, oldest first; empty ones are missing ones."""
+    return [(int(since), sample) for since, sample in sorted((ruler or {}).items(), key=lambda item: int(item[0])) if sample]
 
 
 def _column(history: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 
+MILLI = 1000.0
+GPA = 160.21766208
+"""GPa in one eV/Å³ (CODATA 2014, as in ASE)."""
+
+
 class Frame(Protocol):
     """What a prediction and a label have in common: energy (eV/atom), forces (n_atoms, 3) (eV/Å), stress (3, 3) (eV/Å³)."""
 
@@ -44,8 +49,8 @@ class Errors:
         meV/atom.
     force_rmse_mev_per_angstrom, force_mae_mev_per_angstrom : float or None
         meV/Å.
-    stress_rmse_mev_per_cubic_angstrom, stress_mae_mev_per_cubic_angstrom : float or None
-        meV/Å³ (1 meV/Å³ is 0.160 GPa), over all nine components.
+    stress_rmse_gpa, stress_mae_gpa : float or None
+        GPa, over all nine components.
     """
 
     n: int
@@ -54,8 +59,8 @@ class Errors:
     energy_mae_mev_per_atom: float | None
     force_rmse_mev_per_angstrom: float | None
     force_mae_mev_per_angstrom: float | None
-    stress_rmse_mev_per_cubic_angstrom: float | None
-    stress_mae_mev_per_cubic_angstrom: float | None
+    stress_rmse_gpa: float | None
+    stress_mae_gpa: float | None
 
 
 def errors(predicted: Sequence[Frame], labelled: Sequence[Frame]) -> Errors:
@@ -72,7 +77,14 @@ def errors(predicted: Sequence[Frame], labelled: Sequence[Frame]) -> Errors:
     force = _differences("forces", [p.forces for p in predicted], [q.forces for q in labelled])
     stress = _differences("stress", [p.stress for p in predicted], [q.stress for q in labelled])
     return Errors(
-        len(energy), len(force) // 3, _rmse(energy), _mae(energy), _rmse(force), _mae(force), _rmse(stress), _mae(stress)
+        len(energy),
+        len(force) // 3,
+        _rmse(energy, MILLI),
+        _mae(energy, MILLI),
+        _rmse(force, MILLI),
+        _mae(force, MILLI),
+        _rmse(stress, GPA),
+        _mae(stress, GPA),
     )
 
 
@@ -117,9 +129,9 @@ def _differences(what: str, predicted: Sequence[FloatArray], labelled: Sequence[
     return np.concatenate(parts)
 
 
-def _rmse(difference: FloatArray) -> float | None:
-    return 1000.0 * float(np.sqrt(np.mean(difference**2))) if len(difference) else None
+def _rmse(difference: FloatArray, unit: float) -> float | None:
+    return unit * float(np.sqrt(np.mean(difference**2))) if len(difference) else None
 
 
-def _mae(difference: FloatArray) -> float | None:
-    return 1000.0 * float(np.mean(np.abs(difference))) if len(difference) else None
+def _mae(difference: FloatArray, unit: float) -> float | None:
+    return unit * float(np.mean(np.abs(difference))) if len(difference) else None

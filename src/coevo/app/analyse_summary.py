@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coevo.analysis.diversity import duplicates
-from coevo.analysis.maturity import quantiles
+from coevo.analysis.ruler import quantiles
 from coevo.app.analyse_comparison import compare
 from coevo.app.analyse_description import describe
 from coevo.app.analyse_energies import above_hull, check_references, evaluate

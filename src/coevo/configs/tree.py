@@ -272,13 +272,22 @@ class MaturityConfig(Section):
 
     environments: int = Field(default=2000, ge=10, description="N, environments sampled for the entropy; fewer: no signal")
     subsamples: int = Field(default=5, ge=1, le=50, description="samples of N environments, for error bars")
+    ceiling_margin: Positive = Field(default=0.1, le=2.0, description="an entropy nearer to ln N than this is no signal, nats")
     ruler_size: int = Field(
-        default=100, ge=0, description="candidates of each iteration kept and re-evaluated by every later state"
+        default=200, ge=0, description="candidates of each iteration kept and re-evaluated by every later state"
     )
+    min_frames: int = Field(default=200, ge=0, description="labelled frames below which the error is no signal")
+    min_test_frames: int = Field(default=30, ge=1, description="frames of the test split below which the error is no signal")
     patience: int = Field(default=2, ge=1, description="iterations for which all three signals must be flat")
-    e_hull_tolerance: Positive = Field(default=0.005, description="flat: median E_hull of the ruler changes by less, eV/atom")
+    e_hull_tolerance: Positive = Field(
+        default=0.02,
+        description="flat: median E_hull of the ruler changes by less; a larger standard error is no signal, eV/atom",
+    )
     entropy_tolerance: Positive = Field(default=0.05, description="flat: entropy changes by less, nats")
     rmse_tolerance: Positive = Field(default=0.1, description="flat: relative change of the energy and force RMSE is less")
+    diversity_tolerance: float = Field(
+        default=0.3, gt=0.0, lt=1.0, description="relative fall of distinct structures or formulas that is no mode collapse"
+    )
 
 
 class ResourcesConfig(Section):

@@ -34,7 +34,7 @@ class AssessMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     curation: CurationConfig = field(default_factory=CurationConfig)
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
@@ -55,12 +55,13 @@ class AssessMaker(StepMaker):
         Returns
         -------
         dict
-            ``evaluations`` (shard of evaluation documents), ``samples`` (shard of ``{since, energy_above_hull}``), ``counts``,
+            ``evaluations`` (shard of evaluation documents), ``samples`` (shard of the rows of the ruler), ``counts``,
             ``validation`` (what first-principles labels say of stability, or None), ``fingerprints`` (reference of the rows of
             the population).
         """
         from coevo.makers.label_validation import with_label_hull
-        from coevo.makers.population import hull_of
+        from coevo.makers.population import hull_of, matching_of
+        from coevo.makers.ruler_rows import ruler_rows
         from coevo.makers.state_fingerprints import fingerprint_table, write_table
 
         store = current_store()
@@ -81,10 +82,8 @@ class AssessMaker(StepMaker):
             self.node.elements,
             self.curation.stable_threshold,
         )
-        above = _above(hull, by_kind["sample"], self.node.elements)
-        samples = [
-            {"since": m.document["since"], "energy_above_hull": value} for m, value in zip(by_kind["sample"], above, strict=True)
-        ]
+        matching, threshold = matching_of(self.curation), self.curation.stable_threshold
+        samples = ruler_rows(by_kind["sample"], hull, self.node.elements, matching, threshold, self.usable_workers())
         live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
         return {
             "evaluations": write_records(store, documents),
@@ -176,12 +175,3 @@ class AssessMaker(StepMaker):
                 )
                 advance(1)
         return documents
-
-
-def _above(hull: Hull, sample: Sequence[Member], elements: Sequence[str]) -> list[float]:
-    from coevo.analysis.composition import fractions
-
-    if not sample:
-        return []
-    values = hull.energy_above_hull(fractions([m.structure for m in sample], elements), [m.energy_per_atom for m in sample])
-    return [float(value) for value in values]

@@ -40,7 +40,7 @@ class CurateMaker(StepMaker):
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
@@ -71,8 +71,8 @@ class CurateMaker(StepMaker):
             ``screened``, ``admitted`` and ``sample`` (shard references), ``counts``.
         """
         from coevo.analysis.composition import fractions
-        from coevo.analysis.maturity import quantiles
         from coevo.analysis.novelty import match_references
+        from coevo.analysis.ruler import quantiles
         from coevo.analysis.uniqueness import Item, find_representatives
         from coevo.makers.population import hull_of, matching_of, members, open_state
         from coevo.makers.state_fingerprints import fingerprint_table
@@ -150,5 +150,11 @@ class CurateMaker(StepMaker):
         rng = np.random.default_rng(seed_for(self.node.seed, self.node.name, iteration, "sample"))
         size = min(self.maturity.ruler_size, len(rows))
         chosen = sorted(rng.choice(len(rows), size=size, replace=False).tolist()) if size else []
-        keys = ("id", "structure", "energy_per_atom", "fmax")
-        return [{key: rows[index][key] for key in keys} for index in chosen]
+        keys = ("id", "structure", "energy_per_atom", "fmax", "is_unique")
+        return [
+            {
+                **{key: row[key] for key in keys},
+                "is_novel": row["is_unique"] and row["matched_reference"] is None,
+            }
+            for row in (rows[index] for index in chosen)
+        ]

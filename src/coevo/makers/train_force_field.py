@@ -34,6 +34,7 @@ class TrainForceFieldMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
 
     @step
