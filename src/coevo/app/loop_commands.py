@@ -117,7 +117,7 @@ def run(
 @app.command()
 def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None, format: Format = "table") -> None:  # noqa: A002
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
-    from coevo.app.node_status import node_status, status_table
+    from coevo.app.node_status import node_status, signals_table, status_table, verdict_table
     from coevo.makers.step import current_store
 
     store = current_store()
@@ -127,5 +127,10 @@ def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None,
     elif rows:
         for row in rows:
             out.print(status_table(row))
+            if node and row["head"]:
+                out.print(signals_table(row["head"]))
+                out.print(verdict_table(row["head"]))
+            if row["head"]:
+                say(f"next: {row['head']['next']}")
     else:
         say("no node in this database yet; create one: coevo init li-p-s-demo")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.app.next_step import next_step
+from coevo.app.signal_rows import signal_rows, sparkline
 from coevo.app.state_summaries import readable, reference_set_of
 
 if TYPE_CHECKING:
@@ -38,15 +41,9 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "reference_set": metrics["reference_set"],
                 "references": reference_set_of(view.document),
                 "maturity": metrics["maturity"],
-                "signals": {
-                    key: metrics[key]
-                    for key in (
-                        "ruler_median_e_hull",
-                        "environment_entropy",
-                        "energy_rmse_mev_per_atom",
-                        "force_rmse_mev_per_angstrom",
-                    )
-                },
+                "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
+                "signals": [row.to_dict() for row in signal_rows(view)],
+                "next": next_step(name, metrics, view.document["config"]),
             }
     return status
 
@@ -65,13 +62,53 @@ def status_table(status: dict[str, Any]) -> Table:
         table.add_row("entries", f"{population['entries']} ({population['stable']} stable, {population['sun']} S.U.N.)")
         table.add_row("references", f"{head['references']}, {head['reference_set']['size']} structures")
         table.add_row("labels", str(head["counts"].get("labels", 0)))
-        for key, value in head["signals"].items():
-            table.add_row(key, "no signal" if value is None else f"{value:.4g}")
-        for signal in head["maturity"]["signals"]:
-            table.add_row(f"maturity: {signal['name']}", signal["reason"])
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]
     for campaign in unfinished:
         table.add_row(
             "unfinished campaign", f"{campaign['iterations']} transitions from {campaign['start'][:12]}; coevo run finishes it"
         )
     return table
+
+
+def signals_table(head: dict[str, Any]) -> Table:
+    """Return the numbers behind the signals, each with its course over the iterations."""
+    table = Table(
+        title="signals, oldest iteration first",
+        caption="shares and E_hull: each iteration's kept candidates, all by this state's force field on its hull",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+    )
+    for title in ("", "iterations", "course", "first", "last", "unit"):
+        table.add_column(title, no_wrap=True, justify="right" if title in {"first", "last"} else "left")
+    ceiling = f", ln N = {head['ln_n']:.3f}" if head["ln_n"] else ""
+    section = ""
+    for row in head["signals"]:
+        if not row["iterations"] or all(value is None for value in row["values"]):
+            continue
+        if section and row["signal"] != section:
+            table.add_section()
+        section = row["signal"]
+        known = [value for value in row["values"] if value is not None]
+        unit = row["unit"] + (ceiling if row["unit"] == "nats" else "")
+        span = f"{row['iterations'][0]}–{row['iterations'][-1]}"
+        last = _number(row["values"][-1], row["digits"]) + (
+            "" if row["error"] is None else f" ± {row['error']:.{row['digits']}f}"
+        )
+        table.add_row(row["name"], span, sparkline(row["values"]), _number(known[0], row["digits"]), last, unit)
+    return table
+
+
+def verdict_table(head: dict[str, Any]) -> Table:
+    """Return each signal's verdict in words."""
+    table = Table(title="mature" if head["maturity"]["mature"] else "not mature", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("signal", "verdict"):
+        table.add_column(title, overflow="fold")
+    for signal in head["maturity"]["signals"]:
+        table.add_row(signal["name"], signal["reason"])
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,76 @@
+"""What a node needs next, in one sentence, from the signals of its last state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "short", "moving")
+"""What to see to first: what no number of further iterations would mend."""
+
+
+def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Say what to do next.
+
+    Parameters
+    ----------
+    node : str
+        Name of the node, for the command.
+    metrics : mapping
+        Of the last state.
+    config : mapping
+        Configuration of the node, as a document.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    maturity = metrics["maturity"]
+    if maturity["mature"]:
+        return f"{node} is mature: use it (coevo query, coevo report), extend it by an element, or tighten its tolerances"
+    if "iteration" not in metrics and not metrics.get("ruler"):
+        return f"no candidate was generated yet: coevo run {node} -n {config['maturity']['patience'] + 1}"
+    causes = {signal.get("cause"): signal for signal in maturity["signals"] if signal.get("cause")}
+    for cause in _ORDER:
+        if cause in causes:
+            return _sentence(cause, causes[cause]["name"], node, metrics, config)
+    return f"go on: coevo run {node} -n 1"
+
+
+def _sentence(cause: str, signal: str, node: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    settings = config["maturity"]
+    more = f"coevo run {node} -n {settings['patience'] + 1}"
+    frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
+    size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
+    sentences = {
+        "collapse": (
+            "the generator repeats itself: widen it (a lower generator.variation_fraction or guidance_factor, more "
+            "compositions), or branch from a state before the collapse"
+        ),
+        "few frames": (
+            f"more labels: {frames} labelled frames so far, maturity.min_frames is {settings['min_frames']} and "
+            f"min_test_frames {settings['min_test_frames']}; {more}, or raise selection.structures"
+        ),
+        "few environments": (
+            f"more entries: they have fewer than the {settings['environments']} environments that an entropy is of; {more}"
+        ),
+        "ceiling": (
+            f"more environments per entropy estimate: {settings['environments']} are nearly all different, so raise "
+            f"maturity.environments towards the number that the state has ({_environments(metrics)}), and go on: {more}"
+        ),
+        "noise": (
+            f"a larger ruler: the median of {size} candidates is too uncertain for the tolerance, so raise maturity.ruler_size "
+            "(it holds for the iterations to come)"
+        ),
+        "short": f"more iterations, to see whether the signals settle: {more}",
+        "moving": f"more iterations, the {signal} signal still moves: {more}",
+    }
+    return sentences[cause]
+
+
+def _environments(metrics: Mapping[str, Any]) -> int | str:
+    entropy = metrics.get("entropy")
+    return entropy["environments"] if entropy else "unknown"
