@@ -20,6 +20,7 @@ from coevo.app import (  # noqa: F401
     loop_commands,
     merge_commands,
     query_commands,
+    report_commands,
     site_commands,
     upkeep_commands,
 )

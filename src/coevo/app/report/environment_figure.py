@@ -1,0 +1,123 @@
+"""Panel (d): entropy of local environments, with and without the neighbours' species, and how many environments are new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.app.report.plots import GREY, STYLES, DataTable, Plot, say_missing, series, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import FigureBase
+
+    from coevo.app.report.gathering import ReportData
+
+ENTROPY_COLUMNS = ("iteration", "descriptor", "centre atoms", "entropy (nats)", "standard error (nats)", "N", "ln N (nats)")
+NEW_COLUMNS = ("iteration", "centre atoms", "new environments (fraction)", "standard error (fraction)", "environments looked at")
+KINDS = {"entropy": "neighbours' species not seen", "entropy_multicomponent": "neighbours' species seen"}
+ALL = "all"
+
+
+def environment_plot(data: ReportData) -> Plot:
+    """Return entropies and new environments per state."""
+    entropies = [row for kind in KINDS for row in entropy_rows(data, kind)]
+    new = new_rows(data)
+    missing = "" if entropies or new else _why(data)
+    last = [row for row in entropies if row[2] == ALL and row[1] == KINDS["entropy"]]
+    spoken = f"Entropy of all environments at iteration {last[-1][0]}: {last[-1][3]:.3f} nats of ln N = {last[-1][6]:.3f}." if last else ""
+    return Plot(
+        name="environments",
+        title="Local environments",
+        caption=(
+            "Entropy of the descriptors of local environments (QUESTS) over the entries, per centre species and in all, at a "
+            "fixed number N of environments; bars are standard errors over subsamples. H cannot exceed ln N (grey). Left: the descriptor does "
+            "not see which species the neighbours are; right: it does. Below: share of the environments of new entries that "
+            "earlier entries did not have."
+        ),
+        alt=missing or f"Line charts of entropy and of the fraction of new environments by iteration. {spoken}",
+        tables={"environments": DataTable(ENTROPY_COLUMNS, entropies), "new-environments": DataTable(NEW_COLUMNS, new)},
+        draw=lambda figure: _draw(figure, data, entropies, new),
+        missing=missing,
+    )
+
+
+def _why(data: ReportData) -> str:
+    wanted = data.view.document["config"]["maturity"]["environments"]
+    return f"fewer than {wanted} environments (maturity.environments) in every state so far"
+
+
+def entropy_rows(data: ReportData, kind: str) -> list[tuple[Any, ...]]:
+    """Entropies of one descriptor over the states of the line; columns as in :data:`ENTROPY_COLUMNS`."""
+    rows = []
+    for view in data.line:
+        found = view.document["metrics"].get(kind)
+        if not found:
+            continue
+        parts = {ALL: found, **found.get("per_species", {})}
+        rows += [
+            (view.iteration, KINDS[kind], centre, part["mean"], part["standard_error"], part["n"], part["ln_n"])
+            for centre, part in parts.items()
+            if part
+        ]
+    return rows
+
+
+def new_rows(data: ReportData) -> list[tuple[Any, ...]]:
+    """Fractions of new environments over the states of the line; columns as in :data:`NEW_COLUMNS`."""
+    rows = []
+    for view in data.line:
+        found = view.document["metrics"].get("new_environments")
+        if not found:
+            continue
+        parts = {ALL: found, **found.get("per_species", {})}
+        rows += [
+            (view.iteration, centre, part["fraction"], part["standard_error"], part["n"])
+            for centre, part in parts.items()
+            if part and part.get("fraction") is not None
+        ]
+    return rows
+
+
+def _draw(figure: FigureBase, data: ReportData, entropies: list[tuple[Any, ...]], new: list[tuple[Any, ...]]) -> None:
+    centres = (ALL, *data.elements)
+    styles = {centre: STYLES[index % len(STYLES)] for index, centre in enumerate(centres)}
+    above, below = figure.subfigures(2, 1, height_ratios=(1.55, 1))
+    parts = above.subfigures(1, 2)
+    spread = [row[3] for row in entropies] + [row[6] for row in entropies]
+    for part, kind in zip(parts, KINDS, strict=True):
+        rows = [row for row in entropies if row[1] == KINDS[kind]]
+        if rows:
+            _entropy_axes(part, rows, styles, spread)
+        else:
+            say_missing(part, f"not kept by these states\n({KINDS[kind]})")
+    if not new:
+        say_missing(below, "no state here says which of its environments are new")
+        return
+    axes = below.subplots()
+    for centre in centres:
+        rows = [row for row in new if row[1] == centre]
+        series(axes, [r[0] for r in rows], [100 * r[2] for r in rows], [100 * (r[3] or 0) for r in rows], **styles[centre])
+    axes.set_ylim(0, None)
+    axes.set_ylabel("new (%)")
+    axes.set_xlabel("iteration")
+    whole_numbers(axes)
+
+
+def _entropy_axes(figure: FigureBase, rows: list[tuple[Any, ...]], styles: dict[str, Any], spread: list[float]) -> None:
+    axes = figure.subplots()
+    for centre, style in styles.items():
+        own = [row for row in rows if row[2] == centre]
+        if own:
+            series(axes, [r[0] for r in own], [r[3] for r in own], [r[4] for r in own], label=centre, **style)
+    ceiling = [(row[0], row[6]) for row in rows if row[2] == ALL] or [(row[0], row[6]) for row in rows]
+    levels = {level for _, level in ceiling}
+    if len(levels) == 1:
+        axes.axhline(levels.pop(), color=GREY, linewidth=1.0)
+    else:
+        axes.plot(*zip(*sorted(ceiling), strict=True), color=GREY, linewidth=1.0)
+    axes.annotate("ln N", (1.0, ceiling[-1][1]), xycoords=("axes fraction", "data"), fontsize=6, va="bottom", ha="right")
+    low, high = min(spread), max(spread)
+    axes.set_ylim(low - 0.25 * (high - low or 1), high + 0.16 * (high - low or 1))
+    axes.set_title(rows[0][1], fontsize=6.8)
+    axes.set_ylabel("H (nats)")
+    whole_numbers(axes)
+    axes.legend(loc="lower right", ncols=2, columnspacing=0.8, handlelength=1.8, borderpad=0)

@@ -1,0 +1,126 @@
+"""What a report is made of: a state, its history and its evaluations, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from coevo.node_store.transfers import history
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pymatgen.core import Structure
+
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+SHORT_ID = 8
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A state and all that its report needs of the database.
+
+    Attributes
+    ----------
+    ref : str
+        As the user named the state.
+    view : StateView
+    line : tuple of StateView
+        The state and those that were continued to make it, oldest first; what was merged in is left out.
+    states : tuple of StateView
+        The state and all its ancestors, parents before children.
+    branches : dict of str to list of str
+        Names of the branches at each state id.
+    entries, references : list of dict
+        Evaluations, without relaxed geometries.
+    reference_names : dict of str to str
+        Common name, or formula, of each reference.
+    """
+
+    ref: str
+    view: StateView
+    line: tuple[StateView, ...]
+    states: tuple[StateView, ...]
+    branches: dict[str, list[str]]
+    entries: list[dict[str, Any]]
+    references: list[dict[str, Any]]
+    reference_names: dict[str, str]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of the state."""
+        return self.view.document["metrics"]
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements of the node at this state."""
+        return tuple(self.view.document["elements"])
+
+    @property
+    def stable_threshold(self) -> float:
+        """E_hull up to which a structure counts as stable, eV/atom."""
+        return float(self.view.document["config"]["curation"]["stable_threshold"])
+
+    @cached_property
+    def live_entries(self) -> list[dict[str, Any]]:
+        """Entries that are no duplicates of others."""
+        return [row for row in self.entries if row["duplicate_of"] is None]
+
+    @cached_property
+    def sun_entries(self) -> list[dict[str, Any]]:
+        """Stable, unique and novel entries, the lowest E_hull first."""
+        found = [row for row in self.entries if row["is_sun"]]
+        return sorted(found, key=lambda row: (row["energy_above_hull"], row["structure_id"]))
+
+    def candidates_until(self, view: StateView) -> int:
+        """Candidates generated in a state and all its ancestors, those of merged histories included."""
+        known = {state.id: state for state in self.states}
+        reached: set[str] = set()
+        waiting = [view.id]
+        while waiting:
+            state = waiting.pop()
+            if state not in reached:
+                reached.add(state)
+                waiting.extend(known[state].parents)
+        return sum(known[state].document["metrics"].get("iteration", {}).get("candidates", 0) for state in reached)
+
+
+def gather(store: NodeStore, ref: str) -> ReportData:
+    """Read a state for its report.
+
+    Raises
+    ------
+    StateNotFoundError, NodeNotFoundError
+        If there is no such state.
+    """
+    view = store.state(ref)
+    branches: dict[str, list[str]] = {}
+    for name, state in store.node(view.node).branches.items():
+        if state:
+            branches.setdefault(state, []).append(name)
+    references = [{key: value for key, value in row.items() if key != "relaxed"} for row in view.evaluations("reference")]
+    return ReportData(
+        ref=ref,
+        view=view,
+        line=tuple(reversed([view, *view.first_parents()])),
+        states=tuple(history([view])),
+        branches=branches,
+        entries=list(view.entries(projection={"relaxed": 0})),
+        references=references,
+        reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
+    )
+
+
+def geometries(view: StateView, ids: Sequence[str], chunk: int = 200) -> Iterator[tuple[str, Structure]]:
+    """Yield entries and references of a state with their present geometries, in the order of the ids, a chunk at a time."""
+    for start in range(0, len(ids), chunk):
+        for identifier in ids[start : start + chunk]:
+            yield identifier, view.structure(identifier)
+
+
+def short(ids: Iterable[str]) -> list[str]:
+    """Abbreviate ids."""
+    return [identifier[:SHORT_ID] for identifier in ids]

@@ -1,0 +1,124 @@
+"""Panel (a): the loop, with the counts of the state's own iteration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.app.report.gathering import SHORT_ID
+from coevo.app.report.plots import DataTable, Plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+    from coevo.app.report.gathering import ReportData
+
+# Centres of the boxes, clockwise from the upper left, in units of a drawing of 100 by 74.
+_PLACES = ((16, 62), (50, 62), (84, 62), (84, 37), (84, 12), (50, 12), (16, 12), (16, 37))
+_WIDTH, _HEIGHT = 29.0, 20.0
+
+
+def loop_plot(data: ReportData) -> Plot:
+    """Return the schematic of the loop with what went through each step."""
+    steps = loop_steps(data)
+    missing = "" if steps else _why_nothing(data)
+    rows = [(step, what, count) for step, counts in steps for what, count in counts.items()]
+    table = DataTable(("step", "what", "count"), rows)
+    spoken = "; ".join(f"{step}: {', '.join(f'{count} {what}' for what, count in counts.items())}" for step, counts in steps)
+    return Plot(
+        name="loop",
+        title="The loop",
+        caption="Steps of the iteration that made this state, with what went through each.",
+        alt=f"Schematic of the loop. {spoken or missing}.",
+        tables={"loop": table},
+        draw=lambda figure: _draw(figure, data, steps),
+        missing=missing,
+    )
+
+
+def _why_nothing(data: ReportData) -> str:
+    if "union" in data.metrics:
+        return "this state was made by a merge or an extension, which generates nothing"
+    return "this is the first state of the node; no iteration has run"
+
+
+def loop_steps(data: ReportData) -> list[tuple[str, dict[str, Any]]]:
+    """List the steps of the state's iteration with their counts; empty for a state that no iteration made."""
+    metrics = data.metrics
+    if "iteration" not in metrics:
+        return []
+    counts, field, chosen = metrics["iteration"], metrics.get("force_field", {}), metrics.get("selection", {})
+    labelled = metrics.get("labels", {}).get("status", {})
+    frames = field.get("frames", {})
+    return [
+        (
+            "generate",
+            {"candidates": counts["candidates"], "draws rejected": sum(counts.get("rejected_by_generator", {}).values())},
+        ),
+        ("screen", {"relaxed": counts["relaxed"], "rejected": sum(counts.get("rejected", {}).values())}),
+        ("curate", {"unique": counts["unique"], "S.U.N.": counts["sun"], "admitted": counts["admitted"]}),
+        (
+            "select",
+            {"structures": sum(chosen.get("structures", {}).values()), "frames": sum(chosen.get("frames", {}).values())},
+        ),
+        ("label", {name: labelled[name] for name in sorted(labelled)} or {"admitted": 0}),
+        ("train", {f"{name} frames": frames[name] for name in ("train", "validation", "test") if name in frames}),
+        ("re-evaluate", {"entries": metrics["population"]["entries"], "references": metrics["population"]["references"]}),
+        ("measure", {"S.U.N. in all": metrics["population"]["sun"]}),
+    ]
+
+
+def _draw(figure: FigureBase, data: ReportData, steps: list[tuple[str, dict[str, Any]]]) -> None:
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 74)
+    notes = _notes(data)
+    for index, ((name, counts), place) in enumerate(zip(steps, _PLACES, strict=True)):
+        lines = [f"{count:,} {what}" for what, count in counts.items()] + notes.get(name, [])
+        _box(axes, place, name, lines[:4])
+        _arrow(axes, place, _PLACES[(index + 1) % len(_PLACES)])
+    view = data.view
+    axes.text(50, 43, view.node, ha="center", va="center", fontsize=8, fontweight="bold")
+    adopted = data.metrics.get("force_field", {}).get("adopted")
+    lines = [f"iteration {view.iteration}", f"state {view.id[:SHORT_ID]}"]
+    if adopted is not None:
+        lines.append("new force field" if adopted else "parent's force field kept")
+    axes.text(50, 35, "\n".join(lines), ha="center", va="center", fontsize=7, linespacing=1.4)
+
+
+def _notes(data: ReportData) -> dict[str, list[str]]:
+    code = data.view.document["config"]["labelling"]["code"]
+    mature = data.metrics["maturity"]["mature"]
+    return {"label": [f"by {code}"], "measure": ["mature" if mature else "not mature", "commit"]}
+
+
+def _box(axes: Axes, place: tuple[float, float], name: str, lines: list[str]) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y = place
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - _WIDTH / 2, y - _HEIGHT / 2),
+            _WIDTH,
+            _HEIGHT,
+            boxstyle="round,pad=0,rounding_size=2",
+            facecolor="#eef3f8",
+            edgecolor="#30506e",
+            linewidth=0.8,
+        )
+    )
+    axes.text(x, y + _HEIGHT / 2 - 3.4, name, ha="center", va="center", fontsize=7.5, fontweight="bold")
+    axes.text(x, y - 2.4, "\n".join(lines), ha="center", va="center", fontsize=6.2, linespacing=1.25)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    reach_x, reach_y = (_WIDTH / 2 if dx else 0.0), (_HEIGHT / 2 if dy else 0.0)
+    sign_x, sign_y = (dx > 0) - (dx < 0), (dy > 0) - (dy < 0)
+    axes.annotate(
+        "",
+        xy=(end[0] - sign_x * reach_x, end[1] - sign_y * reach_y),
+        xytext=(start[0] + sign_x * reach_x, start[1] + sign_y * reach_y),
+        arrowprops={"arrowstyle": "-|>", "linewidth": 1.0, "color": "#30506e", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8},
+    )

@@ -1,0 +1,21 @@
+/* Shows the map of structures: chemiscope with the data of map.js. Nothing is loaded from anywhere else. */
+"use strict";
+(function () {
+    const note = document.getElementById("coevo-map-note");
+    const say = (text) => { note.textContent = text; };
+    if (typeof Chemiscope === "undefined" || typeof coevoMap === "undefined") {
+        say("The map cannot be shown: chemiscope.min.js or map.js is missing beside this page.");
+        return;
+    }
+    const warnings = new Chemiscope.Warnings();
+    warnings.addHandler((message) => say(message));
+    const places = {
+        meta: "chemiscope-meta",
+        map: "chemiscope-map",
+        info: "chemiscope-info",
+        structure: "chemiscope-structure",
+    };
+    Chemiscope.DefaultVisualizer.load(places, coevoMap, warnings)
+        .then(() => { document.getElementById("coevo-map").dataset.shown = "yes"; })
+        .catch((error) => say("The map cannot be shown: " + error.message));
+})();

@@ -1,0 +1,282 @@
+"""The tables of the report, as plain rows for the page and for CSV."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coevo.app.report.lineage_figure import row_anchor
+from coevo.app.report.plots import DataTable, formula_text
+from coevo.app.report.structure_files import cif_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.app.report.gathering import ReportData
+    from coevo.app.report.hull_points import HullPoints
+
+DASH = "–"
+SUN_COLUMNS = (
+    "id",
+    "formula",
+    "sites",
+    "space group",
+    "energy (eV/atom)",
+    "formation energy (eV/atom)",
+    "energy above hull (eV/atom)",
+    "energy above the hull of references (eV/atom)",
+    "energy above hull by first-principles labels (eV/atom)",
+    "largest force (eV/angstrom)",
+    "iteration",
+)
+_SUN_FIELDS = (
+    "structure_id",
+    "formula",
+    "nsites",
+    "space_group",
+    "energy_per_atom",
+    "formation_energy_per_atom",
+    "energy_above_hull",
+    "energy_above_reference_hull",
+    "energy_above_hull_dft",
+    "fmax",
+    "iteration_added",
+)
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of the page.
+
+    Attributes
+    ----------
+    columns : tuple of str
+    rows : list of list of (str or Cell)
+    numeric : frozenset of int
+        Columns aligned to the right.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that is more than text: with a link, an anchor of its row, or code."""
+
+    text: str
+    href: str = ""
+    anchor: str = ""
+    code: bool = False
+    download: bool = False
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Format a number, or a dash."""
+    if value is None:
+        return DASH
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
+
+
+def labelled_by(data: ReportData) -> str:
+    """Say who labels, plainly where it is another force field."""
+    labelling = data.view.document["config"]["labelling"]
+    if labelling["code"] != "teacher":
+        return str(labelling["code"])
+    teacher = labelling.get("teacher", {})
+    return (
+        f"teacher: a second force field ({teacher.get('family', '?')} {teacher.get('weights', '')}), not first-principles "
+        "calculations"
+    )
+
+
+def header_rows(data: ReportData) -> list[tuple[str, str]]:
+    """Return what the head of the page says of the state."""
+    view, metrics = data.view, data.metrics
+    config, counts, population = view.document["config"], view.document["counts"], metrics["population"]
+    reference = metrics["reference_set"]
+    return [
+        ("state", view.id),
+        ("made", f"{view.document['created'][:19]} UTC; {view.document['message']}"),
+        ("branches here", ", ".join(data.branches.get(view.id, [])) or "none"),
+        ("iteration", str(view.iteration)),
+        ("elements", ", ".join(data.elements)),
+        ("energy scale", str(config["node"].get("energy_scale", DASH))),
+        (
+            "entries",
+            f"{counts['entries']} ({population['stable']} stable: E_hull up to {data.stable_threshold:g} eV/atom; {population['sun']} S.U.N.)",
+        ),
+        ("reference set", f"{reference['name']}, {reference['size']} structures"),
+        ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
+    ]
+
+
+def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None) -> PageTable:
+    """Return the best S.U.N. entries; ``motifs`` by entry id."""
+    columns = (
+        "formula",
+        "E_hull (eV/atom)",
+        "against the hull of references (eV/atom)",
+        "E_hull by labels (eV/atom)",
+        "space group",
+        "sites",
+        "iteration",
+        *(("motifs",) if motifs is not None else ()),
+        "id",
+        "structure",
+    )
+    rows: list[list[Any]] = []
+    for row in data.sun_entries[:most]:
+        rows.append(
+            [
+                formula_text(row["formula"]),
+                number(row["energy_above_hull"]),
+                number(row["energy_above_reference_hull"]),
+                number(row.get("energy_above_hull_dft")),
+                DASH if row["space_group"] is None else str(row["space_group"]),
+                str(row["nsites"]),
+                DASH if row["iteration_added"] is None else str(row["iteration_added"]),
+                *([motifs.get(row["structure_id"], DASH)] if motifs is not None else []),
+                Cell(row["structure_id"][:16], code=True, anchor=f"entry-{row['structure_id'][:16]}"),
+                Cell("CIF", href=f"structures/{cif_name(row)}", download=True),
+            ]
+        )
+    return PageTable(columns, rows, frozenset(range(1, 7)))
+
+
+def sun_data(data: ReportData) -> DataTable:
+    """All S.U.N. entries for a CSV."""
+    return DataTable(SUN_COLUMNS, [tuple(row.get(field) for field in _SUN_FIELDS) for row in data.sun_entries])
+
+
+def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
+    """Return the phases on the hull."""
+    rows: list[list[Any]] = []
+    for index in points.corners:
+        row = points.rows[index]
+        kind = f"reference: {names.get(row['structure_id'], '')}" if row["kind"] == "reference" else "entry"
+        rows.append(
+            [
+                formula_text(row["formula"]),
+                kind,
+                number(row["formation_energy_per_atom"]),
+                DASH if row["space_group"] is None else str(row["space_group"]),
+                Cell(row["structure_id"][:16], code=True),
+            ]
+        )
+    return PageTable(("formula", "what", "formation energy (eV/atom)", "space group", "id"), rows, frozenset({2, 3}))
+
+
+def facet_table(points: HullPoints) -> PageTable:
+    """Return the facets of the hull by their stable phases."""
+    rows: list[list[Any]] = [
+        [" + ".join(formula_text(points.rows[row]["formula"]) for row in facet)] for facet in points.facets()
+    ]
+    return PageTable(("phases in equilibrium",), rows)
+
+
+def state_table(data: ReportData) -> PageTable:
+    """Return all states that led to the state, newest first."""
+    columns = (
+        "state",
+        "iteration",
+        "branches",
+        "parents",
+        "message",
+        "entries",
+        "S.U.N.",
+        "labels",
+        "force field",
+        "made (UTC)",
+    )
+    anchors = {view.id: row_anchor(view) for view in data.states}
+    rows: list[list[Any]] = []
+    for view in reversed(data.states):
+        document = view.document
+        field = document["metrics"].get("force_field")
+        sun = document["metrics"].get("population", {}).get("sun")
+        verdict = "published" if field is None else ("new" if field["adopted"] else "parent's kept")
+        rows.append(
+            [
+                Cell(view.id[:16], code=True, anchor=anchors[view.id]),
+                str(view.iteration),
+                ", ".join(data.branches.get(view.id, [])),
+                [Cell(parent[:8], href=f"#{anchors[parent]}", code=True) for parent in view.parents],
+                document["message"],
+                str(document["counts"]["entries"]),
+                DASH if sun is None else str(sun),
+                str(document["counts"].get("labels", 0)),
+                verdict,
+                document["created"][:16].replace("T", " "),
+            ]
+        )
+    return PageTable(columns, rows, frozenset({1, 5, 6, 7}))
+
+
+def checkpoint_table(data: ReportData) -> PageTable:
+    """Return both checkpoints, their hashes in full."""
+    rows: list[list[Any]] = []
+    for kind, found in data.view.document["checkpoints"].items():
+        size = found.get("size")
+        rows.append(
+            [
+                kind.replace("_", " "),
+                str(found["family"]),
+                str(found["format"]),
+                DASH if size is None else f"{size:,}",
+                Cell(found["sha256"], code=True),
+                Cell(found["parent"], code=True) if found.get("parent") else "published",
+            ]
+        )
+    return PageTable(("model", "family", "format", "size (bytes)", "sha256", "trained from"), rows, frozenset({3}))
+
+
+def label_table(data: ReportData) -> PageTable:
+    """Return the labels by the settings that they were made with."""
+    counts: dict[tuple[str, ...], Counter[str]] = {}
+    for label in data.view.labels():
+        key = tuple(str(label.get(field) or DASH) for field in ("code", "functional", "settings_digest"))
+        found = counts.setdefault(key, Counter())
+        found.update([f"status {label.get('status')}", f"kind {label.get('kind')}", f"split {label.get('split')}", "frames"])
+    rows: list[list[Any]] = []
+    for key, found in sorted(counts.items()):
+        parts = [
+            ", ".join(f"{count} {name.partition(' ')[2]}" for name, count in sorted(found.items()) if name.startswith(what))
+            for what in ("status ", "kind ", "split ")
+        ]
+        rows.append([key[0], key[1], Cell(key[2], code=True), str(found["frames"]), *parts])
+    columns = ("code", "functional", "settings digest", "frames", "status", "kinds", "splits")
+    return PageTable(columns, rows, frozenset({3}))
+
+
+def time_table(data: ReportData) -> PageTable:
+    """Return the seconds of work per step, of this state's iteration and of all states in the report."""
+    from coevo.app.state_summaries import STEPS, step_seconds
+
+    own = step_seconds(data.view)
+    everything: Counter[str] = Counter()
+    for view in data.states:
+        everything.update(step_seconds(view))
+    rows: list[list[Any]] = [
+        [name, number(own.get(name), 1), number(everything[name], 1)] for name in STEPS if name in everything
+    ]
+    if rows:
+        rows.append(["in all", number(sum(own.values()), 1), number(sum(everything.values()), 1)])
+    return PageTable(("step", "this iteration (s)", "all states (s)"), rows, frozenset({1, 2}))
+
+
+def version_rows(packages: Sequence[str]) -> list[tuple[str, str]]:
+    """Versions of what made the report."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    rows = [("Python", platform.python_version())]
+    for name in packages:
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return rows
