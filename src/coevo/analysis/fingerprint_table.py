@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 """Of what a row is and how a table is written; raised when either changes, so that stored rows of old are not used."""
 
 _CHUNK = 100

@@ -1,0 +1,91 @@
+"""Connected pieces of a periodic bond graph: their atoms, bonds, and in how many directions they are endless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coevo.analysis.bonds import DEFAULT_RULE, bonds_of, is_metal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.analysis.bonds import BondRule, Bonds
+    from coevo.analysis.cell_reduction import Crystal
+
+Cell = tuple[int, int, int]
+Bond = tuple[int, int, Cell]
+HOME: Cell = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A connected piece of the bond graph, laid out so that its atoms hang together.
+
+    Attributes
+    ----------
+    atoms : tuple of int
+        Sites of the crystal, sorted.
+    cells : tuple of (int, int, int)
+        Lattice translation of each atom in the layout.
+    bonds : tuple of (int, int, (int, int, int))
+        Each bond once: two positions in ``atoms`` and the translation of the second atom against its place in the layout. It is
+        zero for all bonds of a molecule.
+    dimension : int
+        0 for a molecule or ion, 1 for a chain, 2 for a layer, 3 for a framework.
+    """
+
+    atoms: tuple[int, ...]
+    cells: tuple[Cell, ...]
+    bonds: tuple[Bond, ...]
+    dimension: int
+
+
+def pieces(crystal: Crystal, rule: BondRule = DEFAULT_RULE) -> list[Piece]:
+    """Pieces of a crystal's bond graph, in order of their first site."""
+    return pieces_of(crystal.numbers.tolist(), bonds_of(crystal, rule))
+
+
+def pieces_of(numbers: Sequence[int], bonds: Bonds) -> list[Piece]:
+    """Pieces by walking the graph and noting where each atom is met again elsewhere.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        Atomic numbers of all sites; metals belong to no piece.
+    bonds : Bonds
+    """
+    around: dict[int, list[tuple[int, Cell]]] = {site: [] for site, z in enumerate(numbers) if not is_metal(z)}
+    for i, j, shift in zip(bonds.first.tolist(), bonds.second.tolist(), bonds.image.tolist(), strict=True):
+        around[i].append((j, (shift[0], shift[1], shift[2])))
+    place: dict[int, Cell] = {}
+    return [_walk(start, around, place) for start in around if start not in place]
+
+
+def _walk(start: int, around: dict[int, list[tuple[int, Cell]]], place: dict[int, Cell]) -> Piece:
+    place[start] = HOME
+    stack, members = [start], [start]
+    while stack:
+        atom = stack.pop()
+        x, y, z = place[atom]
+        for other, (a, b, c) in around[atom]:
+            if other not in place:
+                place[other] = (x + a, y + b, z + c)
+                stack.append(other)
+                members.append(other)
+    members.sort()
+    position = {site: number for number, site in enumerate(members)}
+    bonds: list[Bond] = []
+    for site in members:
+        here = place[site]
+        for other, shift in around[site]:
+            there = place[other]
+            offset = (here[0] + shift[0] - there[0], here[1] + shift[1] - there[1], here[2] + shift[2] - there[2])
+            # each bond is listed from both of its ends
+            if site < other or (site == other and offset > HOME):
+                bonds.append((position[site], position[other], offset))
+    loops = {offset for _, _, offset in bonds if offset != HOME}
+    dimension = int(np.linalg.matrix_rank(np.array(sorted(loops)))) if loops else 0
+    return Piece(tuple(members), tuple(place[site] for site in members), tuple(sorted(bonds)), dimension)

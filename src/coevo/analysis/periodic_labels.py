@@ -1,0 +1,135 @@
+"""Labels of periodic bond graphs that do not depend on how the graph is cut into cells.
+
+A chain, layer or framework is an endless graph; the cell of the crystal that carries it only says which translations were used
+to write it down. A label that started from the cell would have to find the smallest one, which a graph need not have (ladders
+have several). So the label looks at the endless graph itself: around each atom its surroundings are laid out (whole shells, up
+to ``_MOST_ATOMS`` atoms or ``_MOST_SHELLS`` bonds), the atoms in them are coloured by element and distance from the centre and
+refined by their neighbours' colours; the colour of the surroundings is that of their centre with the sum over all atoms. These
+colours are refined once more over the whole graph, and the label is made of which colours there are, in which proportion.
+
+It is a hash: two graphs that differ only in rings larger than the surroundings would share a label. The tests look for collisions
+among thousands of graphs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import reduce
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from coevo.analysis.bond_graphs import Bond, Cell
+
+    Words = NDArray[np.uint64]
+
+_MOST_ATOMS, _MOST_SHELLS = 120, 12
+_ROUNDS = 16
+_ODD, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+Vertex = tuple[int, int, int, int]
+
+
+def periodic_colours(numbers: Sequence[int], bonds: Sequence[Bond]) -> list[tuple[int, int]]:
+    """Colours of the atoms of an endless graph, each with its share.
+
+    Parameters
+    ----------
+    numbers : sequence of int, length n
+        Atomic numbers of one cell.
+    bonds : sequence of (int, int, (int, int, int))
+        Each once: atoms, and the translation of the second.
+
+    Returns
+    -------
+    list of (int, int)
+        Colour (64 bits) and number of atoms in the smallest whole proportion, sorted.
+    """
+    around = neighbours_in(len(numbers), bonds)
+    seeds = _colours_of_surroundings(numbers, around)
+    first = np.array([atom for atom, found in enumerate(around) for _ in found], dtype=np.int64)
+    second = np.array([other for found in around for other, _ in found], dtype=np.int64)
+    counts = Counter(_refined(seeds, first, second).tolist())
+    share = reduce(gcd, counts.values())
+    return sorted((colour, count // share) for colour, count in counts.items())
+
+
+def neighbours_in(count: int, bonds: Sequence[Bond]) -> list[list[tuple[int, Cell]]]:
+    """Neighbours of each atom of the cell, with their translations."""
+    around: list[list[tuple[int, Cell]]] = [[] for _ in range(count)]
+    for a, b, (x, y, z) in bonds:
+        around[a].append((b, (x, y, z)))
+        around[b].append((a, (-x, -y, -z)))
+    return around
+
+
+def _colours_of_surroundings(numbers: Sequence[int], around: list[list[tuple[int, Cell]]]) -> Words:
+    """One colour for each atom of the cell, of its surroundings in the endless graph."""
+    elements: list[int] = []
+    shells: list[int] = []
+    first: list[int] = []
+    second: list[int] = []
+    starts = []
+    for root in range(len(numbers)):
+        start = len(elements)
+        starts.append(start)
+        found = _surroundings(root, around)
+        index = {vertex: start + number for number, vertex in enumerate(found)}
+        for vertex, shell in found.items():
+            atom, x, y, z = vertex
+            elements.append(numbers[atom])
+            shells.append(shell)
+            here = index[vertex]
+            for other, (a, b, c) in around[atom]:
+                there = index.get((other, x + a, y + b, z + c))
+                if there is not None:
+                    first.append(here)
+                    second.append(there)
+    initial = _mixed(np.array(elements, dtype=np.uint64) * np.uint64(256) + np.array(shells, dtype=np.uint64))
+    colours = _refined(initial, np.array(first, dtype=np.int64), np.array(second, dtype=np.int64))
+    whole: Words = np.add.reduceat(_mixed(colours), starts)
+    centres: Words = colours[starts]
+    return _mixed(centres + _ODD * whole)
+
+
+def _surroundings(root: int, around: list[list[tuple[int, Cell]]]) -> dict[Vertex, int]:
+    """Atoms of the endless graph around one of them, with their distance in bonds; whole shells only."""
+    centre = (root, 0, 0, 0)
+    found: dict[Vertex, int] = {centre: 0}
+    edge = [centre]
+    for shell in range(1, _MOST_SHELLS + 1):
+        following: dict[Vertex, int] = {}
+        for atom, x, y, z in edge:
+            for other, (a, b, c) in around[atom]:
+                vertex = (other, x + a, y + b, z + c)
+                if vertex not in found:
+                    following[vertex] = shell
+        # The first shells are kept however large they are: a crowded graph has nothing smaller to be told by.
+        if len(found) + len(following) > _MOST_ATOMS and shell > 2:
+            break
+        found.update(following)
+        edge = list(following)
+    return found
+
+
+def _refined(colours: Words, first: NDArray[np.int64], second: NDArray[np.int64]) -> Words:
+    """Colours after rounds of taking in those of the neighbours, as sums, which do not depend on the order."""
+    for _ in range(_ROUNDS):
+        sums = np.zeros(len(colours), dtype=np.uint64)
+        np.add.at(sums, first, _mixed(colours)[second])
+        colours = _mixed(colours * _ODD + sums)
+    return colours
+
+
+def _mixed(words: Words) -> Words:
+    """Scatter 64-bit words (the finaliser of SplitMix64); arithmetic wraps around."""
+    words = words + _ODD
+    words = (words ^ (words >> np.uint64(30))) * _FIRST
+    words = (words ^ (words >> np.uint64(27))) * _SECOND
+    return words ^ (words >> np.uint64(31))
