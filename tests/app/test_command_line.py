@@ -53,6 +53,12 @@ def test_status_and_show(finished: Coevo) -> None:
     assert status["head"]["iteration"] == 2
     assert [campaign["status"] for campaign in status["campaigns"]] == ["finished"]
     assert "tiny" in finished("status").stdout
+    told = finished("status", "tiny")
+    assert "median E_hull of candidates" in told.stdout
+    assert told.stderr.startswith("next: ")
+    assert [row["iterations"] for row in status["head"]["signals"] if row["name"] == "labelled frames"] == [[0, 1, 2]]
+    assert told.stderr.split("next: ")[1].split()[0] in status["head"]["next"]
+    assert "all" in finished("verify", "tiny", "--signals").stderr
     shown = json.loads(finished("show", "tiny@main~1", "--format", "json").stdout)
     assert shown["iteration"] == 1
     assert shown["config"]["node"]["name"] == "tiny"

@@ -20,12 +20,21 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="read no structures, labels, evaluations and artifacts: only ids and presence")
     ] = False,
+    signals: Annotated[
+        bool, typer.Option("--signals", help="instead: compute the head's maturity signals again from its data and models")
+    ] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Read all that is stored of a node again and check every id and hash; exit code 1 if something is damaged."""
     from coevo.makers.step import current_store
     from coevo.node_store.verification import verify as verify_node
 
+    if signals:
+        from coevo.app.signal_check import check_signals
+
+        if not check_signals(current_store(), node, format):
+            raise typer.Exit(1)
+        return
     result = verify_node(current_store(), node, quick=quick)
     if format == "json":
         print_json(result.to_dict())

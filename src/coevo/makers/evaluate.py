@@ -61,38 +61,8 @@ class EvaluateMaker(StepMaker):
         store = current_store()
         records = list(read_records(store, structures))
         force_field = load_force_field(store, checkpoint)
-        evaluated = self._evaluate(force_field, records)
+        evaluated = evaluate_records(force_field, records, self.screening, self.usable_workers())
         return {"evaluated": write_records(store, evaluated)}
-
-    def _evaluate(self, force_field: ForceField, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        from coevo.models.contracts import Failure, Relaxation
-        from coevo.node_store.canonical import structure_document, structure_from_document
-
-        structures = [structure_from_document(record["structure"]) for record in records]
-        with task("evaluating", len(structures), "structures") as advance:
-            predictions = force_field.evaluate(structures, workers=self.usable_workers(), progress=advance)
-        rows: list[dict[str, Any]] = []
-        to_relax: list[int] = []
-        for index, (record, structure, p) in enumerate(zip(records, structures, predictions, strict=True)):
-            if isinstance(p, Failure):
-                rows.append({**record, "energy_per_atom": None, "fmax": None, "note": f"{p.reason}: {p.detail}"})
-                continue
-            rows.append({**record, "energy_per_atom": p.energy, "fmax": p.fmax, "note": ""})
-            if largest_generalised_force(structure, p) > self.screening.fmax:
-                to_relax.append(index)
-        settings = relaxation_settings(self.screening)
-        with task("relaxing again", len(to_relax), "structures") as advance:
-            results = force_field.relax(
-                [structures[i] for i in to_relax], settings, workers=self.usable_workers(), progress=advance
-            )
-        for index, result in zip(to_relax, results, strict=True):
-            if isinstance(result, Relaxation):
-                found = {"energy_per_atom": result.prediction.energy, "fmax": result.prediction.fmax}
-                rows[index] = {**rows[index], **found, "structure": structure_document(result.structure)}
-            else:
-                # The single point stands: the geometry is an older model's, and the note says so.
-                rows[index] = {**rows[index], "note": f"not relaxed again: {result.reason}"}
-        return rows
 
 
 @dataclass
@@ -214,3 +184,50 @@ class EvaluateReferencesMaker(ReevaluateMaker):
         rows = read_records(current_store(), references)
         stale = [{"id": r["_id"], "kind": "reference", "structure": r["structure"], "since": 0} for r in rows]
         return self._fan_out([], stale, checkpoint)
+
+
+def evaluate_records(
+    force_field: ForceField, records: list[dict[str, Any]], screening: ScreeningConfig, workers: int
+) -> list[dict[str, Any]]:
+    """Evaluate records at their geometry, and relax again those whose forces ask for it.
+
+    Parameters
+    ----------
+    force_field : ForceField
+    records : list of dict
+        With ``structure``.
+    screening : ScreeningConfig
+    workers : int
+
+    Returns
+    -------
+    list of dict
+        The records with ``energy_per_atom`` (eV/atom; None after a failure), ``fmax`` (eV/Å), ``note`` and, where it was relaxed,
+        the new ``structure``.
+    """
+    from coevo.models.contracts import Failure, Relaxation
+    from coevo.node_store.canonical import structure_document, structure_from_document
+
+    structures = [structure_from_document(record["structure"]) for record in records]
+    with task("evaluating", len(structures), "structures") as advance:
+        predictions = force_field.evaluate(structures, workers=workers, progress=advance)
+    rows: list[dict[str, Any]] = []
+    to_relax: list[int] = []
+    for index, (record, structure, p) in enumerate(zip(records, structures, predictions, strict=True)):
+        if isinstance(p, Failure):
+            rows.append({**record, "energy_per_atom": None, "fmax": None, "note": f"{p.reason}: {p.detail}"})
+            continue
+        rows.append({**record, "energy_per_atom": p.energy, "fmax": p.fmax, "note": ""})
+        if largest_generalised_force(structure, p) > screening.fmax:
+            to_relax.append(index)
+    settings = relaxation_settings(screening)
+    with task("relaxing again", len(to_relax), "structures") as advance:
+        results = force_field.relax([structures[i] for i in to_relax], settings, workers=workers, progress=advance)
+    for index, result in zip(to_relax, results, strict=True):
+        if isinstance(result, Relaxation):
+            found = {"energy_per_atom": result.prediction.energy, "fmax": result.prediction.fmax}
+            rows[index] = {**rows[index], **found, "structure": structure_document(result.structure)}
+        else:
+            # The single point stands: the geometry is an older model's, and the note says so.
+            rows[index] = {**rows[index], "note": f"not relaxed again: {result.reason}"}
+    return rows

@@ -7,16 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import MaturityConfig, NodeSection
-from coevo.makers.progress import task
-from coevo.makers.seeds import seed_for
 from coevo.makers.shards import read_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymatgen.core import Structure
-
     from coevo.node_store.views import StateView
 
 SIGNALS = (
@@ -76,10 +70,15 @@ class MeasureMaker(StepMaker):
         dict
             ``metrics``: what the state records.
         """
+        from coevo.makers.environment_metrics import environment_metrics
+
         view = self._open(parent)
         documents = list(read_records(current_store(), assessed["evaluations"]))
         live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
-        environments = self._environments(documents, sources, iteration)
+        geometries = {r["id"]: r["structure"] for r in read_records(current_store(), sources) if r["kind"] != "sample"}
+        environments = environment_metrics(
+            documents, geometries, self.node, self.maturity, iteration, workers=self.usable_workers()
+        )
         errors = self._errors(trained)
         ruler = self._ruler(assessed)
         metrics = {
@@ -120,67 +119,11 @@ class MeasureMaker(StepMaker):
         whole = test["all"] if test is not None else None
         return {name: whole[name] if whole is not None else None for name in names}
 
-    def _environments(self, documents: list[dict[str, Any]], sources: list[dict[str, Any]], iteration: int) -> dict[str, Any]:
-        """Entropies of the entries' local environments, by both descriptors, and how much of what is new in the state is new."""
-        from coevo.analysis.descriptors import descriptors_of
-        from coevo.analysis.entropy import sampled_entropies
-        from coevo.analysis.environment_signal import entropy_document, multicomponent_entropies
-        from coevo.node_store.canonical import structure_from_document
-
-        alive = {d["structure_id"]: d for d in documents if d["kind"] == "reference" or d["duplicate_of"] is None}
-        geometries = {r["id"]: r["structure"] for r in read_records(current_store(), sources) if r["kind"] != "sample"}
-        ids = {kind: sorted(i for i, d in alive.items() if d["kind"] == kind) for kind in ("entry", "reference")}
-        entries, references = ([structure_from_document(geometries[i]) for i in ids[kind]] for kind in ("entry", "reference"))
-        descriptor, workers = self.node.descriptor, self.usable_workers()
-        k, cutoff = descriptor.neighbours, descriptor.cutoff
-        with task("measuring environments", len(entries), "structures") as advance:
-            X, _ = descriptors_of(entries, k, cutoff, workers=workers, progress=advance)
-        of_references, _ = descriptors_of(references, k, cutoff, workers=workers)
-        seed = seed_for(self.node.seed, self.node.name, iteration, "entropy")
-        size, elements = self.maturity.environments, self.node.elements
-        sampling: dict[str, Any] = {"bandwidth": descriptor.bandwidth, "subsamples": self.maturity.subsamples, "seed": seed}
-        plain = sampled_entropies(X, _centres(entries), size, elements=elements, **sampling)
-        with task("environments by species", len(entries), "structures") as advance:
-            seeing = multicomponent_entropies(
-                entries, size, elements=elements, neighbours=k, cutoff=cutoff, workers=workers, progress=advance, **sampling
-            )
-        since = [alive[i]["iteration_added"] for i in ids["entry"]]
-        return {
-            "entropy": entropy_document(plain, len(X)),
-            "entropy_multicomponent": entropy_document(seeing, len(X)),
-            "new_environments": self._new(X, of_references, entries, references, since, iteration),
-        }
-
-    def _new(
-        self, X: Any, of_references: Any, entries: list[Any], references: list[Any], since: list[int], iteration: int
-    ) -> dict[str, Any] | None:
-        """Share of the newest entries' environments that are like none of the older entries' and the references'."""
-        import numpy as np
-
-        from coevo.analysis.environment_signal import new_environments
-
-        added = np.repeat([value == iteration for value in since], [len(structure) for structure in entries]).astype(bool)
-        species = np.array(_centres(entries), dtype=str)
-        return new_environments(
-            X[added],
-            species[added].tolist(),
-            np.concatenate([X[~added], of_references]),
-            [*species[~added].tolist(), *_centres(references)],
-            elements=self.node.elements,
-            limit=self.maturity.environments,
-            bandwidth=self.node.descriptor.bandwidth,
-            seed=seed_for(self.node.seed, self.node.name, iteration, "new-environments"),
-        ).to_dict()
-
     def _ruler(self, assessed: dict[str, Any]) -> dict[str, Any]:
         """Every iteration's sample, by the present model on the present hull."""
-        from coevo.analysis.ruler import SampledCandidate, summarise
+        from coevo.makers.ruler_rows import summaries
 
-        by_iteration: dict[str, list[SampledCandidate]] = {}
-        for row in read_records(current_store(), assessed["samples"]):
-            candidate = SampledCandidate(**{key: value for key, value in row.items() if key != "since"})
-            by_iteration.setdefault(str(row["since"]), []).append(candidate)
-        return {since: summarise(sample) for since, sample in by_iteration.items()}
+        return summaries(read_records(current_store(), assessed["samples"]))
 
     def _diversity(self, live: list[dict[str, Any]]) -> dict[str, Any]:
         from coevo.analysis.diversity import shannon_entropy
@@ -208,11 +151,6 @@ class MeasureMaker(StepMaker):
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]
         history = [{name: row.get(name) for name in SIGNALS} for row in [*states, metrics]]
         return maturity(history, self.maturity).to_dict()
-
-
-def _centres(structures: Sequence[Structure]) -> list[str]:
-    """Species of the atoms of all structures, in order."""
-    return [site.specie.symbol for structure in structures for site in structure]
 
 
 _NOT_METRICS = frozenset({"labels", "splits", "offsets", "key"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from coevo.analysis.hull import Hull
     from coevo.analysis.uniqueness import Matching
@@ -55,6 +55,17 @@ def ruler_rows(
         }
         for m, value in zip(members, above, strict=True)
     ]
+
+
+def summaries(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Summarise rows of :func:`ruler_rows` by iteration; see :func:`coevo.analysis.ruler.summarise`."""
+    from coevo.analysis.ruler import SampledCandidate, summarise
+
+    by_iteration: dict[str, list[SampledCandidate]] = {}
+    for row in rows:
+        candidate = SampledCandidate(**{key: value for key, value in row.items() if key != "since"})
+        by_iteration.setdefault(str(row["since"]), []).append(candidate)
+    return {since: summarise(sample) for since, sample in by_iteration.items()}
 
 
 def _groups(members: Sequence[Member], matching: Matching, workers: int) -> dict[tuple[int, str], str]:

@@ -1,0 +1,114 @@
+"""The environments' numbers of a state: entropies by both descriptors, and how much of what is new in it is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.makers.progress import task
+from coevo.makers.seeds import seed_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    from coevo.configs.tree import MaturityConfig, NodeSection
+
+Record = dict[str, Any]
+
+
+def environment_metrics(
+    evaluations: Sequence[Record],
+    geometries: Mapping[str, Record],
+    node: NodeSection,
+    maturity: MaturityConfig,
+    iteration: int,
+    *,
+    workers: int,
+) -> Record:
+    """Measure the local environments of a state's entries.
+
+    Parameters
+    ----------
+    evaluations : sequence of dict
+        Evaluation documents of its entries and references; duplicates do not count.
+    geometries : mapping of str to dict
+        Present geometry of each, by its id, as a structure document.
+    node : NodeSection
+    maturity : MaturityConfig
+    iteration : int
+        Of the state: part of the seeds, and what makes an entry a new one.
+    workers : int
+
+    Returns
+    -------
+    dict
+        ``entropy`` and ``entropy_multicomponent`` (see :func:`coevo.analysis.environment_signal.entropy_document`), and
+        ``new_environments``; each None where there is no signal.
+    """
+    from coevo.analysis.descriptors import descriptors_of
+    from coevo.analysis.entropy import sampled_entropies
+    from coevo.analysis.environment_signal import entropy_document, multicomponent_entropies
+    from coevo.node_store.canonical import structure_from_document
+
+    alive = {d["structure_id"]: d for d in evaluations if d["kind"] == "reference" or d["duplicate_of"] is None}
+    ids = {kind: sorted(i for i, d in alive.items() if d["kind"] == kind) for kind in ("entry", "reference")}
+    entries, references = ([structure_from_document(geometries[i]) for i in ids[kind]] for kind in ("entry", "reference"))
+    k, cutoff = node.descriptor.neighbours, node.descriptor.cutoff
+    with task("measuring environments", len(entries), "structures") as advance:
+        X, _ = descriptors_of(entries, k, cutoff, workers=workers, progress=advance)
+    known, _ = descriptors_of(references, k, cutoff, workers=workers)
+    sampling: dict[str, Any] = {
+        "bandwidth": node.descriptor.bandwidth,
+        "subsamples": maturity.subsamples,
+        "seed": seed_for(node.seed, node.name, iteration, "entropy"),
+        "elements": node.elements,
+    }
+    plain = sampled_entropies(X, _centres(entries), maturity.environments, **sampling)
+    with task("environments by species", len(entries), "structures") as advance:
+        seeing = multicomponent_entropies(
+            entries, maturity.environments, neighbours=k, cutoff=cutoff, workers=workers, progress=advance, **sampling
+        )
+    since = [alive[i]["iteration_added"] for i in ids["entry"]]
+    return {
+        "entropy": entropy_document(plain, len(X)),
+        "entropy_multicomponent": entropy_document(seeing, len(X)),
+        "new_environments": _new(
+            X, known, entries, references, [value == iteration for value in since], node, maturity, iteration
+        ),
+    }
+
+
+def _new(
+    X: NDArray[Any],
+    of_references: NDArray[Any],
+    entries: Sequence[Structure],
+    references: Sequence[Structure],
+    is_new: Sequence[bool],
+    node: NodeSection,
+    maturity: MaturityConfig,
+    iteration: int,
+) -> Record | None:
+    """Share of the newest entries' environments that are like none of the older entries' and the references'."""
+    import numpy as np
+
+    from coevo.analysis.environment_signal import new_environments
+
+    added = np.repeat(np.array(is_new, dtype=bool), [len(structure) for structure in entries])
+    species = np.array(_centres(entries), dtype=str)
+    return new_environments(
+        X[added],
+        species[added].tolist(),
+        np.concatenate([X[~added], of_references]),
+        [*species[~added].tolist(), *_centres(references)],
+        elements=node.elements,
+        limit=maturity.environments,
+        bandwidth=node.descriptor.bandwidth,
+        seed=seed_for(node.seed, node.name, iteration, "new-environments"),
+    ).to_dict()
+
+
+def _centres(structures: Sequence[Structure]) -> list[str]:
+    """Species of the atoms of all structures, in order."""
+    return [site.specie.symbol for structure in structures for site in structure]

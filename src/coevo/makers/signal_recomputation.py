@@ -1,0 +1,166 @@
+"""The signals of a state once more, from what the state holds: its structures, samples, labels and force field."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from coevo.makers.checkpoints import load_force_field
+from coevo.makers.environment_metrics import environment_metrics
+from coevo.makers.evaluate import evaluate_records
+from coevo.makers.ruler_rows import ruler_rows, summaries
+from coevo.makers.shards import read_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from coevo.configs.tree import NodeConfig
+    from coevo.models.contracts import ForceField
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+Record = dict[str, Any]
+
+ENTROPY_TOLERANCE = 1e-6
+"""nats. Descriptors and kernel sums of other processors differ in the last digits."""
+ENERGY_TOLERANCE = 1e-3
+"""eV/atom. Candidates that are relaxed in other batches end apart by less than this."""
+ERROR_TOLERANCE = 1e-3
+"""Relative; of RMSEs."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A number as the state has it and as it was found again.
+
+    Attributes
+    ----------
+    name, unit : str
+    stored, found : float or None
+    tolerance : float
+        In the unit.
+    """
+
+    name: str
+    unit: str
+    stored: float | None
+    found: float | None
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Both unknown, or equal within the tolerance."""
+        if self.stored is None or self.found is None:
+            return self.stored is self.found
+        return abs(self.stored - self.found) <= self.tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**asdict(self), "agrees": self.agrees}
+
+
+def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, workers: int) -> list[Comparison]:
+    """Compute the signals of a state again and compare them with those that it records.
+
+    Parameters
+    ----------
+    store : NodeStore
+    view : StateView
+    config : NodeConfig
+        The state's own.
+    workers : int
+
+    Raises
+    ------
+    CheckpointError
+        If the state's force field is not here, or came in a bundle and is not trusted.
+    """
+    force_field = load_force_field(store, view.document["checkpoints"]["force_field"])
+    metrics = view.document["metrics"]
+    found = {
+        **_environments(view, config, workers),
+        "ruler": _ruler(store, view, force_field, config, workers),
+        **_errors(view, force_field, workers),
+    }
+    return [*_compare_environments(metrics, found), *_compare_ruler(metrics, found), *_compare_errors(metrics, found)]
+
+
+def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
+    from coevo.node_store.canonical import structure_document
+
+    evaluations = list(view.evaluations())
+    geometries = {d["structure_id"]: structure_document(view.structure(d["structure_id"])) for d in evaluations}
+    return environment_metrics(evaluations, geometries, config.node, config.maturity, view.iteration, workers=workers)
+
+
+def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: NodeConfig, workers: int) -> Record:
+    """Samples of all iterations, evaluated by the state's force field and put on its hull."""
+    from coevo.makers.population import Member, hull_of, matching_of, members
+    from coevo.node_store.canonical import structure_from_document
+
+    samples = [
+        {**row, "kind": "sample", "since": int(since)}
+        for since, sha256 in sorted(view.manifest.get("samples", {}).items(), key=lambda item: int(item[0]))
+        for row in read_records(store, {"sha256": sha256})
+    ]
+    rows = evaluate_records(force_field, samples, config.screening, workers)
+    sampled = [
+        Member(r["id"], structure_from_document(r["structure"]), r["energy_per_atom"], r)
+        for r in sorted(rows, key=lambda r: r["id"])
+        if r["energy_per_atom"] is not None
+    ]
+    population = [*members(view, "reference"), *members(view, "entry")]
+    hull = hull_of(config.node.elements, [(m.structure, m.energy_per_atom) for m in population])
+    matching, threshold = matching_of(config.curation), config.curation.stable_threshold
+    return summaries(ruler_rows(sampled, hull, config.node.elements, matching, threshold, workers))
+
+
+def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
+    """RMSE of the state's force field on the test split of its labels."""
+    from coevo.analysis.energy_scale import Offsets
+    from coevo.analysis.residuals import errors
+    from coevo.makers.training_set import frame_of
+    from coevo.models.contracts import Prediction
+
+    scales = {digest: Offsets.from_dict(stored) for digest, stored in view.manifest.get("offsets", {}).items()}
+    labels = [
+        label
+        for label in view.labels()
+        if label["split"] == "test" and label["status"] == "admitted" and label["settings_digest"] in scales
+    ]
+    frames = [frame_of(label, scales[label["settings_digest"]], force_field.energy_scale) for label in labels]
+    predictions = force_field.evaluate([frame.structure for frame in frames], workers=workers)
+    rows = [(p, f) for p, f in zip(predictions, frames, strict=True) if isinstance(p, Prediction)]
+    return asdict(errors([p for p, _ in rows], [f for _, f in rows]))
+
+
+def _compare_environments(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:
+    for key, name in (("entropy", "entropy"), ("entropy_multicomponent", "entropy, neighbours' species seen")):
+        if key not in stored:  # a state of an older coevo
+            continue
+        one, other = stored[key] or {}, found[key] or {}
+        yield Comparison(name, "nats", one.get("mean"), other.get("mean"), ENTROPY_TOLERANCE)
+        for symbol in other.get("per_species", {}):
+            ours, theirs = ((x.get("per_species", {}).get(symbol) or {}).get("mean") for x in (one, other))
+            yield Comparison(f"{name} about {symbol}", "nats", ours, theirs, ENTROPY_TOLERANCE)
+    if "new_environments" in stored:
+        share, again = ((x["new_environments"] or {}).get("fraction") for x in (stored, found))
+        yield Comparison("share of new environments", "", share, again, ENTROPY_TOLERANCE)
+
+
+def _compare_ruler(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:
+    for since in sorted({*stored["ruler"], *found["ruler"]}, key=int):
+        one, other = stored["ruler"].get(since, {}), found["ruler"].get(since, {})
+        for key in ("q05", "q25", "q50", "q75", "q95"):
+            name = f"E_hull {key} of iteration {since}"
+            yield Comparison(name, "eV/atom", one.get(key), other.get(key), ENERGY_TOLERANCE)
+
+
+def _compare_errors(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:
+    names = {
+        "energy_rmse_mev_per_atom": ("test RMSE, energy", "meV/atom"),
+        "force_rmse_mev_per_angstrom": ("test RMSE, force", "meV/Å"),
+    }
+    for key, (name, unit) in names.items():
+        if stored.get(key) is not None:
+            yield Comparison(name, unit, stored[key], found[key], ERROR_TOLERANCE * stored[key])
