@@ -13,7 +13,9 @@ from coevo.app.terminal import Reference, app, say
 @app.command()
 def report(
     ref: Reference,
-    output: Annotated[Path, typer.Option("--output", "-o", help="folder to write; it must not be there, or be empty", metavar="DIR")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="folder to write; it must not be there, or be empty", metavar="DIR")
+    ],
     targets: Annotated[
         str | None, typer.Option(help="known phases to look for among the entries: a set or a file", metavar="SET|FILE")
     ] = None,
@@ -22,9 +24,10 @@ def report(
 ) -> None:
     """Write the report of a state: a page that needs no network, its figures, their data and structures."""
     from coevo.app.report.page import write_report
-    from coevo.makers.step import current_store
+    from coevo.makers.step import StepMaker, current_store
 
-    written = write_report(current_store(), ref, output, targets=targets, with_map=not without_map, force=force)
+    workers = StepMaker().usable_workers()
+    written = write_report(current_store(), ref, output, targets=targets, with_map=not without_map, force=force, workers=workers)
     shown = "without a map" if written.in_map is None else f"{written.in_map} structures in the map"
     say(f"report of {ref} written to {written.folder}: {written.files} files, {written.size / 1e6:.1f} MB, {shown}")
     say(f"open {written.folder / 'index.html'} in a browser")

@@ -20,6 +20,8 @@ COLUMNS = (
     "median E_hull of all relaxed candidates at that time (eV/atom)",
 )
 _FEWEST_FOR_A_SHAPE = 8
+_BESIDE = 0.2
+"""Iterations by which the medians of the time stand to the right of the ruler's, so that neither hides the other."""
 
 
 def energy_plot(data: ReportData) -> Plot:
@@ -68,12 +70,13 @@ def _draw(figure: FigureBase, ruler: dict[int, Any], then: dict[int, Any], thres
     upper = 1.3 * top
     for iteration, found in sorted(ruler.items()):
         _distribution(axes, iteration, found)
-        count = f"n={found['n']}" if "n" in found else "n not kept"
+        count = f"n={found['n']}" if "n" in found else ""
         axes.text(iteration, upper * 0.985, count, ha="center", va="top", fontsize=6, color="#333333", rotation=_turn(len(ruler)))
     at_that_time = [(iteration, value) for iteration, value in sorted(then.items()) if value is not None]
     if at_that_time:
         axes.plot(
-            *zip(*at_that_time, strict=True),
+            [iteration + _BESIDE for iteration, _ in at_that_time],
+            [value for _, value in at_that_time],
             marker="D",
             markerfacecolor="white",
             color=VERMILION,
@@ -90,7 +93,7 @@ def _draw(figure: FigureBase, ruler: dict[int, Any], then: dict[int, Any], thres
     whole_numbers(axes)
     axes.set_xlabel("iteration")
     axes.set_ylabel("energy above hull (eV/atom)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1.2)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2)
 
 
 def _turn(count: int) -> int:

@@ -30,8 +30,8 @@ def environment_plot(data: ReportData) -> Plot:
         caption=(
             "Entropy of the descriptors of local environments (QUESTS) over the entries, per centre species and in all, at a "
             "fixed number N of environments; bars are standard errors over subsamples. H cannot exceed ln N (grey). Left: the descriptor does "
-            "not see which species the neighbours are; right: it does. Below: share of the environments of new entries that "
-            "earlier entries did not have."
+            "not see which species the neighbours are; right: it does. Below: share of the environments of the newest entries that are "
+            "like none of the older entries and references."
         ),
         alt=missing or f"Line charts of entropy and of the fraction of new environments by iteration. {spoken}",
         tables={"environments": DataTable(ENTROPY_COLUMNS, entropies), "new-environments": DataTable(NEW_COLUMNS, new)},
@@ -83,12 +83,14 @@ def _draw(figure: FigureBase, data: ReportData, entropies: list[tuple[Any, ...]]
     above, below = figure.subfigures(2, 1, height_ratios=(1.55, 1))
     parts = above.subfigures(1, 2)
     spread = [row[3] for row in entropies] + [row[6] for row in entropies]
+    handles: dict[str, Any] = {}
     for part, kind in zip(parts, KINDS, strict=True):
         rows = [row for row in entropies if row[1] == KINDS[kind]]
         if rows:
-            _entropy_axes(part, rows, styles, spread)
+            handles.update(_entropy_axes(part, rows, styles, spread))
         else:
-            say_missing(part, f"not kept by these states\n({KINDS[kind]})")
+            say_missing(part, f"these states do not keep it ({KINDS[kind]})")
+    above.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=8, columnspacing=1.0, handlelength=2.0)
     if not new:
         say_missing(below, "no state here says which of its environments are new")
         return
@@ -102,7 +104,7 @@ def _draw(figure: FigureBase, data: ReportData, entropies: list[tuple[Any, ...]]
     whole_numbers(axes)
 
 
-def _entropy_axes(figure: FigureBase, rows: list[tuple[Any, ...]], styles: dict[str, Any], spread: list[float]) -> None:
+def _entropy_axes(figure: FigureBase, rows: list[tuple[Any, ...]], styles: dict[str, Any], spread: list[float]) -> dict[str, Any]:
     axes = figure.subplots()
     for centre, style in styles.items():
         own = [row for row in rows if row[2] == centre]
@@ -116,8 +118,9 @@ def _entropy_axes(figure: FigureBase, rows: list[tuple[Any, ...]], styles: dict[
         axes.plot(*zip(*sorted(ceiling), strict=True), color=GREY, linewidth=1.0)
     axes.annotate("ln N", (1.0, ceiling[-1][1]), xycoords=("axes fraction", "data"), fontsize=6, va="bottom", ha="right")
     low, high = min(spread), max(spread)
-    axes.set_ylim(low - 0.25 * (high - low or 1), high + 0.16 * (high - low or 1))
+    axes.set_ylim(low - 0.08 * (high - low or 1), high + 0.16 * (high - low or 1))
     axes.set_title(rows[0][1], fontsize=6.8)
     axes.set_ylabel("H (nats)")
     whole_numbers(axes)
-    axes.legend(loc="lower right", ncols=2, columnspacing=0.8, handlelength=1.8, borderpad=0)
+    handles, names = axes.get_legend_handles_labels()
+    return dict(zip(names, handles, strict=True))

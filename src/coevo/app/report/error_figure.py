@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coevo.app.report.gathering import ReportData
 
 WHEN = {
-    "prequential": {"label": "prequential: old model, new labels", "color": VERMILION, "marker": "^", "linestyle": ":"},
+    "prequential": {"label": "prequential", "color": VERMILION, "marker": "^", "linestyle": ":"},
     "test_before": {"label": "test, before training", "color": BLUE, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
     "test_after": {"label": "test, after training", "color": BLACK, "marker": "o", "linestyle": "-"},
 }
@@ -81,9 +81,9 @@ def _draw(figure: FigureBase, rows: list[tuple[Any, ...]]) -> None:
         for when, style in WHEN.items():
             own = [row for row in rows if row[2] == when]
             series(one, [row[1] for row in own], [row[4 + place] for row in own], **style)
-        one.set_ylim(0, None)
-        one.margins(y=0.15)
+        values = [row[4 + place] for row in rows if row[4 + place] is not None]
+        one.set_ylim(0, 1.15 * max(values, default=1.0) or 1.0)
         one.set_ylabel(label)
     axes[-1].set_xlabel("labelled frames")
     figure.align_ylabels(axes)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=0.8, handlelength=1.8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2)

@@ -45,7 +45,7 @@ def hull_plot(data: ReportData) -> Plot:
         tables=tables,
         draw=lambda figure: _draw(figure, points, faces, data),
         missing=f"a diagram shows at most 4 elements, this node has {count}; the table of stable phases follows" if count > 4 else "",
-        size={1: (90, 66), 2: (90, 72), 3: (130, 118), 4: (180, 170)}.get(count, (90, 30)),
+        size={1: (90, 66), 2: (90, 72), 3: (130, 104), 4: (180, 170)}.get(count, (90, 30)),
     )
 
 
@@ -90,7 +90,7 @@ def _scatter(
 
     corners = set(points.hull.vertices.tolist())
     norm = Normalize(0.0, limit)
-    marks = axes.scatter([], [], c=[], cmap="cividis", norm=norm)
+    marks = axes.scatter([], [], c=[], cmap="viridis", norm=norm)
     for on_hull, kind, marker in (
         (False, "entry", "o"),
         (False, "reference", "s"),
@@ -103,7 +103,7 @@ def _scatter(
                 [place[0] for place, _ in some],
                 [place[1] for place, _ in some],
                 c=[points.rows[i]["energy_above_hull"] for _, i in some],
-                cmap="cividis",
+                cmap="viridis",
                 norm=norm,
                 marker=marker,
                 s=1.8 * size if on_hull else size,
@@ -125,7 +125,7 @@ def _triangle(axes: Axes, points: HullPoints, limit: float, size: float, most_la
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.set_xlim(-0.12, 1.12)
-    axes.set_ylim(-0.11, HEIGHT + 0.1)
+    axes.set_ylim(-0.11, HEIGHT + 0.09)
     _triangle_grid(axes, points.elements)
     shown = points.shown()
     places = [corner_place(points.shares[i]) for i in shown]

@@ -42,8 +42,10 @@ def place_labels(axes: Axes, labels: Sequence[tuple[Place, str]], points: Sequen
     points : sequence of (x, y)
         All markers drawn; a label avoids covering them where it can.
     """
-    axes.figure.draw_without_rendering()
-    scale = 72.0 / axes.figure.dpi
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    scale = 72.0 / figure.dpi
     obstacles = [tuple(float(v) * scale for v in axes.transData.transform(point)) for point in points]
     taken: list[Box] = []
     for point, text in labels:

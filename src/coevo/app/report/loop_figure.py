@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Centres of the boxes, clockwise from the upper left, in units of a drawing of 100 by 74.
 _PLACES = ((16, 62), (50, 62), (84, 62), (84, 37), (84, 12), (50, 12), (16, 12), (16, 37))
 _WIDTH, _HEIGHT = 29.0, 20.0
+_SPLITS = {"train": "training frames", "validation": "validation", "test": "test"}
 
 
 def loop_plot(data: ReportData) -> Plot:
@@ -62,7 +63,7 @@ def loop_steps(data: ReportData) -> list[tuple[str, dict[str, Any]]]:
             {"structures": sum(chosen.get("structures", {}).values()), "frames": sum(chosen.get("frames", {}).values())},
         ),
         ("label", {name: labelled[name] for name in sorted(labelled)} or {"admitted": 0}),
-        ("train", {f"{name} frames": frames[name] for name in ("train", "validation", "test") if name in frames}),
+        ("train", {what: frames[name] for name, what in _SPLITS.items() if name in frames}),
         ("re-evaluate", {"entries": metrics["population"]["entries"], "references": metrics["population"]["references"]}),
         ("measure", {"S.U.N. in all": metrics["population"]["sun"]}),
     ]

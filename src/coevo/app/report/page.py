@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,10 @@ from coevo.app.report.plots import Plot, write_plot
 from coevo.app.report.rediscovery_table import RediscoverySection, rediscovery_section
 from coevo.app.report.structure_files import write_structures
 from coevo.app.report.structure_map import chemiscope_script, choose, write_map
-from coevo.app.state_summaries import readable
-from coevo.errors import ConfigError
+from coevo.errors import CoevoError, ConfigError, CorruptArtifactError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from coevo.node_store.store import NodeStore
@@ -95,7 +96,7 @@ def check_packages(with_map: bool) -> None:
 
 
 def write_report(
-    store: NodeStore, ref: str, output: Path, *, targets: str | None = None, with_map: bool = True, force: bool = False
+    store: NodeStore, ref: str, output: Path, *, targets: str | None = None, with_map: bool = True, force: bool = False, workers: int = 1
 ) -> Written:
     """Write the report of a state into a folder.
 
@@ -107,11 +108,13 @@ def write_report(
     output : Path
         Folder to make; one that is there must be empty, or a former report with ``force``.
     targets : str, optional
-        Known phases to look for among the entries.
+        Known phases to look for among the entries, a bundled set or a file; by default those that the node withholds.
     with_map : bool
         Whether to add the interactive map.
     force : bool
         Replace a former report.
+    workers : int
+        Processes for the motifs of many entries; the report does not depend on it.
 
     Raises
     ------
@@ -126,8 +129,8 @@ def write_report(
     data = gather(store, ref)
     about = {"report": 1, "node": data.view.node, "state": data.view.id, "ref": ref}
     with report_folder(output, about, force) as folder:
-        with readable(data.view):
-            content = _content(data, targets, with_map)
+        with _reportable(data):
+            content = _content(data, targets, with_map, workers)
             _write(folder, content)
         for name in FOLDERS:
             if not any((folder / name).iterdir()):
@@ -137,8 +140,22 @@ def write_report(
     return Written(output, len(written) + 1, size, len(content.mapped) or None)
 
 
-def _content(data: ReportData, targets: str | None, with_map: bool) -> _Content:
-    motifs = motif_section(data)
+@contextmanager
+def _reportable(data: ReportData) -> Iterator[None]:
+    """Turn numbers that are not there, as in a state that somebody else's code made, into one error."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, CoevoError):
+            raise
+        raise CorruptArtifactError(
+            f"the numbers of {data.view.node}@{data.view.id[:12]} are not those that this coevo writes "
+            f"({type(error).__name__}: {error}), so no report can be made of them; coevo show --format json shows them as they are"
+        ) from error
+
+
+def _content(data: ReportData, targets: str | None, with_map: bool, workers: int) -> _Content:
+    motifs = motif_section(data, MOST_ENTRIES, workers)
     panels = [loop_plot(data), growth_plot(data), energy_plot(data), environment_plot(data), error_plot(data), motifs.plot]
     mapped = choose(data) if with_map else []
     return _Content(
@@ -148,7 +165,7 @@ def _content(data: ReportData, targets: str | None, with_map: bool) -> _Content:
         hull=hull_plot(data),
         lineage=lineage_plot(data),
         motifs=motifs if motifs.cards else None,
-        rediscovery=rediscovery_section(data, targets) if targets else None,
+        rediscovery=rediscovery_section(data, targets, workers),
         mapped=mapped if len(mapped) > 1 else [],
     )
 
@@ -193,6 +210,7 @@ def _html(content: _Content, lineage_svg: str) -> str:
         sections=_sections(content),
         header=tables.header_rows(data),
         maturity=maturity,
+        verdict=maturity["reason"].removeprefix("not mature: ").removeprefix("mature: "),
         signals=tables.PageTable(
             ("signal", "status", "why"), [[s["name"], s["status"], s["reason"]] for s in maturity["signals"]]
         ),
@@ -201,6 +219,7 @@ def _html(content: _Content, lineage_svg: str) -> str:
         hull=content.hull,
         stable=tables.stable_table(points, data.reference_names),
         facets=tables.facet_table(points) if len(points.elements) > 3 else None,
+        ruler=tables.ruler_table(data),
         sun=tables.sun_table(data, MOST_ENTRIES, carried),
         sun_count=len(data.sun_entries),
         threshold=f"{data.stable_threshold:g}",

@@ -146,7 +146,8 @@ def say_missing(figure: FigureBase, reason: str) -> None:
     import textwrap
 
     text = reason if reason.startswith("no signal") else f"no signal: {reason}"
-    wrapped = "\n".join(textwrap.wrap(text, 44))
+    inches = figure.bbox.width / figure.dpi
+    wrapped = "\n".join(textwrap.wrap(text, max(16, int(inches * 72 / (0.62 * 7.5)))))
     figure.text(0.5, 0.5, wrapped, ha="center", va="center", color="#444444", fontsize=7.5, linespacing=1.5)
 
 
@@ -175,7 +176,7 @@ def whole_numbers(axes: Axes) -> None:
 
 def formula_text(formula: str) -> str:
     """Return a formula with subscripts; anything that is none stays as it is."""
-    return formula.translate(_SUBSCRIPTS) if re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", formula) else formula
+    return formula.translate(_SUBSCRIPTS) if re.fullmatch(r"[A-Z(][A-Za-z0-9()]*", formula) else formula
 
 
 def padded(low: float, high: float, share: float = 0.08) -> tuple[float, float]:

@@ -8,7 +8,8 @@
         return;
     }
     const warnings = new Chemiscope.Warnings();
-    warnings.addHandler((message) => say(message));
+    // ids and formulas are for reading: that they make no legend is no news
+    warnings.addHandler((message) => { if (!message.includes("categories")) { say(message); } });
     const places = {
         meta: "chemiscope-meta",
         map: "chemiscope-map",

@@ -111,7 +111,7 @@ def map_input(data: ReportData, rows: Sequence[dict[str, Any]]) -> dict[str, Any
     settings = chemiscope.quick_settings(
         x="fingerprint 1", y="fingerprint 2", map_color="energy above hull", symbol="kind", periodic=True, target="structure"
     )
-    settings["map"]["palette"] = "cividis"
+    settings["map"]["palette"] = "viridis"
     return chemiscope.create_input(
         structures=[_plain(structure) for structure in structures],
         metadata={"name": f"{data.view.node} {data.view.id[:SHORT_ID]}"},
@@ -122,7 +122,8 @@ def map_input(data: ReportData, rows: Sequence[dict[str, Any]]) -> dict[str, Any
 
 def _numbers(values: Any, units: str, description: str = "") -> dict[str, Any]:
     rounded = [round(float(value), _DECIMALS) for value in values]
-    return {"target": "structure", "values": rounded, "units": units, "description": description}
+    more = {"units": units, "description": description}
+    return {"target": "structure", "values": rounded, **{key: text for key, text in more.items() if text}}
 
 
 def _kind(row: dict[str, Any]) -> str:

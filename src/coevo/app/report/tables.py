@@ -100,7 +100,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
     reference = metrics["reference_set"]
     return [
         ("state", view.id),
-        ("made", f"{view.document['created'][:19]} UTC; {view.document['message']}"),
+        ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
         ("branches here", ", ".join(data.branches.get(view.id, [])) or "none"),
         ("iteration", str(view.iteration)),
         ("elements", ", ".join(data.elements)),
@@ -118,9 +118,9 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
     columns = (
         "formula",
-        "E_hull (eV/atom)",
-        "against the hull of references (eV/atom)",
-        "E_hull by labels (eV/atom)",
+        "E_hull",
+        "E_hull, references only",
+        "E_hull by labels",
         "space group",
         "sites",
         "iteration",
@@ -145,6 +145,41 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
             ]
         )
     return PageTable(columns, rows, frozenset(range(1, 7)))
+
+
+def ruler_table(data: ReportData) -> PageTable:
+    """Return the numbers of the ruler per iteration: energies, rates and diversity."""
+    columns = (
+        "iteration",
+        "n",
+        "median E_hull",
+        "standard error",
+        "stable",
+        "unique",
+        "novel",
+        "S.U.N.",
+        "distinct structures",
+        "effective formulas",
+        "effective space groups",
+    )
+    rows: list[list[Any]] = []
+    for since, found in sorted((data.metrics.get("ruler") or {}).items(), key=lambda item: int(item[0])):
+        if found:
+            diversity = found.get("diversity") or {}
+            shares = [found.get(name) for name in ("stable", "unique", "novel", "sun")]
+            rows.append(
+                [
+                    since,
+                    str(found.get("n", DASH)),
+                    number(found["q50"]),
+                    number(found.get("standard_error")),
+                    *(DASH if share is None else f"{100 * share:.0f} %" for share in shares),
+                    str(diversity.get("distinct", DASH)),
+                    number(diversity.get("effective_formulas"), 1),
+                    number(diversity.get("effective_space_groups"), 1),
+                ]
+            )
+    return PageTable(columns, rows, frozenset(range(len(columns))))
 
 
 def sun_data(data: ReportData) -> DataTable:
