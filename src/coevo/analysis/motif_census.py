@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.bonds import DEFAULT_RULE
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.motifs import motifs_of
+from coevo.analysis.motifs import motifs_of, unbalanced_charge
 from coevo.analysis.worker_processes import map_chunks
 
 if TYPE_CHECKING:
@@ -98,7 +98,40 @@ class CensusRow:
 
 
 @dataclass(frozen=True)
-class _Found:
+class ChargeBalance:
+    """Whether the charges of a structure's motifs and of its metals, in their usual states, add up to zero.
+
+    Attributes
+    ----------
+    balanced : int
+        Structures whose charges add up.
+    unbalanced : dict of str to int
+        Sum of the others by id, elementary charges, where all charges are known.
+    unknown : int
+        Structures with a motif without a certain charge, with a metal of several usual states, or with metals only.
+    """
+
+    balanced: int
+    unbalanced: dict[str, int]
+    unknown: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"balanced": self.balanced, "unbalanced": dict(self.unbalanced), "unknown": self.unknown}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Census of a population with the check of its charges; ``structures`` and ``references`` count what was looked at."""
+
+    rows: list[CensusRow]
+    charges: ChargeBalance
+    structures: int
+    references: int
+
+
+@dataclass(frozen=True)
+class _Look:
     """What a carrier has: everything of it but the structure."""
 
     id: str
@@ -106,10 +139,12 @@ class _Found:
     iteration: int | None
     is_reference: bool
     sites: int
-    motif: Motif
+    motifs: list[Motif]
+    charge: int | None
 
     @property
     def rank(self) -> tuple[bool, bool, float, str]:
+        """Order in which carriers are the best one."""
         return self.is_reference, self.e_hull is None, self.e_hull or 0.0, self.id
 
 
@@ -138,15 +173,36 @@ def census(
     list of CensusRow
         By falling number of carriers, then by name and label.
     """
-    by_label: dict[str, list[_Found]] = {}
-    sites = 0
-    for part in map_chunks(partial(_found, rule=rule), _chunks(carriers), workers=workers, progress=progress, size=len):
-        for total, found in part:
-            sites += total
-            for one in found:
-                by_label.setdefault(one.motif.label, []).append(one)
-    rows = [_row(found, sites) for found in by_label.values()]
-    return sorted(rows, key=lambda row: (-row.carriers, row.motif.name, row.motif.label))
+    return survey(carriers, rule, workers=workers, progress=progress).rows
+
+
+def survey(
+    carriers: Iterable[Carrier],
+    rule: BondRule = DEFAULT_RULE,
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """Count the motifs of a population and check their charges; parameters as in :func:`census`."""
+    by_label: dict[str, list[tuple[_Look, Motif]]] = {}
+    sums: list[tuple[str, int | None]] = []
+    sites = references = 0
+    for part in map_chunks(partial(_looks, rule=rule), _chunks(carriers), workers=workers, progress=progress):
+        for look in part:
+            references += look.is_reference
+            sites += 0 if look.is_reference else look.sites
+            sums.append((look.id, look.charge))
+            for motif in look.motifs:
+                by_label.setdefault(motif.label, []).append((look, motif))
+    rows = sorted(
+        (_row(found, sites) for found in by_label.values()), key=lambda row: (-row.carriers, row.motif.name, row.motif.label)
+    )
+    charges = ChargeBalance(
+        balanced=sum(charge == 0 for _, charge in sums),
+        unbalanced=dict(sorted((name, charge) for name, charge in sums if charge)),
+        unknown=sum(charge is None for _, charge in sums),
+    )
+    return Survey(rows, charges, len(sums) - references, references)
 
 
 def _chunks(carriers: Iterable[Carrier]) -> Iterator[list[Carrier]]:
@@ -160,29 +216,26 @@ def _crystal(structure: Structure | Crystal) -> Crystal:
     return structure if isinstance(structure, Crystal) else Crystal.from_structure(structure)
 
 
-def _found(chunk: list[Carrier], rule: BondRule) -> list[tuple[int, list[_Found]]]:
-    """Sites that count, and motifs, of each carrier."""
-    return [
-        (
-            0 if c.is_reference else len(_crystal(c.structure).numbers),
-            [
-                _Found(c.id, c.e_hull, c.iteration, c.is_reference, motif.atoms, motif)
-                for motif in motifs_of(_crystal(c.structure), rule)
-            ],
-        )
-        for c in chunk
-    ]
+def _looks(chunk: list[Carrier], rule: BondRule) -> list[_Look]:
+    looks = []
+    for carrier in chunk:
+        crystal = _crystal(carrier.structure)
+        motifs = motifs_of(crystal, rule)
+        charge = unbalanced_charge(crystal, motifs)
+        sites = len(crystal.numbers)
+        looks.append(_Look(carrier.id, carrier.e_hull, carrier.iteration, carrier.is_reference, sites, motifs, charge))
+    return looks
 
 
-def _row(found: list[_Found], sites: int) -> CensusRow:
-    entries = [one for one in found if not one.is_reference]
-    references = sorted(one.id for one in found if one.is_reference)
-    best = min(found, key=lambda one: one.rank)
-    iterations = Counter(one.iteration for one in entries if one.iteration is not None)
+def _row(found: list[tuple[_Look, Motif]], sites: int) -> CensusRow:
+    entries = [(look, motif) for look, motif in found if not look.is_reference]
+    references = sorted(look.id for look, _ in found if look.is_reference)
+    best, example = min(found, key=lambda pair: pair[0].rank)
+    iterations = Counter(look.iteration for look, _ in entries if look.iteration is not None)
     return CensusRow(
-        motif=best.motif,
+        motif=example,
         carriers=len(entries),
-        atoms_share=sum(one.sites for one in entries) / sites if sites else 0.0,
+        atoms_share=sum(motif.atoms for _, motif in entries) / sites if sites else 0.0,
         first_iteration=min(iterations, default=None),
         by_iteration=dict(sorted(iterations.items())),
         best_e_hull=best.e_hull if entries else None,

@@ -138,9 +138,11 @@ def unbalanced_charge(structure: Structure | Crystal, found: list[Motif]) -> int
     Returns
     -------
     int or None
-        None if a charge is unknown, or a metal has several usual states.
+        None if there is no motif, if a charge is unknown, or if a metal has several usual states.
     """
     crystal = structure if isinstance(structure, Crystal) else Crystal.from_structure(structure)
+    if not found:
+        return None
     total = 0
     for motif in found:
         if motif.charge is None:

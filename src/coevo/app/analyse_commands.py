@@ -24,7 +24,9 @@ Matcher = Literal["ordered", "disordered"]
 def analyse(
     what: Annotated[
         str,
-        typer.Argument(help="zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz); or a state", metavar="FILE|REF"),
+        typer.Argument(
+            help="zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz, .bz2); or a state", metavar="FILE|REF"
+        ),
     ],
     references: Annotated[
         str | None, typer.Option(help="known phases: a bundled set such as li-p-s, or a file", metavar="NAME|FILE")
@@ -74,7 +76,7 @@ def analyse(
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
     pool = Workers(_worker_count(workers))
     with ProgressBars(err) as bars, reporting_to(bars):
-        limits = _limits(elements, max_atoms)
+        limits = limits_for(elements, max_atoms)
         batch = _batch(what, references, limits, pool, same_scale=same_scale, force_field=force_field)
         plan = _plan(batch, own, matcher, environments, seed, _work(force_field, relax))
         known = None if baseline is None else _baseline(baseline, batch)
@@ -93,7 +95,8 @@ def _worker_count(asked: int | None) -> int:
     return asked or StepMaker().usable_workers()
 
 
-def _limits(elements: str | None, max_atoms: int) -> Limits:
+def limits_for(elements: str | None, max_atoms: int) -> Limits:
+    """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
     from coevo.app.analyse_parsing import Limits
     from coevo.configs.tree import ELEMENT_SYMBOLS, ScreeningConfig
 
@@ -114,12 +117,12 @@ def _limits(elements: str | None, max_atoms: int) -> Limits:
     )
 
 
-def _is_file(what: str) -> bool:
+def is_file(what: str) -> bool:
     """Whether a file is meant and not a state: it is there, or is written like one."""
     from coevo.app.analyse_sources import KINDS
 
     path = Path(what)
-    suffixes = {*KINDS, ".zip", ".gz"}
+    suffixes = {*KINDS, ".zip", ".gz", ".bz2"}
     return path.exists() or path.suffix.lower() in suffixes or "/" in what
 
 
@@ -129,7 +132,7 @@ def _batch(
     from coevo.app.analyse_batch import add_references, batch_from_file, batch_from_state
     from coevo.makers.step import current_store
 
-    if not _is_file(what):
+    if not is_file(what):
         if references is not None or force_field is not None or limits.elements is not None:
             raise ConfigError(
                 f"{what} is a state, which has references, energies and elements of its own: leave --references, "

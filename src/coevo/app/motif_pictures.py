@@ -32,18 +32,19 @@ COLOURS = {
 _OTHER = "#DDDDDD"
 _BALL = 0.45
 _MARGIN = 0.9
-_STUB = 0.55
+_STUB = 0.7
 _LARGEST_SCALE = 34.0
 _FAR = 0.55
 _SAME_PLACE = 1e-3
+_MANY = 60
 _GOLDEN = (1.0 + 5.0**0.5) / 2.0
 
 
 def motif_svg(motif: Motif, width: int = 180, height: int = 140) -> str:
     """Draw a motif.
 
-    Atoms are balls with the letters of their elements, bonds are lines; what is further away is paler. A bond of a chain, layer or
-    framework that leaves the example is a dashed stub. The same motif with the same example gives the same text.
+    Atoms are balls with the letters of their elements, bonds are lines; what is further away is paler. A bond of a chain, layer
+    or framework that leaves the example is a dashed stub. The same motif with the same example gives the same text.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def _view(atoms: FloatArray, points: FloatArray) -> FloatArray:
     if len(atoms) == 1 and len(points) == 1:
         return np.eye(3)
     best, best_score = np.eye(3), -1.0
-    for direction in _directions(200):
+    for direction in _directions(200 if len(atoms) <= _MANY else 20):
         basis = _basis(direction, points)
         flat = points @ basis[:2].T
         shown = atoms @ basis[:2].T

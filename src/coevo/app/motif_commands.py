@@ -1,0 +1,128 @@
+"""The command ``motifs``: which anions, molecules, chains and layers the structures of a state or a file hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from coevo.app.terminal import app, err, out, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from coevo.analysis.bonds import BondRule
+    from coevo.analysis.motif_census import Carrier
+
+
+@app.command()
+def motifs(
+    what: Annotated[
+        str,
+        typer.Argument(help="a state; or zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz)", metavar="REF|FILE"),
+    ],
+    tolerance: Annotated[
+        bool, typer.Option("--tolerance", help="say instead how near distances come to the cut-offs of bonds")
+    ] = False,
+    bond: Annotated[
+        list[str] | None, typer.Option(help="cut-off of a pair of non-metals in Å, such as P-S=2.5; repeat for more")
+    ] = None,
+    known: Annotated[bool, typer.Option("--known", help="show only motifs that have a name of their own")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes (default: COEVO_WORKERS, else all cores)")] = None,
+    format: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",  # noqa: A002
+    output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+) -> None:
+    """List the motifs of a state or file: name, charge, carriers, first iteration, E_hull of the best, rings and bridges."""
+    from coevo.analysis.bonds import DEFAULT_RULE
+    from coevo.app.progress_bars import ProgressBars
+    from coevo.makers.progress import reporting_to
+
+    rule = DEFAULT_RULE.with_pairs(bond or [])
+    with ProgressBars(err) as bars, reporting_to(bars):
+        source, carriers = _carriers(what)
+        table, csv, document = _look(source, carriers, rule, workers, tolerance=tolerance, known=known, limit=limit)
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n" if format == "json" else csv
+    if format == "table" and output is None:
+        out.print(table)
+    elif format == "table":
+        from coevo.errors import QueryError
+
+        raise QueryError("--format table prints to the terminal; with --output choose csv or json")
+    elif output is None:
+        sys.stdout.write(text)
+    else:
+        _write(output, text)
+        say(f"written: {output}")
+
+
+def _carriers(what: str) -> tuple[str, list[Carrier]]:
+    """What is looked at, and its structures."""
+    from coevo.app.analyse_commands import is_file
+    from coevo.app.motif_carriers import carriers_of_file, carriers_of_state
+    from coevo.makers.step import current_store
+
+    if not is_file(what):
+        view = current_store().state(what)
+        return f"{view.node}@{view.id[:12]}", list(carriers_of_state(view))
+    carriers, rejected = carriers_of_file(Path(what))
+    if rejected:
+        say("left out: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items()))
+    return Path(what).name, carriers
+
+
+def _look(
+    source: str,
+    carriers: list[Carrier],
+    rule: BondRule,
+    workers: int | None,
+    *,
+    tolerance: bool,
+    known: bool,
+    limit: int,
+) -> tuple[Any, str, dict[str, Any]]:
+    """Table, CSV and JSON document of the census, or of the report on cut-offs."""
+    from coevo.analysis.bond_tolerance import tolerance as tolerance_of
+    from coevo.analysis.motif_census import survey
+    from coevo.app import motif_tables
+    from coevo.makers.progress import task
+
+    count = _processes(carriers, workers)
+    cutoffs = {f"{a}-{b}": length for a, b, length in rule.cutoffs}
+    bonds = {"cutoffs": cutoffs, "factor_of_covalent_radii": rule.factor}
+    with task("bonds" if tolerance else "motifs", len(carriers), "structures") as advance:
+        if tolerance:
+            found = tolerance_of((c.structure for c in carriers), rule, workers=count, progress=advance)
+            document = {"source": source, "bonds": bonds, **found.to_dict()}
+            return motif_tables.tolerance_table(found, source), motif_tables.tolerance_csv(found), document
+        counted = survey(carriers, rule, workers=count, progress=advance)
+    rows = [row for row in counted.rows if row.motif.known or not known]
+    rows = rows[:limit] if limit else rows
+    document = motif_tables.census_document(counted, source, rows, bonds)
+    return motif_tables.census_table(counted, source, rows), motif_tables.census_csv(rows), document
+
+
+_FEW = 2000
+"""Structures up to which starting processes takes longer than the work."""
+
+
+def _processes(carriers: Iterable[Carrier], workers: int | None) -> int:
+    from coevo.makers.step import StepMaker
+
+    return 1 if sum(1 for _ in carriers) <= _FEW else workers or StepMaker().usable_workers()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    from coevo.errors import QueryError
+
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise QueryError(f"--output {path}: {error.strerror}; choose another place") from error
