@@ -19,6 +19,7 @@ from coevo.app import (  # noqa: F401
     lineage_commands,
     loop_commands,
     merge_commands,
+    motif_commands,
     query_commands,
     report_commands,
     site_commands,
