@@ -77,6 +77,20 @@ class ReferenceDataError(CoevoError, ValueError):
     """A file of reference structures cannot be used."""
 
 
+class ProviderError(CoevoError, OSError):
+    """A server with known structures cannot be reached, refuses, or answers what cannot be used.
+
+    Attributes
+    ----------
+    status : int or None
+        HTTP status of a refusal.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
 class QueryError(CoevoError, ValueError):
     """A query filter, field or sort key is not valid."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
+_LIST_FIRST = re.compile(r'\{\s{0,9}"(?:phases|entries|structures)"\s{0,9}:\s{0,9}(?=\[)')
 _MAX_DOCUMENT = 64 * 2**20
 """Characters of a single object that holds all structures, at most; lists and lines have no such limit."""
 
@@ -29,7 +31,7 @@ def json_items(text: IO[str], limit: int) -> Iterator[JsonItem]:
     ----------
     text : text file
         A list of objects; or objects one a line; or one object, which may hold a list under ``phases``, ``entries`` or
-        ``structures``.
+        ``structures``. If that list comes first in the object, it may be of any length.
     limit : int
         Characters of one object of a list or line, at most.
     """
@@ -39,6 +41,9 @@ def json_items(text: IO[str], limit: int) -> Iterator[JsonItem]:
         yield from _list_items(window, limit)
         return
     if not first:
+        return
+    if window.skip_to_list():
+        yield from _list_items(window, limit)
         return
     line = window.line(limit).strip()
     try:
@@ -137,6 +142,13 @@ class _Window:
     def skip(self, count: int) -> None:
         """Move forward within the buffer."""
         self._start += count
+
+    def skip_to_list(self) -> bool:
+        """Move to the list with which an object begins, as in the files of Alexandria, and say whether there is one."""
+        begins = _LIST_FIRST.match(self._buffer, self._start)
+        if begins:
+            self._start = begins.end()
+        return begins is not None
 
     def decode(self, decoder: json.JSONDecoder, limit: int) -> Any:
         """Decode the value that begins here and move behind it, reading on until it is whole."""

@@ -1,4 +1,4 @@
-"""The texts of a pile of crystals, one after the other: zip or directory of CIFs, CIF, extended XYZ, JSON; also as ``.gz``.
+"""The texts of a pile of crystals, one by one: zip or directory of CIFs, CIF, extended XYZ, JSON; also as ``.gz`` or ``.bz2``.
 
 A pile may come from a stranger: nothing is ever extracted to disk, names of members are labels only, and no single text, however
 well it compresses, is held beyond :data:`MAX_TEXT`. What is wrong with one text is told in its place and does not end the pile.
@@ -6,6 +6,7 @@ well it compresses, is held beyond :data:`MAX_TEXT`. What is wrong with one text
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -34,7 +35,7 @@ KINDS = {
     ".jsonl": "json",
     ".ndjson": "json",
 }
-_ALLOWED = "a directory or .zip of CIFs, .cif, .extxyz, .xyz, .json, .jsonl, each also as .gz"
+_ALLOWED = "a directory or .zip of CIFs, .cif, .extxyz, .xyz, .json, .jsonl, each also as .gz or .bz2"
 
 _DAMAGED_STREAM = (zlib.error, EOFError, OSError)
 _DAMAGED = (*_DAMAGED_STREAM, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OverflowError, lzma.LZMAError)
@@ -168,7 +169,7 @@ class Pile:
 
 
 def _plain_name(name: str) -> str:
-    return name.lower().removesuffix(".gz")
+    return name.lower().removesuffix(".gz").removesuffix(".bz2")
 
 
 def _is_cif_member(name: str) -> bool:
@@ -194,7 +195,8 @@ def _caught() -> Iterator[list[str]]:
 
 def _text_of(raw: IO[bytes], path: Path) -> IO[str]:
     """Text of a file that may be compressed; bytes that are no UTF-8 are seen by the parsers as what they are not."""
-    stream: Any = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
+    kind = path.suffix.lower()
+    stream: Any = gzip.GzipFile(fileobj=raw) if kind == ".gz" else bz2.BZ2File(raw) if kind == ".bz2" else raw
     return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
 
 

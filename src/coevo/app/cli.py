@@ -21,6 +21,7 @@ from coevo.app import (  # noqa: F401
     merge_commands,
     motif_commands,
     query_commands,
+    rediscover_commands,
     report_commands,
     site_commands,
     upkeep_commands,

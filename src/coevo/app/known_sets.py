@@ -1,0 +1,250 @@
+"""Sets of known structures that entries are compared with: bundled sets, files, OPTIMADE providers, the Materials Project.
+
+A set is read when it is asked for and never stored in a node. It may be kept as a file (:func:`save_known_set`), which is read
+again with its source and the date of its first reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import AnalysisError, ReferenceDataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pymatgen.core import Structure
+
+    from coevo.app.analyse_parsing import Limits
+    from coevo.app.analyse_sources import Source
+
+OPTIMADE = "optimade:"
+MATERIALS_PROJECT = "mp"
+SOURCES = "a bundled set (li-p-s), a file (CIF, extxyz, JSON, also .gz or .bz2), optimade:URL, or mp"
+
+
+@dataclass(frozen=True)
+class KnownStructure:
+    """A structure of a set.
+
+    Attributes
+    ----------
+    id : str
+        Its name in the set.
+    structure : Structure
+        Ordered, within the elements asked for.
+    """
+
+    id: str
+    structure: Structure
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """What a source gave.
+
+    Attributes
+    ----------
+    source : str
+        Where the structures come from.
+    read_at : str
+        When they were read there, ISO 8601, UTC.
+    elements : tuple of str
+        Only structures of these were taken.
+    structures : list of KnownStructure
+    left_out : dict of str to int
+        Structures that could not be used, by reason; ``off_system`` are those of other elements.
+    notes : list of str
+        What a reader of the numbers should know, such as a server that announced more than it gave.
+    """
+
+    source: str
+    read_at: str
+    elements: tuple[str, ...]
+    structures: list[KnownStructure]
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, size and date of the set, as every count that rests on it must name them."""
+        return {
+            "source": self.source,
+            "read_at": self.read_at,
+            "elements": list(self.elements),
+            "size": len(self.structures),
+            "left_out": dict(sorted(self.left_out.items())),
+            "notes": list(self.notes),
+        }
+
+
+def read_known_set(source: str, elements: Sequence[str]) -> KnownSet:
+    """Read a set of known structures.
+
+    Parameters
+    ----------
+    source : str
+        A bundled set, a file, ``optimade:URL`` or ``mp``.
+    elements : sequence of str
+        Only structures of these are taken.
+
+    Raises
+    ------
+    AnalysisError, ReferenceDataError
+        If a file cannot be read.
+    ProviderError
+        If a server cannot be read.
+    ConfigError
+        If ``mp`` has no key.
+    """
+    from coevo.configs.references import bundled_sets
+
+    if source.startswith(OPTIMADE):
+        from coevo.app.optimade_provider import read_optimade
+
+        return read_optimade(source.removeprefix(OPTIMADE), elements)
+    if source == MATERIALS_PROJECT:
+        from coevo.app.materials_project import read_materials_project
+
+        return read_materials_project(elements)
+    if source in bundled_sets():
+        return _bundled(source, elements)
+    return _from_file(Path(source), elements)
+
+
+def limits_for_known(elements: Sequence[str]) -> Limits:
+    """What a known structure must keep to: its elements, and no more than being a crystal at all."""
+    from coevo.app.analyse_parsing import Limits
+
+    return Limits(
+        elements=tuple(elements),
+        max_atoms=1000,
+        min_distance=0.4,
+        min_volume_per_atom=1.0,
+        max_volume_per_atom=1000.0,
+        max_length_ratio=100.0,
+    )
+
+
+def reason_against(structure: Structure, elements: Sequence[str]) -> str | None:
+    """Why a structure of a set cannot be used, None if it can."""
+    from coevo.analysis.sanity import check_structure
+
+    limits = limits_for_known(elements)
+    return check_structure(
+        structure,
+        elements,
+        min_distance=limits.min_distance,
+        min_volume_per_atom=limits.min_volume_per_atom,
+        max_volume_per_atom=limits.max_volume_per_atom,
+        max_length_ratio=limits.max_length_ratio,
+        max_atoms=limits.max_atoms,
+    )
+
+
+def utc_now() -> str:
+    """Return the present second, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def save_known_set(known: KnownSet, path: Path) -> None:
+    """Write a set as JSON that :func:`read_known_set`, ``--targets`` and ``node.references`` read, whole or not at all.
+
+    Raises
+    ------
+    ReferenceDataError
+        If the file cannot be written, or is not called ``.json``.
+    """
+    if path.suffix.lower() != ".json":
+        raise ReferenceDataError(f"--save {path}: got {path.suffix!r}, allowed: a file called .json")
+    items = [
+        {"name": s.id, "source": known.source, "read_at": known.read_at, "structure": _geometry(s.structure)}
+        for s in known.structures
+    ]
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            # one structure a line: a list, so that a reader need not hold it as a whole
+            file.write("[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n")
+        partial.replace(path)
+    except OSError as err:
+        partial.unlink(missing_ok=True)
+        raise ReferenceDataError(f"--save {path}: {err.strerror}; choose another place") from None
+
+
+def _geometry(structure: Structure) -> dict[str, Any]:
+    sites = [{"species": [{"element": site.specie.symbol, "occu": 1}], "abc": site.frac_coords.tolist()} for site in structure]
+    return {"lattice": {"matrix": structure.lattice.matrix.tolist()}, "sites": sites}
+
+
+def _bundled(name: str, elements: Sequence[str]) -> KnownSet:
+    from coevo.configs.references import load_references
+
+    phases = load_references(name, elements, complete=False)
+    structures = [KnownStructure(phase.name, phase.structure) for phase in phases]
+    return KnownSet(f"bundled set {name}", utc_now(), tuple(elements), structures)
+
+
+def _from_file(path: Path, elements: Sequence[str]) -> KnownSet:
+    """Read a file of structures; what is of other elements is passed over before a structure is built of it."""
+    from coevo.app.analyse_parsing import read_rows
+    from coevo.app.analyse_sources import Pile
+
+    if not path.exists():
+        raise AnalysisError(f"--against {path}: no such file; allowed: {SOURCES}")
+    limits, left_out = limits_for_known(elements), Counter[str]()
+    origins: set[tuple[str, str]] = set()
+    structures = []
+    for source, _ in Pile(path):
+        symbols = _symbols_in(source)
+        if symbols is not None and not symbols <= set(elements):
+            left_out["off_system"] += 1
+            continue
+        for row in read_rows([source], limits):
+            if row.reason is not None:
+                left_out[row.reason] += 1
+                continue
+            structures.append(KnownStructure(row.id, row.packed().structure()))
+            origins.add(_origin(source))
+    return _named(path, elements, structures, left_out, origins)
+
+
+def _named(
+    path: Path,
+    elements: Sequence[str],
+    structures: list[KnownStructure],
+    left_out: Counter[str],
+    origins: Iterable[tuple[str, str]],
+) -> KnownSet:
+    """The set with its own source and date, if this is one that was saved, else those of the file."""
+    known = [origin for origin in origins if all(origin)]
+    if len(known) == 1 and known == list(origins):
+        source, read_at = known[0]
+        return KnownSet(f"{source}, kept in {path}", read_at, tuple(elements), structures, dict(left_out))
+    return KnownSet(str(path), utc_now(), tuple(elements), structures, dict(left_out))
+
+
+def _origin(source: Source) -> tuple[str, str]:
+    from coevo.app.http_json import printable
+
+    item = source.text if isinstance(source.text, dict) else {}
+    where, when = (item.get(key) for key in ("source", "read_at"))
+    if isinstance(where, str) and isinstance(when, str):
+        return printable(where), printable(when, 40)
+    return "", ""
+
+
+def _symbols_in(source: Source) -> set[str] | None:
+    """Elements of a JSON structure without building it, None where that cannot be said."""
+    item = source.text
+    if source.problem is not None or not isinstance(item, dict) or isinstance(item.get("cif"), str):
+        return None
+    try:
+        sites = item.get("structure", item)["sites"]
+        return {part["element"] for site in sites for part in site["species"]}
+    except (LookupError, TypeError, AttributeError):
+        return None

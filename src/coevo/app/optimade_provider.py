@@ -1,0 +1,215 @@
+"""Known structures from an OPTIMADE provider: all of a chemical system, page by page.
+
+The query is ``elements HAS ONLY …``, which the specification makes optional; a server without it is asked for each sub-system
+with ``elements HAS ALL … AND nelements=…``, which every server must have. What a server gives is checked structure by structure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from coevo.app.http_json import HttpLimits, JsonReader, printable, shown_url
+from coevo.app.known_sets import KnownSet, KnownStructure, reason_against, utc_now
+from coevo.errors import ProviderError
+from coevo.makers.progress import task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pymatgen.core import Structure
+
+FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,nsites,dimension_types"
+PAGE = 100
+"""Structures asked for at a time; a server that refuses so many gives as many as it likes."""
+
+NO_SUCH_FILTER = frozenset({400, 422, 500, 501})
+"""What servers answer to a filter that they do not implement."""
+
+MAX_SITES = 1000
+
+
+@dataclass
+class _Received:
+    """What came in so far, by the provider's ids."""
+
+    structures: dict[str, KnownStructure] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    seen: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None = None) -> KnownSet:
+    """Read all structures of a chemical system and its sub-systems from a provider.
+
+    Parameters
+    ----------
+    url : str
+        Base URL, with or without ``/v1``.
+    elements : sequence of str
+    limits : HttpLimits, optional
+
+    Raises
+    ------
+    ProviderError
+        If the server cannot be reached, refuses, answers what is not OPTIMADE, or does not come to an end. Nothing is returned
+        then: a count against a part of a set would be wrong.
+    """
+    base = base_url(url)
+    reader = JsonReader(base, limits or HttpLimits())
+    received = _Received()
+    with task(f"reading {shown_url(base)}", 0, "structures") as advance:
+        try:
+            _collect(reader, base, has_only(elements), elements, received, advance)
+        except ProviderError as refusal:
+            if refusal.status not in NO_SUCH_FILTER or received.seen:
+                raise
+            for filter_ in system_filters(elements):
+                _collect(reader, base, filter_, elements, received, advance)
+    structures = [received.structures[identifier] for identifier in sorted(received.structures)]
+    return KnownSet(
+        f"OPTIMADE {shown_url(base)}", utc_now(), tuple(elements), structures, dict(received.left_out), received.notes
+    )
+
+
+def base_url(url: str) -> str:
+    """Base URL of a provider with its version, which is 1 if none is given."""
+    base = url.strip().rstrip("/").removesuffix("/structures")
+    return base if re.search(r"/v\d+(\.\d+)*$", base) else f"{base}/v1"
+
+
+def has_only(elements: Sequence[str]) -> str:
+    """Filter for a chemical system and its sub-systems."""
+    return "elements HAS ONLY " + ",".join(f'"{symbol}"' for symbol in elements)
+
+
+def system_filters(elements: Sequence[str]) -> Iterator[str]:
+    """Filters that give the same together, one for each sub-system."""
+    for size in range(1, len(elements) + 1):
+        for system in combinations(elements, size):
+            yield "elements HAS ALL " + ",".join(f'"{symbol}"' for symbol in system) + f" AND nelements={size}"
+
+
+def _collect(reader: JsonReader, base: str, filter_: str, elements: Sequence[str], received: _Received, advance: Any) -> None:
+    """Read all pages of one filter."""
+    url, parameters = f"{base}/structures", {"filter": filter_, "response_fields": FIELDS, "page_limit": str(PAGE)}
+    page = _first_page(reader, url, parameters)
+    given, pages = 0, {url}
+    while True:
+        entries = _entries(url, page)
+        given += len(entries)
+        before = len(received.seen)
+        for entry in entries:
+            _take(entry, elements, received)
+        advance(len(entries))
+        following = _next(page)
+        if following is None:
+            break
+        if len(received.seen) == before:
+            raise ProviderError(f"{shown_url(url)}: its pages do not come to an end: one brought nothing new and names another")
+        url = reader.checked(following, url)
+        if url in pages:
+            raise ProviderError(
+                f"{shown_url(url)}: its pages do not come to an end: one names itself or an earlier one as the next"
+            )
+        pages.add(url)
+        page = reader.get(url)
+    announced = page.get("meta", {}).get("data_returned") if isinstance(page.get("meta"), dict) else None
+    if isinstance(announced, int) and announced > given:
+        received.notes.append(f"the server announced {announced} structures and gave {given}")
+
+
+def _first_page(reader: JsonReader, url: str, parameters: dict[str, str]) -> Any:
+    try:
+        return reader.get(url, parameters)
+    except ProviderError as refusal:
+        # 403 is what the specification has for a page_limit that is too large
+        if refusal.status != 403:
+            raise
+    return reader.get(url, {key: value for key, value in parameters.items() if key != "page_limit"})
+
+
+def _entries(url: str, page: Any) -> list[Any]:
+    data = page.get("data") if isinstance(page, dict) else None
+    if not isinstance(data, list):
+        raise ProviderError(
+            f"{shown_url(url)}: not an OPTIMADE answer: it has no list called data; is this the base URL of a provider?"
+        )
+    return data
+
+
+def _next(page: dict[str, Any]) -> str | None:
+    """Address of the next page, in either of the forms that JSON:API allows."""
+    links = page.get("links")
+    following = links.get("next") if isinstance(links, dict) else None
+    if isinstance(following, dict):
+        following = following.get("href")
+    return following if isinstance(following, str) and following else None
+
+
+def _take(entry: Any, elements: Sequence[str], received: _Received) -> None:
+    """Keep a structure, or count why not; one that was there already is passed over."""
+    identifier = entry.get("id") if isinstance(entry, dict) else None
+    if not isinstance(identifier, str | int):
+        received.left_out["unreadable"] += 1
+        return
+    name = printable(str(identifier), 100)
+    if name in received.seen:
+        return
+    received.seen.add(name)
+    attributes = entry.get("attributes")
+    reason = refusal(attributes)
+    if reason is None:
+        try:
+            structure = structure_of(attributes)
+            reason = reason_against(structure, elements)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            reason = "unreadable"
+    if reason is None:
+        received.structures[name] = KnownStructure(name, structure)
+    else:
+        received.left_out[reason] += 1
+
+
+def refusal(attributes: Any) -> str | None:
+    """Why a structure is not built: too many sites, not periodic in three directions, or sites that are shared or vacant."""
+    try:
+        if len(attributes["species_at_sites"]) > MAX_SITES:
+            return "too_many_atoms"
+        if tuple(attributes.get("dimension_types") or (1, 1, 1)) != (1, 1, 1):
+            return "not_periodic"
+        used = set(attributes["species_at_sites"])
+        for species in attributes["species"]:
+            if species["name"] in used and len(species["chemical_symbols"]) != 1:
+                return "disordered"
+            if species["name"] in used and not math.isclose(species["concentration"][0], 1.0, abs_tol=1e-6):
+                return "disordered"
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return "unreadable"
+    return None
+
+
+def structure_of(attributes: dict[str, Any]) -> Structure:
+    """Build the structure of an ordered OPTIMADE entry.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        If it is none.
+    """
+    import numpy as np
+    from pymatgen.core import Structure
+
+    symbols = {species["name"]: species["chemical_symbols"][0] for species in attributes["species"]}
+    sites = [symbols[name] for name in attributes["species_at_sites"]]
+    lattice = np.array(attributes["lattice_vectors"], dtype=float)
+    positions = np.array(attributes["cartesian_site_positions"], dtype=float)
+    if lattice.shape != (3, 3) or positions.shape != (len(sites), 3) or not sites:
+        raise ValueError("cell and sites do not fit together")
+    if not np.isfinite(lattice).all() or not np.isfinite(positions).all():
+        raise ValueError("numbers that are not finite")
+    return Structure(lattice, sites, positions, coords_are_cartesian=True)

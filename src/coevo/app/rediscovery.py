@@ -1,0 +1,238 @@
+"""Which known phases a state has found: its entries compared with phases that its references lack.
+
+The comparison itself is :mod:`coevo.analysis.rediscovery`; here the state is read and, where it is wanted, the targets are
+relaxed by its force field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from coevo.analysis.rediscovery import (
+    Carrier,
+    Found,
+    Rediscovery,
+    StructureMatch,
+    best_match,
+    displacement,
+    lowest,
+    match_targets,
+    motif_returns,
+)
+from coevo.configs.references import ReferenceStructure, load_references
+from coevo.configs.tree import ELEMENT_SYMBOLS, NodeConfig
+from coevo.errors import ReferenceDataError
+from coevo.makers.progress import task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pymatgen.core import Structure
+
+    from coevo.analysis.uniqueness import Item, Matching
+    from coevo.makers.population import Member
+    from coevo.node_store.views import StateView
+
+
+def withheld_targets(view: StateView) -> list[ReferenceStructure]:
+    """Load the phases that the node withholds (``references.exclude``) from its own set or files.
+
+    Raises
+    ------
+    ReferenceDataError
+        If it withholds none, or the set cannot be read from here.
+    """
+    config = NodeConfig.model_validate(view.document["config"])
+    exclude = config.references.exclude
+    if not exclude:
+        raise ReferenceDataError(
+            f"{view.node} withholds no phase (references.exclude is empty), so there is nothing to come back; give known phases "
+            "with --targets (a bundled set or a file)"
+        )
+    try:
+        phases = load_references(config.node.references, config.node.elements, complete=False)
+    except ReferenceDataError as err:
+        raise ReferenceDataError(f"{err}; the withheld phases are read from there: give them with --targets") from err
+    found = {phase.name: phase for phase in phases}
+    missing = [name for name in exclude if name not in found]
+    if missing:
+        raise ReferenceDataError(
+            f"{config.node.references}: no phase is called {', '.join(map(repr, missing))} any more; give the withheld phases "
+            "with --targets"
+        )
+    return [found[name] for name in exclude]
+
+
+def load_targets(
+    spec: str | Path, elements: Sequence[str], names: Sequence[str] = ()
+) -> tuple[list[ReferenceStructure], list[ReferenceStructure]]:
+    """Load known phases to look for.
+
+    Parameters
+    ----------
+    spec : str or Path
+        A bundled set, or a file (CIF, extended XYZ, JSON).
+    elements : sequence of str
+        Of the node.
+    names : sequence of str
+        Only these phases; all if empty.
+
+    Returns
+    -------
+    targets, foreign : list of ReferenceStructure
+        Those within the elements, and the others.
+
+    Raises
+    ------
+    ReferenceDataError
+        If the file cannot be used, a name is not in it, or nothing is left.
+    """
+    phases = load_references(spec, sorted(ELEMENT_SYMBOLS), complete=False)
+    unknown = [name for name in names if name not in {phase.name for phase in phases}]
+    if unknown:
+        raise ReferenceDataError(
+            f"{spec}: no phase is called {', '.join(map(repr, unknown))}; allowed: "
+            f"{', '.join(repr(phase.name) for phase in phases[:50])}"
+        )
+    wanted = [phase for phase in phases if not names or phase.name in names]
+    allowed = set(elements)
+    targets = [p for p in wanted if {element.symbol for element in p.structure.composition} <= allowed]
+    if not targets:
+        raise ReferenceDataError(
+            f"{spec}: none of {len(wanted)} phases consists of {', '.join(elements)} alone; give phases of that system"
+        )
+    return targets, [phase for phase in wanted if phase not in targets]
+
+
+def rediscover(
+    view: StateView, targets: Sequence[ReferenceStructure], *, relax: bool = False, motifs: bool = True, workers: int = 1
+) -> list[Rediscovery]:
+    """Look for known phases among the entries of a state, with the tolerances of its node's curation.
+
+    Parameters
+    ----------
+    view : StateView
+    targets : sequence of ReferenceStructure
+        Phases within the node's elements, whether the state was told of them or not: :attr:`Rediscovery.reference` says which
+        reference one is.
+    relax : bool
+        Relax the targets by the state's own force field first, and give their E_hull on its hull. Otherwise they are compared as
+        they are.
+    motifs : bool
+        Look for their motifs too, in entries of any composition.
+    workers : int
+        Processes; the answer does not depend on it.
+
+    Returns
+    -------
+    list of Rediscovery
+        One for each target, in their order.
+
+    Raises
+    ------
+    CheckpointError
+        With ``relax``: if the force field is not here, or came in a bundle and is not trusted.
+    """
+    from coevo.analysis.novelty import match_references
+    from coevo.analysis.uniqueness import Item
+    from coevo.makers.population import matching_of, members
+    from coevo.makers.state_fingerprints import fingerprint_table
+
+    config = NodeConfig.model_validate(view.document["config"])
+    matching = matching_of(config.curation)
+    entries, references = members(view, "entry"), members(view, "reference")
+    structures, notes = [target.structure for target in targets], [""] * len(targets)
+    energies: list[float | None] = [None] * len(targets)
+    if relax:
+        structures, energies, notes = _relaxed(view, config, structures, [*references, *entries], workers)
+    items = [Item(f"target {number}", structure, 0.0) for number, structure in enumerate(structures)]
+    formulas = {structure.composition.reduced_formula for structure in structures}
+    alike = [m.item for m in entries if m.document["formula"] in formulas]
+    known_items = [m.item for m in references]
+    table = fingerprint_table([*items, *known_items, *alike], [view.id], workers)
+    found = match_targets(items, alike, matching, known=table, workers=workers)
+    told = match_references(items, known_items, matching, known=table, workers=workers)
+    by_id = {m.id: m for m in entries}
+    returns = _motif_returns(structures, entries) if motifs else [None] * len(targets)
+    rows = []
+    for number, (target, item) in enumerate(zip(targets, items, strict=True)):
+        row = _compared(target, item, [by_id[entry] for entry in found[item.id]], entries, matching)
+        rows.append(
+            replace(row, reference=told[item.id], energy_above_hull=energies[number], note=notes[number], motifs=returns[number])
+        )
+    return rows
+
+
+def _compared(
+    target: ReferenceStructure, item: Item, matches: Sequence[Member], entries: Sequence[Member], matching: Matching
+) -> Rediscovery:
+    """What became of a target by structure."""
+    formula = item.structure.composition.reduced_formula
+    same_formula = [_found(m) for m in entries if m.document["formula"] == formula]
+    measured = [StructureMatch(_found(m), displacement(item.structure, m.structure, matching)) for m in matches]
+    return Rediscovery(
+        name=target.name,
+        source=target.source,
+        formula=formula,
+        nsites=len(item.structure),
+        reference=None,
+        energy_above_hull=None,
+        note="",
+        matches=len(matches),
+        first_iteration=min((match.entry.iteration for match in measured), default=None),
+        best=best_match(measured),
+        entries_of_formula=len(same_formula),
+        nearest=None if matches else lowest(same_formula),
+        motifs=None,
+    )
+
+
+def _found(member: Member) -> Found:
+    document = member.document
+    return Found(member.id, document["formula"], document["iteration_added"], document["energy_above_hull"])
+
+
+def _relaxed(
+    view: StateView, config: NodeConfig, structures: Sequence[Structure], population: Sequence[Member], workers: int
+) -> tuple[list[Structure], list[float | None], list[str]]:
+    """Targets relaxed by the state's force field, their energies above its hull, and notes on those that failed."""
+    from coevo.analysis.composition import fractions
+    from coevo.makers.checkpoints import load_force_field
+    from coevo.makers.population import hull_of
+    from coevo.makers.screen import relaxation_settings
+    from coevo.makers.step import current_store
+    from coevo.models.contracts import Failure
+
+    force_field = load_force_field(current_store(), view.document["checkpoints"]["force_field"])
+    with task("relaxing known phases", len(structures), "structures") as advance:
+        results = force_field.relax(structures, relaxation_settings(config.screening), workers=workers, progress=advance)
+    elements = config.node.elements
+    hull = hull_of(elements, [(m.structure, m.energy_per_atom) for m in population])
+    geometries, notes = list(structures), [""] * len(structures)
+    energies: list[float | None] = [None] * len(structures)
+    for number, result in enumerate(results):
+        if isinstance(result, Failure):
+            notes[number] = f"compared as given: the relaxation failed ({result.reason}: {result.detail})"
+            continue
+        geometries[number] = result.structure
+        above = hull.energy_above_hull(fractions([result.structure], elements), [result.prediction.energy])
+        energies[number] = float(above[0])
+    return geometries, energies, notes
+
+
+def _motif_returns(structures: Sequence[Structure], entries: Sequence[Member]) -> list[Any]:
+    """Motifs of each target among the entries; the whole population is looked at once."""
+    from coevo.analysis.motifs import motifs_of
+
+    def carrier(structure: Structure, formula: str, iteration: int) -> Carrier:
+        return Carrier(formula, iteration, {motif.label: motif.name for motif in motifs_of(structure)})
+
+    targets = [carrier(structure, structure.composition.reduced_formula, 0) for structure in structures]
+    carriers = []
+    with task("looking for motifs", len(entries), "structures") as advance:
+        for m in entries:
+            carriers.append(carrier(m.structure, m.document["formula"], m.document["iteration_added"]))
+            advance(1)
+    return [motif_returns(target, carriers) for target in targets]
