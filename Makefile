@@ -24,12 +24,14 @@ demo: $(STAMP)-run
 	$(BIN)/coevo run li-p-s-demo -n $(DEMO_ITERATIONS)
 
 test: $(STAMP)-test
+	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # What takes many minutes and is no part of `make test`.
 test-long: $(STAMP)-test
+	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest -m long

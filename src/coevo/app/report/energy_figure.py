@@ -20,6 +20,7 @@ COLUMNS = (
     "median E_hull of all relaxed candidates at that time (eV/atom)",
 )
 _FEWEST_FOR_A_SHAPE = 8
+_MOST_COUNTS = 10
 _BESIDE = 0.2
 """Iterations by which the medians of the time stand to the right of the ruler's, so that neither hides the other."""
 
@@ -66,12 +67,10 @@ def energy_plot(data: ReportData) -> Plot:
 
 def _draw(figure: FigureBase, ruler: dict[int, Any], then: dict[int, Any], threshold: float) -> None:
     axes = figure.subplots()
-    top = max([found["q95"] for found in ruler.values()] + [value for value in then.values() if value is not None] + [threshold])
-    upper = 1.3 * top
+    highest = [max(found.get("values") or [found["q95"]]) for found in ruler.values()]
+    upper = 1.06 * max([*highest, *(value for value in then.values() if value is not None), threshold])
     for iteration, found in sorted(ruler.items()):
         _distribution(axes, iteration, found)
-        count = f"n={found['n']}" if "n" in found else ""
-        axes.text(iteration, upper * 0.985, count, ha="center", va="top", fontsize=6, color="#333333", rotation=_turn(len(ruler)))
     at_that_time = [(iteration, value) for iteration, value in sorted(then.items()) if value is not None]
     if at_that_time:
         axes.plot(
@@ -90,15 +89,17 @@ def _draw(figure: FigureBase, ruler: dict[int, Any], then: dict[int, Any], thres
     axes.set_ylim(min(0.0, *(found["q05"] for found in ruler.values()), 0.0), upper)
     everything = sorted(set(ruler) | set(dict(at_that_time)))
     axes.set_xlim(everything[0] - 0.6, everything[-1] + 0.6)
-    whole_numbers(axes)
+    if len(everything) <= _MOST_COUNTS and any("n" in found for found in ruler.values()):
+        axes.set_xticks(everything, [_tick(iteration, ruler.get(iteration, {})) for iteration in everything])
+    else:
+        whole_numbers(axes)
     axes.set_xlabel("iteration")
     axes.set_ylabel("energy above hull (eV/atom)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2)
 
 
-def _turn(count: int) -> int:
-    """Text above many iterations stands upright."""
-    return 0 if count <= 7 else 90
+def _tick(iteration: int, found: dict[str, Any]) -> str:
+    return f"{iteration}\nn={found['n']}" if "n" in found else str(iteration)
 
 
 def _distribution(axes: Axes, iteration: int, found: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ def new_rows(data: ReportData) -> list[tuple[Any, ...]]:
 def _draw(figure: FigureBase, data: ReportData, entropies: list[tuple[Any, ...]], new: list[tuple[Any, ...]]) -> None:
     centres = (ALL, *data.elements)
     styles = {centre: STYLES[index % len(STYLES)] for index, centre in enumerate(centres)}
-    above, below = figure.subfigures(2, 1, height_ratios=(1.55, 1))
+    above, below = figure.subfigures(2, 1, height_ratios=(1.7, 1) if new else (3.2, 1))
     parts = above.subfigures(1, 2)
     spread = [row[3] for row in entropies] + [row[6] for row in entropies]
     handles: dict[str, Any] = {}
@@ -121,6 +121,7 @@ def _entropy_axes(figure: FigureBase, rows: list[tuple[Any, ...]], styles: dict[
     axes.set_ylim(low - 0.08 * (high - low or 1), high + 0.16 * (high - low or 1))
     axes.set_title(rows[0][1], fontsize=6.8)
     axes.set_ylabel("H (nats)")
+    axes.set_xlabel("iteration")
     whole_numbers(axes)
     handles, names = axes.get_legend_handles_labels()
     return dict(zip(names, handles, strict=True))

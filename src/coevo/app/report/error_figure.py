@@ -17,9 +17,9 @@ WHEN = {
     "test_after": {"label": "test, after training", "color": BLACK, "marker": "o", "linestyle": "-"},
 }
 QUANTITIES = (
-    ("energy_rmse_mev_per_atom", "energy\n(meV/atom)"),
-    ("force_rmse_mev_per_angstrom", "force\n(meV/Å)"),
-    ("stress_rmse_gpa", "stress\n(GPa)"),
+    ("energy_rmse_mev_per_atom", "energy RMSE (meV/atom)"),
+    ("force_rmse_mev_per_angstrom", "force RMSE (meV/Å)"),
+    ("stress_rmse_gpa", "stress RMSE (GPa)"),
 )
 COLUMNS = (
     "iteration",
@@ -83,7 +83,6 @@ def _draw(figure: FigureBase, rows: list[tuple[Any, ...]]) -> None:
             series(one, [row[1] for row in own], [row[4 + place] for row in own], **style)
         values = [row[4 + place] for row in rows if row[4 + place] is not None]
         one.set_ylim(0, 1.15 * max(values, default=1.0) or 1.0)
-        one.set_ylabel(label)
+        one.set_title(label, loc="left", fontsize=7, pad=2)
     axes[-1].set_xlabel("labelled frames")
-    figure.align_ylabels(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2)

@@ -78,7 +78,7 @@ def _draw(figure: FigureBase, found: list[tuple[Any, ...]], threshold: float) ->
     above.set_ylabel("first seen")
     _scatter(below, found)
     below.axhline(threshold, color="#8a8a8a", linestyle=":", linewidth=0.8)
-    below.set_xlim(iterations[0] - 0.6, iterations[-1] + 0.6)
+    below.set_xlim(iterations[0] - 0.6, iterations[-1] + 0.75)
     top = max(max(row[3] for row in found), threshold)
     below.set_ylim(-0.06 * top, 1.12 * top)
     below.set_xlabel("iteration of first appearance")
@@ -88,7 +88,7 @@ def _draw(figure: FigureBase, found: list[tuple[Any, ...]], threshold: float) ->
     figure.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1.0, handletextpad=0.3)
     lowest = sorted((row for row in found if not row[1].count("#")), key=lambda row: (row[3], row[1]))[:_MOST_LABELS]
     places = _places(found)
-    place_labels(below, [(places[row], row[1]) for row in lowest], list(places.values()))
+    place_labels(below, [(places[row], row[1]) for row in lowest], list(places.values()), reach=10.0, cover=0)
 
 
 def _places(found: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[float, float]]:
@@ -97,7 +97,7 @@ def _places(found: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[float, 
     for iteration in {row[0] for row in found}:
         own = sorted((row for row in found if row[0] == iteration), key=lambda row: (row[3], row[1]))
         for rank, row in enumerate(own):
-            places[row] = (iteration + 0.5 * (((rank + 0.5) * 0.618034) % 1.0 - 0.5), row[3])
+            places[row] = (iteration + 0.34 * (((rank + 0.5) * 0.618034) % 1.0 - 0.5), row[3])
     return places
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from coevo.app.report.gathering import ReportData
     from coevo.app.report.plots import Plot
 
-MOST_CARDS = 60
+MOST_CARDS = 40
 """Pictures on the page; all motifs are in the CSV."""
 COLUMNS = (
     "motif",
