@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -60,7 +60,16 @@ class Page:
         # The protocol is spoken on file descriptors 3 and 4.
         wired = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["bash", "-c", wired, "bash", "chromium", *FLAGS, f"--user-data-dir={self._profile}", f"--window-size={width},{height}"],
+            [
+                "bash",
+                "-c",
+                wired,
+                "bash",
+                "chromium",
+                *FLAGS,
+                f"--user-data-dir={self._profile}",
+                f"--window-size={width},{height}",
+            ],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -91,7 +100,7 @@ class Page:
             self._process.wait()
         shutil.rmtree(self._profile, ignore_errors=True)
 
-    def __enter__(self) -> Page:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

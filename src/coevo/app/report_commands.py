@@ -23,7 +23,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="replace a former report in DIR")] = False,
 ) -> None:
     """Write the report of a state: a page that needs no network, its figures, their data and structures."""
-    from coevo.app.report.page import write_report
+    from coevo.app.report.writing import write_report
     from coevo.makers.step import StepMaker, current_store
 
     workers = StepMaker().usable_workers()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.app.report.plots import Plot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.figure import FigureBase
+    from coevo.app.report.plots import Part
+
 
 LETTERS = "abcdef"
 
@@ -28,8 +29,8 @@ def composite_plot(panels: Sequence[Plot]) -> Plot:
     )
 
 
-def _draw(figure: FigureBase, panels: Sequence[Plot]) -> None:
-    parts = figure.subfigures(3, 2, wspace=0.03, hspace=0.03).ravel()
-    for letter, part, plot in zip(LETTERS, parts, panels, strict=True):
+def _draw(figure: Part, panels: Sequence[Plot]) -> None:
+    parts: Any = figure.subfigures(3, 2, wspace=0.03, hspace=0.03)
+    for letter, part, plot in zip(LETTERS, parts.ravel(), panels, strict=True):
         part.suptitle(f"({letter}) {plot.title}", x=0.02, ha="left", fontsize=8.5, fontweight="bold")
         plot.draw_into(part)

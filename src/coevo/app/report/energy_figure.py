@@ -8,9 +8,10 @@ from coevo.app.report.plots import BLUE, GREY, VERMILION, DataTable, Plot, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
+
 
 QUANTILES = ("q05", "q25", "q50", "q75", "q95")
 COLUMNS = (
@@ -65,7 +66,7 @@ def energy_plot(data: ReportData) -> Plot:
     )
 
 
-def _draw(figure: FigureBase, ruler: dict[int, Any], then: dict[int, Any], threshold: float) -> None:
+def _draw(figure: Part, ruler: dict[int, Any], then: dict[int, Any], threshold: float) -> None:
     axes = figure.subplots()
     highest = [max(found.get("values") or [found["q95"]]) for found in ruler.values()]
     upper = 1.06 * max([*highest, *(value for value in then.values() if value is not None), threshold])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from coevo.app.report.plots import GREY, STYLES, DataTable, Plot, say_missing, series, whole_numbers
 
 if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
-
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
+
 
 ENTROPY_COLUMNS = ("iteration", "descriptor", "centre atoms", "entropy (nats)", "standard error (nats)", "N", "ln N (nats)")
 NEW_COLUMNS = ("iteration", "centre atoms", "new environments (fraction)", "standard error (fraction)", "environments looked at")
@@ -23,15 +23,19 @@ def environment_plot(data: ReportData) -> Plot:
     new = new_rows(data)
     missing = "" if entropies or new else _why(data)
     last = [row for row in entropies if row[2] == ALL and row[1] == KINDS["entropy"]]
-    spoken = f"Entropy of all environments at iteration {last[-1][0]}: {last[-1][3]:.3f} nats of ln N = {last[-1][6]:.3f}." if last else ""
+    spoken = (
+        f"Entropy of all environments at iteration {last[-1][0]}: {last[-1][3]:.3f} nats of ln N = {last[-1][6]:.3f}."
+        if last
+        else ""
+    )
     return Plot(
         name="environments",
         title="Local environments",
         caption=(
             "Entropy of the descriptors of local environments (QUESTS) over the entries, per centre species and in all, at a "
-            "fixed number N of environments; bars are standard errors over subsamples. H cannot exceed ln N (grey). Left: the descriptor does "
-            "not see which species the neighbours are; right: it does. Below: share of the environments of the newest entries that are "
-            "like none of the older entries and references."
+            "fixed number N of environments; bars are standard errors over subsamples. H cannot exceed ln N (grey). Left: the "
+            "descriptor does not see which species the neighbours are; right: it does. Below: share of the environments of the "
+            "newest entries that are like none of the older entries and references."
         ),
         alt=missing or f"Line charts of entropy and of the fraction of new environments by iteration. {spoken}",
         tables={"environments": DataTable(ENTROPY_COLUMNS, entropies), "new-environments": DataTable(NEW_COLUMNS, new)},
@@ -77,14 +81,15 @@ def new_rows(data: ReportData) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _draw(figure: FigureBase, data: ReportData, entropies: list[tuple[Any, ...]], new: list[tuple[Any, ...]]) -> None:
+def _draw(figure: Part, data: ReportData, entropies: list[tuple[Any, ...]], new: list[tuple[Any, ...]]) -> None:
     centres = (ALL, *data.elements)
     styles = {centre: STYLES[index % len(STYLES)] for index, centre in enumerate(centres)}
-    above, below = figure.subfigures(2, 1, height_ratios=(1.7, 1) if new else (3.2, 1))
-    parts = above.subfigures(1, 2)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.7, 1) if new else (3.2, 1))
+    above, below = parts
+    columns: Any = above.subfigures(1, 2)
     spread = [row[3] for row in entropies] + [row[6] for row in entropies]
     handles: dict[str, Any] = {}
-    for part, kind in zip(parts, KINDS, strict=True):
+    for part, kind in zip(columns, KINDS, strict=True):
         rows = [row for row in entropies if row[1] == KINDS[kind]]
         if rows:
             handles.update(_entropy_axes(part, rows, styles, spread))
@@ -104,7 +109,7 @@ def _draw(figure: FigureBase, data: ReportData, entropies: list[tuple[Any, ...]]
     whole_numbers(axes)
 
 
-def _entropy_axes(figure: FigureBase, rows: list[tuple[Any, ...]], styles: dict[str, Any], spread: list[float]) -> dict[str, Any]:
+def _entropy_axes(figure: Part, rows: list[tuple[Any, ...]], styles: dict[str, Any], spread: list[float]) -> dict[str, Any]:
     axes = figure.subplots()
     for centre, style in styles.items():
         own = [row for row in rows if row[2] == centre]

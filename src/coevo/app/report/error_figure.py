@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 from coevo.app.report.plots import BLACK, BLUE, VERMILION, DataTable, Plot, series
 
 if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
-
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
 
-WHEN = {
+
+WHEN: dict[str, dict[str, Any]] = {
     "prequential": {"label": "prequential", "color": VERMILION, "marker": "^", "linestyle": ":"},
-    "test_before": {"label": "test, before training", "color": BLUE, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
+    "test_before": {
+        "label": "test, before training",
+        "color": BLUE,
+        "marker": "s",
+        "linestyle": "--",
+        "markerfacecolor": "white",
+    },
     "test_after": {"label": "test, after training", "color": BLACK, "marker": "o", "linestyle": "-"},
 }
 QUANTITIES = (
@@ -39,7 +45,9 @@ def error_plot(data: ReportData) -> Plot:
     rows = error_rows(data)
     missing = "" if rows else "no state has labelled frames to compare with yet"
     last = [row for row in rows if row[2] == "test_after"]
-    spoken = f"After {last[-1][1]} frames: {last[-1][4]:.1f} meV/atom and {last[-1][5]:.0f} meV/Å on the test split." if last else ""
+    spoken = (
+        f"After {last[-1][1]} frames: {last[-1][4]:.1f} meV/atom and {last[-1][5]:.0f} meV/Å on the test split." if last else ""
+    )
     return Plot(
         name="force-field-errors",
         title="Force-field errors",
@@ -75,7 +83,7 @@ def _stress(errors: dict[str, Any]) -> float | None:
     return None if older is None else older * GPA_PER_MEV_PER_CUBIC_ANGSTROM
 
 
-def _draw(figure: FigureBase, rows: list[tuple[Any, ...]]) -> None:
+def _draw(figure: Part, rows: list[tuple[Any, ...]]) -> None:
     axes = figure.subplots(3, 1, sharex=True)
     for place, ((_, label), one) in enumerate(zip(QUANTITIES, axes, strict=True)):
         for when, style in WHEN.items():

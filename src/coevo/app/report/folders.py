@@ -41,12 +41,16 @@ def check_place(output: Path, force: bool) -> None:
     if not there and not any(output.iterdir()):
         return
     if not force:
-        raise ConfigError(f"--output {output}: the directory is not empty; choose another one, or replace a former report with --force")
+        raise ConfigError(
+            f"--output {output}: the directory is not empty; choose another one, or replace a former report with --force"
+        )
     try:
         known = json.loads((output / MARK).read_text(encoding="utf-8"))["files"]
         foreign = sorted(set(there) - set(known) - {MARK})
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"--output {output}: there is no readable {MARK} in it, so it is no former report; choose another place") from None
+        raise ConfigError(
+            f"--output {output}: there is no readable {MARK} in it, so it is no former report; choose another place"
+        ) from None
     if foreign:
         raise ConfigError(
             f"--output {output}: it holds files that are no part of the former report, such as {foreign[0]}; move them away first"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from coevo.app.report.plots import STYLES, DataTable, Plot, series, whole_numbers
 
 if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
-
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
+
 
 DIVISIONS = 10
 """Of each edge of the composition simplex: the grid has steps of 10 % of the atoms."""
@@ -39,8 +39,8 @@ def growth_plot(data: ReportData) -> Plot:
         ),
         alt=missing
         or (
-            f"Line chart over {len(rows)} states: at iteration {last[0]} {last[1]} candidates, {last[2]} entries, {last[3]} S.U.N. "
-            f"entries, {last[4]} labels; {100 * last[6]:.0f} % of the composition grid covered."
+            f"Line chart over {len(rows)} states: at iteration {last[0]} {last[1]} candidates, {last[2]} entries, {last[3]} "
+            f"S.U.N. entries, {last[4]} labels; {100 * last[6]:.0f} % of the composition grid covered."
         ),
         tables={"growth": DataTable(COLUMNS, rows)},
         draw=lambda figure: _draw(figure, rows),
@@ -74,7 +74,7 @@ def growth_rows(data: ReportData) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _draw(figure: FigureBase, rows: list[tuple[Any, ...]]) -> None:
+def _draw(figure: Part, rows: list[tuple[Any, ...]]) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     x = [row[0] for row in rows]
     for column, name, style in zip(range(1, 5), ("candidates", "entries", "S.U.N.", "labels"), STYLES, strict=False):

@@ -12,9 +12,10 @@ from coevo.app.report.plots import BLACK, GREY, DataTable, Plot, formula_text, p
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
-    from matplotlib.figure import FigureBase
 
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
+
 
 HEIGHT = 3**0.5 / 2
 """Of a triangle with sides of length 1."""
@@ -44,7 +45,9 @@ def hull_plot(data: ReportData) -> Plot:
         alt=f"{kinds.get(count, 'No diagram')} of {'-'.join(points.elements)}: {len(points.rows)} phases. On the hull: {stable}.",
         tables=tables,
         draw=lambda figure: _draw(figure, points, faces, data),
-        missing=f"a diagram shows at most 4 elements, this node has {count}; the table of stable phases follows" if count > 4 else "",
+        missing=f"a diagram shows at most 4 elements, this node has {count}; the table of stable phases follows"
+        if count > 4
+        else "",
         size={1: (90, 66), 2: (90, 72), 3: (130, 104), 4: (180, 170)}.get(count, (90, 30)),
     )
 
@@ -61,10 +64,12 @@ def _caption(count: int) -> str:
         return kinds + lowest + "Line: the hull."
     if count == 3:
         return kinds + lowest + "Lines: tie-lines between stable phases."
-    return kinds + lowest + "Lines: tie-lines. Each triangle is one ternary face; phases of all four elements are in the table only."
+    return (
+        kinds + lowest + "Lines: tie-lines. Each triangle is one ternary face; phases of all four elements are in the table only."
+    )
 
 
-def _draw(figure: FigureBase, points: HullPoints, faces: list[HullPoints], data: ReportData) -> None:
+def _draw(figure: Part, points: HullPoints, faces: list[HullPoints], data: ReportData) -> None:
     limit = max(data.view.document["config"]["curation"]["max_e_hull"], 0.01)
     if faces:
         grid = figure.subplots(2, 2).ravel()
@@ -97,7 +102,11 @@ def _scatter(
         (True, "entry", "o"),
         (True, "reference", "s"),
     ):
-        some = [(place, i) for place, i in zip(places, shown, strict=True) if (points.rows[i]["kind"], i in corners) == (kind, on_hull)]
+        some = [
+            (place, i)
+            for place, i in zip(places, shown, strict=True)
+            if (points.rows[i]["kind"], i in corners) == (kind, on_hull)
+        ]
         if some:
             marks = axes.scatter(
                 [place[0] for place, _ in some],
@@ -130,7 +139,12 @@ def _triangle(axes: Axes, points: HullPoints, limit: float, size: float, most_la
     shown = points.shown()
     places = [corner_place(points.shares[i]) for i in shown]
     for a, b in points.tie_lines():
-        axes.plot(*zip(corner_place(points.shares[a]), corner_place(points.shares[b]), strict=True), color="#444444", linewidth=0.6, zorder=2)
+        axes.plot(
+            *zip(corner_place(points.shares[a]), corner_place(points.shares[b]), strict=True),
+            color="#444444",
+            linewidth=0.6,
+            zorder=2,
+        )
     marks = _scatter(axes, points, shown, places, limit, size)
     named = [i for i in points.corners if points.shares[i].max() < 1.0][:most_labels]
     place_labels(axes, [(corner_place(points.shares[i]), formula_text(points.rows[i]["formula"])) for i in named], places)
@@ -167,7 +181,9 @@ def _edge_name(axes: Axes, column: int, symbol: str) -> None:
 def _binary(axes: Axes, points: HullPoints, limit: float) -> None:
     shown = points.shown()
     places = [(float(points.shares[i, 1]), points.rows[i]["formation_energy_per_atom"]) for i in shown]
-    corners = sorted((float(points.shares[i, 1]), points.rows[i]["formation_energy_per_atom"]) for i in points.hull.vertices.tolist())
+    corners = sorted(
+        (float(points.shares[i, 1]), points.rows[i]["formation_energy_per_atom"]) for i in points.hull.vertices.tolist()
+    )
     axes.plot(*zip(*corners, strict=True), color=BLACK, linewidth=1.0, zorder=2)
     marks = _scatter(axes, points, shown, places, limit, 16)
     axes.set_xlim(-0.03, 1.03)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from coevo.analysis.composition import fractions
 from coevo.analysis.hull import Hull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from coevo.app.report.gathering import ReportData
 
@@ -69,7 +69,7 @@ class HullPoints:
         return [[int(self.hull.vertices[corner]) for corner in facet] for facet in self.hull.simplices.tolist()]
 
     def shown(self) -> list[int]:
-        """Rows to draw: the lowest of each kind and composition, for others lie behind it; in the order of E_hull, highest first."""
+        """Rows to draw, highest E_hull first: the lowest of each kind and composition, for others lie behind it."""
         lowest: dict[tuple[str, str], int] = {}
         for index, row in enumerate(self.rows):
             key = (row["kind"], row["formula"])

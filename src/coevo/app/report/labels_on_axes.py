@@ -30,7 +30,9 @@ _CHOICES = tuple(
 )
 
 
-def place_labels(axes: Axes, labels: Sequence[tuple[Place, str]], points: Sequence[Place], reach: float = 24.0, cover: int = 3) -> None:
+def place_labels(
+    axes: Axes, labels: Sequence[tuple[Place, str]], points: Sequence[Place], reach: float = 24.0, cover: int = 3
+) -> None:
     """Write labels beside their points.
 
     Parameters

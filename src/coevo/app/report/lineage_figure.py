@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.app.report.gathering import SHORT_ID
 from coevo.app.report.plots import BLACK, BLUE, VERMILION, DataTable, Plot
 
 if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
-
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
     from coevo.node_store.views import StateView
+
 
 _COLUMN = 21.0
 """mm between iterations."""
@@ -43,7 +43,7 @@ def lineage_plot(data: ReportData) -> Plot:
 
 
 def lanes_of(data: ReportData) -> dict[str, int]:
-    """Line of the drawing on which each state stands: 0 for the state and what it continued, further ones for merged histories."""
+    """Line of the drawing for each state: 0 for the state and what it continued, further ones for merged histories."""
     known = {view.id: view for view in data.states}
     lanes: dict[str, int] = {}
     count = 0
@@ -67,7 +67,7 @@ def row_anchor(view: StateView) -> str:
     return f"state-{view.id[:16]}"
 
 
-def _draw(figure: FigureBase, data: ReportData, lanes: dict[str, int]) -> None:
+def _draw(figure: Part, data: ReportData, lanes: dict[str, int]) -> None:
     axes = figure.subplots()
     axes.set_axis_off()
     known = {view.id: view for view in data.states}
@@ -75,7 +75,7 @@ def _draw(figure: FigureBase, data: ReportData, lanes: dict[str, int]) -> None:
     for view in data.states:
         for place, parent in enumerate(view.parents):
             start, end = (known[parent].iteration, -lanes[parent]), (view.iteration, -lanes[view.id])
-            style = {"linestyle": "--", "color": VERMILION} if place else {"color": "#555555"}
+            style: dict[str, Any] = {"linestyle": "--", "color": VERMILION} if place else {"color": "#555555"}
             axes.plot(*zip(start, end, strict=True), linewidth=1.2, zorder=1, **style)
     for view in data.states:
         x, y = view.iteration, -lanes[view.id]

@@ -9,9 +9,10 @@ from coevo.app.report.plots import DataTable, Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
+
 
 # Centres of the boxes, clockwise from the upper left, in units of a drawing of 100 by 74.
 _PLACES = ((16, 62), (50, 62), (84, 62), (84, 37), (84, 12), (50, 12), (16, 12), (16, 37))
@@ -69,7 +70,7 @@ def loop_steps(data: ReportData) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _draw(figure: FigureBase, data: ReportData, steps: list[tuple[str, dict[str, Any]]]) -> None:
+def _draw(figure: Part, data: ReportData, steps: list[tuple[str, dict[str, Any]]]) -> None:
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set_xlim(0, 100)

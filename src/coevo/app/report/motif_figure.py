@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
     from coevo.analysis.motif_census import CensusRow
     from coevo.app.report.gathering import ReportData
+    from coevo.app.report.plots import Part
+
 
 COLUMNS = ("iteration of first appearance", "motif", "group", "lowest E_hull of an entry with it (eV/atom)", "entries with it")
 GROUPS: dict[str, dict[str, Any]] = {
@@ -40,11 +41,13 @@ def motif_plot(data: ReportData, rows: Sequence[CensusRow]) -> Plot:
         name="motif-appearance",
         title="Motifs",
         caption=(
-            "Motifs (pieces of the bond graph of non-metal atoms) by the iteration that first admitted an entry with them. Above: how many; "
-            "below: E_hull of the best entry with each. New: no reference has it. Names are written where there is room, those of "
-            "low E_hull first; all are in the CSV."
+            "Motifs (pieces of the bond graph of non-metal atoms) by the iteration that first admitted an entry with them. "
+            "Above: how "
+            "many; below: E_hull of the best entry with each. New: no reference has it. Names are written where there is "
+            "room, those of low E_hull first; all are in the CSV."
         ),
-        alt=missing or f"Bar chart and scatter plot of {len(found)} motifs: {', '.join(f'{n} {group}' for group, n in counts.items())}.",
+        alt=missing
+        or f"Bar chart and scatter plot of {len(found)} motifs: {', '.join(f'{n} {group}' for group, n in counts.items())}.",
         tables={"motif-appearance": DataTable(COLUMNS, found)},
         draw=lambda figure: _draw(figure, found, data.stable_threshold),
         missing=missing,
@@ -57,7 +60,7 @@ def _group(row: CensusRow) -> str:
     return "new, with a name" if row.motif.known else "new, without a name"
 
 
-def _draw(figure: FigureBase, found: list[tuple[Any, ...]], threshold: float) -> None:
+def _draw(figure: Part, found: list[tuple[Any, ...]], threshold: float) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.2))
     iterations = sorted({row[0] for row in found})
     floor = dict.fromkeys(iterations, 0)
@@ -79,7 +82,7 @@ def _draw(figure: FigureBase, found: list[tuple[Any, ...]], threshold: float) ->
     _scatter(below, found)
     below.axhline(threshold, color="#8a8a8a", linestyle=":", linewidth=0.8)
     below.set_xlim(iterations[0] - 0.6, iterations[-1] + 0.75)
-    top = max(max(row[3] for row in found), threshold)
+    top = max(*(row[3] for row in found), threshold)
     below.set_ylim(-0.06 * top, 1.12 * top)
     below.set_xlabel("iteration of first appearance")
     below.set_ylabel("best E_hull\n(eV/atom)")
@@ -107,5 +110,11 @@ def _scatter(axes: Axes, found: list[tuple[Any, ...]]) -> None:
         own = [places[row] for row in found if row[2] == group]
         if own:
             axes.plot(
-                *zip(*own, strict=True), style["marker"], color=style["color"], markersize=3.6, label=group, markeredgecolor="white", markeredgewidth=0.3
+                *zip(*own, strict=True),
+                style["marker"],
+                color=style["color"],
+                markersize=3.6,
+                label=group,
+                markeredgecolor="white",
+                markeredgewidth=0.3,
             )

@@ -157,7 +157,9 @@ def _lines(row: CensusRow) -> list[str]:
         lines.append(f"lowest E_hull {number(row.best_e_hull)} eV/atom ({(row.best_carrier or '')[:SHORT_ID]})")
     else:
         lines.append("in no entry")
-    lines.append("in references too" if row.in_references and row.carriers else "in references" if row.in_references else "in no reference")
+    lines.append(
+        "in references too" if row.in_references and row.carriers else "in references" if row.in_references else "in no reference"
+    )
     return lines
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import Figure, SubFigure
+
+    Part = Figure | SubFigure
 
 MILLIMETRE = 1 / 25.4
 """Inches; figures are sized for paper."""
@@ -108,11 +110,11 @@ class Plot:
     caption: str
     alt: str
     tables: dict[str, DataTable]
-    draw: Callable[[FigureBase], None] = field(repr=False)
+    draw: Callable[[Part], None] = field(repr=False)
     missing: str = ""
     size: tuple[float, float] = SINGLE
 
-    def draw_into(self, figure: FigureBase) -> None:
+    def draw_into(self, figure: Part) -> None:
         """Draw, or say what is missing."""
         if self.missing:
             say_missing(figure, self.missing)
@@ -127,7 +129,7 @@ def paper_style() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
 
 
@@ -141,7 +143,7 @@ def new_figure(size: tuple[float, float]) -> Figure:
     return figure
 
 
-def say_missing(figure: FigureBase, reason: str) -> None:
+def say_missing(figure: Part, reason: str) -> None:
     """Write why a figure, or a part of one, is empty; there are no axes then."""
     import textwrap
 

@@ -68,15 +68,25 @@ def rediscovery_section(data: ReportData, targets: str | None, workers: int = 1)
     text = (
         f"{len(found)} {origin}; {len(found) - len(unknown)} of them are references of this state and cannot be rediscovered. "
         f"Of the other {len(unknown)}, {sum(row.by_structure for row in unknown)} came back by structure, and of "
-        f"{sum(bool(row.by_motif) for row in unknown)} all motifs appear in entries. Structures are compared as they are, with the "
-        "tolerances of the node's curation; displacements are root mean squares over paired sites."
+        f"{sum(bool(row.by_motif) for row in unknown)} all motifs appear in entries. Structures are compared as they are, with "
+        "the tolerances of the node's curation; displacements are root mean squares over paired sites."
     )
     ordered = sorted(found, key=lambda row: row.reference is not None)
     return RediscoverySection(text, _table(ordered), DataTable(COLUMNS, [_data_row(row) for row in ordered]))
 
 
 def _table(found: list[Rediscovery]) -> PageTable:
-    columns = ("phase", "formula", "by structure", "iteration", "entries", "RMS (Å)", "E_hull (eV/atom)", "motifs", "nearest miss")
+    columns = (
+        "phase",
+        "formula",
+        "by structure",
+        "iteration",
+        "entries",
+        "RMS (Å)",
+        "E_hull (eV/atom)",
+        "motifs",
+        "nearest miss",
+    )
     return PageTable(columns, [_page_row(row) for row in found], frozenset({3, 4, 5, 6}))
 
 

@@ -69,7 +69,7 @@ def write_map(folder: Path, data: ReportData, rows: Sequence[dict[str, Any]]) ->
 
 
 def script_text(text: str) -> str:
-    """Make JSON safe inside a script: nothing in a name can end the script, or be a line end that JSON allows and scripts do not."""
+    """Make JSON safe inside a script: no name can end the script, or hold a line end that JSON allows and scripts do not."""
     for letter in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
@@ -94,7 +94,9 @@ def map_input(data: ReportData, rows: Sequence[dict[str, Any]]) -> dict[str, Any
     components, explained = principal_components(structures, data.elements)
     properties: dict[str, Any] = {
         "fingerprint 1": _numbers(components[:, 0], "", f"first principal component, {100 * explained[0]:.0f} % of the variance"),
-        "fingerprint 2": _numbers(components[:, 1], "", f"second principal component, {100 * explained[1]:.0f} % of the variance"),
+        "fingerprint 2": _numbers(
+            components[:, 1], "", f"second principal component, {100 * explained[1]:.0f} % of the variance"
+        ),
         "energy above hull": _numbers([row["energy_above_hull"] for row in rows], "eV/atom"),
         "formation energy": _numbers([row["formation_energy_per_atom"] for row in rows], "eV/atom"),
         "volume per atom": _numbers([structure.volume / len(structure) for structure in structures], "Å³"),
@@ -168,7 +170,9 @@ def principal_components(structures: Sequence[Structure], elements: Sequence[str
     X -= X.mean(axis=0)
     _, singular, directions = np.linalg.svd(X, full_matrices=False)
     # The sign of a component is arbitrary: the largest coefficient is positive, so that a map is the same each time.
-    directions = directions[:2] * np.sign(directions[np.arange(len(directions[:2])), np.abs(directions[:2]).argmax(axis=1)])[:, None]
+    directions = (
+        directions[:2] * np.sign(directions[np.arange(len(directions[:2])), np.abs(directions[:2]).argmax(axis=1)])[:, None]
+    )
     places = np.zeros((len(X), 2))
     places[:, : len(directions)] = X @ directions.T
     total = float((singular**2).sum()) or 1.0

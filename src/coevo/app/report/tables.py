@@ -1,18 +1,16 @@
-"""The tables of the report, as plain rows for the page and for CSV."""
+"""The tables of states and entries, as plain rows for the page and for CSV."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.app.report.lineage_figure import row_anchor
 from coevo.app.report.plots import DataTable, formula_text
 from coevo.app.report.structure_files import cif_name
+from coevo.app.state_summaries import reference_set_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from coevo.app.report.gathering import ReportData
     from coevo.app.report.hull_points import HullPoints
 
@@ -107,9 +105,10 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("energy scale", str(config["node"].get("energy_scale", DASH))),
         (
             "entries",
-            f"{counts['entries']} ({population['stable']} stable: E_hull up to {data.stable_threshold:g} eV/atom; {population['sun']} S.U.N.)",
+            f"{counts['entries']} ({population['stable']} with E_hull up to {data.stable_threshold:g} eV/atom, "
+            + f"{population['sun']} S.U.N.)",
         ),
-        ("reference set", f"{reference['name']}, {reference['size']} structures"),
+        ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
     ]
 
@@ -128,22 +127,7 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows: list[list[Any]] = []
-    for row in data.sun_entries[:most]:
-        rows.append(
-            [
-                formula_text(row["formula"]),
-                number(row["energy_above_hull"]),
-                number(row["energy_above_reference_hull"]),
-                number(row.get("energy_above_hull_dft")),
-                DASH if row["space_group"] is None else str(row["space_group"]),
-                str(row["nsites"]),
-                DASH if row["iteration_added"] is None else str(row["iteration_added"]),
-                *([motifs.get(row["structure_id"], DASH)] if motifs is not None else []),
-                Cell(row["structure_id"][:16], code=True, anchor=f"entry-{row['structure_id'][:16]}"),
-                Cell("CIF", href=f"structures/{cif_name(row)}", download=True),
-            ]
-        )
+    rows = [_sun_row(row, motifs) for row in data.sun_entries[:most]]
     return PageTable(columns, rows, frozenset(range(1, 7)))
 
 
@@ -180,6 +164,22 @@ def ruler_table(data: ReportData) -> PageTable:
                 ]
             )
     return PageTable(columns, rows, frozenset(range(len(columns))))
+
+
+def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None) -> list[Any]:
+    identifier = row["structure_id"]
+    return [
+        formula_text(row["formula"]),
+        number(row["energy_above_hull"]),
+        number(row["energy_above_reference_hull"]),
+        number(row.get("energy_above_hull_dft")),
+        DASH if row["space_group"] is None else str(row["space_group"]),
+        str(row["nsites"]),
+        DASH if row["iteration_added"] is None else str(row["iteration_added"]),
+        *([motifs.get(identifier, DASH)] if motifs is not None else []),
+        Cell(identifier[:16], code=True, anchor=f"entry-{identifier[:16]}"),
+        Cell("CIF", href=f"structures/{cif_name(row)}", download=True),
+    ]
 
 
 def sun_data(data: ReportData) -> DataTable:
@@ -249,69 +249,3 @@ def state_table(data: ReportData) -> PageTable:
             ]
         )
     return PageTable(columns, rows, frozenset({1, 5, 6, 7}))
-
-
-def checkpoint_table(data: ReportData) -> PageTable:
-    """Return both checkpoints, their hashes in full."""
-    rows: list[list[Any]] = []
-    for kind, found in data.view.document["checkpoints"].items():
-        size = found.get("size")
-        rows.append(
-            [
-                kind.replace("_", " "),
-                str(found["family"]),
-                str(found["format"]),
-                DASH if size is None else f"{size:,}",
-                Cell(found["sha256"], code=True),
-                Cell(found["parent"], code=True) if found.get("parent") else "published",
-            ]
-        )
-    return PageTable(("model", "family", "format", "size (bytes)", "sha256", "trained from"), rows, frozenset({3}))
-
-
-def label_table(data: ReportData) -> PageTable:
-    """Return the labels by the settings that they were made with."""
-    counts: dict[tuple[str, ...], Counter[str]] = {}
-    for label in data.view.labels():
-        key = tuple(str(label.get(field) or DASH) for field in ("code", "functional", "settings_digest"))
-        found = counts.setdefault(key, Counter())
-        found.update([f"status {label.get('status')}", f"kind {label.get('kind')}", f"split {label.get('split')}", "frames"])
-    rows: list[list[Any]] = []
-    for key, found in sorted(counts.items()):
-        parts = [
-            ", ".join(f"{count} {name.partition(' ')[2]}" for name, count in sorted(found.items()) if name.startswith(what))
-            for what in ("status ", "kind ", "split ")
-        ]
-        rows.append([key[0], key[1], Cell(key[2], code=True), str(found["frames"]), *parts])
-    columns = ("code", "functional", "settings digest", "frames", "status", "kinds", "splits")
-    return PageTable(columns, rows, frozenset({3}))
-
-
-def time_table(data: ReportData) -> PageTable:
-    """Return the seconds of work per step, of this state's iteration and of all states in the report."""
-    from coevo.app.state_summaries import STEPS, step_seconds
-
-    own = step_seconds(data.view)
-    everything: Counter[str] = Counter()
-    for view in data.states:
-        everything.update(step_seconds(view))
-    rows: list[list[Any]] = [
-        [name, number(own.get(name), 1), number(everything[name], 1)] for name in STEPS if name in everything
-    ]
-    if rows:
-        rows.append(["in all", number(sum(own.values()), 1), number(sum(everything.values()), 1)])
-    return PageTable(("step", "this iteration (s)", "all states (s)"), rows, frozenset({1, 2}))
-
-
-def version_rows(packages: Sequence[str]) -> list[tuple[str, str]]:
-    """Versions of what made the report."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    rows = [("Python", platform.python_version())]
-    for name in packages:
-        try:
-            rows.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
-    return rows
