@@ -148,6 +148,8 @@ class JsonReader:
             raise ProviderError(f"{shown_url(url)}: its certificate is not valid") from None
         except requests.RequestException as err:
             raise _PassingError(f"cannot be read ({type(err).__name__})") from None
+        except ValueError:  # of a redirection to what is no address
+            raise ProviderError(f"{shown_url(url)}: its answer leads to no address") from None
         raise ProviderError(f"{shown_url(url)}: five redirections and no answer")
 
     def _body(self, url: str, answer: Response) -> bytes:

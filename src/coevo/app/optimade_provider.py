@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,nsites,dimension_types"
-PAGE = 100
-"""Structures asked for at a time; a server that refuses so many gives as many as it likes."""
+PAGES = (100, 10)
+"""Structures asked for at a time, and what is asked of a server that refuses so many."""
 
 NO_SUCH_FILTER = frozenset({400, 422, 500, 501})
 """What servers answer to a filter that they do not implement."""
@@ -96,7 +96,7 @@ def system_filters(elements: Sequence[str]) -> Iterator[str]:
 
 def _collect(reader: JsonReader, base: str, filter_: str, elements: Sequence[str], received: _Received, advance: Any) -> None:
     """Read all pages of one filter."""
-    url, parameters = f"{base}/structures", {"filter": filter_, "response_fields": FIELDS, "page_limit": str(PAGE)}
+    url, parameters = f"{base}/structures", {"filter": filter_, "response_fields": FIELDS}
     page = _first_page(reader, url, parameters)
     given, pages = 0, {url}
     while True:
@@ -124,13 +124,14 @@ def _collect(reader: JsonReader, base: str, filter_: str, elements: Sequence[str
 
 
 def _first_page(reader: JsonReader, url: str, parameters: dict[str, str]) -> Any:
+    """Ask for many structures at a time, and for few where the server does not allow so many."""
     try:
-        return reader.get(url, parameters)
+        return reader.get(url, {**parameters, "page_limit": str(PAGES[0])})
     except ProviderError as refusal:
         # 403 is what the specification has for a page_limit that is too large
         if refusal.status != 403:
             raise
-    return reader.get(url, {key: value for key, value in parameters.items() if key != "page_limit"})
+    return reader.get(url, {**parameters, "page_limit": str(PAGES[1])})
 
 
 def _entries(url: str, page: Any) -> list[Any]:
