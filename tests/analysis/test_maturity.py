@@ -67,7 +67,7 @@ def test_mature():
         (state(frames={"train": 100, "validation": 30, "test": 60}), ["flat", "flat", "no signal", "steady"], "few frames"),
         (state(frames={"train": 300, "validation": 60, "test": 29}), ["flat", "flat", "no signal", "steady"], "few frames"),
         (state(ruler=ruler(sample(), sample(), sample(distinct=120))), ["flat", "flat", "flat", "shrinking"], "collapse"),
-        (state(ruler=ruler(sample(), sample(), sample(formulas=25.0))), ["flat", "flat", "flat", "shrinking"], "collapse"),
+        (state(ruler=ruler(sample(), sample(), sample(formulas=25.0))), ["flat", "flat", "flat", "shrinking"], "narrowing"),
     ],
 )
 def test_each_signal_alone(last, expected, cause):

@@ -31,8 +31,8 @@ class State:
         return list(reversed(self.parents))
 
 
-def sample(median=0.1, distinct=30, error=0.01):
-    diversity = {"n": 32, "distinct": distinct, "effective_formulas": 12.5, "effective_space_groups": 3.0}
+def sample(median=0.1, distinct=30, error=0.01, formulas=12.5):
+    diversity = {"n": 32, "distinct": distinct, "effective_formulas": formulas, "effective_space_groups": 3.0}
     shares = {"stable": 0.5, "unique": 1.0, "novel": 0.9, "sun": 0.4}
     return {"n": 32, "q50": median, "standard_error": error, "values": [median] * 32, "diversity": diversity, **shares}
 
@@ -92,6 +92,7 @@ def test_a_sparkline_has_a_character_for_each_value(values):
     [
         ({}, "n is mature"),
         ({"ruler": {"1": sample(), "2": sample(), "3": sample(distinct=9)}}, "the generator repeats itself"),
+        ({"ruler": {"1": sample(formulas=20.0), "2": sample(), "3": sample()}}, "look at the formulas of the last candidates"),
         ({"frames": 1}, "more labels: 11 labelled frames so far, maturity.min_frames is 20"),
         ({"environment_entropy": None}, "more entries"),
         ({"environment_entropy": 4.6}, "raise maturity.environments towards the number that the state has (400)"),

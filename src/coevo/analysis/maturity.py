@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coevo.configs.tree import MaturityConfig
 
 Status = Literal["flat", "not flat", "no signal", "steady", "shrinking"]
-Cause = Literal["", "short", "moving", "noise", "few environments", "ceiling", "few frames", "collapse"]
+Cause = Literal["", "short", "moving", "noise", "few environments", "ceiling", "few frames", "collapse", "narrowing"]
 
 ENTROPY = "environment_entropy"
 ENERGY_ERROR = "energy_rmse_mev_per_atom"
@@ -173,24 +173,30 @@ def _force_field(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -
 
 
 def _diversity(ruler: Sequence[tuple[int, Mapping[str, Any]]], config: MaturityConfig) -> Signal:
-    """Mode collapse: the last sample's diversity, per candidate, against the largest that an earlier one had."""
+    """The last sample's diversity, per candidate, against the largest that an earlier one had.
+
+    Fewer distinct structures are a mode collapse; fewer formulas alone may also be a generator that has learned what is stable.
+    """
     samples = [(since, sample["diversity"]) for since, sample in ruler if sample.get("diversity") and sample["diversity"]["n"]]
     if len(samples) < 2:
         reason = f"no signal: the diversity of {len(samples)} iterations' candidates is known, 2 are needed"
         return Signal("diversity", "no signal", reason, "short")
     (since, latest), earlier = samples[-1], samples[:-1]
-    told, collapsed = [], False
+    told, fallen = [], []
     for key, words in _DIVERSITY.items():
         best_since, best = max(earlier, key=lambda item: (item[1][key] / item[1]["n"], -item[0]))
         before, now = best[key] / best["n"], latest[key] / latest["n"]
-        collapsed |= now < (1.0 - config.diversity_tolerance) * before
+        if now < (1.0 - config.diversity_tolerance) * before:
+            fallen.append(key)
         told.append(
             f"{words} {latest[key]:.3g} of {latest['n']} candidates (iteration {since}), at most {best[key]:.3g} of {best['n']} "
             f"before (iteration {best_since})"
         )
     allowed = f"a fall of {100 * config.diversity_tolerance:.3g} % is allowed"
-    if collapsed:
-        return Signal("diversity", "shrinking", f"mode collapse: {'; '.join(told)}; {allowed}", "collapse")
+    if fallen:
+        cause: Cause = "collapse" if "distinct" in fallen else "narrowing"
+        words = "mode collapse" if cause == "collapse" else "fewer compositions"
+        return Signal("diversity", "shrinking", f"{words}: {'; '.join(told)}; {allowed}", cause)
     return Signal("diversity", "steady", f"steady: {'; '.join(told)}; {allowed}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "short", "moving")
+_ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "narrowing", "short", "moving")
 """What to see to first: what no number of further iterations would mend."""
 
 
@@ -49,6 +49,10 @@ def _sentence(cause: str, signal: str, node: str, metrics: Mapping[str, Any], co
         "collapse": (
             "the generator repeats itself: widen it (a lower generator.variation_fraction or guidance_factor, more "
             "compositions), or branch from a state before the collapse"
+        ),
+        "narrowing": (
+            "look at the formulas of the last candidates (coevo query): fewer than before, because these are the stable ones, or "
+            f"because the generator has narrowed; then {more}, or widen it (generator.compositions, a lower variation_fraction)"
         ),
         "few frames": (
             f"more labels: {frames} labelled frames so far, maturity.min_frames is {settings['min_frames']} and "
