@@ -65,7 +65,7 @@ $(STAMP)-torch: constraints.txt
 
 $(STAMP)-run: $(STAMP)-torch pyproject.toml
 	@echo "-- installing coevo and what it needs"
-	@$(PIP) -e .
+	@$(PIP) -e '.[report]'
 	@touch $@
 
 $(STAMP)-test: $(STAMP)-run
