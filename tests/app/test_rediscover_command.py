@@ -109,9 +109,12 @@ def test_what_came_back_and_what_did_not(state: StateView) -> None:
     assert all(row.reference is None and row.energy_above_hull is None for row in rows.values())
 
 
-def test_the_answer_does_not_depend_on_the_number_of_workers(state: StateView) -> None:
+def test_the_answer_does_not_depend_on_the_number_of_workers(state: StateView, monkeypatch: pytest.MonkeyPatch) -> None:
     targets = withheld_targets(state)
-    assert rediscover(state, targets, workers=2) == rediscover(state, targets, workers=1)
+    alone = rediscover(state, targets, workers=1)
+    monkeypatch.setattr("coevo.app.rediscovery._FEW", 1)
+    monkeypatch.setattr("coevo.app.rediscovery._CHUNK", 2)
+    assert rediscover(state, targets, workers=2) == alone
 
 
 def test_the_table_says_it_in_a_line(command: Any) -> None:

@@ -31,9 +31,15 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from coevo.analysis.cell_reduction import Crystal
     from coevo.analysis.uniqueness import Item, Matching
     from coevo.makers.population import Member
     from coevo.node_store.views import StateView
+
+_CHUNK = 100
+"""Structures that a process is given at a time."""
+_FEW = 10
+"""Chunks below which starting processes takes longer than the work."""
 
 
 def withheld_targets(view: StateView) -> list[ReferenceStructure]:
@@ -155,7 +161,7 @@ def rediscover(
     found = match_targets(items, alike, matching, known=table, workers=workers)
     told = match_references(items, known_items, matching, known=table, workers=workers)
     by_id = {m.id: m for m in entries}
-    returns = _motif_returns(structures, entries) if motifs else [None] * len(targets)
+    returns = _motif_returns(structures, entries, workers) if motifs else [None] * len(targets)
     rows = []
     for number, (target, item) in enumerate(zip(targets, items, strict=True)):
         row = _compared(target, item, [by_id[entry] for entry in found[item.id]], entries, matching)
@@ -222,17 +228,27 @@ def _relaxed(
     return geometries, energies, notes
 
 
-def _motif_returns(structures: Sequence[Structure], entries: Sequence[Member]) -> list[Any]:
+def _motif_returns(structures: Sequence[Structure], entries: Sequence[Member], workers: int) -> list[Any]:
     """Motifs of each target among the entries; the whole population is looked at once."""
+    from coevo.analysis import cell_reduction
+    from coevo.analysis.worker_processes import map_chunks
+
+    crystals = [cell_reduction.Crystal.from_structure(structure) for structure in (*structures, *(m.structure for m in entries))]
+    chunks = [crystals[start : start + _CHUNK] for start in range(0, len(crystals), _CHUNK)]
+    with task("looking for motifs", len(crystals), "structures") as advance:
+        few = workers == 1 or len(chunks) < _FEW
+        parts = map_chunks(_motif_names, chunks, workers=1 if few else workers, progress=advance)
+        names = [found for part in parts for found in part]
+    targets = [Carrier(s.composition.reduced_formula, 0, found) for s, found in zip(structures, names, strict=False)]
+    carriers = [
+        Carrier(m.document["formula"], m.document["iteration_added"], found)
+        for m, found in zip(entries, names[len(structures) :], strict=True)
+    ]
+    return [motif_returns(target, carriers) for target in targets]
+
+
+def _motif_names(crystals: Sequence[Crystal]) -> list[dict[str, str]]:
+    """Canonical label and name of the motifs of each crystal; for worker processes."""
     from coevo.analysis.motifs import motifs_of
 
-    def carrier(structure: Structure, formula: str, iteration: int) -> Carrier:
-        return Carrier(formula, iteration, {motif.label: motif.name for motif in motifs_of(structure)})
-
-    targets = [carrier(structure, structure.composition.reduced_formula, 0) for structure in structures]
-    carriers = []
-    with task("looking for motifs", len(entries), "structures") as advance:
-        for m in entries:
-            carriers.append(carrier(m.structure, m.document["formula"], m.document["iteration_added"]))
-            advance(1)
-    return [motif_returns(target, carriers) for target in targets]
+    return [{motif.label: motif.name for motif in motifs_of(crystal)} for crystal in crystals]
