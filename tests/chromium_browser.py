@@ -132,6 +132,7 @@ class Page:
     def click(self, x: float, y: float) -> None:
         """Press and release the left button at a place of the window."""
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self.evaluate("new Promise(done => setTimeout(done, 300))")  # plots look at what is below the mouse now and then
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

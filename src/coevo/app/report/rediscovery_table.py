@@ -37,12 +37,13 @@ class RediscoverySection:
     ----------
     text : str
     table : PageTable
-    data : DataTable
+    data : DataTable or None
+        None where the phases cannot be read.
     """
 
     text: str
     table: PageTable
-    data: DataTable
+    data: DataTable | None
     name: str = "rediscovery"
 
 
@@ -52,15 +53,21 @@ def rediscovery_section(data: ReportData, targets: str | None, workers: int = 1)
     Raises
     ------
     ReferenceDataError
-        If the phases cannot be read.
+        If ``targets`` cannot be read.
     """
     from coevo.app.rediscovery import load_targets, rediscover, withheld_targets
+    from coevo.errors import ReferenceDataError
 
     if targets is not None:
         phases, foreign = load_targets(targets, data.elements)
         origin = f"phases of {targets}" + (f" ({len(foreign)} with other elements left out)" if foreign else "")
     elif data.view.document["config"].get("references", {}).get("exclude"):
-        phases, origin = withheld_targets(data.view), "phases that the node withholds from its references (references.exclude)"
+        try:
+            phases = withheld_targets(data.view)
+        except ReferenceDataError as error:
+            # the report of a state from elsewhere need not have the files of its node
+            return RediscoverySection(f"The withheld phases cannot be read here: {error}", PageTable((), []), None)
+        origin = "phases that the node withholds from its references (references.exclude)"
     else:
         return None
     found = rediscover(data.view, phases, workers=workers)

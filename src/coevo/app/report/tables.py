@@ -95,7 +95,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
     """Return what the head of the page says of the state."""
     view, metrics = data.view, data.metrics
     config, counts, population = view.document["config"], view.document["counts"], metrics["population"]
-    reference = metrics["reference_set"]
+    reference, threshold = metrics["reference_set"], f"{data.stable_threshold:g}"
     return [
         ("state", view.id),
         ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
@@ -105,8 +105,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("energy scale", str(config["node"].get("energy_scale", DASH))),
         (
             "entries",
-            f"{counts['entries']} ({population['stable']} with E_hull up to {data.stable_threshold:g} eV/atom, "
-            + f"{population['sun']} S.U.N.)",
+            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {population['sun']} S.U.N.)",
         ),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),

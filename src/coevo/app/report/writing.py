@@ -181,7 +181,7 @@ def _write(folder: Path, content: Content) -> None:
         write_structures(folder / "structures", data.view, best)
         (folder / "data" / "sun-entries.csv").write_text(tables.sun_data(data).as_csv(), encoding="utf-8")
     for section in (content.motifs, content.rediscovery):
-        if section is not None:
+        if section is not None and section.data is not None:
             (folder / "data" / f"{section.name}.csv").write_text(section.data.as_csv(), encoding="utf-8")
     package = files("coevo.app.report")
     (folder / "style.css").write_text(package.joinpath("style.css").read_text(encoding="utf-8"), encoding="utf-8")

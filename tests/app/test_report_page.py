@@ -1,0 +1,185 @@
+"""The report's page in a real browser: it works from a file, asks nobody for anything, and shows its map."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from chromium_browser import Page, require_chromium
+
+from coevo.app.report.folders import FOLDERS
+from coevo.app.report.gathering import ReportData, gather
+from coevo.app.report.writing import fill
+from coevo.node_store.store import open_store
+from coevo.settings import Settings
+from tiny_node import Coevo
+
+# All elements inside shadow roots too, where chemiscope draws.
+DEEP = """
+const deep = (selector, root = document) => [
+    ...root.querySelectorAll(selector),
+    ...[...root.querySelectorAll('*')].filter(e => e.shadowRoot).flatMap(e => deep(selector, e.shadowRoot)),
+];
+"""
+
+
+@pytest.fixture(scope="module")
+def report(finished: Coevo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reports") / "tiny"
+    finished("report", "tiny", "--output", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> Iterator[Page]:
+    require_chromium()
+    with Page() as found:
+        found.open(f"file://{report}/index.html")
+        found.until("document.getElementById('coevo-map').dataset.shown === 'yes'")
+        yield found
+
+
+def local(address: str, folder: Path) -> bool:
+    return address.startswith((f"file://{folder}/", "data:", "blob:"))
+
+
+def test_nothing_is_asked_of_anybody_and_nothing_goes_wrong(page: Page, report: Path) -> None:
+    assert any(address.endswith("chemiscope.min.js") for address in page.requests)
+    assert [address for address in page.requests if not local(address, report)] == []
+    assert page.complaints == []
+    assert page.evaluate("document.getElementById('coevo-map-note').textContent") == ""
+
+
+def test_all_images_are_there_and_have_a_text(page: Page) -> None:
+    images = page.evaluate("[...document.images].map(i => [i.getAttribute('src'), i.naturalWidth, i.alt.length])")
+    assert len(images) == 8
+    assert [name for name, width, text in images if not width or text < 20] == []
+
+
+def test_the_map_is_drawn_and_a_click_shows_another_structure(page: Page, report: Path) -> None:
+    mapped = json.loads((report / "map.js").read_text().removeprefix("window.coevoMap = ").rstrip(";\n"))
+    page.until(f"(() => {{{DEEP} return deep('canvas', document.getElementById('chemiscope-structure')).length > 0 }})()")
+    plot = page.evaluate(
+        f"""(() => {{{DEEP}
+        document.getElementById('chemiscope-map').scrollIntoView({{behavior: 'instant'}});
+        const plot = deep('.js-plotly-plot')[0], layout = plot._fullLayout, box = plot.getBoundingClientRect();
+        const place = (axis, value) => axis._offset + axis._length * (value - axis.range[0]) / (axis.range[1] - axis.range[0]);
+        const x = plot.data[0].x, y = plot.data[0].y;
+        return [...x].map((value, i) => [box.x + place(layout.xaxis, value),
+            box.y + 2 * layout.yaxis._offset + layout.yaxis._length - place(layout.yaxis, y[i])]);
+        }})()"""
+    )
+    assert len(plot) == len(mapped["structures"])
+
+    def crowd(index: int) -> float:
+        return min(abs(plot[index][0] - x) + abs(plot[index][1] - y) for i, (x, y) in enumerate(plot) if i != index)
+
+    chosen = max(range(1, len(plot)), key=crowd)
+    shown = f"(() => {{{DEEP} return deep('.chsp-info-table').map(e => e.textContent).join() }})()"
+    assert mapped["properties"]["id"]["values"][chosen] not in page.evaluate(shown)
+    page.click(*plot[chosen])
+    page.until(f"({shown}).includes({json.dumps(mapped['properties']['id']['values'][chosen])})")
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_is_as_wide_as_the_window(report: Path, width: int) -> None:
+    require_chromium()
+    with Page(width=width) as page:
+        page.open(f"file://{report}/index.html")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+class Links(HTMLParser):
+    """Addresses and anchors of a page, and cells of its tables without a header."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.addresses += [value for key in ("href", "src", "xlink:href") if (value := found.get(key))]
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+
+
+def test_every_link_leads_somewhere(report: Path) -> None:
+    links = Links((report / "index.html").read_text())
+    assert len(set(links.ids)) == len(links.ids)
+    for address in links.addresses:
+        if address.startswith("#"):
+            assert address[1:] in links.ids
+        elif not address.startswith("data:"):
+            assert (report / address).is_file(), address
+    assert links.tags.count("caption") == links.tags.count("table") > 8
+    assert links.tags.count("h1") == 1
+
+
+def test_structures_can_be_downloaded_and_read(report: Path) -> None:
+    from ase.io import read
+    from pymatgen.core import Structure
+
+    cifs = sorted((report / "structures").glob("*.cif"))
+    assert cifs
+    with zipfile.ZipFile(report / "structures" / "sun.zip") as archive:
+        assert sorted(archive.namelist()) == [path.name for path in cifs]
+        assert archive.read(cifs[0].name) == cifs[0].read_bytes()
+    frames = read(report / "structures" / "sun.extxyz", index=":")
+    by_id = {atoms.info["structure_id"][:16]: atoms for atoms in frames}
+    for path in cifs:
+        structure = Structure.from_file(path)
+        assert len(structure) == len(by_id[path.stem])
+        assert structure.volume == pytest.approx(by_id[path.stem].get_volume(), rel=1e-6)
+
+
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028$\\alpha$ {{ 7 * 7 }} \"'"
+
+
+@pytest.fixture
+def hostile(finished: Coevo) -> ReportData:
+    """A state whose free texts were written by somebody who means no good."""
+    settings = Settings(database=f"file:{finished.database}")
+    data = gather(open_store(settings), "tiny")
+    document = data.view.document
+    document["message"] = HOSTILE
+    document["config"]["node"]["description"] = HOSTILE
+    document["metrics"]["reference_set"]["name"] = HOSTILE
+    document["metrics"]["maturity"]["reason"] = HOSTILE
+    document["metrics"]["maturity"]["signals"][0].update(name=HOSTILE, reason=HOSTILE)
+    document["checkpoints"]["generator"]["family"] = HOSTILE
+    names = dict.fromkeys(data.reference_names, HOSTILE)
+    return dataclasses.replace(data, ref=HOSTILE, reference_names=names, branches={data.view.id: [HOSTILE]})
+
+
+def test_names_of_strangers_are_text_and_nothing_else(hostile: ReportData, tmp_path: Path) -> None:
+    require_chromium()
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    fill(tmp_path, hostile)
+    text = (tmp_path / "index.html").read_text()
+    assert HOSTILE not in text
+    assert "<script>window" not in text
+    assert "{{ 7 * 7 }}" in text
+    assert "<" not in (tmp_path / "map.js").read_text()
+    assert not re.search(r"<script|onerror|javascript:", (tmp_path / "figures" / "lineage.svg").read_text())
+    with Page() as page:
+        page.open(f"file://{tmp_path}/index.html")
+        page.until("document.getElementById('coevo-map').dataset.shown === 'yes'")
+        assert page.evaluate("typeof window.hacked") == "undefined"
+        for place in ("footer code", "#states td, #lineage td:nth-child(5)", ".verdict", "#hull td:nth-child(2)"):
+            assert "window.hacked = 1" in page.evaluate(
+                f"[...document.querySelectorAll({place!r})].map(e => e.textContent).join()"
+            )
+        assert page.complaints == []
+        assert [address for address in page.requests if not local(address, tmp_path)] == []
