@@ -59,28 +59,37 @@ class _Search:
         self.around = around
         self.edges = edges
         self.best: tuple[tuple[Edge, ...], list[int]] | None = None
+        self.best_path: list[int] = []
+        self.return_to: int | None = None
         self.automorphisms: list[list[int]] = []
 
     def visit(self, cells: list[int], path: list[int]) -> None:
         """Look at all orders of the vertices below a node of the search tree."""
         target = _target_cell(cells)
         if not target:
-            self._leaf(cells)
+            self._leaf(cells, path)
             return
         tried: list[int] = []
         for vertex in target:
             if not self._is_image_of(vertex, tried, path):
                 single = [2 * colour + (v != vertex and colour == cells[vertex]) for v, colour in enumerate(cells)]
                 self.visit(_refined(_ranked(single), self.around), [*path, vertex])
+                if self.return_to is not None:
+                    if self.return_to < len(path):
+                        return
+                    self.return_to = None
             tried.append(vertex)
 
-    def _leaf(self, place: list[int]) -> None:
+    def _leaf(self, place: list[int], path: list[int]) -> None:
         form = tuple(sorted((min(place[a], place[b]), max(place[a], place[b])) for a, b in self.edges))
         if self.best is None or form < self.best[0]:
-            self.best = (form, place)
+            self.best, self.best_path = (form, place), path
         elif form == self.best[0]:
             back = {number: vertex for vertex, number in enumerate(self.best[1])}
             self.automorphisms.append([back[number] for number in place])
+            # The branch is the image of one that has been searched: go back to where the two part.
+            parts = (depth for depth, (a, b) in enumerate(zip(path, self.best_path, strict=False)) if a != b)
+            self.return_to = next(parts, len(path))
 
     def _is_image_of(self, vertex: int, tried: list[int], path: list[int]) -> bool:
         """Whether an automorphism that keeps the path takes a vertex that was tried before to this one."""

@@ -3,7 +3,7 @@
 A chain, layer or framework is an endless graph; the cell of the crystal that carries it only says which translations were used
 to write it down. A label that started from the cell would have to find the smallest one, which a graph need not have (ladders
 have several). So the label looks at the endless graph itself: around each atom its surroundings are laid out (whole shells, up
-to ``_MOST_ATOMS`` atoms or ``_MOST_SHELLS`` bonds), the atoms in them are coloured by element and distance from the centre and
+to 400 atoms and twelve bonds, but no less than three bonds), the atoms in them are coloured by element and distance from the centre and
 refined by their neighbours' colours; the colour of the surroundings is that of their centre with the sum over all atoms. These
 colours are refined once more over the whole graph, and the label is made of which colours there are, in which proportion.
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
 
-_MOST_ATOMS, _MOST_SHELLS = 120, 12
+_MOST_ATOMS, _MOST_SHELLS, _LEAST_SHELLS = 400, 12, 3
 _ROUNDS = 16
 _ODD, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-
-Vertex = tuple[int, int, int, int]
+_ROW = 1 << 16
+"""Cells in a row: more than any walk of a few bonds crosses."""
 
 
 def periodic_colours(numbers: Sequence[int], bonds: Sequence[Bond]) -> list[tuple[int, int]]:
@@ -71,23 +71,24 @@ def neighbours_in(count: int, bonds: Sequence[Bond]) -> list[list[tuple[int, Cel
 
 def _colours_of_surroundings(numbers: Sequence[int], around: list[list[tuple[int, Cell]]]) -> Words:
     """One colour for each atom of the cell, of its surroundings in the endless graph."""
+    count = len(numbers)
+    steps = _steps(count, around)
     elements: list[int] = []
     shells: list[int] = []
     first: list[int] = []
     second: list[int] = []
     starts = []
-    for root in range(len(numbers)):
+    for root in range(count):
         start = len(elements)
         starts.append(start)
-        found = _surroundings(root, around)
+        found = _surroundings(root, count, steps)
         index = {vertex: start + number for number, vertex in enumerate(found)}
-        for vertex, shell in found.items():
-            atom, x, y, z = vertex
+        shells += found.values()
+        for vertex, here in index.items():
+            atom = vertex % count
             elements.append(numbers[atom])
-            shells.append(shell)
-            here = index[vertex]
-            for other, (a, b, c) in around[atom]:
-                there = index.get((other, x + a, y + b, z + c))
+            for step in steps[atom]:
+                there = index.get(vertex + step)
                 if there is not None:
                     first.append(here)
                     second.append(there)
@@ -98,20 +99,21 @@ def _colours_of_surroundings(numbers: Sequence[int], around: list[list[tuple[int
     return _mixed(centres + _ODD * whole)
 
 
-def _surroundings(root: int, around: list[list[tuple[int, Cell]]]) -> dict[Vertex, int]:
+def _steps(count: int, around: list[list[tuple[int, Cell]]]) -> list[list[int]]:
+    """Neighbours as differences of one number for atom and cell, ``atom + count * cell``: a walk is then a sum of whole numbers."""
+    return [
+        [other - atom + count * (x + _ROW * (y + _ROW * z)) for other, (x, y, z) in found] for atom, found in enumerate(around)
+    ]
+
+
+def _surroundings(root: int, count: int, steps: list[list[int]]) -> dict[int, int]:
     """Atoms of the endless graph around one of them, with their distance in bonds; whole shells only."""
-    centre = (root, 0, 0, 0)
-    found: dict[Vertex, int] = {centre: 0}
-    edge = [centre]
+    found = {root: 0}
+    edge = [root]
     for shell in range(1, _MOST_SHELLS + 1):
-        following: dict[Vertex, int] = {}
-        for atom, x, y, z in edge:
-            for other, (a, b, c) in around[atom]:
-                vertex = (other, x + a, y + b, z + c)
-                if vertex not in found:
-                    following[vertex] = shell
+        following = {vertex + step: shell for vertex in edge for step in steps[vertex % count] if vertex + step not in found}
         # The first shells are kept however large they are: a crowded graph has nothing smaller to be told by.
-        if len(found) + len(following) > _MOST_ATOMS and shell > 2:
+        if len(found) + len(following) > _MOST_ATOMS and shell > _LEAST_SHELLS:
             break
         found.update(following)
         edge = list(following)
