@@ -1,4 +1,4 @@
-"""The canonical form against networkx: its atlas of all graphs of up to seven vertices, and graphs that refinement cannot tell apart."""
+"""The canonical form against networkx: all graphs of up to seven vertices, and graphs that refinement cannot tell apart."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 A chain, layer or framework is an endless graph; the cell of the crystal that carries it only says which translations were used
 to write it down. A label that started from the cell would have to find the smallest one, which a graph need not have (ladders
 have several). So the label looks at the endless graph itself: around each atom its surroundings are laid out (whole shells, up
-to 400 atoms and twelve bonds, but no less than three bonds), the atoms in them are coloured by element and distance from the centre and
-refined by their neighbours' colours; the colour of the surroundings is that of their centre with the sum over all atoms. These
-colours are refined once more over the whole graph, and the label is made of which colours there are, in which proportion.
+to 400 atoms and twelve bonds, but no less than three bonds), the atoms in them are coloured by element and distance from the
+centre and refined by their neighbours' colours; the colour of the surroundings is that of their centre with the sum over all
+atoms. These colours are refined once more over the whole graph, and the label is made of which colours there are, in which
+proportion.
 
 It is a hash: two graphs that differ only in rings larger than the surroundings would share a label. The tests look for collisions
 among thousands of graphs.
@@ -100,7 +101,7 @@ def _colours_of_surroundings(numbers: Sequence[int], around: list[list[tuple[int
 
 
 def _steps(count: int, around: list[list[tuple[int, Cell]]]) -> list[list[int]]:
-    """Neighbours as differences of one number for atom and cell, ``atom + count * cell``: a walk is then a sum of whole numbers."""
+    """Neighbours as differences of one number for atom and cell, ``atom + count * cell``: a walk is a sum of whole numbers."""
     return [
         [other - atom + count * (x + _ROW * (y + _ROW * z)) for other, (x, y, z) in found] for atom, found in enumerate(around)
     ]
