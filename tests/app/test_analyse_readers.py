@@ -18,7 +18,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.app import analyse_json, analyse_sources
 from coevo.app.analyse_batch import batch_from_file, read_pile
-from coevo.app.analyse_commands import _limits
+from coevo.app.analyse_commands import limits_for
 from coevo.app.analyse_rows import REASONS, PackedCrystal, Row
 from coevo.app.analyse_workers import Workers
 from coevo.errors import AnalysisError
@@ -29,7 +29,7 @@ LI2S = PHASES["Li2S"]
 
 
 def read(path: Path, elements: str | None = None, max_atoms: int = 200, workers: int = 1) -> list[Row]:
-    return read_pile(path, _limits(elements, max_atoms), Workers(workers))[0]
+    return read_pile(path, limits_for(elements, max_atoms), Workers(workers))[0]
 
 
 def reasons(rows: list[Row]) -> dict[str, str]:
@@ -107,8 +107,8 @@ def test_exact_forms_give_the_content_ids_of_a_node(forms: dict[str, Path]) -> N
 
 
 def test_files_beside_the_cifs_are_counted_and_ignored(forms: dict[str, Path]) -> None:
-    assert batch_from_file(forms["zip"], _limits(None, 200), Workers(1)).ignored == 2
-    assert batch_from_file(forms["directory"], _limits(None, 200), Workers(1)).ignored == 1
+    assert batch_from_file(forms["zip"], limits_for(None, 200), Workers(1)).ignored == 2
+    assert batch_from_file(forms["directory"], limits_for(None, 200), Workers(1)).ignored == 1
 
 
 @pytest.mark.parametrize("form", ["extxyz", "json entries", "json lines"])
