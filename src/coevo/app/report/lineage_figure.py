@@ -17,6 +17,8 @@ _COLUMN = 21.0
 """mm between iterations."""
 _WIDEST = 400.0
 """mm; longer histories stand closer."""
+_LONGEST_NAME = 16
+"""Letters of a branch in the drawing; the table has all of them."""
 
 
 def lineage_plot(data: ReportData) -> Plot:
@@ -82,8 +84,9 @@ def _draw(figure: Part, data: ReportData, lanes: dict[str, int]) -> None:
         is_head = view.id == data.view.id
         point = axes.scatter([x], [y], s=70 if is_head else 42, color=BLUE if is_head else "white", edgecolors=BLACK, zorder=3)
         point.set_urls([f"#{row_anchor(view)}"])
-        names = "\n".join([f"it. {view.iteration}", *data.branches.get(view.id, [])])
-        axes.annotate(names, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", va="bottom", fontsize=6)
+        names = "\n".join([f"it. {view.iteration}", *map(_shortened, data.branches.get(view.id, []))])
+        note = axes.annotate(names, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", va="bottom", fontsize=6)
+        note.set_in_layout(False)
         if not crowded:
             text = axes.annotate(
                 view.id[:SHORT_ID],
@@ -95,6 +98,11 @@ def _draw(figure: Part, data: ReportData, lanes: dict[str, int]) -> None:
                 fontsize=6,
                 family="DejaVu Sans Mono",
             )
+            text.set_in_layout(False)
             text.set_url(f"#{row_anchor(view)}")
     axes.set_xlim(min(view.iteration for view in data.states) - 0.6, data.view.iteration + 0.6)
     axes.set_ylim(-max(lanes.values()) - 0.7, 0.8)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

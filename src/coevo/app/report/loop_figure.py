@@ -81,7 +81,8 @@ def _draw(figure: Part, data: ReportData, steps: list[tuple[str, dict[str, Any]]
         _box(axes, place, name, lines[:4])
         _arrow(axes, place, _PLACES[(index + 1) % len(_PLACES)])
     view = data.view
-    axes.text(50, 43, view.node, ha="center", va="center", fontsize=8, fontweight="bold")
+    # a long name is written smaller, so that it stays between the boxes
+    axes.text(50, 43, view.node, ha="center", va="center", fontsize=min(8.0, 8.0 * 18 / len(view.node)), fontweight="bold")
     adopted = data.metrics.get("force_field", {}).get("adopted")
     lines = [f"iteration {view.iteration}", f"state {view.id[:SHORT_ID]}"]
     if adopted is not None:

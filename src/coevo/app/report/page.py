@@ -156,5 +156,7 @@ def _map_text(content: Content) -> str:
 
 
 def _inline(svg: str) -> str:
-    """An SVG as part of a page: without the XML declaration and document type."""
-    return svg[re.search(r"<svg\b", svg).start() :]  # type: ignore[union-attr]
+    """An SVG as part of a page: without the XML declaration, the document type and comments, which repeat the text."""
+    start = re.search(r"<svg\b", svg)
+    assert start is not None
+    return re.sub(r"<!--.*?-->", "", svg[start.start() :], flags=re.DOTALL)
