@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hand_made_states import Node
+from hand_made_states import ELEMENTAL, Node, describe, evaluation, simple
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
@@ -20,7 +20,7 @@ from coevo.configs.references import ReferenceStructure, load_references
 from coevo.configs.tree import NodeConfig
 from coevo.errors import ReferenceDataError
 from coevo.makers.step import current_store
-from coevo.node_store.canonical import structure_id
+from coevo.node_store.canonical import structure_document, structure_id
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 from crystal_piles import displaced, known_phases, write_extxyz
@@ -153,6 +153,22 @@ def test_targets_of_a_file_leave_out_other_elements_and_references(command: Any,
     everything = command("withheld", "--targets", tmp_path / "known.extxyz", "--all")
     assert "is a reference" in everything.out
     assert "references (--all" not in everything.err
+
+
+def test_a_reference_that_the_force_field_moved_is_still_a_reference(command: Any) -> None:
+    """Its evaluation holds a geometry that matches the phase no more; the one that it was given as does."""
+    made = Node(current_store(), config("moved"))
+    black, away = PHASES["P black"], Structure(Lattice.cubic(3.0), ["P"], [[0, 0, 0]])
+    crystals = [*(simple(element, ELEMENTAL[element]) for element in ("Li", "P", "S")), black]
+    rows = [
+        {"_id": structure_id(s), "name": s.formula, "source": "a test", "structure": structure_document(s), **describe(s)}
+        for s in crystals
+    ]
+    documents = [evaluation(s, "reference", 0) for s in crystals]
+    documents[-1] |= {"relaxed": structure_document(away)}
+    made._commit("main", None, references=rows, evaluations=documents)
+    document = command("moved", "--targets", "li-p-s", "--name", "P black", "--format", "json").document
+    assert (document["targets"], document["references"], document["summary"]) == ([], ["P black"], "no withheld phases")
 
 
 def test_single_phases_of_a_set(command: Any) -> None:

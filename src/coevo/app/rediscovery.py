@@ -141,7 +141,6 @@ def rediscover(
     CheckpointError
         With ``relax``: if the force field is not here, or came in a bundle and is not trusted.
     """
-    from coevo.analysis.novelty import match_references
     from coevo.analysis.uniqueness import Item
     from coevo.makers.population import matching_of, members
     from coevo.makers.state_fingerprints import fingerprint_table
@@ -156,19 +155,44 @@ def rediscover(
     items = [Item(f"target {number}", structure, 0.0) for number, structure in enumerate(structures)]
     formulas = {structure.composition.reduced_formula for structure in structures}
     alike = [m.item for m in entries if m.document["formula"] in formulas]
-    known_items = [m.item for m in references]
-    table = fingerprint_table([*items, *known_items, *alike], [view.id], workers)
+    table = fingerprint_table([*items, *alike], [view.id], workers)
     found = match_targets(items, alike, matching, known=table, workers=workers)
-    told = match_references(items, known_items, matching, known=table, workers=workers)
+    told = _references_that_are([target.structure for target in targets], structures, view, references, matching)
     by_id = {m.id: m for m in entries}
     returns = _motif_returns(structures, entries, workers) if motifs else [None] * len(targets)
     rows = []
     for number, (target, item) in enumerate(zip(targets, items, strict=True)):
         row = _compared(target, item, [by_id[entry] for entry in found[item.id]], entries, matching)
         rows.append(
-            replace(row, reference=told[item.id], energy_above_hull=energies[number], note=notes[number], motifs=returns[number])
+            replace(row, reference=told[number], energy_above_hull=energies[number], note=notes[number], motifs=returns[number])
         )
     return rows
+
+
+def _references_that_are(
+    given: Sequence[Structure],
+    relaxed: Sequence[Structure],
+    view: StateView,
+    references: Sequence[Member],
+    matching: Matching,
+) -> list[str | None]:
+    """Id of the reference that each target is, if it is one.
+
+    The state's force field may have moved a reference beyond the tolerances (the layers of black P), so references count as they
+    were given too.
+    """
+    from coevo.analysis.novelty import match_references
+    from coevo.analysis.uniqueness import Item
+    from coevo.node_store.canonical import structure_from_document
+
+    known = [Item(m.id, m.structure, m.energy_per_atom) for m in references]
+    known += [Item(f"{d['_id']} as given", structure_from_document(d["structure"]), 0.0) for d in view.references()]
+    looked = [
+        Item(f"{kind} {n}", s, 0.0) for kind, group in (("given", given), ("relaxed", relaxed)) for n, s in enumerate(group)
+    ]
+    matched = match_references(looked, known, matching)
+    names = [matched[f"relaxed {n}"] or matched[f"given {n}"] for n in range(len(given))]
+    return [None if name is None else name.partition(" ")[0] for name in names]
 
 
 def _compared(
