@@ -155,8 +155,17 @@ def say_missing(figure: Part, reason: str) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as SVG and PNG without dates and versions: the same figure is the same bytes."""
-    figure.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None})
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    (folder / f"{name}.svg").write_text(_numbered_clips(buffer.getvalue()), encoding="utf-8")
     figure.savefig(folder / f"{name}.png", format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+
+
+def _numbered_clips(svg: str) -> str:
+    """Name clipping paths by their order: matplotlib hashes their places, whose last digits are not always the same."""
+    names = dict.fromkeys(re.findall(r'clip-path="url\(#(\w+)\)"', svg))
+    numbers = {name: f"clip{number}" for number, name in enumerate(names)}
+    return re.sub(r'(url\(#|<clipPath id=")(\w+)', lambda found: found[1] + numbers.get(found[2], found[2]), svg)
 
 
 def write_plot(plot: Plot, folder: Path) -> None:
