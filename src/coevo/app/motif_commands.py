@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from coevo.app.terminal import app, err, out, say
+from coevo.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,16 +43,14 @@ def motifs(
     from coevo.makers.progress import reporting_to
 
     rule = DEFAULT_RULE.with_pairs(bond or [])
+    if format == "table" and output is not None:
+        raise QueryError("--format table prints to the terminal; with --output choose csv or json")
     with ProgressBars(err) as bars, reporting_to(bars):
         source, carriers = _carriers(what)
         table, csv, document = _look(source, carriers, rule, workers, tolerance=tolerance, known=known, limit=limit)
     text = json.dumps(document, indent=2, allow_nan=False) + "\n" if format == "json" else csv
-    if format == "table" and output is None:
+    if format == "table":
         out.print(table)
-    elif format == "table":
-        from coevo.errors import QueryError
-
-        raise QueryError("--format table prints to the terminal; with --output choose csv or json")
     elif output is None:
         sys.stdout.write(text)
     else:
@@ -117,8 +116,6 @@ def _processes(carriers: Iterable[Carrier], workers: int | None) -> int:
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    from coevo.errors import QueryError
-
     partial = path.with_name(path.name + ".part")
     try:
         partial.write_text(text, encoding="utf-8")

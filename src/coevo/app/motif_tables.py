@@ -59,12 +59,10 @@ def census_table(survey: Survey, source: str, rows: Sequence[CensusRow]) -> Tabl
     rows : sequence of CensusRow
         Those to show.
     """
-    left = len(survey.rows) - len(rows)
-    more = f", {left} more are not shown" if left else ""
     table = Table(
-        title=f"{source}: {len(survey.rows)} motifs in {survey.structures} structures and {survey.references} references{more}",
+        title=f"{source}: {len(survey.rows)} motifs in {survey.structures} structures and {survey.references} references",
         title_justify="left",
-        caption=_caption(survey),
+        caption=_caption(survey, len(survey.rows) - len(rows)),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=0,
@@ -92,12 +90,13 @@ def census_table(survey: Survey, source: str, rows: Sequence[CensusRow]) -> Tabl
     return table
 
 
-def _caption(survey: Survey) -> str:
+def _caption(survey: Survey, left_out: int) -> str:
     found = survey.charges
     known = found.balanced + len(found.unbalanced)
     sums = f"charges add up to zero in {found.balanced} of the {known} structures where all are known"
+    more = f"{left_out} motifs are not shown. " if left_out else ""
     return (
-        "in: structures, references left out; atoms: share of all atoms; since: first iteration; E_hull of the best carrier, "
+        f"{more}in: structures, references left out; atoms: share of all atoms; since: first iteration; E_hull of the best carrier, "
         f"eV/atom; ref.: references with it; ?: not certain. {sums}"
     )
 
