@@ -87,7 +87,7 @@ def _draw(figure: Part, ruler: dict[int, Any], then: dict[int, Any], threshold: 
         )
     axes.axhline(threshold, color=GREY, linewidth=0.8, linestyle=":", label=f"stable up to {threshold:g}")
     axes.plot([], [], marker="o", markerfacecolor="white", color=BLUE, linewidth=4, label="ruler: median and quartiles")
-    axes.set_ylim(min(0.0, *(found["q05"] for found in ruler.values()), 0.0), upper)
+    axes.set_ylim(min(-0.02 * upper, *(found["q05"] for found in ruler.values()), 0.0), upper)
     everything = sorted(set(ruler) | set(dict(at_that_time)))
     axes.set_xlim(everything[0] - 0.6, everything[-1] + 0.6)
     if len(everything) <= _MOST_COUNTS and any("n" in found for found in ruler.values()):

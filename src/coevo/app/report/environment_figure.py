@@ -49,6 +49,13 @@ def _why(data: ReportData) -> str:
     return f"fewer than {wanted} environments (maturity.environments) in every state so far"
 
 
+def _why_none(data: ReportData, kind: str) -> str:
+    """Why no state has an entropy of this descriptor."""
+    if any(kind in view.document["metrics"] for view in data.line):
+        return f"{_why(data)} ({KINDS[kind]})"
+    return f"these states do not keep it ({KINDS[kind]})"
+
+
 def entropy_rows(data: ReportData, kind: str) -> list[tuple[Any, ...]]:
     """Entropies of one descriptor over the states of the line; columns as in :data:`ENTROPY_COLUMNS`."""
     rows = []
@@ -94,7 +101,7 @@ def _draw(figure: Part, data: ReportData, entropies: list[tuple[Any, ...]], new:
         if rows:
             handles.update(_entropy_axes(part, rows, styles, spread))
         else:
-            say_missing(part, f"these states do not keep it ({KINDS[kind]})")
+            say_missing(part, _why_none(data, kind))
     above.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=8, columnspacing=1.0, handlelength=2.0)
     if not new:
         say_missing(below, "no state here says which of its environments are new")

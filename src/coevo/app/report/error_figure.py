@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.plots import BLACK, BLUE, VERMILION, DataTable, Plot, series
+from coevo.app.report.plots import BLACK, BLUE, VERMILION, DataTable, Plot, series, whole_numbers
 
 if TYPE_CHECKING:
     from coevo.app.report.gathering import ReportData
@@ -93,4 +93,5 @@ def _draw(figure: Part, rows: list[tuple[Any, ...]]) -> None:
         one.set_ylim(0, 1.15 * max(values, default=1.0) or 1.0)
         one.set_title(label, loc="left", fontsize=7, pad=2)
     axes[-1].set_xlabel("labelled frames")
+    whole_numbers(axes[-1])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2)

@@ -61,7 +61,7 @@ def _caption(count: int) -> str:
         return kinds + "One element: energy above the lowest phase against volume."
     lowest = "Of each composition the lowest reference and the lowest entry are drawn. "
     if count == 2:
-        return kinds + lowest + "Line: the hull."
+        return kinds + "Line: the hull. Phases far above it are in the CSV only."
     if count == 3:
         return kinds + lowest + "Lines: tie-lines between stable phases."
     return (
@@ -120,7 +120,8 @@ def _scatter(
                 linewidths=0.9 if on_hull else 0.3,
                 zorder=5 if on_hull else 3,
                 rasterized=len(shown) > _MOST_DRAWN,
-                clip_on=False,
+                # at the rim of a triangle markers stand over it; a diagram ends at its axes
+                clip_on=len(points.elements) < 3,
             )
     return marks
 

@@ -69,7 +69,12 @@ class HullPoints:
         return [[int(self.hull.vertices[corner]) for corner in facet] for facet in self.hull.simplices.tolist()]
 
     def shown(self) -> list[int]:
-        """Rows to draw, highest E_hull first: the lowest of each kind and composition, for others lie behind it."""
+        """Rows to draw, highest E_hull first.
+
+        With one or two elements all; with more the lowest of each kind and composition, for the others lie behind it.
+        """
+        if len(self.elements) < 3:
+            return sorted(range(len(self.rows)), key=lambda index: _order(self.rows[index]), reverse=True)
         lowest: dict[tuple[str, str], int] = {}
         for index, row in enumerate(self.rows):
             key = (row["kind"], row["formula"])

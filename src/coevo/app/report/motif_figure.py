@@ -61,6 +61,8 @@ def _group(row: CensusRow) -> str:
 
 
 def _draw(figure: Part, found: list[tuple[Any, ...]], threshold: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.2))
     iterations = sorted({row[0] for row in found})
     floor = dict.fromkeys(iterations, 0)
@@ -79,6 +81,7 @@ def _draw(figure: Part, found: list[tuple[Any, ...]], threshold: float) -> None:
         )
         floor = {i: floor[i] + count for i, count in zip(iterations, counts, strict=True)}
     above.set_ylabel("first seen")
+    above.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
     _scatter(below, found)
     below.axhline(threshold, color="#8a8a8a", linestyle=":", linewidth=0.8)
     below.set_xlim(iterations[0] - 0.6, iterations[-1] + 0.75)

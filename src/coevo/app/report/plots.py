@@ -179,7 +179,7 @@ def write_plot(plot: Plot, folder: Path) -> None:
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Put ticks of the x axis at whole numbers: iterations are counted."""
+    """Put ticks of the x axis at whole numbers: iterations and frames are counted."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=8))
