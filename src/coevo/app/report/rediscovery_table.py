@@ -72,10 +72,12 @@ def rediscovery_section(data: ReportData, targets: str | None, workers: int = 1)
         return None
     found = rediscover(data.view, phases, workers=workers)
     unknown = [row for row in found if row.reference is None]
+    told = len(found) - len(unknown)
     text = (
-        f"{len(found)} {origin}; {len(found) - len(unknown)} of them are references of this state and cannot be rediscovered. "
-        f"Of the other {len(unknown)}, {sum(row.by_structure for row in unknown)} came back by structure, and of "
-        f"{sum(bool(row.by_motif) for row in unknown)} all motifs appear in entries. Structures are compared as they are, with "
+        f"{len(found)} {origin}. "
+        + (f"{told} of them are references of this state and cannot be rediscovered. " if told else "")
+        + f"{sum(row.by_structure for row in unknown)} of {len(unknown)} came back by structure; "
+        f"{sum(bool(row.by_motif) for row in unknown)} have all their motifs in entries. Structures are compared as they are, with "
         "the tolerances of the node's curation; displacements are root mean squares over paired sites."
     )
     ordered = sorted(found, key=lambda row: row.reference is not None)

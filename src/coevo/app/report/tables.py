@@ -114,11 +114,12 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
 
 def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None) -> PageTable:
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
+    by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
     columns = (
         "formula",
         "E_hull",
         "E_hull, references only",
-        "E_hull by labels",
+        *(("E_hull by labels",) if by_labels else ()),
         "space group",
         "sites",
         "iteration",
@@ -126,8 +127,8 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows = [_sun_row(row, motifs) for row in data.sun_entries[:most]]
-    return PageTable(columns, rows, frozenset(range(1, 7)))
+    rows = [_sun_row(row, motifs, by_labels) for row in data.sun_entries[:most]]
+    return PageTable(columns, rows, frozenset(range(1, 6 + by_labels)))
 
 
 def ruler_table(data: ReportData) -> PageTable:
@@ -165,13 +166,13 @@ def ruler_table(data: ReportData) -> PageTable:
     return PageTable(columns, rows, frozenset(range(len(columns))))
 
 
-def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None) -> list[Any]:
+def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool) -> list[Any]:
     identifier = row["structure_id"]
     return [
         formula_text(row["formula"]),
         number(row["energy_above_hull"]),
         number(row["energy_above_reference_hull"]),
-        number(row.get("energy_above_hull_dft")),
+        *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
         DASH if row["space_group"] is None else str(row["space_group"]),
         str(row["nsites"]),
         DASH if row["iteration_added"] is None else str(row["iteration_added"]),
