@@ -301,6 +301,16 @@ def test_a_former_report_is_replaced_only_on_demand_and_only_itself(report: Path
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
 
+def test_the_directory_that_one_is_in_can_be_filled(store: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_report(store, "tiny~2", Path(), with_map=False)
+    assert (tmp_path / "here" / "index.html").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "here").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_report_that_fails_leaves_nothing(store: NodeStore, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     with pytest.raises(ReferenceDataError):

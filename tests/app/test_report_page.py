@@ -125,6 +125,13 @@ def test_every_link_leads_somewhere(report: Path) -> None:
     assert links.tags.count("h1") == 1
 
 
+def test_the_map_is_the_same_each_time_and_its_licence_is_there(report: Path, finished: Coevo, tmp_path: Path) -> None:
+    finished("report", "tiny", "--output", str(tmp_path / "again"))
+    for name in ("map.js", "index.html"):
+        assert (report / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert "Redistribution and use" in (report / "chemiscope-LICENSE.txt").read_text()
+
+
 def test_structures_can_be_downloaded_and_read(report: Path) -> None:
     from ase.io import read
     from pymatgen.core import Structure

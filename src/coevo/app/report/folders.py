@@ -77,6 +77,8 @@ def report_folder(output: Path, about: dict[str, Any], force: bool = False) -> I
         If it cannot be written.
     """
     check_place(output, force)
+    # "." has neither a name nor a parent to rename in
+    output = Path(os.path.abspath(output))  # noqa: PTH100  (resolve() would follow links)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))

@@ -77,8 +77,8 @@ def rediscovery_section(data: ReportData, targets: str | None, workers: int = 1)
         f"{len(found)} {origin}. "
         + (f"{told} of them are references of this state and cannot be rediscovered. " if told else "")
         + f"{sum(row.by_structure for row in unknown)} of {len(unknown)} came back by structure; "
-        f"{sum(bool(row.by_motif) for row in unknown)} have all their motifs in entries. Structures are compared as they are, with "
-        "the tolerances of the node's curation; displacements are root mean squares over paired sites."
+        f"{sum(bool(row.by_motif) for row in unknown)} have all their motifs in entries. Structures are compared as they are, "
+        "with the tolerances of the node's curation; displacements are root mean squares over paired sites."
     )
     ordered = sorted(found, key=lambda row: row.reference is not None)
     return RediscoverySection(text, _table(ordered), DataTable(COLUMNS, [_data_row(row) for row in ordered]))

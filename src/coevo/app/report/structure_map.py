@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ MOST_STRUCTURES = 2000
 """More make the page slow to open."""
 SCRIPT = "chemiscope.min.js"
 DATA = "map.js"
+LICENCE = "chemiscope-LICENSE.txt"
 _DECIMALS = 4
 """Of coordinates and properties in the map, which are for looking at."""
 
@@ -64,6 +66,10 @@ def write_map(folder: Path, data: ReportData, rows: Sequence[dict[str, Any]]) ->
         If chemiscope is not installed.
     """
     shutil.copyfile(chemiscope_script(), folder / SCRIPT)
+    # whoever passes the report on passes chemiscope on
+    licence = distribution("chemiscope").read_text("licenses/LICENSE")
+    if licence:
+        (folder / LICENCE).write_text(licence, encoding="utf-8")
     text = script_text(json.dumps(map_input(data, rows), allow_nan=False, separators=(",", ":")))
     (folder / DATA).write_text(f"window.coevoMap = {text};\n", encoding="utf-8")
 
