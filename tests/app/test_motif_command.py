@@ -33,7 +33,8 @@ def test_a_state(finished):
     view = open_store(Settings(database=f"file:{finished.database}")).state("tiny")
     entries = [d for d in view.evaluations("entry") if not d["duplicate_of"]]
     assert found["structures"] == len(entries) > 0
-    assert found["references"] == len(list(view.evaluations("reference"))) == 14
+    references = list(view.evaluations("reference"))
+    assert found["references"] == len(references) > 0
     rows = {row["label"]: row for row in found["motifs"]}
     expected: dict[str, list] = {}
     for document in entries:
@@ -45,9 +46,8 @@ def test_a_state(finished):
         assert row["best_e_hull"] == min((d["energy_above_hull"] for d in carriers), default=None)
         assert row["first_iteration"] == min((d["iteration_added"] for d in carriers), default=None)
     assert set(expected) <= set(rows)
-    # references: two phases of PS4 beside Li7P3S11
-    assert next(row for row in found["motifs"] if row["name"] == "PS4")["in_references"]
-    assert sum(len(row["references"]) for row in found["motifs"] if row["name"] == "PS4") == 3
+    with_bare_sulfur = [d["structure_id"] for d in references if d["formula"] == "Li2S"]
+    assert next(row["references"] for row in found["motifs"] if row["name"] == "S (bare)") == sorted(with_bare_sulfur)
     charges = found["charges"]
     assert charges["balanced"] + len(charges["unbalanced"]) + charges["unknown"] == found["structures"] + found["references"]
 

@@ -96,8 +96,8 @@ def _caption(survey: Survey, left_out: int) -> str:
     sums = f"charges add up to zero in {found.balanced} of the {known} structures where all are known"
     more = f"{left_out} motifs are not shown. " if left_out else ""
     return (
-        f"{more}in: structures, references left out; atoms: share of all atoms; since: first iteration; E_hull of the best carrier, "
-        f"eV/atom; ref.: references with it; ?: not certain. {sums}"
+        f"{more}in: structures, references left out; atoms: share of all atoms; since: first iteration; E_hull of the best "
+        f"carrier, eV/atom; ref.: references with it; ?: not certain. {sums}"
     )
 
 
