@@ -139,13 +139,51 @@ class _Look:
     iteration: int | None
     is_reference: bool
     sites: int
-    motifs: list[Motif]
     charge: int | None
+    motifs: tuple[Motif, ...] = ()
 
     @property
     def rank(self) -> tuple[bool, bool, float, str]:
         """Order in which carriers are the best one."""
         return self.is_reference, self.e_hull is None, self.e_hull or 0.0, self.id
+
+
+class _Tally:
+    """Counts of one motif so far; of the examples only the best is kept."""
+
+    def __init__(self) -> None:
+        self.best: tuple[_Look, Motif] | None = None
+        self.carriers = self.atoms = 0
+        self.iterations: Counter[int] = Counter()
+        self.references: list[str] = []
+
+    def take(self, look: _Look, motif: Motif) -> None:
+        """Count one structure with the motif."""
+        if self.best is None or look.rank < self.best[0].rank:
+            self.best = (look, motif)
+        if look.is_reference:
+            self.references.append(look.id)
+            return
+        self.carriers += 1
+        self.atoms += motif.atoms
+        if look.iteration is not None:
+            self.iterations[look.iteration] += 1
+
+    def row(self, sites: int) -> CensusRow:
+        """The row of the census; ``sites`` are the atoms of all structures but the references."""
+        assert self.best is not None
+        best, example = self.best
+        return CensusRow(
+            motif=example,
+            carriers=self.carriers,
+            atoms_share=self.atoms / sites if sites else 0.0,
+            first_iteration=min(self.iterations, default=None),
+            by_iteration=dict(sorted(self.iterations.items())),
+            best_e_hull=best.e_hull if self.carriers else None,
+            best_carrier=best.id if self.carriers else None,
+            in_references=bool(self.references),
+            references=tuple(sorted(self.references)),
+        )
 
 
 def census(
@@ -184,7 +222,7 @@ def survey(
     progress: Callable[[int], None] | None = None,
 ) -> Survey:
     """Count the motifs of a population and check their charges; parameters as in :func:`census`."""
-    by_label: dict[str, list[tuple[_Look, Motif]]] = {}
+    tallies: dict[str, _Tally] = {}
     sums: list[tuple[str, int | None]] = []
     sites = references = 0
     for part in map_chunks(partial(_looks, rule=rule), _chunks(carriers), workers=workers, progress=progress):
@@ -193,9 +231,9 @@ def survey(
             sites += 0 if look.is_reference else look.sites
             sums.append((look.id, look.charge))
             for motif in look.motifs:
-                by_label.setdefault(motif.label, []).append((look, motif))
+                tallies.setdefault(motif.label, _Tally()).take(look, motif)
     rows = sorted(
-        (_row(found, sites) for found in by_label.values()), key=lambda row: (-row.carriers, row.motif.name, row.motif.label)
+        (tally.row(sites) for tally in tallies.values()), key=lambda row: (-row.carriers, row.motif.name, row.motif.label)
     )
     charges = ChargeBalance(
         balanced=sum(charge == 0 for _, charge in sums),
@@ -223,23 +261,5 @@ def _looks(chunk: list[Carrier], rule: BondRule) -> list[_Look]:
         motifs = motifs_of(crystal, rule)
         charge = unbalanced_charge(crystal, motifs)
         sites = len(crystal.numbers)
-        looks.append(_Look(carrier.id, carrier.e_hull, carrier.iteration, carrier.is_reference, sites, motifs, charge))
+        looks.append(_Look(carrier.id, carrier.e_hull, carrier.iteration, carrier.is_reference, sites, charge, tuple(motifs)))
     return looks
-
-
-def _row(found: list[tuple[_Look, Motif]], sites: int) -> CensusRow:
-    entries = [(look, motif) for look, motif in found if not look.is_reference]
-    references = sorted(look.id for look, _ in found if look.is_reference)
-    best, example = min(found, key=lambda pair: pair[0].rank)
-    iterations = Counter(look.iteration for look, _ in entries if look.iteration is not None)
-    return CensusRow(
-        motif=example,
-        carriers=len(entries),
-        atoms_share=sum(motif.atoms for _, motif in entries) / sites if sites else 0.0,
-        first_iteration=min(iterations, default=None),
-        by_iteration=dict(sorted(iterations.items())),
-        best_e_hull=best.e_hull if entries else None,
-        best_carrier=best.id if entries else None,
-        in_references=bool(references),
-        references=tuple(references),
-    )
