@@ -4,16 +4,16 @@ Two non-metal atoms are bonded if they are nearer than the cut-off of their pair
 their own, in the middle (geometric mean) of the gap between the longest bond and the shortest other distance in the known phases
 that coevo brings (``li-p-s``; relaxed by CHGNet 0.3.0), rounded to 0.05 Å:
 
-====  ==================================  =================  ==============================  =======
-pair  bonds in known phases (Å)           next distance (Å)  literature, single bonds (Å)    cut-off
-====  ==================================  =================  ==============================  =======
-P-S   1.92 (terminal) - 2.20 (P2S7)       3.34 (P4S7)        1.91 - 2.14, P4S10 to Li7P3S11  2.70
-P-P   2.16 (black P) - 2.39 (P4S7)        3.04 (fibrous P)   2.21 (P4), 2.22 - 2.26, P4S3    2.70
-S-S   2.06 (S8)                           3.12 (P4S6)        2.05 (S8), 2.15 (Na2S2)         2.55
-====  ==================================  =================  ==============================  =======
+====  =====================  =================  ===============================  =======
+pair  bonds in known phases  next distance      single bonds in the literature   cut-off
+====  =====================  =================  ===============================  =======
+P-S   1.92 - 2.20            3.34 (P4S7)        1.91, 2.09 (P4S10), 2.05 (PS4)   2.70
+P-P   2.16 - 2.39            3.04 (fibrous P)   2.21 (P4), 2.22 - 2.24 (black)   2.70
+S-S   2.06                   3.12 (P4S6)        2.05 (S8), 2.15 (Na2S2)          2.55
+====  =====================  =================  ===============================  =======
 
 No known phase has a distance within 10 % of a cut-off, so that their motifs do not depend on it. Every other pair of non-metals
-is bonded below 1.25 sums of covalent radii (2.65, 2.68 and 2.63 Å for the pairs above). Bonds of metals are not looked at.
+is bonded below 1.25 sums of covalent radii (2.65, 2.68 and 2.63 Å in the table). Bonds of metals are not looked at.
 """
 
 from __future__ import annotations
