@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import shutil
+from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from mongodb_server import mongodb_server, mongodb_uri
 from slurm_cluster import slurm_cluster
 from tiny_node import TINY, Coevo, copy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["mongodb_server", "mongodb_uri", "slurm_cluster"]
 
@@ -21,21 +27,37 @@ def tiny_text() -> str:
     return TINY
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A directory that the first of the test processes makes and the others wait for."""
+    root = factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    directory, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            make(directory)
+            done.touch()
+    return directory
+
+
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
     """A directory with an initialised tiny node; copy it, do not change it."""
-    directory = tmp_path_factory.mktemp("seeded")
-    (directory / "tiny.yaml").write_text(tiny_text)
-    Coevo(directory)("init", "tiny.yaml")
-    return directory
+
+    def make(directory: Path) -> None:
+        (directory / "tiny.yaml").write_text(tiny_text)
+        Coevo(directory)("init", "tiny.yaml")
+
+    return made_once(tmp_path_factory, "seeded", make)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Coevo:
     """A tiny node after two transitions that nobody disturbed; read it, do not change it."""
-    coevo = copy_of(seeded, tmp_path_factory.mktemp("finished"))
-    coevo("run", "tiny", "-n", "2")
-    return coevo
+    directory = made_once(tmp_path_factory, "finished", lambda directory: copy_of(seeded, directory)("run", "tiny", "-n", "2"))
+    return Coevo(directory)
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ node:
   elements: [Li, P, S]
   references: li-p-s
   seed: 7
+# the six phases of small cells
+references:
+  exclude: ["alpha-S8 (Fddd)", "P fibrous red (P-1, 42)", "P2S5 (P4S10)", P4S3, "P4S6 (P2S3)", P4S7, Li7P3S11,
+    "Li7PS6 (cubic argyrodite model)"]
 generator:
   candidates: 8
   shard_size: 4
@@ -57,6 +61,8 @@ class Coevo:
             **{key: value for key, value in os.environ.items() if not key.startswith("COEVO_")},
             "COEVO_DATABASE": f"file:{self.database}",
             "OMP_NUM_THREADS": "1",
+            # tests run side by side; test_resume.py asks for more
+            "COEVO_WORKERS": "1",
             "COLUMNS": "200",
             **environment,
         }

@@ -136,7 +136,7 @@ class CurateMaker(StepMaker):
                 "novel": len(novel),
                 "sun": len(sun),
                 "admitted": len(admitted),
-                "rediscovered": sum(1 for r in rows if r["matched_reference"] is not None),
+                "known": sum(1 for r in rows if r["matched_reference"] is not None),
                 "relaxation_steps": sum(output["steps"] for output in screened),
             },
             "model": checkpoint["sha256"],
