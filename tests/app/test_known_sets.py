@@ -20,7 +20,7 @@ from coevo.app.known_sets import KnownSet, KnownStructure, read_known_set, save_
 from coevo.app.materials_project import read_materials_project
 from coevo.app.optimade_provider import base_url, read_optimade, refusal, structure_of, system_filters
 from coevo.configs.references import load_references
-from coevo.errors import AnalysisError, ConfigError, ProviderError, ReferenceDataError
+from coevo.errors import AnalysisError, ConfigError, ProviderError, ReferenceDataError, StorageError
 from crystal_piles import known_phases, write_extxyz
 from optimade_server import OptimadeServer, document
 from stub_server import Answer, Request, StubServer
@@ -60,7 +60,7 @@ def test_a_set_cannot_be_saved_where_it_would_not_be_read(tmp_path: Path) -> Non
     known = KnownSet("x", "2026-01-02T03:04:05+00:00", ELEMENTS, [])
     with pytest.raises(ReferenceDataError, match=r"got '.cif', allowed: a file called .json"):
         save_known_set(known, tmp_path / "kept.cif")
-    with pytest.raises(ReferenceDataError, match="choose another place"):
+    with pytest.raises(StorageError, match="choose another place"):
         save_known_set(known, tmp_path / "nowhere" / "kept.json")
 
 

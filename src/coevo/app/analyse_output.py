@@ -6,10 +6,10 @@ import csv
 import json
 from typing import IO, TYPE_CHECKING
 
+from coevo.app.output_files import write_file
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from coevo.app.analyse_summary import Analysis
@@ -46,8 +46,8 @@ def write_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     except OSError as err:
         raise AnalysisError(f"--output {directory}: {err.strerror}; choose another place") from None
     return [
-        _write(directory / SUMMARY, lambda file: file.write(json.dumps(analysis.numbers, indent=2, allow_nan=False) + "\n")),
-        _write(directory / STRUCTURES, lambda file: _write_rows(analysis, file)),
+        write_file(directory / SUMMARY, lambda file: file.write(json.dumps(analysis.numbers, indent=2, allow_nan=False) + "\n")),
+        write_file(directory / STRUCTURES, lambda file: _write_rows(analysis, file)),
     ]
 
 
@@ -57,15 +57,3 @@ def _write_rows(analysis: Analysis, file: IO[str]) -> None:
     for row in analysis.batch.rows:
         measured = [getattr(row.validity, column, None) for column in MEASURED]
         writer.writerow([*(getattr(row, column) for column in COLUMNS), *measured])
-
-
-def _write(path: Path, write: Callable[[IO[str]], object]) -> Path:
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            write(file)
-        partial.replace(path)
-    except OSError as err:
-        partial.unlink(missing_ok=True)
-        raise AnalysisError(f"--output {path}: {err.strerror}; choose another place") from None
-    return path

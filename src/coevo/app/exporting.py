@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+
+from coevo.app import output_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,11 +77,7 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return output_files.as_csv(COLUMNS, rows)
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:

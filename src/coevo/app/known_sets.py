@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.output_files import write_text
 from coevo.errors import AnalysisError, ReferenceDataError
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ def save_known_set(known: KnownSet, path: Path) -> None:
     Raises
     ------
     ReferenceDataError
-        If the file cannot be written, or is not called ``.json``.
+        If the file is not called ``.json``.
+    StorageError
+        If it cannot be written.
     """
     if path.suffix.lower() != ".json":
         raise ReferenceDataError(f"--save {path}: got {path.suffix!r}, allowed: a file called .json")
@@ -165,15 +168,8 @@ def save_known_set(known: KnownSet, path: Path) -> None:
         {"name": s.id, "source": known.source, "read_at": known.read_at, "structure": _geometry(s.structure)}
         for s in known.structures
     ]
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            # one structure a line: a list, so that a reader need not hold it as a whole
-            file.write("[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n")
-        partial.replace(path)
-    except OSError as err:
-        partial.unlink(missing_ok=True)
-        raise ReferenceDataError(f"--save {path}: {err.strerror}; choose another place") from None
+    # one structure a line: a list, so that a reader need not hold it as a whole
+    write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save")
 
 
 def _geometry(structure: Structure) -> dict[str, Any]:

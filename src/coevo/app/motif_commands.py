@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from coevo.app.output_files import write_text
 from coevo.app.terminal import app, err, out, say
 from coevo.errors import QueryError
 
@@ -54,7 +55,7 @@ def motifs(
     elif output is None:
         sys.stdout.write(text)
     else:
-        _write(output, text)
+        write_text(output, text)
         say(f"written: {output}")
 
 
@@ -112,14 +113,3 @@ def _processes(carriers: Iterable[Carrier], workers: int | None) -> int:
     from coevo.makers.step import StepMaker
 
     return 1 if sum(1 for _ in carriers) <= _FEW else workers or StepMaker().usable_workers()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise QueryError(f"--output {path}: {error.strerror}; choose another place") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coevo.app.exporting import SHORT_ID
+from coevo.app.output_files import as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +106,7 @@ def _bridges(counts: dict[str, float]) -> str:
 
 def census_csv(rows: Sequence[CensusRow]) -> str:
     """Return the rows as CSV with the columns of :data:`COLUMNS`."""
-    return _csv(COLUMNS, [{key: _flat(value) for key, value in row.to_dict().items()} for row in rows])
+    return as_csv(COLUMNS, [{key: _flat(value) for key, value in row.to_dict().items()} for row in rows])
 
 
 def census_document(survey: Survey, source: str, rows: Sequence[CensusRow], rule: dict[str, Any]) -> dict[str, Any]:
@@ -152,15 +151,7 @@ def tolerance_table(found: Tolerance, source: str) -> Table:
 
 def tolerance_csv(found: Tolerance) -> str:
     """Return the report's pairs as CSV."""
-    return _csv(TOLERANCE_COLUMNS, found.to_dict()["pairs"])
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return as_csv(TOLERANCE_COLUMNS, found.to_dict()["pairs"])
 
 
 def _flat(value: Any) -> Any:

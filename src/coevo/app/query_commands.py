@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from coevo.app.output_files import write_text
 from coevo.app.terminal import Format, Reference, app, out, print_json, say
 from coevo.errors import QueryError
 
@@ -138,16 +139,5 @@ def query(
     if output is None:
         sys.stdout.write(text)
     else:
-        _write(output, text)
+        write_text(output, text)
         say(f"{len(rows)} entries written to {output}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise QueryError(f"--output {path}: {error.strerror}; choose another place") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
+
+from coevo.app.output_files import as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,7 @@ def known_table(count: NoveltyCount, limit: int = 20) -> Table:
 
 def targets_csv(rows: Sequence[Rediscovery]) -> str:
     """Return the targets as CSV; energies in eV/atom, ``rms`` in units of (V/N)^(1/3)."""
-    return _csv(COLUMNS, [_flat(row) for row in rows])
+    return as_csv(COLUMNS, [_flat(row) for row in rows])
 
 
 def _flat(row: Rediscovery) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _flat(row: Rediscovery) -> dict[str, Any]:
 
 def known_csv(counts: Sequence[NoveltyCount]) -> str:
     """Return the known entries of all sets as CSV."""
-    return _csv(
+    return as_csv(
         KNOWN_COLUMNS,
         [
             {
@@ -162,11 +162,3 @@ def known_csv(counts: Sequence[NoveltyCount]) -> str:
             for entry in count.known
         ],
     )
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
