@@ -134,7 +134,7 @@ def _print_rows(
             if row.note:
                 say(f"{row.name}: {row.note}")
         # a line for people must not end up in a CSV
-        (out.print if format == "table" else say)(summary_line(withheld))
+        _tell(summary_line(withheld), format)
 
 
 def _say_skipped(skipped: list[Rediscovery], foreign: list[str]) -> None:
@@ -160,4 +160,12 @@ def _print_counts(counts: list[NoveltyCount], format: str) -> None:  # noqa: A00
             say(f"{count.against['source']}: left out: {left_out}")
         for note in count.against["notes"]:
             say(f"{count.against['source']}: {note}")
-        (out.print if format == "table" else say)(count.sentence())
+        _tell(count.sentence(), format)
+
+
+def _tell(line: str, format: str) -> None:  # noqa: A002
+    """Print a sentence under a table, or beside a document that programs read."""
+    if format == "table":
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    else:
+        say(line)

@@ -29,8 +29,8 @@ SiteFile = Annotated[
 
 
 def say(line: str) -> None:
-    """Print a line for people, on standard error."""
-    err.print(line, highlight=False, markup=False)
+    """Print a line for people, on standard error; not broken into lines, so that paths and commands in it can be copied."""
+    err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

@@ -88,7 +88,8 @@ def run_packed(allocation: Allocation) -> int:
     while True:
         now = time.monotonic()
         in_time = now - started < allocation.seconds
-        while in_time and now >= ask_again and len(running) < allocation.at_once:
+        # One at a time: processes that ask the launchpad in the same moment compete for the same job.
+        if in_time and now >= ask_again and len(running) < allocation.at_once:
             number += 1
             directory = Path.cwd() / f"job-{number:06d}"
             directory.mkdir()
@@ -101,7 +102,7 @@ def run_packed(allocation: Allocation) -> int:
             continue
         may_ask = in_time and len(running) < allocation.at_once
         # a process that a killed job leaves behind can keep its sentinel open: so never wait for that alone
-        patience = min(LOOK, max(0.0, ask_again - now)) if may_ask else LOOK
+        patience = min(LOOK, max(POLL, ask_again - now)) if may_ask else LOOK
         connection.wait([process.sentinel for process, _ in running], patience)
         for process, directory in [item for item in running if not item[0].is_alive()]:
             running.remove((process, directory))

@@ -21,6 +21,8 @@ COLUMNS = (
     "median E_hull of all relaxed candidates at that time (eV/atom)",
 )
 _FEWEST_FOR_A_SHAPE = 8
+_ROOM = 1.3
+"""Times the largest 95 % quantile: higher values are counted at the end of the axis."""
 _MOST_COUNTS = 10
 _BESIDE = 0.2
 """Iterations by which the medians of the time stand to the right of the ruler's, so that neither hides the other."""
@@ -53,7 +55,8 @@ def energy_plot(data: ReportData) -> Plot:
         caption=(
             "A random sample of each iteration's relaxed candidates, evaluated again by this state's force field on this state's "
             "hull (one ruler: a trend is the generator's). Thick bar: half of the sample; thin bar: 5 to 95 %; white dot: "
-            "median; shape and points: the values, where the state keeps them. Diamonds: medians of all relaxed candidates, as "
+            "median; shape and points: the values, where the state keeps them (those beyond the axis are counted). Diamonds: "
+            "medians of all relaxed candidates, as "
             "measured in that iteration with its own force field and hull."
         ),
         alt=missing or f"Distributions of E_hull. Medians on the ruler by iteration, eV/atom: {medians or 'none'}.",
@@ -68,10 +71,9 @@ def energy_plot(data: ReportData) -> Plot:
 
 def _draw(figure: Part, ruler: dict[int, Any], then: dict[int, Any], threshold: float) -> None:
     axes = figure.subplots()
-    highest = [max(found.get("values") or [found["q95"]]) for found in ruler.values()]
-    upper = 1.06 * max([*highest, *(value for value in then.values() if value is not None), threshold])
+    upper = _upper_end(ruler, then, threshold)
     for iteration, found in sorted(ruler.items()):
-        _distribution(axes, iteration, found)
+        _distribution(axes, iteration, found, upper)
     at_that_time = [(iteration, value) for iteration, value in sorted(then.items()) if value is not None]
     if at_that_time:
         axes.plot(
@@ -99,14 +101,25 @@ def _draw(figure: Part, ruler: dict[int, Any], then: dict[int, Any], threshold: 
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2)
 
 
+def _upper_end(ruler: dict[int, Any], then: dict[int, Any], threshold: float) -> float:
+    """End of the axis: a few wrecks far above all others must not press the distributions flat; they are counted instead."""
+    highest = max((max(found.get("values") or [found["q95"]]) for found in ruler.values()), default=0.0)
+    shown = min(highest, _ROOM * max((found["q95"] for found in ruler.values()), default=0.0))
+    return 1.06 * max(shown, threshold, *(value for value in then.values() if value is not None))
+
+
 def _tick(iteration: int, found: dict[str, Any]) -> str:
     return f"{iteration}\nn={found['n']}" if "n" in found else str(iteration)
 
 
-def _distribution(axes: Axes, iteration: int, found: dict[str, Any]) -> None:
+def _distribution(axes: Axes, iteration: int, found: dict[str, Any], upper: float) -> None:
     import numpy as np
 
-    values = found.get("values", [])
+    everything = found.get("values", [])
+    values = [value for value in everything if value <= upper]
+    if len(values) < len(everything):
+        words = f"{len(everything) - len(values)} above"
+        axes.annotate(words, (iteration, upper), xytext=(0, -1), textcoords="offset points", ha="center", va="top", fontsize=6)
     if len(values) >= _FEWEST_FOR_A_SHAPE and len(set(values)) > 1:
         parts = axes.violinplot([values], [iteration], widths=0.8, showextrema=False, points=200)
         for body in parts["bodies"]:  # type: ignore[attr-defined]
