@@ -1,8 +1,8 @@
 """A server that speaks MongoDB's wire protocol, for integration tests.
 
-SecantusDB 0.7.0b3 applies each ``$inc`` once, but of concurrent ``find_one_and_update`` calls several may return one document (3,200
-calls of four processes: 1,890 different ones). FireWorks draws the ids of launches so; workers that ask in the same millisecond can
-share one. mongod does not do that.
+SecantusDB 0.7.0b3 applies each ``$inc`` once, but of concurrent ``find_one_and_update`` calls several may return one document
+(3,200 calls of four processes: 1,890 different ones). FireWorks draws the ids of launches so; workers that ask in the same
+millisecond can share one. mongod does not do that.
 """
 
 from __future__ import annotations
