@@ -70,7 +70,7 @@ def test_rows_have_a_value_for_each_iteration():
     assert rows["share of new environments"].values == (None, 0.25, 0.25, 0.25)
     assert rows["labelled frames"].values == (None, 60.0, 60.0, 60.0)
     assert rows["prequential RMSE, stress"].values[-1] == 0.5
-    assert rows["distinct structures per candidate"].values == (30 / 32,) * 3
+    assert rows["distinct per candidate"].values == (30 / 32,) * 3
 
 
 def test_sparkline():

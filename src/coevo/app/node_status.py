@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
 
 
+_MOST_BARS = 24
+"""Iterations that a sparkline shows, the last ones."""
+
+
 def node_status(store: NodeStore, name: str) -> dict[str, Any]:
     """Return the status of a node as JSON."""
     node = store.node(name)
@@ -72,39 +76,40 @@ def status_table(status: dict[str, Any]) -> Table:
 
 def signals_table(head: dict[str, Any]) -> Table:
     """Return the numbers behind the signals, each with its course over the iterations."""
+    rows = [row for row in head["signals"] if any(value is not None for value in row["values"])]
+    ceiling = f"; entropies cannot exceed ln N = {head['ln_n']:.3f}" if head["ln_n"] else ""
     table = Table(
-        title="signals, oldest iteration first",
-        caption="shares and E_hull: each iteration's kept candidates, all by this state's force field on its hull",
+        title=f"signals, from the oldest iteration (left) to iteration {head['iteration']}; a dot: not known",
+        caption=f"E_hull and shares: the kept candidates of each iteration, all by this state's model on its hull{ceiling}",
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1),
+        padding=0,
     )
-    for title in ("", "iterations", "course", "first", "last", "unit"):
+    for title in ("", "course", "first", "last", "±", "unit"):
         table.add_column(title, no_wrap=True, justify="right" if title in {"first", "last"} else "left")
-    ceiling = f", ln N = {head['ln_n']:.3f}" if head["ln_n"] else ""
     section = ""
-    for row in head["signals"]:
-        if not row["iterations"] or all(value is None for value in row["values"]):
-            continue
+    for row in rows:
         if section and row["signal"] != section:
             table.add_section()
         section = row["signal"]
-        known = [value for value in row["values"] if value is not None]
-        unit = row["unit"] + (ceiling if row["unit"] == "nats" else "")
-        span = f"{row['iterations'][0]}–{row['iterations'][-1]}"
-        last = _number(row["values"][-1], row["digits"]) + (
-            "" if row["error"] is None else f" ± {row['error']:.{row['digits']}f}"
+        first = next(value for value in row["values"] if value is not None)
+        table.add_row(
+            row["name"],
+            sparkline(row["values"][-_MOST_BARS:]),
+            _number(first, row["digits"]),
+            _number(row["values"][-1], row["digits"]),
+            "" if row["error"] is None else f"± {row['error']:.{row['digits']}f}",
+            row["unit"],
         )
-        table.add_row(row["name"], span, sparkline(row["values"]), _number(known[0], row["digits"]), last, unit)
     return table
 
 
 def verdict_table(head: dict[str, Any]) -> Table:
     """Return each signal's verdict in words."""
     table = Table(title="mature" if head["maturity"]["mature"] else "not mature", title_justify="left", box=SIMPLE_HEAD)
-    for title in ("signal", "verdict"):
-        table.add_column(title, overflow="fold")
+    table.add_column("signal", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
     for signal in head["maturity"]["signals"]:
         table.add_row(signal["name"], signal["reason"])
     return table

@@ -82,11 +82,11 @@ def _ruler_rows(metrics: Metrics) -> list[SignalRow]:
     error = _number(samples[-1][1].get("standard_error")) if samples else None
     return [
         row("energy above hull", "median E_hull of candidates", "eV/atom", 3, lambda s: s.get("q50"), error),
-        row("energy above hull", "stable share of candidates", "", 2, lambda s: s.get("stable")),
+        row("energy above hull", "stable share", "", 2, lambda s: s.get("stable")),
         row("energy above hull", "unique share", "", 2, lambda s: s.get("unique")),
         row("energy above hull", "novel share", "", 2, lambda s: s.get("novel")),
         row("energy above hull", "S.U.N. share", "", 2, lambda s: s.get("sun")),
-        row("diversity", "distinct structures per candidate", "", 2, lambda s: _per_candidate(s, "distinct")),
+        row("diversity", "distinct per candidate", "", 2, lambda s: _per_candidate(s, "distinct")),
         row("diversity", "effective formulas", "", 1, lambda s: (s.get("diversity") or {}).get("effective_formulas")),
         row("diversity", "effective space groups", "", 1, lambda s: (s.get("diversity") or {}).get("effective_space_groups")),
     ]
