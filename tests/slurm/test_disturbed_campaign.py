@@ -231,7 +231,8 @@ def test_no_secret_is_in_a_launch_or_a_job(campaign: OnCluster) -> None:
     assert all(campaign.site.site.database not in script.read_text() for script in scripts)
 
 
-@pytest.mark.parametrize("step", ["continue", "generate/0001"])  # the second takes all its descendants along
+# the second takes all its descendants along, for a minute
+@pytest.mark.parametrize("step", ["continue", pytest.param("generate/0001", marks=pytest.mark.long)])
 def test_lpad_rerun_of_a_finished_job_adds_and_doubles_nothing(campaign: OnCluster, step: str) -> None:
     before, counts = log(campaign), documents(campaign)
     workflows = campaign.launchpad.workflows.count_documents({})

@@ -32,7 +32,7 @@ def nothing_left(slurm_cluster: SlurmCluster, out_of_time: int) -> Iterator[None
 @pytest.fixture(scope="module")
 def out_of_time(slurm_cluster: SlurmCluster) -> int:
     """A job that does not end when it is asked to and is out of time; what becomes of it is looked at last."""
-    job = slurm_cluster.submit("trap '' TERM; echo began; sleep 300; echo survived", "--time", "0:30")
+    job = slurm_cluster.submit("trap '' TERM; echo began; sleep 300 && echo survived", "--time", "0:30")
     slurm_cluster.wait_for_output(job)
     slurm_cluster.reach_walltime(job)
     return job
