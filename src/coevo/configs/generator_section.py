@@ -72,6 +72,10 @@ class GeneratorConfig(Section):
     )
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
 
+    def not_in_use(self) -> frozenset[str]:
+        """The section of a family that does not generate."""
+        return frozenset({"mattergen"} - {self.family})
+
     @field_validator("family")
     @classmethod
     def _known_family(cls, value: str) -> str:

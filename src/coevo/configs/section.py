@@ -15,6 +15,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
 
+    def not_in_use(self) -> frozenset[str]:
+        """Sections within this one that its other values make meaningless, such as those of the codes that do not label."""
+        return frozenset()
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types with the class, as monty reads them back; without this FireWorks would store the text of ``str``."""
         return {"@module": type(self).__module__, "@class": type(self).__name__, **self.model_dump(mode="json")}

@@ -237,6 +237,10 @@ class LabellingConfig(Section):
         default=(-50.0, 20.0), description="energies outside (espresso: relative to free atoms) are rejected, eV/atom"
     )
 
+    def not_in_use(self) -> frozenset[str]:
+        """The sections of the codes that do not label."""
+        return frozenset({"teacher", "espresso", "vasp"} - {self.code})
+
     @field_validator("energy_range")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
@@ -330,5 +334,7 @@ class NodeConfig(Section):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """The part of the tree that enters a state's configuration digest, as plain JSON types."""
-        return self.model_dump(mode="json", exclude={"resources"})
+        """The part of the tree that a state records and its id covers, as plain JSON types (:mod:`coevo.configs.identity`)."""
+        from coevo.configs.identity import recorded
+
+        return {name: value for name, value in recorded(self).items() if name != "resources"}

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jobflow import Maker, job
 from pydantic import BaseModel
 
+from coevo.configs.identity import identifying
+from coevo.configs.section import Section
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from coevo.node_store.store import NodeStore
 
@@ -47,6 +49,9 @@ class StepMaker(Maker):
         Raised when the step computes something else from the same inputs, so that older results are not taken for new ones.
     packages : tuple of str
         Distributions whose versions change the numbers.
+    later : mapping of str to object
+        Parameters, and arguments of ``make``, that were added after results had been stored, with the value that means "as
+        before": they enter the key where they have another one.
     """
 
     name: str = "step"
@@ -55,6 +60,7 @@ class StepMaker(Maker):
     version: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()
     not_in_key: ClassVar[frozenset[str]] = frozenset({"name", "workers"})
+    later: ClassVar[Mapping[str, Any]] = {}
 
     def usable_workers(self) -> int:
         """Worker processes to use on this machine."""
@@ -75,6 +81,8 @@ def current_store() -> NodeStore:
 
 def _plain(value: Any) -> Any:
     """Turn parameters into JSON types for hashing."""
+    if isinstance(value, Section):
+        return identifying(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, dict):
@@ -95,16 +103,21 @@ def job_key(maker: StepMaker, inputs: dict[str, Any]) -> str:
     """
     from coevo.node_store.canonical import digest
 
-    parameters = {f.name: _plain(getattr(maker, f.name)) for f in fields(maker) if f.name not in maker.not_in_key}
+    parameters = {f.name: getattr(maker, f.name) for f in fields(maker) if f.name not in maker.not_in_key}
     return digest(
         {
             "maker": type(maker).__name__,
             "version": maker.version,
-            "parameters": parameters,
-            "inputs": _plain(inputs),
+            "parameters": _as_before(maker, parameters),
+            "inputs": _as_before(maker, inputs),
             "packages": {name: package_version(name) for name in maker.packages},
         }
     )
+
+
+def _as_before(maker: StepMaker, values: dict[str, Any]) -> Any:
+    """Values in plain types, without those that were added later and have the value that means "as before"."""
+    return _plain({name: value for name, value in values.items() if name not in maker.later or value != maker.later[name]})
 
 
 def _artifacts(value: Any) -> Iterator[str]:

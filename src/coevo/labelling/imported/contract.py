@@ -37,7 +37,7 @@ class ImportedFrame:
     converged : bool
         Whether the electrons did, as far as the file says.
     reason, detail : str
-        Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; empty if it does.
+        Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; else empty.
     """
 
     structure: Structure
