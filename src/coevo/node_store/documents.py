@@ -1,8 +1,8 @@
 """The documents of the database and their fields, with units.
 
 Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Every
-field that is stored is declared here. Documents of jobs that another version of this package wrote may carry further keys and stay
-readable; what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
+field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay readable;
+what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ class CheckpointDocument(_Open):
     size: int | None = Field(default=None, ge=0, description="bytes")
     parent: str | None = Field(default=None, description="sha256 of the checkpoint that it was trained from")
     training_set: str | None = Field(default=None, description="digest of the ids that it was trained on")
-    parents: list[str] | None = Field(
-        default=None, description="sha256 of the checkpoints of all parents, in a merge or an extension"
-    )
+    parents: list[str] | None = Field(default=None, description="sha256 of those of all parents of a merge")
 
 
 class StructureDocument(_Open):

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
+from coevo.node_store.arrivals import bring_arrivals
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
 from coevo.node_store.derived_fields import with_derived_fields
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
@@ -201,6 +202,8 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
     StateView
         The state, in that node.
     """
+    if view.node != node:
+        bring_arrivals(store, view.node, node)
     for state in history([view]):
         if store.backend.state_document(node, state.id) is None:
             prepared = taken_out(state)
