@@ -24,9 +24,8 @@ def check_inputs(flow: Flow) -> None:
     """
     for job, _ in flow.iterflow():
         try:
-            refuse_marked_keys(list(job.function_args), job.name)
-            refuse_marked_keys(dict(job.function_kwargs), job.name)
+            refuse_marked_keys(list(job.function_args), "arguments")
+            refuse_marked_keys(dict(job.function_kwargs), "arguments")
         except ValueError as err:
-            raise CorruptArtifactError(
-                f"job {err}; nothing was run; a document of the state holds it: see coevo verify"
-            ) from None
+            what = f"job {job.name}: {err}; nothing was run; a document of the state holds it: see coevo verify"
+            raise CorruptArtifactError(what) from None

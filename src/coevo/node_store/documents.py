@@ -1,8 +1,8 @@
 """The documents of the database and their fields, with units.
 
 Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Every
-field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay readable;
-what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
+field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay
+readable; what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A state as it was spooled for a bundle, read back and checked as an import checks it: what cannot be imported is not written."""
+"""A state as it was spooled for a bundle, read back and checked as an import checks it: nothing else is written."""
 
 from __future__ import annotations
 
