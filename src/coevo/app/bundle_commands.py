@@ -153,7 +153,7 @@ def _say_untrusted(report: ImportReport) -> None:
     if report.configuration:
         keys = ", ".join(report.configuration)
         say(
-            f"the configuration names things of this machine ({keys}); nothing acts on it until you have seen and agreed to them: "
+            f"the configuration names things of this machine ({keys}); nothing acts on them until you have seen them and agreed: "
             f"coevo trust {report.node} --configuration"
         )
     for checkpoint in report.not_here:
@@ -180,7 +180,7 @@ def trust(
     configuration: Annotated[
         bool,
         typer.Option(
-            "--configuration", help="instead: show what the configuration of node REF, from a bundle, names here, and ask"
+            "--configuration", help="instead: show what a bundle's configuration of node REF names here, and ask"
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="with --configuration: agree without being asked")] = False,
@@ -226,10 +226,10 @@ def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool)
     for record in waiting.values():
         key, value = str(record["key"]), record["value"]
         where = "" if live.get(key) == value else ", in the configuration of a state"
-        say(f"{key}: {shown_value(value)}")
+        say(f"{key}: {shown_value(value, longest=None)}")
         say(f"    {what_it_does(key)}{where}; {shown_value(record['origin'])}")
-    if waiting and not yes and not typer.confirm("Do you agree that coevo acts on these values on this machine?", err=True):
-        raise ConfigError(f"nothing was changed: the configuration of {node} stays without effect")
+    if waiting and not yes and not _agrees():
+        raise ConfigError(f"nothing was changed: nothing acts on these values of {node} before you agree (--yes in a script)")
     agree(store, node, waiting)
     if format == "json":
         print_json({"agreed": [{"key": record["key"], "value": record["value"]} for record in waiting.values()]})
@@ -237,6 +237,13 @@ def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool)
         say(f"{node}: agreed to {len(waiting)} values")
     else:
         say(f"{node}: nothing to do, no value of its configuration waits for your agreement")
+
+
+def _agrees() -> bool:
+    try:
+        return typer.confirm("Do you agree that coevo acts on these values on this machine?", err=True)
+    except typer.Abort:  # nobody is there to answer
+        return False
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "configuration"
 CHECKPOINT = "checkpoint"
-LONGEST = 2000
-"""Characters of a value that are shown."""
+LONGEST = 200
+"""Characters of a value that an error message shows."""
 
 Values = tuple[str, Any]
 """A dotted key and its value."""
 
 
-def shown_value(value: Any) -> str:
+def shown_value(value: Any, longest: int | None = LONGEST) -> str:
     """Write a value from a bundle for people: in ASCII, with everything escaped that could disguise it."""
     text = json.dumps(value, ensure_ascii=True)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+    return text if longest is None or len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
 
 
 # --- configuration

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 DAMAGED = -1
+_OLDER_REASON = "its format "
+"""How the reasons of marks began that an older coevo made for checkpoints which may run code."""
 _SHA256 = re.compile(rb'"([0-9a-f]{64})"')
 
 
@@ -103,10 +105,10 @@ class ArtifactChecks:
         """Whether a thin bundle left a checkpoint out, and it has not come since."""
         if sha256 in self._omitted:
             return self._omitted[sha256]
-        # An import by an older coevo recorded nothing but a mark; it left the place of another store in the state.
-        reason = self._marks.get(sha256)
+        # An import by an older coevo left nothing but the reason of its mark, and in the state the place in the other store.
+        reason = self._marks.get(sha256, "")
         elsewhere = bool(uri) and not uri.startswith(self._artifacts.uri.rstrip("/") + "/")
-        return reason is not None and (elsewhere or reason.startswith(UNSEEN))
+        return reason.startswith(UNSEEN) or (elsewhere and reason.startswith(_OLDER_REASON))
 
     def _lost(self, where: str) -> None:
         todo = f"copy it into {self._artifacts.uri} from another store, or import the state from a bundle"
