@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.node_store.bundle_format import BundleNode
 
-MAX_TEXT = 1 << 20
+MAX_TEXT = 1 << 18
 """Characters of YAML."""
 
 
