@@ -276,7 +276,7 @@ def _explain(location: Location, detail: ErrorDetails, root: type[BaseModel], hi
     if detail["type"] == "extra_forbidden":
         section = section_at(location[:-1], root)
         keys = list(section.model_fields) if section else []
-        return f"{name}: unknown key{_suggest(str(location[-1]), keys)}; allowed keys: {', '.join(keys)}"
+        return f"{name}: unknown key{_suggest(str(location[-1])[:80], keys)}; allowed keys: {', '.join(keys)}"
     if detail["type"] == "missing":
         field = field_at(location, root)
         meaning = f" ({field.description})" if field and field.description else ""
