@@ -179,9 +179,7 @@ def trust(
     what: Annotated[str, typer.Argument(help="sha256 of a checkpoint, or REF for those of a state", metavar="SHA256|REF")],
     configuration: Annotated[
         bool,
-        typer.Option(
-            "--configuration", help="instead: show what a bundle's configuration of node REF names here, and ask"
-        ),
+        typer.Option("--configuration", help="instead: show what a bundle's configuration of node REF names here, and ask"),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="with --configuration: agree without being asked")] = False,
     format: Format = "table",  # noqa: A002
