@@ -41,7 +41,7 @@ def test_the_page_has_a_true_row_for_every_key() -> None:
 
 def test_the_page_names_every_key_that_is_asked_about_when_it_came_in_a_bundle() -> None:
     section = PAGE.partition("## From a bundle")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([a-z_.]+)` \| ([^|]*) \|", section, flags=re.MULTILINE)
+    rows = re.findall(r"^- `([a-z_.]+)`: (.*)$", section, flags=re.MULTILINE)
     assert [row[0] for row in rows] == local_keys()
     assert [row[1].partition(";")[0] for row in rows] == [what_it_does(key) for key in local_keys()]
 

@@ -85,8 +85,8 @@ def test_a_finished_job_is_not_computed_again() -> None:
 def test_an_output_that_a_decoder_would_act_on_is_stopped_and_not_stored() -> None:
     """The output of a job is decoded where the next one reads it, and what it repeats may be a stranger's."""
     assert run(QuotingMaker().make('{"operator": "a@b"}'))["counts"]["origins"] == {"a": [{"operator": "a@b"}]}
-    hostile = QuotingMaker().make('{"operator": {"@module": "evil", "@callable": "f"}}')
     for _ in range(2):
+        hostile = QuotingMaker().make('{"operator": {"@module": "evil", "@callable": "f"}}')
         with pytest.raises(CorruptArtifactError, match=r"job quote was stopped: .*counts\.origins\.a\[0\]\.operator\.@"):
             run(hostile)
 
