@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import pytest
 from jobflow import run_locally
 
+from coevo.errors import CorruptArtifactError
 from coevo.makers.progress import reporting_to
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, job_key, provenance_of, step
@@ -33,6 +35,17 @@ class SquareMaker(StepMaker):
 @dataclass
 class NextSquareMaker(SquareMaker):
     version: ClassVar[int] = 2
+
+
+@dataclass
+class QuotingMaker(StepMaker):
+    """Repeat what a document says, as the origins of a merge do."""
+
+    name: str = "quote"
+
+    @step
+    def make(self, text: str) -> dict:
+        return {"counts": {"origins": {"a": [json.loads(text)]}}}
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +80,15 @@ def test_a_finished_job_is_not_computed_again() -> None:
     assert RUNS == [3]
     assert listener.reused == [False, True]
     assert list(read_records(current_store(), first["shard"])) == [{"value": 9.0}]
+
+
+def test_an_output_that_a_decoder_would_act_on_is_stopped_and_not_stored() -> None:
+    """The output of a job is decoded where the next one reads it, and what it repeats may be a stranger's."""
+    assert run(QuotingMaker().make('{"operator": "a@b"}'))["counts"]["origins"] == {"a": [{"operator": "a@b"}]}
+    for _ in range(2):
+        hostile = QuotingMaker().make('{"operator": {"@module": "evil", "@callable": "f"}}')
+        with pytest.raises(CorruptArtifactError, match=r"job quote was stopped: .*counts\.origins\.a\[0\]\.operator\.@"):
+            run(hostile)
 
 
 def test_what_is_in_a_key_and_what_is_not() -> None:

@@ -10,12 +10,20 @@ import tempfile
 import textwrap
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 from li_p_s_states import CONFIG, NODE, Lineage, evaluation
 
-from coevo.errors import ArtifactNotFoundError, BundleError, CheckpointError, ConfigError, NodeExistsError
+from coevo.errors import (
+    ArtifactNotFoundError,
+    BundleError,
+    CheckpointError,
+    ConfigError,
+    CorruptArtifactError,
+    NodeExistsError,
+)
 from coevo.node_store.bundle_export import export_bundle, heads_of
 from coevo.node_store.bundle_format import BundleLimits
 from coevo.node_store.bundle_import import import_bundle
@@ -460,6 +468,73 @@ def test_an_export_that_fails_leaves_nothing(store, lineage, tmp_path):
         export(store, tmp_path / "nowhere" / "b.zip")
     with pytest.raises(BundleError, match="it is a directory"):
         export(store, target)
+
+
+def _hand_changed(database: Any, collection: str, change: dict[str, Any]) -> None:
+    """Change one row as somebody with a shell would, and write the hash of the row again where it has one."""
+    from coevo.node_store.mongodb_rows import ROW_HASH, row_hash
+
+    row = database[collection].find_one({}, sort=[("_id", 1)])
+    database[collection].update_one({"_id": row["_id"]}, {"$set": change})
+    row = database[collection].find_one({"_id": row["_id"]})
+    if ROW_HASH in row:
+        bare = {key: value for key, value in row.items() if key not in {ROW_HASH, "stored_at"}}
+        database[collection].update_one({"_id": row["_id"]}, {"$set": {ROW_HASH: row_hash(bare)}})
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(
+    ("collection", "change"),
+    [
+        ("evaluations", {"energy_above_hull": 0.0}),
+        ("evaluations", {"is_sun": "yes"}),
+        ("evaluations", {"more": 1}),
+        ("evaluations", {"kind": "other"}),
+        ("evaluations", {"chemical_formula_reduced": "Au"}),
+        ("structures", {"structure.sites.0.abc.0": 0.123}),
+        ("structures", {"formula": 5}),
+        ("structures", {"more": 1}),
+        ("structures", {"origin": {"@module": "os", "@callable": "system"}}),
+        ("references", {"structure.lattice.matrix.0.0": 99.0}),
+        ("references", {"more": 1}),
+        ("labels", {"energy_per_atom": -99.0}),
+        ("labels", {"more": 1}),
+        ("labels", {"how": 5}),
+        ("states", {"document": "{}"}),
+    ],
+)
+def test_what_was_changed_in_the_database_is_not_exported(store, lineage, tmp_path, mongodb_uri, collection, change):
+    from pymongo import MongoClient
+
+    source = export(store, tmp_path / "source.zip")
+    out = tmp_path / "out"
+    out.mkdir()
+    with (
+        MongoClient(mongodb_uri) as client,
+        open_store(Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())) as server,
+    ):
+        import_bundle(server, source)
+        assert export(server, out / "b.zip").read_bytes() == source.read_bytes()
+        (out / "b.zip").unlink()
+        _hand_changed(client.get_default_database(), collection, change)
+        with pytest.raises(CorruptArtifactError) as caught:
+            export(server, out / "b.zip")
+        assert "\n" not in str(caught.value)
+        assert list(out.iterdir()) == []
+
+
+def test_what_an_import_would_refuse_is_not_exported(store, tmp_path):
+    """A directory is read with every hash; documents of another coevo may still say what nobody else takes."""
+    lineage = new_lineage(store)
+    draft = lineage.draft()
+    draft.structures[0]["more"] = 1
+    store.commit(draft, "main", None)
+    assert next(iter(store.state(NODE).structure_documents([draft.structures[0]["_id"]])))["more"] == 1
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(CorruptArtifactError, match=r"cannot be exported: .* more: unknown key; allowed .* coevo verify"):
+        export(store, out / "b.zip")
+    assert list(out.iterdir()) == []
 
 
 def test_limits_are_enforced(store, other, lineage, tmp_path):

@@ -17,6 +17,7 @@ import zstandard
 from test_bundles import CONFIG_TEXT, NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
 
 from coevo.errors import BundleError, CoevoError
+from coevo.node_store.bundle_documents import read_line
 from coevo.node_store.bundle_format import BundleLimits
 from coevo.node_store.bundle_import import import_bundle
 from coevo.node_store.canonical import canonical_json, structure_from_document
@@ -432,6 +433,9 @@ def test_a_state_that_is_not_the_one_of_its_id(forgery, refuse, tmp_path):
         ({"unknown": 1}, "unknown"),
         ({"message": "\x1b[2Jharm"}, "control characters"),
         ({"metrics": {"$where": "1"}}, "a key that is an operator"),
+        ({"metrics": {"a": [[{"@module": "os", "@callable": "system"}]]}}, r"metrics\.a\[0\]\[0\]\.@"),
+        ({"provenance": {"jobs": [{"@object_type": "OutputReference"}]}}, r"provenance\.jobs\[0\]\.@object_type"),
+        ({"config": {"generator": {"_fw_name": "{{os.system}}"}}}, "config.generator._fw_name"),
         ({"metrics": {"a": 2**63}}, "does not fit in 64 bits"),
         ({"metrics": {"a": "\0"}}, "a zero character"),
         ({"evaluations": {"digest": "0" * 64, "count": 10}}, "the digest of its evaluations"),
@@ -451,6 +455,55 @@ def test_state_documents_that_are_wrong(forgery, refuse, tmp_path, change, messa
 
 
 @pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"note": 1}, r"checkpoints\.force_field\.note: unknown key; allowed keys: sha256, family, format"),
+        ({"note": {"@module": "evil", "@callable": "f"}}, r"checkpoints\.force_field\.note\.@"),
+        ({"@module": "evil", "@callable": "f"}, r"checkpoints\.force_field\.@"),
+        ({"size": {"a": 1}}, "size"),
+        ({"parents": [{"a": 1}]}, "parents"),
+        ({"uri": ["a"]}, "uri"),
+    ],
+)
+def test_checkpoints_that_say_more_than_they_may(forgery, refuse, tmp_path, more, message):
+    """None of these changes the id of the state, and all of a checkpoint was once handed to jobs."""
+    document = forgery.state()
+    document["checkpoints"]["force_field"] |= more
+    forgery.put_state(document)
+    assert forgery.head == document["_id"]
+    forgery.declare()
+    refuse(forgery.write(tmp_path / "b.zip"), message)
+
+
+@pytest.mark.parametrize("segment", ["structures", "references", "labels", "evaluations"])
+def test_each_kind_of_document_is_held_to_its_fields(forgery, segment):
+    state = forgery.contents["states"][0]
+    row = forgery.lines(segment, state)[0]
+    assert read_line(segment, canonical_json(row)) == row
+    for more, message in (({"more": 1}, "more: unknown key"), ({"more": {"@module": "os", "@callable": "x"}}, "more.@")):
+        with pytest.raises(ValueError, match=message):
+            read_line(segment, canonical_json(row | more))
+
+
+def test_a_table_of_contents_with_a_key_that_a_decoder_acts_on(forgery, refuse, tmp_path):
+    forgery.contents["node"]["config"]["more"] = [{"@module": "os", "@callable": "system"}]
+    refuse(forgery.write(tmp_path / "b.zip"), r"node\.config\.more\[0\]\.@")
+
+
+def test_every_field_that_is_stored_is_declared(forgery, tmp_path):
+    """Labels with their reasons, evaluations with their notes, merged checkpoints: what jobs write is imported."""
+    document = forgery.state()
+    document["checkpoints"]["force_field"] |= {"parent": None, "training_set": None, "parents": ["0" * 64]}
+    forgery.put_state(document)
+    more = {"reason": "", "detail": "", "how": "random", "anion_corrected": True, "functional": "PBE"}
+    plain = [{key: value for key, value in more.items() if key != "reason"} | label for label in forgery.lines("labels")]
+    forgery.put_lines("labels", plain)
+    forgery.put_lines("structures", [{**row, "volume_per_atom": 10.0} for row in forgery.lines("structures")])
+    forgery.declare()
+    assert import_bundle(embedded(tmp_path / "db"), forgery.write(tmp_path / "b.zip"), limits=SMALL).states_added == 2
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda m: m.update(structures="x"), "structures"),
@@ -461,6 +514,9 @@ def test_state_documents_that_are_wrong(forgery, refuse, tmp_path, change, messa
         (lambda m: m["samples"].update({"1": "../x"}), "samples"),
         (lambda m: m.pop("offsets"), "offsets"),
         (lambda m: m["offsets"].update(a=_nested(60)), "nested more than 50 levels"),
+        (lambda m: m["offsets"].update(a={"b": {"@class": "Offsets"}}), "offsets.a.b.@class"),
+        (lambda m: m.update(more=1), "more"),
+        (lambda m: m["samples"].update({"one": next(iter(m["samples"].values()))}), "samples"),
     ],
 )
 def test_manifests_that_are_wrong(forgery, refuse, tmp_path, change, message):
@@ -497,6 +553,15 @@ def _properties(geometry: dict) -> dict:
         ("structures", lambda d: _with(d, structure=_properties(d[0]["structure"])), "its geometry: sites.0.properties"),
         ("structures", lambda d: _with(d, origin={"a": _nested(60)}), "nested more than 50 levels"),
         ("structures", lambda d: _with(d, origin={"$set": 1}), "operator"),
+        ("structures", lambda d: _with(d, origin={"a": [{"@module": "os", "@callable": "system"}]}), r"origin\.a\[0\]\.@"),
+        ("structures", lambda d: _with(d, origin=d[0]["structure"]), "origin.@"),
+        ("structures", lambda d: _with(d, structure={**d[0]["structure"], "@module": "os"}), "structure.@"),
+        ("structures", lambda d: _with(d, structure={**d[0]["structure"], "@version": "1"}), "structure.@version"),
+        ("structures", lambda d: _with(d, more=1), "more: unknown key; allowed keys: _id, structure, formula"),
+        ("structures", lambda d: _with(d, energy_above_hull=0.1), "energy_above_hull: unknown key"),
+        ("labels", lambda d: _with(d, more=1, further=2), "further, more: unknown key; allowed keys: _id, frame"),
+        ("evaluations", lambda d: _with(d, more=1), "more: unknown key; allowed keys: structure_id, kind"),
+        ("evaluations", lambda d: _with(d, relaxed={"@module": "os", "@class": "x"}), "relaxed.@"),
         ("labels", lambda d: _with(d, energy_per_atom=-1000.0), "the content id of label"),
         ("labels", lambda d: [], "labels are missing"),
         ("evaluations", lambda d: _with(d, energy_above_hull=0.0), "the digest of its evaluations"),

@@ -10,7 +10,7 @@ import uuid
 import pytest
 from li_p_s_states import NODE, new_node
 from pymongo import MongoClient
-from upkeep_cases import furnished_node, local_files
+from upkeep_cases import VALID_CONFIG, furnished_node, local_files
 
 from coevo.errors import ConfigError, NodeNotFoundError
 from coevo.node_store.durable import seal
@@ -100,6 +100,46 @@ class VerifyContract:
                 aside.rename(path)
             assert findings(furnished) == []
 
+    def test_a_lost_checkpoint_of_any_state_is_a_problem(self, settings):
+        """Of the head and of older states, the force field and the generator, wherever the state says that it is."""
+        with open_store(settings) as store:
+            lineage = new_node(store)
+            store.write_config_text(NODE, VALID_CONFIG)
+            for number in range(2):
+                draft = lineage.draft()
+                generator = store.artifacts.put_bytes(f"generator {number}".encode())
+                draft.checkpoints["generator"] = {**generator.to_dict(), "family": "embedded", "format": "json-1"}
+                draft.checkpoints["generator"]["uri"] = "file:///somewhere/else"
+                state = store.commit(draft, "main", lineage.parents[0] if lineage.parents else None)
+                lineage.parents, lineage.iteration = (state,), lineage.iteration + 1
+            for ref in (NODE, f"{NODE}~1"):
+                for name, checkpoint in store.state(ref).document["checkpoints"].items():
+                    path = store.artifacts.fetch(checkpoint["sha256"])
+                    aside = path.rename(path.with_suffix(".aside"))
+                    for quick in (False, True):
+                        (problem,) = verify(store, NODE, quick=quick).problems
+                        assert f"{name} checkpoint {checkpoint['sha256']}" in problem.where
+                    aside.rename(path)
+            assert verify(store, NODE).problems == []
+
+    def test_a_key_that_a_decoder_acts_on_is_a_problem(self, settings, monkeypatch):
+        """A state that an older coevo let in."""
+        from coevo.node_store import draft_checks
+
+        with open_store(settings) as store, monkeypatch.context() as patch:
+            patch.setattr(draft_checks, "refuse_marked_keys", lambda *_: None)
+            patch.setattr(draft_checks, "refuse_marked_text", lambda *_: None)
+            lineage = new_node(store)
+            hostile = {"a": [{"@module": "os", "@callable": "system"}]}
+            draft = lineage.draft(provenance=hostile)
+            draft.structures[0]["origin"] = hostile
+            draft.evaluations[0]["note"] = hostile
+            with pytest.raises(ValueError, match="note"):
+                store.commit(draft, "main", None)
+            draft.evaluations[0] |= {"note": "", "more": hostile}
+            store.commit(draft, "main", None)
+            assert any("provenance.a[0].@" in problem.what for problem in verify(store, NODE).problems)
+
     def test_the_same_store_looks_at_the_disk_again(self, furnished):
         """Whatever a store remembers from reading, verification reads what is stored."""
         with open_store(furnished) as store:
@@ -139,16 +179,18 @@ def test_a_remote_artifact_store_is_read_and_not_its_cache(tmp_path):
     assert "is not in memory://" in problem.what
 
 
-def test_a_checkpoint_that_is_elsewhere_is_a_note(settings):
+def test_a_lost_checkpoint_is_a_problem_wherever_its_state_says_that_it_is(settings):
+    """A database that was copied names places of the one it was copied from; so does one that is reached by another path."""
     store = open_store(settings)
     lineage = new_node(store)
+    store.write_config_text(NODE, VALID_CONFIG)
     draft = lineage.draft()
     draft.checkpoints["force_field"]["uri"] = "s3://theirs/ab/cdef"
     store.commit(draft, "main", None)
     store.artifacts.fetch(draft.checkpoints["force_field"]["sha256"]).unlink()
     found = [finding for finding in verify(store, NODE).findings if "force_field checkpoint" in finding.where]
-    assert [finding.severity for finding in found] == ["note"]
-    assert "s3://theirs/ab/cdef" in found[0].what
+    assert [finding.severity for finding in found] == ["problem"]
+    assert [finding.severity for finding in verify(store, NODE, quick=True).problems] == ["problem"]
 
 
 # --- every file of an embedded database

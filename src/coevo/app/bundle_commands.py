@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coevo.app.terminal import Format, Reference, app, err, out, print_json, say
-from coevo.errors import BundleError, CheckpointError
+from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -150,6 +150,12 @@ def _say_untrusted(report: ImportReport) -> None:
     for sha256, reason in report.untrusted.items():
         if sha256 not in absent:
             say(f"untrusted checkpoint {sha256}: {reason}; it is not loaded until you say: coevo trust {sha256}")
+    if report.configuration:
+        keys = ", ".join(report.configuration)
+        say(
+            f"the configuration names things of this machine ({keys}); nothing acts on them until you have seen them and agreed: "
+            f"coevo trust {report.node} --configuration"
+        )
     for checkpoint in report.not_here:
         say(f"checkpoint {checkpoint.sha256} ({checkpoint.family}) is not here; the bundle says that it is at {checkpoint.uri}")
     for branch in report.branches:
@@ -171,13 +177,23 @@ def _as_json(report: ImportReport) -> dict[str, Any]:
 @app.command("trust")
 def trust(
     what: Annotated[str, typer.Argument(help="sha256 of a checkpoint, or REF for those of a state", metavar="SHA256|REF")],
+    configuration: Annotated[
+        bool,
+        typer.Option("--configuration", help="instead: show what a bundle's configuration of node REF names here, and ask"),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="with --configuration: agree without being asked")] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
-    """Allow checkpoints that came in a bundle to be loaded, although their format may run code."""
+    """Allow checkpoints that came in a bundle to be loaded, although their format may run code; or agree to its configuration."""
     from coevo.makers.step import current_store
     from coevo.node_store import trust as trusting
 
     store = current_store()
+    if configuration:
+        _trust_configuration(store, what, format, yes=yes)
+        return
+    if yes:
+        raise ConfigError("trust: --yes goes with --configuration; checkpoints that are named are trusted without a question")
     marked = store.backend.untrusted()
     if _SHA256.fullmatch(what):
         names = {what}
@@ -193,6 +209,39 @@ def trust(
         say(f"checkpoint {sha256} is trusted now")
     if not trusted:
         say(f"{what}: nothing to do, no checkpoint of it was untrusted")
+
+
+def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool) -> None:  # noqa: A002
+    """Show what the configurations that came in bundles name, ask, and remember the agreement to exactly that."""
+    from coevo.configs.local_values import what_it_does
+    from coevo.node_store.arrivals import agree, live_values, shown_value, unagreed
+
+    if node not in store.nodes():
+        known = ", ".join(store.nodes()) or "none"
+        raise NodeNotFoundError(f"trust --configuration: there is no node {node!r}; nodes of this database: {known}")
+    waiting = unagreed(store, node)
+    live = live_values(store, node)
+    for record in waiting.values():
+        key, value = str(record["key"]), record["value"]
+        where = "" if live.get(key) == value else ", in the configuration of a state"
+        say(f"{key}: {shown_value(value, longest=None)}")
+        say(f"    {what_it_does(key)}{where}; {shown_value(record['origin'])}")
+    if waiting and not yes and not _agrees():
+        raise ConfigError(f"nothing was changed: nothing acts on these values of {node} before you agree (--yes in a script)")
+    agree(store, node, waiting)
+    if format == "json":
+        print_json({"agreed": [{"key": record["key"], "value": record["value"]} for record in waiting.values()]})
+    if waiting:
+        say(f"{node}: agreed to {len(waiting)} values")
+    else:
+        say(f"{node}: nothing to do, no value of its configuration waits for your agreement")
+
+
+def _agrees() -> bool:
+    try:
+        return typer.confirm("Do you agree that coevo acts on these values on this machine?", err=True)
+    except typer.Abort:  # nobody is there to answer
+        return False
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:

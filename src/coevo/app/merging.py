@@ -10,8 +10,9 @@ from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
-from coevo.flows.campaign import bare
 from coevo.flows.lineage import ExtendMaker, MergeMaker
+from coevo.node_store.arrivals import refuse_unagreed
+from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.transfers import bring_history
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def merge(
     """
     newer = _descendant(left, right)
     config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node)
-    config = _create_or_check(store, config)
+    config = _create_or_check(store, config, [newer] if newer else [left, right])
     with store.run_lock(target.node, target.branch):
         head_id = store.head(target.node, target.branch)
         head = store.state(f"{target.node}@{head_id}") if head_id else None
@@ -148,7 +149,7 @@ def extend(
             f"{references}: no structure of {', '.join(missing)} alone; the convex hull of the new node needs at least one of "
             "each element; add the elemental crystal to the file"
         )
-    config = _create_or_check(store, config)
+    config = _create_or_check(store, config, [source])
     with store.run_lock(name, "main"):
         if store.head(name, "main") is None:
             parent = bring_history(store, source, name)
@@ -166,7 +167,7 @@ def extend(
 
 def checkpoints_of(view: StateView) -> dict[str, dict[str, Any]]:
     """Checkpoints of a state as jobs take them."""
-    return {kind: bare(checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
+    return {kind: checkpoint_reference(checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
 
 
 def _contains(view: StateView, other: StateView) -> bool:
@@ -224,13 +225,20 @@ def excluded_references(view: StateView) -> list[str]:
     return list(view.document["config"].get("references", {}).get("exclude", ()))
 
 
-def _create_or_check(store: NodeStore, config: NodeConfig) -> NodeConfig:
-    """Create the target node, or return the live configuration of the one that is there, if its elements are the same."""
+def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[StateView]) -> NodeConfig:
+    """Create the target node, or return the live configuration of the one that is there, if its elements are the same.
+
+    Neither the configuration of the sources' nodes nor that of the target may hold what a bundle brought and nobody agreed to.
+    """
     name = config.node.name
+    for node in dict.fromkeys(view.node for view in sources):
+        for plain in (_live(store, node), *([] if name in store.nodes() else [config])):
+            refuse_unagreed(store, node, plain.model_dump(mode="json"))
     if name not in store.nodes():
         store.create_node(name, config.node.elements, config.identity(), dump_config(config, comments=True))
         return config
-    live = parse_config(store.read_config_text(name), store.config_source(name))
+    live = _live(store, name)
+    refuse_unagreed(store, name, live.model_dump(mode="json"))
     if set(live.node.elements) != set(config.node.elements):
         raise ConfigError(
             f"node {name} has the elements {', '.join(live.node.elements)}, the new state has {', '.join(config.node.elements)}; "
@@ -243,3 +251,7 @@ def _create_or_check(store: NodeStore, config: NodeConfig) -> NodeConfig:
             "cannot change: choose the name of a new node"
         )
     return live
+
+
+def _live(store: NodeStore, node: str) -> NodeConfig:
+    return parse_config(store.read_config_text(node), store.config_source(node))

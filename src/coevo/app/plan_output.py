@@ -55,7 +55,7 @@ def print_plan(
         node = loaded.config.node.name
     if node in store.nodes():
         head = store.state(f"{node}@{branch}")
-        config, start = live_config(store, node, head, say), start_from_state(head)
+        config, start = live_config(store, node, head, say, only_read=True), start_from_state(head)
     else:
         config, start = loaded.config, start_of_new(loaded)
     workers = read_settings().workers or config.resources.workers or len(os.sched_getaffinity(0))

@@ -22,8 +22,10 @@ from coevo.analysis.rediscovery import (
 )
 from coevo.configs.references import ReferenceStructure, load_references
 from coevo.configs.tree import ELEMENT_SYMBOLS, NodeConfig
-from coevo.errors import ReferenceDataError
+from coevo.errors import ConfigError, ReferenceDataError
 from coevo.makers.progress import task
+from coevo.makers.step import current_store
+from coevo.node_store.arrivals import refuse_unagreed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +60,10 @@ def withheld_targets(view: StateView) -> list[ReferenceStructure]:
             "with --targets (a bundled set or a file)"
         )
     try:
+        # a file that a stranger's bundle names is not even opened
+        refuse_unagreed(current_store(), view.node, {"node": {"references": config.node.references}})
         phases = load_references(config.node.references, config.node.elements, complete=False)
-    except ReferenceDataError as err:
+    except (ConfigError, ReferenceDataError) as err:
         raise ReferenceDataError(f"{err}; the withheld phases are read from there: give them with --targets") from err
     found = {phase.name: phase for phase in phases}
     missing = [name for name in exclude if name not in found]

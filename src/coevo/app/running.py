@@ -22,6 +22,9 @@ def run_flow(flow: Flow) -> None:
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
+    from coevo.flows.plain_inputs import check_inputs
+
+    check_inputs(flow)
     with warnings.catch_warnings():
         # Third-party chatter (CIF rounding, spglib's deprecations) would drown what the user has to see.
         warnings.filterwarnings("ignore", module=r"(jobflow|maggma|pymatgen|spglib|chgnet|torch|ase|pyxtal)(\.|$)")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
-from coevo.configs.section import Fraction, Positive, Section
+from coevo.configs.section import Fraction, Local, Positive, Section
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -26,10 +26,19 @@ def installed_generators() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GENERATOR_GROUP)}
 
 
+def _is_a_path(weights: Any) -> bool:
+    """Whether weights are a directory; the names of published ones have no slash."""
+    return not isinstance(weights, str) or "/" in weights
+
+
+def _is_of_another_package(family: Any) -> bool:
+    return family not in GENERATOR_FAMILIES
+
+
 class MatterGenConfig(Section):
     """MatterGen: where it starts, how it samples, how it is fine-tuned. Used with ``generator.family: mattergen`` only."""
 
-    weights: str = Field(
+    weights: Annotated[str, Local("a model directory is read", _is_a_path)] = Field(
         default="chemical_system_energy_above_hull",
         pattern=r"^[A-Za-z0-9_.~/ -]+$",
         description="published weights by name, a model directory (a path with a /), or small: an untrained model for tests",
@@ -52,7 +61,7 @@ class MatterGenConfig(Section):
 class GeneratorConfig(Section):
     """How candidates are generated."""
 
-    family: str = Field(
+    family: Annotated[str, Local("code of an installed package is run", _is_of_another_package)] = Field(
         default="embedded",
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description="embedded: symmetric random crystals and variation, learned; mattergen; or a family of another package",
@@ -67,7 +76,7 @@ class GeneratorConfig(Section):
     unit_fraction: Fraction = Field(default=0.6, description="share of random crystals built from anion units, once known")
     fit: bool = Field(default=True, description="refit the generator after each iteration")
     fit_max_e_hull: Positive = Field(default=0.3, le=5.0, description="examples above this E_hull have no weight, eV/atom")
-    options: tuple[str, ...] = Field(
+    options: Annotated[tuple[str, ...], Local("they are handed to the runner of a family")] = Field(
         default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
     )
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)

@@ -38,6 +38,10 @@ FIXED_KEYS = (
 """How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
 
 
+MOST_PROBLEMS = 50
+"""Problems of a file that are explained; a file with more is not the file that was meant, or a stranger's."""
+
+
 @dataclass(frozen=True)
 class LoadedConfig:
     """A configuration and where it came from.
@@ -177,13 +181,15 @@ def parse_tree(root: type[Tree], text: str, source: str, *, prepare: Prepare | N
         data, problems = prepare(tree.data) if prepare else (tree.data, [])
         config, more = _check(data, root, hidden)
         # what could not be prepared is told once
-        told = {location for location, _ in problems}
-        problems = [*problems, *(problem for problem in more if problem[0] not in told)]
+        known = {location for location, _ in problems}
+        problems = [*problems, *(problem for problem in more if problem[0] not in known)]
         tree.problems.extend((tree.line(location), message) for location, message in problems)
     if tree.problems or config is None:
-        raise ConfigError(
-            "\n".join(f"{source}:{line}: {message}" for line, message in sorted(tree.problems, key=lambda told: told[0]))
-        )
+        told = sorted(tree.problems, key=lambda problem: problem[0])[:MOST_PROBLEMS]
+        lines = [f"{source}:{line}: {message}" for line, message in told]
+        if len(tree.problems) >= MOST_PROBLEMS:
+            lines.append(f"{source}: there may be more problems; these are the first {MOST_PROBLEMS}")
+        raise ConfigError("\n".join(lines))
     return config
 
 
@@ -254,7 +260,7 @@ def _check(data: dict[str, Any], root: type[Tree], hidden: Hidden = _nothing) ->
         return root.model_validate(data), []
     except ValidationError as err:
         problems: list[tuple[Location, str]] = []
-        for detail in err.errors(include_url=False):
+        for detail in err.errors(include_url=False)[:MOST_PROBLEMS]:
             location = tuple(detail["loc"])
             message = _explain(location, detail, root, hidden)
             if not location and detail["type"] == "value_error":  # a check across sections names its key in the message
@@ -270,7 +276,7 @@ def _explain(location: Location, detail: ErrorDetails, root: type[BaseModel], hi
     if detail["type"] == "extra_forbidden":
         section = section_at(location[:-1], root)
         keys = list(section.model_fields) if section else []
-        return f"{name}: unknown key{_suggest(str(location[-1]), keys)}; allowed keys: {', '.join(keys)}"
+        return f"{name}: unknown key{_suggest(str(location[-1])[:80], keys)}; allowed keys: {', '.join(keys)}"
     if detail["type"] == "missing":
         field = field_at(location, root)
         meaning = f" ({field.description})" if field and field.description else ""

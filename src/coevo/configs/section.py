@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Local:
+    """Marks a key that can name something of the machine: a path, a program, an import path, a package that is installed.
+
+    Such a value is the word of whoever wrote the file. One that came in a bundle is not acted on before the user has agreed to it
+    (:mod:`coevo.configs.local_values`). A new key of this kind only has to be marked: ``Annotated[str, Local("…")]``.
+
+    Attributes
+    ----------
+    what : str
+        What the value makes this machine do, for the user who is asked.
+    when : callable
+        Whether a value does; any but an empty one by default.
+    """
+
+    what: str
+    when: Callable[[Any], bool] = bool
+
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]

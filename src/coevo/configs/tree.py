@@ -7,7 +7,7 @@ and stay out of the configuration digest and of every job key.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,7 +18,7 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     MatterGenConfig,
     installed_generators,
 )
-from coevo.configs.section import Fraction, Positive, Section
+from coevo.configs.section import Fraction, Local, Positive, Section
 
 _SYMBOLS = """
     H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc
@@ -26,6 +26,13 @@ _SYMBOLS = """
     Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
 """
 ELEMENT_SYMBOLS = frozenset(_SYMBOLS.split())
+
+
+def _names_a_file(references: Any) -> bool:
+    """Whether references are not bundled sets alone."""
+    from coevo.configs.references import bundled_sets, reference_parts
+
+    return not isinstance(references, str) or not set(reference_parts(references)) <= set(bundled_sets())
 
 
 class DescriptorConfig(Section):
@@ -42,7 +49,9 @@ class NodeSection(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
     description: str = Field(default="", description="what the node is for, in the user's words")
     elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system")
-    references: str = Field(description="a bundled set (li-p-s) or a file: JSON, CIF or extxyz; or several, joined by +")
+    references: Annotated[str, Local("files of known structures are read", _names_a_file)] = Field(
+        description="a bundled set (li-p-s) or a file: JSON, CIF or extxyz; or several, joined by +"
+    )
     energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
     descriptor: DescriptorConfig = Field(default_factory=DescriptorConfig)
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed from which every other seed is derived")

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.configs.loading import check_change, config_difference, parse_config
+from coevo.configs.loading import check_change, config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
+from coevo.node_store.known_fields import checkpoint_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,10 +71,8 @@ def next_transition(
         return Decision("finished", done)
     if done and head["metrics"]["maturity"]["mature"]:
         return Decision("mature", done)
-    checkpoints = head["checkpoints"]
-    flow = CoevolutionMaker(config=config, branch=branch).make(
-        head["_id"], head["iteration"] + 1, bare(checkpoints["force_field"]), bare(checkpoints["generator"])
-    )
+    force_field, generator = (checkpoint_reference(head["checkpoints"][kind]) for kind in ("force_field", "generator"))
+    flow = CoevolutionMaker(config=config, branch=branch).make(head["_id"], head["iteration"] + 1, force_field, generator)
     return Decision("continue", done, flow)
 
 
@@ -120,18 +119,30 @@ def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
     return SeedMaker(config=config).make(write_references(references), force_field, generator)
 
 
-def live_config(store: NodeStore, node: str, head: StateView, say: Say) -> NodeConfig:
+def live_config(store: NodeStore, node: str, head: StateView, say: Say, *, only_read: bool = False) -> NodeConfig:
     """Read the node's configuration as it stands now and say how it differs from that of the branch head.
+
+    Parameters
+    ----------
+    store : NodeStore
+    node : str
+    head : StateView
+    say : callable
+        Prints one line.
+    only_read : bool
+        Nothing will act on it; then it may hold what came in a bundle and the user has not agreed to.
 
     Raises
     ------
     ConfigError
-        It is not valid, or changes what cannot change.
+        It is not valid, changes what cannot change, or holds what the user has not agreed to.
     """
-    from coevo.configs.tree import NodeConfig
+    from coevo.node_store.arrivals import refuse_unagreed
 
     config = parse_config(store.read_config_text(node), source=store.config_source(node))
-    before = NodeConfig.model_validate(head.document["config"])
+    if not only_read:
+        refuse_unagreed(store, node, config.model_dump(mode="json"))
+    before = config_from_dict(head.document["config"], source=f"configuration of {node}@{head.id[:12]}")
     check_change(before, config)
     for line in config_difference(before.identity(), config.identity()):
         say(f"configuration changed: {line}")
@@ -188,8 +199,3 @@ def decide(store: NodeStore, campaign: CampaignDocument, say: Say) -> tuple[Deci
     document = {**head.document, "_id": head.id}
     decision = next_transition(config, document, branch=branch, start_iteration=start_iteration, iterations=campaign.iterations)
     return decision, head
-
-
-def bare(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the URI: where a checkpoint lies must not change a job's key."""
-    return {key: value for key, value in checkpoint.items() if key != "uri"}

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from coevo.configs.identity import identifying
 from coevo.configs.section import Section
+from coevo.errors import CorruptArtifactError
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
@@ -137,6 +138,18 @@ def _all_present(store: NodeStore, output: Document) -> bool:
     return all(store.artifacts.has(sha256) for sha256 in _artifacts(output))
 
 
+def _check_output(maker: StepMaker, output: Document) -> None:
+    """Stop what the decoder of the next job would build objects from: text of a state may have found its way into an output."""
+    from coevo.node_store.marked_keys import refuse_marked_keys
+
+    try:
+        refuse_marked_keys(output, "output")
+    except ValueError as err:
+        raise CorruptArtifactError(
+            f"job {maker.name} was stopped: {err}; a document of the state that it read holds it: see coevo verify"
+        ) from None
+
+
 def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Document:
     store = current_store()
     listener = reporter()
@@ -144,6 +157,7 @@ def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Do
     take_in_spooled(store, key)
     found = store.job_result(key)
     if found is not None and _all_present(store, found["output"]):
+        _check_output(maker, found["output"])
         listener.job_finished(maker.name, 0.0, reused=True)
         return found["output"]
     if found is not None:
@@ -158,6 +172,7 @@ def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Do
 
     with keeping_logs(keep_log):
         output = {**compute(), "key": key}
+    _check_output(maker, output)
     seconds = time.perf_counter() - clock
     provenance: Document = {
         "name": maker.name,

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, StorageError
 from coevo.node_store.canonical import dump_plain
+from coevo.node_store.trust import UNSEEN
 from coevo.node_store.upkeep import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.views import StateView
 
 DAMAGED = -1
+_OLDER_REASON = "its format "
+"""How the reasons of marks began that an older coevo made for checkpoints which may run code."""
 _SHA256 = re.compile(rb'"([0-9a-f]{64})"')
 
 
@@ -45,15 +48,20 @@ class ArtifactChecks:
     artifacts : ArtifactStore
     quick : bool
         Ask only whether they are there.
+    omitted : mapping of str to bool
+        Checkpoints that a thin bundle left out (see :func:`coevo.node_store.arrivals.omitted`), and whether they never came.
+    marks : mapping of str to str
+        Blobs that must not be loaded, and why.
 
     Attributes
     ----------
     findings : list of Finding
     """
 
-    def __init__(self, artifacts: ArtifactStore, *, quick: bool):
+    def __init__(self, artifacts: ArtifactStore, *, quick: bool, omitted: Mapping[str, bool], marks: Mapping[str, str]):
         self._artifacts = artifacts
         self._quick = quick
+        self._omitted, self._marks = omitted, marks
         self._sizes: dict[str, int | None] = {}
         self.findings: list[Finding] = []
 
@@ -63,14 +71,16 @@ class ArtifactChecks:
         return sum(size is not None for size in self._sizes.values())
 
     def checkpoints(self, view: StateView) -> None:
-        """Look at the checkpoints of a state; one that a bundle left out is where the state says."""
+        """Look at the checkpoints of a state; only one that a thin bundle left out may be missing."""
         for name, checkpoint in view.document["checkpoints"].items():
             sha256, uri = checkpoint["sha256"], checkpoint.get("uri") or ""
             where = f"{name} checkpoint {sha256} of {view.node}@{view.id}"
             if not self._is_there(sha256, where):
-                if uri and not uri.startswith(self._artifacts.uri.rstrip("/") + "/"):
-                    what = f"it is not in this artifact store; the state says that it is at {uri}"
-                    self.findings.append(Finding("note", what, where, "copy it from there when it is needed"))
+                if self._was_never_here(sha256, uri):
+                    place = f"; the state says that it is at {uri}" if uri else ""
+                    what = f"it is not in this artifact store: a bundle without checkpoints was imported{place}"
+                    todo = "copy it from there when it is needed: coevo import FILE --fetch-checkpoints"
+                    self.findings.append(Finding("note", what, where, todo))
                 else:
                     self._lost(where)
             elif self._sizes[sha256] != DAMAGED and not self._quick and checkpoint.get("size") not in {None, self._sizes[sha256]}:
@@ -90,6 +100,15 @@ class ArtifactChecks:
             where = f"artifact {sha256} of job result {key}"
             if not self._is_there(sha256, where):
                 self.findings.append(Finding("note", "it is missing", where, "nothing: the job runs again when it is wanted"))
+
+    def _was_never_here(self, sha256: str, uri: str) -> bool:
+        """Whether a thin bundle left a checkpoint out, and it has not come since."""
+        if sha256 in self._omitted:
+            return self._omitted[sha256]
+        # An import by an older coevo left nothing but the reason of its mark, and in the state the place in the other store.
+        reason = self._marks.get(sha256, "")
+        elsewhere = bool(uri) and not uri.startswith(self._artifacts.uri.rstrip("/") + "/")
+        return reason.startswith(UNSEEN) or (elsewhere and reason.startswith(_OLDER_REASON))
 
     def _lost(self, where: str) -> None:
         todo = f"copy it into {self._artifacts.uri} from another store, or import the state from a bundle"

@@ -142,6 +142,19 @@ class Backend(ABC):
     def untrusted(self) -> dict[str, str]:
         """Blobs that must not be loaded: sha256 to reason."""
 
+    # --- what came in bundles
+
+    @abstractmethod
+    def put_arrival(self, node: str, identifier: str, document: dict[str, Any]) -> None:
+        """Remember something that came into a node in a bundle; what is remembered under this id is replaced (durable).
+
+        The node need not exist yet. Identifiers are 64 hexadecimal digits.
+        """
+
+    @abstractmethod
+    def arrivals(self, node: str) -> dict[str, dict[str, Any]]:
+        """What is remembered of a node, by its ids, in their order."""
+
     # --- jobs, campaigns, locks
 
     @abstractmethod

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.node_store.bundle_format import BundleNode
 
-MAX_TEXT = 1 << 20
+MAX_TEXT = 1 << 18
 """Characters of YAML."""
+MAX_MESSAGE = 8_000
+"""Characters of what is wrong with it that a message repeats."""
 
 
 def node_config(node: BundleNode, name: str, path: object, *, checked: bool) -> tuple[dict[str, Any], str]:
@@ -49,14 +51,19 @@ def node_config(node: BundleNode, name: str, path: object, *, checked: bool) -> 
         config = parse_config(node.config_text, "its configuration")
     except ConfigError as err:
         raise BundleError(
-            f"{path} was not imported: the configuration of its node is not valid for this version of coevo: {err}; import it "
-            "into a node that is there (--as NODE), or correct the node's configuration where it was exported"
+            f"{path} was not imported: the configuration of its node is not valid for this version of coevo: {_cut(str(err))}; "
+            "import it into a node that is there (--as NODE), or correct the node's configuration where it was exported"
         ) from None
     if sorted(config.node.elements) != sorted(node.elements):
         raise BundleError(f"{path} was not imported: its configuration names elements that are not those of its node")
     section = node.config.get("node")
     plain = {**node.config, "node": {**section, "name": name}} if isinstance(section, dict) else node.config
     return plain, _renamed(node.config_text, config, name)
+
+
+def _cut(text: str) -> str:
+    """Shorten what repeats a stranger's text."""
+    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]} …"
 
 
 def _renamed(text: str, config: NodeConfig, name: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.node_store.documents import (
     STATE_VERSION,
+    CheckpointDocument,
     ContentId,
     EvaluationDocument,
     LabelDocument,
@@ -17,6 +18,7 @@ from coevo.node_store.documents import (
     StateDocument,
     StructureDocument,
 )
+from coevo.node_store.known_fields import refuse_unknown_fields
 from coevo.node_store.stranger_json import control_characters, parse_document
 
 if TYPE_CHECKING:
@@ -77,13 +79,13 @@ class ManifestReference(_Exact):
     size: int = Field(ge=0)
 
 
-class Manifest(BaseModel):
+class Manifest(_Exact):
     """What belongs to a state."""
 
     structures: list[ContentId]
     references: list[ContentId]
     labels: dict[str, Split]
-    samples: dict[str, ContentId]
+    samples: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], ContentId]
     offsets: dict[str, Any]
 
 
@@ -93,11 +95,14 @@ def read_line(segment: str, line: bytes) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not canonical JSON, lacks a field, has a value of another type, or a geometry that is more than a geometry.
+        If it is not canonical JSON, lacks a field, has one that is not declared or a value of another type, or a geometry that is
+        more than a geometry.
     """
-    document = parse_document(line)
+    field = "relaxed" if segment == "evaluations" else "structure"
+    document = parse_document(line, [field])
     _validate(_MODELS[segment], line)
-    geometry = document.get("relaxed" if segment == "evaluations" else "structure")
+    refuse_unknown_fields(document, _MODELS[segment])
+    geometry = document.get(field)
     if geometry is not None:
         try:
             _Geometry.model_validate(geometry, strict=True)
@@ -110,6 +115,8 @@ def read_state(data: bytes) -> dict[str, Any]:
     """Read and check a state document; raises as :func:`read_line`."""
     document = parse_document(data)
     _validate(StateDocument, data)
+    for kind, checkpoint in document["checkpoints"].items():
+        refuse_unknown_fields(checkpoint, CheckpointDocument, f"checkpoints.{kind}")
     if not 1 <= document["schema_version"] <= STATE_VERSION:
         raise ValueError(
             f"it has schema version {document['schema_version']}, this coevo reads up to {STATE_VERSION}; install a newer coevo"

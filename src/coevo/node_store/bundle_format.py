@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.errors import BundleError
 from coevo.node_store.documents import BRANCH_NAME, NODE_NAME, ContentId
+from coevo.node_store.marked_keys import refuse_marked_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,6 +172,10 @@ def read_contents(document: Any, path: object) -> BundleContents:
         problem = err.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise refused(path, f"{CONTENTS}: {where}: {problem['msg']} (got {str(problem['input'])!r:.80})") from None
+    try:
+        refuse_marked_keys(contents.node.config, "node.config")
+    except ValueError as err:
+        raise refused(path, f"{CONTENTS}: {err}") from None
     _check_consistent(contents, path)
     return contents
 

@@ -6,7 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.loading import parse_config
+from coevo.configs.local_values import local_values
 from coevo.errors import BranchMovedError, CorruptArtifactError, NodeExistsError
+from coevo.node_store.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.node_store.bundle_archive import Archive
 from coevo.node_store.bundle_config import node_config
 from coevo.node_store.bundle_format import BundleLimits, silent_task
@@ -64,6 +67,8 @@ class ImportReport:
     branches : list of BranchReport
     untrusted : dict
         Checkpoints of the bundle that are not trusted, sha256 to reason.
+    configuration : dict
+        Values of the node's live configuration that came in a bundle and that nobody has agreed to, by their keys.
     omitted : list of OmittedCheckpoint
         Checkpoints that a thin bundle left out.
     not_here : list of OmittedCheckpoint
@@ -81,6 +86,7 @@ class ImportReport:
     blobs_added: int = 0
     branches: list[BranchReport] = field(default_factory=list)
     untrusted: dict[str, str] = field(default_factory=dict)
+    configuration: dict[str, Any] = field(default_factory=dict)
     omitted: list[OmittedCheckpoint] = field(default_factory=list)
     not_here: list[OmittedCheckpoint] = field(default_factory=list)
 
@@ -126,12 +132,16 @@ def import_bundle(
         creation = _creation(store, bundle, name)
         bundle.verify(task)
         report = ImportReport(name, created=creation is not None)
+        _note_arrivals(store, bundle, name, creation)
         _store_blobs(store, bundle, report, trust=trust, task=task)
         if creation is not None:
             store.create_node(name, bundle.contents.node.elements, *creation)
         _store_states(store, bundle, report, task)
         for branch, state in sorted(bundle.contents.heads.items()):
             report.branches.append(_move_branch(store, name, branch, state))
+        waiting = unagreed(store, name).values()
+        live = live_values(store, name)
+        report.configuration = {r["key"]: r["value"] for r in waiting if live.get(r["key"]) == r["value"]}
         return report
 
 
@@ -148,6 +158,26 @@ def _creation(store: NodeStore, bundle: BundleReader, name: str) -> tuple[dict[s
             "under another name: --as NODE"
         )
     return None
+
+
+def _note_arrivals(store: NodeStore, bundle: BundleReader, node: str, creation: tuple[dict[str, Any], str] | None) -> None:
+    """Remember what of the bundle the user has to agree to, and what it left out, before anything of it is stored."""
+    origin = f"it came with {bundle.archive.path.name}, imported into node {node} on {now()[:10]}"
+    values = []
+    if creation is not None:
+        live = parse_config(creation[1], "its configuration").model_dump(mode="json")
+        values += [*local_values(live).items(), *local_values(creation[0]).items()]
+    left_out: dict[str, None] = {}
+    for state in bundle.contents.states:
+        if creation is None and _is_stored(store, node, state):
+            continue
+        document = bundle.document(state)
+        values += local_values(document["config"]).items()
+        for checkpoint in document["checkpoints"].values():
+            if checkpoint["sha256"] not in bundle.blobs and not store.artifacts.has(checkpoint["sha256"]):
+                left_out[checkpoint["sha256"]] = None
+    note_configuration(store, node, values, origin)
+    note_omitted(store, node, left_out, origin)
 
 
 # --- blobs and trust
@@ -184,6 +214,7 @@ def _store_blobs(store: NodeStore, bundle: BundleReader, report: ImportReport, *
             done.add(member.size)
             if marked.get(sha256, "").startswith(UNSEEN) and not _suspicion(bundle, sha256, declared.get(sha256, [])):
                 store.backend.mark_trusted(sha256)
+    note_arrived(store, set(bundle.blobs))
     report.blobs = len(bundle.blobs)
     marked = store.backend.untrusted()
     report.untrusted = {sha256: marked[sha256] for sha256 in declared if sha256 in marked}

@@ -15,6 +15,7 @@ from coevo.node_store.bundle_reader import MEGABYTE, Megabytes
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.durable import sync_directory, temporary_name
 from coevo.node_store.shards import compress
+from coevo.node_store.spooled_states import check_spooled
 from coevo.node_store.transfers import taken_out
 
 if TYPE_CHECKING:
@@ -74,12 +75,23 @@ class BundlePlan:
     omitted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add_state(self, state: str) -> None:
-        """Spool the documents of a state, and remember its blobs."""
+        """Spool the documents of a state, check what was spooled, and remember its blobs.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If the state is not the one that was committed, or an import would not take it.
+        BundleError
+            If a checkpoint is not here.
+        """
         view = self.store.state(f"{self.node}@{state}")
         prepared = taken_out(view)
         self._add(state_member(state), [(dump_plain(self._without_places(prepared.document)),) * 2])
         for segment in SEGMENTS:
             self._add(segment_member(state, segment), _frames(getattr(prepared, segment)))
+        members = {source.name: source for source in self.sources[-len(SEGMENTS) - 1 :]}
+        parents = [parent.manifest for parent in view.parent_views()]
+        check_spooled(self.spool, members, f"{self.node}@{state}", prepared.manifest_bytes, parents)
         self.blobs |= {prepared.document["manifest"]["sha256"], *prepared.manifest["samples"].values()}
         for checkpoint in prepared.document["checkpoints"].values():
             self._add_checkpoint(state, checkpoint)
@@ -108,7 +120,7 @@ class BundlePlan:
 
     def _add(self, name: str, frames: Iterable[tuple[bytes, bytes]]) -> None:
         """Spool a member, given as pieces and as what they decompress to."""
-        source = Source(name, 0, 0, "", self.spool.tell())
+        source = Source(name, 0, 0, "", self.spool.seek(0, os.SEEK_END))
         hasher = hashlib.sha256()
         for text, data in frames:
             self.spool.write(data)

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, CorruptArtifactError, StorageError
+from coevo.node_store.arrivals import note_arrived
 from coevo.node_store.trust import HEAD, UNSEEN, suspicion
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def fetch_omitted(store: NodeStore, checkpoint: OmittedCheckpoint) -> None:
             _copy(store, checkpoint)
         except (StorageError, CorruptArtifactError) as err:
             raise CheckpointError(f"checkpoint {sha256} cannot be fetched from {checkpoint.uri or 'nowhere'}: {err}") from None
+    note_arrived(store, {sha256})
     path = store.artifacts.fetch(sha256)
     with path.open("rb") as file:
         head = file.read(HEAD)

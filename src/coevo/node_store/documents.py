@@ -1,7 +1,8 @@
 """The documents of the database and their fields, with units.
 
-Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Documents
-written by jobs may carry further keys; those that a query, a report or an identity relies on are here.
+Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Every
+field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay
+readable; what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _Fixed(BaseModel):
 
 
 class _Open(BaseModel):
-    """Documents that jobs write, with further keys of their own."""
+    """Documents that jobs write; those of another version of this package may have further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -90,6 +91,7 @@ class CheckpointDocument(_Open):
     size: int | None = Field(default=None, ge=0, description="bytes")
     parent: str | None = Field(default=None, description="sha256 of the checkpoint that it was trained from")
     training_set: str | None = Field(default=None, description="digest of the ids that it was trained on")
+    parents: list[str] | None = Field(default=None, description="sha256 of those of all parents of a merge")
 
 
 class StructureDocument(_Open):
@@ -101,6 +103,7 @@ class StructureDocument(_Open):
     chemsys: str = Field(description="elements in alphabetical order, joined by hyphens")
     elements: list[str]
     nsites: int = Field(ge=1, description="atoms in the cell")
+    volume_per_atom: float | None = Field(default=None, description="Å³")
     space_group: int | str | None = Field(default=None, description="space group")
     origin: dict[str, Any] | None = Field(default=None, description="generator, operator, conditions, seed, shard, index")
 
@@ -113,8 +116,10 @@ class ReferenceDocument(_Open):
     name: str | None = Field(default=None, description="common name")
     source: str | None = Field(default=None, description="database or publication, with the id in it")
     formula: str = Field(description="reduced formula")
+    chemsys: str | None = Field(default=None, description="elements in alphabetical order, joined by hyphens")
     elements: list[str]
     nsites: int = Field(ge=1, description="atoms in the cell")
+    volume_per_atom: float | None = Field(default=None, description="Å³")
     space_group: int | str | None = None
     citation: str | None = None
     licence: str | None = None
@@ -128,10 +133,14 @@ class LabelDocument(_Open):
     structure: dict[str, Any] | None = Field(default=None, description="the frame; as in a structure document")
     family: str | None = Field(default=None, description="id of the entry or reference that the frame comes from")
     kind: str | None = Field(default=None, description="relaxed, rattled, strained or path")
+    how: str | None = Field(default=None, description="how its family was chosen: random, stability, environment, reference, …")
     code: str | None = Field(default=None, description="teacher, espresso or vasp")
     functional: str | None = None
+    anion_corrected: bool | None = Field(default=None, description="whether the energy holds the MP2020 anion correction already")
     settings_digest: str | None = Field(default=None, description="of everything that changes a number")
     status: str | None = Field(default=None, description="admitted, rejected or failed")
+    reason: str | None = Field(default=None, description="why it is rejected or failed, one word; empty if admitted")
+    detail: str | None = Field(default=None, description="the numbers behind the reason")
     energy_per_atom: float | None = Field(default=None, description="eV/atom, as the code gives it")
     forces: list[list[float]] | None = Field(default=None, description="eV/Å, one row for each atom")
     stress: list[list[float]] | None = Field(default=None, description="eV/Å³, positive = tensile, 3 by 3")
@@ -143,7 +152,10 @@ class EvaluationDocument(_Open):
     structure_id: ContentId
     kind: Literal["entry", "reference"]
     formula: str = Field(description="reduced formula")
+    chemical_formula_reduced: str | None = Field(default=None, description="OPTIMADE's, from the formula")
+    chemical_formula_anonymous: str | None = Field(default=None, description="OPTIMADE's, from the formula")
     elements: list[str]
+    nelements: int | None = Field(default=None, description="from the elements")
     chemsys: str | None = Field(default=None, description="elements in alphabetical order, joined by hyphens")
     nsites: int = Field(ge=1, description="atoms in the cell")
     space_group: int | str | None = None
@@ -166,6 +178,7 @@ class EvaluationDocument(_Open):
     duplicate_of: str | None = Field(default=None, description="id of the entry that represents it")
     relaxed: dict[str, Any] | None = Field(default=None, description="this state's geometry, if it differs from the stored one")
     iteration_added: int | None = Field(default=None, description="iteration in which the entry was admitted")
+    note: str | None = Field(default=None, description="what went wrong when it was relaxed again; empty if nothing did")
 
 
 class EvaluationsSummary(_Fixed):

@@ -10,6 +10,7 @@ from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, dump_plain, pl
 from coevo.node_store.derived_fields import with_derived_fields
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument
 from coevo.node_store.identity import EvaluationsDigest, label_id
+from coevo.node_store.marked_keys import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import (
     RELAXED,
     CheckedDocuments,
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+_GEOMETRIES = ("structure", "relaxed")
+"""Fields in which a geometry may stand."""
+
 
 def checked_plain(what: str, value: Any) -> Any:
-    """Reduce to JSON types, and refuse integers that MongoDB cannot hold, on either backend."""
+    """Reduce to JSON types, and refuse integers that MongoDB cannot hold and keys that a decoder acts on, on either backend."""
     try:
         reduced = plain(value)
     except ValueError as err:
         raise ValueError(f"{what}.{err}") from None
     _refuse_long_integers(what, reduced)
+    refuse_marked_keys(reduced, what)
     return reduced
 
 
@@ -62,6 +67,10 @@ def checked_document(what: str, document: dict[str, Any], model: type[BaseModel]
         raise ValueError(f"{what}.{err}") from None
     if LONG_INTEGER.search(text):
         _refuse_long_integers(what, found)
+    try:
+        refuse_marked_text(text, found, _GEOMETRIES)
+    except ValueError as err:
+        raise ValueError(f"{what}: {err}") from None
     try:
         model.model_validate(found)
     except ValidationError as err:

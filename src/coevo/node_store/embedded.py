@@ -5,6 +5,7 @@
     DIR/blobs/                     artifact store, by default
     DIR/jobs/ab/KEY.json           job results
     DIR/untrusted/SHA.json         checkpoints that came in a bundle and must not be loaded, and why
+    DIR/untrusted/NODE/ID.json     what else came in bundles: configuration to agree to, checkpoints that were left out
     DIR/NODE/node.json             the node as created       DIR/NODE/node.yaml  its live configuration
     DIR/NODE/refs/BRANCH           a state id
     DIR/NODE/states/ID/state.json  state document            …/NAME.jsonl.zst    segments: what the state added, its evaluations
@@ -270,6 +271,28 @@ class EmbeddedBackend(Backend):
         with storage_errors("listing untrusted checkpoints", folder):
             paths = sorted(path for path in folder.glob("*.json") if STATE_ID.fullmatch(path.stem))
         return {path.stem: read_sealed(path, f"the mark of checkpoint {path.stem}")["reason"] for path in paths}
+
+    # --- what came in bundles
+
+    def _arrivals(self, node: str) -> Path:
+        # beside the node, which may not exist yet: what it is created with must be remembered before
+        return self.directory / "untrusted" / node
+
+    @override
+    def put_arrival(self, node: str, identifier: str, document: dict[str, Any]) -> None:
+        if not STATE_ID.fullmatch(identifier):
+            raise ValueError(f"{identifier!r} is no id: expected 64 lower-case hexadecimal digits")
+        path = self._arrivals(node) / f"{identifier}.json"
+        with storage_errors("remembering what came in a bundle", path):
+            make_directory(path.parent)
+        replace_file(path, seal(document))
+
+    @override
+    def arrivals(self, node: str) -> dict[str, dict[str, Any]]:
+        folder = self._arrivals(node)
+        with storage_errors("listing what came in bundles", folder):
+            paths = sorted(path for path in folder.glob("*.json") if STATE_ID.fullmatch(path.stem))
+        return {path.stem: read_sealed(path, f"the record {path.stem} of what came in bundles") for path in paths}
 
     # --- jobs, campaigns, locks
 

@@ -239,6 +239,24 @@ class MongoBackend(Backend):
         with self._errors("listing untrusted checkpoints"):
             return {row["_id"]: row["reason"] for row in self._collection("untrusted").find({}).sort("_id", 1)}
 
+    # --- what came in bundles
+
+    @override
+    def put_arrival(self, node: str, identifier: str, document: dict[str, Any]) -> None:
+        text = dump_plain(plain(document)).decode()
+        row = {"_id": f"{node}:{identifier}", "node": node, "document": text, ROW_HASH: row_hash(text)}
+        with self._errors("remembering what came in a bundle"):
+            self._collection("arrivals").replace_one({"_id": row["_id"]}, row, upsert=True)
+
+    @override
+    def arrivals(self, node: str) -> dict[str, dict[str, Any]]:
+        with self._errors("listing what came in bundles"):
+            rows = list(self._collection("arrivals").find({"node": node}).sort("_id", 1))
+        for row in rows:
+            if row.get(ROW_HASH) != row_hash(row.get("document")):
+                raise self.rows.damaged(f"the record {row['_id']} of what came in bundles")
+        return {row["_id"].rpartition(":")[2]: json.loads(row["document"]) for row in rows}
+
     # --- jobs, campaigns, locks
 
     @override

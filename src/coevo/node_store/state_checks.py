@@ -9,6 +9,7 @@ from coevo.node_store.canonical import read_plain, structure_document_id, struct
 from coevo.node_store.derived_fields import with_derived_fields
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
 from coevo.node_store.identity import EvaluationsDigest, label_id
+from coevo.node_store.marked_keys import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
 from coevo.node_store.states import SPLITS
 
@@ -31,6 +32,8 @@ def check_manifest(view: StateView, damage: Damage) -> str:
     """Compare a state's manifest with its hash and its document; return what is wrong."""
     try:
         manifest = view.manifest
+        refuse_marked_keys({key: view.document[key] for key in ("config", "checkpoints", "metrics", "provenance")})
+        refuse_marked_keys(manifest, "manifest")
         for kind in ("structures", "references"):
             if sorted(set(manifest[kind])) != manifest[kind]:
                 return f"the {kind} of its manifest are not sorted, or one is there twice"
@@ -41,7 +44,7 @@ def check_manifest(view: StateView, damage: Damage) -> str:
         if any(counts.get(name) != number for name, number in found.items()):
             return f"its counts are {counts}, its manifest has {found}"
     except damage as err:
-        return f"its manifest cannot be read: {err}"
+        return f"its document or its manifest cannot be used: {err}"
     return ""
 
 
@@ -77,6 +80,10 @@ def _content_problem(kind: Kind, line: Line) -> str:
         return f"the content id of {line.id} is {content}"
     if kind == "labels" and document.get("structure") and structure_document_id(document["structure"]) != document["frame"]:
         return f"the geometry of label {content} is not that of its frame {document['frame']}"
+    try:
+        refuse_marked_text(line.text, document, ["structure"])
+    except ValueError as err:
+        return f"{kind[:-1]} {line.id}: {err}"
     return ""
 
 
@@ -91,6 +98,13 @@ def check_evaluations(view: StateView) -> Iterator[str]:
     for split in view.split_evaluations():
         evaluation = read_plain(split.text)
         kind = evaluation["kind"]
+        try:
+            refuse_marked_text(split.text, evaluation)  # its geometry is apart
+            if split.geometry is not None:
+                refuse_marked_geometry(split.geometry)
+        except ValueError as err:
+            yield f"evaluation {split.id}: {err}"
+            return
         if kind not in found:
             strangers += 1
             continue

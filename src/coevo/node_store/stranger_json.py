@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, canonical_json, dump_plain, read_plain
+from coevo.node_store.marked_keys import refuse_marked_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MAX_DEPTH = 50
 """Levels of nesting; what is not nested deeper can be walked by recursion, and stored in MongoDB (100 levels)."""
@@ -14,7 +18,6 @@ MAX_DEPTH = 50
 _CONTAINERS = {dict, list}
 _NEGATIVE_ZERO = re.compile(rb"[\[:,]-0(?:\.0)?[,\]}]")
 _ZERO = rb"\u0000"
-_OPERATOR_KEY = re.compile(rb'[{,]"\$[^"\\]*":')
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -61,13 +64,20 @@ def _int64(digits: str) -> int:
     return value
 
 
-def parse_document(data: bytes) -> dict[str, Any]:
+def parse_document(data: bytes, geometries: Collection[str] = ()) -> dict[str, Any]:
     """Read a document that was written as canonical JSON, and refuse every other spelling of it.
+
+    Parameters
+    ----------
+    data : bytes
+    geometries : collection of str
+        Fields in which a geometry may stand.
 
     Raises
     ------
     ValueError
-        Also if a database could take a key or a string for something else: keys that start with ``$``, zero characters.
+        Also if a database or a decoder could take a key or a string for something else: keys of
+        :mod:`~coevo.node_store.marked_keys`, zero characters.
     """
     try:
         document = read_plain(data)
@@ -80,11 +90,10 @@ def parse_document(data: bytes) -> dict[str, Any]:
         raise ValueError(f"it is a {type(document).__name__}, expected an object")  # noqa: TRY004 - the bytes are at fault
     if _ZERO in data:
         raise ValueError("it holds a zero character")
-    if found := _OPERATOR_KEY.search(data):
-        raise ValueError(f"it has a key that is an operator, {found[0][1:60]!r}")
     # what was read as JSON is plain already, but for a negative zero
     if (canonical_json(document) if _NEGATIVE_ZERO.search(data) else dump_plain(document)) != data:
         raise ValueError("it is not canonical JSON (sorted keys, no spaces, shortest numbers, no key twice)")
+    refuse_marked_text(data, document, geometries)  # by the text, whose spelling is known now
     return document
 
 

@@ -11,10 +11,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
+from coevo.node_store.arrivals import bring_arrivals
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
 from coevo.node_store.derived_fields import with_derived_fields
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
+from coevo.node_store.marked_keys import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.places import KINDS
 from coevo.node_store.prepared_documents import StoredDocuments, StoredEvaluations, cut_out, without_fields
 from coevo.node_store.states import SPLITS, PreparedState
@@ -85,9 +87,12 @@ def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> N
         elif json.loads(prepared.manifest_bytes) != manifest:
             problem = "its manifest is not the one of its hash"
         else:
+            # a state that an older coevo let in is looked at again before it goes anywhere
+            refuse_marked_keys(document)
+            refuse_marked_keys(manifest, "manifest")
             problem = _manifest_problem(prepared) or _documents_problem(prepared, parents) or _evaluations_problem(prepared)
     except (KeyError, TypeError, ValueError) as err:
-        problem = f"{type(err).__name__}: {err}"
+        problem = str(err) if type(err) is ValueError else f"{type(err).__name__}: {err}"
     if problem:
         raise CorruptArtifactError(f"state {prepared.id} is damaged: {problem}; nothing of it was stored; use another copy")
 
@@ -108,6 +113,7 @@ def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]
         members = set(prepared.manifest[kind])
         lacking = members.difference(*(parent[kind] for parent in parents))
         for document, text in _in_order(kind, getattr(prepared, kind), "_id"):
+            refuse_marked_text(text, document, ["structure"])
             content = label_id(document) if kind == "labels" else structure_text_id(cut_out(document, text, "structure")[1])
             if content != document["_id"]:
                 return f"the content id of {kind[:-1]} {document['_id']} is {content}"
@@ -134,6 +140,7 @@ def _evaluations_problem(prepared: PreparedState) -> str:
     for evaluation, text in _in_order("evaluations", prepared.evaluations, "structure_id"):
         total += 1
         identifier, kind = evaluation["structure_id"], evaluation["kind"]
+        refuse_marked_text(text, evaluation, ["relaxed"])
         if kind not in found:
             continue
         if with_derived_fields(evaluation) != evaluation:
@@ -195,6 +202,8 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
     StateView
         The state, in that node.
     """
+    if view.node != node:
+        bring_arrivals(store, view.node, node)
     for state in history([view]):
         if store.backend.state_document(node, state.id) is None:
             prepared = taken_out(state)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError, NodeNotFoundError, StorageError
+from coevo.node_store.arrivals import omitted as omitted_checkpoints
+from coevo.node_store.arrivals import unagreed
 from coevo.node_store.artifact_checks import ArtifactChecks
 from coevo.node_store.documents import NODE_NAME
 from coevo.node_store.lineage_checks import check_branches, check_campaigns
@@ -93,14 +95,14 @@ def verify(store: NodeStore, node: str, *, quick: bool = False) -> Verification:
     if not re.fullmatch(NODE_NAME, node):
         raise NodeNotFoundError(f"{node!r} cannot name a node")
     result = Verification(node, quick)
-    checks = ArtifactChecks(store.artifacts, quick=quick)
+    omitted, marks = _from_bundles(store, node, result.findings)
+    checks = ArtifactChecks(store.artifacts, quick=quick, omitted=omitted, marks=marks)
     result.findings += _node(store, node)
     documents: dict[str, tuple[str, ...]] = {}
     for finding in _states(store, node, documents, checks, result):
         result.findings.append(finding)
     result.findings += _lineage(store, node, documents, result)
     result.findings += _jobs(store, checks, result)
-    result.findings += _marks(store)
     result.findings += checks.findings
     result.counts["artifacts"] = checks.count
     return result
@@ -217,12 +219,24 @@ def _lineage(store: NodeStore, node: str, documents: dict[str, tuple[str, ...]],
     yield from check_campaigns(node, campaigns, documents)
 
 
-def _marks(store: NodeStore) -> Iterator[Finding]:
+def _from_bundles(store: NodeStore, node: str, findings: list[Finding]) -> tuple[dict[str, bool], dict[str, str]]:
+    """Read what is remembered of bundles: the checkpoints that they left out, and the marks of distrust."""
     upkeep = store.backend.upkeep()
+    omitted: dict[str, bool] = {}
+    marks: dict[str, str] = {}
     try:
-        upkeep.reader().untrusted()
+        marks = upkeep.reader().untrusted()
     except upkeep.damage as err:
-        yield Finding("problem", str(err), "checkpoints that must not be loaded", RESTORE)
+        findings.append(Finding("problem", str(err), "checkpoints that must not be loaded", RESTORE))
+    try:
+        omitted = omitted_checkpoints(store, node)
+        counts = len(unagreed(store, node))
+        if counts:
+            what = f"{counts} values of configurations that came in bundles wait for your agreement; nothing acts on them"
+            findings.append(Finding("note", what, node, f"look at them: coevo trust {node} --configuration"))
+    except upkeep.damage as err:
+        findings.append(Finding("problem", str(err), f"what came into {node} in bundles", RESTORE))
+    return omitted, marks
 
 
 def _jobs(store: NodeStore, checks: ArtifactChecks, result: Verification) -> Iterator[Finding]:

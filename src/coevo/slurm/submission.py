@@ -18,6 +18,7 @@ from jobflow import Flow, JobConfig, OnMissing
 from coevo.configs.step_classes import class_of, class_of_shards
 from coevo.errors import CampaignError, ConfigError
 from coevo.flows.campaign import create_node, decide, seed_flow
+from coevo.flows.plain_inputs import check_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +121,7 @@ def add_transition(queue: WorkflowQueue, flow: Flow, campaign: CampaignDocument,
     """
     from coevo.slurm.continuation import ContinueMaker
 
+    check_inputs(flow)
     prefix = f"{campaign.node}/{iteration}"
     proceed = ContinueMaker(name=f"{prefix}/continue").make(flow.output, campaign.node, campaign.id)
     whole = Flow([flow, proceed], name=flow.name)
