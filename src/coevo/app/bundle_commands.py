@@ -77,7 +77,7 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="a bundle that coevo export wrote", metavar="FILE")],
     node: Annotated[str | None, typer.Option("--as", help="name of the node; that of the bundle by default")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="trust the bundle's checkpoints in whatever format they are")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="trust the bundle's checkpoints, also those whose loader can run code")] = False,
     fetch_checkpoints: Annotated[
         bool, typer.Option("--fetch-checkpoints", help="copy checkpoints that the bundle left out from the places that it names")
     ] = False,
@@ -140,6 +140,7 @@ def _import_table(file: Path, report: ImportReport) -> Table:
             ("labels", str(report.labels)),
             ("blobs", f"{report.blobs} ({report.blobs_added} new)"),
             ("untrusted checkpoints", str(len(report.untrusted))),
+            ("checkpoints not loadable", str(len(report.not_loadable))),
             ("checkpoints not here", str(len(report.not_here))),
         ],
     )
@@ -147,8 +148,10 @@ def _import_table(file: Path, report: ImportReport) -> Table:
 
 def _say_untrusted(report: ImportReport) -> None:
     absent = {checkpoint.sha256 for checkpoint in report.not_here}
+    for reason in report.not_loadable.values():
+        say(reason)
     for sha256, reason in report.untrusted.items():
-        if sha256 not in absent:
+        if sha256 not in absent and sha256 not in report.not_loadable:
             say(f"untrusted checkpoint {sha256}: {reason}; it is not loaded until you say: coevo trust {sha256}")
     for checkpoint in report.not_here:
         say(f"checkpoint {checkpoint.sha256} ({checkpoint.family}) is not here; the bundle says that it is at {checkpoint.uri}")
@@ -173,26 +176,42 @@ def trust(
     what: Annotated[str, typer.Argument(help="sha256 of a checkpoint, or REF for those of a state", metavar="SHA256|REF")],
     format: Format = "table",  # noqa: A002
 ) -> None:
-    """Allow checkpoints that came in a bundle to be loaded, although their format may run code."""
+    """Allow checkpoints that came in a bundle to be loaded, although their loader can run code."""
     from coevo.makers.step import current_store
     from coevo.node_store import trust as trusting
+    from coevo.node_store.provenance import declared_checkpoints
 
     store = current_store()
     marked = store.backend.untrusted()
+    uses = {}
     if _SHA256.fullmatch(what):
         names = {what}
         if what not in marked and not store.artifacts.has(what):
             known = ", ".join(sorted(marked)) or "none"
             raise CheckpointError(f"{what} is neither an untrusted checkpoint nor an artifact; untrusted checkpoints: {known}")
     else:
-        names = trusting.checkpoints_of([store.state(what)])
+        uses = declared_checkpoints([store.state(what).document])
+        names = {sha256 for sha256, declared in uses.items() if any(_asks(use, role) for role, use in declared)}
     trusted = trusting.trust(store, names)
     if format == "json":
         print_json({"trusted": {sha256: marked[sha256] for sha256 in trusted}})
     for sha256 in trusted:
-        say(f"checkpoint {sha256} is trusted now")
+        say(f"checkpoint {sha256} is trusted now ({marked[sha256]})")
+        for role, use in uses.get(sha256, []):
+            if trusting.condition(store, use, role) == "not loadable":
+                say(f"it still cannot be loaded here: nothing here reads {use['family']} of format {use['format']} as {role}")
     if not trusted:
         say(f"{what}: nothing to do, no checkpoint of it was untrusted")
+
+
+def _asks(checkpoint: dict[str, Any], role: str) -> bool:
+    """Whether a loader would ask for trust in a checkpoint, or may one day, when its family is installed."""
+    from coevo.node_store.trust import loader_for
+
+    try:
+        return loader_for(checkpoint, role).runs_code
+    except CheckpointError:
+        return True
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:
