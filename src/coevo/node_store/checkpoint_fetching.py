@@ -28,13 +28,12 @@ def fetch_omitted(store: NodeStore, checkpoint: OmittedCheckpoint) -> None:
         If it cannot be read there, or is not the checkpoint of that sha256.
     """
     sha256 = checkpoint.sha256
-    if store.artifacts.has(sha256):
-        return
-    mark_fetched(store, checkpoint.model_dump(), f"it was fetched from {checkpoint.uri}")
-    try:
-        _copy(store, checkpoint)
-    except (StorageError, CorruptArtifactError) as err:
-        raise CheckpointError(f"checkpoint {sha256} cannot be fetched from {checkpoint.uri or 'nowhere'}: {err}") from None
+    if not store.artifacts.has(sha256):
+        mark_fetched(store, checkpoint.model_dump(), f"it was fetched from {checkpoint.uri}")
+        try:
+            _copy(store, checkpoint)
+        except (StorageError, CorruptArtifactError) as err:
+            raise CheckpointError(f"checkpoint {sha256} cannot be fetched from {checkpoint.uri or 'nowhere'}: {err}") from None
 
 
 def _copy(store: NodeStore, checkpoint: OmittedCheckpoint) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Condition = Literal["here", "untrusted", "not here", "not loadable"]
 
+UNSEEN = "its bytes were not in the bundle, so nobody has looked at them"
+"""How the reasons begin of marks that an older coevo made for checkpoints which a thin bundle left out."""
+
 COMPUTED_HERE = "it was computed here"
 """Reason of the record of a checkpoint that a step of this installation computed."""
 
