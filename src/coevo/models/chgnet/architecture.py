@@ -80,7 +80,8 @@ class Architecture:
         expected = {field.name: kinds[str(field.type)] for field in fields(cls)}
         if set(data) != set(expected):
             odd = sorted(set(data) ^ set(expected))
-            raise CheckpointError(f"the checkpoint's architecture has missing or unknown keys: {', '.join(odd)}")
+            names = ", ".join(ascii(name[:40])[1:-1] for name in odd[:5])
+            raise CheckpointError(f"the checkpoint's architecture has missing or unknown keys: {names}")
         for name, kind in expected.items():
             value = data[name]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

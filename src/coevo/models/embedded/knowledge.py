@@ -177,9 +177,9 @@ def read_knowledge(path: Path) -> Knowledge:
         return Knowledge.model_validate(data)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ascii(".".join(map(str, first["loc"]))[:120])[1:-1]  # keys are a stranger's text
         raise CheckpointError(
-            f"generator checkpoint {path}: {where}: {first['msg']} ({err.error_count()} problems); "
+            f"generator checkpoint {path}: {where}: {first['msg'][:300]} ({err.error_count()} problems); "
             "it was damaged or written by another version"
         ) from err
 
