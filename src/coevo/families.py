@@ -2,8 +2,8 @@
 
 This is the one table that decides about checkpoints, and it holds what is installed on this machine. What a checkpoint or a state
 says of itself only chooses a row: a (family, format, role) without a row has no loader here and is not loaded, and whether a
-loader can run code follows from the loader, never from bytes or documents. Nothing of torch or of a model is imported to ask, except
-the class of another package's family, which was installed by whoever runs this.
+loader can run code follows from the loader, never from bytes or documents. Nothing of torch or of a model is imported to ask,
+except the class of another package's family, which was installed by whoever runs this.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Loader:
     place : str
         ``package.module:Class``.
     runs_code : bool
-        Whether reading a checkpoint can run code of whoever wrote it: pickles, and configurations that name what to construct. Such a
-        checkpoint is loaded only if it was computed here or is trusted by its sha256. Other loaders check what they read.
+        Whether reading a checkpoint can run code of whoever wrote it: pickles, and configurations that name what to construct.
+        Such a checkpoint is loaded only if it was computed here or is trusted by its sha256. Other loaders check what they read.
     published : mapping
         Checkpoints that only name published weights, name to sha256: trusted, whoever sends them.
     sources : tuple of str
@@ -115,7 +115,7 @@ def loader_of(family: str, role: str) -> Loader:
     others = [other for other in ROLES if other != role and family in built_in(other)]
     if others:
         raise CheckpointError(
-            f"{family} is a family of {_words(others[0])}s and cannot be a {_words(role)}; {_words(role)}s here: {', '.join(known)}"
+            f"{family} is a family of {_words(others[0])}s and cannot be a {_words(role)}; allowed: {', '.join(known)}"
         )
     installed = installed_generators()
     if role == "generator" and family in installed:
@@ -150,7 +150,7 @@ def _installed_loader(family: str, point: EntryPoint) -> Loader:
         cls: Any = point.load()
     except Exception as err:  # noqa: BLE001 - a package of somebody else can fail in any way while it is imported
         raise CheckpointError(
-            f"generator family {family!r}: {point.value} cannot be imported: {type(err).__name__}: {err}; repair or remove its package"
+            f"generator family {family!r}: {point.value} cannot be imported: {type(err).__name__}: {err}; repair its package"
         ) from None
     form = getattr(cls, "format", None)
     if getattr(cls, "family", None) != family or not isinstance(form, str):

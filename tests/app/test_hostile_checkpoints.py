@@ -1,4 +1,4 @@
-"""``coevo import`` and ``coevo run`` of bundles whose checkpoints run a command when they are loaded: nothing runs without trust."""
+"""``coevo import`` and ``coevo run`` of bundles whose checkpoints run a command when loaded: nothing runs without trust."""
 
 from __future__ import annotations
 

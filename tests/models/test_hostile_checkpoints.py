@@ -99,7 +99,9 @@ def test_architectures_of_chgnet(chgnet, tmp_path, refused, change, message):
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "NaN", "[" * 50_000, '{"a":' * 50_000, "9" * 10_000])
 def test_metadata_of_chgnet_that_is_no_bounded_json(chgnet, tmp_path, refused, text):
     header, tensors = header_of(chgnet)
-    header["__metadata__"]["coevo"] = header["__metadata__"]["coevo"].replace('"atom_graph_cutoff":6.0', f'"atom_graph_cutoff":{text}')
+    header["__metadata__"]["coevo"] = header["__metadata__"]["coevo"].replace(
+        '"atom_graph_cutoff":6.0', f'"atom_graph_cutoff":{text}'
+    )
     (tmp_path / "x").write_bytes(with_header(header, tensors))
     refused(lambda: force_field_from("chgnet", checkpoint=tmp_path / "x"), "no coevo-chgnet-1 header")
 
@@ -161,6 +163,7 @@ def test_a_file_of_gigabytes_is_not_read(chgnet, tmp_path, refused):
 def learned() -> dict:
     lattice = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]]
     bins = [1] + [0] * 8
+    pair = {"formula": "P1S1", "species": ["P", "S"], "coordinates": [[0, 0, -1], [0, 0, 1]], "bins": bins, "source": "x"}
     return {
         **json.loads(EmbeddedGenerator.initial(GeneratorConfig()).knowledge.to_bytes()),
         "examples": 1,
@@ -169,7 +172,7 @@ def learned() -> dict:
         "occupations": [{"space_group": 225, "sites": {"Li": ["4a"], "S": ["4b"]}, "bins": bins}],
         "volumes": {"Li": 20.0, "S": 20.0},
         "distances": {"Li-S": 2.4},
-        "units": [{"formula": "P1S1", "species": ["P", "S"], "coordinates": [[0, 0, -1], [0, 0, 1]], "bins": bins, "source": "x"}],
+        "units": [pair],
         "parents": [
             {
                 "id": "x",
@@ -299,7 +302,10 @@ FILE = {"sha256": "0" * 64, "size": 3}
         ([manifest(files={"x" * 300: FILE}), member("model/x", b"abc")], "is not one of"),
         ([manifest(files={"a\x1b[2J": FILE}), member("model/a", b"abc")], "is not one of"),
         ([manifest(files={"../a": FILE}), member("model/../a", b"abc")], "is not one of"),
-        ([manifest(files={"a": FILE}), member("model/a", b"abc", type=tarfile.SYMTYPE, linkname="/etc")], "does not list there|cut"),
+        (
+            [manifest(files={"a": FILE}), member("model/a", b"abc", type=tarfile.SYMTYPE, linkname="/etc")],
+            "does not list there|cut",
+        ),
         ([manifest(files={"a": FILE}), member("model/a", b"abc", type=tarfile.CONTTYPE)], "does not list there"),
         ([manifest(files={"a": FILE, "b": FILE}), member("model/a", b"abc")], "cut short or changed|damaged|is missing"),
         ([manifest(document=[])], "is not one of"),

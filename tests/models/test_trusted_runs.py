@@ -111,7 +111,7 @@ def test_the_module_that_decides_goes_with_the_runner():
 @pytest.mark.parametrize("said", [{}, {"trusted": False}, {"trusted": None}, {"trusted": 1}, {"trusted": "true"}])
 def test_mattergens_runner_refuses_a_model_unless_it_is_told_that_it_is_trusted(decision, said):
     request = {"model": "input/model", "options": {"weights": "small"}, **said}
-    with pytest.raises(decision.TaskError, match="coevo did not say that it is trusted.*coevo trust") as caught:
+    with pytest.raises(decision.TaskError, match=r"coevo did not say that it is trusted.*coevo trust") as caught:
         decision.model_to_read(request)
     assert caught.value.reason == "not_trusted"
 

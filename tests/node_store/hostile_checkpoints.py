@@ -48,7 +48,10 @@ def model_of_mattergen(directory: Path, marker: Path) -> bytes:
 def disguised_as_json(data: bytes) -> bytes:
     """The archive again, behind a member called ``{}``, so that its first bytes are those of JSON."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=io.BytesIO(data)) as source, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as target:
+    with (
+        tarfile.open(fileobj=io.BytesIO(data)) as source,
+        tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as target,
+    ):
         target.addfile(tarfile.TarInfo("{}"))
         for member in source:
             target.addfile(member, source.extractfile(member))
@@ -71,7 +74,9 @@ def with_checkpoint(bundle: Path, target: Path, role: str, data: bytes, **declar
 
 def _drop_unneeded(forgery: Forgery) -> None:
     states = b"".join(data for name, data in forgery.members.items() if name.endswith("state.json"))
-    manifests = b"".join(data for name, data in forgery.members.items() if name.startswith("blobs/") and data.startswith(b'{"labels"'))
+    manifests = b"".join(
+        data for name, data in forgery.members.items() if name.startswith("blobs/") and data.startswith(b'{"labels"')
+    )
     for name in [name for name in forgery.members if name.startswith("blobs/")]:
         if name.removeprefix("blobs/").replace("/", "").encode() not in states + manifests:
             del forgery.members[name]

@@ -126,7 +126,9 @@ def test_a_state_and_its_history_arrive_whole(store, other, lineage, tmp_path):
     head = other.state(NODE)
     assert head.document["checkpoints"]["force_field"]["uri"].startswith(other.artifacts.uri)
     assert head.document["manifest"]["uri"].startswith(other.artifacts.uri)
-    assert fetch_checkpoint(other, head.document["checkpoints"]["force_field"], "force_field").read_bytes() == SAFETENSORS + b"\x02"
+    assert (
+        fetch_checkpoint(other, head.document["checkpoints"]["force_field"], "force_field").read_bytes() == SAFETENSORS + b"\x02"
+    )
 
 
 @pytest.mark.service

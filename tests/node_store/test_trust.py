@@ -1,4 +1,4 @@
-"""Trust follows the loader that would be used and where the bytes came from; nothing that a bundle's author writes can change that."""
+"""Trust follows the loader that would be used, and where the bytes came from; a bundle's author can change neither."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_what_is_no_shard_of_its_kind_cannot_come_as_one(store, tmp_path, role):
         lineage.commit(samples={"0": blob})
     else:
         lineage.commit(checkpoints={"force_field": {**checkpoint_of(store, SAFETENSORS), "training_set": blob}})
-    with pytest.raises(BundleError, match="is no sample|is no training set"):
+    with pytest.raises(BundleError, match=r"is no sample|is no training set"):
         import_bundle(embedded(tmp_path / "other"), export(store, tmp_path / "b.zip"))
     assert not (tmp_path / "other").exists()
 

@@ -77,7 +77,7 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="a bundle that coevo export wrote", metavar="FILE")],
     node: Annotated[str | None, typer.Option("--as", help="name of the node; that of the bundle by default")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="trust the bundle's checkpoints, also those whose loader can run code")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="trust the bundle's checkpoints, whatever their loader")] = False,
     fetch_checkpoints: Annotated[
         bool, typer.Option("--fetch-checkpoints", help="copy checkpoints that the bundle left out from the places that it names")
     ] = False,

@@ -89,8 +89,8 @@ def _require_trust(family: str, role: str, checkpoint: Path, *, trusted: bool) -
     loader = loader_of(family, role)
     if loader.runs_code and not trusted:
         raise CheckpointError(
-            f"{checkpoint} was not loaded: reading a checkpoint of {loader} can run code of whoever made it, and nobody said that "
-            "it is trusted; if you know where it comes from: coevo trust SHA256"
+            f"{checkpoint} was not loaded: reading a checkpoint of {loader} can run code of whoever made it, and nobody said "
+            "that it is trusted; if you know where it comes from: coevo trust SHA256"
         )
 
 

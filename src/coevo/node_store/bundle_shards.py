@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from coevo.node_store.bundle_documents import WINDOW, _Geometry, lines
 from coevo.node_store.canonical import dump_plain
-from coevo.node_store.documents import ContentId
+from coevo.node_store.documents import ContentId  # noqa: TC001  (pydantic resolves it at run time)
 from coevo.node_store.stranger_json import parse_json
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """Where blobs came from: what a bundle brings is marked in every role, unless it is a checkpoint that was computed here.
 
-That a blob is in the artifact store proves nothing: an earlier bundle may have brought it in another role, a user may have added the
-file, or another database may share the store. What proves it are the documents of this database, which no bundle can write: a record
-of the step that computed it, a job result that names it as its checkpoint, or a state with it whose checkpoint bears no mark (every
-import marks what its states name before it stores anything; states of an older coevo keep the trust that they had).
+That a blob is in the artifact store proves nothing: an earlier bundle may have brought it in another role, a user may have added
+the file, or another database may share the store. What proves it are the documents of this database, which no bundle can write: a
+record of the step that computed it, a job result that names it as its checkpoint, or a state with it whose checkpoint bears no
+mark (every import marks what its states name before it stores anything; states of an older coevo keep the trust that they had).
 """
 
 from __future__ import annotations

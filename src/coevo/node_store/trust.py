@@ -1,8 +1,8 @@
 """Which checkpoints may be loaded: by the loader that would read them, and where their bytes came from.
 
 A loader (:mod:`coevo.families`) either cannot run code, and then checks what it reads, or it can. What the second kind reads must
-have been computed here, name published weights only, or be trusted by its sha256. Blobs that a bundle brings are marked in every role
-(:mod:`coevo.node_store.provenance`); the mark stops loaders that can run code and nothing else.
+have been computed here, name published weights only, or be trusted by its sha256. Blobs that a bundle brings are marked in every
+role (:mod:`coevo.node_store.provenance`); the mark stops loaders that can run code and nothing else.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def loader_for(checkpoint: Mapping[str, Any], role: str) -> Loader:
         return find_loader(str(checkpoint.get("family")), str(checkpoint.get("format")), role)
     except CheckpointError as err:
         raise CheckpointError(
-            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {role.replace('_', ' ')[:80]}: {err}; `coevo trust` does not "
-            "change that, for nothing here is known to read it"
+            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {role.replace('_', ' ')[:80]}: {err}; `coevo trust` does "
+            "not change that, for nothing here is known to read it"
         ) from None
 
 
@@ -99,16 +99,16 @@ def fetch_checkpoint(store: NodeStore, checkpoint: Mapping[str, Any], role: str)
         where = f"its state says that it was written to {uri}" if uri else ""
         where = where or (mark.reason if mark else "nothing says where it was written")
         raise CheckpointError(
-            f"checkpoint {sha256} (family {loader.family}) is not in {store.artifacts.uri}: a bundle without checkpoints was imported, "
-            f"or the blob was removed; {where}; get it by importing a bundle that has it, by `coevo import FILE "
+            f"checkpoint {sha256} (family {loader.family}) is not in {store.artifacts.uri}: a bundle without checkpoints was "
+            f"imported, or the blob was removed; {where}; get it by importing a bundle that has it, by `coevo import FILE "
             f"--fetch-checkpoints` if you trust that place, or copy the file to {store.artifacts.uri_of(sha256)}"
         )
     if loader.runs_code and not is_trusted(store, checkpoint, role):
         mark = store.backend.mark(sha256)
         reason = f"{mark.reason}; " if mark else ""
         raise CheckpointError(
-            f"checkpoint {sha256} (family {loader.family}, format {loader.format}) is not trusted and was not loaded: {reason}loading "
-            f"it may run code of whoever made it; if you know where it comes from: coevo trust {sha256}"
+            f"checkpoint {sha256} (family {loader.family}, format {loader.format}) is not trusted and was not loaded: {reason}"
+            f"loading it may run code of whoever made it; if you know where it comes from: coevo trust {sha256}"
         )
     return store.artifacts.fetch(sha256)
 
@@ -129,8 +129,8 @@ def trust(store: NodeStore, names: Iterable[str]) -> list[str]:
 def computed_here(store: NodeStore, sha256: str, family: str, role: str) -> None:
     """Record that a step of this installation computed a checkpoint, so that no bundle that has the same can put it in doubt.
 
-    Only a step that computed it as a checkpoint says so: other blobs of the same bytes (a log, a shard, a user's file) prove nothing.
-    Where the loader cannot run code no record is needed.
+    Only a step that computed it as a checkpoint says so: other blobs of the same bytes (a log, a shard, a user's file) prove
+    nothing. Where the loader cannot run code no record is needed.
     """
     if loader_of(family, role).runs_code:
         store.backend.mark_trusted(sha256, COMPUTED_HERE)

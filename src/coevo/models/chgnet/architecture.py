@@ -9,7 +9,6 @@ from typing import Any
 
 from coevo.errors import CheckpointError
 
-
 BOUNDS: dict[str, tuple[float, float]] = {
     "n_conv": (3, 16),
     "num_radial": (1, 256),
@@ -89,7 +88,9 @@ class Architecture:
                     f"the checkpoint's architecture has {name}={str(value)[:40]!r}, which is not of type {kind}"
                 )
             if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
-                raise CheckpointError(f"the checkpoint's architecture has a {name} of {len(value)} characters; allowed: {MAX_TEXT}")
+                raise CheckpointError(
+                    f"the checkpoint's architecture has a {name} of {len(value)} characters; allowed: {MAX_TEXT}"
+                )
         for name, (least, most) in BOUNDS.items():
             if not (math.isfinite(data[name]) and least <= data[name] <= most):
                 raise CheckpointError(

@@ -78,7 +78,8 @@ def check_shapes(architecture: Architecture, found: Mapping[str, tuple[int, ...]
     missing = sorted(set(shapes) - set(found)) or ([] if readout else ["mlp.layers"])
     unknown = sorted(set(found) - set(shapes) - readout)
     if missing or unknown:
-        raise CheckpointError(f"{source} does not hold a CHGNet: missing {missing[:3]}, unknown {[ascii(name[:80])[1:-1] for name in unknown[:3]]}")
+        names = [ascii(name[:80])[1:-1] for name in unknown[:3]]
+        raise CheckpointError(f"{source} does not hold a CHGNet: missing {missing[:3]}, unknown {names}")
     shapes |= _readout_shapes(readout, found, source)
     for name, expected in sorted(shapes.items()):
         if found[name] != expected:

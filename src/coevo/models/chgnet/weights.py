@@ -139,8 +139,8 @@ def weights_from_bytes(data: bytes, source: str) -> Weights:
     Raises
     ------
     CheckpointError
-        If the bytes are truncated, of another family, or not finite. Names, shapes and sizes are compared with the architecture before
-        anything is built of them.
+        If the bytes are truncated, of another family, or not finite. Names, shapes and sizes are compared with the architecture
+        before anything is built of them.
     """
     architecture = _checked_header(data, len(data), source)
     from safetensors import SafetensorError
@@ -174,7 +174,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def _checked_header(beginning: bytes, size: int, source: str) -> Architecture:
-    """Read the header of a safetensors file, and compare the tensors that it lists, and the file's size, with its architecture."""
+    """Read the header of a safetensors file, and compare the tensors that it lists and the file's size with its architecture."""
     length = int.from_bytes(beginning[:8], "little")
     if len(beginning) < 8 or length > MAX_HEADER or len(beginning) < 8 + length:
         what = f"a header of {length} bytes, allowed: {MAX_HEADER}" if len(beginning) >= 8 else "no header"
@@ -188,7 +188,9 @@ def _checked_header(beginning: bytes, size: int, source: str) -> Architecture:
         described = parse_bounded(metadata[METADATA_KEY].encode())
         kind, architecture = described["format"], dict(described["architecture"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise CheckpointError(f"{source} is a safetensors file, but not a CHGNet checkpoint of coevo (no {FORMAT} header)") from None
+        raise CheckpointError(
+            f"{source} is a safetensors file, but not a CHGNet checkpoint of coevo (no {FORMAT} header)"
+        ) from None
     if kind != FORMAT:
         raise CheckpointError(f"{source} has checkpoint format {str(kind)[:40]!r}; this version of coevo reads {FORMAT!r}")
     found = Architecture.from_dict(architecture)

@@ -171,7 +171,8 @@ def read_knowledge(path: Path) -> Knowledge:
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind != "coevo-embedded-generator":
         raise CheckpointError(
-            f"generator checkpoint {path}: kind is {str(kind)[:40]!r}, expected 'coevo-embedded-generator'; it belongs to another family"
+            f"generator checkpoint {path}: kind is {str(kind)[:40]!r}, expected 'coevo-embedded-generator'; "
+            "it belongs to another family"
         )
     try:
         return Knowledge.model_validate(data)

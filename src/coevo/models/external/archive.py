@@ -65,7 +65,9 @@ def files_below(directory: Path, limit: int) -> dict[str, Path]:
         if path.is_file():
             name = path.relative_to(directory).as_posix()
             if not _is_name(name):
-                raise ModelError(f"the model holds a file named {name[:80]!r}, allowed: {MAX_NAME} printable characters, no backslash")
+                raise ModelError(
+                    f"the model holds a file named {name[:80]!r}, allowed: {MAX_NAME} printable characters, no backslash"
+                )
             found[name] = path
     size = sum(path.stat().st_size for path in found.values())
     if len(found) > MAX_FILES or size > limit:

@@ -59,8 +59,8 @@ class ExternalGenerator:
     Attributes
     ----------
     trusted : bool
-        Whether the model was made here or is trusted by its sha256; the runner is told, and must not read another one in a way that
-        can run code. False for what was loaded from a file, until whoever loads it says otherwise.
+        Whether the model was made here or is trusted by its sha256; the runner is told, and must not read another one in a way
+        that can run code. False for what was loaded from a file, until whoever loads it says otherwise.
     """
 
     family: ClassVar[str]
