@@ -10,6 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.node_store.canonical import digest, structure_document, structure_id
 from coevo.node_store.identity import label_id
+from coevo.node_store.shards import write_shard
 from coevo.node_store.states import StateDraft
 
 if TYPE_CHECKING:
@@ -89,6 +90,18 @@ def label(seed: int) -> dict[str, Any]:
     return {"_id": label_id(content), **content}
 
 
+def sample_row(structure: Structure, seed: int) -> dict[str, Any]:
+    """A candidate of an iteration's sample, as curation keeps it."""
+    return {
+        "id": structure_id(structure),
+        "structure": structure_document(structure),
+        "energy_per_atom": -4.0 - seed / 7,
+        "fmax": 0.05,
+        "is_unique": True,
+        "is_novel": bool(seed % 2),
+    }
+
+
 @dataclass
 class Lineage:
     """Drafts that continue each other, with what the newest state consists of."""
@@ -114,7 +127,7 @@ class Lineage:
             **{document["_id"]: ("train", "validation", "test")[i % 3] for i, document in enumerate(labels)},
         }
         weights = self.store.artifacts.put_bytes(f"weights {base}".encode())
-        sample = self.store.artifacts.put_bytes(f"sample {base}".encode())
+        sample = write_shard(self.store.artifacts, [sample_row(s, base + i) for i, s in enumerate(new)])
         self.samples = {**self.samples, str(self.iteration): sample.sha256}
         evaluations = [evaluation(s, "entry", base + i, moved=i % 2 == 0) for i, s in enumerate(self.entries)]
         evaluations += [evaluation(s, "reference", base + 500 + i) for i, s in enumerate(self.references)]
@@ -124,7 +137,7 @@ class Lineage:
             "iteration": self.iteration,
             "message": f"iteration {self.iteration}",
             "config": CONFIG,
-            "checkpoints": {"force_field": {**weights.to_dict(), "family": "chgnet", "format": "safetensors-1"}},
+            "checkpoints": {"force_field": {**weights.to_dict(), "family": "chgnet", "format": "safetensors"}},
             "metrics": {"rmse": {"energy": np.float32(0.25)}, "entropy": 6.5, "sun": 3},
             "structures": [structure_row(s, origin={"operator": "random", "seed": base}) for s in new],
             "references": [structure_row(s, source="a paper", citation="doi:10.0/0", licence="CC-BY-4.0") for s in references],

@@ -77,7 +77,7 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="a bundle that coevo export wrote", metavar="FILE")],
     node: Annotated[str | None, typer.Option("--as", help="name of the node; that of the bundle by default")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="trust the bundle's checkpoints in whatever format they are")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="trust the bundle's checkpoints, whatever their loader")] = False,
     fetch_checkpoints: Annotated[
         bool, typer.Option("--fetch-checkpoints", help="copy checkpoints that the bundle left out from the places that it names")
     ] = False,
@@ -140,6 +140,7 @@ def _import_table(file: Path, report: ImportReport) -> Table:
             ("labels", str(report.labels)),
             ("blobs", f"{report.blobs} ({report.blobs_added} new)"),
             ("untrusted checkpoints", str(len(report.untrusted))),
+            ("checkpoints not loadable", str(len(report.not_loadable))),
             ("checkpoints not here", str(len(report.not_here))),
         ],
     )
@@ -147,8 +148,10 @@ def _import_table(file: Path, report: ImportReport) -> Table:
 
 def _say_untrusted(report: ImportReport) -> None:
     absent = {checkpoint.sha256 for checkpoint in report.not_here}
+    for reason in report.not_loadable.values():
+        say(reason)
     for sha256, reason in report.untrusted.items():
-        if sha256 not in absent:
+        if sha256 not in absent and sha256 not in report.not_loadable:
             say(f"untrusted checkpoint {sha256}: {reason}; it is not loaded until you say: coevo trust {sha256}")
     if report.configuration:
         keys = ", ".join(report.configuration)
@@ -184,9 +187,10 @@ def trust(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="with --configuration: agree without being asked")] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
-    """Allow checkpoints that came in a bundle to be loaded, although their format may run code; or agree to its configuration."""
+    """Allow checkpoints that came in a bundle to be loaded, although their loader can run code; or agree to its configuration."""
     from coevo.makers.step import current_store
     from coevo.node_store import trust as trusting
+    from coevo.node_store.provenance import declared_checkpoints
 
     store = current_store()
     if configuration:
@@ -195,18 +199,23 @@ def trust(
     if yes:
         raise ConfigError("trust: --yes goes with --configuration; checkpoints that are named are trusted without a question")
     marked = store.backend.untrusted()
+    uses = {}
     if _SHA256.fullmatch(what):
         names = {what}
         if what not in marked and not store.artifacts.has(what):
             known = ", ".join(sorted(marked)) or "none"
             raise CheckpointError(f"{what} is neither an untrusted checkpoint nor an artifact; untrusted checkpoints: {known}")
     else:
-        names = trusting.checkpoints_of([store.state(what)])
+        uses = declared_checkpoints([store.state(what).document])
+        names = {sha256 for sha256, declared in uses.items() if any(_asks(use, role) for role, use in declared)}
     trusted = trusting.trust(store, names)
     if format == "json":
         print_json({"trusted": {sha256: marked[sha256] for sha256 in trusted}})
     for sha256 in trusted:
-        say(f"checkpoint {sha256} is trusted now")
+        say(f"checkpoint {sha256} is trusted now ({marked[sha256]})")
+        for role, use in uses.get(sha256, []):
+            if trusting.condition(store, use, role) == "not loadable":
+                say(f"it still cannot be loaded here: nothing here reads {use['family']} of format {use['format']} as {role}")
     if not trusted:
         say(f"{what}: nothing to do, no checkpoint of it was untrusted")
 
@@ -242,6 +251,16 @@ def _agrees() -> bool:
         return typer.confirm("Do you agree that coevo acts on these values on this machine?", err=True)
     except typer.Abort:  # nobody is there to answer
         return False
+
+
+def _asks(checkpoint: dict[str, Any], role: str) -> bool:
+    """Whether a loader would ask for trust in a checkpoint, or may one day, when its family is installed."""
+    from coevo.node_store.trust import loader_for
+
+    try:
+        return loader_for(checkpoint, role).runs_code
+    except CheckpointError:
+        return True
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:

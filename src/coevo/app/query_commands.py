@@ -67,7 +67,7 @@ def show(
     if entry:
         _show_entry(view, entry, format)
         return
-    conditions = {kind: condition(store, checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
+    conditions = {kind: condition(store, checkpoint, kind) for kind, checkpoint in view.document["checkpoints"].items()}
     if format == "json":
         more = {"config": view.document["config"], "manifest": view.document["manifest"], "checkpoint_conditions": conditions}
         print_json({**summary(view), **more})
@@ -79,6 +79,8 @@ def show(
             where = checkpoint.get("uri", "")
             if conditions[kind] == "untrusted":
                 where += f"  untrusted: it came in a bundle; coevo trust {checkpoint['sha256']}"
+            elif conditions[kind] == "not loadable":
+                where += f"  not loadable: nothing here reads {checkpoint['family']} of format {checkpoint['format']} as {kind}"
             elif conditions[kind] == "not here":
                 where = f"not here; its state says that it was written to {where or 'nowhere'}"
             out.print(f"{what}  {where}", highlight=False, soft_wrap=True, markup=False)

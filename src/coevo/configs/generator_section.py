@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from coevo.configs.section import Fraction, Local, Positive, Section
+from coevo.families import (
+    GENERATOR_GROUP,  # noqa: F401  (job documents and other packages know it by this module)
+    built_in,
+    installed_generators,
+)
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-GENERATOR_FAMILIES = ("embedded", "mattergen")
+GENERATOR_FAMILIES = tuple(sorted(built_in("generator")))
 """Families of generators that come with coevo; others are found by their entry points."""
-
-GENERATOR_GROUP = "coevo.generators"
-"""Group of the entry points by which other packages bring generators: ``NAME = "package.module:Class"``."""
-
-
-def installed_generators() -> dict[str, EntryPoint]:
-    """Families of generators that other installed packages bring, by name."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GENERATOR_GROUP)}
 
 
 def _is_a_path(weights: Any) -> bool:

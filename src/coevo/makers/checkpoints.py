@@ -6,13 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coevo.models.contracts import Generator
 from coevo.models.registry import force_field_from, generator_from
-from coevo.node_store.trust import fetch_checkpoint
+from coevo.node_store.trust import computed_here, fetch_checkpoint, is_trusted
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from coevo.configs.tree import GeneratorConfig
-    from coevo.models.contracts import ForceField, Generator
+    from coevo.models.contracts import ForceField
     from coevo.node_store.store import NodeStore
 
 Checkpoint = dict[str, Any]
@@ -21,7 +22,7 @@ Checkpoint = dict[str, Any]
 def save_checkpoint(
     store: NodeStore, model: ForceField | Generator, *, parent: Checkpoint | None, training_set: str | None
 ) -> Checkpoint:
-    """Write a model as an artifact.
+    """Write a model that was computed here as an artifact, and record that it was where its loader can run code.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ def save_checkpoint(
         path = Path(directory) / "checkpoint"
         model.save(path)
         artifact = store.artifacts.put_file(path)
+    if getattr(model, "trusted", True):
+        computed_here(store, artifact.sha256, model.family, "generator" if isinstance(model, Generator) else "force_field")
     return {
         "family": model.family,
         "format": model.format,
@@ -52,13 +55,15 @@ def load_force_field(store: NodeStore, checkpoint: Checkpoint) -> ForceField:
     Raises
     ------
     CheckpointError
-        If it is not here, came in a bundle and is not trusted, or cannot be read.
+        If it is not here, has no loader here, came in a bundle and is not trusted, or cannot be read.
     """
-    path = fetch_checkpoint(store, checkpoint)
-    return force_field_from(checkpoint["family"], checkpoint=path, device=read_settings().device)
+    path = fetch_checkpoint(store, checkpoint, "force_field")
+    trusted = is_trusted(store, checkpoint, "force_field")
+    return force_field_from(checkpoint["family"], checkpoint=path, device=read_settings().device, trusted=trusted)
 
 
 def load_generator(store: NodeStore, checkpoint: Checkpoint, settings: GeneratorConfig) -> Generator:
     """Load a generator from its artifact, with the node's present generator settings; raises as :func:`load_force_field`."""
-    path = fetch_checkpoint(store, checkpoint)
-    return generator_from(checkpoint["family"], checkpoint=path, settings=settings)
+    path = fetch_checkpoint(store, checkpoint, "generator")
+    trusted = is_trusted(store, checkpoint, "generator")
+    return generator_from(checkpoint["family"], checkpoint=path, settings=settings, trusted=trusted)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.tree import installed_generators
-from coevo.errors import ConfigError
+from coevo.errors import CheckpointError, ConfigError
+from coevo.families import built_in, installed_generators, loader_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from coevo.models.contracts import ForceField, Generator
     from coevo.models.external.families import ExternalFamily
 
-FORCE_FIELDS: dict[str, tuple[str, str]] = {"chgnet": ("coevo.models.chgnet.force_field", "ChgnetForceField")}
-GENERATORS: dict[str, tuple[str, str]] = {
-    "embedded": ("coevo.models.embedded.generator", "EmbeddedGenerator"),
-    "mattergen": ("coevo.models.external.mattergen", "MatterGenGenerator"),
-}
+FORCE_FIELDS = {name: loader.place for name, loader in built_in("force_field").items()}
+GENERATORS = {name: loader.place for name, loader in built_in("generator").items()}
 
 
-def force_field_from(family: str, weights: str | None = None, checkpoint: Path | None = None, device: str = "cpu") -> ForceField:
+def force_field_from(
+    family: str, weights: str | None = None, checkpoint: Path | None = None, device: str = "cpu", *, trusted: bool = False
+) -> ForceField:
     """Load a force field: a checkpoint if one is given, else published weights.
 
     Parameters
@@ -34,24 +33,28 @@ def force_field_from(family: str, weights: str | None = None, checkpoint: Path |
         File that ``ForceField.save`` wrote.
     device : str
         ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    trusted : bool
+        Whether the checkpoint was computed here or is trusted by its sha256. One of a family whose loader can run code is refused
+        otherwise.
 
     Raises
     ------
     ConfigError
         If the family, the weights or the device are unknown.
     CheckpointError
-        If the checkpoint cannot be loaded.
+        If the checkpoint cannot be loaded, or must not be.
     """
     force_field = _class_of("force field", FORCE_FIELDS, family)
     where = _resolved_device(device)
     if checkpoint is not None:
+        _require_trust(family, "force_field", checkpoint, trusted=trusted)
         return force_field.load(checkpoint, where)
     if weights is not None:
         return force_field.published(weights, where)
     return force_field.published(device=where)
 
 
-def generator_from(family: str, checkpoint: Path | None = None, settings: Any = None) -> Generator:
+def generator_from(family: str, checkpoint: Path | None = None, settings: Any = None, *, trusted: bool = False) -> Generator:
     """Load a generator from a checkpoint, or make an untrained one.
 
     Parameters
@@ -62,16 +65,33 @@ def generator_from(family: str, checkpoint: Path | None = None, settings: Any = 
         File that ``Generator.save`` wrote.
     settings : optional
         Settings of the family; with a checkpoint they take the place of those that it was fitted with.
+    trusted : bool
+        As in :func:`force_field_from`; a family with a runner hands it on.
 
     Raises
     ------
     ConfigError
         If the family is unknown.
     CheckpointError
-        If the checkpoint cannot be loaded.
+        If the checkpoint cannot be loaded, or must not be.
     """
     generator = generator_class(family)
-    return generator.load(checkpoint, settings) if checkpoint is not None else generator.initial(settings)
+    if checkpoint is None:
+        return generator.initial(settings)
+    _require_trust(family, "generator", checkpoint, trusted=trusted)
+    loaded = generator.load(checkpoint, settings)
+    if hasattr(generator, "external"):
+        loaded.trusted = trusted
+    return loaded
+
+
+def _require_trust(family: str, role: str, checkpoint: Path, *, trusted: bool) -> None:
+    loader = loader_of(family, role)
+    if loader.runs_code and not trusted:
+        raise CheckpointError(
+            f"{checkpoint} was not loaded: reading a checkpoint of {loader} can run code of whoever made it, and nobody said "
+            "that it is trusted; if you know where it comes from: coevo trust SHA256"
+        )
 
 
 def generator_class(family: str) -> Any:
@@ -103,10 +123,10 @@ def external_families() -> dict[str, ExternalFamily]:
     return {cls.family: cls.external for cls in classes if hasattr(cls, "external")}
 
 
-def _class_of(kind: str, families: dict[str, tuple[str, str]], family: str) -> Any:
+def _class_of(kind: str, families: dict[str, str], family: str) -> Any:
     if family not in families:
         raise ConfigError(f"{kind} family {family!r} is unknown; allowed: {', '.join(sorted(families))}")
-    module, name = families[family]
+    module, _, name = families[family].partition(":")
     return getattr(import_module(module), name)
 
 

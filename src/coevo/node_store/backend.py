@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from coevo.node_store.marks import Mark
     from coevo.node_store.prepared_documents import Line, SplitEvaluation
     from coevo.node_store.states import PreparedState
     from coevo.node_store.upkeep import Upkeep
@@ -132,15 +133,23 @@ class Backend(ABC):
 
     @abstractmethod
     def mark_untrusted(self, sha256: str, reason: str) -> None:
-        """Remember that a blob must not be loaded; a reason that is there already stays (durable)."""
+        """Remember that a blob came from elsewhere; a record that is there already stays, whatever it says (durable)."""
 
     @abstractmethod
-    def mark_trusted(self, sha256: str) -> None:
-        """Forget that a blob must not be loaded (durable, idempotent)."""
+    def mark_trusted(self, sha256: str, reason: str = "") -> None:
+        """Record that a blob is trusted (durable, idempotent); the reason is kept if there was no record of the blob."""
 
     @abstractmethod
+    def mark(self, sha256: str) -> Mark | None:
+        """What is recorded of a blob, or None."""
+
+    @abstractmethod
+    def marks(self) -> dict[str, Mark]:
+        """All records by the sha256 of their blobs. They outlive the blobs: one that is removed may come again."""
+
     def untrusted(self) -> dict[str, str]:
-        """Blobs that must not be loaded: sha256 to reason."""
+        """Blobs that came from elsewhere and are not trusted: sha256 to reason."""
+        return {sha256: mark.reason for sha256, mark in self.marks().items() if not mark.trusted}
 
     # --- what came in bundles
 

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.loading import parse_config
 from coevo.configs.local_values import local_values
-from coevo.errors import BranchMovedError, CorruptArtifactError, NodeExistsError
 from coevo.node_store.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
+from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
 from coevo.node_store.bundle_archive import Archive
 from coevo.node_store.bundle_config import node_config
 from coevo.node_store.bundle_format import BundleLimits, silent_task
 from coevo.node_store.bundle_reader import MEGABYTE, BundleReader, Megabytes
 from coevo.node_store.commits import kept_names
+from coevo.node_store.provenance import declared_checkpoints, mark_imported
 from coevo.node_store.runs import now
 from coevo.node_store.transfers import put_state
-from coevo.node_store.trust import HEAD, UNSEEN, suspicion
+from coevo.node_store.trust import loader_for
 from coevo.node_store.views import open_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from coevo.node_store.bundle_format import Member, OmittedCheckpoint, Task
+    from coevo.node_store.provenance import Declared
     from coevo.node_store.store import NodeStore
 
 _ATTEMPTS = 5
@@ -65,10 +66,12 @@ class ImportReport:
         Structures, references and labels of all states, each once.
     blobs, blobs_added : int
     branches : list of BranchReport
-    untrusted : dict
-        Checkpoints of the bundle that are not trusted, sha256 to reason.
     configuration : dict
         Values of the node's live configuration that came in a bundle and that nobody has agreed to, by their keys.
+    untrusted : dict
+        Checkpoints of the bundle that are not loaded until somebody trusts them, sha256 to reason.
+    not_loadable : dict
+        Those that nothing here reads as what they are declared to be, sha256 to reason; trust alone does not help.
     omitted : list of OmittedCheckpoint
         Checkpoints that a thin bundle left out.
     not_here : list of OmittedCheckpoint
@@ -87,6 +90,7 @@ class ImportReport:
     branches: list[BranchReport] = field(default_factory=list)
     untrusted: dict[str, str] = field(default_factory=dict)
     configuration: dict[str, Any] = field(default_factory=dict)
+    not_loadable: dict[str, str] = field(default_factory=dict)
     omitted: list[OmittedCheckpoint] = field(default_factory=list)
     not_here: list[OmittedCheckpoint] = field(default_factory=list)
 
@@ -112,7 +116,7 @@ def import_bundle(
     node : str, optional
         Name of the node; that of the bundle by default. Created if it does not exist.
     trust : bool
-        Trust the checkpoints of the bundle, in whatever format they are.
+        Trust the checkpoints of the bundle, also those whose loader can run code.
     limits : BundleLimits, optional
     task : Task
         Told of the progress.
@@ -183,50 +187,41 @@ def _note_arrivals(store: NodeStore, bundle: BundleReader, node: str, creation: 
 # --- blobs and trust
 
 
-def _checkpoints(bundle: BundleReader) -> Iterator[tuple[str, str]]:
-    """Names of the checkpoints of all states, with the format that each state declares."""
-    found: dict[tuple[str, str], None] = {}
-    for state in bundle.contents.states:
-        for checkpoint in bundle.document(state)["checkpoints"].values():
-            found[checkpoint["sha256"], checkpoint["format"]] = None
-    yield from found
-
-
 def _store_blobs(store: NodeStore, bundle: BundleReader, report: ImportReport, *, trust: bool, task: Task) -> None:
-    declared: dict[str, list[str]] = {}
-    for sha256, kind in _checkpoints(bundle):
-        declared.setdefault(sha256, []).append(kind)
-    marked = store.backend.untrusted()
-    # marks before blobs: a blob that is here without a mark was here before, or was trusted
-    for sha256, kinds in declared.items():
-        known = store.artifacts.has(sha256) and sha256 not in marked
-        reason = "" if trust or known else _suspicion(bundle, sha256, kinds)
-        if reason and sha256 not in marked:
-            origin = f"it came with {bundle.archive.path.name}, imported into node {report.node} on {now()[:10]}"
-            store.backend.mark_untrusted(sha256, f"{reason}; {origin}")
-        elif trust and sha256 in marked:
-            store.backend.mark_trusted(sha256)
+    declared = declared_checkpoints(bundle.document(state) for state in bundle.contents.states)
+    # marks before blobs: an import that dies in between leaves nothing that could be taken for our own
+    origin = f"it came with {bundle.archive.path.name}, imported into node {report.node} on {now()[:10]}"
+    mark_imported(store, bundle.blobs, declared, origin)
+    if trust:
+        for sha256 in sorted(declared):
+            store.backend.mark_trusted(sha256, origin)
     total = sum(member.size for member in bundle.blobs.values())
     with task("storing blobs", total // MEGABYTE, "MB") as advance:
         done = Megabytes(advance)
-        for sha256, member in sorted(bundle.blobs.items()):
+        for _, member in sorted(bundle.blobs.items()):
             report.blobs_added += _store_blob(store, bundle, member)
             done.add(member.size)
-            if marked.get(sha256, "").startswith(UNSEEN) and not _suspicion(bundle, sha256, declared.get(sha256, [])):
-                store.backend.mark_trusted(sha256)
     note_arrived(store, set(bundle.blobs))
     report.blobs = len(bundle.blobs)
-    marked = store.backend.untrusted()
-    report.untrusted = {sha256: marked[sha256] for sha256 in declared if sha256 in marked}
     report.omitted = bundle.contents.omitted_checkpoints
     report.not_here = [checkpoint for checkpoint in report.omitted if not store.artifacts.has(checkpoint.sha256)]
+    _report_trust(store, declared, report)
 
 
-def _suspicion(bundle: BundleReader, sha256: str, kinds: list[str]) -> str:
-    member = bundle.blobs.get(sha256)
-    head = bundle.head(sha256, HEAD) if member else None
-    reasons = [suspicion(kind, head, member.size if member else 0) for kind in kinds]
-    return next((reason for reason in reasons if reason), "")
+def _report_trust(store: NodeStore, declared: Declared, report: ImportReport) -> None:
+    """Say which checkpoints cannot be loaded, be it for want of a loader or of trust."""
+    marked = store.backend.untrusted()
+    for sha256, uses in sorted(declared.items()):
+        for role, checkpoint in uses:
+            try:
+                loader = loader_for(checkpoint, role)
+            except CheckpointError as err:
+                report.not_loadable[sha256] = str(err)
+                if sha256 in marked:
+                    report.untrusted.setdefault(sha256, f"nothing here is known to read it; {marked[sha256]}")
+                continue
+            if loader.runs_code and sha256 in marked and sha256 not in loader.published.values():
+                report.untrusted[sha256] = f"reading {loader} can run code of whoever made it; {marked[sha256]}"
 
 
 def _store_blob(store: NodeStore, bundle: BundleReader, member: Member) -> bool:

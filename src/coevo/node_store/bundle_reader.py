@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import BundleError, CorruptArtifactError
 from coevo.node_store.bundle_documents import (
-    ZSTD_MAGIC,
     decompressed,
     lines,
     read_line,
@@ -14,6 +13,7 @@ from coevo.node_store.bundle_documents import (
     read_state,
 )
 from coevo.node_store.bundle_format import SEGMENTS, refused, segment_member, silent_task, state_member
+from coevo.node_store.bundle_shards import check_shard
 from coevo.node_store.prepared_documents import ReadTexts
 from coevo.node_store.states import PreparedState
 from coevo.node_store.transfers import check_whole
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.bundle_archive import Archive
     from coevo.node_store.bundle_format import BundleContents, Member, Task
+    from coevo.node_store.bundle_shards import ShardKind
 
 MEGABYTE = 1_000_000
 
@@ -40,6 +41,7 @@ class BundleReader:
         self.contents: BundleContents = archive.contents
         self.blobs = archive.contents.blobs()
         self._members = {member.name: member for member in archive.contents.members}
+        self._shards: set[tuple[ShardKind, str]] = set()
 
     # --- reading
 
@@ -84,11 +86,6 @@ class BundleReader:
         return PreparedState(
             id=state, document=document, manifest=self.manifest(document), manifest_bytes=manifest_bytes, **parts
         )
-
-    def head(self, sha256: str, size: int) -> bytes:
-        """Return the first bytes of a blob."""
-        with self.archive.open(self.blobs[sha256]) as stream:
-            return stream.read(size) if self.blobs[sha256].size else b""
 
     def _whole(self, member: Member, limit: int) -> bytes:
         if member.size > limit:
@@ -176,31 +173,31 @@ class BundleReader:
         for iteration, sha256 in manifest["samples"].items():
             if sha256 not in self.blobs:
                 raise refused(path, f"the sample of iteration {iteration} of state {state}, blob {sha256}, is missing")
-            self._verify_shard(sha256, needed)
+            self._verify_shard("sample", sha256)
+            needed.add(sha256)
         omitted = {checkpoint.sha256 for checkpoint in self.contents.omitted_checkpoints}
         for kind, checkpoint in document["checkpoints"].items():
             if checkpoint["sha256"] not in self.blobs and checkpoint["sha256"] not in omitted:
                 raise refused(path, f"the checkpoint {kind} of state {state}, blob {checkpoint['sha256']}, is missing")
             needed.add(checkpoint["sha256"])
-            if checkpoint.get("training_set") in self.blobs:
-                self._verify_shard(checkpoint["training_set"], needed)
+            if (training_set := checkpoint.get("training_set")) in self.blobs:
+                self._verify_shard("training set", training_set)
+                needed.add(training_set)
 
-    def _verify_shard(self, sha256: str, needed: set[str]) -> None:
-        """Measure a blob that jobs will decompress in memory; one that is no zstandard frame cannot be decompressed at all."""
-        if sha256 in needed or self.head(sha256, len(ZSTD_MAGIC)) != ZSTD_MAGIC:
-            needed.add(sha256)
+    def _verify_shard(self, kind: ShardKind, sha256: str) -> None:
+        """Read a blob that jobs will decompress in memory, once for each kind of shard that it is said to be."""
+        if (kind, sha256) in self._shards:
             return
-        needed.add(sha256)
+        self._shards.add((kind, sha256))
         member = self.blobs[sha256]
         limit = max(self.archive.limits.small, member.size * self.archive.limits.ratio)
         with self.archive.open(member) as stream:
             try:
-                for _ in decompressed(stream, limit):
-                    pass
+                check_shard(kind, stream, limit, self.archive.limits.line)
             except BundleError:
                 raise
             except ValueError as err:
-                raise self._refused(member, err) from None
+                raise refused(self.archive.path, f"member {member.name!r} is no {kind}: {err}") from None
 
 
 class Megabytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, CorruptArtifactError, StorageError
 from coevo.node_store.arrivals import note_arrived
-from coevo.node_store.trust import HEAD, UNSEEN, suspicion
+from coevo.node_store.provenance import mark_fetched
 
 if TYPE_CHECKING:
     from coevo.node_store.bundle_format import OmittedCheckpoint
@@ -21,7 +21,7 @@ MAX_SIZE = 50_000_000_000
 
 
 def fetch_omitted(store: NodeStore, checkpoint: OmittedCheckpoint) -> None:
-    """Copy a checkpoint from its URI into the artifact store, and lift its mark if its bytes are harmless.
+    """Copy a checkpoint from its URI into the artifact store; it is of elsewhere, as one that a bundle brings.
 
     Raises
     ------
@@ -30,17 +30,12 @@ def fetch_omitted(store: NodeStore, checkpoint: OmittedCheckpoint) -> None:
     """
     sha256 = checkpoint.sha256
     if not store.artifacts.has(sha256):
+        mark_fetched(store, checkpoint.model_dump(), f"it was fetched from {checkpoint.uri}")
         try:
             _copy(store, checkpoint)
         except (StorageError, CorruptArtifactError) as err:
             raise CheckpointError(f"checkpoint {sha256} cannot be fetched from {checkpoint.uri or 'nowhere'}: {err}") from None
     note_arrived(store, {sha256})
-    path = store.artifacts.fetch(sha256)
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    marked = store.backend.untrusted().get(sha256, "")
-    if marked.startswith(UNSEEN) and not suspicion(checkpoint.format, head, path.stat().st_size):
-        store.backend.mark_trusted(sha256)
 
 
 def _copy(store: NodeStore, checkpoint: OmittedCheckpoint) -> None:

@@ -4,7 +4,7 @@
 
     DIR/blobs/                     artifact store, by default
     DIR/jobs/ab/KEY.json           job results
-    DIR/untrusted/SHA.json         checkpoints that came in a bundle and must not be loaded, and why
+    DIR/untrusted/SHA.json         blobs that came in a bundle, where from, and whether they are trusted by now
     DIR/untrusted/NODE/ID.json     what else came in bundles: configuration to agree to, checkpoints that were left out
     DIR/NODE/node.json             the node as created       DIR/NODE/node.yaml  its live configuration
     DIR/NODE/refs/BRANCH           a state id
@@ -42,7 +42,8 @@ from coevo.node_store.durable import (
 )
 from coevo.node_store.embedded_states import STATE_ID, EmbeddedStates
 from coevo.node_store.locks import file_lock
-from coevo.node_store.runs import embedded_run_lock
+from coevo.node_store.marks import Mark
+from coevo.node_store.runs import embedded_run_lock, now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -255,22 +256,29 @@ class EmbeddedBackend(Backend):
 
     @override
     def mark_untrusted(self, sha256: str, reason: str) -> None:
-        create_file(self._trust_path(sha256), seal({"sha256": sha256, "reason": reason}))
+        create_file(self._trust_path(sha256), seal(Mark(sha256, reason).to_dict()))
 
     @override
-    def mark_trusted(self, sha256: str) -> None:
-        path = self._trust_path(sha256)
-        with storage_errors("trusting a checkpoint", path):
-            if path.is_file():
-                path.unlink(missing_ok=True)
-                sync_directory(path.parent)
+    def mark_trusted(self, sha256: str, reason: str = "") -> None:
+        found = self.mark(sha256) or Mark(sha256, reason)
+        if not found.trusted:
+            replace_file(self._trust_path(sha256), seal(Mark(sha256, found.reason, now()).to_dict()))
 
     @override
-    def untrusted(self) -> dict[str, str]:
+    def mark(self, sha256: str) -> Mark | None:
+        try:
+            document = read_sealed(self._trust_path(sha256), f"the mark of checkpoint {sha256}")
+        except FileNotFoundError:
+            return None
+        return Mark.from_dict(sha256, document)
+
+    @override
+    def marks(self) -> dict[str, Mark]:
         folder = self.directory / "untrusted"
         with storage_errors("listing untrusted checkpoints", folder):
-            paths = sorted(path for path in folder.glob("*.json") if STATE_ID.fullmatch(path.stem))
-        return {path.stem: read_sealed(path, f"the mark of checkpoint {path.stem}")["reason"] for path in paths}
+            names = sorted(path.stem for path in folder.glob("*.json") if STATE_ID.fullmatch(path.stem))
+        found = {name: self.mark(name) for name in names}
+        return {name: mark for name, mark in found.items() if mark is not None}
 
     # --- what came in bundles
 

@@ -15,10 +15,12 @@ from typing_extensions import override
 from coevo.errors import CorruptArtifactError, QueryError, StateNotFoundError, StorageError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import digest, dump_plain, plain
+from coevo.node_store.marks import Mark
 from coevo.node_store.mongodb_connection import MongoConnection
 from coevo.node_store.mongodb_lease import mongodb_run_lock
 from coevo.node_store.mongodb_rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
 from coevo.node_store.places import KINDS
+from coevo.node_store.runs import now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -230,14 +232,22 @@ class MongoBackend(Backend):
             self._collection("untrusted").insert_one({"_id": sha256, "reason": reason})
 
     @override
-    def mark_trusted(self, sha256: str) -> None:
+    def mark_trusted(self, sha256: str, reason: str = "") -> None:
         with self._errors("trusting a checkpoint"):
-            self._collection("untrusted").delete_one({"_id": sha256})
+            change = {"$set": {"trusted": now()}, "$setOnInsert": {"reason": reason}}
+            self._collection("untrusted").update_one({"_id": sha256}, change, upsert=True)
 
     @override
-    def untrusted(self) -> dict[str, str]:
+    def mark(self, sha256: str) -> Mark | None:
+        with self._errors("looking at a mark"):
+            row = self._collection("untrusted").find_one({"_id": sha256})
+        return None if row is None else Mark.from_dict(sha256, row)
+
+    @override
+    def marks(self) -> dict[str, Mark]:
         with self._errors("listing untrusted checkpoints"):
-            return {row["_id"]: row["reason"] for row in self._collection("untrusted").find({}).sort("_id", 1)}
+            rows = list(self._collection("untrusted").find({}).sort("_id", 1))
+        return {row["_id"]: Mark.from_dict(row["_id"], row) for row in rows}
 
     # --- what came in bundles
 

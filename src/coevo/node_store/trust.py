@@ -1,110 +1,114 @@
-"""Which checkpoints may be loaded: those of this database, and those of bundles whose format cannot run code.
+"""Which checkpoints may be loaded: by the loader that would read them, and where their bytes came from.
 
-Pickle formats run code of their author when they are loaded. A checkpoint that comes in a bundle is therefore marked untrusted
-unless its declared format is one of :data:`SAFE_FORMATS` and its first bytes are those of that format.
+A loader (:mod:`coevo.families`) either cannot run code, and then checks what it reads, or it can. What the second kind reads must
+have been computed here, name published weights only, or be trusted by its sha256. Blobs that a bundle brings are marked in every
+role (:mod:`coevo.node_store.provenance`); the mark stops loaders that can run code and nothing else.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import CheckpointError
+from coevo.families import find_loader, loader_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from coevo.families import Loader
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
-Condition = Literal["here", "untrusted", "not here"]
-
-SAFE_FORMATS = ("safetensors", "json")
-"""Formats that hold numbers and text only; a version may follow after a hyphen (``safetensors-1``)."""
-
-HEAD = 16
-"""First bytes of a checkpoint that :func:`suspicion` looks at."""
+Condition = Literal["here", "untrusted", "not here", "not loadable"]
 
 UNSEEN = "its bytes were not in the bundle, so nobody has looked at them"
-"""Reason of a checkpoint that a thin bundle left out; dropped when its bytes come and are harmless."""
+"""How the reasons begin of marks that an older coevo made for checkpoints which a thin bundle left out."""
 
-_DECLARED = re.compile(rf"({'|'.join(SAFE_FORMATS)})([-+.][A-Za-z0-9+._-]*)?")
-_PICKLE = re.compile(rb"\x80[\x00-\x05]")
-_SAFETENSORS_HEADER = 100_000_000
-"""Largest header that the safetensors library itself reads, bytes."""
+COMPUTED_HERE = "it was computed here"
+"""Reason of the record of a checkpoint that a step of this installation computed."""
 
 
-def suspicion(declared: str, head: bytes | None, size: int) -> str:
-    """Say why a checkpoint that comes from elsewhere is not to be loaded; empty if it may be.
+def loader_for(checkpoint: Mapping[str, Any], role: str) -> Loader:
+    """Return the loader that would read a checkpoint.
 
     Parameters
     ----------
-    declared : str
-        Its format, as its state says.
-    head : bytes or None
-        Its first :data:`HEAD` bytes; None if it is not there.
-    size : int
-        Bytes.
+    checkpoint : mapping
+        As a state or a job result holds it.
+    role : {"force_field", "generator"}
+        What it is wanted for; in a state, the slot that it stands in.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none here; saying that the checkpoint is trusted does not change that.
     """
-    match = _DECLARED.fullmatch(declared)
-    if not match:
-        return f"its format {declared!r} is not one of those that cannot run code ({', '.join(SAFE_FORMATS)})"
-    if head is None:
-        return UNSEEN
-    if _looks_like(match[1], head, size):
-        return ""
-    what = (
-        "begins like a pickle" if _PICKLE.match(head) else "is a zip file, as torch.save writes them" if head[:2] == b"PK" else ""
-    )
-    return f"it is declared as {declared!r} and {what or 'does not begin like one'}"
+    try:
+        return find_loader(str(checkpoint.get("family")), str(checkpoint.get("format")), role)
+    except CheckpointError as err:
+        raise CheckpointError(
+            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {role.replace('_', ' ')[:80]}: {err}; `coevo trust` does "
+            "not change that, for nothing here is known to read it"
+        ) from None
 
 
-def _looks_like(kind: str, head: bytes, size: int) -> bool:
-    if kind == "json":
-        return head.lstrip(b" \t\r\n")[:1] in {b"{", b"["}
-    header = int.from_bytes(head[:8], "little")
-    return len(head) > 8 and head[8:9] == b"{" and 2 <= header <= min(_SAFETENSORS_HEADER, size - 8)
+def is_trusted(store: NodeStore, checkpoint: Mapping[str, Any], role: str) -> bool:
+    """Whether a checkpoint was computed here, only names published weights, or was trusted by somebody.
 
-
-def condition(store: NodeStore, checkpoint: dict[str, Any]) -> Condition:
-    """Say whether a checkpoint can be loaded here."""
+    This is what a loader that can run code is told; raises as :func:`loader_for`.
+    """
     sha256 = checkpoint["sha256"]
-    if not store.artifacts.has(sha256):
+    mark = store.backend.mark(sha256)
+    return mark is None or bool(mark.trusted) or sha256 in loader_for(checkpoint, role).published.values()
+
+
+def condition(store: NodeStore, checkpoint: Mapping[str, Any], role: str) -> Condition:
+    """Say whether a checkpoint can be loaded here."""
+    try:
+        loader = loader_for(checkpoint, role)
+    except CheckpointError:
+        return "not loadable"
+    if not store.artifacts.has(checkpoint["sha256"]):
         return "not here"
-    return "untrusted" if sha256 in store.backend.untrusted() else "here"
+    return "untrusted" if loader.runs_code and not is_trusted(store, checkpoint, role) else "here"
 
 
-def fetch_checkpoint(store: NodeStore, checkpoint: dict[str, Any]) -> Path:
+def fetch_checkpoint(store: NodeStore, checkpoint: Mapping[str, Any], role: str) -> Path:
     """Return a verified local file with a checkpoint that may be loaded.
 
     Parameters
     ----------
     store : NodeStore
-    checkpoint : dict
+    checkpoint : mapping
         As a state or a job result holds it.
+    role : {"force_field", "generator"}
+        What it is wanted for.
 
     Raises
     ------
     CheckpointError
-        If it is not here, or came in a bundle and is not trusted.
+        If nothing here reads it in that role, it is not here, or its loader can run code and it is not trusted.
     CorruptArtifactError
         If its bytes are damaged.
     """
-    sha256, family = checkpoint["sha256"], checkpoint.get("family", "unknown")
-    reason = store.backend.untrusted().get(sha256)
+    sha256 = checkpoint["sha256"]
+    loader = loader_for(checkpoint, role)
     if not store.artifacts.has(sha256):
-        uri = checkpoint.get("uri")
-        where = f"its state says that it was written to {uri}" if uri else (reason or "nothing says where it was written")
+        uri, mark = checkpoint.get("uri"), store.backend.mark(sha256)
+        where = f"its state says that it was written to {uri}" if uri else ""
+        where = where or (mark.reason if mark else "nothing says where it was written")
         raise CheckpointError(
-            f"checkpoint {sha256} (family {family}) is not in {store.artifacts.uri}: a bundle without checkpoints was imported, "
-            f"or the blob was removed; {where}; get it by importing a bundle that has it, by `coevo import FILE "
+            f"checkpoint {sha256} (family {loader.family}) is not in {store.artifacts.uri}: a bundle without checkpoints was "
+            f"imported, or the blob was removed; {where}; get it by importing a bundle that has it, by `coevo import FILE "
             f"--fetch-checkpoints` if you trust that place, or copy the file to {store.artifacts.uri_of(sha256)}"
         )
-    if reason is not None:
+    if loader.runs_code and not is_trusted(store, checkpoint, role):
+        mark = store.backend.mark(sha256)
+        reason = f"{mark.reason}; " if mark else ""
         raise CheckpointError(
-            f"checkpoint {sha256} (family {family}, format {checkpoint.get('format', 'unknown')}) is not trusted and was not "
-            f"loaded: {reason}; loading it may run code of whoever made it; if you know where it comes from: coevo trust {sha256}"
+            f"checkpoint {sha256} (family {loader.family}, format {loader.format}) is not trusted and was not loaded: {reason}"
+            f"loading it may run code of whoever made it; if you know where it comes from: coevo trust {sha256}"
         )
     return store.artifacts.fetch(sha256)
 
@@ -115,9 +119,18 @@ def checkpoints_of(views: Iterable[StateView]) -> set[str]:
 
 
 def trust(store: NodeStore, names: Iterable[str]) -> list[str]:
-    """Allow checkpoints to be loaded; return those that were not trusted before, sorted."""
-    marked = store.backend.untrusted()
-    found = sorted(set(names).intersection(marked))
+    """Allow blobs to be loaded, whatever their loader; return those that were not trusted before, sorted."""
+    found = sorted(set(names).intersection(store.backend.untrusted()))
     for sha256 in found:
         store.backend.mark_trusted(sha256)
     return found
+
+
+def computed_here(store: NodeStore, sha256: str, family: str, role: str) -> None:
+    """Record that a step of this installation computed a checkpoint, so that no bundle that has the same can put it in doubt.
+
+    Only a step that computed it as a checkpoint says so: other blobs of the same bytes (a log, a shard, a user's file) prove
+    nothing. Where the loader cannot run code no record is needed.
+    """
+    if loader_of(family, role).runs_code:
+        store.backend.mark_trusted(sha256, COMPUTED_HERE)

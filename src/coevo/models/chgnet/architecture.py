@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from coevo.errors import CheckpointError
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "n_conv": (3, 16),
+    "num_radial": (1, 256),
+    "num_angular": (3, 255),
+    "atom_graph_cutoff": (1.0, 10.0),
+    "bond_graph_cutoff": (0.5, 5.0),
+    "cutoff_coeff": (1, 64),
+}
+"""Smallest and largest values; published networks have 4 blocks, 9 or 31 functions, 6 and 3 Å, and exponents of 5 or 8."""
+
+MAX_TEXT = 64
+"""Characters of a name."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +73,31 @@ class Architecture:
         Raises
         ------
         CheckpointError
-            If a key is missing or unknown, or a value has the wrong type.
+            If a key is missing or unknown, or a value has the wrong type or is out of :data:`BOUNDS`.
         """
         kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
         expected = {field.name: kinds[str(field.type)] for field in fields(cls)}
         if set(data) != set(expected):
             odd = sorted(set(data) ^ set(expected))
-            raise CheckpointError(f"the checkpoint's architecture has missing or unknown keys: {', '.join(odd)}")
+            names = ", ".join(ascii(name[:40])[1:-1] for name in odd[:5])
+            raise CheckpointError(f"the checkpoint's architecture has missing or unknown keys: {names}")
         for name, kind in expected.items():
             value = data[name]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                raise CheckpointError(f"the checkpoint's architecture has {name}={value!r}, which is not of type {kind}")
-        if data["n_conv"] < 3:
-            raise CheckpointError(f"the checkpoint's architecture has n_conv={data['n_conv']}; at least 3 blocks are needed")
+                raise CheckpointError(
+                    f"the checkpoint's architecture has {name}={str(value)[:40]!r}, which is not of type {kind}"
+                )
+            if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
+                raise CheckpointError(
+                    f"the checkpoint's architecture has a {name} of {len(value)} characters; allowed: {MAX_TEXT}"
+                )
+        for name, (least, most) in BOUNDS.items():
+            if not (math.isfinite(data[name]) and least <= data[name] <= most):
+                raise CheckpointError(
+                    f"the checkpoint's architecture has {name}={str(data[name])[:40]}; allowed: {least} to {most}"
+                )
+        if data["num_angular"] % 2 == 0 or data["bond_graph_cutoff"] > data["atom_graph_cutoff"]:
+            raise CheckpointError(
+                "the checkpoint's architecture has an even num_angular, or a bond_graph_cutoff beyond the atom_graph_cutoff"
+            )
         return cls(**data)

@@ -12,7 +12,7 @@ from coevo.models.chgnet.graph import CandidateGroups
 from coevo.models.chgnet.graph_tensors import graph_tensors
 from coevo.models.chgnet.neighbours import MIN_DISTANCE, pair_list
 from coevo.models.chgnet.network import Network
-from coevo.models.chgnet.weights import COMPOSITION_KEY
+from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
 from coevo.models.contracts import Failure, Prediction
 
 if TYPE_CHECKING:

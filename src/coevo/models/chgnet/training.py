@@ -16,7 +16,8 @@ from coevo.models.chgnet.graph import CandidatePairs
 from coevo.models.chgnet.graph_tensors import GraphTensors, graph_tensors
 from coevo.models.chgnet.inference import usable_pairs
 from coevo.models.chgnet.network import Network
-from coevo.models.chgnet.weights import COMPOSITION_KEY, Weights
+from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
+from coevo.models.chgnet.weights import Weights
 from coevo.models.contracts import Failure
 
 if TYPE_CHECKING:

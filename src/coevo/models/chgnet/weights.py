@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, ConfigError
+from coevo.models.checkpoint_json import parse_bounded
 from coevo.models.chgnet.architecture import Architecture
+from coevo.models.chgnet.parameter_shapes import check_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 FORMAT = "coevo-chgnet-1"
 METADATA_KEY = "coevo"
 """One metadata key only: safetensors writes metadata from a hash map, whose order is not fixed."""
-COMPOSITION_KEY = "composition_model.fc.weight"
+MAX_HEADER = 1_000_000
+"""Bytes of a safetensors header; that of a published network has 20,000."""
 
 PUBLISHED: dict[str, tuple[str, str, str]] = {
     "0.3.0": ("0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar", "mp2020", "PBE"),
@@ -135,35 +139,22 @@ def weights_from_bytes(data: bytes, source: str) -> Weights:
     Raises
     ------
     CheckpointError
-        If the bytes are truncated, of another family, or not finite.
+        If the bytes are truncated, of another family, or not finite. Names, shapes and sizes are compared with the architecture
+        before anything is built of them.
     """
+    architecture = _checked_header(data, len(data), source)
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
-        header_length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header_length].decode("utf-8")).get("__metadata__", {})
         tensors = load(data)
-    except (SafetensorError, ValueError, AttributeError) as err:
-        raise CheckpointError(
-            f"{source} is not a readable safetensors file ({len(data)} bytes; {err}): "
-            "it is truncated or of another kind; restore it from its artifact or start from published weights"
-        ) from err
-    try:
-        header = json.loads(metadata[METADATA_KEY])
-        kind = header["format"]
-        architecture = header["architecture"]
-    except (KeyError, TypeError, ValueError) as err:
-        raise CheckpointError(
-            f"{source} is a safetensors file, but not a CHGNet checkpoint of coevo (no {FORMAT} header)"
-        ) from err
-    if kind != FORMAT:
-        raise CheckpointError(f"{source} has checkpoint format {kind!r}; this version of coevo reads {FORMAT!r}")
-    return checked_weights(Architecture.from_dict(architecture), tensors, source)
+    except (SafetensorError, ValueError) as err:
+        raise _unreadable(source, len(data), err) from None
+    return checked_weights(architecture, tensors, source)
 
 
 def read_weights(path: Path) -> Weights:
-    """Read a checkpoint file of ours.
+    """Read a checkpoint file of ours; no more than its header, unless the header is that of a CHGNet of the file's size.
 
     Raises
     ------
@@ -171,54 +162,62 @@ def read_weights(path: Path) -> Weights:
         If it is missing, truncated, of another family, or not finite.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            beginning = file.read(8)
+            beginning += file.read(min(int.from_bytes(beginning, "little"), MAX_HEADER + 1))
+            _checked_header(beginning, size, str(path))
+            data = beginning + file.read()
     except OSError as err:
         raise CheckpointError(f"checkpoint {path} cannot be read: {err.strerror or err}") from err
     return weights_from_bytes(data, str(path))
 
 
-def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter that a CHGNet of this architecture has (besides its readout layers' number)."""
-    dim, hidden = 64, 64
-    shapes: dict[str, tuple[int, ...]] = {
-        COMPOSITION_KEY: (1, 94),
-        "atom_embedding.embedding.weight": (94, dim),
-        "bond_basis_expansion.rbf_expansion_ag.frequencies": (architecture.num_radial,),
-        "bond_basis_expansion.rbf_expansion_bg.frequencies": (architecture.num_radial,),
-        "angle_basis_expansion.fourier_expansion.frequencies": ((architecture.num_angular - 1) // 2,),
-        "angle_embedding.weight": (dim, architecture.num_angular),
-        "site_wise.weight": (1, dim),
-        "site_wise.bias": (1,),
-    }
-    for name in ("bond_embedding", "bond_weights_ag", "bond_weights_bg"):
-        shapes[f"{name}.weight"] = (dim, architecture.num_radial)
-    if architecture.readout_norm:
-        shapes |= {"readout_norm.weight": (dim,), "readout_norm.bias": (dim,)}
-    for block in range(architecture.n_conv):
-        shapes |= _unit_shapes(f"atom_conv_layers.{block}", "twoBody_atom", 3 * dim, hidden, architecture)
-        if block < architecture.n_conv - 1:
-            shapes |= _unit_shapes(f"bond_conv_layers.{block}", "twoBody_bond", 4 * dim, hidden, architecture)
-            shapes |= _unit_shapes(f"angle_layers.{block}", "twoBody_bond", 4 * dim, 0, architecture)
-    return shapes
+def _checked_header(beginning: bytes, size: int, source: str) -> Architecture:
+    """Read the header of a safetensors file, and compare the tensors that it lists and the file's size with its architecture."""
+    length = int.from_bytes(beginning[:8], "little")
+    if len(beginning) < 8 or length > MAX_HEADER or len(beginning) < 8 + length:
+        what = f"a header of {length} bytes, allowed: {MAX_HEADER}" if len(beginning) >= 8 else "no header"
+        raise _unreadable(source, size, what)
+    try:
+        header = parse_bounded(beginning[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+    except (ValueError, AttributeError, TypeError) as err:
+        raise _unreadable(source, size, err) from None
+    try:
+        described = parse_bounded(metadata[METADATA_KEY].encode())
+        kind, architecture = described["format"], dict(described["architecture"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CheckpointError(
+            f"{source} is a safetensors file, but not a CHGNet checkpoint of coevo (no {FORMAT} header)"
+        ) from None
+    if kind != FORMAT:
+        raise CheckpointError(f"{source} has checkpoint format {str(kind)[:40]!r}; this version of coevo reads {FORMAT!r}")
+    found = Architecture.from_dict(architecture)
+    _check_sizes(found, header, size - 8 - length, source)
+    return found
 
 
-def _unit_shapes(prefix: str, unit: str, inputs: int, hidden: int, architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    dim = 64
-    shapes: dict[str, tuple[int, ...]] = {}
-    for mlp in ("mlp_core", "mlp_gate"):
-        layers = f"{prefix}.{unit}.{mlp}.layers"
-        if hidden:
-            shapes |= {f"{layers}.0.weight": (hidden, inputs), f"{layers}.0.bias": (hidden,)}
-            shapes |= {f"{layers}.3.weight": (dim, hidden), f"{layers}.3.bias": (dim,)}
-        else:
-            shapes |= {f"{layers}.1.weight": (dim, inputs), f"{layers}.1.bias": (dim,)}
-    if architecture.gated_norm:
-        shapes |= {f"{prefix}.{unit}.{norm}.{kind}": (dim,) for norm in ("bn1", "bn2") for kind in ("weight", "bias")}
-    if hidden:
-        shapes[f"{prefix}.mlp_out.layers.1.weight"] = (dim, dim)
-        if architecture.output_bias:
-            shapes[f"{prefix}.mlp_out.layers.1.bias"] = (dim,)
-    return shapes
+def _check_sizes(architecture: Architecture, listed: dict[str, Any], size: int, source: str) -> None:
+    """Compare names, types and shapes that a header lists, and the bytes that follow it, with an architecture."""
+    try:
+        shapes = {name: tuple(told["shape"]) for name, told in listed.items()}
+        types = {told["dtype"] for told in listed.values()}
+        check_shapes(architecture, shapes, source)
+    except (KeyError, TypeError):
+        raise CheckpointError(f"{source}: its header does not say shape and type of every tensor") from None
+    if types != {"F32"}:
+        raise CheckpointError(f"{source}: has tensors of type {', '.join(sorted(map(str, types)))[:80]}, expected F32")
+    expected = 4 * sum(math.prod(shape) for shape in shapes.values())
+    if size != expected:
+        raise _unreadable(source, size, f"{size} bytes of tensors, expected {expected}")
+
+
+def _unreadable(source: str, size: int, what: object) -> CheckpointError:
+    return CheckpointError(
+        f"{source} is not a readable safetensors file ({size} bytes; {str(what)[:200]}): "
+        "it is truncated or of another kind; restore it from its artifact or start from published weights"
+    )
 
 
 def checked_weights(architecture: Architecture, tensors: Mapping[str, Tensor], source: str) -> Weights:
@@ -231,16 +230,9 @@ def checked_weights(architecture: Architecture, tensors: Mapping[str, Tensor], s
     """
     import torch
 
-    shapes = parameter_shapes(architecture)
-    readout = {name for name in tensors if name.startswith("mlp.layers.")}
-    missing = sorted(set(shapes) - set(tensors)) or ([] if readout else ["mlp.layers"])
-    unknown = sorted(set(tensors) - set(shapes) - readout)
-    if missing or unknown:
-        raise CheckpointError(f"{source} does not hold a CHGNet: missing {missing[:3]}, unknown {unknown[:3]}")
+    check_shapes(architecture, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
     for name in sorted(tensors):
         tensor = tensors[name]
-        if name in shapes and tuple(tensor.shape) != shapes[name]:
-            raise CheckpointError(f"{source}: {name} has shape {tuple(tensor.shape)}, expected {shapes[name]}")
         if tensor.dtype != torch.float32:
             raise CheckpointError(f"{source}: {name} has type {tensor.dtype}, expected torch.float32")
         if not bool(torch.isfinite(tensor).all()):

@@ -32,6 +32,9 @@ _FLOOR = 0.05
 _ENUMERATE = 20_000
 """Compositions of a system that are listed; of larger systems as many are drawn at random."""
 
+_TOGETHER = 250_000_000
+"""Differences of atomic fractions that are in memory together; fewer rows at a time where many compositions are known."""
+
 _SIZE_POWER = 2.0
 """Cells of n atoms are drawn in proportion to n to this power: larger cells hold more distinct structures."""
 
@@ -117,9 +120,14 @@ class CompositionTable:
 
     def quality(self, amounts: Sequence[Mapping[str, int]]) -> FloatArray:
         """Expected preference of compositions, in (0, 1], shape (n,): kernel regression on the examples, shrunk to the prior."""
-        near = kernel(fraction_rows(amounts, self._symbols), self._known)
+        rows = fraction_rows(amounts, self._symbols)
         prior = np.array([neutrality(a) for a in amounts])
-        return (0.15 * prior + near @ self._totals) / (1.0 + near @ self._masses)
+        totals, masses = np.zeros(len(rows)), np.zeros(len(rows))
+        step = max(1, _TOGETHER // max(1, self._known.size))
+        for start in range(0, len(rows), step):
+            near = kernel(rows[start : start + step], self._known)
+            totals[start : start + step], masses[start : start + step] = near @ self._totals, near @ self._masses
+        return (0.15 * prior + totals) / (1.0 + masses)
 
     def table(self, system: frozenset[str]) -> tuple[list[dict[str, int]], FloatArray]:
         """Cell contents of a system and their weights."""

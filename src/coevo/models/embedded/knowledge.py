@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from coevo.configs.tree import GeneratorConfig  # noqa: TC001  (pydantic resolves it at run time)
+from coevo.configs.tree import ELEMENT_SYMBOLS, GeneratorConfig
 from coevo.errors import CheckpointError
+from coevo.models.checkpoint_json import parse_bounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,16 @@ ENERGY_EDGES = (0.005, 0.015, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 
 ENERGY_CENTRES = (0.0, 0.01, 0.0225, 0.04, 0.065, 0.1, 0.16, 0.25, 0.5)
 """Energies that the bins stand for, eV/atom."""
+
+MAX_BYTES = 20_000_000
+"""Bytes of a checkpoint; that of a node with thousands of entries has 2 MB."""
+
+MAX_COMPOSITIONS = 20_000
+MAX_UNIT_ATOMS = 64
+MAX_PARENT_ATOMS = 512
+MAX_DEPTH = 8
+MIN_VOLUME = 0.1
+"""What a checkpoint may hold at most, and the smallest cell, Å³; a fit stays far below."""
 
 TEMPERATURE = 0.03
 """Energy scale kT of the preference for low E_hull at a target of zero, eV/atom."""
@@ -34,21 +45,47 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Amount = Annotated[int, Field(ge=1, le=10_000)]
+Bins = Annotated[tuple[Count, ...], Field(min_length=len(ENERGY_CENTRES), max_length=len(ENERGY_CENTRES))]
+Wyckoff = Annotated[str, Field(pattern=r"^[0-9]{1,4}[a-zA-Z]$")]
+SpaceGroup = Annotated[int, Field(ge=1, le=230)]
+Text = Annotated[str, Field(max_length=200)]
+Length = Annotated[float, Field(ge=-1000.0, le=1000.0)]
+Triple = tuple[Length, Length, Length]
+
+
+def _element(symbol: str) -> str:
+    if symbol not in ELEMENT_SYMBOLS:
+        raise ValueError(f"{symbol[:20]!r} is not a chemical element")
+    return symbol
+
+
+def _check_places(species: tuple[str, ...], coordinates: tuple[Triple, ...]) -> None:
+    if len(species) != len(coordinates):
+        raise ValueError(f"{len(species)} atoms at {len(coordinates)} places")
+
+
+Element = Annotated[str, AfterValidator(_element)]
+
+
 class Composition(Record):
     """Examples of one reduced formula."""
 
-    amounts: dict[str, int]
-    bins: tuple[int, ...] = Field(description="examples per bin of E_hull")
-    cells: dict[int, int] = Field(description="formula units in the primitive cell: examples")
-    volume: float = Field(gt=0, description="mean volume per atom, Å³")
+    amounts: dict[Element, Amount] = Field(min_length=1)
+    bins: Bins = Field(description="examples per bin of E_hull")
+    cells: dict[Amount, Count] = Field(max_length=10_000, description="formula units in the primitive cell: examples")
+    volume: float = Field(gt=0, le=10_000, description="mean volume per atom, Å³")
 
 
 class Occupation(Record):
     """Wyckoff positions that low-energy examples occupy."""
 
-    space_group: int = Field(ge=1, le=230)
-    sites: dict[str, tuple[str, ...]] = Field(description="element: labels such as 4a, in the conventional cell")
-    bins: tuple[int, ...]
+    space_group: SpaceGroup
+    sites: dict[Element, Annotated[tuple[Wyckoff, ...], Field(max_length=1000)]] = Field(
+        description="element: labels such as 4a, in the conventional cell"
+    )
+    bins: Bins
 
 
 class Unit(Record):
@@ -57,22 +94,35 @@ class Unit(Record):
     ``coordinates`` are Cartesian, Å, shape (n_atoms, 3), with the centroid at the origin.
     """
 
-    formula: str
-    species: tuple[str, ...]
-    coordinates: tuple[tuple[float, float, float], ...]
-    bins: tuple[int, ...]
-    source: str = Field(description="id of the example that it was cut from")
+    formula: Text
+    species: tuple[Element, ...] = Field(min_length=1, max_length=MAX_UNIT_ATOMS)
+    coordinates: tuple[Triple, ...] = Field(max_length=MAX_UNIT_ATOMS)
+    bins: Bins
+    source: Text = Field(description="id of the example that it was cut from")
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> Self:
+        _check_places(self.species, self.coordinates)
+        return self
 
 
 class Parent(Record):
     """A stored example that candidates are varied from; lattice rows and coordinates are of its primitive cell."""
 
-    id: str
-    energy_above_hull: float
-    space_group: int
-    lattice: tuple[tuple[float, float, float], ...]
-    species: tuple[str, ...]
-    coordinates: tuple[tuple[float, float, float], ...] = Field(description="fractional")
+    id: Text
+    energy_above_hull: float = Field(ge=-1000.0, le=1000.0)
+    space_group: SpaceGroup
+    lattice: tuple[Triple, Triple, Triple]
+    species: tuple[Element, ...] = Field(min_length=1, max_length=MAX_PARENT_ATOMS)
+    coordinates: tuple[Triple, ...] = Field(max_length=MAX_PARENT_ATOMS, description="fractional")
+
+    @model_validator(mode="after")
+    def _crystal(self) -> Self:
+        (a, b, c), (d, e, f), (g, h, i) = self.lattice
+        if abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) < MIN_VOLUME:
+            raise ValueError(f"its cell has less than {MIN_VOLUME} Å³")
+        _check_places(self.species, self.coordinates)
+        return self
 
 
 class Knowledge(Record):
@@ -81,15 +131,19 @@ class Knowledge(Record):
     kind: Literal["coevo-embedded-generator"] = "coevo-embedded-generator"
     version: Literal[1] = 1
     settings: GeneratorConfig
-    examples: int = Field(default=0, ge=0, description="examples with weight in the last fit")
-    compositions: dict[str, Composition] = Field(default_factory=dict)
-    space_groups: dict[int, tuple[int, ...]] = Field(default_factory=dict, description="space group: examples per bin")
-    occupations: tuple[Occupation, ...] = ()
-    volumes: dict[str, float] = Field(default_factory=dict, description="volume of an atom of each element, Å³")
-    volume_spread: float = Field(default=0.15, gt=0, description="standard deviation of log(volume / prediction)")
-    distances: dict[str, float] = Field(default_factory=dict, description="'A-B': shortest distance seen in good examples, Å")
-    units: tuple[Unit, ...] = ()
-    parents: tuple[Parent, ...] = ()
+    examples: Count = Field(default=0, description="examples with weight in the last fit")
+    compositions: dict[Text, Composition] = Field(default_factory=dict, max_length=MAX_COMPOSITIONS)
+    space_groups: dict[SpaceGroup, Bins] = Field(default_factory=dict, description="space group: examples per bin")
+    occupations: tuple[Occupation, ...] = Field(default=(), max_length=5000)
+    volumes: dict[Element, Annotated[float, Field(gt=0, le=10_000)]] = Field(
+        default_factory=dict, description="volume of an atom of each element, Å³"
+    )
+    volume_spread: float = Field(default=0.15, gt=0, le=10, description="standard deviation of log(volume / prediction)")
+    distances: dict[Annotated[str, Field(max_length=5)], Annotated[float, Field(ge=0, le=1000)]] = Field(
+        default_factory=dict, description="'A-B': shortest distance seen in good examples, Å"
+    )
+    units: tuple[Unit, ...] = Field(default=(), max_length=1000)
+    parents: tuple[Parent, ...] = Field(default=(), max_length=5000)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same knowledge gives the same bytes."""
@@ -105,23 +159,28 @@ def read_knowledge(path: Path) -> Knowledge:
         If the file cannot be read, is cut short, or is not the checkpoint of an embedded generator.
     """
     try:
-        data = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise CheckpointError(f"generator checkpoint {path}: more than {MAX_BYTES} bytes; it belongs to another family")
+        data = parse_bounded(text, depth=MAX_DEPTH)
     except OSError as err:
         raise CheckpointError(f"generator checkpoint {path}: cannot be read ({err.strerror or err}); check the path") from err
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+    except ValueError as err:
         raise CheckpointError(f"generator checkpoint {path}: not complete JSON ({err}); fetch or write it again") from err
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind != "coevo-embedded-generator":
         raise CheckpointError(
-            f"generator checkpoint {path}: kind is {kind!r}, expected 'coevo-embedded-generator'; it belongs to another family"
+            f"generator checkpoint {path}: kind is {str(kind)[:40]!r}, expected 'coevo-embedded-generator'; "
+            "it belongs to another family"
         )
     try:
         return Knowledge.model_validate(data)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ascii(".".join(map(str, first["loc"]))[:120])[1:-1]  # keys are a stranger's text
         raise CheckpointError(
-            f"generator checkpoint {path}: {where}: {first['msg']} ({err.error_count()} problems); "
+            f"generator checkpoint {path}: {where}: {first['msg'][:300]} ({err.error_count()} problems); "
             "it was damaged or written by another version"
         ) from err
 

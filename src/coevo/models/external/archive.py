@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, ModelError
+from coevo.models.checkpoint_json import parse_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ VERSION = 1
 MANIFEST = "manifest.json"
 MAX_FILES = 1000
 MAX_MANIFEST = 4 * 1024 * 1024
+MAX_NAME = 255
+"""Characters of a file's name in an archive."""
 _BLOCK = 1024 * 1024
 
 
@@ -60,7 +63,12 @@ def files_below(directory: Path, limit: int) -> dict[str, Path]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ModelError(f"the model holds {path.name!r}, which is neither a file nor a directory")
         if path.is_file():
-            found[path.relative_to(directory).as_posix()] = path
+            name = path.relative_to(directory).as_posix()
+            if not _is_name(name):
+                raise ModelError(
+                    f"the model holds a file named {name[:80]!r}, allowed: {MAX_NAME} printable characters, no backslash"
+                )
+            found[name] = path
     size = sum(path.stat().st_size for path in found.values())
     if len(found) > MAX_FILES or size > limit:
         raise ModelError(f"the model has {len(found)} files of {size} bytes, allowed: {MAX_FILES} files of {limit} bytes")
@@ -78,13 +86,24 @@ def pack(target: Path, family: str, document: Mapping[str, Any], files: Mapping[
         JSON.
     files : mapping
         Relative names to files.
+
+    Raises
+    ------
+    ModelError
+        If the document could not be read again: it is too large, nested too deeply, or its numbers are.
     """
     listed: dict[str, dict[str, Any]] = {}
     for name, path in sorted(files.items()):
         listed[name] = {"sha256": _sha256(path), "size": path.stat().st_size}
     manifest = Manifest(family, dict(document), listed)
+    data = manifest.to_bytes()
+    try:
+        parse_bounded(data)  # what is written can be read again
+    except ValueError as err:
+        raise ModelError(f"the document of a model of {family} cannot be kept: {err}") from None
+    if len(data) > MAX_MANIFEST:
+        raise ModelError(f"the document of a model of {family} has {len(data)} bytes, allowed: {MAX_MANIFEST}")
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
-        data = manifest.to_bytes()
         tar.addfile(_member(MANIFEST, len(data)), io.BytesIO(data))
         for name, path in sorted(files.items()):
             with path.open("rb") as file:
@@ -101,6 +120,9 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 def unpack(path: Path, target: Path, family: str) -> Manifest:
     """Write the files of an archive below an empty directory and return its manifest.
 
+    The manifest comes first, and the size of the whole file follows from it: nothing is written of an archive that is larger or
+    smaller, so that no archive grows when it is unpacked.
+
     Raises
     ------
     CheckpointError
@@ -111,13 +133,17 @@ def unpack(path: Path, target: Path, family: str) -> Manifest:
             members = iter(tar)
             first = next(members, None)
             manifest = _manifest(tar, first, path, family)
+            # The end of a tar is empty blocks, whose absence tarfile does not mind.
+            size, whole = path.stat().st_size, _size(manifest)
+            if size != whole:
+                raise CheckpointError(f"checkpoint {path}: cut short or changed: {size} bytes, expected {whole}")
             expected = iter(sorted(manifest.files.items()))
             for member in members:
                 name, told = next(expected, (None, None))
                 if (
                     name is None
                     or told is None
-                    or not member.isreg()
+                    or not _is_plain(member)
                     or member.name != f"model/{name}"
                     or member.size != told["size"]
                 ):
@@ -132,15 +158,18 @@ def unpack(path: Path, target: Path, family: str) -> Manifest:
                     found = _copy(source, out)
                 if found != told["sha256"]:
                     raise CheckpointError(f"checkpoint {path}: {name} is damaged (sha256 {found}, expected {told['sha256']})")
-        # The end of a tar is empty blocks, whose absence tarfile does not mind.
-        size, expected_size = path.stat().st_size, _size(manifest)
-        if next(expected, None) is not None or size != expected_size:
-            raise CheckpointError(f"checkpoint {path}: cut short or changed: {size} bytes, expected {expected_size}")
+        if (missing := next(expected, None)) is not None:
+            raise CheckpointError(f"checkpoint {path}: {missing[0]} is missing")
     except tarfile.TarError as err:
         raise CheckpointError(f"checkpoint {path}: not a model archive, or cut short: {err}") from None
-    except OSError as err:
-        raise CheckpointError(f"checkpoint {path}: cannot be read: {err.strerror or err}") from None
+    except (OSError, ValueError, OverflowError, MemoryError) as err:
+        raise CheckpointError(f"checkpoint {path}: cannot be read: {getattr(err, 'strerror', None) or err!r}") from None
     return manifest
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether a member is a file as :func:`pack` writes it: sparse files and extended headers say more than they hold."""
+    return member.type == tarfile.REGTYPE and not member.pax_headers and member.sparse is None
 
 
 def _size(manifest: Manifest) -> int:
@@ -151,28 +180,33 @@ def _size(manifest: Manifest) -> int:
 
 
 def _manifest(tar: tarfile.TarFile, member: tarfile.TarInfo | None, path: Path, family: str) -> Manifest:
-    if member is None or member.name != MANIFEST or not member.isreg() or member.size > MAX_MANIFEST:
+    if member is None or member.name != MANIFEST or not _is_plain(member) or member.size > MAX_MANIFEST:
         raise CheckpointError(f"checkpoint {path}: not a model archive (it does not begin with {MANIFEST})")
     source = tar.extractfile(member)
     assert source is not None
     try:
-        data = json.loads(source.read())
+        data = parse_bounded(source.read())
         kind, version, found = data["kind"], data["version"], data["family"]
         document, files = data["document"], data["files"]
-        sound = isinstance(document, dict) and all(_sound(name, told) for name, told in files.items())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-        raise CheckpointError(f"checkpoint {path}: its manifest cannot be read: {err!r}") from None
-    if (kind, version) != (KIND, VERSION) or not sound or len(files) > MAX_FILES:
+        few = len(files) <= MAX_FILES
+        sound = few and isinstance(document, dict) and all(_sound(name, told) for name, told in files.items())
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise CheckpointError(f"checkpoint {path}: its manifest cannot be read: {repr(err)[:200]}") from None
+    if (kind, version) != (KIND, VERSION) or not sound:
         raise CheckpointError(f"checkpoint {path}: its manifest is not one of a {KIND} of version {VERSION}")
     if found != family:
-        raise CheckpointError(f"checkpoint {path}: is of family {found!r}, expected {family!r}")
+        raise CheckpointError(f"checkpoint {path}: is of family {str(found)[:80]!r}, expected {family!r}")
     return Manifest(family, document, files)
 
 
-def _sound(name: str, told: Any) -> bool:
+def _is_name(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    plain = bool(parts) and not name.startswith("/") and ".." not in parts and "\\" not in name and "\0" not in name
-    return plain and isinstance(told["sha256"], str) and type(told["size"]) is int and told["size"] >= 0
+    inside = bool(parts) and not name.startswith("/") and ".." not in parts
+    return inside and len(name) <= MAX_NAME and "\\" not in name and name.isprintable()
+
+
+def _sound(name: str, told: Any) -> bool:
+    return _is_name(name) and isinstance(told["sha256"], str) and type(told["size"]) is int and told["size"] >= 0
 
 
 def _copy(source: Any, target: BinaryIO) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
+from coevo.families import built_in
 from coevo.models.contracts import Capabilities, Sample
 from coevo.models.external.archive import files_below, pack, unpack
 from coevo.models.external.crystals import CandidateReader, RejectedCandidateError, checked_counts, write_examples
@@ -44,7 +45,8 @@ def _remove_in(process: int, path: Path) -> None:
 class ExternalGenerator:
     """A generator whose work is done by a runner; a family subclasses it and sets ``family`` and ``external``.
 
-    Whatever the family cannot promise, its ``capabilities`` say.
+    Whatever the family cannot promise, its ``capabilities`` say. A class whose runner reads a model in a way that cannot run code
+    says so itself by ``runs_code = False`` (:func:`coevo.families.loader_of`); otherwise models of others wait for `coevo trust`.
 
     Parameters
     ----------
@@ -53,6 +55,12 @@ class ExternalGenerator:
     document : mapping
         JSON that is kept with the model.
     settings : GeneratorConfig
+
+    Attributes
+    ----------
+    trusted : bool
+        Whether the model was made here or is trusted by its sha256; the runner is told, and must not read another one in a way
+        that can run code. False for what was loaded from a file, until whoever loads it says otherwise.
     """
 
     family: ClassVar[str]
@@ -69,6 +77,7 @@ class ExternalGenerator:
         self._model = model
         self.document = dict(document or {})
         self.settings = settings or GeneratorConfig()
+        self.trusted = True
 
     @classmethod
     def initial(cls, settings: GeneratorConfig | None = None) -> Self:
@@ -76,13 +85,15 @@ class ExternalGenerator:
         return cls(settings=settings)
 
     @classmethod
-    def load(cls, path: Path, settings: GeneratorConfig | None = None) -> Self:
-        """Read a checkpoint.
+    def load(cls, path: Path, settings: GeneratorConfig | None = None, *, trusted: bool = False) -> Self:
+        """Read a checkpoint: its files are checked against its manifest and copied, and looked into by the runner only.
 
         Parameters
         ----------
         path : Path
         settings : GeneratorConfig, optional
+        trusted : bool
+            Whether the runner may read the model in a way that can run code.
 
         Raises
         ------
@@ -91,7 +102,9 @@ class ExternalGenerator:
         """
         model = ModelFiles()
         manifest = unpack(path, model.path, cls.family)
-        return cls(model if manifest.files else None, manifest.document, settings)
+        found = cls(model if manifest.files else None, manifest.document, settings)
+        found.trusted = trusted
+        return found
 
     def save(self, path: Path) -> None:
         """Write the checkpoint: a tar of the model's files with their hashes, the same bytes for the same files."""
@@ -193,7 +206,9 @@ class ExternalGenerator:
 
     def _request(self, seed: int) -> dict[str, Any]:
         model = "input/model" if self._model is not None else None
-        return {"seed": seed, "options": self.options(), "model": model, "document": self.document}
+        known = built_in("generator").get(self.family)
+        told = {"trusted": self.trusted, "sources": [*known.sources] if known else []}
+        return {"seed": seed, "options": self.options(), "model": model, "document": self.document, **told}
 
     def _copy_model(self, directory: Path) -> None:
         """Give the runner a copy of the model, so that it cannot change ours."""

@@ -21,7 +21,7 @@ MATTERGEN = ExternalFamily(
     "mattergen",
     runner=_RUNNERS / "mattergen_runner.py",
     requirements=HERE / "envs" / "mattergen.txt",
-    companions=tuple(_RUNNERS / f"mattergen_{part}.py" for part in ("model", "shims", "small", "training")),
+    companions=tuple(_RUNNERS / f"mattergen_{part}.py" for part in ("model", "shims", "small", "training", "trust")),
 )
 
 
@@ -34,6 +34,10 @@ class MatterGenGenerator(ExternalGenerator):
 
     Notes
     -----
+    Reading a model directory can run code: its ``config.yaml`` names the classes to construct, its ``last.ckpt`` is a pickle. The
+    runner reads one only if it is told that it is trusted: made here, from a folder of the user's own settings, or published;
+    one that came in a bundle after `coevo trust`.
+
     Compositions are no condition of MatterGen's: where the node asks for some, draws of other compositions are dropped and
     counted. A sample depends on the batch size, and a longer one does not begin with a shorter one.
     """

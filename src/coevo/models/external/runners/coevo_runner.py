@@ -78,6 +78,21 @@ def run(family: str, tasks: dict[str, Callable[[dict[str, Any]], dict[str, Any]]
     os._exit(0 if result["status"] == "done" else 1)
 
 
+def require_trust(request: dict[str, Any]) -> str:
+    """Return the directory of the request's model, for a loader that can run code (pickles, configurations that name classes).
+
+    coevo says ``trusted: true`` for a model that was made on its side or is trusted by its sha256; anything else is refused.
+    """
+    if request.get("trusted") is not True:
+        raise TaskError(
+            "not_trusted",
+            "reading this model can run code of whoever made it, and coevo did not say that it is trusted; if you know where it "
+            "comes from: coevo trust SHA256",
+        )
+    model: str = request["model"]
+    return model
+
+
 def advance(count: int) -> None:
     """Tell that ``count`` more structures (or epochs) are finished."""
     with Path("progress").open("a", encoding="utf-8") as file:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from coevo_runner import TaskError
 from mattergen_small import small_configuration
+from mattergen_trust import REPOSITORY, model_to_read, weights_to_read
 
 CONDITIONS = ("chemical_system", "energy_above_hull")
 """Properties that a model must have been trained on, for the node to ask for them."""
@@ -93,9 +94,12 @@ class Model:
         torch.save({"state_dict": state}, directory / "checkpoints" / "last.ckpt")
 
 
-def load_model(directory: Path, device: torch.device) -> Model:
-    """Read a model directory: one that this runner wrote, or MatterGen."""
+def load_model(directory: Path, device: torch.device, *, trusted: bool) -> Model:
+    """Read a model directory, one that this runner wrote or MatterGen; nothing of it is opened unless it is trusted."""
     import yaml
+
+    if trusted is not True:
+        raise TaskError("not_trusted", f"{directory} is not trusted, and reading a model of MatterGen can run code")
 
     files = sorted(directory.rglob("last.ckpt"))
     if not (directory / "config.yaml").is_file() or not files:
@@ -104,8 +108,8 @@ def load_model(directory: Path, device: torch.device) -> Model:
     try:
         checkpoint = torch.load(files[0], map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        # Checkpoints of lightning hold more than tensors. Whoever gave this one is trusted (`coevo trust` for bundles).
-        print("the checkpoint holds more than tensors and is read by pickle")
+        # Checkpoints of lightning hold more than tensors, those of MatterGen among them.
+        print("the checkpoint holds more than tensors and is read by pickle: it is trusted")
         checkpoint = torch.load(files[0], map_location="cpu", weights_only=False)
     return Model({"lightning_module": configuration["lightning_module"]}, checkpoint["state_dict"], device)
 
@@ -128,7 +132,7 @@ def published_place(name: str) -> str | None:
     """Where published weights lie in the cache; None if they are not here. Downloads nothing."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache("microsoft/mattergen", f"checkpoints/{name}/checkpoints/last.ckpt")
+    found = try_to_load_from_cache(REPOSITORY, f"checkpoints/{name}/checkpoints/last.ckpt")
     return found if isinstance(found, str) else None
 
 
@@ -170,13 +174,13 @@ def sampler_of(model: Model, guidance: float) -> Any:
 
 def open_model(request: dict[str, Any], device: torch.device) -> Model:
     """The model of the request: the node's own, or what the node starts from."""
-    options = request["options"]
-    if request["model"]:
-        return load_model(Path(request["model"]), device)
+    options, directory = request["options"], model_to_read(request)
+    if directory is not None:
+        return load_model(Path(directory), device, trusted=request["trusted"])
     if options["weights"] == "small":
         torch.manual_seed(0)
         return Model(small_configuration(options["hidden"], options["blocks"], options["steps"]), None, device)
-    return load_model(published_directory(options["weights"]), device)
+    return load_model(published_directory(weights_to_read(request)), device, trusted=True)
 
 
 def number(*words: Any) -> int:
