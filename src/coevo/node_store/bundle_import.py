@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.loading import parse_config
 from coevo.configs.local_values import local_values
-from coevo.node_store.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
+from coevo.node_store.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.node_store.bundle_archive import Archive
 from coevo.node_store.bundle_config import node_config
 from coevo.node_store.bundle_format import BundleLimits, silent_task
