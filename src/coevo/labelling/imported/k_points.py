@@ -1,0 +1,123 @@
+"""How dense a mesh of k-points is, in a form that does not depend on the cell.
+
+A mesh of ``N_i`` points along reciprocal vectors of length ``b_i`` (1/Å, with 2π) has the spacing ``max(b_i / N_i)``. Codes choose
+``N_i = ceil(b_i / spacing)``, so that one spacing gives meshes between about half of it and itself, by cell: the number that was
+asked for can be told from a mesh within a range only. What enters the digest of the settings is therefore a step of
+:data:`STEPS`, the first that is not below the spacing; the mesh and the range of spacings that give it are recorded beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymatgen.core import Structure
+
+STEPS = (0.6, 1.2, 2.4)
+"""1/Å. Production runs (0.1 to 0.5) are within the first; a mesh of one point in a small cell is in another."""
+
+LARGEST_MESH = 64
+SLACK = 1e-3
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A mesh and the cell that it is of.
+
+    Attributes
+    ----------
+    divisions : tuple of int
+        Points along each reciprocal vector.
+    lengths : tuple of float
+        Of the reciprocal vectors, 1/Å with 2π.
+    """
+
+    divisions: tuple[int, int, int]
+    lengths: tuple[float, float, float]
+
+    @property
+    def spacing(self) -> float:
+        """Largest distance of neighbouring points, 1/Å."""
+        return max(length / number for length, number in zip(self.lengths, self.divisions, strict=True))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest spacing for which ``ceil(b_i / spacing)`` is this mesh; equal to nothing above if it has one point."""
+        highest = [length / (number - 1) for length, number in zip(self.lengths, self.divisions, strict=True) if number > 1]
+        return self.spacing, min(highest, default=math.inf)
+
+    def parameters(self) -> dict[str, Any]:
+        """What enters the digest."""
+        return {"k_spacing": step_of(self.spacing)}
+
+    def recorded(self) -> dict[str, Any]:
+        """What is kept beside it."""
+        low, high = self.limits
+        return {
+            "k_mesh": list(self.divisions),
+            "k_spacing_range": [round(low, 4), None if math.isinf(high) else round(max(low, high), 4)],
+        }
+
+
+def step_of(spacing: float) -> str:
+    """Return the step of a spacing in words: ``up to 0.6 1/Å``."""
+    for step in STEPS:
+        if spacing <= step * (1 + SLACK):
+            return f"up to {step:g} 1/Å"
+    return f"above {STEPS[-1]:g} 1/Å"
+
+
+def mesh_of(divisions: Sequence[int], structure: Structure) -> Mesh:
+    """Return a mesh that is given by its divisions."""
+    first, second, third = (max(1, int(number)) for number in divisions)
+    return Mesh((first, second, third), structure.lattice.reciprocal_lattice.abc)
+
+
+def mesh_of_points(points: Sequence[Sequence[float]], structure: Structure) -> Mesh | None:
+    """Find the mesh of which some points are the irreducible ones.
+
+    Parameters
+    ----------
+    points : sequence, shape (n, 3)
+        In units of the reciprocal vectors.
+    structure : Structure
+        Whose symmetry gives the other points.
+
+    Returns
+    -------
+    Mesh or None
+        None if they are no regular mesh.
+    """
+    star = _star(np.asarray(points, dtype=float), structure)
+    divisions = [_division(column) for column in star.T]
+    if any(number is None for number in divisions):
+        return None
+    return mesh_of([int(number) for number in divisions if number], structure)
+
+
+def _star(points: np.ndarray, structure: Structure) -> np.ndarray:
+    """All points that symmetry and the reversal of time make of some, in units of the reciprocal vectors."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    try:
+        rotations = SpacegroupAnalyzer(structure, symprec=1e-3).get_symmetry_dataset().rotations  # type: ignore[union-attr]
+    except Exception:  # noqa: BLE001 - spglib gives up on a cell in its own way; the points stand for themselves then
+        rotations = np.eye(3, dtype=int)[None]
+    turned = np.vstack([points @ np.linalg.inv(rotation) for rotation in rotations])
+    return np.vstack([turned, -turned])
+
+
+def _division(values: np.ndarray) -> int | None:
+    """Return the smallest number of equal parts of the axis on which, or half a part beside which, all values lie."""
+    for number in range(1, LARGEST_MESH + 1):
+        for shift in (0.0, 0.5):
+            rest = values * number - shift
+            if np.abs(rest - np.round(rest)).max() < 5e-4 * number:
+                return number
+    return None
