@@ -115,9 +115,9 @@ class FileContents:
         What was taken to the place in the file that it was taken from, for people: ``{"energy": "free_energy", …}``.
     notes : list of str
         Sentences that the user should read.
-    functional_begins : str
-        Where the file states no more than the beginning of the functional: ``PBE+`` and an energy that holds something beyond
-        PBE. ``functional`` is None then, and the user must name it.
+    functional_begins, functional_open : str
+        Where the file states no more than the beginning of the functional: ``PBE+``, and the sentence how one knows that there is
+        more. ``functional`` is None then, and the user must name it.
     """
 
     frames: list[ImportedFrame]
@@ -128,6 +128,7 @@ class FileContents:
     taken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     functional_begins: str = ""
+    functional_open: str = ""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def canonical(name: str) -> str:
     return "+".join([known[0], *sorted(known[1:])])
 
 
-def settle(found: str | None, word: str | None, where: str, open_beyond: str = "") -> str:
+def settle(found: str | None, word: str | None, where: str, begins: str = "", why: str = "") -> str:
     """Return the functional of a file by what it says and what the user says.
 
     Parameters
@@ -88,8 +88,8 @@ def settle(found: str | None, word: str | None, where: str, open_beyond: str = "
         As the user states it.
     where : str
         The file, for messages.
-    open_beyond : str
-        Where the file states only the beginning (``PBE+``, and a dispersion whose name it does not hold): that beginning.
+    begins, why : str
+        Where the file states only the beginning (``PBE+``, and a dispersion whose name it does not hold): that, and how one knows.
 
     Raises
     ------
@@ -99,18 +99,15 @@ def settle(found: str | None, word: str | None, where: str, open_beyond: str = "
     if found:
         if word and canonical(word) != canonical(found):
             raise LabellingError(
-                f"{where}: the file says that its functional is {canonical(found)}, --functional says {word}; leave "
-                "--functional out, or the file"
+                f"{where}: its functional is {canonical(found)}, not {word}: the file and --functional contradict each other; "
+                "leave --functional out, or the file"
             )
         return canonical(found)
+    start = begins.rstrip("+")
     if not word:
-        hint = f": --functional {open_beyond}D3 or the like" if open_beyond else ": --functional PBE (or r2SCAN, …)"
-        raise LabellingError(f"{where}: the file does not say its functional; give it{hint}")
-    if open_beyond and not (canonical(word) + "+").startswith(canonical(open_beyond.rstrip("+")) + "+"):
-        raise LabellingError(f"{where}: the file says that its functional begins with {open_beyond}, --functional says {word}")
-    if open_beyond and canonical(word) == canonical(open_beyond.rstrip("+")):
-        raise LabellingError(
-            f"{where}: its energies hold something beyond {word} that the file does not name (see above); name it, such as "
-            f"--functional {open_beyond}D3"
-        )
+        if begins:
+            raise LabellingError(f"{where}: {why}; name the whole functional: --functional {start}+D3 or the like")
+        raise LabellingError(f"{where}: the file does not say its functional; give it: --functional PBE (or r2SCAN, …)")
+    if begins and not canonical(word).startswith(f"{canonical(start)}+"):
+        raise LabellingError(f"{where}: --functional says {word}, and the file {start} with something beyond it: {why}")
     return canonical(word)

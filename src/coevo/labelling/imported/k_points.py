@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-STEPS = (0.6, 1.2, 2.4)
-"""1/Å. Production runs (0.1 to 0.5) are within the first; a mesh of one point in a small cell is in another."""
+STEPS = (0.8, 1.6, 3.2)
+"""1/Å. All runs that anybody would fit to are within the first; a mesh of one point in a small cell is in another. Meshes of one
+cell that differ are told apart where labels meet (:mod:`coevo.labelling.imported`), by what is recorded."""
 
 LARGEST_MESH = 64
 SLACK = 1e-3
@@ -66,7 +67,7 @@ class Mesh:
 
 
 def step_of(spacing: float) -> str:
-    """Return the step of a spacing in words: ``up to 0.6 1/Å``."""
+    """Return the step of a spacing, 1/Å, in words: ``up to 0.8 1/Å``."""
     for step in STEPS:
         if spacing <= step * (1 + SLACK):
             return f"up to {step:g} 1/Å"

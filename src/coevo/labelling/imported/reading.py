@@ -56,7 +56,7 @@ def read_labels(
         contents = _read(plain, path, kind, keys)
     if not contents.frames:
         raise LabellingError(f"{path}: no frame with an energy in it")
-    found = settle(contents.functional, functional, str(path), contents.functional_begins)
+    found = settle(contents.functional, functional, str(path), contents.functional_begins, contents.functional_open)
     settings = LabelSettings(
         CODE,
         str(contents.recorded.get("version", "")),
@@ -89,6 +89,7 @@ def _read(plain: Path, path: Path, kind: str, keys: LabelKeys | None) -> FileCon
     try:
         return readers[kind]()
     except LabellingError as error:
-        raise LabellingError(str(error).replace(str(plain), str(path))) from error
+        told = str(error)
+        raise LabellingError(told if str(path) in told else f"{path}{told.removeprefix(plain.name)}") from error
     except Exception as error:  # parsers of four packages raise whatever they stumble over
         raise LabellingError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error

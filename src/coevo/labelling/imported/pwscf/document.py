@@ -1,6 +1,6 @@
 """Frames of ``data-file-schema.xml``, which ``pw.x`` writes beside its text output: through ``qeschema``, Quantum ESPRESSO's reader.
 
-Its numbers have all their digits, in Hartree atomic units; stress has the sign of pressure. Forces and stress of a run are in it
+Its numbers have all their digits, in Hartree atomic units; stress has the sign of pressure, as in the text. Forces and stress of a run are in it
 only where they were asked for (``tprnfor``, ``tstress``), as in the text.
 """
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.units import create_units
 
 from coevo.errors import LabellingError
-from coevo.labelling.espresso.labeller import RYDBERG
 from coevo.labelling.espresso.validators import ACCURACY_SLACK
 from coevo.labelling.imported.contract import FileContents, ImportedFrame
 from coevo.labelling.imported.k_points import mesh_of, mesh_of_points, step_of
@@ -24,11 +24,11 @@ from coevo.labelling.imported.pwscf.output import once_each
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-HARTREE = 2 * RYDBERG
-"""eV."""
+UNITS = create_units("2006")
+"""Those by which ASE reads the text output: both give one number for one calculation."""
 
-BOHR = 0.529177210903
-"""Å."""
+HARTREE, BOHR = UNITS["Hartree"], UNITS["Bohr"]
+"""eV, Å."""
 
 WITH_ENERGIES = {"scf", "relax", "vc-relax", "md", "vc-md"}
 """``calculation`` of the input that computes total energies."""
@@ -59,9 +59,9 @@ def read_pw_xml(path: Path, beside: Path) -> FileContents:
     files = _potential_files(output or given, beside)
     structure = _structure(_at(given, "atomic_structure") or _at(output, "atomic_structure"))
     head = _head(document, given, output, structure, files)
-    cells = [*_list(document.get("step")), {**output, "scf_conv": _at(output, "convergence_info", "scf_conv")}]
     found = {element: path for element, (path, _) in files.items()}
-    frames = [_frame(step, head.threshold, found) for step in cells if _at(step, "total_energy", "etot") is not None]
+    fixed = 0 in (_content(given.get("free_positions")) or [])
+    frames = [_frame(step, head.threshold, found, fixed) for step in _steps(document, output)]
     if not frames:
         raise LabellingError(f"{path.name}: no total energy in it; the run did not reach its first")
     notes = []
@@ -84,6 +84,24 @@ def read_pw_xml(path: Path, beside: Path) -> FileContents:
         },
         notes,
     )
+
+
+def _steps(document: dict[str, Any], output: dict[str, Any]) -> list[dict[str, Any]]:
+    """Steps of a run with their energies.
+
+    What ``<output>`` says is the last cycle's, but its atoms may have been moved after it: where its energy is that of the last
+    step, the step has the atoms, and ``<output>`` may have the stress that steps of older versions lack.
+    """
+    steps = [step for step in _list(document.get("step")) if _at(step, "total_energy", "etot") is not None]
+    last = {**output, "scf_conv": _at(output, "convergence_info", "scf_conv"), "in_unit_of_threshold": True}
+    energy = _at(last, "total_energy", "etot")
+    if energy is None:
+        return steps
+    if steps and abs(float(steps[-1]["total_energy"]["etot"]) - float(energy)) < 1e-10:
+        same = {"scf_conv": last["scf_conv"], "in_unit_of_threshold": True}
+        steps[-1] = {"stress": last.get("stress"), **steps[-1], **same}
+        return steps
+    return [*steps, last]
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -142,23 +160,30 @@ def _structure(tree: dict[str, Any]) -> Structure:
     return Structure(cell, symbols, positions, coords_are_cartesian=True)
 
 
-def _frame(step: dict[str, Any], threshold: float, files: dict[str, Path | None]) -> ImportedFrame:
-    """One step of a run; its accuracy is held against the threshold as that of a computed label is."""
+def _frame(step: dict[str, Any], threshold: float, files: dict[str, Path | None], fixed: bool) -> ImportedFrame:
+    """One step of a run; its accuracy is held against the threshold as that of a computed label is.
+
+    ``fixed`` says that atoms were held: their forces are written as zero here, and as they are in the text output.
+    """
     structure = _structure(step["atomic_structure"])
     energy = float(step["total_energy"]["etot"]) * HARTREE / len(structure)
     forces, stress = _array(step.get("forces"), 3), _array(step.get("stress"), 3)
     accuracy = _at(step, "scf_conv", "scf_error")
     achieved = _at(step, "scf_conv", "convergence_achieved")
     reason = detail = ""
-    if achieved is False or accuracy is None or not 2 * float(accuracy) <= threshold * ACCURACY_SLACK:
-        shown = "not stated" if accuracy is None else f"{2 * float(accuracy):.2g} Ry"
+    # pw.x writes threshold and final accuracy in one unit (Hartree since 6.5), the accuracy of a step in rydberg
+    error = None if accuracy is None else float(accuracy) * (2 if step.get("in_unit_of_threshold") else 1)
+    if achieved is False or error is None or not error <= threshold * ACCURACY_SLACK:
+        shown = "not stated" if error is None else f"{error:.2g} Ry"
         reason, detail = "scf_not_converged", f"the SCF cycle ended at an accuracy of {shown}, allowed: conv_thr, {threshold:.2g} Ry"
+    elif fixed:
+        reason, detail = "missing_forces", "atoms were held, and the document has zero for their forces; give the text output"
     return ImportedFrame(
         structure,
         energy,
         None if forces is None else forces * HARTREE / BOHR,
-        None if stress is None else stress * HARTREE / BOHR**3,
-        converged=not reason,
+        None if stress is None else -stress * HARTREE / BOHR**3,
+        converged=reason != "scf_not_converged",
         reason=reason,
         detail=detail,
         free_atoms=free_atoms([site.specie.symbol for site in structure], files),
@@ -236,17 +261,15 @@ def _spin(tree: dict[str, Any]) -> int | str:
 
 
 def _hubbard(functional: dict[str, Any]) -> dict[str, Any]:
-    """U by element and manifold, eV, as the text output's."""
+    """U by element and shell, eV, as the text output's."""
     from ase.io.espresso import label_to_symbol
 
-    found: dict[str, Any] = {}
-    shells = {"s": 0, "p": 1, "d": 2, "f": 3}
+    found: dict[str, dict[str, float]] = {}
     for item in _list(_at(functional, "dftU", "Hubbard_U")):
         value = float(_content(item) or 0.0) * HARTREE
-        label = str(item.get("@label", "")) if isinstance(item, dict) else ""
         if abs(value) > 1e-6 and isinstance(item, dict):
             element = label_to_symbol(str(item.get("@specie") or item.get("@species")))
-            found[f"{element}-l{shells.get(label[-1:], label)}"] = round(value, 4)
+            found.setdefault(element, {})[str(item.get("@label", ""))[-1:]] = round(value, 4)
     return dict(sorted(found.items()))
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 NUMBER = r"([-+]?[\d.]+(?:[EeDd][-+]?\d+)?)"
 REFUSALS = (
-    (r"Using Berry phase electric field|Adding external electric field|Adding an electric field|External electric field", "an electric field"),
+    (r"Berry phase electric field|Adding external electric field|[Ee]lectric field and gates", "an electric field"),
     (r"Gate field|Charged plate|Effective Screening Medium|Solvent|Environ Module", "a field or a medium outside the crystal"),
-    (r"assume_isolated|Martyna-Tuckerman|Makov-Payne|truncated in 2D|2D Coulomb", "a molecule or a slab, not a crystal"),
+    (r"Assuming isolated|Martyna-Tuckerman|Makov-Payne|truncated in 2D|2D Coulomb", "a molecule or a slab, not a crystal"),
 )
 """What makes a run one of something else than a crystal."""
 
@@ -47,7 +47,7 @@ class Head:
     charge : float
         Of the cell, e; positive if electrons are missing.
     hubbard, exchange : dict
-        U by element, eV; share of exact exchange (the screening is not printed: the functional's name stands for it).
+        U by element and shell, eV; share of exact exchange (the screening is not printed: the functional's name stands for it).
     fixed_moment : bool
         Whether the magnetisation of the cell was kept.
     mesh : Mesh or None
@@ -138,7 +138,7 @@ def read_head(text: str, name: str) -> Head:
     hubbard = _hubbard(text)
     version = re.search(r"Program PWSCF v\.?\s*(\S+)", text)
     mesh, spacing = _k_points(text, structure)
-    smearing = re.search(r"number of k points=\s*\d+\s+(\S[^\n]*)", text)
+    smearing = re.search(r"number of k points=\s*\d+[ \t]+(\S[^\n]*)", text)
     electrons = re.search(r"number of electrons\s*=\s*[\d.]+\s*\(up:", text)
     return Head(
         text=text,
@@ -194,18 +194,19 @@ def _charge(text: str, structure: Structure) -> float:
 
 
 def _hubbard(text: str) -> dict[str, Any]:
-    """U by element and manifold, eV: of the table of 6.x, or the lines ``U(Fe-3d) = 4.6`` of 7.x."""
+    """U by element and shell, eV: of the table of 6.x, or the lines ``U(Fe-3d) = 4.6`` of 7.x."""
     from ase.io.espresso import label_to_symbol
 
-    found: dict[str, float] = {}
-    for label, manifold, value in re.findall(rf"\bU\((\w+)-(\w+)\)\s*=\s*{NUMBER}", text):
-        found[f"{label_to_symbol(label)}-{manifold}"] = float(value)
-    table = re.search(r"LDA\+U calculation[^\n]*\n\s*atomic species[^\n]*\n((?:\s*\S+\s+\d+\s+[-\d.][^\n]*\n)+)", text)
+    found: dict[str, dict[str, float]] = {}
+    for label, shell, value in re.findall(rf"\bU\((\w+)-\d?([spdf])\)\s*=\s*{NUMBER}", text):
+        found.setdefault(label_to_symbol(label), {})[shell] = float(value)
+    table = re.search(r"LDA\+U calculation[^\n]*\n\s*atomic species[^\n]*\n((?:[ \t]*\S+[ \t]+\d+[ \t]+[-\d.][^\n]*\n)+)", text)
     for line in table[1].splitlines() if table else ():
         words = line.split()
         if any(abs(float(word)) > 1e-8 for word in words[2:]):
-            found[f"{label_to_symbol(words[0])}-l{words[1]}"] = float(words[2])
-    return {key: value for key, value in sorted(found.items()) if value}
+            found.setdefault(label_to_symbol(words[0]), {})["spdf"[int(words[1])]] = float(words[2])
+    kept = {element: {shell: value for shell, value in values.items() if value} for element, values in sorted(found.items())}
+    return {element: values for element, values in kept.items() if values}
 
 
 def _exchange(text: str) -> dict[str, Any]:

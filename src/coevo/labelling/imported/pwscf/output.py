@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import LabellingError
 from coevo.labelling.espresso.modder import PwInput
 from coevo.labelling.espresso.parsing import last_atoms, parse_output
-from coevo.labelling.espresso.validators import Run, not_converged, not_finite
+from coevo.labelling.espresso.validators import ACCURACY_SLACK, Run, not_converged, not_finite
 from coevo.labelling.imported.contract import FileContents, ImportedFrame
 from coevo.labelling.imported.pwscf.atoms import find_potential, free_atoms
-from coevo.labelling.imported.pwscf.head import Head, read_head
+from coevo.labelling.imported.pwscf.head import NUMBER, Head, read_head
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 START = re.compile(r"^[ \t]*Program PWSCF", flags=re.MULTILINE)
 POSITIONS = re.compile(r"^[ \t]*CELL_PARAMETERS[^\n]*\n(?:[^\n]*\n){4}[ \t]*ATOMIC_POSITIONS|^[ \t]*ATOMIC_POSITIONS", re.MULTILINE)
 CYCLE = re.compile(r"^\s*iteration #\s*1\b|^!+\s+total energy|convergence NOT achieved", re.MULTILINE)
-BANDS = re.compile(r"End of (?:self-consistent|band structure) calculation.*?(?=^!+\s+total energy|convergence (?:NOT|has))", re.M | re.S)
+BANDS = re.compile(
+    r"^[ \t]*End of (?:self-consistent|band structure) calculation.*?(?=^!+\s+total energy|^[ \t]*convergence (?:NOT|has))",
+    re.MULTILINE | re.DOTALL,
+)
 EXACT_EXCHANGE = re.compile(r"EXX-fraction|EXX: now go back", re.MULTILINE)
 SAME_PLACE = 1e-6
 
@@ -67,7 +70,7 @@ def read_pw_output(path: Path, beside: Path) -> FileContents:
     files = {
         element: find_potential(_places(printed, beside), md5) for element, (printed, md5) in first.potential_files.items()
     }
-    frames = [frame for frame in (_frame(piece, files) for piece in pieces) if frame is not None]
+    frames = [frame for frame in (_frame(piece, files, _most_iterations(pieces)) for piece in pieces) if frame is not None]
     if not frames:
         raise LabellingError(f"{path.name}: no frame that can be read; the output ends before the first is whole")
     if any(frame.free_atoms is None for frame in frames):
@@ -127,7 +130,7 @@ def _refuse_mixture(name: str, heads: list[Head]) -> None:
             raise LabellingError(f"{name}: it holds runs of different settings; give each run as a file of its own")
 
 
-def _frame(piece: Piece, files: dict[str, Path | None]) -> ImportedFrame | None:
+def _frame(piece: Piece, files: dict[str, Path | None], most: int | None) -> ImportedFrame | None:
     """One frame; None if not even its atoms can be read."""
     from pymatgen.core import Structure
 
@@ -144,13 +147,39 @@ def _frame(piece: Piece, files: dict[str, Path | None]) -> ImportedFrame | None:
     zero = free_atoms(atoms.get_chemical_symbols(), files)
     output = parse_output(text)
     run = Run(PwInput({"ELECTRONS": {"conv_thr": piece.head.threshold}}, []), output, None)
-    unconverged = not_converged(run) or _exchange_not_ended(piece)
+    unconverged = not_converged(run) or _ended_early(piece, most) or _exchange_not_ended(piece)
     overflow = not_finite(run)
     if unconverged:
         return _rejected(structure, output, "scf_not_converged", unconverged, zero)
     if overflow:
         return _rejected(structure, output, "not_finite", overflow, zero)
     return ImportedFrame(structure, output.energy, output.forces, output.stress, True, free_atoms=zero)
+
+
+def _most_iterations(pieces: list[Piece]) -> int | None:
+    """Return the iterations after which cycles were ended, if one was that had not converged and says that it had.
+
+    A run that is told to go on all the same (``scf_must_converge = .false.``) prints the words of convergence for every cycle.
+    """
+    ended = []
+    for piece in pieces:
+        accuracy = re.findall(rf"estimated scf accuracy\s*<\s*{NUMBER} Ry", piece.text)
+        iterations = _iterations(piece)
+        if accuracy and iterations and float(accuracy[-1]) > piece.head.threshold * ACCURACY_SLACK:
+            ended.append(iterations)
+    return min(ended, default=None)
+
+
+def _iterations(piece: Piece) -> int | None:
+    found = re.findall(r"convergence has been achieved in\s+(\d+) iterations", piece.text)
+    return int(found[-1]) if found else None
+
+
+def _ended_early(piece: Piece, most: int | None) -> str | None:
+    iterations = _iterations(piece)
+    if most is None or iterations is None or iterations < most:
+        return None
+    return f"the SCF cycle was ended after {iterations} iterations, as another of the run that had not converged"
 
 
 def _rejected(structure: Structure, output: Any, reason: str, detail: str, zero: float | None) -> ImportedFrame:

@@ -150,7 +150,8 @@ def _semilocal(tags: Tags, types: list[AtomType]) -> str | None:
         return VAN_DER_WAALS.get(gga) or (f"{base}+rVV10" if base else None)
     if gga:
         return GGA.get(gga, gga) if gga != "LIBXC" else _libxc(tags)
-    return _of_potentials(types)
+    # VASP always writes GGA, as -- where the potentials decide; a file without it does not say its functional
+    return None if tags.get("GGA") is None else _of_potentials(types)
 
 
 def _libxc(tags: Tags) -> str:

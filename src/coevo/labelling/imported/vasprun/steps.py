@@ -56,14 +56,15 @@ def read_vasprun(path: Path) -> FileContents:
     if not frames:
         raise LabellingError(f"{path.name}: no ionic step with a structure in it; {'; '.join(notes) or 'looked for <calculation>'}")
     functional = functional_of(tags, types)
-    beyond = max((abs(_undeclared(step, tags)) for step in usable), default=0.0)
-    open_beyond = ""
-    if functional is not None and beyond > SAME_ENERGY and not dispersion_of(tags):
-        open_beyond, functional = f"{functional}+", None
-        notes.append(
-            f"the energy of an ionic step holds {beyond:.4f} eV/atom that its electrons' does not, and the file names nothing "
-            "that adds it (older VASP wrote dispersion so)"
+    beyond = max((_undeclared(step, tags) for step in usable), key=abs, default=0.0)
+    begins = why = ""
+    if functional is not None and abs(beyond) > SAME_ENERGY and not dispersion_of(tags):
+        begins, functional = f"{functional}+", None
+        why = (
+            f"the energy of an ionic step holds {beyond:.4f} eV/atom beyond that of its electrons, and the file names nothing that "
+            "adds it (older VASP adds dispersion so)"
         )
+        notes.append(why)
     charge = charge_of(tags, types)
     if charge:
         notes.append(f"the cell is charged: {charge:+g} e")
@@ -81,7 +82,8 @@ def read_vasprun(path: Path) -> FileContents:
             "convergence": f"electronic steps of each ionic step, fewer than NELM = {_most_steps(tags)}",
         },
         notes,
-        functional_begins=open_beyond,
+        functional_begins=begins,
+        functional_open=why,
     )
 
 
