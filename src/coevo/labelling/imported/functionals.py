@@ -97,7 +97,7 @@ def settle(found: str | None, word: str | None, where: str, begins: str = "", wh
         If neither says it, or one contradicts the other.
     """
     if found:
-        if word and canonical(word) != canonical(found):
+        if word and canonical(word).lower() != canonical(found).lower():
             raise LabellingError(
                 f"{where}: its functional is {canonical(found)}, not {word}: the file and --functional contradict each other; "
                 "leave --functional out, or the file"
@@ -108,6 +108,6 @@ def settle(found: str | None, word: str | None, where: str, begins: str = "", wh
         if begins:
             raise LabellingError(f"{where}: {why}; name the whole functional: --functional {start}+D3 or the like")
         raise LabellingError(f"{where}: the file does not say its functional; give it: --functional PBE (or r2SCAN, …)")
-    if begins and not canonical(word).startswith(f"{canonical(start)}+"):
+    if begins and not canonical(word).lower().startswith(f"{canonical(start)}+".lower()):
         raise LabellingError(f"{where}: --functional says {word}, and the file {start} with something beyond it: {why}")
     return canonical(word)

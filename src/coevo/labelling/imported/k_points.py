@@ -17,6 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike, NDArray
     from pymatgen.core import Structure
 
 STEPS = (0.8, 1.6, 3.2)
@@ -25,6 +26,8 @@ cell that differ are told apart where labels meet (:mod:`coevo.labelling.importe
 
 LARGEST_MESH = 64
 SLACK = 1e-3
+COUNTED = 0.05
+"""Weights are printed with seven decimals."""
 
 
 @dataclass(frozen=True)
@@ -80,29 +83,36 @@ def mesh_of(divisions: Sequence[int], structure: Structure) -> Mesh:
     return Mesh((first, second, third), structure.lattice.reciprocal_lattice.abc)
 
 
-def mesh_of_points(points: Sequence[Sequence[float]], structure: Structure) -> Mesh | None:
+def mesh_of_points(points: ArrayLike, weights: Sequence[float], structure: Structure) -> Mesh | None:
     """Find the mesh of which some points are the irreducible ones.
 
     Parameters
     ----------
     points : sequence, shape (n, 3)
         In units of the reciprocal vectors.
+    weights : sequence, shape (n,)
+        Of any sum.
     structure : Structure
-        Whose symmetry gives the other points.
+        Whose symmetry gives the other points, where the points alone do not show the mesh.
 
     Returns
     -------
     Mesh or None
         None if they are no regular mesh.
     """
-    star = _star(np.asarray(points, dtype=float), structure)
-    divisions = [_division(column) for column in star.T]
-    if any(number is None for number in divisions):
-        return None
-    return mesh_of([int(number) for number in divisions if number], structure)
+    listed = np.asarray(points, dtype=float)
+    shares = np.asarray(weights, dtype=float) / np.sum(weights)
+    for candidates in (np.vstack([listed, -listed]), _star(listed, structure)):
+        first, second, third = (_division(column) for column in candidates.T)
+        if first is None or second is None or third is None:
+            continue
+        counts = shares * first * second * third  # points of the mesh that each listed one stands for
+        if counts.min() > 1 - COUNTED and np.abs(counts - np.round(counts)).max() < COUNTED:
+            return mesh_of((first, second, third), structure)
+    return None
 
 
-def _star(points: np.ndarray, structure: Structure) -> np.ndarray:
+def _star(points: NDArray[np.float64], structure: Structure) -> NDArray[np.float64]:
     """All points that symmetry and the reversal of time make of some, in units of the reciprocal vectors."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -114,7 +124,7 @@ def _star(points: np.ndarray, structure: Structure) -> np.ndarray:
     return np.vstack([turned, -turned])
 
 
-def _division(values: np.ndarray) -> int | None:
+def _division(values: NDArray[np.float64]) -> int | None:
     """Return the smallest number of equal parts of the axis on which, or half a part beside which, all values lie."""
     for number in range(1, LARGEST_MESH + 1):
         for shift in (0.0, 0.5):

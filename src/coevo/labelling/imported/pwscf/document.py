@@ -61,7 +61,8 @@ def read_pw_xml(path: Path, beside: Path) -> FileContents:
     head = _head(document, given, output, structure, files)
     found = {element: path for element, (path, _) in files.items()}
     fixed = 0 in (_content(given.get("free_positions")) or [])
-    frames = [_frame(step, head.threshold, found, fixed) for step in _steps(document, output)]
+    steps = _steps(document, output)
+    frames = [_frame(step, _verdict(step, steps, head.threshold), found, fixed) for step in steps]
     if not frames:
         raise LabellingError(f"{path.name}: no total energy in it; the run did not reach its first")
     notes = []
@@ -160,34 +161,49 @@ def _structure(tree: dict[str, Any]) -> Structure:
     return Structure(cell, symbols, positions, coords_are_cartesian=True)
 
 
-def _frame(step: dict[str, Any], threshold: float, files: dict[str, Path | None], fixed: bool) -> ImportedFrame:
-    """One step of a run; its accuracy is held against the threshold as that of a computed label is.
+def _frame(step: dict[str, Any], unconverged: str, files: dict[str, Path | None], fixed: bool) -> ImportedFrame:
+    """One step of a run.
 
-    ``fixed`` says that atoms were held: their forces are written as zero here, and as they are in the text output.
+    ``unconverged`` says why its cycle has not converged. ``fixed`` says that atoms were held: their forces are written as zero here,
+    and as they are in the text output.
     """
     structure = _structure(step["atomic_structure"])
     energy = float(step["total_energy"]["etot"]) * HARTREE / len(structure)
     forces, stress = _array(step.get("forces"), 3), _array(step.get("stress"), 3)
-    accuracy = _at(step, "scf_conv", "scf_error")
-    achieved = _at(step, "scf_conv", "convergence_achieved")
-    reason = detail = ""
-    # pw.x writes threshold and final accuracy in one unit (Hartree since 6.5), the accuracy of a step in rydberg
-    error = None if accuracy is None else float(accuracy) * (2 if step.get("in_unit_of_threshold") else 1)
-    if achieved is False or error is None or not error <= threshold * ACCURACY_SLACK:
-        shown = "not stated" if error is None else f"{error:.2g} Ry"
-        reason, detail = "scf_not_converged", f"the SCF cycle ended at an accuracy of {shown}, allowed: conv_thr, {threshold:.2g} Ry"
-    elif fixed:
+    reason, detail = ("scf_not_converged", unconverged) if unconverged else ("", "")
+    if fixed and not reason:
         reason, detail = "missing_forces", "atoms were held, and the document has zero for their forces; give the text output"
     return ImportedFrame(
         structure,
         energy,
         None if forces is None else forces * HARTREE / BOHR,
         None if stress is None else -stress * HARTREE / BOHR**3,
-        converged=reason != "scf_not_converged",
+        converged=not unconverged,
         reason=reason,
         detail=detail,
         free_atoms=free_atoms([site.specie.symbol for site in structure], files),
     )
+
+
+def _verdict(step: dict[str, Any], steps: list[dict[str, Any]], threshold: float) -> str:
+    """Say why the cycle of a step has not converged, by the same questions as of the text output; empty if it has."""
+    error, shown = _error(step), f"allowed: conv_thr, {threshold:.2g} Ry"
+    if _at(step, "scf_conv", "convergence_achieved") is False or error is None:
+        return f"the SCF cycle did not converge; {shown}"
+    if not error <= threshold * ACCURACY_SLACK:
+        return f"the SCF cycle ended at an accuracy of {error:.2g} Ry, {shown}"
+    errors = [(_at(other, "scf_conv", "n_scf_steps"), _error(other)) for other in steps]
+    ended = [number for number, other in errors if number and other is not None and other > threshold * ACCURACY_SLACK]
+    iterations = _at(step, "scf_conv", "n_scf_steps") or 0
+    if ended and iterations >= min(ended):
+        return f"the SCF cycle was ended after {iterations} iterations, as another of the run that had not converged"
+    return ""
+
+
+def _error(step: dict[str, Any]) -> float | None:
+    """Accuracy of a step's cycle, Ry: written in the unit of the threshold (Hartree since 6.5) in the end, in Ry in a step."""
+    accuracy = _at(step, "scf_conv", "scf_error")
+    return None if accuracy is None else float(accuracy) * (2 if step.get("in_unit_of_threshold") else 1)
 
 
 def _array(element: Any, width: int) -> Any:
@@ -279,10 +295,12 @@ def _mesh(given: dict[str, Any], output: dict[str, Any], structure: Structure) -
         grid = _at(tree, "monkhorst_pack")
         if grid:
             return mesh_of([grid[f"@nk{axis}"] for axis in (1, 2, 3)], structure)
-        points = [_content(point) for point in _list(_at(tree, "k_point"))]
+        listed = _list(_at(tree, "k_point"))
+        points = [_content(point) for point in listed]
         if points and all(point is not None for point in points):
             # in units of 2π/alat
             alat = float(_at(given, "atomic_structure", "@alat") or _at(output, "atomic_structure", "@alat") or 0.0) * BOHR
             cartesian = np.array(points, dtype=float) * 2 * np.pi / alat if alat else np.zeros((1, 3))
-            return mesh_of_points(cartesian @ np.linalg.inv(structure.lattice.reciprocal_lattice.matrix), structure)
+            weights = [float(point.get("@weight", 1.0)) for point in listed]
+            return mesh_of_points(cartesian @ np.linalg.inv(structure.lattice.reciprocal_lattice.matrix), weights, structure)
     return None

