@@ -100,15 +100,23 @@ def _readable(text: str) -> str:
     return re.sub(r"(?<=\.\d{8})(?=-\d)", " ", text)
 
 
-def _results(text: str) -> tuple[float | None, FloatArray | None, FloatArray | None]:
-    """Energy (eV/atom), forces (eV/Å) and stress (eV/Å³) as ASE reads them."""
-    from ase.calculators.calculator import PropertyNotImplementedError
+def last_atoms(text: str, *, results_required: bool = True) -> Any:
+    """Return the last atoms of an output as ASE reads them, with their results if these are required; None if it cannot."""
     from ase.io import read
 
     try:
-        atoms: Any = read(io.StringIO(_readable(text)), format="espresso-out", index=-1)
+        return read(io.StringIO(_readable(text)), format="espresso-out", index=-1, results_required=results_required)
     except (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError):
-        return None, None, None  # an output that was cut off, at whatever line: what ASE raises depends on the line
+        return None  # an output that was cut off, at whatever line: what ASE raises depends on the line
+
+
+def _results(text: str) -> tuple[float | None, FloatArray | None, FloatArray | None]:
+    """Energy (eV/atom), forces (eV/Å) and stress (eV/Å³) as ASE reads them."""
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    atoms = last_atoms(text)
+    if atoms is None:
+        return None, None, None
     values = []
     for name in ("energy", "forces", "stress"):
         try:

@@ -192,6 +192,12 @@ def verify(family: Family, elements: Iterable[str], directory: Path) -> dict[str
     return verified
 
 
+def atom_energy_of(path: Path) -> float | None:
+    """Total energy of the free pseudo-atom as a potential's file states it, Ry; None if it states none."""
+    information = path.stat()
+    return _read(path, information.st_mtime_ns, information.st_size)[1]
+
+
 @lru_cache(maxsize=256)
 def _read(path: Path, modified: int, size: int) -> tuple[str, float | None]:  # noqa: ARG001 - parts of the cache key
     """Hash of a file and the energy of its free atom; read once while the file stays as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class ImportedFrame:
         eV/Å³, ASE sign.
     converged : bool
         Whether the electrons did, as far as the file says.
+    free_atoms : float or None
+        Energy of the free atoms on the scale of the file, eV/atom, relative to which the energy must be in the range that is
+        allowed: 0 where the code gives energies relative to atoms, as VASP does. None where the energy is that of valence
+        electrons and cores on a scale that the file does not hold: then it must be negative, and more is not asked.
     reason, detail : str
         Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; else empty.
     """
@@ -47,6 +51,7 @@ class ImportedFrame:
     converged: bool = True
     reason: str = ""
     detail: str = ""
+    free_atoms: float | None = 0.0
 
     def label(self, limits: SanityLimits) -> LabelResult:
         """Admit or reject the frame: the reader's reason, ``not_converged``, ``missing_…``, or a word of the sanity checks."""
@@ -64,7 +69,15 @@ class ImportedFrame:
             return LabelResult(
                 "rejected", "missing_forces", detail=f"forces of {len(self.forces)} of {len(self.structure)} atoms"
             )
-        return check_geometry(self.structure, limits) or judge(self.energy, self.forces, self.stress, limits)
+        return check_geometry(self.structure, limits) or self._judge(self.energy, self.forces, self.stress, limits)
+
+    def _judge(self, energy: float, forces: FloatArray, stress: FloatArray, limits: SanityLimits) -> LabelResult:
+        """Hold the numbers against the limits, the energy relative to the free atoms."""
+        if self.free_atoms is None:
+            # without a zero of energy only this is certain: electrons in the field of nuclei have a negative energy
+            limits = replace(limits, energy_range=(float("-inf"), 0.0))
+        judged = judge(energy - (self.free_atoms or 0.0), forces, stress, limits)
+        return replace(judged, energy=energy) if judged.status == "admitted" else judged
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,9 @@ class FileContents:
         What was taken to the place in the file that it was taken from, for people: ``{"energy": "free_energy", …}``.
     notes : list of str
         Sentences that the user should read.
+    functional_begins, functional_open : str
+        Where the file states no more than the beginning of the functional: ``PBE+``, and the sentence how one knows that there is
+        more. ``functional`` is None then, and the user must name it.
     """
 
     frames: list[ImportedFrame]
@@ -111,6 +127,8 @@ class FileContents:
     recorded: dict[str, Any] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    functional_begins: str = ""
+    functional_open: str = ""
 
 
 @dataclass(frozen=True)

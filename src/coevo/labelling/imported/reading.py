@@ -1,7 +1,8 @@
-"""Labels that a user has already: vasprun.xml, ``pw.x`` outputs and extended XYZ files, with settings of their own.
+"""Labels that a user has already: files of VASP, of ``pw.x`` and extended XYZ files, with settings of their own.
 
 Each frame passes the same checks as a label that is computed here. What a file says of its settings enters their digest, so that
-labels of two calculations that differ are never mixed in one fit unless the user asks for it.
+labels of two calculations that differ are never mixed in one fit unless the user asks for it. What a file is, its content says,
+not its name: ``vasprun.xml.relax1.gz`` and ``aiida.out`` are read like ``vasprun.xml`` and ``pw.out``.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from typing import TYPE_CHECKING
 
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelSettings
-from coevo.labelling.imported.contract import CODE, ImportedFile, LabelKeys
+from coevo.labelling.imported.contract import CODE, FileContents, ImportedFile, LabelKeys
 from coevo.labelling.imported.extended_xyz import read_extended_xyz
-from coevo.labelling.imported.pw_output import read_pw_output
+from coevo.labelling.imported.functionals import settle
+from coevo.labelling.imported.opening import kind_of, unpacked
+from coevo.labelling.imported.pwscf import read_pw_output, read_pw_xml
 from coevo.labelling.imported.vasprun import read_vasprun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 READERS = {".xml": "vasprun", ".out": "pw.x", ".pwo": "pw.x", ".extxyz": "extxyz", ".xyz": "extxyz"}
-"""End of a file's name, without .gz, to what it is."""
+"""Usual end of a file's name, without .gz, to what it is; other names are read too."""
+
+SOURCES = {"pw.x-xml": "pw.x"}
+"""Kind of file to what its labels are said to come from, where these differ."""
 
 
 def read_labels(
@@ -30,9 +37,10 @@ def read_labels(
     Parameters
     ----------
     path : Path
-        ``vasprun.xml`` (also .gz), a ``pw.x`` output (.out, .pwo), or an extended XYZ file with energies, forces and stresses.
+        ``vasprun.xml``, an output of ``pw.x`` or its ``data-file-schema.xml``, or an extended XYZ file; each also compressed by
+        gzip, bzip2 or xz.
     functional : str or None
-        Needed for extended XYZ, which does not say it; for the others it must agree with the file.
+        Needed where the file does not say it; where it does, the two must agree (in whatever spelling).
     anion_corrected : bool
         Whether the energies hold the MP2020 anion correction already.
     keys : LabelKeys, optional
@@ -41,36 +49,47 @@ def read_labels(
     Raises
     ------
     LabellingError
-        If the file cannot be read, holds no frame, or its functional is not known.
+        If the file cannot be read, holds no frame, or its functional is not known or not the one that the user names.
     """
-    kind = READERS.get(path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix)
-    if kind is None:
-        raise LabellingError(f"{path}: not a file of labels; allowed: {', '.join(READERS)} (also .xml.gz)")
-    if not path.is_file():
-        raise LabellingError(f"{path}: no such file")
-    readers = {
-        "vasprun": read_vasprun,
-        "pw.x": read_pw_output,
-        "extxyz": lambda file: read_extended_xyz(file, keys or LabelKeys()),
-    }
-    try:
-        contents = readers[kind](path)
-    except LabellingError:
-        raise
-    except Exception as error:  # parsers of three packages raise whatever they stumble over
-        raise LabellingError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error
-    found = contents.functional
+    with unpacked(path) as plain:
+        kind = kind_of(plain, str(path))
+        contents = _read(plain, path, kind, keys)
     if not contents.frames:
         raise LabellingError(f"{path}: no frame with an energy in it")
-    if found and functional and found.upper() != functional.upper():
-        raise LabellingError(f"{path}: its functional is {found}, not {functional}; leave --functional out")
-    if not (found or functional):
-        raise LabellingError(f"{path}: the file does not say its functional; give it: --functional PBE (or r2SCAN, …)")
+    found = settle(contents.functional, functional, str(path), contents.functional_begins, contents.functional_open)
     settings = LabelSettings(
         CODE,
         str(contents.recorded.get("version", "")),
-        str(found or functional),
+        found,
         anion_corrected,
-        {"source": kind, **contents.parameters, "potentials": contents.potentials},
+        {"source": SOURCES.get(kind, kind), **contents.parameters, "potentials": contents.potentials},
     )
-    return ImportedFile(contents.frames, settings, contents.potentials, contents.recorded, contents.taken, contents.notes)
+    taken = {**contents.taken, **({} if contents.functional else {"functional": "--functional"})}
+    return ImportedFile(contents.frames, settings, contents.potentials, contents.recorded, taken, contents.notes)
+
+
+def _read(plain: Path, path: Path, kind: str, keys: LabelKeys | None) -> FileContents:
+    """Read an unpacked file by its kind.
+
+    Parameters
+    ----------
+    plain : Path
+        What is read.
+    path : Path
+        What the user named; other files of the run may lie beside it.
+    kind : str
+    keys : LabelKeys or None
+    """
+    readers: dict[str, Callable[[], FileContents]] = {
+        "vasprun": lambda: read_vasprun(plain),
+        "pw.x": lambda: read_pw_output(plain, beside=path.absolute().parent),
+        "pw.x-xml": lambda: read_pw_xml(plain, beside=path.absolute().parent),
+        "extxyz": lambda: read_extended_xyz(plain, keys or LabelKeys()),
+    }
+    try:
+        return readers[kind]()
+    except LabellingError as error:
+        told = str(error)
+        raise LabellingError(told if str(path) in told else f"{path}{told.removeprefix(plain.name)}") from error
+    except Exception as error:  # parsers of four packages raise whatever they stumble over
+        raise LabellingError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,168 @@
+"""Frames of a ``vasprun.xml``: one for each ionic step.
+
+The energy is the free energy of the electrons (``e_fr_energy``), of which forces and stress are derivatives, not the
+``e_0_energy`` that pymatgen's ``final_energy`` is. It is taken from the ionic step: the last electronic step lacks the dispersion
+in VASP 5.4 and 6.2. With PSTRESS the ionic step holds ``P V`` beside it, which is taken off. The two energies must agree but for
+what the run declares; where they do not, the file does not name all that its numbers hold.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from coevo.errors import LabellingError
+from coevo.labelling.imported.contract import EV_PER_A3_PER_KBAR, FileContents, ImportedFrame, as_array
+from coevo.labelling.imported.vasprun.functional import dispersion_of, functional_of
+from coevo.labelling.imported.vasprun.refusals import why_no_labels
+from coevo.labelling.imported.vasprun.settings import charge_of, parameters_of, potentials_of, recorded_of
+from coevo.labelling.imported.vasprun.tags import Tags, atom_types
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pymatgen.io.vasp import Vasprun
+
+SAME_ENERGY = 1e-4
+"""eV/atom; electronic and ionic step of one state differ by less (they are printed with eight decimals of an eV)."""
+
+INCOMPLETE_STRESS = {0: "the stress was not computed", 1: "only the pressure was computed"}
+"""ISIF to what it means."""
+
+
+def read_vasprun(path: Path) -> FileContents:
+    """Return frames, functional and settings of a run.
+
+    Raises
+    ------
+    LabellingError
+        If the run computed no ground state of a crystal.
+    """
+    run, complete = _parse(path)
+    tags, types = Tags(run.incar, run.parameters), atom_types(path)
+    refusal = why_no_labels(tags)
+    if refusal:
+        raise LabellingError(f"{path.name}: no run of total energies: {refusal}; give static runs, relaxations or dynamics")
+    notes = [] if complete else [f"the file is cut off after {len(run.ionic_steps)} whole ionic steps, which are used"]
+    if tags.flag("ML_LMLFF") and run.md_data:
+        notes.append(
+            f"{len(run.md_data)} steps of VASP's machine-learned force field are left out; the {len(run.ionic_steps)} steps "
+            "with electrons are used"
+        )
+    usable = [step for step in run.ionic_steps if step.get("structure") is not None]
+    frames = [_frame(step, tags) for step in usable]
+    if not frames:
+        raise LabellingError(f"{path.name}: no ionic step with a structure in it; {'; '.join(notes) or 'looked for <calculation>'}")
+    functional = functional_of(tags, types)
+    beyond = max((_undeclared(step, tags) for step in usable), key=abs, default=0.0)
+    begins = why = ""
+    if functional is not None and abs(beyond) > SAME_ENERGY and not dispersion_of(tags):
+        begins, functional = f"{functional}+", None
+        why = (
+            f"the energy of an ionic step holds {beyond:.4f} eV/atom beyond that of its electrons, and the file names nothing that "
+            "adds it (older VASP adds dispersion so)"
+        )
+        notes.append(why)
+    charge = charge_of(tags, types)
+    if charge:
+        notes.append(f"the cell is charged: {charge:+g} e")
+    return FileContents(
+        frames,
+        functional,
+        parameters_of(run, tags, types, run.initial_structure),
+        potentials_of(types),
+        recorded_of(run, tags, run.initial_structure),
+        {
+            "functional": "METAGGA, GGA, LHFCALC, IVDW, LUSE_VDW, LDAU in <incar> and <parameters>, else the potentials' titles",
+            "energy": "e_fr_energy of the ionic step" + (", less P V (PSTRESS)" if tags.number("PSTRESS", 0.0) else ""),
+            "forces": "<varray name='forces'>",
+            "stress": "<varray name='stress'>, kbar, with the sign changed",
+            "convergence": f"electronic steps of each ionic step, fewer than NELM = {_most_steps(tags)}",
+        },
+        notes,
+        functional_begins=begins,
+        functional_open=why,
+    )
+
+
+def _parse(path: Path) -> tuple[Vasprun, bool]:
+    """Parse with pymatgen; second, whether the file is whole."""
+    from pymatgen.io.vasp import Vasprun
+
+    class EveryStep(Vasprun):
+        """Pymatgen asks the last step of every run for its convergence, which some runs have not; here each step is asked."""
+
+        converged = True  # type: ignore[assignment]
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run = EveryStep(str(path), parse_dos=False, parse_eigen=False, parse_potcar_file=False, exception_on_bad_xml=False)
+        except AttributeError as error:
+            raise LabellingError(f"{path.name}: cut off before its first ionic step ({error})") from None
+    if not all(hasattr(run, name) for name in ("parameters", "atomic_symbols", "initial_structure", "kpoints")):
+        raise LabellingError(f"{path.name}: cut off before its first ionic step")
+    return run, not any("malformed" in str(warning.message) for warning in caught)
+
+
+def _frame(step: dict[str, Any], tags: Tags) -> ImportedFrame:
+    """One ionic step."""
+    structure = step["structure"].copy(site_properties={})
+    stress = as_array(step.get("stress"))
+    isif = int(tags.number("ISIF", 2))
+    reason = detail = ""
+    steps = len(step["electronic_steps"])
+    if not 0 < steps < _most_steps(tags):
+        reason, detail = "not_converged", f"{steps} electronic steps, converged are fewer than NELM = {_most_steps(tags)}"
+    elif stress is None or isif in INCOMPLETE_STRESS:
+        reason = "missing_stress"
+        detail = f"ISIF = {isif}: {INCOMPLETE_STRESS.get(isif, 'the file has no stress of this step')}"
+        stress = None
+    energy = _energy(step, tags)
+    return ImportedFrame(
+        structure,
+        None if energy is None else energy / len(structure),
+        as_array(step.get("forces")),
+        None if stress is None else -stress * EV_PER_A3_PER_KBAR,
+        converged=reason != "not_converged",
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _most_steps(tags: Tags) -> int:
+    return int(tags.used("NELM") or 60)
+
+
+def _electronic(step: dict[str, Any]) -> float | None:
+    """Free energy of the last electronic step, eV."""
+    last = step["electronic_steps"][-1] if step["electronic_steps"] else {}
+    value = last.get("e_fr_energy")
+    return None if value is None else float(value)
+
+
+def _work(step: dict[str, Any], tags: Tags) -> float:
+    """P V of an ionic step, eV."""
+    return tags.number("PSTRESS", 0.0) * EV_PER_A3_PER_KBAR * float(step["structure"].volume)
+
+
+def _energy(step: dict[str, Any], tags: Tags) -> float | None:
+    """Free energy of an ionic step without P V, eV."""
+    value, electronic = step.get("e_fr_energy"), _electronic(step)
+    if value is None:
+        return None
+    if electronic is not None and abs(float(value) - electronic) <= SAME_ENERGY * len(step["structure"]):
+        return float(value)  # no P V in it, or no pressure
+    return float(value) - _work(step, tags)
+
+
+def _undeclared(step: dict[str, Any], tags: Tags) -> float:
+    """Part of the energy of an ionic step that neither its electrons nor PSTRESS account for, eV/atom."""
+    energy, electronic = _energy(step, tags), _electronic(step)
+    if energy is None or electronic is None or not np.isfinite([energy, electronic]).all():
+        return 0.0
+    return (energy - electronic) / len(step["structure"])
+
+
