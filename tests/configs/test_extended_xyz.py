@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import ase.build
 import ase.io
@@ -12,6 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from coevo.configs.extended_xyz import FrameError, cut_frames, numbers_in, parse_frame, vacuum_gaps, why_no_crystal
 from coevo.configs.extended_xyz.units import energy_factor, force_factor, stress_factor
+from coevo.configs.references import load_references
+from coevo.errors import ReferenceDataError
 
 CELL = 'Lattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3 pbc="T T T"'
 GOOD = f"1\n{CELL} energy=-1\nLi 0 0 0\n"
@@ -163,3 +166,17 @@ def test_units(value: float, expected: float) -> None:
 def test_units_that_are_not_known_are_refused(factor: object, unit: str) -> None:
     with pytest.raises(FrameError, match="unknown_unit"):
         factor(unit)  # type: ignore[operator]
+
+
+def test_references_leave_out_what_is_no_crystal_and_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.extxyz"
+    path.write_text(GOOD + GOOD.replace("T T T", "F F F") + GOOD.replace("energy", "config_type=IsolatedAtom energy"))
+    said: list[str] = []
+    (only,) = load_references(path, ("Li",), say=said.append)
+    assert only.structure.volume == pytest.approx(27.0)
+    assert said == [
+        'mixed.extxyz: left out: 2 not_periodic (entry 2 (Li1): it is periodic along pbc="F F F" only, expected "T T T")'
+    ]
+    path.write_text(GOOD + GOOD.replace("Li 0 0 0", "Li 0 0 ****"))
+    with pytest.raises(ReferenceDataError, match=r"entry 2: not an extended XYZ file: .* no number"):
+        load_references(path, ("Li",))

@@ -177,7 +177,6 @@ def test_declared_units_are_converted(tmp_path: Path, info: str, energy: float, 
     [
         ("energy=-0.5 energy_unit=furlong", "unknown_unit"),
         ("energy=-0.5 stress_unit=psi", "unknown_unit"),
-        ("energy=-0.5 units=atomic", "unknown_unit"),
         ("energy=-0.5 energy_unit=hartree", "unclear_unit"),
         ("energy=-0.5 energy_unit=hartree forces_unit=hartree/bohr", "unclear_unit"),  # of the stress nothing is said
         ("energy=-0.5 length_unit=bohr", "unclear_unit"),
@@ -201,10 +200,11 @@ def test_a_bad_frame_decides_over_itself(tmp_path: Path) -> None:
     assert [result.reason for result in found if result.status == "rejected"] == ["unreadable", "not_periodic", "not_periodic"]
     assert sum(result.status == "admitted" for result in found) == 6
     assert [reason for reason, _ in imported.left_out] == ["unreadable", "not_periodic"]
-    assert imported.notes == [
-        "2 of 11 frames are not read: 1 unreadable (frame 2 (line 5): 3 atoms are announced and the next frame begins after 2); "
-        '1 not_periodic (frame 4 (line 13): it has no cell; give Lattice="…" and pbc="T T T" in the comment line)'
-    ]
+    (note,) = imported.notes
+    assert note.startswith(
+        "2 of 11 frames are not read: 1 unreadable (frame 2 (line 5): 3 atoms are announced and the next frame"
+    )
+    assert "1 not_periodic (frame 4 (line 13): it has no cell; give Lattice=" in note
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,7 @@ def test_a_bad_frame_decides_over_itself(tmp_path: Path) -> None:
         ("3\n\nLi 0 0 0\nLi 1 1 1\nS 2 2 2\n", "no crystal that can be read: 1 not_periodic .frame 1 .line 1.: it has no cell"),
         ("1000000000\nLattice=1\nLi 0 0 0\n", "1000000000 atoms"),
         ("not a number\n" * 5, "expected a number of atoms in line 1"),
+        (frame(f'energy=-0.5 units=atomic stress="{NINE}"'), "1 unknown_unit"),  # nor is the unit of its lengths known
     ],
 )
 def test_a_file_without_a_geometry_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
@@ -229,7 +230,7 @@ def test_compressed_and_named_functionals(tmp_path: Path) -> None:
     with pytest.raises(LabellingError, match="its functional is r2SCAN, not PBE"):
         read(tmp_path, text)
     plain = frame(f'energy=-3.8 stress="{NINE}" functional=')
-    with pytest.raises(LabellingError, match="several functionals: PBE .2 frames., r2SCAN .1 frames."):
+    with pytest.raises(LabellingError, match=r"several functionals: PBE \(2 frames\), r2SCAN \(1 frames\)"):
         read(tmp_path, "".join(plain.replace("functional=", f"xc={name}") for name in ("PBE", "pbe", "r2SCAN")))
 
 
