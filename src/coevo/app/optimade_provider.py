@@ -6,7 +6,6 @@ with ``elements HAS ALL … AND nelements=…``, which every server must have. W
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.app.http_json import HttpLimits, JsonReader, printable, shown_url
 from coevo.app.known_sets import KnownSet, KnownStructure, reason_against, utc_now
+from coevo.app.optimade_structures import refusal, structure_of
 from coevo.errors import ProviderError
 from coevo.makers.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from pymatgen.core import Structure
 
 FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,nsites,dimension_types"
 PAGES = (100, 10)
@@ -29,8 +27,6 @@ PAGES = (100, 10)
 
 NO_SUCH_FILTER = frozenset({400, 422, 500, 501})
 """What servers answer to a filter that they do not implement."""
-
-MAX_SITES = 1000
 
 
 @dataclass
@@ -174,43 +170,3 @@ def _take(entry: Any, elements: Sequence[str], received: _Received) -> None:
         received.structures[name] = KnownStructure(name, structure)
     else:
         received.left_out[reason] += 1
-
-
-def refusal(attributes: Any) -> str | None:
-    """Why a structure is not built: too many sites, not periodic in three directions, or sites that are shared or vacant."""
-    try:
-        if len(attributes["species_at_sites"]) > MAX_SITES:
-            return "too_many_atoms"
-        if tuple(attributes.get("dimension_types") or (1, 1, 1)) != (1, 1, 1):
-            return "not_periodic"
-        used = set(attributes["species_at_sites"])
-        for species in attributes["species"]:
-            if species["name"] in used and len(species["chemical_symbols"]) != 1:
-                return "disordered"
-            if species["name"] in used and not math.isclose(species["concentration"][0], 1.0, abs_tol=1e-6):
-                return "disordered"
-    except (KeyError, TypeError, AttributeError, IndexError):
-        return "unreadable"
-    return None
-
-
-def structure_of(attributes: dict[str, Any]) -> Structure:
-    """Build the structure of an ordered OPTIMADE entry.
-
-    Raises
-    ------
-    ValueError, LookupError, TypeError
-        If it is none.
-    """
-    import numpy as np
-    from pymatgen.core import Structure
-
-    symbols = {species["name"]: species["chemical_symbols"][0] for species in attributes["species"]}
-    sites = [symbols[name] for name in attributes["species_at_sites"]]
-    lattice = np.array(attributes["lattice_vectors"], dtype=float)
-    positions = np.array(attributes["cartesian_site_positions"], dtype=float)
-    if lattice.shape != (3, 3) or positions.shape != (len(sites), 3) or not sites:
-        raise ValueError("cell and sites do not fit together")
-    if not np.isfinite(lattice).all() or not np.isfinite(positions).all():
-        raise ValueError("numbers that are not finite")
-    return Structure(lattice, sites, positions, coords_are_cartesian=True)

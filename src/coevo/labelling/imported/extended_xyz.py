@@ -94,7 +94,7 @@ class _Findings:
         self.assumed += numbers.voigt
         assert frame.lattice is not None
         self.slabs += max(vacuum_gaps(frame.lattice, frame.positions)) >= SLAB_VACUUM
-        named = _functional(frame, chosen.energy)
+        named = functional_of(frame, chosen.energy)
         if named:
             self.functionals[named] += 1
 
@@ -196,8 +196,8 @@ def _converged(frame: XyzFrame) -> bool:
     return not any(value in {"f", "false", "0", "no"} for value in said)
 
 
-def _functional(frame: XyzFrame, energy_key: str | None) -> str | None:
-    """The functional that a frame names, by a key of its own or in the name of its energy."""
+def functional_of(frame: XyzFrame, energy_key: str | None) -> str | None:
+    """Return the functional that a frame names, by a key of its own or in the name of its energy; None if it names none."""
     for key, value in frame.info.items():
         if _FUNCTIONAL_KEYS.fullmatch(key.lower().replace("-", "_")) and value.strip():
             name = value.strip()[:40]

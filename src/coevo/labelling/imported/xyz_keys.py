@@ -129,6 +129,12 @@ def key_parts(key: str) -> KeyParts | None:
     return KeyParts(_STEM_OF[stem], stem, family)
 
 
+def is_energy(key: str) -> bool:
+    """Whether a key is an energy, of whatever family."""
+    parts = key_parts(key)
+    return parts is not None and parts.quantity == "energy"
+
+
 def choose_keys(frame: XyzFrame, named: LabelKeys, *, energy_only: bool = False) -> ChosenKeys:
     """Choose the keys of one calculation.
 

@@ -52,9 +52,10 @@ class FrameNumbers:
     voigt: bool = False
 
 
-def energy_of(frame: XyzFrame, named: LabelKeys) -> float:
-    """Return the energy alone, eV/atom; see :func:`numbers_of`."""
-    return _energy(frame, choose_keys(frame, named, energy_only=True))
+def energy_of(frame: XyzFrame, named: LabelKeys) -> tuple[float, str]:
+    """Return the energy alone, eV/atom, and its key; raises as :func:`numbers_of`, and looks at no forces."""
+    keys = choose_keys(frame, named, energy_only=True)
+    return _energy(frame, keys), str(keys.energy)
 
 
 def numbers_of(frame: XyzFrame, named: LabelKeys) -> FrameNumbers:
