@@ -12,12 +12,22 @@ MAX_SITES = 1000
 
 
 def refusal(attributes: Any) -> str | None:
-    """Why a structure is not built: too many sites, not periodic in three directions, or sites that are shared or vacant."""
+    """Why a structure is not built, None if it can be.
+
+    It has no geometry, or a part of one (``unreadable``, ``incomplete``), too many sites, is not periodic in three directions, or
+    has sites that are shared or vacant.
+    """
     try:
         if len(attributes["species_at_sites"]) > MAX_SITES:
             return "too_many_atoms"
         if tuple(attributes.get("dimension_types") or (1, 1, 1)) != (1, 1, 1):
             return "not_periodic"
+        features = set(attributes.get("structure_features") or ())
+        if features & {"disorder", "assemblies"} or attributes.get("assemblies"):
+            return "disordered"
+        if features & {"implicit_atoms", "site_attachments"}:
+            # there are atoms that the sites do not show
+            return "incomplete"
         used = set(attributes["species_at_sites"])
         for species in attributes["species"]:
             if species["name"] in used and len(species["chemical_symbols"]) != 1:
