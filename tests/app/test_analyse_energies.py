@@ -1,4 +1,4 @@
-"""Energies of files: pymatgen's entries with their corrections, calculations that never meet in one hull, keys that say nothing."""
+"""Energies of files: pymatgen's entries with their corrections, calculations that never meet in one hull, other keys."""
 
 from __future__ import annotations
 
