@@ -514,8 +514,10 @@ def test_without_a_key_there_is_no_request(endpoint: Any, monkeypatch: pytest.Mo
         (
             {"unreadable": 4, "off_system": 9},
             ["it announced 50 structures and gave 14"],
-            "6 of 6 S.U.N. entries match none of the 1 structures that could be read of 5 in x (within Li-P-S, read 2026-01-02; "
-            "not compared: 4 unreadable; it announced 50 structures and gave 14), 0 are known there",
+            (
+                "6 of 6 S.U.N. entries match none of the 1 structures that could be read of 5 in x (within Li-P-S, read "
+                "2026-01-02; not compared: 4 unreadable; it announced 50 structures and gave 14), 0 are known there"
+            ),
         ),
     ],
 )

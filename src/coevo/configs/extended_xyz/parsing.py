@@ -19,6 +19,11 @@ from coevo.configs.tree import ELEMENT_SYMBOLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+NO_CELL = 'it has no cell; give Lattice="…" and pbc="T T T" in the comment line'
+_FLAT = 1e-6
+"""Å³."""
 
 _PAIR = re.compile(
     r"""([^\s="']+|"[^"]*")                                   # key
@@ -123,6 +128,22 @@ class XyzFrame:
             If it holds what is no number, such as Fortran's ``****``.
         """
         return _columns_as_numbers(self.rows, self.columns[name], name)
+
+    def structure(self) -> Structure:
+        """Return the geometry of a frame that has a cell.
+
+        Raises
+        ------
+        FrameError
+            ``not_periodic`` without a cell, ``volume_too_small`` if its vectors lie in a plane.
+        """
+        from pymatgen.core import Structure
+
+        if self.lattice is None:
+            raise FrameError("not_periodic", NO_CELL)
+        if not abs(float(np.linalg.det(self.lattice))) > _FLAT:
+            raise FrameError("volume_too_small", "the cell vectors lie in a plane")
+        return Structure(self.lattice, self.symbols, self.positions, coords_are_cartesian=True)
 
 
 def _columns_as_numbers(rows: list[list[str]], part: slice, name: str) -> NDArray[np.float64]:
