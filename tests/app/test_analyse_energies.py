@@ -119,6 +119,7 @@ def test_energies_of_two_scales_make_no_hull(tmp_path: Path, items: list[Any], w
     [
         [entry(name) for name in ENERGIES],
         [entry(name, "PBE" if name == "li" else "GGA") for name in ENERGIES],
+        [{**entry(name), "calc_type": "GGA Static", "task_type": "Structure Optimization"} for name in ENERGIES],
         [entry("li"), entry("s"), entry("lis", adjustments=[ManualEnergyAdjustment(-0.5)])],  # elements have no correction
         [
             entry("li"),
