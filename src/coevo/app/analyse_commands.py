@@ -41,6 +41,12 @@ def analyse(
             "--same-scale", help="energies in FILE and in the references' file are of one code, functional and correction"
         ),
     ] = False,
+    energy_key: Annotated[
+        str | None,
+        typer.Option(
+            "--energy-key", help="key of the energies in FILE, where several stand there, e.g. REF_energy", metavar="KEY"
+        ),
+    ] = None,
     elements: Annotated[
         str | None, typer.Option(help="chemical system, e.g. Li-P-S; others are rejected (default: all found)")
     ] = None,
@@ -76,7 +82,7 @@ def analyse(
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
     pool = Workers(_worker_count(workers))
     with ProgressBars(err) as bars, reporting_to(bars):
-        limits = limits_for(elements, max_atoms)
+        limits = replace(limits_for(elements, max_atoms), energy_key=energy_key)
         batch = _batch(what, references, limits, pool, same_scale=same_scale, force_field=force_field)
         plan = _plan(batch, own, matcher, environments, seed, _work(force_field, relax))
         known = None if baseline is None else _baseline(baseline, batch)
@@ -133,10 +139,10 @@ def _batch(
     from coevo.makers.step import current_store
 
     if not is_file(what):
-        if references is not None or force_field is not None or limits.elements is not None:
+        if references is not None or force_field is not None or limits.elements is not None or limits.energy_key is not None:
             raise ConfigError(
                 f"{what} is a state, which has references, energies and elements of its own: leave --references, "
-                "--force-field and --elements away"
+                "--force-field, --energy-key and --elements away"
             )
         return batch_from_state(current_store(), what)
     batch = batch_from_file(Path(what), limits, pool)

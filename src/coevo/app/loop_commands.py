@@ -56,7 +56,7 @@ def init(
     store = current_store()
     node = loaded.config.node.name
     with ProgressBars(err) as bars, reporting_to(bars):
-        state = initialise(store, loaded, base=loaded.base)
+        state = initialise(store, loaded, base=loaded.base, say=say)
     if state is None:
         say(f"node {node} exists already with this configuration; nothing to do")
     else:

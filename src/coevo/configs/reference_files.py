@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,20 @@ class FileEntry:
     licence: str | None = None
 
 
-def read_entries(path: Path) -> list[FileEntry]:
+@dataclass(frozen=True)
+class NoCrystal:
+    """An entry of a file that is no crystal, such as a molecule in a box; it is left out and told of.
+
+    Attributes
+    ----------
+    where, why : str
+    """
+
+    where: str
+    why: str
+
+
+def read_entries(path: Path, say: Callable[[str], None] | None = None) -> list[FileEntry]:
     """Read all structures of a file, in its order.
 
     Parameters
@@ -60,6 +74,8 @@ def read_entries(path: Path) -> list[FileEntry]:
     path : Path
         ``.cif`` (one or several data blocks), ``.extxyz`` or ``.xyz`` (frames with a cell), or ``.json`` (see
         ``docs/configuration.md``).
+    say : callable, optional
+        Is told of the frames that are no crystals, which are left out.
 
     Raises
     ------
@@ -75,7 +91,13 @@ def read_entries(path: Path) -> list[FileEntry]:
         raise ReferenceDataError(f"{path}: not a text file in UTF-8 (byte {err.start}); allowed: {', '.join(READERS)}") from None
     except OSError as err:
         raise ReferenceDataError(f"{path}: cannot be read: {err.strerror}") from None
-    entries = list(reader(path, text))
+    read = list(reader(path, text))
+    entries = [entry for entry in read if isinstance(entry, FileEntry)]
+    left_out = [f"{entry.where}: {entry.why}" for entry in read if isinstance(entry, NoCrystal)]
+    if left_out and not entries:
+        raise ReferenceDataError(f"{path}: holds no crystal: {len(left_out)} not_periodic ({left_out[0]})")
+    if left_out and say is not None:
+        say(f"{path.name}: left out: {len(left_out)} not_periodic ({left_out[0]})")
     if not entries:
         raise ReferenceDataError(f"{path}: holds no structure; give at least one for each element of the node")
     return entries
@@ -148,29 +170,31 @@ def cif_blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield name, "\n".join(collected)
 
 
-def _read_xyz(path: Path, text: str) -> Iterator[FileEntry]:
-    from io import StringIO
+def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
+    from pymatgen.core import Composition
 
-    from ase.io import read
-    from pymatgen.io.ase import AseAtomsAdaptor
+    from coevo.configs.extended_xyz import FrameError, cut_frames, parse_frame, why_no_crystal
 
-    if not text.strip():
-        return
-    try:
-        frames = read(StringIO(text), index=":", format="extxyz")
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as err:
-        raise ReferenceDataError(f"{path}: not an extended XYZ file: {_one_line(err)}") from err
-    for number, atoms in enumerate(frames, start=1):
-        name = str(atoms.info.get("name", ""))
-        where = f"entry {number} ({name or atoms.get_chemical_formula()})"
-        if not atoms.pbc.all() or atoms.cell.rank < 3:
-            raise ReferenceDataError(
-                f'{path}: {where}: not periodic in three directions; give Lattice="…" and pbc="T T T" in the comment line'
-            )
-        atoms.calc = None
-        source, licence = (str(atoms.info[key]) if key in atoms.info else None for key in ("source", "licence"))
-        bare = atoms.__class__(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-        yield FileEntry(where, name, AseAtomsAdaptor.get_structure(bare), source, licence)
+    for part in cut_frames(iter(text.splitlines())):
+        where = f"entry {part.number}"
+        try:
+            if part.problem is not None:
+                raise part.problem
+            frame = parse_frame(part.comment, part.atoms)
+        except FrameError as err:
+            raise ReferenceDataError(f"{path}: {where}: not an extended XYZ file: {err.detail}") from err
+        name = frame.info.get("name", "")
+        where += f" ({name or Composition(dict(Counter(frame.symbols))).formula.replace(' ', '')})"
+        why = why_no_crystal(frame)
+        if why is not None:
+            yield NoCrystal(where, why)
+            continue
+        source, licence = (frame.info.get(key) for key in ("source", "licence"))
+        try:
+            structure = frame.structure()
+        except FrameError as err:
+            raise ReferenceDataError(f"{path}: {where}: {err.detail}") from err
+        yield FileEntry(where, name, structure, source, licence)
 
 
 def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
@@ -237,7 +261,7 @@ def _one_line(err: object) -> str:
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
-READERS: dict[str, Callable[[Path, str], Iterator[FileEntry]]] = {
+READERS: dict[str, Callable[[Path, str], Iterator[FileEntry | NoCrystal]]] = {
     ".cif": _read_cif,
     ".extxyz": _read_xyz,
     ".xyz": _read_xyz,

@@ -15,7 +15,7 @@ from coevo.configs.tree import ELEMENT_SYMBOLS
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pymatgen.core import Structure
 
@@ -69,6 +69,7 @@ def load_references(
     base: Path | None = None,
     complete: bool = True,
     exclude: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
 ) -> list[ReferenceStructure]:
     """Load the reference structures of a node.
 
@@ -85,6 +86,8 @@ def load_references(
         Whether each element must have a structure of its own among them.
     exclude : sequence of str
         Names of phases to leave out, exact; repeated names are numbered before.
+    say : callable, optional
+        Is told of frames of a file that are no crystals, and left out.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def load_references(
     parts = reference_parts(spec) if isinstance(spec, str) else [spec]
     if not parts:
         raise ReferenceDataError(f"references: got {str(spec)!r}, allowed: a bundled set ({', '.join(bundled_sets())}) or a file")
-    read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base)]
+    read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base, say)]
     names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry, _ in read])
     unknown = [name for name in exclude if name not in names]
     if unknown:
@@ -123,7 +126,9 @@ def reference_set_words(name: str, excluded: Sequence[str]) -> str:
     return f"{name} without {len(excluded)} phase{'s' if len(excluded) > 1 else ''}"
 
 
-def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[tuple[FileEntry, str]]:
+def _read_part(
+    spec: str | Path, allowed: set[str], base: Path | None, say: Callable[[str], None] | None
+) -> list[tuple[FileEntry, str]]:
     """Read one set or file; each entry with what its source is called where it names none."""
     if isinstance(spec, str) and spec in bundled_sets():
         with resources.as_file(resources.files("coevo.configs") / "references" / f"{spec}.json") as path:
@@ -133,7 +138,7 @@ def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[t
     if not file.exists():
         hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({', '.join(READERS)})"
         raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
-    entries = read_entries(file)
+    entries = read_entries(file, say)
     for entry in entries:
         _check(entry, allowed, str(file))
     return [(entry, f"file {file.name}") for entry in entries]

@@ -118,6 +118,9 @@ class FileContents:
     functional_begins, functional_open : str
         Where the file states no more than the beginning of the functional: ``PBE+``, and the sentence how one knows that there is
         more. ``functional`` is None then, and the user must name it.
+    left_out : list of tuple of str
+        Reason and sentence of each frame that is in the file and of which there is no geometry to keep (no cell, broken lines);
+        they count as rejected.
     """
 
     frames: list[ImportedFrame]
@@ -129,6 +132,7 @@ class FileContents:
     notes: list[str] = field(default_factory=list)
     functional_begins: str = ""
     functional_open: str = ""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class ImportedFile:
     recorded: dict[str, Any] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 def as_array(value: Any) -> FloatArray | None:

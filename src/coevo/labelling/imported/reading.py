@@ -65,7 +65,9 @@ def read_labels(
         {"source": SOURCES.get(kind, kind), **contents.parameters, "potentials": contents.potentials},
     )
     taken = {**contents.taken, **({} if contents.functional else {"functional": "--functional"})}
-    return ImportedFile(contents.frames, settings, contents.potentials, contents.recorded, taken, contents.notes)
+    return ImportedFile(
+        contents.frames, settings, contents.potentials, contents.recorded, taken, contents.notes, contents.left_out
+    )
 
 
 def _read(plain: Path, path: Path, kind: str, keys: LabelKeys | None) -> FileContents:
