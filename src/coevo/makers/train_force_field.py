@@ -59,15 +59,21 @@ class TrainForceFieldMaker(StepMaker):
             ``test_before`` and ``test_after`` (errors on the test split), ``fit`` (report of the fit).
         """
         from coevo.makers.population import open_state
+        from coevo.makers.superseded_labels import without_superseded
         from coevo.makers.training_set import splits_for
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
         older = list(view.labels())
         known = {label["_id"] for label in older}
-        new = [x for x in read_records(store, [p["labels"] for p in labelled["packets"]]) if x["_id"] not in known]
-        splits = {label["_id"]: label["split"] for label in older}
-        splits |= splits_for(new, older, self.training, self.node.seed)
+        made: dict[str, dict[str, Any]] = {}
+        for label in read_records(store, [p["labels"] for p in labelled["packets"]]):
+            made.setdefault(label["_id"], label)  # two packets may hold the same label, as two files do
+        new = [label for identifier, label in made.items() if identifier not in known]
+        splits_of_new = splits_for(new, older, self.training, self.node.seed)
+        kept = {label["_id"] for label in without_superseded([*older, *new])}
+        older = [label for label in older if label["_id"] in kept]
+        splits = {label["_id"]: label["split"] for label in older} | splits_of_new
         result = self._train(store, new, older, splits, checkpoint, dict(view.manifest.get("offsets", {})), iteration)
         rows = [{"id": i, "split": split} for i, split in sorted(splits.items())]
         return {**result, "labels": write_records(store, new), "splits": write_records(store, rows)}

@@ -1,0 +1,74 @@
+"""Splits of imported labels: a handful of crystals that a user brings is train, validation and test as well.
+
+A family's split follows from its hash, which over many families gives the fractions that are asked for. Of three or five families
+all are likely to be train, and then nothing can be fitted, because a fit could not be judged. So new families are moved until no
+split is empty; families that have labels already never move.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from coevo.analysis.splits import position_of
+from coevo.labelling.imported.contract import CODE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from coevo.configs.tree import TrainingConfig
+
+    Label = dict[str, Any]
+
+
+def completed(
+    new: Sequence[Label],
+    older: Sequence[Label],
+    splits: Mapping[str, str],
+    free: set[str],
+    training: TrainingConfig,
+    seed: int,
+) -> dict[str, str]:
+    """Return the splits with none of them empty, where there are families enough, for each settings digest among the new imported labels.
+
+    Parameters
+    ----------
+    new, older : sequences of dict
+        Label documents; the older ones with their ``split``.
+    splits : mapping of str to str
+        Of the new labels, by the hash of their family or inherited.
+    free : set of str
+        Families of new labels that may move: no older label is of them, and no offset is fitted on them.
+    training : TrainingConfig
+        A fraction of 0 leaves its split empty.
+    seed : int
+
+    Notes
+    -----
+    The family that moves is the one nearest to the split by its hash, of those in the split that has most.
+    """
+    found = dict(splits)
+    rows = [label for label in new if label.get("code") == CODE and label["status"] == "admitted"]
+    for digest in sorted({label["settings_digest"] for label in rows}):
+        own = [label for label in rows if label["settings_digest"] == digest]
+        families = {label["family"]: found[label["_id"]] for label in own}
+        families |= {
+            label["family"]: label["split"]
+            for label in older
+            if label["status"] == "admitted" and label["settings_digest"] == digest
+        }
+        movable = sorted(free & {label["family"] for label in own}, key=lambda family: (position_of(family, seed), family))
+        shares = {"test": training.test_fraction, "validation": training.validation_fraction, "train": 1.0}
+        for wanted, fraction in shares.items():
+            if fraction <= 0.0 or wanted in families.values():
+                continue
+            counts = Counter(families.values())
+            spare = [family for family in movable if counts[families[family]] > 1]
+            if not spare:
+                continue
+            most = max(counts[families[family]] for family in spare)
+            crowded = [family for family in spare if counts[families[family]] == most]
+            moved = crowded[-1 if wanted == "train" else 0]
+            families[moved] = wanted
+            found |= {label["_id"]: wanted for label in new if label["family"] == moved and label["_id"] in found}
+    return found
