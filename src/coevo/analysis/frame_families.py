@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 SAME_CELL = 0.3
-"""Displacement (root mean square, in units of (V/n)^(1/3)) up to which frames of one and the same cell are linked: the site tolerance
-of the uniqueness test. Thermal motion below melting stays below it."""
+"""Displacement (root mean square, in units of (V/n)^(1/3)) up to which frames of one and the same cell are linked: the site
+tolerance of the uniqueness test. Thermal motion below melting stays below it."""
 OTHER_CELL = 0.15
 """The same for frames of cells that differ."""
 STRAIN = 0.1
@@ -43,8 +43,8 @@ def trajectories(frames: Sequence[Structure]) -> list[int]:
 
     Notes
     -----
-    A frame is compared with the one before it with the same atoms (of the trajectories so far, the last frame of each) and with the
-    first frame of each trajectory, so that a walk is followed and shuffled copies of one crystal meet.
+    A frame is compared with the first and the last frame of each trajectory of the same atoms so far: a walk is followed, and
+    shuffled copies of one crystal meet.
     """
     found: list[int] = []
     ends: dict[tuple[str, ...], dict[int, list[int]]] = {}

@@ -19,36 +19,41 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-SIGNIFICANT = {"forces": 0.1, "stress": 0.01, "energy": 0.01}
-"""Of the force field, eV/Å, eV/Å³ and eV/atom; frames whose largest component is smaller say nothing of sign and scale."""
-FEWEST = 4
+SIGNIFICANT = {"forces": 0.1, "stress": 0.02, "energy": 0.01}
+"""Of the force field, eV/Å, eV/Å³ and eV/atom; frames whose largest component is smaller say nothing of sign and scale.
+Stresses of two functionals differ by their lattice constants, about 0.01 eV/Å³ in a frame that is relaxed by one of them."""
+SIGNIFICANT_DIFFERENCE = 0.003
+"""eV/Å³; of stresses of frames of one composition from their mean, in which such a difference is not left."""
+FEWEST = 5
 """Frames with significant numbers."""
 CORRELATION = 0.6
 """Below this magnitude, labels and force field do not go together enough to tell a scale."""
+MOST_OF_THEM = 0.8
+"""Share of the frames that must have the sign of them all."""
 ALLOWED = (0.4, 2.5)
 """Scales between a code and a force field that are no question of units: softening of potentials, other functionals."""
 UNITS = {
     "forces": {
-        25.711: "as if eV/Å were written for Ry/bohr, or the other way round",
-        51.422: "as between Ha/bohr and eV/Å",
-        13.606: "as between rydberg and eV",
-        27.211: "as between hartree and eV",
-        23.061: "as between kcal/mol and eV",
-        96.485: "as between kJ/mol and eV",
+        25.711: "Ry/bohr and eV/Å",
+        51.422: "hartree/bohr and eV/Å",
+        13.606: "rydberg and eV",
+        27.211: "hartree and eV",
+        23.061: "kcal/mol and eV",
+        96.485: "kJ/mol and eV",
     },
     "stress": {
-        10.0: "as between kbar and GPa",
-        160.218: "as between GPa and eV/Å³",
-        1602.18: "as between kbar and eV/Å³",
-        91.8: "as between Ry/bohr³ and eV/Å³",
-        183.6: "as between Ha/bohr³ and eV/Å³",
+        10.0: "kbar and GPa",
+        160.218: "GPa and eV/Å³",
+        1602.18: "kbar and eV/Å³",
+        91.8: "Ry/bohr³ and eV/Å³",
+        183.6: "hartree/bohr³ and eV/Å³",
     },
     "energy": {
-        13.606: "as between rydberg and eV",
-        27.211: "as between hartree and eV",
-        23.061: "as between kcal/mol and eV",
-        96.485: "as between kJ/mol and eV",
-        1000.0: "as between meV and eV",
+        13.606: "rydberg and eV",
+        27.211: "hartree and eV",
+        23.061: "kcal/mol and eV",
+        96.485: "kJ/mol and eV",
+        1000.0: "meV and eV",
     },
 }
 """Factor to where it comes from; its inverse too."""
@@ -91,24 +96,41 @@ class Agreement:
         return dict(vars(self))
 
 
-def compare(quantity: str, labels: Sequence[ArrayLike], model: Sequence[ArrayLike]) -> Agreement:
+def compare(quantity: str, labels: Sequence[ArrayLike], model: Sequence[ArrayLike], formulas: Sequence[str]) -> Agreement:
     """Compare labels with what a force field says of the same frames.
 
     Parameters
     ----------
     quantity : {"forces", "stress", "energy"}
     labels, model : sequences of arrays
-        One array a frame, of the same shape in both: forces (n_atoms, 3) in eV/Å, stresses (3, 3) in eV/Å³; for energies one array
-        a composition with the differences of its frames from their mean, eV/atom.
+        One array a frame, of one shape in both: forces (n_atoms, 3) in eV/Å, stresses (3, 3) in eV/Å³, energies in eV/atom.
+    formulas : sequence of str
+        Composition of each frame. Energies, and stresses where there are three frames of a composition, are compared as
+        differences from the mean of the composition: what two codes or functionals differ by is not left in them.
     """
-    limit = SIGNIFICANT[quantity]
-    rows = [(np.ravel(np.asarray(x, dtype=float)), np.ravel(np.asarray(y, dtype=float))) for x, y in zip(labels, model, strict=True)]
-    rows = [(x, y) for x, y in rows if len(y) and np.abs(y).max() >= limit]
-    count = sum(len(y) for _, y in rows) if quantity == "energy" else len(rows)
+    pairs = [
+        (np.ravel(np.asarray(x, dtype=float)), np.ravel(np.asarray(y, dtype=float))) for x, y in zip(labels, model, strict=True)
+    ]
+    rows: list[tuple[FloatArray, FloatArray]] = []
+    for formula in sorted(set(formulas)):
+        own = [pair for pair, name in zip(pairs, formulas, strict=True) if name == formula]
+        limit = SIGNIFICANT[quantity]
+        if quantity != "forces" and len(own) > 2:
+            mean_x, mean_y = (np.mean([pair[side] for pair in own], axis=0) for side in (0, 1))
+            own = [(x - mean_x, y - mean_y) for x, y in own]
+            limit = min(limit, SIGNIFICANT_DIFFERENCE) if quantity == "stress" else limit
+        elif quantity == "energy":
+            own = []
+        rows += [(x, y) for x, y in own if len(y) and np.abs(y).max() >= limit]
+    return _compared(quantity, rows)
+
+
+def _compared(quantity: str, rows: Sequence[tuple[FloatArray, FloatArray]]) -> Agreement:
+    count = len(rows)
     if count < FEWEST:
-        what = f"{limit:g} eV/atom apart" if quantity == "energy" else f"above {limit:g} {'eV/Å' if quantity == 'forces' else 'eV/Å³'}"
+        what = {"forces": "large forces", "stress": "a large stress", "energy": "an energy that tells"}[quantity]
         return Agreement(
-            quantity, count, None, None, "not_compared", f"not compared: {count} frames with {quantity} {what}, {FEWEST} are needed"
+            quantity, count, None, None, "not_compared", f"not compared: {count} frames with {what}, {FEWEST} needed"
         )
     x, y = np.concatenate([x for x, _ in rows]), np.concatenate([y for _, y in rows])
     size = float(np.sqrt((x**2).sum()))
@@ -116,27 +138,42 @@ def compare(quantity: str, labels: Sequence[ArrayLike], model: Sequence[ArrayLik
         return Agreement(quantity, count, None, 0.0, "wrong_scale", f"are zero in {count} frames where the force field's are not")
     correlation = float((x * y).sum() / (size * np.sqrt((y**2).sum())))
     scale = float(np.copysign(size / np.sqrt((y**2).sum()), correlation))
-    return Agreement(quantity, count, correlation, scale, *_verdict(quantity, count, correlation, scale))
+    agreeing = float(np.mean([np.sign((x * y).sum()) == np.sign(correlation) for x, y in rows]))
+    return Agreement(quantity, count, correlation, scale, *_verdict(quantity, count, correlation, scale, agreeing))
 
 
-def _verdict(quantity: str, count: int, correlation: float, scale: float) -> tuple[str, str]:
+def _verdict(quantity: str, count: int, correlation: float, scale: float, agreeing: float) -> tuple[str, str]:
     numbers = f"correlation {correlation:.2f}, factor {scale:.3g}, {count} frames"
-    if abs(correlation) < CORRELATION:
+    if abs(correlation) < CORRELATION or agreeing < MOST_OF_THEM:
         if not 0.1 < abs(scale) < 10.0:
-            return "wrong_scale", f"have nothing to do with the force field's and another size ({numbers}); look at key, unit and order"
+            return (
+                "wrong_scale",
+                f"have nothing to do with the force field's and another size ({numbers}); look at key, unit and order",
+            )
         return "not_compared", f"not compared: they do not go with the force field's ({numbers})"
     found = _unit(quantity, abs(scale))
     size = "" if ALLOWED[0] <= abs(scale) <= ALLOWED[1] else f" and a factor {abs(scale):.3g} off{found}"
     if scale < 0:
-        hint = "; VASP and pw.x print pressures, and ASE's stress is positive where a cell wants to shrink" if quantity == "stress" else ""
+        hint = (
+            "; VASP and pw.x print pressures, and ASE's stress is positive where a cell wants to shrink"
+            if quantity == "stress"
+            else ""
+        )
         return "wrong_sign", f"are anti-correlated with the force field's{size} ({numbers}): their sign is wrong{hint}"
     if size:
-        return "wrong_scale", f"go with the force field's and are a factor {abs(scale):.3g} off{found} ({numbers}): their unit is wrong"
+        return (
+            "wrong_scale",
+            f"go with the force field's and are a factor {abs(scale):.3g} off{found} ({numbers}): their unit is wrong",
+        )
     return "agrees", ""
 
 
 def _unit(quantity: str, scale: float) -> str:
-    """Where a factor comes from, if it is a known one within a quarter."""
-    ratios = {abs(np.log(scale / wanted)): words for factor, words in UNITS[quantity].items() for wanted in (factor, 1.0 / factor)}
-    nearest = min(ratios)
-    return f", {ratios[nearest]}" if nearest < np.log(1.25) else ""
+    """Units that a factor may come from: those within a factor of 1.8, because a force field is softer or stiffer than a code."""
+    near = {
+        abs(np.log(scale / wanted)): f"{factor:g}: {words}"
+        for factor, words in UNITS[quantity].items()
+        for wanted in (factor, 1.0 / factor)
+        if abs(np.log(scale / wanted)) < np.log(1.8)
+    }
+    return f" (near {'; '.join(near[distance] for distance in sorted(near))})" if near else ""

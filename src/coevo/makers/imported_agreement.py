@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.analysis.label_agreement import Agreement
     from coevo.makers.imported_frames import JudgedFrame
     from coevo.makers.imported_labels import ImportedLabels
-    from coevo.models.contracts import ForceField
+    from coevo.models.contracts import ForceField, Prediction
 
 MOST = 200
 """Frames of a file that are compared."""
@@ -64,26 +66,13 @@ def _spread(frames: list[JudgedFrame]) -> list[JudgedFrame]:
     return [frames[(len(frames) - 1) * number // (MOST - 1)] for number in range(MOST)]
 
 
-def _compared(quantity: str, rows: Sequence[tuple[JudgedFrame, object]]) -> Agreement:
+def _compared(quantity: str, rows: Sequence[tuple[JudgedFrame, Prediction]]) -> Agreement:
     from coevo.analysis.label_agreement import compare
 
-    if quantity == "energy":
-        return compare(quantity, *_energy_differences(rows))
-    pairs = [(getattr(frame.frame, quantity), getattr(prediction, quantity)) for frame, prediction in rows]
-    pairs = [(label, model) for label, model in pairs if label is not None and label.shape == model.shape]
-    return compare(quantity, [label for label, _ in pairs], [model for _, model in pairs])
-
-
-def _energy_differences(rows: Sequence[tuple[JudgedFrame, object]]) -> tuple[list[list[float]], list[list[float]]]:
-    """Energies of the frames of each composition from their mean, eV/atom: no constant of an element is left in them."""
-    by_formula: dict[str, list[tuple[float, float]]] = {}
-    for frame, prediction in rows:
-        if frame.frame.energy is not None:
-            by_formula.setdefault(frame.formula, []).append((frame.frame.energy, prediction.energy))  # type: ignore[attr-defined]
-    labels, model = [], []
-    for pairs in by_formula.values():
-        if len(pairs) > 2:
-            means = [sum(values) / len(pairs) for values in zip(*pairs, strict=True)]
-            labels.append([one - means[0] for one, _ in pairs])
-            model.append([other - means[1] for _, other in pairs])
-    return labels, model
+    found = [
+        (np.asarray(getattr(frame.frame, quantity), dtype=float), getattr(p, quantity), frame.formula)
+        for frame, p in rows
+        if getattr(frame.frame, quantity) is not None
+    ]
+    found = [row for row in found if row[0].shape == np.shape(row[1]) and np.isfinite(row[0]).all()]
+    return compare(quantity, [label for label, _, _ in found], [model for _, model, _ in found], [name for _, _, name in found])

@@ -17,7 +17,12 @@ NO_ENERGY = 1e9
 
 
 def families_of(
-    view: StateView, config: NodeConfig, files: Sequence[Sequence[JudgedFrame]], older: Sequence[dict[str, Any]], *, workers: int = 1
+    view: StateView,
+    config: NodeConfig,
+    files: Sequence[Sequence[JudgedFrame]],
+    older: Sequence[dict[str, Any]],
+    *,
+    workers: int = 1,
 ) -> list[list[str]]:
     """Return the family of each frame of each file.
 

@@ -95,8 +95,7 @@ def imported_labels(
     judged = [judge_frames(imported, limits, config.node.elements) for _, imported in files]
     families = families_of(view, config, judged, older, workers=workers)
     found = [
-        ImportedLabels(name, imported, frames, own)
-        for (name, imported), frames, own in zip(files, judged, settings, strict=True)
+        ImportedLabels(name, imported, frames, own) for (name, imported), frames, own in zip(files, judged, settings, strict=True)
     ]
     references = set(view.manifest["references"])
     anchors = _anchors(found, families, references, older)

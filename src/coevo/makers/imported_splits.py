@@ -25,7 +25,7 @@ def completed(
     new: Sequence[Label],
     older: Sequence[Label],
     splits: Mapping[str, str],
-    free: set[str],
+    anchored: set[str],
     training: TrainingConfig,
     seed: int,
 ) -> dict[str, str]:
@@ -37,17 +37,24 @@ def completed(
         Label documents; the older ones with their ``split``.
     splits : mapping of str to str
         Of the new labels, by the hash of their family or inherited.
-    free : set of str
-        Families of new labels that may move: no older label is of them, and no offset is fitted on them.
+    anchored : set of str
+        Families of the new labels on which offsets are fitted: these never move.
     training : TrainingConfig
         A fraction of 0 leaves its split empty.
     seed : int
 
     Notes
     -----
-    The family that moves is the one nearest to the split by its hash, of those in the split that has most.
+    The family that moves is the one nearest to the split by its hash, of those in the split that has most. Families without
+    older labels move first. After them those of which a reference was labelled with other settings to join the energy scales, and
+    nothing else: they are train for this reason only.
     """
+    from coevo.makers.training_set import ANCHORS
+
     found = dict(splits)
+    of_older: dict[str, list[Label]] = {}
+    for label in older:
+        of_older.setdefault(label["family"], []).append(label)
     rows = [label for label in new if label.get("code") == CODE and label["status"] == "admitted"]
     for digest in sorted({label["settings_digest"] for label in rows}):
         own = [label for label in rows if label["settings_digest"] == digest]
@@ -57,13 +64,23 @@ def completed(
             for label in older
             if label["status"] == "admitted" and label["settings_digest"] == digest
         }
-        movable = sorted(free & {label["family"] for label in own}, key=lambda family: (position_of(family, seed), family))
+        free = {label["family"] for label in own} - anchored
+        movable = [
+            sorted((family for family in free if is_free(family)), key=lambda family: (position_of(family, seed), family))
+            for is_free in (
+                lambda family: family not in of_older,
+                lambda family, digest=digest: all(  # type: ignore[misc]
+                    x["how"] in ANCHORS and x["settings_digest"] != digest for x in of_older.get(family, ())
+                ),
+            )
+        ]
         shares = {"test": training.test_fraction, "validation": training.validation_fraction, "train": 1.0}
         for wanted, fraction in shares.items():
             if fraction <= 0.0 or wanted in families.values():
                 continue
             counts = Counter(families.values())
-            spare = [family for family in movable if counts[families[family]] > 1]
+            spares = [[family for family in group if counts[families[family]] > 1] for group in movable]
+            spare = next((group for group in spares if group), [])
             if not spare:
                 continue
             most = max(counts[families[family]] for family in spare)

@@ -47,6 +47,8 @@ class StepMaker(Maker):
         Raised when the step computes something else from the same inputs, so that older results are not taken for new ones.
     packages : tuple of str
         Distributions whose versions change the numbers.
+    not_in_key_if_default : frozenset of str
+        Parameters that came later: at their default they are not in the key, which is that of finished work.
     """
 
     name: str = "step"
@@ -55,6 +57,7 @@ class StepMaker(Maker):
     version: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()
     not_in_key: ClassVar[frozenset[str]] = frozenset({"name", "workers"})
+    not_in_key_if_default: ClassVar[frozenset[str]] = frozenset()
 
     def usable_workers(self) -> int:
         """Worker processes to use on this machine."""
@@ -95,7 +98,8 @@ def job_key(maker: StepMaker, inputs: dict[str, Any]) -> str:
     """
     from coevo.node_store.canonical import digest
 
-    parameters = {f.name: _plain(getattr(maker, f.name)) for f in fields(maker) if f.name not in maker.not_in_key}
+    later = {f.name for f in fields(maker) if f.name in maker.not_in_key_if_default and getattr(maker, f.name) == f.default}
+    parameters = {f.name: _plain(getattr(maker, f.name)) for f in fields(maker) if f.name not in maker.not_in_key | later}
     return digest(
         {
             "maker": type(maker).__name__,

@@ -28,8 +28,8 @@ def without_superseded(labels: Iterable[Label]) -> list[Label]:
 def superseded_by(older: Sequence[Label]) -> Callable[[Label], list[str]]:
     """Return what tells the ids of the older labels that a new one replaces.
 
-    They are imported labels of the same frame under another digest that have the same forces and the same energy or stress, or, from
-    before settings were told apart as they are now, that were rejected: the same calculation, read again.
+    They are imported labels of the same frame under another digest that have the same forces and the same energy or stress: the
+    same calculation, read again. So are rejected ones from before settings were told apart as they are now.
     """
     by_frame: dict[str, list[Label]] = {}
     for label in older:
@@ -51,4 +51,6 @@ def _is_same_calculation(new: Label, old: Label) -> bool:
         return "settings_base" not in old and old["status"] == "rejected"
     if new["status"] != "admitted":
         return False
-    return bool(new["forces"] == old["forces"] and (new["energy_per_atom"] == old["energy_per_atom"] or new["stress"] == old["stress"]))
+    return bool(
+        new["forces"] == old["forces"] and (new["energy_per_atom"] == old["energy_per_atom"] or new["stress"] == old["stress"])
+    )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Label = dict[str, Any]
 
 ANCHORS = ("reference", "anchor")
-"""How a frame was chosen on which the offsets between energy scales are fitted: a reference of the node, or an imported frame of a
-pure element of which no reference is labelled."""
+"""How a frame was chosen on which the offsets between energy scales are fitted: a reference of the node, or an imported frame of
+a pure element of which no reference is labelled."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,9 @@ def frame_of(label: Label, offsets: Offsets, energy_scale: str) -> TrainingFrame
 def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingConfig, seed: int) -> dict[str, str]:
     """Return the split of each new label: that of the older labels of its frame or family, else by the hash of the family.
 
-    After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a frame
-    that fixes the offsets is trained on. Imported labels leave no split empty (:func:`coevo.makers.imported_splits.completed`).
+    After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
+    frame that fixes the offsets is trained on. Imported labels leave no split empty
+    (:func:`coevo.makers.imported_splits.completed`).
 
     Parameters
     ----------
@@ -175,16 +176,22 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     """
     from coevo.makers.imported_splits import completed
 
-    known = {("family", label["family"]): label["split"] for label in older}
-    known |= {("frame", label["frame"]): label["split"] for label in older}
+    known: dict[tuple[str, str | None], str] = {}
+    for label in older:
+        for kind in ("family", "frame"):
+            known[kind, label[kind]] = stricter(known.get((kind, label[kind])), label["split"])
     anchored = {label["family"] for label in new if label["how"] in ANCHORS}
-    splits, free = {}, set()
+    splits = {}
     for label in new:
-        inherited = known.get(("frame", label["frame"])) or known.get(("family", label["family"]))
-        splits[label["_id"]] = inherited or ("train" if label["family"] in anchored else split_for(label, training, seed))
-        if not inherited and label["family"] not in anchored:
-            free.add(label["family"])
-    return completed(new, older, splits, free, training, seed)
+        found = [known.get(("frame", label["frame"])), known.get(("family", label["family"]))]
+        own = "train" if label["family"] in anchored else split_for(label, training, seed)
+        splits[label["_id"]] = stricter(*found) if any(found) else own
+    return completed(new, older, splits, anchored, training, seed)
+
+
+def stricter(one: str | None, other: str | None) -> str:
+    """Return the split of what is in two of them: test, else validation, else train."""
+    return next(split for split in ("test", "validation", "train") if split in (one, other))
 
 
 def split_for(label: Label, training: TrainingConfig, seed: int) -> str:

@@ -47,8 +47,8 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
     Returns
     -------
     dict of str to str
-        Label id to split, for the union of all labels without those that others of them supersede. It does not depend on the order
-        of the parents.
+        Label id to split, for the union of all labels without those that others of them supersede. It does not depend on the
+        order of the parents.
     """
     from coevo.makers.superseded_labels import without_superseded
 

@@ -139,10 +139,12 @@ class LabelDocument(_Open):
         default=None, description="of an imported label: digest of what its settings share whatever is computed with them"
     )
     settings_facts: dict[str, Any] | None = Field(
-        default=None, description="what its settings say of single elements (potentials, U) and of k-points; compared, not digested"
+        default=None,
+        description="what its settings say of single elements (potentials, U) and of k-points; compared, not digested",
     )
     recorded: dict[str, Any] | None = Field(
-        default=None, description="of an imported label: version, smearing, mesh, the file's name, where its numbers were taken from"
+        default=None,
+        description="of an imported label: version, smearing, mesh, the file's name, where its numbers were taken from",
     )
     same_settings_as: dict[str, Any] | None = Field(
         default=None, description="the digest that a user vouched for, that it is the user's word, and the digest of its own"

@@ -1,9 +1,9 @@
-"""Which imported labels are of one scale: what settings have in common whatever is computed, and what they say of each element.
+"""Which imported labels are of one scale: what settings share whatever is computed, and what they say of each element.
 
-A file of lithium and one of sulphur, computed with one set of inputs, share their functional, cutoffs and corrections, and neither
-says anything of the other's potential. So the digest of their settings holds what they share (:func:`base_settings`), and what is
-said of single elements (potentials, U and J) or rounded to a cell (k-points) is compared where labels meet: labels are of one
-scale as long as nothing that is said of them contradicts (:class:`Facts`).
+A file of lithium and one of sulphur, computed with one set of inputs, share their functional, cutoffs and corrections, and
+neither says anything of the other's potential. So the digest of their settings holds what they share (:func:`base_settings`),
+and what is said of single elements (potentials, U and J) or of one cell (its mesh of k-points) is compared where labels meet:
+labels are of one scale as long as nothing that is said of them contradicts (:class:`Facts`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from coevo.labelling.contract import LabelSettings
 from coevo.labelling.digest import canonical_json, settings_digest
 from coevo.labelling.imported.contract import CODE
-from coevo.labelling.imported.k_points import KPoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from coevo.labelling.contract import LabelSettings
     from coevo.labelling.imported.contract import ImportedFile
 
-K_SPACING, K_MESH = "k_spacing", "k_mesh"
-"""Parameter: distance of neighbouring k-points along the reciprocal vectors (with 2π), 1/Å; recorded: the mesh, three integers."""
+K_MESH = "k_mesh"
+"""Recorded by readers: divisions of the mesh of k-points, in the cell of the first frame."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +37,31 @@ class Facts:
     species : dict
         Name of a parameter to element to value, such as ``{"hubbard_u": {"Fe": 5.3}}``; an element that was computed and is not
         named carries none.
-    k_points : KPoints
+    meshes : dict
+        Cell, by the lengths of its reciprocal vectors (1/Å), to its mesh of k-points.
     """
 
     elements: frozenset[str] = frozenset()
     potentials: dict[str, str] = field(default_factory=dict)
     species: dict[str, dict[str, Any]] = field(default_factory=dict)
-    k_points: KPoints = field(default_factory=KPoints)
+    meshes: dict[str, str] = field(default_factory=dict)
 
     def contradiction(self, other: Facts) -> str:
         """Say what two settings disagree about; an empty string if labels of both may be of one scale."""
         for element in sorted(self.potentials.keys() & other.potentials.keys()):
             if self.potentials[element] != other.potentials[element]:
-                return f"{element} has the potential {self.potentials[element]} in one and {other.potentials[element]} in the other"
+                return (
+                    f"{element} has the potential {self.potentials[element]} in one and {other.potentials[element]} in the other"
+                )
         for name in sorted(self.species.keys() | other.species.keys()):
             one, two = self.species.get(name, {}), other.species.get(name, {})
             for element in sorted(self.elements & other.elements):
                 if one.get(element) != two.get(element):
                     return f"{element} has {name} {_said(one.get(element))} in one and {_said(two.get(element))} in the other"
-        return self.k_points.contradiction(other.k_points)
+        for cell in sorted(self.meshes.keys() & other.meshes.keys()):
+            if self.meshes[cell] != other.meshes[cell]:
+                return f"the k-points of one cell are {self.meshes[cell]} in one and {other.meshes[cell]} in the other"
+        return ""
 
     def joined(self, other: Facts) -> Facts:
         """Facts of two sets that do not contradict; where they do, those of this one stand."""
@@ -65,7 +70,7 @@ class Facts:
             self.elements | other.elements,
             {**other.potentials, **self.potentials},
             {name: {**other.species.get(name, {}), **self.species.get(name, {})} for name in sorted(names)},
-            self.k_points.joined(other.k_points),
+            {**other.meshes, **self.meshes},
         )
 
     def of(self, elements: Iterable[str]) -> Facts:
@@ -85,7 +90,7 @@ class Facts:
             "elements": sorted(self.elements),
             "potentials": dict(sorted(self.potentials.items())),
             "species": {name: dict(sorted(values.items())) for name, values in sorted(self.species.items())},
-            "k_points": self.k_points.to_dict(),
+            "meshes": dict(sorted(self.meshes.items())),
         }
 
     @classmethod
@@ -95,19 +100,17 @@ class Facts:
             frozenset(document.get("elements", ())),
             dict(document.get("potentials") or {}),
             {name: dict(values) for name, values in (document.get("species") or {}).items()},
-            KPoints.from_dict(document.get("k_points") or {}),
+            dict(document.get("meshes") or {}),
         )
 
 
 def base_settings(settings: LabelSettings) -> LabelSettings:
-    """Return what settings share whatever is computed with them: no version, no U of an element, no potential, no k-points.
+    """Return what settings share whatever is computed with them: no version, no U of an element, no potential.
 
     ``PBE+U`` of a compound with iron and ``PBE`` of lithium are one functional here; which elements carry a U is a fact.
     """
     parameters = {
-        name: value
-        for name, value in settings.parameters.items()
-        if name not in {K_SPACING, "potentials"} and not _is_of_species(value)
+        name: value for name, value in settings.parameters.items() if name != "potentials" and not _is_of_species(value)
     }
     return replace(settings, version="", functional=plain_functional(settings.functional), parameters=parameters)
 
@@ -125,7 +128,7 @@ def facts_of(imported: ImportedFile) -> Facts:
         frozenset(elements),
         {element: str(name) for element, name in imported.potentials.items() if element in elements},
         {name: dict(value) for name, value in parameters.items() if _is_of_species(value)},
-        _k_points(imported),
+        _mesh(imported),
     )
 
 
@@ -188,14 +191,13 @@ def _is_of_species(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(Element.is_valid_symbol(str(key)) for key in value)
 
 
-def _k_points(imported: ImportedFile) -> KPoints:
-    """What a file says: a spacing that its input asks for, or its mesh in the cell of the first frame."""
-    mesh, spacing = imported.recorded.get(K_MESH), imported.settings.parameters.get(K_SPACING)
-    if spacing is not None and not imported.recorded.get("k_spacing_of_mesh"):
-        return KPoints.stated(float(spacing))
-    if mesh is None:
-        return KPoints()
-    return KPoints.of_mesh(mesh, imported.frames[0].structure.lattice.reciprocal_lattice.abc)
+def _mesh(imported: ImportedFile) -> dict[str, str]:
+    """Mesh of the cell of the first frame, where the reader records it."""
+    mesh = imported.recorded.get(K_MESH)
+    if not mesh:
+        return {}
+    lengths = imported.frames[0].structure.lattice.reciprocal_lattice.abc
+    return {" ".join(f"{length:.3f}" for length in lengths): "×".join(str(number) for number in mesh)}
 
 
 def _said(value: Any) -> str:
