@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.splits import position_of
-from coevo.labelling.imported.contract import CODE
+from coevo.makers.superseded_labels import IMPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def completed(
     of_older: dict[str, list[Label]] = {}
     for label in older:
         of_older.setdefault(label["family"], []).append(label)
-    rows = [label for label in new if label.get("code") == CODE and label["status"] == "admitted"]
+    rows = [label for label in new if label.get("code") == IMPORTED and label["status"] == "admitted"]
     for digest in sorted({label["settings_digest"] for label in rows}):
         own = [label for label in rows if label["settings_digest"] == digest]
         families = {label["family"]: found[label["_id"]] for label in own}

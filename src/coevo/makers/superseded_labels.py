@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.labelling.imported.contract import CODE
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     Label = dict[str, Any]
 
+IMPORTED = "imported"
+"""Code of labels from files that a user has already."""
 
 def without_superseded(labels: Iterable[Label]) -> list[Label]:
     """Return the labels that none of the others supersedes; of two that supersede each other the one of the lower id."""
@@ -33,7 +33,7 @@ def superseded_by(older: Sequence[Label]) -> Callable[[Label], list[str]]:
     """
     by_frame: dict[str, list[Label]] = {}
     for label in older:
-        if label.get("code") == CODE and label.get("frame"):
+        if label.get("code") == IMPORTED and label.get("frame"):
             by_frame.setdefault(label["frame"], []).append(label)
 
     def find(new: Label) -> list[str]:

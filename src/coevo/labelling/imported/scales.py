@@ -127,7 +127,7 @@ def facts_of(imported: ImportedFile) -> Facts:
     return Facts(
         frozenset(elements),
         {element: str(name) for element, name in imported.potentials.items() if element in elements},
-        {name: dict(value) for name, value in parameters.items() if _is_of_species(value)},
+        {name: dict(value) for name, value in parameters.items() if name != "potentials" and _is_of_species(value)},
         _mesh(imported),
     )
 
