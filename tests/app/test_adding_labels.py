@@ -122,7 +122,7 @@ def test_a_vasp_set_of_five_crystals_is_one_scale(five: Path, tmp_path: Path, ca
     assert {file["settings_digest"] for file in report["files"]} == {report["files"][0]["settings_digest"]}
     assert [(file["admitted"], file["rejected"], file["families"]) for file in report["files"]] == [(4, {}, 1)] * 5
     splits = {name: file["splits"] for name, file in zip(calculated, report["files"], strict=True)}
-    assert {name: splits[name] for name in ("Li", "S", "P")} == dict.fromkeys(("Li", "S", "P"), {"train": 4})
+    assert {name: splits[name] for name in ("Li", "S", "P")} == {key: {"train": 4} for key in ("Li", "S", "P")}
     assert sorted(str(splits[name]) for name in ("Li2S", "Li3PS4")) == ["{'test': 4}", "{'validation': 4}"]
     labels, manifest, evaluations = labels_of(coevo, "five")
     digest = report["files"][0]["settings_digest"]

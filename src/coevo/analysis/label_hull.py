@@ -24,7 +24,8 @@ def label_hull(elements: Sequence[str], fractions: ArrayLike, model_energies: Ar
     """Energy above the hull of labels, where the labels suffice to say it.
 
     They suffice for a phase that is labelled, if every phase on the force field's hull within the phase's own elements is
-    labelled too: those are the phases that it competes with. Elements without a labelled phase say nothing of phases without them.
+    labelled too: those are the phases that it competes with. Elements without a labelled phase say nothing of phases without
+    them.
 
     Parameters
     ----------

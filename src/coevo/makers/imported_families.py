@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from pymatgen.core import Structure
 
     from coevo.analysis.uniqueness import Item
     from coevo.configs.tree import NodeConfig
@@ -16,6 +19,39 @@ NO_ENERGY = 1e9
 """eV/atom; energies only order the comparison, and what has none comes last."""
 
 
+@dataclass
+class Trajectory:
+    """Frames of one file that are linked, of which some are admitted.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Number of the file and of the first frame.
+    frames : list of JudgedFrame
+        The admitted ones.
+    """
+
+    place: tuple[int, int]
+    frames: list[JudgedFrame] = field(default_factory=list)
+
+    @property
+    def lowest(self) -> JudgedFrame:
+        """The frame of lowest energy."""
+        return min(self.frames, key=_order)
+
+    @property
+    def shown(self) -> list[Structure]:
+        """First, last and lowest frame, by which it is compared with others."""
+        chosen = {frame.id: frame.structure for frame in (self.frames[0], self.frames[-1], self.lowest)}
+        return list(chosen.values())
+
+    def is_near(self, others: Iterable[Structure]) -> bool:
+        """Whether it goes on from any of some frames with the same atoms in the same order."""
+        from coevo.analysis.frame_families import is_near
+
+        return any(is_near(one, other) for other in others for one in self.shown)
+
+
 def families_of(
     view: StateView,
     config: NodeConfig,
@@ -24,11 +60,12 @@ def families_of(
     *,
     workers: int = 1,
 ) -> list[list[str]]:
-    """Return the family of each frame of each file.
+    """Return the family of each frame of each file; it does not depend on the order of the files.
 
-    Frames of one trajectory (:func:`coevo.analysis.frame_families.trajectories`) are one family. It is that of the reference or
-    entry that the frame of lowest energy is, by the uniqueness test of the node; else of the family of an older imported label;
-    else of the trajectory of lowest energy among those of these files that are one crystal. Its id is then that frame's.
+    Frames of one trajectory (:func:`coevo.analysis.frame_families.trajectories`) are one family, and so are trajectories of
+    several files that go on from each other. It is that of the reference or entry, or of the family of imported labels, that
+    the frame of lowest energy is by the uniqueness test of the node; else that of a frame of the state that it goes on from;
+    else its own, named after that frame.
 
     Parameters
     ----------
@@ -40,31 +77,90 @@ def families_of(
         Label documents of the state.
     workers : int
     """
-    from coevo.analysis.frame_families import trajectories
     from coevo.analysis.uniqueness import Item, find_representatives
     from coevo.makers.population import matching_of
 
-    heads: list[list[int]] = []
-    best: list[dict[int, JudgedFrame]] = []
-    for frames in files:
-        usable = [number for number, frame in enumerate(frames) if frame.document]
-        linked = trajectories([frames[number].structure for number in usable])
-        chain = dict(zip(usable, (usable[first] for first in linked), strict=True))
-        heads.append([chain.get(number, number) for number in range(len(frames))])
-        lowest: dict[int, JudgedFrame] = {}
-        for number, first in chain.items():
-            if frames[number].is_admitted:
-                lowest[first] = min(lowest.get(first, frames[number]), frames[number], key=_order)
-        best.append(lowest)
-    chosen = {frame.id: frame for lowest in best for frame in lowest.values()}
-    items = [Item(frame.id, frame.structure, _order(frame)[0]) for frame in chosen.values()]
-    formulas = {frame.formula for frame in chosen.values()}
+    heads, found = _trajectories(files)
+    groups = _joined(found)
+    lowest = {place: min((found[member].lowest for member in members), key=_order) for place, members in groups.items()}
+    formulas = {frame.formula for frame in lowest.values()}
     known = [*_population(view, formulas), *_older_families(view, older, formulas)]
-    family = find_representatives(items, known, matching_of(config.curation), workers=workers) if items else {}
+    items = [Item(frame.id, frame.structure, _order(frame)[0]) for frame in lowest.values()]
+    same = find_representatives(items, known, matching_of(config.curation), workers=workers) if items else {}
+    names = {item.id for item in known}
+    frames = _frames_of_state(known, older, {_species(frame.structure) for frame in lowest.values()})
+    continued: dict[str, str] = {}
+    for place in sorted(groups, key=lambda place: _order(lowest[place])):
+        own = same[lowest[place].id]
+        if own not in names and own not in continued:
+            for family, structures in frames.get(_species(lowest[place].structure), {}).items():
+                if any(found[member].is_near(structures) for member in groups[place]):
+                    continued[own] = family
+                    break
+    family_at = {}
+    for place, members in groups.items():
+        own = same[lowest[place].id]
+        family_at |= dict.fromkeys(members, continued.get(own, own))
     return [
-        [family[lowest[first].id] if first in lowest else frame.id for frame, first in zip(frames, firsts, strict=True)]
-        for frames, firsts, lowest in zip(files, heads, best, strict=True)
+        [family_at.get((number, first), frame.id) for frame, first in zip(judged, firsts, strict=True)]
+        for number, (judged, firsts) in enumerate(zip(files, heads, strict=True))
     ]
+
+
+def _trajectories(files: Sequence[Sequence[JudgedFrame]]) -> tuple[list[list[int]], dict[tuple[int, int], Trajectory]]:
+    """For each frame the first of its trajectory, and the trajectories in which a frame is admitted."""
+    from coevo.analysis.frame_families import trajectories
+
+    heads, found = [], dict[tuple[int, int], Trajectory]()
+    for number, frames in enumerate(files):
+        usable = [index for index, frame in enumerate(frames) if frame.document]
+        linked = trajectories([frames[index].structure for index in usable])
+        first_of = dict(zip(usable, (usable[first] for first in linked), strict=True))
+        heads.append([first_of.get(index, index) for index in range(len(frames))])
+        for index, first in first_of.items():
+            if frames[index].is_admitted:
+                found.setdefault((number, first), Trajectory((number, first))).frames.append(frames[index])
+    return heads, found
+
+
+def _joined(found: dict[tuple[int, int], Trajectory]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Trajectories that go on from each other, under the place of one of them."""
+    by_species: dict[tuple[str, ...], list[Trajectory]] = {}
+    for trajectory in found.values():
+        by_species.setdefault(_species(trajectory.frames[0].structure), []).append(trajectory)
+    group_of = {place: place for place in found}
+    for together in by_species.values():
+        for index, one in enumerate(together):
+            for other in together[index + 1 :]:
+                if group_of[one.place] != group_of[other.place] and one.is_near(other.shown):
+                    old, new = group_of[other.place], group_of[one.place]
+                    group_of = {place: new if group == old else group for place, group in group_of.items()}
+    groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for place, group in group_of.items():
+        groups.setdefault(group, []).append(place)
+    return groups
+
+
+def _frames_of_state(
+    known: Sequence[Item], older: Sequence[dict[str, Any]], wanted: set[tuple[str, ...]]
+) -> dict[tuple[str, ...], dict[str, list[Structure]]]:
+    """By their atoms in order, the frames that a state has of each family: its population and its labels."""
+    from coevo.node_store.canonical import structure_from_document
+
+    found: dict[tuple[str, ...], dict[str, list[Structure]]] = {}
+    for item in known:
+        if (species := _species(item.structure)) in wanted:
+            found.setdefault(species, {}).setdefault(item.id, []).append(item.structure)
+    for label in sorted(older, key=lambda label: label["_id"]):
+        sites = (label.get("structure") or {}).get("sites", ())
+        species = tuple("".join(str(x["element"]) for x in site["species"]) for site in sites)
+        if species in wanted and label.get("family") and label["status"] == "admitted":
+            found.setdefault(species, {}).setdefault(label["family"], []).append(structure_from_document(label["structure"]))
+    return found
+
+
+def _species(structure: Structure) -> tuple[str, ...]:
+    return tuple(site.species_string for site in structure)
 
 
 def _order(frame: JudgedFrame) -> tuple[float, str]:

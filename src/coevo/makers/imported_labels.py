@@ -91,7 +91,7 @@ def imported_labels(
 
     limits = SanityLimits.from_config(config.labelling)
     older = list(view.labels())
-    settings = settings_of_files([imported for _, imported in files], older, vouched)
+    settings = settings_of_files(files, older, vouched)
     judged = [judge_frames(imported, limits, config.node.elements) for _, imported in files]
     families = families_of(view, config, judged, older, workers=workers)
     found = [

@@ -92,7 +92,7 @@ def vouched_digest(labels: Sequence[Label], prefix: str) -> Vouched:
 
 
 def settings_of_files(
-    files: Sequence[ImportedFile], older: Sequence[Label], vouched: Vouched | None = None
+    files: Sequence[tuple[str, ImportedFile]], older: Sequence[Label], vouched: Vouched | None = None
 ) -> list[FileSettings]:
     """Return the settings of each file; neither the order of the files nor that of the labels matters.
 
@@ -111,15 +111,15 @@ def settings_of_files(
             said = Facts.from_dict(label.get("settings_facts") or {})
             digest = label["settings_digest"]
             sets[digest] = sets[digest].joined(said) if digest in sets else said
-    bases = [base_settings(imported.settings) for imported in files]
-    facts = [facts_of(imported) for imported in files]
+    bases = [base_settings(imported.settings) for _, imported in files]
+    facts = [facts_of(imported) for _, imported in files]
     if vouched is None:
         placed = place(list(zip(bases, facts, strict=True)), known)
     else:
-        for imported in files:
+        for name, imported in files:
             if plain_functional(imported.settings.functional).upper() != plain_functional(vouched.functional).upper():
                 raise LabellingError(
-                    f"--same-settings-as {vouched.digest[:12]}: its labels are of {vouched.functional}, and a file is of "
+                    f"--same-settings-as {vouched.digest[:12]}: its labels are of {vouched.functional}, and {name} is of "
                     f"{imported.settings.functional}; energies of two functionals are never of one scale"
                 )
         placed = [Placed(vouched.digest, f"by the user's word, with the labels of {', '.join(vouched.codes)}")] * len(files)
@@ -132,7 +132,7 @@ def settings_of_files(
             {**imported.recorded, "parameters": imported.settings.parameters, "taken": imported.taken},
             vouched,
         )
-        for imported, base, said, where in zip(files, bases, facts, placed, strict=True)
+        for (_, imported), base, said, where in zip(files, bases, facts, placed, strict=True)
     ]
 
 

@@ -29,7 +29,7 @@ def completed(
     training: TrainingConfig,
     seed: int,
 ) -> dict[str, str]:
-    """Return the splits with none of them empty, where there are families enough, for each settings digest among the new imported labels.
+    """Return the splits with none of them empty for each settings digest of new imported labels, where there are families enough.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 IMPORTED = "imported"
 """Code of labels from files that a user has already."""
 
+
 def without_superseded(labels: Iterable[Label]) -> list[Label]:
     """Return the labels that none of the others supersedes; of two that supersede each other the one of the lower id."""
     rows = list(labels)
