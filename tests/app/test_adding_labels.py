@@ -181,3 +181,55 @@ def test_one_extended_xyz_of_five_formulas_also_after_an_extension(
     assert now["offsets"] == manifest["offsets"]
     assert len(labels) == 20
     check_hull(evaluations, relaxed(calculated))
+
+
+@pytest.mark.slow
+def test_a_set_of_pw_outputs_is_one_scale(five: Path, tmp_path: Path) -> None:
+    """Recorded outputs of pw.x 7 at 30 Ry: lithium, phosphorus and sulphur smeared, the compounds with fixed occupations."""
+    coevo = copy_of(five, tmp_path)
+    report = added(coevo, "five", *(str(RECORDINGS / f"pw.{name}.out.gz") for name in CRYSTALS))
+    assert len({file["settings_digest"] for file in report["files"]}) == 1
+    assert [(file["admitted"], file["rejected"]) for file in report["files"]] == [(1, {})] * 5
+    splits = [next(iter(file["splits"])) for file in report["files"]]
+    assert splits[:3] == ["train"] * 3
+    assert sorted(splits[3:]) == ["test", "validation"]
+    labels, manifest, evaluations = labels_of(coevo, "five")
+    assert sorted(next(iter(manifest["offsets"].values()))["elements"]) == ["Li", "P", "S"]
+    formula = {Structure.from_dict(x["structure"]).composition.reduced_formula: x for x in labels}
+    sulphur = {"Li2S": 1 / 3, "Li3PS4": 4 / 8}
+    check_hull(evaluations, {name: formula[name]["energy_per_atom"] + ANION * sulphur.get(name, 0.0) for name in CRYSTALS})
+
+
+@pytest.mark.slow
+def test_each_frame_is_counted_and_nothing_admitted_changes_nothing(
+    five: Path, tmp_path: Path, calculated: dict[str, list[Calculated]]
+) -> None:
+    coevo = copy_of(five, tmp_path)
+    before = json.loads(coevo("show", "five", "--format", "json").stdout)["id"]
+    good = calculated["Li3PS4"] + calculated["Li2S"]
+    wild = [Calculated(f.structure, f.energy - 1e5, f.forces, f.stress) for f in (good[0], good[0])]
+    write_extxyz(tmp_path / "wild.extxyz", [wild[0], Calculated(good[0].structure, -2e5, good[0].forces, good[0].stress)])
+    refused = coevo("add", "five", "wild.extxyz", "--as", "labels", "--functional", "r2SCAN", code=2).stderr
+    assert "nothing added, no new state: none of 2 frames is admitted, 2 rejected (2 energy_out_of_range)" in " ".join(
+        refused.split()
+    )
+    write_extxyz(tmp_path / "good.extxyz", good)
+    (tmp_path / "broken.extxyz").write_text("nothing of this kind\n")
+    unread = coevo("add", "five", "good.extxyz", "broken.extxyz", "--as", "labels", "--functional", "r2SCAN", code=2).stderr
+    assert "broken.extxyz" in unread
+    assert json.loads(coevo("show", "five", "--format", "json").stdout)["id"] == before
+    chloride = Structure(Lattice.cubic(5.0), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    foreign = Calculated(chloride, -20.0, np.zeros((2, 3)), np.zeros((3, 3)))
+    flipped = [Calculated(f.structure, f.energy, -f.forces, f.stress) for f in good]
+    write_extxyz(tmp_path / "mixed.extxyz", [foreign, *flipped, wild[0], wild[1]])
+    done = coevo("add", "five", "mixed.extxyz", "--as", "labels", "--functional", "r2SCAN")
+    said = " ".join(done.stderr.split())
+    assert "8 of 11 frames admitted, 3 rejected (2 energy_out_of_range, 1 foreign_element)" in said
+    assert "WARNING: mixed.extxyz: the forces are anti-correlated with the force field's" in said
+    shown = " ".join(coevo("show", "five").stdout.split())
+    assert "8 admitted, 3 rejected (2 energy_out_of_range, 1 foreign_element)" in shown
+    assert "the forces are anti-correlated" in shown
+    # the same again is nothing new
+    head = json.loads(coevo("show", "five", "--format", "json").stdout)["id"]
+    again = added(coevo, "five", "mixed.extxyz", "--functional", "r2SCAN")
+    assert (again["labels_added"], again["id"]) == (0, head)

@@ -40,16 +40,16 @@ class Trajectory:
         return min(self.frames, key=_order)
 
     @property
-    def shown(self) -> list[Structure]:
-        """First, last and lowest frame, by which it is compared with others."""
-        chosen = {frame.id: frame.structure for frame in (self.frames[0], self.frames[-1], self.lowest)}
+    def shown(self) -> list[JudgedFrame]:
+        """First, last, lowest and stillest frame: by these it is compared with others, and any of them may be a known crystal."""
+        chosen = {frame.id: frame for frame in (self.frames[0], self.frames[-1], self.lowest, min(self.frames, key=_unrest))}
         return list(chosen.values())
 
     def is_near(self, others: Iterable[Structure]) -> bool:
         """Whether it goes on from any of some frames with the same atoms in the same order."""
         from coevo.analysis.frame_families import is_near
 
-        return any(is_near(one, other) for other in others for one in self.shown)
+        return any(is_near(one, other) for other in others for one in (frame.structure for frame in self.shown))
 
 
 def families_of(
@@ -63,9 +63,9 @@ def families_of(
     """Return the family of each frame of each file; it does not depend on the order of the files.
 
     Frames of one trajectory (:func:`coevo.analysis.frame_families.trajectories`) are one family, and so are trajectories of
-    several files that go on from each other. It is that of the reference or entry, or of the family of imported labels, that
-    the frame of lowest energy is by the uniqueness test of the node; else that of a frame of the state that it goes on from;
-    else its own, named after that frame.
+    several files that go on from each other or of which frames are one crystal by the uniqueness test of the node. It is that of
+    the reference or entry, or of the older imported labels, that one of these frames is; else that of a frame of the state that
+    they go on from; else its own, named after the frame of lowest energy.
 
     Parameters
     ----------
@@ -81,30 +81,37 @@ def families_of(
     from coevo.makers.population import matching_of
 
     heads, found = _trajectories(files)
-    groups = _joined(found)
-    lowest = {place: min((found[member].lowest for member in members), key=_order) for place, members in groups.items()}
-    formulas = {frame.formula for frame in lowest.values()}
+    shown = {place: trajectory.shown for place, trajectory in found.items()}
+    formulas = {frame.formula for frames in shown.values() for frame in frames}
     known = [*_population(view, formulas), *_older_families(view, older, formulas)]
-    items = [Item(frame.id, frame.structure, _order(frame)[0]) for frame in lowest.values()]
+    items = [Item(frame.id, frame.structure, _order(frame)[0]) for frames in shown.values() for frame in frames]
     same = find_representatives(items, known, matching_of(config.curation), workers=workers) if items else {}
-    names = {item.id for item in known}
-    frames = _frames_of_state(known, older, {_species(frame.structure) for frame in lowest.values()})
-    continued: dict[str, str] = {}
-    for place in sorted(groups, key=lambda place: _order(lowest[place])):
-        own = same[lowest[place].id]
-        if own not in names and own not in continued:
-            for family, structures in frames.get(_species(lowest[place].structure), {}).items():
-                if any(found[member].is_near(structures) for member in groups[place]):
-                    continued[own] = family
-                    break
-    family_at = {}
-    for place, members in groups.items():
-        own = same[lowest[place].id]
-        family_at |= dict.fromkeys(members, continued.get(own, own))
+    groups = _joined(found, {place: {same[frame.id] for frame in frames} for place, frames in shown.items()})
+    rank = {item.id: number for number, item in enumerate(known)}
+    of_state = _frames_of_state(known, older, {_species(found[place].frames[0].structure) for place in found})
+    family_at: dict[tuple[int, int], str] = {}
+    for members in groups:
+        crystals = {same[frame.id] for place in members for frame in shown[place]} & rank.keys()
+        own = min((found[place].lowest for place in members), key=_order).id
+        family = min(crystals, key=lambda name: rank[name]) if crystals else _continued(members, found, of_state) or own
+        family_at |= dict.fromkeys(members, family)
     return [
         [family_at.get((number, first), frame.id) for frame, first in zip(judged, firsts, strict=True)]
         for number, (judged, firsts) in enumerate(zip(files, heads, strict=True))
     ]
+
+
+def _continued(
+    members: Iterable[tuple[int, int]],
+    found: dict[tuple[int, int], Trajectory],
+    of_state: dict[tuple[str, ...], dict[str, list[Structure]]],
+) -> str:
+    """Family of a frame of the state that one of the trajectories goes on from, or an empty string."""
+    for place in members:
+        for family, structures in of_state.get(_species(found[place].frames[0].structure), {}).items():
+            if found[place].is_near(structures):
+                return family
+    return ""
 
 
 def _trajectories(files: Sequence[Sequence[JudgedFrame]]) -> tuple[list[list[int]], dict[tuple[int, int], Trajectory]]:
@@ -123,22 +130,28 @@ def _trajectories(files: Sequence[Sequence[JudgedFrame]]) -> tuple[list[list[int
     return heads, found
 
 
-def _joined(found: dict[tuple[int, int], Trajectory]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """Trajectories that go on from each other, under the place of one of them."""
+def _joined(found: dict[tuple[int, int], Trajectory], crystals: dict[tuple[int, int], set[str]]) -> list[list[tuple[int, int]]]:
+    """Groups of trajectories that go on from each other, or that have a crystal in common."""
     by_species: dict[tuple[str, ...], list[Trajectory]] = {}
     for trajectory in found.values():
         by_species.setdefault(_species(trajectory.frames[0].structure), []).append(trajectory)
-    group_of = {place: place for place in found}
-    for together in by_species.values():
-        for index, one in enumerate(together):
-            for other in together[index + 1 :]:
-                if group_of[one.place] != group_of[other.place] and one.is_near(other.shown):
-                    old, new = group_of[other.place], group_of[one.place]
-                    group_of = {place: new if group == old else group for place, group in group_of.items()}
-    groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for place, group in group_of.items():
-        groups.setdefault(group, []).append(place)
-    return groups
+    pairs = [
+        (one.place, other.place)
+        for together in by_species.values()
+        for index, one in enumerate(together)
+        for other in together[index + 1 :]
+        if one.is_near([frame.structure for frame in other.shown])
+    ]
+    first_with: dict[str, tuple[int, int]] = {}
+    for place, names in crystals.items():
+        pairs += [(first_with.setdefault(name, place), place) for name in sorted(names)]
+    group_of = {place: {place} for place in found}
+    for one, other in pairs:
+        if group_of[one] is not group_of[other]:
+            group_of[one] |= group_of[other]
+            for place in group_of[other]:
+                group_of[place] = group_of[one]
+    return [sorted(group) for group in {id(group): group for group in group_of.values()}.values()]
 
 
 def _frames_of_state(
@@ -161,6 +174,16 @@ def _frames_of_state(
 
 def _species(structure: Structure) -> tuple[str, ...]:
     return tuple(site.species_string for site in structure)
+
+
+def _unrest(frame: JudgedFrame) -> tuple[float, str]:
+    """Largest force (eV/Å) and stress (eV/Å³, times 10 Å²) of a frame: small where it is relaxed."""
+    import numpy as np
+
+    forces, stress = frame.result.forces, frame.result.stress
+    if forces is None or stress is None:
+        return NO_ENERGY, frame.id
+    return float(np.linalg.norm(forces, axis=1).max(initial=0.0) + 10.0 * np.abs(stress).max()), frame.id
 
 
 def _order(frame: JudgedFrame) -> tuple[float, str]:

@@ -104,7 +104,9 @@ def _made_them(settings: LabelSettings, name: str, digest: str, labels: Sequence
         for element, potential in ((label.get("settings_facts") or {}).get("potentials") or {}).items():
             if element in said and canonical_json(said[element]) != potential:
                 return False
-    used = {species["element"] for label in labels for site in label["structure"]["sites"] for species in site["species"]}
+    # labels that were stored under the digest later may hold elements that it does not know
+    first = [label for label in labels if not label.get("settings_facts")]
+    used = {species["element"] for label in first for site in label["structure"]["sites"] for species in site["species"]}
     return any(
         settings_digest(replace(settings, parameters={**settings.parameters, name: {e: said[e] for e in said if e in chosen}}))
         == digest
