@@ -28,7 +28,8 @@ def file_lines(file: ImportedLabels) -> list[str]:
     lines += [f"  note: {note}" for note in file.imported.notes]
     lines.append(f"  {counts_line(file)}")
     for reason in file.reasons:
-        detail = next((frame.result.detail for frame in file.frames if frame.result.reason == reason and frame.result.detail), "")
+        details = [*((frame.result.reason, frame.result.detail) for frame in file.frames), *file.left_out]
+        detail = next((detail for found, detail in details if found == reason and detail), "")
         if detail:
             lines.append(f"  {reason}, the first: {detail}")
     return lines
@@ -36,8 +37,8 @@ def file_lines(file: ImportedLabels) -> list[str]:
 
 def counts_line(file: ImportedLabels) -> str:
     """Return how many frames were admitted and how many rejected for which reason."""
-    rejected = len(file.frames) - file.admitted
-    words = f"{file.admitted} of {len(file.frames)} frames admitted"
+    rejected = file.total - file.admitted
+    words = f"{file.admitted} of {file.total} frames admitted"
     if rejected:
         words += f", {rejected} rejected ({', '.join(f'{count} {reason}' for reason, count in file.reasons.items())})"
     admitted = [label for label in file.labels if label["status"] == "admitted"]
@@ -94,7 +95,7 @@ def file_document(file: ImportedLabels, splits: Mapping[str, str]) -> dict[str, 
         "recorded": file.imported.recorded,
         "taken": file.imported.taken,
         "notes": file.imported.notes,
-        "frames": len(file.frames),
+        "frames": file.total,
         "admitted": file.admitted,
         "rejected": file.reasons,
         "families": len({label["family"] for label in admitted}),

@@ -45,8 +45,20 @@ class ImportedLabels:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Rejected frames by reason."""
-        return dict(sorted(Counter(frame.result.reason for frame in self.frames if not frame.is_admitted).items()))
+        """Rejected frames by reason, those too of which the reader has no geometry."""
+        found = Counter(frame.result.reason for frame in self.frames if not frame.is_admitted)
+        found.update(reason for reason, _ in self.left_out)
+        return dict(sorted(found.items()))
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Reason and sentence of each frame without a geometry."""
+        return list(getattr(self.imported, "left_out", ()))
+
+    @property
+    def total(self) -> int:
+        """Frames of the file."""
+        return len(self.frames) + len(self.left_out)
 
     @property
     def admitted(self) -> int:
@@ -56,6 +68,8 @@ class ImportedLabels:
     def packet(self) -> dict[str, Any]:
         """Write the labels as one packet; its counts are those of the frames, also of those that are no label."""
         counts = Counter(frame.result.status for frame in self.frames)
+        counts["rejected"] += len(self.left_out)
+        counts = +counts
         return {**packet_of(current_store(), self.labels), "counts": dict(sorted(counts.items())), "reasons": self.reasons}
 
 

@@ -194,7 +194,7 @@ def _is_of_species(value: Any) -> bool:
 def _mesh(imported: ImportedFile) -> dict[str, str]:
     """Mesh of the cell of the first frame, where the reader records it."""
     mesh = imported.recorded.get(K_MESH)
-    if not mesh:
+    if not mesh or not imported.frames:
         return {}
     lengths = imported.frames[0].structure.lattice.reciprocal_lattice.abc
     return {" ".join(f"{length:.3f}" for length in lengths): "×".join(str(number) for number in mesh)}
