@@ -104,24 +104,28 @@ def write_vasprun(
     parameters = (
         '<i type="string" name="PREC">accura</i><i name="ENMAX">520.0</i><i name="ENCUT">520.0</i><i name="EDIFF">1e-06</i>'
         '<i type="int" name="NELM">60</i><i type="int" name="ISPIN">1</i><i type="int" name="NSW">0</i>'
-        '<i type="int" name="IBRION">-1</i><i type="int" name="ISIF">2</i><i name="PSTRESS">0.0</i><i type="string"
-        name="GGA">PE</i>' f'<i name="NELECT">{electrons:.1f}</i><i type="int" name="ISMEAR">{ismear}</i><i
-        name="SIGMA">0.05</i>' '<i type="logical" name="LHFCALC">F</i><i type="logical" name="LMETAGGA">F</i><i type="string"
-        name="METAGGA">--</i>'
+        '<i type="int" name="IBRION">-1</i><i type="int" name="ISIF">2</i><i name="PSTRESS">0.0</i>'
+        '<i type="string" name="GGA">PE</i>'
+        f'<i name="NELECT">{electrons:.1f}</i><i type="int" name="ISMEAR">{ismear}</i><i name="SIGMA">0.05</i>'
+        '<i type="logical" name="LHFCALC">F</i><i type="logical" name="LMETAGGA">F</i><i type="string" name="METAGGA">--</i>'
     )
     path.write_text(
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n <generator><i name="program" type="string">vasp </i>'
         f'<i name="version" type="string">{version} </i></generator>\n'
-        f' <incar><i name="ENCUT">520.0</i><i type="string" name="GGA">PE</i><i type="int"
-        name="ISMEAR">{ismear}</i>{incar}</incar>\n' f' <kpoints><generation param="Gamma"><v type="int" name="divisions"> {"
-        ".join(map(str, mesh))} </v>' '<v name="usershift"> 0 0 0 </v></generation><varray name="kpointlist"><v> 0 0 0
-        </v></varray>' '<varray name="weights"><v> 1 </v></varray></kpoints>\n' f' <parameters><separator
-        name="general">{parameters}{incar}</separator></parameters>\n' f" <atominfo><atoms> {len(symbols)} </atoms><types>
-        {len(kinds)} </types>" '<array name="atoms"><dimension dim="1">ion</dimension><field type="string">element</field>'
-        f'<field type="int">atomtype</field><set>{ions}</set></array>' '<array name="atomtypes"><dimension
-        dim="1">type</dimension><field type="int">atomspertype</field>' '<field
-        type="string">element</field><field>mass</field><field>valence</field><field type="string">pseudopotential</field>'
-        f"<set>{types}</set></array></atominfo>\n" f' <structure name="initialpos">\n{_crystal(first)} </structure>\n{steps}'
+        ' <incar><i name="ENCUT">520.0</i><i type="string" name="GGA">PE</i>'
+        f'<i type="int" name="ISMEAR">{ismear}</i>{incar}</incar>\n'
+        f' <kpoints><generation param="Gamma"><v type="int" name="divisions"> {" ".join(map(str, mesh))} </v>'
+        '<v name="usershift"> 0 0 0 </v></generation><varray name="kpointlist"><v> 0 0 0 </v></varray>'
+        '<varray name="weights"><v> 1 </v></varray></kpoints>\n'
+        f' <parameters><separator name="general">{parameters}{incar}</separator></parameters>\n'
+        f" <atominfo><atoms> {len(symbols)} </atoms><types> {len(kinds)} </types>"
+        '<array name="atoms"><dimension dim="1">ion</dimension><field type="string">element</field>'
+        f'<field type="int">atomtype</field><set>{ions}</set></array>'
+        '<array name="atomtypes"><dimension dim="1">type</dimension><field type="int">atomspertype</field>'
+        '<field type="string">element</field><field>mass</field><field>valence</field>'
+        '<field type="string">pseudopotential</field>'
+        f"<set>{types}</set></array></atominfo>\n"
+        f' <structure name="initialpos">\n{_crystal(first)} </structure>\n{steps}'
         f' <structure name="finalpos">\n{_crystal(frames[-1].structure)} </structure>\n</modeling>\n'
     )
     return path
