@@ -125,7 +125,7 @@ def add_labels(
     LabellingError
         If a file cannot be used, or no frame of any is admitted; nothing is added then.
     """
-    from coevo.app.import_report import file_lines, splits_line
+    from coevo.app.import_report import all_lines, splits_line
     from coevo.labelling.imported import read_labels
     from coevo.makers.imported_labels import imported_labels
     from coevo.makers.imported_settings import vouched_digest
@@ -145,7 +145,7 @@ def add_labels(
 
         read = [(file.name, read_file(file)) for file in files]
         found = imported_labels(head, config, read, vouched=vouched)
-        for line in (line for file in found for line in file_lines(file)):
+        for line in all_lines(found):
             say(line)
         _refuse_if_nothing(found)
         warnings = _warnings(store, head, found, say)

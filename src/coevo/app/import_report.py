@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from coevo.makers.imported_labels import ImportedLabels
 
 
+def all_lines(files: Sequence[ImportedLabels]) -> list[str]:
+    """Return what was taken from files and what was admitted; where several share what was taken, it is said once."""
+    lines: list[str] = []
+    before: list[str] = []
+    for file in files:
+        told = file_lines(file)
+        shared = [line for line in told if line.startswith("  taken:")]
+        lines += told if shared != before else [line for line in told if line not in shared]
+        before = shared
+    return lines
+
+
 def file_lines(file: ImportedLabels) -> list[str]:
     """Return what was taken from a file and what was admitted, line by line."""
     settings = file.imported.settings
