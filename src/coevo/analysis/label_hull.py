@@ -60,7 +60,7 @@ def label_hull(elements: Sequence[str], fractions: ArrayLike, model_energies: Ar
             values[index] = 0.0
     usable = np.isfinite(values)
     columns, points = np.flatnonzero(anchored), labelled & within
-    hull = Hull.from_points([elements[column] for column in columns], x[points][:, columns], labels[points])
+    hull = Hull.from_points([elements[int(column)] for column in columns], x[points][:, columns], labels[points])
     values[usable] = hull.energy_above_hull(x[usable][:, columns], labels[usable])
     return values
 

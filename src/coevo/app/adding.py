@@ -12,6 +12,7 @@ from coevo.errors import LabellingError, ReferenceDataError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
+from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,11 +145,12 @@ def add_labels(
                 return read_labels(file, functional=vouched.functional, anion_corrected=anion_corrected, keys=keys)
 
         read = [(file.name, read_file(file)) for file in files]
-        found = imported_labels(head, config, read, vouched=vouched)
+        workers = read_settings().workers or config.resources.workers or 1
+        found = imported_labels(head, config, read, vouched=vouched, workers=workers)
         for line in all_lines(found):
             say(line)
+        warnings = _warnings(store, head, found, say, workers)
         _refuse_if_nothing(found)
-        warnings = _warnings(store, head, found, say)
         known = head.manifest["labels"]
         new = {label["_id"] for file in found for label in file.labels} - set(known)
         if not new:
@@ -188,7 +190,9 @@ def _refuse_if_nothing(found: Sequence[ImportedLabels]) -> None:
     )
 
 
-def _warnings(store: NodeStore, head: StateView, found: Sequence[ImportedLabels], say: Callable[[str], None]) -> list[str]:
+def _warnings(
+    store: NodeStore, head: StateView, found: Sequence[ImportedLabels], say: Callable[[str], None], workers: int
+) -> list[str]:
     """Compare the numbers with the head's force field and say what is in doubt, loudly."""
     from coevo.app.import_report import agreement_line, agreement_warnings, settings_warning
     from coevo.makers.checkpoints import load_force_field
@@ -196,7 +200,7 @@ def _warnings(store: NodeStore, head: StateView, found: Sequence[ImportedLabels]
 
     warnings = [text for file in found if (text := settings_warning(file))]
     force_field = load_force_field(store, checkpoints_of(head)["force_field"])
-    for names, agreements in agreements_of(found, force_field):
+    for names, agreements in agreements_of(found, force_field, workers=workers):
         say(agreement_line(names, agreements))
         warnings += agreement_warnings(names, agreements)
     for text in warnings:

@@ -96,10 +96,10 @@ class TrainForceFieldMaker(StepMaker):
             return {**refused, "reason": "no new label was admitted"}
         force_field = load_force_field(store, checkpoint)
         usable = [*(x for x in older if x["status"] == "admitted"), *admitted]
+        # a fit is of one settings digest; where nothing is fitted, as when labels are added, offsets are found for all new ones
+        digests = {x["settings_digest"] for x in (admitted[:1] if self.training.enabled else admitted)}
         scales = scales_for(
-            usable
-            if self.training.mix_settings
-            else [x for x in usable if x["settings_digest"] == admitted[0]["settings_digest"]],
+            usable if self.training.mix_settings else [x for x in usable if x["settings_digest"] in digests],
             offsets,
             force_field,
             self.node.elements,

@@ -38,7 +38,7 @@ class Facts:
         Name of a parameter to element to value, such as ``{"hubbard_u": {"Fe": 5.3}}``; an element that was computed and is not
         named carries none.
     meshes : dict
-        Cell, by the lengths of its reciprocal vectors (1/Å), to its mesh of k-points.
+        Cell, by the lengths of its reciprocal vectors (1/1000 Å; no dots, for MongoDB), to its mesh of k-points.
     """
 
     elements: frozenset[str] = frozenset()
@@ -197,7 +197,7 @@ def _mesh(imported: ImportedFile) -> dict[str, str]:
     if not mesh or not imported.frames:
         return {}
     lengths = imported.frames[0].structure.lattice.reciprocal_lattice.abc
-    return {" ".join(f"{length:.3f}" for length in lengths): "×".join(str(number) for number in mesh)}
+    return {" ".join(f"{1000 * length:.0f}" for length in lengths): "×".join(str(number) for number in mesh)}
 
 
 def _said(value: Any) -> str:
