@@ -65,7 +65,9 @@ def test_equals_pymatgens_own_processing(known_phases):
 def test_who_needs_the_correction():
     assert needs_anion_correction("PBE", anion_corrected=False, energy_scale="mp2020")
     assert not needs_anion_correction("PBE", anion_corrected=True, energy_scale="mp2020")
-    assert not needs_anion_correction("r2SCAN", anion_corrected=False, energy_scale="mp2020")
+    assert needs_anion_correction("PBE+U", anion_corrected=False, energy_scale="mp2020")
+    for other in ("r2SCAN", "PBE+D3", "PBEsol", "HSE06", "PBE0", "revPBE", "SCAN+rVV10", "LDA"):
+        assert not needs_anion_correction(other, anion_corrected=False, energy_scale="mp2020")
     assert not needs_anion_correction("PBE", anion_corrected=False, energy_scale="pbe")
 
 

@@ -45,9 +45,16 @@ def test_a_phase_whose_competitors_are_not_labelled_has_no_value() -> None:
     assert np.isfinite(np.delete(label_hull(ELEMENTS, FRACTIONS, MODEL, labels), ternary)).all()
 
 
-def test_without_a_labelled_element_nothing_can_be_said() -> None:
-    labels = MODEL.copy()
+def test_without_a_labelled_element_nothing_can_be_said_of_its_phases() -> None:
+    """As after an extension by an element of which nothing is labelled yet."""
+    labels = MODEL - 3.0 + 0.2 * np.arange(len(MODEL))
+    whole = label_hull(ELEMENTS, FRACTIONS, MODEL, labels)
     labels[FORMULAS.index("P")] = np.nan
+    found = label_hull(ELEMENTS, FRACTIONS, MODEL, labels)
+    without = np.array(["P" not in Composition(formula) for formula in FORMULAS])
+    assert np.isnan(found[~without]).all()
+    assert found[without] == pytest.approx(whole[without], abs=1e-9)
+    labels[FRACTIONS.max(axis=1) == 1.0] = np.nan
     assert np.isnan(label_hull(ELEMENTS, FRACTIONS, MODEL, labels)).all()
     assert label_hull(ELEMENTS, np.zeros((0, 3)), [], []).shape == (0,)
 

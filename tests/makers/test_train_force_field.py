@@ -244,3 +244,23 @@ def test_training_that_is_off_or_short_of_frames_keeps_the_parent_and_says_why(m
     assert "switched off" in off["reason"]
     assert off["prequential"]["all"]["n"] == 15, "the error before training is measured all the same"
     assert off["offsets"]["d"], "and the offsets are frozen"
+
+
+def test_offsets_are_of_the_elements_that_the_labels_hold() -> None:
+    """A node of more elements than are labelled, as after an extension."""
+    labels = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    scale = scale_for(labels, None, KnownField(), ["Cl", "Li", "P", "S"], workers=1)
+    assert scale.offsets.elements == ("Li", "S")
+    assert scale.offsets.values == pytest.approx((10.0, 20.0), abs=1e-9)
+    # an imported crystal of an element that is no reference joins the scales as well
+    anchored = [labels[0], {**labels[1], "how": "anchor"}, {**labels[2], "how": "imported"}]
+    assert scale_for(anchored, None, KnownField(), ["Li", "S"], workers=1).offsets.values == pytest.approx((10.0, 20.0), abs=1e-9)
+
+
+def test_what_is_test_in_any_label_of_a_family_or_frame_stays_test() -> None:
+    older = [
+        {"_id": "1", "family": "a", "frame": "f", "split": "test", "how": "imported"},
+        {"_id": "2", "family": "a", "frame": "g", "split": "train", "how": "reference"},
+    ]
+    new = [{"_id": "3", "family": "a", "frame": "g", "how": "random"}]
+    assert splits_for(new, older, TrainingConfig(), 0) == {"3": "test"}

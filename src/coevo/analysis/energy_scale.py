@@ -30,11 +30,12 @@ MP2020 = "mp2020"
 
 
 def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
-    """Whether labels must get the MP2020 anion correction: plain PBE on the way to an MP2020 scale.
+    """Whether labels must get the MP2020 anion correction: PBE, also with U, on the way to an MP2020 scale.
 
-    r2SCAN labels need none (the corrections repair PBE's anions), and labels that hold it already get it once only.
+    The corrections are fitted to PBE and PBE+U and repair their anions; r2SCAN, HSE06, PBEsol or a dispersion correction have
+    other errors, so labels of these need none. Labels that hold the correction already get it once only.
     """
-    return energy_scale == MP2020 and functional.upper() == "PBE" and not anion_corrected
+    return energy_scale == MP2020 and functional.upper() in {"PBE", "PBE+U"} and not anion_corrected
 
 
 def anion_correction(structure: Structure) -> float:

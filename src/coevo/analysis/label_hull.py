@@ -24,7 +24,8 @@ def label_hull(elements: Sequence[str], fractions: ArrayLike, model_energies: Ar
     """Energy above the hull of labels, where the labels suffice to say it.
 
     They suffice for a phase that is labelled, if every phase on the force field's hull within the phase's own elements is
-    labelled too: those are the phases that it competes with.
+    labelled too: those are the phases that it competes with. Elements without a labelled phase say nothing of phases without
+    them.
 
     Parameters
     ----------
@@ -47,17 +48,20 @@ def label_hull(elements: Sequence[str], fractions: ArrayLike, model_energies: Ar
     labelled = np.isfinite(labels)
     present = x > 0.0
     alone = labelled & (present.sum(axis=1) == 1)
-    if not len(x) or not present[alone].any(axis=0).all():
+    anchored = present[alone].any(axis=0)
+    if not len(x) or not anchored.any():
         return values
+    within = ~present[:, ~anchored].any(axis=1)
     competing = Hull.from_points(elements, x, model).energy_above_hull(x, model) <= ON_HULL
     missing = present[competing & ~labelled]
-    for index in np.flatnonzero(labelled):
+    for index in np.flatnonzero(labelled & within):
         inside = ~(missing & ~present[index]).any(axis=1)  # competitors without a label whose elements the phase has
         if not inside.any():
             values[index] = 0.0
     usable = np.isfinite(values)
-    hull = Hull.from_points(elements, x[labelled], labels[labelled])
-    values[usable] = hull.energy_above_hull(x[usable], labels[usable])
+    columns, points = np.flatnonzero(anchored), labelled & within
+    hull = Hull.from_points([elements[int(column)] for column in columns], x[points][:, columns], labels[points])
+    values[usable] = hull.energy_above_hull(x[usable][:, columns], labels[usable])
     return values
 
 

@@ -32,8 +32,13 @@ def split_of(family: str, *, test_fraction: float, validation_fraction: float, s
         raise AnalysisError(
             f"test_fraction {test_fraction} and validation_fraction {validation_fraction} must be >= 0 and sum to at most 1"
         )
-    digest = hashlib.sha256(f"coevo-split:{seed}:{family}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2.0**64
+    position = position_of(family, seed)
     if position < test_fraction:
         return "test"
     return "validation" if position < test_fraction + validation_fraction else "train"
+
+
+def position_of(family: str, seed: int) -> float:
+    """Place of a family in [0, 1), from the hash of its id: test first, then validation, then train."""
+    digest = hashlib.sha256(f"coevo-split:{seed}:{family}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2.0**64

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coevo.app.merging import checkpoints_of
@@ -10,13 +12,15 @@ from coevo.errors import LabellingError, ReferenceDataError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
+from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from coevo.configs.tree import NodeConfig
-    from coevo.labelling.imported import ImportedFile
+    from coevo.labelling.imported import ImportedFile, LabelKeys
+    from coevo.makers.imported_labels import ImportedLabels
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -66,6 +70,27 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     return store.state(f"{node}@{branch}")
 
 
+@dataclass(frozen=True)
+class AddedLabels:
+    """What became of files of calculations.
+
+    Attributes
+    ----------
+    view : StateView
+        The head of the branch: the new state, or the old one if every label was there already.
+    added : int
+        Labels that the state has and its parent has not.
+    files : list of ImportedLabels
+    warnings : list of str
+        What the user must look at: signs and units in doubt, settings of their own.
+    """
+
+    view: StateView
+    added: int
+    files: list[ImportedLabels]
+    warnings: list[str]
+
+
 def add_labels(
     store: NodeStore,
     node: str,
@@ -75,7 +100,9 @@ def add_labels(
     functional: str | None,
     anion_corrected: bool,
     say: Callable[[str], None],
-) -> StateView:
+    keys: LabelKeys | None = None,
+    same_settings_as: str | None = None,
+) -> AddedLabels:
     """Add the frames of files as labels, through the checks of a computed label and with settings of their own.
 
     Parameters
@@ -88,41 +115,99 @@ def add_labels(
         For files that do not say it.
     anion_corrected : bool
     say : callable
+        Gets what was taken from each file, what was rejected and why, and how the numbers go with the force field.
+    keys : LabelKeys or None
+        Of extended XYZ files that hold several numbers of a kind.
+    same_settings_as : str or None
+        Begin of the digest that the user says the labels belong to.
 
     Raises
     ------
     LabellingError
-        If a file cannot be used or holds an element that the node has not; nothing is added then.
+        If a file cannot be used, or no frame of any is admitted; nothing is added then.
     """
+    from coevo.app.import_report import all_lines, splits_line
     from coevo.labelling.imported import read_labels
-    from coevo.makers.imported_labels import imported_packet
+    from coevo.makers.imported_labels import imported_labels
+    from coevo.makers.imported_settings import vouched_digest
 
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
-        read = [read_labels(file, functional=functional, anion_corrected=anion_corrected) for file in files]
-        for file, imported in zip(files, read, strict=True):
-            _check_elements(file, imported, config)
+        vouched = vouched_digest(list(head.labels()), same_settings_as) if same_settings_as else None
+
+        def read_file(file: Path) -> ImportedFile:
+            try:
+                return read_labels(file, functional=functional, anion_corrected=anion_corrected, keys=keys)
+            except LabellingError:
+                if vouched is None or functional is not None:
+                    raise
+                # a file that does not say its functional has that of the labels which the user says it belongs with
+                return read_labels(file, functional=vouched.functional, anion_corrected=anion_corrected, keys=keys)
+
+        read = [(file.name, read_file(file)) for file in files]
+        workers = read_settings().workers or config.resources.workers or 1
+        found = imported_labels(head, config, read, vouched=vouched, workers=workers)
+        for line in all_lines(found):
+            say(line)
+        warnings = _warnings(store, head, found, say, workers)
+        _refuse_if_nothing(found)
+        known = head.manifest["labels"]
+        new = {label["_id"] for file in found for label in file.labels} - set(known)
+        if not new:
+            say(f"every label is there already: {node}@{branch} stays at {head.id[:12]}")
+            return AddedLabels(head, 0, found, warnings)
+        packets = [file.packet() for file in found]
+        packets[0]["warnings"] = warnings
         flow = LabelFlowMaker(config=config, branch=branch).add(
-            [imported_packet(head, config, imported) for imported in read],
+            packets,
             head.id,
             head.iteration + 1,
             checkpoints_of(head),
             f"labels of {', '.join(file.name for file in files)}",
         )
         run_flow(flow)
-    return store.state(f"{node}@{branch}")
+    view = store.state(f"{node}@{branch}")
+    splits = view.manifest["labels"]
+    for file in found:
+        say(f"split: {splits_line(file, splits)}")
+    moved = len(set(known) - set(splits))
+    if moved:
+        say(f"{moved} labels of an earlier import of the same calculations are replaced (older states keep them)")
+    return AddedLabels(view, view.document["counts"]["labels_added"], found, warnings)
+
+
+def _refuse_if_nothing(found: Sequence[ImportedLabels]) -> None:
+    """Refuse files of which no frame is admitted."""
+    if any(file.admitted for file in found):
+        return
+    reasons: Counter[str] = Counter()
+    for file in found:
+        reasons.update(file.reasons)
+    said = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    raise LabellingError(
+        f"{', '.join(file.name for file in found)}: nothing added, no new state: none of {sum(reasons.values())} frames is "
+        f"admitted, {sum(reasons.values())} rejected ({said})"
+    )
+
+
+def _warnings(
+    store: NodeStore, head: StateView, found: Sequence[ImportedLabels], say: Callable[[str], None], workers: int
+) -> list[str]:
+    """Compare the numbers with the head's force field and say what is in doubt, loudly."""
+    from coevo.app.import_report import agreement_line, agreement_warnings, settings_warning
+    from coevo.makers.checkpoints import load_force_field
+    from coevo.makers.imported_agreement import agreements_of
+
+    warnings = [text for file in found if (text := settings_warning(file))]
+    force_field = load_force_field(store, checkpoints_of(head)["force_field"])
+    for names, agreements in agreements_of(found, force_field, workers=workers):
+        say(agreement_line(names, agreements))
+        warnings += agreement_warnings(names, agreements)
+    for text in warnings:
+        say(f"WARNING: {text}")
+    return warnings
 
 
 def _head(store: NodeStore, node: str, branch: str, say: Callable[[str], None]) -> tuple[StateView, NodeConfig]:
     head = store.state(f"{node}@{branch}")
     return head, live_config(store, node, head, say)
-
-
-def _check_elements(file: Path, imported: ImportedFile, config: NodeConfig) -> None:
-    allowed = set(config.node.elements)
-    found = {element.symbol for frame in imported.frames for element in frame.structure.composition.elements}
-    if found - allowed:
-        raise LabellingError(
-            f"{file}: contains {', '.join(sorted(found - allowed))}, which the node does not have; allowed: "
-            f"{', '.join(sorted(allowed))}"
-        )

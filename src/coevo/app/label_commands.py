@@ -37,7 +37,7 @@ def label(
         raise ConfigError(f"{ref} is not the head of a branch; labels make a new state there: write NODE or NODE@BRANCH")
     with ProgressBars(err) as bars, reporting_to(bars):
         new, added = label_head(store, where.node, where.name, limit=limit, labeller=labeller, competing=competing, say=say)
-    _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format)
+    _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, {"labels_added": added})
 
 
 @app.command()
@@ -52,18 +52,40 @@ def add(
     anion_corrected: Annotated[
         bool, typer.Option("--anion-corrected", help="energies of the labels hold the MP2020 anion correction already")
     ] = False,
+    energy_key: Annotated[
+        str | None, typer.Option(help="of an extxyz file, e.g. REF_energy", rich_help_panel="extended XYZ")
+    ] = None,
+    forces_key: Annotated[str | None, typer.Option(help="e.g. REF_forces", rich_help_panel="extended XYZ")] = None,
+    stress_key: Annotated[str | None, typer.Option(help="e.g. REF_stress", rich_help_panel="extended XYZ")] = None,
+    virial_key: Annotated[str | None, typer.Option(help="instead of a stress", rich_help_panel="extended XYZ")] = None,
+    same_settings_as: Annotated[
+        str | None,
+        typer.Option(metavar="DIGEST", help="labels of this settings digest are of one scale with these; your word is kept"),
+    ] = None,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Add structures as references, or calculations as labels, through the same checks as the node's own."""
     from coevo.app.adding import add_labels, add_references
+    from coevo.app.import_report import file_document
     from coevo.app.progress_bars import ProgressBars
+    from coevo.labelling.imported import LabelKeys
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
     from coevo.node_store.names import parse_reference
 
-    if kind == "references" and (functional or anion_corrected):
+    options = {
+        "--functional": functional,
+        "--anion-corrected": anion_corrected,
+        "--energy-key": energy_key,
+        "--forces-key": forces_key,
+        "--stress-key": stress_key,
+        "--virial-key": virial_key,
+        "--same-settings-as": same_settings_as,
+    }
+    given = [name for name, value in options.items() if value]
+    if kind == "references" and given:
         raise ConfigError(
-            "--functional and --anion-corrected are for labels; references have no energies, the node computes them"
+            f"{', '.join(given)}: these options are for labels; references have no energies, the node computes them"
         )
     store = current_store()
     where = parse_reference(node)
@@ -72,19 +94,35 @@ def add(
     with ProgressBars(err) as bars, reporting_to(bars):
         if kind == "references":
             new = add_references(store, where.node, where.name, files, say)
+            done = f"{new.document['counts']['references_added']} references added"
+            report: dict[str, Any] = {"labels_added": 0}
         else:
-            options: dict[str, Any] = {"functional": functional, "anion_corrected": anion_corrected, "say": say}
-            new = add_labels(store, where.node, where.name, files, **options)
-    counts = new.document["counts"]
-    done = f"{counts['references_added']} references and {counts['labels_added']} labels added"
-    _report(new, f"{where.node}@{where.name} is at {new.id[:12]}: {done}", format)
+            added = add_labels(
+                store,
+                where.node,
+                where.name,
+                files,
+                functional=functional,
+                anion_corrected=anion_corrected,
+                say=say,
+                keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+                same_settings_as=same_settings_as,
+            )
+            new, done = added.view, f"{added.added} labels added"
+            splits = new.manifest["labels"]
+            report = {
+                "labels_added": added.added,
+                "files": [file_document(file, splits) for file in added.files],
+                "warnings": added.warnings,
+            }
+    _report(new, f"{where.node}@{where.name} is at {new.id[:12]}: {done}", format, report)
 
 
-def _report(view: Any, said: str, format: str) -> None:  # noqa: A002
+def _report(view: Any, said: str, format: str, report: dict[str, Any]) -> None:  # noqa: A002
     from coevo.app.state_summaries import iteration_table, summary
 
     if format == "json":
-        print_json({"labels_added": view.document["counts"]["labels_added"], **summary(view)})
+        print_json({**report, **summary(view)})
         return
     out.print(iteration_table(view))
     say(said)

@@ -175,6 +175,9 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         ]
     if "union" in metrics:
         rows += _union_rows(view, metrics["union"])
+    if "labels" in metrics and "iteration" not in metrics:
+        rows.append(("labels", _label_row(metrics)))
+    rows += [("warning", escape(text)) for text in metrics.get("labels", {}).get("warnings", ())]
     if "force_field" in metrics:
         rows += _error_rows(metrics)
     if reason := metrics["generator"]["report"].get("reason"):

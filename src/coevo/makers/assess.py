@@ -104,15 +104,16 @@ class AssessMaker(StepMaker):
         }
 
     def _labels(self, parents: Sequence[str], new: dict[str, Any] | None) -> list[Record]:
-        """Labels of the new state: those of its parents and the new ones, each once."""
+        """Labels of the new state: those of its parents and the new ones, each once, without what a new one supersedes."""
         from coevo.makers.population import open_state
+        from coevo.makers.superseded_labels import without_superseded
 
         store = current_store()
         found = {label["_id"]: label for label in read_records(store, new or [])}
         for parent in parents:
             for label in open_state(store, self.node.name, parent).labels():
                 found.setdefault(label["_id"], label)
-        return [found[identifier] for identifier in sorted(found)]
+        return without_superseded([found[identifier] for identifier in sorted(found)])
 
     def _members(self, records: Sequence[Record]) -> list[Member]:
         from coevo.makers.population import Member

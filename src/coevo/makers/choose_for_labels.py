@@ -51,14 +51,13 @@ class ChooseForLabelsMaker(StepMaker):
         dict
             ``frames`` (shard reference) and ``counts``.
         """
-        from coevo.labelling.digest import settings_digest
-        from coevo.makers.label import labeller_for
+        from coevo.makers.label_settings import current_settings
         from coevo.makers.population import members, open_state
         from coevo.node_store.canonical import structure_document, structure_id
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
-        settings_id = settings_digest(labeller_for(self.labelling).settings())
+        settings_id = current_settings(self.labelling, self.node.elements, view.labels()).digest
         labelled = {
             label["family"]
             for label in view.labels()

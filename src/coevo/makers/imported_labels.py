@@ -1,76 +1,173 @@
-"""Label documents from files that a user has already, with the families that they belong to."""
+"""Label documents from files that a user has already: of which settings, families and kinds they are, and what they replace."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from coevo.makers.imported_frames import JudgedFrame, judge_frames
 from coevo.makers.label import label_document, packet_of
 from coevo.makers.step import current_store
+from coevo.makers.superseded_labels import superseded_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.configs.tree import NodeConfig
-    from coevo.labelling.imported import ImportedFile, ImportedFrame
+    from coevo.labelling.imported import ImportedFile
+    from coevo.makers.imported_settings import FileSettings, Vouched
     from coevo.node_store.views import StateView
 
-RELAXED_FMAX = 0.1
-"""eV/Å; the last frame of a file is taken as relaxed if no force is larger."""
+    Label = dict[str, Any]
 
 
-def imported_packet(view: StateView, config: NodeConfig, imported: ImportedFile) -> dict[str, Any]:
-    """Write the labels of a file as one packet.
+@dataclass(frozen=True)
+class ImportedLabels:
+    """The labels of one file.
 
-    All frames of a file are one family: that of the entry or reference that the last one is (by the uniqueness test), or one of
-    its own. The last frame is *relaxed* if its forces are small, and the others are *path* frames.
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    imported : ImportedFile
+    frames : list of JudgedFrame
+    settings : FileSettings
+    labels : list of dict
+        Label documents, each once.
+    """
+
+    name: str
+    imported: ImportedFile
+    frames: list[JudgedFrame]
+    settings: FileSettings
+    labels: list[Label] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rejected frames by reason, those too of which the reader has no geometry."""
+        found = Counter(frame.result.reason for frame in self.frames if not frame.is_admitted)
+        found.update(reason for reason, _ in self.left_out)
+        return dict(sorted(found.items()))
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Reason and sentence of each frame without a geometry."""
+        return list(getattr(self.imported, "left_out", ()))
+
+    @property
+    def total(self) -> int:
+        """Frames of the file."""
+        return len(self.frames) + len(self.left_out)
+
+    @property
+    def admitted(self) -> int:
+        """Frames that are admitted."""
+        return sum(frame.is_admitted for frame in self.frames)
+
+    def packet(self) -> dict[str, Any]:
+        """Write the labels as one packet; its counts are those of the frames, also of those that are no label."""
+        counts = Counter(frame.result.status for frame in self.frames)
+        counts["rejected"] += len(self.left_out)
+        counts = +counts
+        return {**packet_of(current_store(), self.labels), "counts": dict(sorted(counts.items())), "reasons": self.reasons}
+
+
+def imported_labels(
+    view: StateView,
+    config: NodeConfig,
+    files: Sequence[tuple[str, ImportedFile]],
+    *,
+    vouched: Vouched | None = None,
+    workers: int = 1,
+) -> list[ImportedLabels]:
+    """Return the labels of files, in their order.
 
     Parameters
     ----------
     view : StateView
         The state that the labels are added to.
     config : NodeConfig
-    imported : ImportedFile
+    files : sequence of (str, ImportedFile)
+        With the name of each.
+    vouched : Vouched or None
+        The digest that the user says they belong to.
+    workers : int
 
-    Returns
-    -------
-    dict
-        See :func:`coevo.makers.label.packet_of`.
+    Notes
+    -----
+    A frame is *relaxed* if its forces are small, else *path*. Of each element and digest a frame of the pure element joins the
+    energy scales (``how`` is ``reference`` if it is one of the node, else ``anchor``); every other frame is ``imported``.
     """
-    from coevo.labelling.digest import settings_digest
     from coevo.labelling.sanity import SanityLimits
-    from coevo.node_store.canonical import structure_document, structure_id
+    from coevo.makers.imported_families import families_of
+    from coevo.makers.imported_settings import settings_of_files
 
     limits = SanityLimits.from_config(config.labelling)
-    settings_id = settings_digest(imported.settings)
-    family = family_of(view, config, imported.frames)
-    labels = []
-    for number, frame in enumerate(imported.frames):
-        last = number == len(imported.frames) - 1
+    older = list(view.labels())
+    settings = settings_of_files(files, older, vouched)
+    judged = [judge_frames(imported, limits, config.node.elements) for _, imported in files]
+    families = families_of(view, config, judged, older, workers=workers)
+    found = [
+        ImportedLabels(name, imported, frames, own) for (name, imported), frames, own in zip(files, judged, settings, strict=True)
+    ]
+    references = set(view.manifest["references"])
+    anchors = _anchors(found, families, references, older)
+    return [
+        replace(file, labels=_documents(file, of_frames, references, anchors, older))
+        for file, of_frames in zip(found, families, strict=True)
+    ]
+
+
+def _documents(
+    file: ImportedLabels, families: Sequence[str], references: set[str], anchors: set[tuple[str, int]], older: Sequence[Label]
+) -> list[Label]:
+    """Return the label documents of a file, each once, in its order."""
+    labels: dict[str, Label] = {}
+    replaced = superseded_by(older)
+    for frame, family in zip(file.frames, families, strict=True):
+        if frame.document is None:
+            continue
+        is_anchor = (file.settings.digest, id(frame)) in anchors
         record = {
-            "id": structure_id(frame.structure),
-            "structure": structure_document(frame.structure),
+            "id": frame.id,
+            "structure": frame.document,
             "family": family,
-            "kind": "relaxed" if last and _is_relaxed(frame) else "path",
-            "how": "reference" if family in view.manifest["references"] else "imported",
+            "kind": "relaxed" if frame.is_relaxed else "path",
+            "how": ("reference" if family in references else "anchor") if is_anchor else "imported",
         }
-        labels.append(label_document(record, frame.label(limits), imported.settings, settings_id))
-    return packet_of(current_store(), labels)
+        label = label_document(record, frame.result, file.imported.settings, file.settings.digest)
+        label |= file.settings.recorded_with({element.symbol for element in frame.structure.composition.elements}, file.name)
+        supersedes = replaced(label)
+        labels.setdefault(label["_id"], label | ({"supersedes": supersedes} if supersedes else {}))
+    return list(labels.values())
 
 
-def family_of(view: StateView, config: NodeConfig, frames: Sequence[ImportedFrame]) -> str:
-    """Id of the reference or entry that the last frame is, or of the last frame itself."""
-    from coevo.analysis.uniqueness import Item, find_representatives
-    from coevo.makers.population import matching_of, members
-    from coevo.node_store.canonical import structure_id
+def _anchors(
+    files: Sequence[ImportedLabels], families: Sequence[Sequence[str]], references: set[str], older: Sequence[Label]
+) -> set[tuple[str, int]]:
+    """Choose the frames that join the energy scales: per digest and element those of lowest energy.
 
-    last = frames[-1].structure
-    formula = last.composition.reduced_formula
-    known = [m.item for kind in ("reference", "entry") for m in members(view, kind) if m.document["formula"] == formula]
-    identity = structure_id(last)
-    return find_representatives([Item(identity, last, 0.0)], known, matching_of(config.curation))[identity]
+    One of each elemental reference of the node; where none of an element is labelled, one of its family of lowest energy.
+    """
+    from coevo.makers.training_set import ANCHORS, elements_of
 
-
-def _is_relaxed(frame: ImportedFrame) -> bool:
-    import numpy as np
-
-    return frame.forces is not None and bool(np.linalg.norm(frame.forces, axis=1).max(initial=0.0) <= RELAXED_FMAX)
+    candidates: dict[tuple[str, str], dict[str, JudgedFrame]] = {}
+    for file, of_frames in zip(files, families, strict=True):
+        for frame, family in zip(file.frames, of_frames, strict=True):
+            if frame.is_admitted and frame.is_elemental:
+                element = frame.structure.composition.elements[0].symbol
+                lowest = candidates.setdefault((file.settings.digest, element), {})
+                lowest[family] = min(lowest.get(family, frame), frame, key=lambda x: (not x.is_relaxed, x.energy, x.id))
+    there = {
+        (label["settings_digest"], *elements_of([label]))
+        for label in older
+        if label["how"] in ANCHORS and label["status"] == "admitted" and len(elements_of([label])) == 1
+    }
+    chosen: set[tuple[str, int]] = set()
+    for (digest, element), lowest in sorted(candidates.items()):
+        known = [frame for family, frame in lowest.items() if family in references]
+        if not known and (digest, element) not in there:
+            known = [min(lowest.values(), key=lambda x: (x.energy, x.id))]
+        chosen |= {(digest, id(frame)) for frame in known}
+    return chosen

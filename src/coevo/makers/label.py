@@ -16,7 +16,7 @@ from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.labelling.contract import Labeller, LabelResult, LabelSettings
     from coevo.node_store.store import NodeStore
@@ -109,13 +109,18 @@ class LabelPacketMaker(StepMaker):
     settings_digest : str
         Digest of the settings that the labels must have. It is part of the job's key, so that another potential or executable
         on disk is other work, and a worker that finds others than the job that cut the packets stops. Empty: any.
+    stored_as : str
+        Digest that the labels are stored under, if it is that of older labels with the same settings for fewer elements
+        (:mod:`coevo.makers.label_settings`). Empty: that of the settings.
     """
 
     name: str = "label"
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
     elements: tuple[str, ...] = ()
     settings_digest: str = ""
+    stored_as: str = ""
 
+    later: ClassVar[Mapping[str, Any]] = {"stored_as": ""}
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
 
     @step
@@ -133,6 +138,7 @@ class LabelPacketMaker(StepMaker):
             ``labels`` (shard reference), ``counts`` (by status), ``reasons`` (of rejected and failed ones).
         """
         from coevo.labelling.digest import settings_digest
+        from coevo.makers.label_settings import facts_of_label
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()
@@ -148,7 +154,11 @@ class LabelPacketMaker(StepMaker):
         structures = [structure_from_document(record["structure"]) for record in records]
         with task("labelling", len(structures), "frames") as advance:
             results = labeller.label(structures, progress=advance)
-        labels = [label_document(record, result, settings, settings_id) for record, result in zip(records, results, strict=True)]
+        stored_as = self.stored_as or settings_id
+        labels = [label_document(record, result, settings, stored_as) for record, result in zip(records, results, strict=True)]
+        if stored_as != settings_id:
+            facts = [facts_of_label(settings, structure.symbol_set) for structure in structures]
+            labels = [{**label, **said} for label, said in zip(labels, facts, strict=True)]
         return packet_of(store, labels)
 
 
@@ -180,13 +190,13 @@ class LabelMaker(StepMaker):
         parent : str
             Id of the parent state.
         """
-        from coevo.labelling.digest import settings_digest
+        from coevo.makers.label_settings import current_settings
         from coevo.makers.population import open_state
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
-        settings_id = settings_digest(labeller_for(self.labelling, elements=self.node.elements).settings())
-        labelled = [label for label in view.labels() if label["settings_digest"] == settings_id]
+        settings = current_settings(self.labelling, self.node.elements, view.labels())
+        labelled = [label for label in view.labels() if label["settings_digest"] == settings.digest]
         known = {label["frame"] for label in labelled}
         frames = list(read_records(store, selected["frames"]))
         frames = self._reference_frames(view, labelled) + frames
@@ -201,7 +211,8 @@ class LabelMaker(StepMaker):
                 name=f"{self.name}/{index:04d}",
                 labelling=self.labelling,
                 elements=self.node.elements,
-                settings_digest=settings_id,
+                settings_digest=settings.own,
+                stored_as="" if settings.digest == settings.own else settings.digest,
                 workers=self.workers,
             )
             jobs.append(maker.make(write_records(store, packet)))

@@ -143,7 +143,9 @@ class MeasureMaker(StepMaker):
         for packet in labelled["packets"]:
             status.update(packet["counts"])
             reasons.update(packet["reasons"])
-        return {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
+        warnings = [text for packet in labelled["packets"] for text in packet.get("warnings", ())]
+        found = {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
+        return found | ({"warnings": warnings} if warnings else {})
 
     def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
         from coevo.analysis.maturity import maturity

@@ -59,15 +59,21 @@ class TrainForceFieldMaker(StepMaker):
             ``test_before`` and ``test_after`` (errors on the test split), ``fit`` (report of the fit).
         """
         from coevo.makers.population import open_state
+        from coevo.makers.superseded_labels import without_superseded
         from coevo.makers.training_set import splits_for
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
         older = list(view.labels())
         known = {label["_id"] for label in older}
-        new = [x for x in read_records(store, [p["labels"] for p in labelled["packets"]]) if x["_id"] not in known]
-        splits = {label["_id"]: label["split"] for label in older}
-        splits |= splits_for(new, older, self.training, self.node.seed)
+        made: dict[str, dict[str, Any]] = {}
+        for label in read_records(store, [p["labels"] for p in labelled["packets"]]):
+            made.setdefault(label["_id"], label)  # two packets may hold the same label, as two files do
+        new = [label for identifier, label in made.items() if identifier not in known]
+        splits_of_new = splits_for(new, older, self.training, self.node.seed)
+        kept = {label["_id"] for label in without_superseded([*older, *new])}
+        older = [label for label in older if label["_id"] in kept]
+        splits = {label["_id"]: label["split"] for label in older} | splits_of_new
         result = self._train(store, new, older, splits, checkpoint, dict(view.manifest.get("offsets", {})), iteration)
         rows = [{"id": i, "split": split} for i, split in sorted(splits.items())]
         return {**result, "labels": write_records(store, new), "splits": write_records(store, rows)}
@@ -90,10 +96,10 @@ class TrainForceFieldMaker(StepMaker):
             return {**refused, "reason": "no new label was admitted"}
         force_field = load_force_field(store, checkpoint)
         usable = [*(x for x in older if x["status"] == "admitted"), *admitted]
+        # a fit is of one settings digest; where nothing is fitted, as when labels are added, offsets are found for all new ones
+        digests = {x["settings_digest"] for x in (admitted[:1] if self.training.enabled else admitted)}
         scales = scales_for(
-            usable
-            if self.training.mix_settings
-            else [x for x in usable if x["settings_digest"] == admitted[0]["settings_digest"]],
+            usable if self.training.mix_settings else [x for x in usable if x["settings_digest"] in digests],
             offsets,
             force_field,
             self.node.elements,

@@ -45,6 +45,8 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
         for parent in sorted(parents, key=lambda identifier: (identifier != start, identifier)):
             for label in open_state(store, self.node.name, parent).labels():
                 labels.setdefault(label["_id"], label)
+        splits = {row["id"]: row["split"] for row in read_records(store, united["splits"])}
+        labels = {identifier: label for identifier, label in labels.items() if identifier in splits}  # not what is superseded
         own = open_state(store, self.node.name, start).manifest["labels"]
         admitted = [label for label in labels.values() if label["status"] == "admitted"]
         settings_id = _most_used(admitted)
@@ -52,7 +54,6 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
         mixed = self.training.mix_settings
         fitted = [labels[i] for i in sorted(labels) if mixed or labels[i]["settings_digest"] == settings_id]
         left_out = 0 if mixed else sum(label["settings_digest"] != settings_id for label in admitted)
-        splits = {row["id"]: row["split"] for row in read_records(store, united["splits"])}
         new, older = [x for x in fitted if x["_id"] not in own], [x for x in fitted if x["_id"] in own]
         result = self._train(store, new, older, splits, checkpoint, dict(united["offsets"]), iteration)
         if left_out:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     Label = dict[str, Any]
 
+ANCHORS = ("reference", "anchor")
+"""How a frame was chosen on which the offsets between energy scales are fitted: a reference of the node, or an imported frame of
+a pure element of which no reference is labelled."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -46,7 +50,8 @@ def scale_for(
 ) -> Scale:
     """Return the frozen offsets of this settings digest, fitted on the labelled references the first time.
 
-    Where a merge or an extension brought elements that the frozen offsets lack, only those are fitted.
+    Offsets are of the elements that the labels hold. Where further labels, a merge or an extension bring elements that the frozen
+    offsets lack, only those are fitted.
 
     Parameters
     ----------
@@ -57,6 +62,7 @@ def scale_for(
     force_field : ForceField
         The parent's, whose energies the offsets lead to.
     elements : sequence of str
+        Of the node.
     workers : int
     """
     from coevo.analysis.composition import fractions
@@ -65,9 +71,11 @@ def scale_for(
     from coevo.node_store.canonical import structure_from_document
 
     frozen = None if stored is None else Offsets.from_dict(stored)
-    if frozen is not None and _elements_of(labels) <= set(frozen.elements):
+    present = elements_of(labels)
+    if frozen is not None and present <= set(frozen.elements):
         return Scale(frozen, "", force_field.energy_scale)
-    anchors = [label for label in labels if label["how"] == "reference"]
+    elements = [symbol for symbol in elements if symbol in present or (frozen is not None and symbol in frozen.elements)]
+    anchors = [label for label in labels if label["how"] in ANCHORS]
     structures = [structure_from_document(label["structure"]) for label in anchors]
     predictions = force_field.evaluate(structures, workers=workers)
     rows = [(s, label, p) for s, label, p in zip(structures, anchors, predictions, strict=True) if isinstance(p, Prediction)]
@@ -122,7 +130,8 @@ def scales_for(
     return Scales(found, tuple(warnings))
 
 
-def _elements_of(labels: Sequence[Label]) -> set[str]:
+def elements_of(labels: Sequence[Label]) -> set[str]:
+    """Elements in the frames of labels."""
     return {species["element"] for label in labels for site in label["structure"]["sites"] for species in site["species"]}
 
 
@@ -154,7 +163,9 @@ def frame_of(label: Label, offsets: Offsets, energy_scale: str) -> TrainingFrame
 def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingConfig, seed: int) -> dict[str, str]:
     """Return the split of each new label: that of the older labels of its frame or family, else by the hash of the family.
 
-    After a merge a family may be test although its hash says train, because it was test in the other parent.
+    After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
+    frame that fixes the offsets is trained on. Imported labels leave no split empty
+    (:func:`coevo.makers.imported_splits.completed`).
 
     Parameters
     ----------
@@ -163,20 +174,31 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     training : TrainingConfig
     seed : int
     """
-    known = {("family", label["family"]): label["split"] for label in older}
-    known |= {("frame", label["frame"]): label["split"] for label in older}
+    from coevo.makers.imported_splits import completed
+
+    known: dict[tuple[str, str | None], str] = {}
+    for label in older:
+        for kind in ("family", "frame"):
+            known[kind, label[kind]] = stricter(known.get((kind, label[kind])), label["split"])
+    anchored = {label["family"] for label in new if label["how"] in ANCHORS}
     splits = {}
     for label in new:
-        inherited = known.get(("frame", label["frame"])) or known.get(("family", label["family"]))
-        splits[label["_id"]] = inherited or split_for(label, training, seed)
-    return splits
+        found = [known.get(("frame", label["frame"])), known.get(("family", label["family"]))]
+        own = "train" if label["family"] in anchored else split_for(label, training, seed)
+        splits[label["_id"]] = stricter(*found) if any(found) else own
+    return completed(new, older, splits, anchored, training, seed)
+
+
+def stricter(one: str | None, other: str | None) -> str:
+    """Return the split of what is in two of them: test, else validation, else train."""
+    return next(split for split in ("test", "validation", "train") if split in (one, other))
 
 
 def split_for(label: Label, training: TrainingConfig, seed: int) -> str:
     """Return the split of a label; all frames of a family share it, and the references that fix the offsets are trained on."""
     from coevo.analysis.splits import split_of
 
-    if label["how"] == "reference":
+    if label["how"] in ANCHORS:
         return "train"
     return split_of(
         label["family"], test_fraction=training.test_fraction, validation_fraction=training.validation_fraction, seed=seed

@@ -47,8 +47,11 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
     Returns
     -------
     dict of str to str
-        Label id to split, for the union of all labels. It does not depend on the order of the parents.
+        Label id to split, for the union of all labels without those that others of them supersede. It does not depend on the
+        order of the parents.
     """
+    from coevo.makers.superseded_labels import without_superseded
+
     labels: dict[str, Label] = {}
     wanted: dict[str, set[str]] = {}
     groups = _Groups()
@@ -69,7 +72,7 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
         splits.setdefault(groups.find(f"label {identity}"), set()).update(found)
     return {
         identity: next(split for split in PRECEDENCE if split in splits[groups.find(f"label {identity}")])
-        for identity in sorted(labels)
+        for identity in sorted(label["_id"] for label in without_superseded(labels.values()))
     }
 
 

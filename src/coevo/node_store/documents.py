@@ -134,7 +134,7 @@ class LabelDocument(_Open):
     family: str | None = Field(default=None, description="id of the entry or reference that the frame comes from")
     kind: str | None = Field(default=None, description="relaxed, rattled, strained or path")
     how: str | None = Field(default=None, description="how its family was chosen: random, stability, environment, reference, …")
-    code: str | None = Field(default=None, description="teacher, espresso or vasp")
+    code: str | None = Field(default=None, description="teacher, espresso, vasp or imported")
     functional: str | None = None
     anion_corrected: bool | None = Field(default=None, description="whether the energy holds the MP2020 anion correction already")
     settings_digest: str | None = Field(default=None, description="of everything that changes a number")
@@ -144,6 +144,23 @@ class LabelDocument(_Open):
     energy_per_atom: float | None = Field(default=None, description="eV/atom, as the code gives it")
     forces: list[list[float]] | None = Field(default=None, description="eV/Å, one row for each atom")
     stress: list[list[float]] | None = Field(default=None, description="eV/Å³, positive = tensile, 3 by 3")
+    settings_base: str | None = Field(
+        default=None, description="of an imported label: digest of what its settings share whatever is computed with them"
+    )
+    settings_facts: dict[str, Any] | None = Field(
+        default=None,
+        description="what its settings say of single elements (potentials, U) and of k-points; compared, not digested",
+    )
+    recorded: dict[str, Any] | None = Field(
+        default=None,
+        description="of an imported label: version, smearing, mesh, the file's name, where its numbers were taken from",
+    )
+    same_settings_as: dict[str, Any] | None = Field(
+        default=None, description="the digest that a user vouched for, that it is the user's word, and the digest of its own"
+    )
+    supersedes: list[str] | None = Field(
+        default=None, description="ids of older imported labels of the same calculation, which a state that has this one has not"
+    )
 
 
 class EvaluationDocument(_Open):

@@ -1,0 +1,91 @@
+"""Splits of imported labels: a handful of crystals that a user brings is train, validation and test as well.
+
+A family's split follows from its hash, which over many families gives the fractions that are asked for. Of three or five families
+all are likely to be train, and then nothing can be fitted, because a fit could not be judged. So new families are moved until no
+split is empty; families that have labels already never move.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from coevo.analysis.splits import position_of
+from coevo.makers.superseded_labels import IMPORTED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from coevo.configs.tree import TrainingConfig
+
+    Label = dict[str, Any]
+
+
+def completed(
+    new: Sequence[Label],
+    older: Sequence[Label],
+    splits: Mapping[str, str],
+    anchored: set[str],
+    training: TrainingConfig,
+    seed: int,
+) -> dict[str, str]:
+    """Return the splits with none of them empty for each settings digest of new imported labels, where there are families enough.
+
+    Parameters
+    ----------
+    new, older : sequences of dict
+        Label documents; the older ones with their ``split``.
+    splits : mapping of str to str
+        Of the new labels, by the hash of their family or inherited.
+    anchored : set of str
+        Families of the new labels on which offsets are fitted: these never move.
+    training : TrainingConfig
+        A fraction of 0 leaves its split empty.
+    seed : int
+
+    Notes
+    -----
+    The family that moves is the one nearest to the split by its hash, of those in the split that has most. Families without
+    older labels move first. After them those of which a reference was labelled with other settings to join the energy scales, and
+    nothing else: they are train for this reason only.
+    """
+    from coevo.makers.training_set import ANCHORS
+
+    found = dict(splits)
+    of_older: dict[str, list[Label]] = {}
+    for label in older:
+        of_older.setdefault(label["family"], []).append(label)
+    rows = [label for label in new if label.get("code") == IMPORTED and label["status"] == "admitted"]
+    for digest in sorted({label["settings_digest"] for label in rows}):
+        own = [label for label in rows if label["settings_digest"] == digest]
+        families = {label["family"]: found[label["_id"]] for label in own}
+        families |= {
+            label["family"]: label["split"]
+            for label in older
+            if label["status"] == "admitted" and label["settings_digest"] == digest
+        }
+        free = {label["family"] for label in own} - anchored
+        movable = [
+            sorted((family for family in free if is_free(family)), key=lambda family: (position_of(family, seed), family))
+            for is_free in (
+                lambda family: family not in of_older,
+                lambda family, digest=digest: all(  # type: ignore[misc]
+                    x["how"] in ANCHORS and x["settings_digest"] != digest for x in of_older.get(family, ())
+                ),
+            )
+        ]
+        shares = {"test": training.test_fraction, "validation": training.validation_fraction, "train": 1.0}
+        for wanted, fraction in shares.items():
+            if fraction <= 0.0 or wanted in families.values():
+                continue
+            counts = Counter(families.values())
+            spares = [[family for family in group if counts[families[family]] > 1] for group in movable]
+            spare = next((group for group in spares if group), [])
+            if not spare:
+                continue
+            most = max(counts[families[family]] for family in spare)
+            crowded = [family for family in spare if counts[families[family]] == most]
+            moved = crowded[-1 if wanted == "train" else 0]
+            families[moved] = wanted
+            found |= {label["_id"]: wanted for label in new if label["family"] == moved and label["_id"] in found}
+    return found
