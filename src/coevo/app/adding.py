@@ -10,6 +10,7 @@ from coevo.errors import LabellingError, ReferenceDataError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
+from coevo.makers.checkpoints import check_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     Returns
     -------
     StateView
-        The new head.
+        The new head; the one that is there, if it has all of them.
 
     Raises
     ------
@@ -44,6 +45,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     """
     from coevo.configs.references import load_references
     from coevo.makers.seeding import write_references
+    from coevo.node_store.canonical import structure_id
 
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
@@ -54,6 +56,9 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
                 f"{', '.join(withheld)}: node {node} withholds phases of that name (references.exclude), which cannot change; "
                 "leave them out of the file, or make a new node with `coevo init`"
             )
+        if {structure_id(r.structure) for r in found} <= set(head.manifest["references"]):
+            say(f"all {len(found)} structures are references of {node}@{branch} already; nothing to do")
+            return head
         flow = ExtendMaker(config=config, branch=branch).make(
             head.id,
             head.iteration + 1,
@@ -89,6 +94,11 @@ def add_labels(
     anion_corrected : bool
     say : callable
 
+    Returns
+    -------
+    StateView
+        The new head; the one that is there, if it has all of them.
+
     Raises
     ------
     LabellingError
@@ -96,14 +106,20 @@ def add_labels(
     """
     from coevo.labelling.imported import read_labels
     from coevo.makers.imported_labels import imported_packet
+    from coevo.makers.shards import read_records
 
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
         read = [read_labels(file, functional=functional, anion_corrected=anion_corrected) for file in files]
         for file, imported in zip(files, read, strict=True):
             _check_elements(file, imported, config)
+        packets = [imported_packet(head, config, imported) for imported in read]
+        labels = {label["_id"] for label in read_records(store, [packet["labels"] for packet in packets])}
+        if labels <= set(head.manifest["labels"]):
+            say(f"all {len(labels)} labels are in {node}@{branch} already; nothing to do")
+            return head
         flow = LabelFlowMaker(config=config, branch=branch).add(
-            [imported_packet(head, config, imported) for imported in read],
+            packets,
             head.id,
             head.iteration + 1,
             checkpoints_of(head),
@@ -115,7 +131,8 @@ def add_labels(
 
 def _head(store: NodeStore, node: str, branch: str, say: Callable[[str], None]) -> tuple[StateView, NodeConfig]:
     head = store.state(f"{node}@{branch}")
-    return head, live_config(store, node, head, say)
+    check_checkpoints(store, head)
+    return head, live_config(store, node, head, say, branch)
 
 
 def _check_elements(file: Path, imported: ImportedFile, config: NodeConfig) -> None:

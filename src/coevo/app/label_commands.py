@@ -35,9 +35,15 @@ def label(
     view = store.state(ref)
     if where.back or store.head(where.node, where.name) != view.id:
         raise ConfigError(f"{ref} is not the head of a branch; labels make a new state there: write NODE or NODE@BRANCH")
+
     with ProgressBars(err) as bars, reporting_to(bars):
-        new, added = label_head(store, where.node, where.name, limit=limit, labeller=labeller, competing=competing, say=say)
-    _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format)
+
+        def report(new: Any, added: int) -> None:
+            bars.stop()
+            _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, added)
+
+        options: dict[str, Any] = {"limit": limit, "labeller": labeller, "competing": competing, "say": say}
+        label_head(store, where.node, where.name, **options, report=report)
 
 
 @app.command()
@@ -69,22 +75,24 @@ def add(
     where = parse_reference(node)
     if where.back:
         raise ConfigError(f"{node} is not a branch; a state is added at its head: write NODE or NODE@BRANCH")
+    before = store.head(where.node, where.name)
     with ProgressBars(err) as bars, reporting_to(bars):
         if kind == "references":
             new = add_references(store, where.node, where.name, files, say)
         else:
             options: dict[str, Any] = {"functional": functional, "anion_corrected": anion_corrected, "say": say}
             new = add_labels(store, where.node, where.name, files, **options)
-    counts = new.document["counts"]
+    # the head that was there before has all of it already
+    counts = {"references_added": 0, "labels_added": 0} if new.id == before else new.document["counts"]
     done = f"{counts['references_added']} references and {counts['labels_added']} labels added"
-    _report(new, f"{where.node}@{where.name} is at {new.id[:12]}: {done}", format)
+    _report(new, f"{where.node}@{where.name} is at {new.id[:12]}: {done}", format, counts["labels_added"])
 
 
-def _report(view: Any, said: str, format: str) -> None:  # noqa: A002
+def _report(view: Any, said: str, format: str, labels_added: int) -> None:  # noqa: A002
     from coevo.app.state_summaries import iteration_table, summary
 
     if format == "json":
-        print_json({"labels_added": view.document["counts"]["labels_added"], **summary(view)})
+        print_json({"labels_added": labels_added, **summary(view)})
         return
     out.print(iteration_table(view))
     say(said)

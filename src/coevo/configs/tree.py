@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from coevo.configs.generator_section import (  # noqa: F401  (job documents and other packages know them by this module)
     GENERATOR_FAMILIES,
@@ -46,6 +46,15 @@ class NodeSection(Section):
     energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
     descriptor: DescriptorConfig = Field(default_factory=DescriptorConfig)
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed from which every other seed is derived")
+    branch_seed: int = Field(
+        default=0, ge=0, lt=2**32, description="of the branch; given by coevo branch and coevo run --seed, never in a file"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_a_branch_of_its_own(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the seed of a branch that has none: states and job keys are those of the node."""
+        plain: dict[str, Any] = serialize(self)
+        return plain if self.branch_seed else {key: value for key, value in plain.items() if key != "branch_seed"}
 
     @field_validator("elements")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.makers.shards import write_records
@@ -26,12 +26,14 @@ class ChooseForLabelsMaker(StepMaker):
     ----------
     node : NodeSection
     labelling : LabellingConfig
-        What is labelled with these settings already is not chosen again.
+        What has a label of these settings already, be it rejected, is not chosen again; what failed is.
     """
 
     name: str = "choose"
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
+
+    version: ClassVar[int] = 2
 
     @step
     def make(self, parent: str, limit: int, competing: bool) -> dict[str, Any]:
@@ -58,11 +60,11 @@ class ChooseForLabelsMaker(StepMaker):
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
-        settings_id = settings_digest(labeller_for(self.labelling).settings())
+        settings_id = settings_digest(labeller_for(self.labelling, elements=self.node.elements).settings())
         labelled = {
             label["family"]
             for label in view.labels()
-            if label["settings_digest"] == settings_id and label["kind"] == "relaxed" and label["status"] == "admitted"
+            if label["settings_digest"] == settings_id and label["kind"] == "relaxed" and label["status"] != "failed"
         }
         entries, references = members(view, "entry"), members(view, "reference")
         wanted = [m for m in best_first(entries) if m.id not in labelled][:limit]

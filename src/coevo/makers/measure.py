@@ -143,7 +143,8 @@ class MeasureMaker(StepMaker):
         for packet in labelled["packets"]:
             status.update(packet["counts"])
             reasons.update(packet["reasons"])
-        return {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
+        counts = {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
+        return {**counts, "notes": labelled["notes"]} if labelled.get("notes") else counts
 
     def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
         from coevo.analysis.maturity import maturity
