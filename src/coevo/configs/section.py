@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,9 @@ class Section(BaseModel):
     """Base of every section: unknown keys, NaN and infinities are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+    not_in_files: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a file does not hold: they are another's to set, and stand in states only."""
 
     def not_in_use(self) -> frozenset[str]:
         """Sections within this one that its other values make meaningless, such as those of the codes that do not label."""

@@ -24,8 +24,8 @@ SEEDS = 2**32
 
 
 def seed_of_name(branch: str) -> int:
-    """Derive the seed of a new branch from its name; never that of the node."""
-    return int.from_bytes(hashlib.sha256(f"branch {branch}".encode()).digest()[:4], "big") or 1
+    """Derive the seed of a new branch from its name: six digits, which a table has room for, and never the node's own."""
+    return int.from_bytes(hashlib.sha256(f"branch {branch}".encode()).digest()[:8], "big") % 999_999 + 1
 
 
 def check_seed(seed: int | None) -> None:
