@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.makers.shards import write_records
@@ -32,8 +32,6 @@ class ChooseForLabelsMaker(StepMaker):
     name: str = "choose"
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
-
-    version: ClassVar[int] = 2
 
     @step
     def make(self, parent: str, limit: int, competing: bool) -> dict[str, Any]:
