@@ -60,7 +60,10 @@ def state(*labels: dict[str, Any], frozen: tuple[str, ...] = ()) -> Any:
 
 def wanted(view: Any, *selected: Structure) -> tuple[set[str], set[str], list[str]]:
     """Names of what is labelled for the first time and again, and the notes."""
-    frames = [{"id": structure_id(s), "structure": structure_document(s), "family": "f", "kind": "relaxed", "how": "x"} for s in selected]
+    frames = [
+        {"id": structure_id(s), "structure": structure_document(s), "family": "f", "kind": "relaxed", "how": "x"}
+        for s in selected
+    ]
     names = {structure_id(structure): name for name, (structure, _) in HULL.items()} | {structure_id(ENTRY): "entry"}
     found = wanted_frames(view, NODE, SETTINGS, frames)
     return {names[f["id"]] for f in found.new}, {names[f["id"]] for f in found.again}, found.notes
@@ -83,7 +86,9 @@ def test_what_failed_is_tried_again_once_after_each_state() -> None:
     view = state(*anchors, label(ENTRY, "failed", how="x"))
     assert wanted(view, ENTRY) == (set(), {"entry"}, [])
     frames = [{"id": structure_id(ENTRY), "how": "x"}]
-    first, later = (wanted_frames(v, NODE, SETTINGS, frames).again for v in (view, SimpleNamespace(**{**vars(view), "id": "b" * 64})))
+    first, later = (
+        wanted_frames(v, NODE, SETTINGS, frames).again for v in (view, SimpleNamespace(**{**vars(view), "id": "b" * 64}))
+    )
     assert first != later  # another packet, which has another key: the failure is the result of a finished job
     admitted = state(*anchors, label(ENTRY, "failed", how="x"), label(ENTRY, how="x"))
     assert wanted(admitted, ENTRY) == (set(), set(), [])
