@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from li_p_s_states import CONFIG, NODE
 
 from coevo.errors import BranchExistsError, CampaignError, ConfigError
 from coevo.node_store.branch_seeds import give_seed, seed_of_branch
+from coevo.node_store.canonical import dump_plain
 from coevo.node_store.verification import verify
 
 
@@ -20,7 +19,7 @@ class BranchSeedsContract:
         assert backend.note(NODE, "seed-try.1") is None
         backend.write_note(NODE, "seed-try.1", note)
         backend.write_note(NODE, "seed-try", {"seed": 2})
-        assert json.dumps(reopened.backend.note(NODE, "seed-try.1")) == json.dumps(note)
+        assert dump_plain(reopened.backend.note(NODE, "seed-try.1")) == dump_plain(note)
         backend.write_note(NODE, "seed-try.1", {"seed": 1})
         assert (backend.note(NODE, "seed-try.1"), backend.note(NODE, "seed-try")) == ({"seed": 1}, {"seed": 2})
         backend.write_note(NODE, "seed-try", None)
