@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from branch_seeds_contract import BranchSeedsContract
 from concurrency_contract import OPEN, ConcurrencyContract, start_python
 from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, Lineage, evaluation, make_structure, new_node, structure_row
 from pymatgen.core import Structure
@@ -47,7 +48,7 @@ def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
 
 
-class StoreContract(ConcurrencyContract):
+class StoreContract(ConcurrencyContract, BranchSeedsContract):
     """Subclasses have a fixture ``settings`` that names an empty database."""
 
     @pytest.fixture

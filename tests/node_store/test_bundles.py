@@ -24,6 +24,7 @@ from coevo.errors import (
     CorruptArtifactError,
     NodeExistsError,
 )
+from coevo.node_store.branch_seeds import give_seed, seed_of_branch
 from coevo.node_store.bundle_export import export_bundle, heads_of
 from coevo.node_store.bundle_format import BundleLimits
 from coevo.node_store.bundle_import import import_bundle
@@ -572,3 +573,26 @@ def test_a_large_checkpoint_is_never_whole_in_memory(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 100
+
+
+def test_a_seed_that_no_state_records_yet_travels(tmp_path: Path) -> None:
+    store = embedded(tmp_path / "here")
+    lineage = new_lineage(store)
+    lineage.commit()
+    head = store.state(NODE)
+    store.create_branch(head, "try", seed=5)
+    report = export_bundle(store, heads_of(store, NODE, whole_node=True), tmp_path / "b.zip")
+    with zipfile.ZipFile(report.path) as archive:
+        assert json.loads(archive.read("bundle.json"))["seeds"] == {"try": 5}
+    other = embedded(tmp_path / "there")
+    import_bundle(other, report.path)
+    view = other.state(NODE)
+    assert [seed_of_branch(other, NODE, branch, view) for branch in ("main", "try")] == [0, 5]
+    # a branch that is there keeps its own
+    give_seed(other, "try", view, 6)
+    import_bundle(other, report.path)
+    assert seed_of_branch(other, NODE, "try", view) == 6
+    # what has no such branch says nothing of it, and older versions read it
+    export_bundle(store, heads_of(store, NODE), tmp_path / "main.zip")
+    with zipfile.ZipFile(tmp_path / "main.zip") as archive:
+        assert "seeds" not in json.loads(archive.read("bundle.json"))

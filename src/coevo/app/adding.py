@@ -13,6 +13,7 @@ from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.settings import read_settings
+from coevo.makers.checkpoints import check_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     Returns
     -------
     StateView
-        The new head.
+        The new head; the one that is there, if it has all of them.
 
     Raises
     ------
@@ -48,6 +49,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
     """
     from coevo.configs.references import load_references
     from coevo.makers.seeding import write_references
+    from coevo.node_store.canonical import structure_id
 
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
@@ -58,6 +60,9 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
                 f"{', '.join(withheld)}: node {node} withholds phases of that name (references.exclude), which cannot change; "
                 "leave them out of the file, or make a new node with `coevo init`"
             )
+        if {structure_id(r.structure) for r in found} <= set(head.manifest["references"]):
+            say(f"all {len(found)} structures are references of {node}@{branch} already; nothing to do")
+            return head
         flow = ExtendMaker(config=config, branch=branch).make(
             head.id,
             head.iteration + 1,
@@ -120,6 +125,11 @@ def add_labels(
         Of extended XYZ files that hold several numbers of a kind.
     same_settings_as : str or None
         Begin of the digest that the user says the labels belong to.
+
+    Returns
+    -------
+    StateView
+        The new head; the one that is there, if it has all of them.
 
     Raises
     ------
@@ -210,4 +220,5 @@ def _warnings(
 
 def _head(store: NodeStore, node: str, branch: str, say: Callable[[str], None]) -> tuple[StateView, NodeConfig]:
     head = store.state(f"{node}@{branch}")
-    return head, live_config(store, node, head, say)
+    check_checkpoints(store, head)
+    return head, live_config(store, node, head, say, branch)

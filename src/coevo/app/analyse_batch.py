@@ -287,7 +287,7 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
         curation=CurationConfig.model_validate(config["curation"]),
         descriptor=node.descriptor,
         maturity=MaturityConfig.model_validate(config["maturity"]),
-        entropy_seed=seed_for(node.seed, node.name, view.iteration, "entropy"),
+        entropy_seed=seed_for(node, view.iteration, "entropy"),
         stored={m.id: m.document for m in (*known, *entries)},
         notes=_state_notes(view),
     )

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.app.state_graph import SHORT_ID, population
+from coevo.node_store.branch_seeds import seed_of_branch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,10 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch with its head: ``entries`` and ``sun`` (None where the metrics do not count it) are numbers of the head."""
+    """A branch with its head: ``entries`` and ``sun`` (None where the metrics do not count it) are numbers of the head.
+
+    ``seed`` is what the branch goes on with (0: the node's own).
+    """
 
     name: str
     state: str
@@ -56,6 +60,7 @@ class Branch:
     sun: int | None
     message: str
     neighbour: Neighbour | None
+    seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the branch as JSON."""
@@ -85,6 +90,7 @@ def branch_rows(store: NodeStore, node: str) -> list[Branch]:
                 sun=numbers["sun"],
                 message=head.document["message"],
                 neighbour=_neighbour(name, head, names, histories),
+                seed=seed_of_branch(store, node, name, head),
             )
         )
     return rows
@@ -122,6 +128,7 @@ def branches_table(node: str, rows: Sequence[Branch]) -> Table:
     table = Table(title=f"{node}: {len(rows)} branches", title_justify="left", box=SIMPLE_HEAD, padding=0)
     for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("seed", justify="right", no_wrap=True)
     table.add_column("left", overflow="fold")
     table.add_column("message", overflow="fold")
     for row in rows:
@@ -131,6 +138,7 @@ def branches_table(node: str, rows: Sequence[Branch]) -> Table:
             str(row.iteration),
             str(row.entries),
             "–" if row.sun is None else str(row.sun),
+            str(row.seed) if row.seed else "–",
             str(row.neighbour or "–"),
             row.message,
         )

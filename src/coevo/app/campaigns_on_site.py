@@ -115,7 +115,7 @@ def opened_queue(given: str | None, manager: Manager) -> Iterator[tuple[NodeStor
 
 
 def submit(
-    store: NodeStore, queue: WorkflowQueue, what: str, branch: str, iterations: int, say: Say
+    store: NodeStore, queue: WorkflowQueue, what: str, branch: str, iterations: int, say: Say, *, seed: int | None = None
 ) -> tuple[CampaignDocument, Submission]:
     """Add the next workflow of a node's campaign; start the campaign, and create the node, where there is none.
 
@@ -130,14 +130,24 @@ def submit(
     iterations : int
         Transitions of a new campaign; an unfinished one is finished first.
     say : callable
+    seed : int or None
+        Seed of the branch from here on; as before by default.
 
     Raises
     ------
     NodeNotFoundError
         There is neither a node nor a configuration of this name.
+    NodeBusyError
+        A process runs or changes this branch.
+    CheckpointError
+        A model of the branch head is missing or not trusted; no campaign was begun.
     """
     from coevo.flows.campaign import live_config, start_or_resume
+    from coevo.makers.checkpoints import check_checkpoints
+    from coevo.node_store.branch_seeds import check_seed, give_seed
     from coevo.slurm.submission import advance, submit_seed
+
+    check_seed(seed)
 
     if what not in store.nodes():
         loaded = _configuration(what, store)
@@ -145,14 +155,22 @@ def submit(
         if node not in store.nodes() or store.head(node, "main") is None:
             if branch != "main":
                 raise CampaignError(f"node {node} is new and has only the branch main; got --branch {branch}")
+            if seed:
+                raise CampaignError(f"node {node} is new: its seed is node.seed of the configuration; got --seed {seed}")
             return submit_seed(store, queue, loaded, iterations, base=loaded.base)
         what = node
     if store.head(what, branch) is None and branch == "main":
         raise CampaignError(f"node {what} has no state yet; submit its configuration: coevo submit FILE (or finish `coevo init`)")
-    # a configuration that is not valid must not leave a campaign behind
-    live_config(store, what, store.state(f"{what}@{branch}"), lambda _: None)
-    campaign = start_or_resume(store, what, branch, iterations, say)
-    return campaign, advance(store, queue, campaign, say)
+    # while a process here makes a state of this branch, jobs that start from the state before it would be in vain
+    with store.run_lock(what, branch):
+        # a configuration that is not valid, or a model that cannot be loaded, must not leave a campaign behind
+        head = store.state(f"{what}@{branch}")
+        check_checkpoints(store, head)
+        live_config(store, what, head, lambda _: None)
+        if seed is not None:
+            give_seed(store, branch, head, seed)
+        campaign = start_or_resume(store, what, branch, iterations, say)
+        return campaign, advance(store, queue, campaign, say)
 
 
 def _configuration(what: str, store: NodeStore) -> LoadedConfig:

@@ -19,6 +19,9 @@ def submit(
     node: Annotated[str, typer.Argument(help="a node, or a preset or YAML file of a new one", metavar="NODE|CONFIG")],
     iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
     branch: Branch = "main",
+    seed: Annotated[
+        int | None, typer.Option(help="seed of the branch from here on; 0: the node's own (default: as before)", metavar="N")
+    ] = None,
     manager: Annotated[Literal["fireworks", "jobflow-remote"], typer.Option(help="what runs the jobs")] = "fireworks",
     plan: Annotated[bool, typer.Option("--plan", help="print jobs, resources, expected hours and disk, and do nothing")] = False,
     site: SiteFile = None,
@@ -37,7 +40,7 @@ def submit(
             print_plan(store, node, branch, iterations, format, loaded.site)
         return
     with opened_queue(site, manager) as (store, queue):
-        campaign, submission = submit_campaign(store, queue, node, branch, iterations, say)
+        campaign, submission = submit_campaign(store, queue, node, branch, iterations, say, seed=seed)
     if format == "json":
         print_json(describe_submission(submission, campaign))
         return

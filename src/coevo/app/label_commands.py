@@ -35,9 +35,15 @@ def label(
     view = store.state(ref)
     if where.back or store.head(where.node, where.name) != view.id:
         raise ConfigError(f"{ref} is not the head of a branch; labels make a new state there: write NODE or NODE@BRANCH")
+
     with ProgressBars(err) as bars, reporting_to(bars):
-        new, added = label_head(store, where.node, where.name, limit=limit, labeller=labeller, competing=competing, say=say)
-    _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, {"labels_added": added})
+
+        def report(new: Any, added: int) -> None:
+            bars.stop()
+            _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, {"labels_added": added})
+
+        options: dict[str, Any] = {"limit": limit, "labeller": labeller, "competing": competing, "say": say}
+        label_head(store, where.node, where.name, **options, report=report)
 
 
 @app.command()
@@ -91,10 +97,13 @@ def add(
     where = parse_reference(node)
     if where.back:
         raise ConfigError(f"{node} is not a branch; a state is added at its head: write NODE or NODE@BRANCH")
+    before = store.head(where.node, where.name)
     with ProgressBars(err) as bars, reporting_to(bars):
         if kind == "references":
             new = add_references(store, where.node, where.name, files, say)
-            done = f"{new.document['counts']['references_added']} references added"
+            # the head that was there before has all of them already
+            count = 0 if new.id == before else new.document["counts"]["references_added"]
+            done = f"{count} references added"
             report: dict[str, Any] = {"labels_added": 0}
         else:
             added = add_labels(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coevo.app.begun_commands import begin, end, is_done
 from coevo.app.merging import checkpoints_of
 from coevo.app.running import run_flow
 from coevo.errors import StateNotFoundError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
+from coevo.makers.checkpoints import check_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ def label_head(
     labeller: str | None,
     competing: bool,
     say: Callable[[str], None],
+    report: Callable[[StateView, int], None] = lambda _view, _added: None,
 ) -> tuple[StateView, int]:
     """Label the most stable entries of a branch head, and the phases that they compete with.
 
@@ -43,6 +46,8 @@ def label_head(
     competing : bool
     say : callable
         Prints one line.
+    report : callable
+        Called with what is returned; until then the command counts as not finished, and repeating it makes no second state.
 
     Returns
     -------
@@ -57,6 +62,8 @@ def label_head(
         If the branch has no state.
     LabellingError
         If the labelling code cannot run here.
+    CheckpointError
+        If a model of the head is missing, damaged or not trusted; nothing was computed.
     """
     with store.run_lock(node, branch):
         head_id = store.head(node, branch)
@@ -65,18 +72,23 @@ def label_head(
                 f"node {node} has no branch {branch!r} with a state; labels are added to the head of a branch"
             )
         head = store.state(f"{node}@{head_id}")
-        config = live_config(store, node, head, say)
+        check_checkpoints(store, head)
+        config = live_config(store, node, head, say, branch)
         if labeller:
             labelling = config.labelling.model_copy(update={"code": CODES[labeller]})
             config = config.model_copy(update={"labelling": labelling})
-        flow = LabelFlowMaker(config=config, branch=branch).make(
-            head.id,
-            head.iteration + 1,
-            checkpoints_of(head),
-            limit=limit,
-            competing=competing,
-            message=f"labels of up to {limit} entries by {config.labelling.code}",
-        )
-        run_flow(flow)
-    view = store.state(f"{node}@{branch}")
-    return view, view.document["counts"]["labels_added"]
+        message = f"labels of up to {limit} entries by {config.labelling.code}"
+        command = {"message": message, "limit": limit, "competing": competing, "config": config.identity()}
+        if is_done(store, branch, head, command):
+            say(f"the interrupted command had made its state already, {head.id[:12]}; no second one is made")
+        else:
+            begin(store, branch, head, command)
+            flow = LabelFlowMaker(config=config, branch=branch).make(
+                head.id, head.iteration + 1, checkpoints_of(head), limit=limit, competing=competing, message=message
+            )
+            run_flow(flow)
+        view = store.state(f"{node}@{branch}")
+        added = view.document["counts"]["labels_added"]
+        report(view, added)
+        end(store, node, branch)
+    return view, added

@@ -14,19 +14,30 @@ from coevo.errors import ConfigError
 def branch(
     ref: Annotated[str, typer.Argument(help="state of the new branch; NODE alone lists; NODE@NAME with --delete", metavar="REF")],
     name: Annotated[str | None, typer.Argument(help="name of the new branch", metavar="[NAME]")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="of the new branch; 0: the node's own, as main has it (default: derived from NAME)", metavar="N"),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", "-d", help="remove the branch REF; its state stays for a while")] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Give a state a branch (REF NAME), list the branches of a node (NODE), or remove one (NODE@NAME --delete)."""
     from coevo.makers.step import current_store
+    from coevo.node_store.branch_seeds import seed_of_name
+    from coevo.node_store.names import MAIN
 
     store = current_store()
+    if seed is not None and (delete or name is None):
+        raise ConfigError("branch --seed: it is for a new branch: coevo branch REF NAME --seed N (or coevo run NODE --seed N)")
     if delete:
         _delete(store, ref, name)
     elif name is not None:
         view = store.state(ref)
-        store.create_branch(view, name)
-        say(f"branch {name} of {view.node} is at {view.id[:12]}, iteration {view.iteration}")
+        if seed is None and name != MAIN and store.head(view.node, name) is None:
+            seed = seed_of_name(name)
+        goes_on = store.create_branch(view, name, seed=seed)
+        whose = f"seed {goes_on}" if goes_on else "the node's own seed"
+        say(f"branch {name} of {view.node} is at {view.id[:12]}, iteration {view.iteration}, and goes on with {whose}")
         say(f"continue it: coevo run {view.node} --branch {name} -n 1")
     else:
         _list(store, ref, format)

@@ -81,6 +81,9 @@ def run(
     node: NodeName,
     iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
     branch: Annotated[str, typer.Option(help="branch to continue")] = "main",
+    seed: Annotated[
+        int | None, typer.Option(help="seed of the branch from here on; 0: the node's own (default: as before)", metavar="N")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="print jobs, classes, expected time, GPU-hours and disk, and do nothing")
     ] = False,
@@ -107,6 +110,7 @@ def run(
             iterations=iterations,
             say=say,
             on_state=lambda view: bars.above(iteration_table(view), out),
+            seed=seed,
         )
     head = store.state(f"{node}@{branch}")
     if verdict == "mature":

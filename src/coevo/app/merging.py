@@ -10,8 +10,11 @@ from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
+from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
+from coevo.makers.checkpoints import check_checkpoints
 from coevo.node_store.arrivals import refuse_unagreed
+from coevo.node_store.branch_seeds import seed_of_branch
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.transfers import bring_history
 
@@ -72,9 +75,14 @@ def merge(
         If the states have no element in common, or the target's chemical system, withheld references or branch do not fit.
     BranchMovedError
         If the branch was moved while the merge ran; the merge is kept as a branch of its own.
+    CheckpointError
+        If a model of the start is missing, damaged or not trusted; nothing was computed.
     """
     newer = _descendant(left, right)
     config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node)
+    from_side = {"left": left, "right": right}[start]
+    if not newer and target.node not in store.nodes():
+        check_checkpoints(store, from_side)  # no node is left behind
     config = _create_or_check(store, config, [newer] if newer else [left, right])
     with store.run_lock(target.node, target.branch):
         head_id = store.head(target.node, target.branch)
@@ -89,6 +97,9 @@ def merge(
         if newer:
             store.move_branch(bring_history(store, newer, target.node), target.branch, head_id)
             return store.state(str(target)), "fast-forward"
+        check_checkpoints(store, from_side)
+        if head:
+            config = of_branch(config, seed_of_branch(store, target.node, target.branch, head), store.config_source(target.node))
         sides = {"left": bring_history(store, left, target.node), "right": bring_history(store, right, target.node)}
         parents = [sides["right"], sides["left"]] if head_id == right.id else [sides["left"], sides["right"]]
         flow = MergeMaker(config=config, branch=target.branch, train=train).make(
@@ -149,6 +160,8 @@ def extend(
             f"{references}: no structure of {', '.join(missing)} alone; the convex hull of the new node needs at least one of "
             "each element; add the elemental crystal to the file"
         )
+    if name not in store.nodes() or store.head(name, "main") is None:
+        check_checkpoints(store, source)  # no node is left behind
     config = _create_or_check(store, config, [source])
     with store.run_lock(name, "main"):
         if store.head(name, "main") is None:
@@ -187,7 +200,8 @@ def _descendant(left: StateView, right: StateView) -> StateView | None:
 def _config_of(view: StateView, name: str, *, elements: Sequence[str] | None = None, references: str | None = None) -> NodeConfig:
     """Configuration of a state, for another node."""
     document = view.document["config"]
-    node = {**document["node"], "name": name}
+    # a seed is one branch's, and the text of a configuration is for all of them
+    node = {**{key: value for key, value in document["node"].items() if key != "branch_seed"}, "name": name}
     if name != view.node:
         node["description"] = ""
     if elements is not None:

@@ -71,6 +71,10 @@ class ProgressBars:
         how = "done before, result reused" if reused else f"{seconds:8.1f} s"
         self._progress.console.print(f"  [green]✓[/] {name:<44} {how}", highlight=False)
 
+    def stop(self) -> None:
+        """Take the bars off the terminal, so that a result can be printed."""
+        self._progress.stop()
+
     def above(self, renderable: RenderableType, console: Console) -> None:
         """Print something on another console without tearing the bars."""
         self._progress.stop()

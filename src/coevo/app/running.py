@@ -75,6 +75,7 @@ def run_campaign(
     iterations: int,
     say: Say,
     on_state: Callable[[StateView], None],
+    seed: int | None = None,
 ) -> str:
     """Run a campaign to its end and return how it ended: ``finished`` or ``mature``.
 
@@ -88,22 +89,34 @@ def run_campaign(
         Prints one line.
     on_state : callable
         Called with every new state.
+    seed : int or None
+        Seed of the branch from here on; as before by default.
 
     Raises
     ------
     NodeBusyError
-        Another process runs a campaign on this node.
+        Another process runs or changes this branch.
     CampaignError
-        The branch no longer descends from the state that the campaign started from.
+        The branch no longer descends from the state that the campaign started from, or its campaign uses another seed.
+    CheckpointError
+        A model of the branch head is missing, damaged or not trusted; no campaign was begun.
     LabellingError
         What the labels need is missing on this machine; no campaign was begun.
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
+    from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.label import check_labelling
+    from coevo.node_store.branch_seeds import check_seed, give_seed
 
-    with store.run_lock(node):
-        # A configuration that is not valid, or whose labels cannot be made here, must not leave a campaign behind.
-        check_labelling(live_config(store, node, store.state(f"{node}@{branch}"), lambda _: None))
+    check_seed(seed)
+
+    with store.run_lock(node, branch):
+        # A configuration that is not valid, or whose labels or models cannot be had here, must not leave a campaign behind.
+        head = store.state(f"{node}@{branch}")
+        check_checkpoints(store, head)
+        check_labelling(live_config(store, node, head, lambda _: None))
+        if seed is not None:
+            give_seed(store, branch, head, seed)
         campaign = start_or_resume(store, node, branch, iterations, say)
         reported = campaign.start
         while True:

@@ -10,8 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from coevo.app.model_changes import force_field_change
 from coevo.configs.references import reference_set_words
 from coevo.errors import CorruptArtifactError
+from coevo.node_store.branch_seeds import recorded_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 POPULATION = {"entries": "entries", "stable": "stable", "novel": "novel", "sun": "S.U.N."}
+FORCE_FIELD = {
+    "new": "adopted",
+    "unchanged": "unchanged (no epoch of the fit was better than none)",
+    "parent's": "kept the parent's",
+}
+"""What the table of an iteration says of the force field."""
 STEPS = (
     "generate",
     "screen",
@@ -72,6 +80,8 @@ def summary(view: StateView) -> dict[str, Any]:
         "counts": document["counts"],
         "metrics": document["metrics"],
         "checkpoints": document["checkpoints"],
+        "force_field": force_field_change(view) if isinstance(document["metrics"].get("force_field"), dict) else None,
+        "branch_seed": recorded_seed(view),
         "provenance": document.get("provenance", {}),
     }
 
@@ -91,9 +101,9 @@ def _label_row(metrics: dict[str, Any]) -> str:
     return frames + (f" ({_reasons(reasons)})" if reasons else "")
 
 
-def _error_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+def _error_rows(view: StateView) -> list[tuple[str, str]]:
     """RMSE on the test split before and after training, the prequential error, and what became of the fit."""
-    force_field = metrics["force_field"]
+    force_field = view.document["metrics"]["force_field"]
     rows = []
     for key, title in (
         ("prequential", "prequential RMSE"),
@@ -104,7 +114,8 @@ def _error_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         if errors and errors["n"]:
             energy, force = errors["energy_rmse_mev_per_atom"], errors["force_rmse_mev_per_angstrom"]
             rows.append((title, f"{energy:.1f} meV/atom, {force:.0f} meV/Å ({errors['n']} frames)"))
-    rows.append(("force field", ("adopted: " if force_field["adopted"] else "kept the parent's: ") + force_field["reason"]))
+    became = FORCE_FIELD[force_field_change(view)]
+    rows.append(("force field", f"{became}: {force_field['reason']}"))
     if force_field.get("warning"):
         rows.append(("warning", force_field["warning"]))
     return rows
@@ -179,7 +190,9 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         rows.append(("labels", _label_row(metrics)))
     rows += [("warning", escape(text)) for text in metrics.get("labels", {}).get("warnings", ())]
     if "force_field" in metrics:
-        rows += _error_rows(metrics)
+        rows += _error_rows(view)
+    for note in metrics.get("labels", {}).get("notes", []):
+        rows.append(("references", escape(str(note)[:300])))
     if reason := metrics["generator"]["report"].get("reason"):
         rows.append(("generator", f"kept the parent's: {escape(str(reason)[:200])}"))  # words of a runner
     if metrics.get("validation"):
@@ -240,7 +253,6 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     for view in states:
         with readable(view):
             metrics, counts = view.document["metrics"], view.document["counts"]
-            force_field = metrics.get("force_field")
             table.add_row(
                 view.id[:8],
                 str(view.iteration),
@@ -251,6 +263,6 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
                 _number(metrics["environment_entropy"], 3),
                 _number(metrics["energy_rmse_mev_per_atom"]),
                 _number(metrics["force_rmse_mev_per_angstrom"], 0),
-                "published" if force_field is None else ("new" if force_field["adopted"] else "parent's"),
+                force_field_change(view),
             )
     return table

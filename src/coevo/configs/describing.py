@@ -60,6 +60,11 @@ def section_at(location: Location, root: type[BaseModel] = NodeConfig) -> type[B
     return annotation if _is_section(annotation) else None
 
 
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """Names of the keys that a file may hold in a section."""
+    return [name for name in model.model_fields if name not in getattr(model, "not_in_files", ())]
+
+
 def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
@@ -78,7 +83,7 @@ def allowed_at(location: Location, root: type[BaseModel] = NodeConfig) -> str:
     """Say what may stand at a location: ``a number >= 0 and <= 5 eV/atom``."""
     section = section_at(location, root)
     if section is not None:
-        return f"a mapping of {', '.join(section.model_fields)}"
+        return f"a mapping of {', '.join(keys_of(section))}"
     field = field_at(location, root)
     if field is None:
         return "nothing"
@@ -98,7 +103,8 @@ def describe_keys(root: type[BaseModel] = NodeConfig) -> Iterator[KeyDescription
 
 
 def _describe(model: type[BaseModel], location: tuple[str, ...], root: type[BaseModel]) -> Iterator[KeyDescription]:
-    for name, field in model.model_fields.items():
+    for name in keys_of(model):
+        field = model.model_fields[name]
         here = (*location, name)
         named = section_at((*here, "NAME"), root) if get_origin(field.annotation) is dict else None
         inner = section_at(here, root) or named

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from coevo.configs.describing import allowed_at, field_at, section_at
+from coevo.configs.describing import allowed_at, field_at, keys_of, section_at
 from coevo.configs.tree import NodeConfig
 from coevo.configs.yaml_tree import Location, dotted, read_yaml, show, write_value
 from coevo.errors import ConfigError
@@ -275,7 +275,7 @@ def _explain(location: Location, detail: ErrorDetails, root: type[BaseModel], hi
     name, got, allowed = dotted(location), detail["input"], f"allowed: {allowed_at(location, root)}"
     if detail["type"] == "extra_forbidden":
         section = section_at(location[:-1], root)
-        keys = list(section.model_fields) if section else []
+        keys = keys_of(section) if section else []
         return f"{name}: unknown key{_suggest(str(location[-1])[:80], keys)}; allowed keys: {', '.join(keys)}"
     if detail["type"] == "missing":
         field = field_at(location, root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,6 +38,9 @@ class Section(BaseModel):
     """Base of every section: unknown keys, NaN and infinities are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+    not_in_files: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a file does not hold: they are another's to set, and stand in states only."""
 
     def not_in_use(self) -> frozenset[str]:
         """Sections within this one that its other values make meaningless, such as those of the codes that do not label."""

@@ -7,9 +7,9 @@ and stay out of the configuration digest and of every job key.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from coevo.configs.generator_section import (  # noqa: F401  (job documents and other packages know them by this module)
     GENERATOR_FAMILIES,
@@ -46,6 +46,8 @@ class DescriptorConfig(Section):
 class NodeSection(Section):
     """What the node is. Name, elements, references, descriptor and energy scale cannot change once the node exists."""
 
+    not_in_files: ClassVar[frozenset[str]] = frozenset({"branch_seed"})
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
     description: str = Field(default="", description="what the node is for, in the user's words")
     elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system")
@@ -55,6 +57,13 @@ class NodeSection(Section):
     energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
     descriptor: DescriptorConfig = Field(default_factory=DescriptorConfig)
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed from which every other seed is derived")
+    branch_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the branch (coevo branch, coevo run --seed)")
+
+    @model_serializer(mode="wrap")
+    def _without_a_branch_of_its_own(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the seed of a branch that has none; a file does not hold it."""
+        plain: dict[str, Any] = serialize(self)
+        return plain if self.branch_seed else {key: value for key, value in plain.items() if key != "branch_seed"}
 
     @field_validator("elements")
     @classmethod

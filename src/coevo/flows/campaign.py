@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.configs.loading import check_change, config_difference, config_from_dict, parse_config
-from coevo.errors import CampaignError, StateNotFoundError
+from coevo.errors import CampaignError, ConfigError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.node_store.known_fields import checkpoint_reference
 
@@ -93,12 +93,14 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
     ------
     NodeExistsError
         The node exists with another configuration.
+    ConfigError
+        The configuration names the seed of a branch.
     ReferenceDataError
         The references cannot be read; then there is no node.
     """
     from coevo.configs.references import load_references
 
-    config = loaded.config
+    config = of_branch(loaded.config, 0, loaded.source)
     load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude, say=say)
     store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
 
@@ -121,16 +123,21 @@ def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
     return SeedMaker(config=config).make(write_references(references), force_field, generator)
 
 
-def live_config(store: NodeStore, node: str, head: StateView, say: Say, *, only_read: bool = False) -> NodeConfig:
-    """Read the node's configuration as it stands now and say how it differs from that of the branch head.
+def live_config(
+    store: NodeStore, node: str, head: StateView, say: Say, branch: str | None = None, *, only_read: bool = False
+) -> NodeConfig:
+    """Read the node's configuration as it stands now, with the seed of the branch, and say how it differs from that of the head.
 
     Parameters
     ----------
     store : NodeStore
     node : str
     head : StateView
+        Of the branch.
     say : callable
         Prints one line.
+    branch : str or None
+        Its seed may have been given to it since its head was made; None goes on with the seed of the head.
     only_read : bool
         Nothing will act on it; then it may hold what came in a bundle and the user has not agreed to.
 
@@ -140,15 +147,37 @@ def live_config(store: NodeStore, node: str, head: StateView, say: Say, *, only_
         It is not valid, changes what cannot change, or holds what the user has not agreed to.
     """
     from coevo.node_store.arrivals import refuse_unagreed
+    from coevo.node_store.branch_seeds import recorded_seed, seed_of_branch
 
-    config = parse_config(store.read_config_text(node), source=store.config_source(node))
+    source = store.config_source(node)
+    seed = recorded_seed(head) if branch is None else seed_of_branch(store, node, branch, head)
+    config = of_branch(parse_config(store.read_config_text(node), source=source), seed, source)
     if not only_read:
         refuse_unagreed(store, node, config.model_dump(mode="json"))
     before = config_from_dict(head.document["config"], source=f"configuration of {node}@{head.id[:12]}")
     check_change(before, config)
     for line in config_difference(before.identity(), config.identity()):
-        say(f"configuration changed: {line}")
+        if not line.startswith("node.branch_seed:"):
+            say(f"configuration changed: {line}")
+    if seed != recorded_seed(head):
+        say(f"branch {branch} goes on from {head.id[:8]} with a seed of its own: {seed}")
     return config
+
+
+def of_branch(config: NodeConfig, seed: int, source: str) -> NodeConfig:
+    """Return a node's configuration as a branch with a seed uses it.
+
+    Raises
+    ------
+    ConfigError
+        The text of the configuration names a seed of a branch; it is that of all branches.
+    """
+    if config.node.branch_seed:
+        raise ConfigError(
+            f"{source}: node.branch_seed: got {config.node.branch_seed}, allowed: nothing, because a file is read for all "
+            "branches; remove the line and say coevo run NODE --branch NAME --seed N, or coevo branch REF NAME --seed N"
+        )
+    return config.model_copy(update={"node": config.node.model_copy(update={"branch_seed": seed})}) if seed else config
 
 
 def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, say: Say) -> CampaignDocument:
@@ -197,7 +226,7 @@ def decide(store: NodeStore, campaign: CampaignDocument, say: Say) -> tuple[Deci
                 f"branch {branch!r} of {node!r} stands at {head.id[:8]}, which does not descend from {start.id[:8]}, "
                 "where the unfinished campaign started: somebody moved the branch; move it back or make a new branch"
             )
-    config = live_config(store, node, head, say)
+    config = live_config(store, node, head, say, branch)
     document = {**head.document, "_id": head.id}
     decision = next_transition(config, document, branch=branch, start_iteration=start_iteration, iterations=campaign.iterations)
     return decision, head

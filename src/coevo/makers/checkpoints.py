@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.models.contracts import Generator
 from coevo.models.registry import force_field_from, generator_from
-from coevo.node_store.trust import computed_here, fetch_checkpoint, is_trusted
+from coevo.node_store.trust import computed_here, condition, fetch_checkpoint, is_trusted
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from coevo.configs.tree import GeneratorConfig
     from coevo.models.contracts import ForceField
     from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
 
 Checkpoint = dict[str, Any]
 
@@ -60,6 +61,21 @@ def load_force_field(store: NodeStore, checkpoint: Checkpoint) -> ForceField:
     path = fetch_checkpoint(store, checkpoint, "force_field")
     trusted = is_trusted(store, checkpoint, "force_field")
     return force_field_from(checkpoint["family"], checkpoint=path, device=read_settings().device, trusted=trusted)
+
+
+def check_checkpoints(store: NodeStore, view: StateView) -> None:
+    """Make sure that the models of a state can be loaded, before anything is computed that ends in loading them.
+
+    Raises
+    ------
+    CheckpointError
+        If one is not here, or came in a bundle and is not trusted.
+    CorruptArtifactError
+        If its bytes, in a store of this machine, are damaged; those of a remote store are verified by whoever loads them.
+    """
+    for role, checkpoint in sorted(view.document["checkpoints"].items()):
+        if store.artifacts.directory is not None or condition(store, checkpoint, role) != "here":
+            fetch_checkpoint(store, checkpoint, role)
 
 
 def load_generator(store: NodeStore, checkpoint: Checkpoint, settings: GeneratorConfig) -> Generator:

@@ -26,7 +26,7 @@ class ChooseForLabelsMaker(StepMaker):
     ----------
     node : NodeSection
     labelling : LabellingConfig
-        What is labelled with these settings already is not chosen again.
+        What has a label of these settings already, be it rejected, is not chosen again; what failed is.
     """
 
     name: str = "choose"
@@ -61,7 +61,7 @@ class ChooseForLabelsMaker(StepMaker):
         labelled = {
             label["family"]
             for label in view.labels()
-            if label["settings_digest"] == settings_id and label["kind"] == "relaxed" and label["status"] == "admitted"
+            if label["settings_digest"] == settings_id and label["kind"] == "relaxed" and label["status"] != "failed"
         }
         entries, references = members(view, "entry"), members(view, "reference")
         wanted = [m for m in best_first(entries) if m.id not in labelled][:limit]

@@ -147,7 +147,7 @@ class CurateMaker(StepMaker):
         """Draw the fixed-size random sample of this iteration's candidates (DESIGN: one ruler)."""
         import numpy as np
 
-        rng = np.random.default_rng(seed_for(self.node.seed, self.node.name, iteration, "sample"))
+        rng = np.random.default_rng(seed_for(self.node, iteration, "sample"))
         size = min(self.maturity.ruler_size, len(rows))
         chosen = sorted(rng.choice(len(rows), size=size, replace=False).tolist()) if size else []
         keys = ("id", "structure", "energy_per_atom", "fmax", "is_unique")

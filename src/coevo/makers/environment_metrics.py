@@ -62,7 +62,7 @@ def environment_metrics(
     sampling: dict[str, Any] = {
         "bandwidth": node.descriptor.bandwidth,
         "subsamples": maturity.subsamples,
-        "seed": seed_for(node.seed, node.name, iteration, "entropy"),
+        "seed": seed_for(node, iteration, "entropy"),
         "elements": node.elements,
     }
     plain = sampled_entropies(X, _centres(entries), maturity.environments, **sampling)
@@ -105,7 +105,7 @@ def _new(
         elements=node.elements,
         limit=maturity.environments,
         bandwidth=node.descriptor.bandwidth,
-        seed=seed_for(node.seed, node.name, iteration, "new-environments"),
+        seed=seed_for(node, iteration, "new-environments"),
     ).to_dict()
 
 

@@ -62,7 +62,7 @@ class GenerateMaker(StepMaker):
 
         store = current_store()
         generator = load_generator(store, checkpoint, self.generator)
-        seed = seed_for(self.node.seed, self.node.name, iteration, "generate", shard)
+        seed = seed_for(self.node, iteration, "generate", shard)
         conditions = Conditions(
             elements=self.node.elements,
             max_atoms=self.generator.max_atoms,

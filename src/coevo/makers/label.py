@@ -166,8 +166,8 @@ class LabelPacketMaker(StepMaker):
 class LabelMaker(StepMaker):
     """Cut the selected frames into packets, one job each.
 
-    Frames that the parent state has labelled with the same settings are not computed again. Stable references join the frames
-    where an element has no reference label of these settings: the offsets between the two energy scales are fitted on them.
+    Frames that the parent state has labelled with the same settings are not computed again, but for those that failed. References
+    join them where the offsets between the two energy scales need them (:mod:`coevo.makers.label_frames`).
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class LabelMaker(StepMaker):
 
     @job
     def make(self, selected: dict[str, Any], parent: str) -> Response[Any]:
-        """Fan out; the output is ``{"packets": [outputs of the packet jobs]}``.
+        """Fan out; the output is ``{"packets": [outputs of the packet jobs]}``, and ``notes`` where there is something to say.
 
         Parameters
         ----------
@@ -190,21 +190,20 @@ class LabelMaker(StepMaker):
         parent : str
             Id of the parent state.
         """
+        from coevo.makers.label_frames import wanted_frames
         from coevo.makers.label_settings import current_settings
         from coevo.makers.population import open_state
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
         settings = current_settings(self.labelling, self.node.elements, view.labels())
-        labelled = [label for label in view.labels() if label["settings_digest"] == settings.digest]
-        known = {label["frame"] for label in labelled}
-        frames = list(read_records(store, selected["frames"]))
-        frames = self._reference_frames(view, labelled) + frames
-        frames = list({frame["id"]: frame for frame in frames if frame["id"] not in known}.values())
+        wanted = wanted_frames(view, self.node, settings.digest, list(read_records(store, selected["frames"])))
         size = self.labelling.frames_per_job
-        packets = [frames[start : start + size] for start in range(0, len(frames), size)]
+        # apart, so that the packets of new frames are the same work wherever they are wanted
+        packets = [rows[start : start + size] for rows in (wanted.new, wanted.again) for start in range(0, len(rows), size)]
+        said = {"notes": wanted.notes} if wanted.notes else {}
         if not packets:
-            return Response(output={"packets": []})
+            return Response(output={"packets": [], **said})
         jobs = []
         for index, packet in enumerate(packets):
             maker = LabelPacketMaker(
@@ -216,29 +215,4 @@ class LabelMaker(StepMaker):
                 workers=self.workers,
             )
             jobs.append(maker.make(write_records(store, packet)))
-        return Response(replace=Flow(jobs, output={"packets": [packet.output for packet in jobs]}, name=self.name))
-
-    def _reference_frames(self, view: Any, labelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """References on the hull, at the state's geometry, with the elements of which no reference is labelled yet."""
-        from coevo.makers.population import members
-        from coevo.node_store.canonical import structure_document, structure_id
-
-        anchors = [label for label in labelled if label["how"] == "reference"]
-        known = {e["element"] for x in anchors for site in x["structure"]["sites"] for e in site["species"]}
-        if known >= set(self.node.elements):
-            return []
-        stable = [
-            m
-            for m in members(view, "reference")
-            if m.document["energy_above_reference_hull"] <= 1e-8 and not known >= set(m.document["elements"])
-        ]
-        return [
-            {
-                "id": structure_id(m.structure),
-                "structure": structure_document(m.structure),
-                "family": m.id,
-                "kind": "relaxed",
-                "how": "reference",
-            }
-            for m in stable
-        ]
+        return Response(replace=Flow(jobs, output={"packets": [packet.output for packet in jobs], **said}, name=self.name))

@@ -144,8 +144,9 @@ class MeasureMaker(StepMaker):
             status.update(packet["counts"])
             reasons.update(packet["reasons"])
         warnings = [text for packet in labelled["packets"] for text in packet.get("warnings", ())]
-        found = {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
-        return found | ({"warnings": warnings} if warnings else {})
+        counts = {"status": dict(sorted(status.items())), "reasons": dict(sorted(reasons.items()))}
+        said = {"warnings": warnings, "notes": labelled.get("notes")}
+        return counts | {name: texts for name, texts in said.items() if texts}
 
     def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
         from coevo.analysis.maturity import maturity

@@ -56,7 +56,7 @@ class SelectMaker(StepMaker):
         chosen = self._choose(screened, admitted, parent, iteration)
         frames = []
         for index, (structure_id, how) in enumerate(sorted(chosen.items())):
-            seed = seed_for(self.node.seed, self.node.name, iteration, "frames", index)
+            seed = seed_for(self.node, iteration, "frames", index)
             frames += self._frames_of(screened[structure_id], how, seed)
         return {
             "frames": write_records(store, frames),
@@ -78,7 +78,7 @@ class SelectMaker(StepMaker):
         budget = min(self.selection.structures, len(screened))
         at_random = min(budget, round(budget * self.selection.random_fraction))
         ids = sorted(screened)
-        rng = np.random.default_rng(seed_for(self.node.seed, self.node.name, iteration, "select"))
+        rng = np.random.default_rng(seed_for(self.node, iteration, "select"))
         drawn = {ids[i] for i in rng.choice(len(ids), size=at_random, replace=False)} if at_random else set()
         pool = sorted(admitted - drawn)
         how = dict.fromkeys(sorted(drawn), "random")
@@ -99,7 +99,7 @@ class SelectMaker(StepMaker):
             random_fraction=0.0,
             novelty_fraction=self.selection.novelty_fraction,
             bandwidth=self.node.descriptor.bandwidth,
-            seed=seed_for(self.node.seed, self.node.name, iteration, "select", 1),
+            seed=seed_for(self.node, iteration, "select", 1),
         )
 
     def _known_environments(self, view: StateView) -> Any:

@@ -63,7 +63,7 @@ class TrainGeneratorMaker(StepMaker):
             for d in sorted(documents, key=lambda d: d["structure_id"])
         ]
         generator = load_generator(store, checkpoint, self.generator)
-        seed = seed_for(self.node.seed, self.node.name, iteration, "train-generator")
+        seed = seed_for(self.node, iteration, "train-generator")
         fitted, report = generator.fit(examples, seed)
         if report.get("fitted") is False:
             return {"checkpoint": checkpoint, "fitted": False, "report": report}

@@ -164,6 +164,16 @@ class Backend(ABC):
     def arrivals(self, node: str) -> dict[str, dict[str, Any]]:
         """What is remembered of a node, by its ids, in their order."""
 
+    # --- notes of a node: small documents beside its states, not part of them
+
+    @abstractmethod
+    def note(self, node: str, key: str) -> dict[str, Any] | None:
+        """Return what is noted under a key (letters, digits, dots, dashes, underscores), or None."""
+
+    @abstractmethod
+    def write_note(self, node: str, key: str, document: dict[str, Any] | None) -> None:
+        """Note a document in place of what was noted before, or forget it (None); durable."""
+
     # --- jobs, campaigns, locks
 
     @abstractmethod

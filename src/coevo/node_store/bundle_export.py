@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo import __version__
 from coevo.errors import BundleError
+from coevo.node_store.branch_seeds import noted_seed
 from coevo.node_store.bundle_format import FORMAT, VERSION, silent_task
 from coevo.node_store.bundle_writer import BundlePlan, write_bundle
 from coevo.node_store.canonical import canonical_json
@@ -129,6 +130,8 @@ def export_bundle(
 
 def _contents(store: NodeStore, node: str, heads: Mapping[str, StateView], states: list[str], plan: BundlePlan) -> dict[str, Any]:
     document = store.node(node)
+    seeds = {branch: noted_seed(store.backend, node, branch, view.id) for branch, view in heads.items()}
+    given = {branch: seed for branch, seed in seeds.items() if seed is not None}
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -142,6 +145,7 @@ def _contents(store: NodeStore, node: str, heads: Mapping[str, StateView], state
         "thin": plan.thin,
         "heads": {branch: view.id for branch, view in heads.items()},
         "states": states,
+        **({"seeds": given} if given else {}),
         "omitted_checkpoints": [plan.omitted[sha256] for sha256 in sorted(plan.omitted)],
         "members": [source.to_dict() for source in plan.sources],
     }

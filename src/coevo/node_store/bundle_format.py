@@ -122,6 +122,9 @@ class BundleContents(_Exact):
     thin: bool
     heads: dict[Annotated[str, Field(pattern=BRANCH_NAME)], ContentId] = Field(min_length=1)
     states: list[ContentId] = Field(min_length=1, description="parents before children")
+    seeds: dict[Annotated[str, Field(pattern=BRANCH_NAME)], Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        default_factory=dict, description="of branches that go on with another seed than their head was made with"
+    )
     omitted_checkpoints: list[OmittedCheckpoint]
     members: list[Member] = Field(description="all but bundle.json, in the order of the zip file")
 

@@ -10,6 +10,7 @@ from coevo.configs.loading import parse_config
 from coevo.configs.local_values import local_values
 from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
 from coevo.node_store.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
+from coevo.node_store.branch_seeds import note_seed
 from coevo.node_store.bundle_archive import Archive
 from coevo.node_store.bundle_config import node_config
 from coevo.node_store.bundle_format import BundleLimits, silent_task
@@ -141,7 +142,10 @@ def import_bundle(
         if creation is not None:
             store.create_node(name, bundle.contents.node.elements, *creation)
         _store_states(store, bundle, report, task)
+        here = store.backend.branches(name)
         for branch, state in sorted(bundle.contents.heads.items()):
+            if branch in bundle.contents.seeds and branch not in here:
+                note_seed(store.backend, name, branch, state, bundle.contents.seeds[branch])
             report.branches.append(_move_branch(store, name, branch, state))
         waiting = unagreed(store, name).values()
         live = live_values(store, name)

@@ -11,6 +11,7 @@
     DIR/NODE/states/ID/state.json  state document            …/NAME.jsonl.zst    segments: what the state added, its evaluations
     DIR/NODE/states/ID/places.zst  which state added each document of this one
     DIR/NODE/campaigns/ID.json     campaign documents       DIR/NODE/runs/       who runs which branch
+    DIR/NODE/notes/KEY.json        seeds of branches, commands that were begun
 
 Every file appears whole by one rename, a state with all its segments by the rename of its directory. Documents that a state
 shares with its ancestors are in the segments of the ancestor that added them, where its places say.
@@ -301,6 +302,29 @@ class EmbeddedBackend(Backend):
         with storage_errors("listing what came in bundles", folder):
             paths = sorted(path for path in folder.glob("*.json") if STATE_ID.fullmatch(path.stem))
         return {path.stem: read_sealed(path, f"the record {path.stem} of what came in bundles") for path in paths}
+
+    # --- notes
+
+    @override
+    def note(self, node: str, key: str) -> dict[str, Any] | None:
+        try:
+            return read_sealed(self._note_path(node, key), f"note {key} of node {node}")
+        except FileNotFoundError:
+            return None
+
+    @override
+    def write_note(self, node: str, key: str, document: dict[str, Any] | None) -> None:
+        path = self._note_path(node, key)
+        if document is not None:
+            replace_file(path, seal(plain(document)))
+            return
+        with storage_errors("removing a note", path):
+            path.unlink(missing_ok=True)
+
+    def _note_path(self, node: str, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} cannot name a note: expected 3 to 200 letters, digits, dots, dashes or underscores")
+        return self.directory / node / "notes" / f"{key}.json"
 
     # --- jobs, campaigns, locks
 

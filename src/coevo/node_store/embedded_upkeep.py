@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 RESTORE = "restore it from a copy, or import the state from a bundle"
+FORGET = "restore it from a copy, or remove it: a branch then goes on with the seed of its state, a command as if it were new"
 
 
 class EmbeddedUpkeep(Upkeep):
@@ -70,16 +71,21 @@ class EmbeddedUpkeep(Upkeep):
     @override
     def examine_node(self, node: str) -> Iterator[Finding]:
         folder = self._directory / node
-        known = {"node.json", "node.yaml", "refs", "states", "campaigns", "runs", ".lock"}
+        known = {"node.json", "node.yaml", "refs", "states", "campaigns", "notes", "runs", ".lock"}
         with storage_errors("listing a node", folder):
             strangers = [path for path in sorted(folder.iterdir()) if path.name not in known and not _is_temporary(path)]
             for part in ("refs", "states", "campaigns"):
                 if not (folder / part).is_dir():
                     yield Finding("problem", f"the directory {part} is missing", str(folder / part), RESTORE)
-            states = sorted((folder / "states").glob("*"))
+            states, notes = sorted((folder / "states").glob("*")), sorted((folder / "notes").glob("[!.]*.json"))
             strangers += [path for path in states if not STATE_ID.fullmatch(path.name) and not _is_temporary(path)]
         for path in strangers:
             yield Finding("note", "coevo knows no such file", str(path), "move it elsewhere if it is yours")
+        for path in notes:
+            try:
+                read_sealed(path, f"note {path.stem}")
+            except CorruptArtifactError as err:
+                yield Finding("problem", str(err), str(path), FORGET)
         for path in self._temporary_files(node):
             yield Finding(
                 "note", "a temporary file, of a process that died or is running", str(path), "coevo gc removes old ones"

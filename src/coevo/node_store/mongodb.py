@@ -267,6 +267,27 @@ class MongoBackend(Backend):
                 raise self.rows.damaged(f"the record {row['_id']} of what came in bundles")
         return {row["_id"].rpartition(":")[2]: json.loads(row["document"]) for row in rows}
 
+    # --- notes
+
+    @override
+    def note(self, node: str, key: str) -> dict[str, Any] | None:
+        with self._errors("reading a note"):
+            found = self._collection("notes").find_one({"_id": f"{node}:{key}"})
+        if found and found.get(ROW_HASH) != row_hash(found.get("document")):
+            raise self.rows.damaged(f"note {key} of node {node}")
+        return json.loads(found["document"]) if found else None
+
+    @override
+    def write_note(self, node: str, key: str, document: dict[str, Any] | None) -> None:
+        row = {"_id": f"{node}:{key}"}
+        with self._errors("writing a note"):
+            if document is None:
+                self._collection("notes").delete_one(row)
+                return
+            text = dump_plain(plain(document)).decode()
+            content = {"node": node, "document": text, ROW_HASH: row_hash(text)}
+            self._collection("notes").replace_one(row, row | content, upsert=True)
+
     # --- jobs, campaigns, locks
 
     @override

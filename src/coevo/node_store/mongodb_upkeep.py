@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 OF_STATES = {"evaluations": "evaluations", "state_labels": "labels of states"}
 """Collections with rows for each state, and what garbage collection calls them."""
 RESTORE = "restore it from a copy, or import the state from a bundle"
+FORGET = "restore it from a copy, or remove it: a branch then goes on with the seed of its state, a command as if it were new"
 MIGRATE = "restore the row from a copy; or take it as it is, if its content id is right: coevo migrate NODE --again"
 
 
@@ -72,6 +73,9 @@ class MongoUpkeep(Upkeep):
                 yield Finding("problem", f"there is no node {row.get('node')!r}", self._where("campaigns", row["_id"]), RESTORE)
             for row in self._collection("campaigns").find({"node": node, ROW_HASH: {"$exists": False}}, {"_id": True}):
                 yield Finding("problem", "it has no hash", self._where("campaigns", row["_id"]), MIGRATE)
+            for row in self._collection("notes").find({"node": node}):
+                if row.get(ROW_HASH) != row_hash(row.get("document")):
+                    yield Finding("problem", "it has another hash", self._where("notes", row["_id"]), FORGET)
             for row in self._collection("job_results").find({ROW_HASH: {"$exists": False}}, {"_id": True}):
                 yield Finding("problem", "it has no hash", self._where("job_results", row["_id"]), MIGRATE)
 

@@ -14,6 +14,7 @@ from coevo.errors import (
     NodeNotFoundError,
     StateNotFoundError,
 )
+from coevo.node_store import branch_seeds
 from coevo.node_store.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
 from coevo.node_store.commits import check_branch_name, commit
@@ -180,23 +181,42 @@ class NodeStore:
 
     # --- branches
 
-    def create_branch(self, view: StateView, name: str) -> None:
+    def create_branch(self, view: StateView, name: str, *, seed: int | None = None) -> int:
         """Give a state of this store a branch of its own; creating the same branch again changes nothing.
+
+        Parameters
+        ----------
+        view : StateView
+        name : str
+        seed : int, optional
+            With which the branch goes on, in [0, 2**32); 0 is the node's own. That of the state by default.
+
+        Returns
+        -------
+        int
+            The seed with which the branch goes on.
 
         Raises
         ------
         ConfigError
-            If the name cannot be one of a branch.
+            If the name cannot be one of a branch, or the seed is none.
         BranchExistsError
             If the branch is there already, at another state.
+        CampaignError
+            If the branch is there already, and its unfinished campaign uses another seed.
         """
         check_branch_name(name)
+        branch_seeds.check_seed(seed)
+        if seed is not None and self.head(view.node, name) in {None, view.id}:
+            # before the branch: one that a crash leaves without it would do the work of another branch again
+            branch_seeds.give_seed(self, name, view, seed)
         found = self.backend.move_branch(view.node, name, None, view.id)
         if found not in {None, view.id}:
             raise BranchExistsError(
                 f"branch {name} of node {view.node} exists already, at state {str(found)[:16]}; choose another name, or "
                 f"delete it first: coevo branch {view.node}@{name} --delete"
             )
+        return branch_seeds.seed_of_branch(self, view.node, name, view)
 
     def delete_branch(self, node: str, name: str) -> str:
         """Remove a branch and return the state at which it was; the state stays until garbage is collected.
@@ -231,6 +251,7 @@ class NodeStore:
                 found=found,
                 kept_as=name,
             )
+        branch_seeds.forget_seed(self.backend, node, name)
         return head
 
     def move_branch(self, view: StateView, branch: str, expected: str | None) -> None:
@@ -257,6 +278,9 @@ class NodeStore:
                 found=found,
                 kept_as=branch,
             )
+        seed = branch_seeds.noted_seed(self.backend, view.node, branch, expected) if expected else None
+        if seed is not None:  # the branch keeps a seed that no state of its own has recorded yet
+            branch_seeds.note_seed(self.backend, view.node, branch, view.id, seed)
 
     # --- commit
 

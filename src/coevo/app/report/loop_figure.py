@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.model_changes import force_field_change
 from coevo.app.report.gathering import SHORT_ID
 from coevo.app.report.plots import DataTable, Plot
 
@@ -83,10 +84,10 @@ def _draw(figure: Part, data: ReportData, steps: list[tuple[str, dict[str, Any]]
     view = data.view
     # a long name is written smaller, so that it stays between the boxes
     axes.text(50, 43, view.node, ha="center", va="center", fontsize=min(8.0, 8.0 * 18 / len(view.node)), fontweight="bold")
-    adopted = data.metrics.get("force_field", {}).get("adopted")
     lines = [f"iteration {view.iteration}", f"state {view.id[:SHORT_ID]}"]
-    if adopted is not None:
-        lines.append("new force field" if adopted else "parent's force field kept")
+    change = force_field_change(view)
+    if "force_field" in data.metrics:
+        lines.append("parent's force field kept" if change == "parent's" else f"{change} force field")
     axes.text(50, 35, "\n".join(lines), ha="center", va="center", fontsize=7, linespacing=1.4)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.model_changes import force_field_change
 from coevo.app.report.lineage_figure import row_anchor
 from coevo.app.report.plots import DataTable, formula_text
 from coevo.app.report.structure_files import cif_name
@@ -231,9 +232,9 @@ def state_table(data: ReportData) -> PageTable:
     rows: list[list[Any]] = []
     for view in reversed(data.states):
         document = view.document
-        field = document["metrics"].get("force_field")
         sun = document["metrics"].get("population", {}).get("sun")
-        verdict = "published" if field is None else ("new" if field["adopted"] else "parent's kept")
+        change = force_field_change(view)
+        verdict = "parent's kept" if change == "parent's" else change
         rows.append(
             [
                 Cell(view.id[:16], code=True, anchor=anchors[view.id]),

@@ -1,0 +1,90 @@
+"""Seeds of branches: what makes another continuation of a state other work, and where it is recorded.
+
+A state says with which seed of its branch it was made (``config.node.branch_seed``, left out where it is 0), and whoever
+continues it goes on with that: a resumed run, a cluster, a branch that was moved to it, another database that imported it. A seed
+that is given to a branch is noted at its head until the next state of the branch records it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from coevo.errors import CampaignError, ConfigError
+
+if TYPE_CHECKING:
+    from coevo.node_store.backend import Backend
+    from coevo.node_store.store import NodeStore
+    from coevo.node_store.views import StateView
+
+NODES_OWN = 0
+"""The seed of a branch that has none of its own: what it does is what any other such branch does from the same state."""
+SEEDS = 2**32
+"""A seed is below this."""
+
+
+def seed_of_name(branch: str) -> int:
+    """Derive the seed of a new branch from its name: six digits, which a table has room for, and never the node's own."""
+    return int.from_bytes(hashlib.sha256(f"branch {branch}".encode()).digest()[:8], "big") % 999_999 + 1
+
+
+def check_seed(seed: int | None) -> None:
+    """Refuse what is no seed.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise ConfigError(f"--seed: got {seed}, allowed: 0 (the node's own) to {SEEDS - 1}")
+
+
+def recorded_seed(view: StateView) -> int:
+    """Return the seed with which a state was made."""
+    return int(view.document["config"].get("node", {}).get("branch_seed", NODES_OWN))
+
+
+def noted_seed(backend: Backend, node: str, branch: str, head: str) -> int | None:
+    """Return the seed that was given to a branch at its head, or None: it goes on with that of its state."""
+    found = backend.note(node, _key(branch))
+    return int(found["seed"]) if found and found["state"] == head else None
+
+
+def note_seed(backend: Backend, node: str, branch: str, head: str, seed: int) -> None:
+    """Note the seed with which a branch goes on from a state."""
+    backend.write_note(node, _key(branch), {"state": head, "seed": seed})
+
+
+def forget_seed(backend: Backend, node: str, branch: str) -> None:
+    """Forget the seed that was given to a branch."""
+    backend.write_note(node, _key(branch), None)
+
+
+def seed_of_branch(store: NodeStore, node: str, branch: str, head: StateView) -> int:
+    """Return the seed with which a branch goes on from its head."""
+    noted = noted_seed(store.backend, node, branch, head.id)
+    return recorded_seed(head) if noted is None else noted
+
+
+def give_seed(store: NodeStore, branch: str, head: StateView, seed: int) -> None:
+    """Let a branch go on from its head with another seed.
+
+    Raises
+    ------
+    CampaignError
+        If a campaign of the branch is not finished: half of its work would be done with either seed.
+    """
+    if seed == seed_of_branch(store, head.node, branch, head):
+        return
+    unfinished = store.unfinished_campaign(head.node, branch)
+    if unfinished:
+        raise CampaignError(
+            f"campaign {unfinished.id} of {head.node}@{branch} is not finished and goes on with the seed "
+            f"{seed_of_branch(store, head.node, branch, head)}, not {seed}; finish it first (coevo run {head.node} --branch "
+            f"{branch}), or give another branch the seed: coevo branch {head.node}@{head.id[:12]} NAME --seed {seed}"
+        )
+    note_seed(store.backend, head.node, branch, head.id, seed)
+
+
+def _key(branch: str) -> str:
+    return f"seed-{branch}"

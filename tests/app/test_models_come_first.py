@@ -1,0 +1,85 @@
+"""The models of a head are looked for before anything is computed: a missing one costs a second, not a night."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ase.build import bulk
+from ase.io import write
+from hand_made_node import NODE, TwoBranches, two_branches
+
+from coevo.app.adding import add_labels, add_references
+from coevo.app.campaigns_on_site import submit
+from coevo.app.labelling import label_head
+from coevo.app.merging import Target, extend, merge
+from coevo.app.running import run_campaign
+from coevo.errors import CheckpointError, CorruptArtifactError
+from coevo.makers.step import current_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def commands(node: TwoBranches, folder: Path) -> dict[str, Callable[[], Any]]:
+    store, queue = node.store, None
+    write(folder / "chlorine.extxyz", [bulk("Cl", "sc", a=3.0)], format="extxyz")
+    elsewhere = Target("elsewhere", "main")
+    return {
+        "run": lambda: run_campaign(store, NODE, branch="main", iterations=1, say=silent, on_state=lambda view: None),
+        "submit": lambda: submit(store, queue, NODE, "main", 1, silent),  # type: ignore[arg-type]
+        "label": lambda: label_head(store, NODE, "main", limit=1, labeller=None, competing=False, say=silent),
+        "add references": lambda: add_references(store, NODE, "main", [folder / "chlorine.extxyz"], silent),
+        "add labels": lambda: add_labels(store, NODE, "main", [], functional="PBE", anion_corrected=False, say=silent),
+        "merge": lambda: merge(store, node.main, node.other, Target(NODE, "main"), train=False),
+        "merge into a new node": lambda: merge(store, node.main, node.other, elsewhere, train=False),
+        "extend": lambda: extend(store, node.main, ["Cl"], "elsewhere", str(folder / "chlorine.extxyz")),
+    }
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TwoBranches:
+    monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
+    monkeypatch.delenv("COEVO_ARTIFACTS", raising=False)
+    return two_branches(current_store())
+
+
+def blob_of(node: TwoBranches, kind: str) -> Path:
+    sha256 = node.main.document["checkpoints"][kind]["sha256"]
+    return node.store.artifacts.fetch(sha256)
+
+
+def refused(node: TwoBranches, folder: Path, message: str, error: type[Exception] = CheckpointError) -> None:
+    """Every command is refused, and leaves nothing: no job result, no campaign, no node, no state."""
+    upkeep = node.store.backend.upkeep()
+    before = list(upkeep.job_keys()), node.store.backend.branches(NODE), node.store.nodes()
+    for name, command in commands(node, folder).items():
+        with pytest.raises(error, match=message):
+            command()
+        assert (list(upkeep.job_keys()), node.store.backend.branches(NODE), node.store.nodes()) == before, name
+        assert node.store.campaigns(NODE) == [], name
+
+
+@pytest.mark.parametrize("kind", ["force_field", "generator"])
+def test_without_a_model_nothing_begins(node: TwoBranches, tmp_path: Path, kind: str) -> None:
+    blob_of(node, kind).unlink()
+    refused(node, tmp_path, r"is not in file:.*get it by importing a bundle")
+
+
+@pytest.mark.parametrize("kind", ["force_field", "generator"])
+def test_with_a_model_that_is_not_trusted_nothing_begins(node: TwoBranches, tmp_path: Path, kind: str) -> None:
+    sha256 = node.main.document["checkpoints"][kind]["sha256"]
+    node.store.backend.mark_untrusted(sha256, "it came from a stranger")
+    refused(node, tmp_path, f"came from a stranger.*coevo trust {sha256}")
+
+
+def test_with_a_damaged_model_nothing_begins(node: TwoBranches, tmp_path: Path) -> None:
+    path = blob_of(node, "force_field")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    refused(node, tmp_path, "damaged|hash|sha256", CorruptArtifactError)
