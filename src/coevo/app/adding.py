@@ -12,8 +12,8 @@ from coevo.errors import LabellingError, ReferenceDataError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
-from coevo.settings import read_settings
 from coevo.makers.checkpoints import check_checkpoints
+from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -40,7 +40,9 @@ def label(
 
         def report(new: Any, added: int) -> None:
             bars.stop()
-            _report(new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, {"labels_added": added})
+            _report(
+                new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, {"labels_added": added}
+            )
 
         options: dict[str, Any] = {"limit": limit, "labeller": labeller, "competing": competing, "say": say}
         label_head(store, where.node, where.name, **options, report=report)
