@@ -119,11 +119,12 @@ def limits_for(elements: str | None, max_atoms: int) -> Limits:
 
 def is_file(what: str) -> bool:
     """Whether a file is meant and not a state: it is there, or is written like one."""
-    from coevo.app.analyse_sources import KINDS
+    from coevo.configs.structure_files import KINDS, VASP_NAMES
 
     path = Path(what)
     suffixes = {*KINDS, ".zip", ".gz", ".bz2"}
-    return path.exists() or path.suffix.lower() in suffixes or "/" in what
+    # names of nodes are written in small letters
+    return path.exists() or path.suffix.lower() in suffixes or "/" in what or path.name.startswith(VASP_NAMES)
 
 
 def _batch(

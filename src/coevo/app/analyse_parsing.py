@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.app.analyse_rows import PackedCrystal, Row
-from coevo.configs.reference_files import cif_blocks, holds_crystal, structure_from_cif, structure_from_item
+from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
+from coevo.configs.json_structures import structure_from_item
+from coevo.configs.poscar_text import structure_from_poscar
+from coevo.configs.structure_bounds import BoundsError
 from coevo.configs.tree import ELEMENT_SYMBOLS
+from coevo.configs.xyz_frames import check_comment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,6 +110,8 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
         row.formula, row.atoms, row.energy_per_atom = structure.composition.reduced_formula, len(structure), energy
     except _RejectedError as err:
         row.reject(*err.args)
+    except BoundsError as err:
+        row.reject(err.reason, _one_line(err))
     except _PARSER_ERRORS as err:
         row.reject(
             next((reason for words, reason in _SAID_BY_PARSERS.items() if words in str(err)), "unreadable"), _one_line(err)
@@ -139,8 +145,12 @@ def _check(row: Row, structure: Structure, limits: Limits) -> None:
 # --- one reader for each kind of text
 
 
-def _from_cif(block: str, limits: Limits) -> tuple[Structure, float | None]:  # noqa: ARG001 - one signature for all
-    return structure_from_cif(block), None
+def _from_cif(block: str, limits: Limits) -> tuple[Structure, float | None]:
+    return structure_from_cif(block, limits.max_atoms), None
+
+
+def _from_poscar(text: str, limits: Limits) -> tuple[Structure, float | None]:
+    return structure_from_poscar(text, limits.max_atoms), None
 
 
 def _from_xyz(text: str, limits: Limits) -> tuple[Structure, float | None]:
@@ -152,6 +162,7 @@ def _from_xyz(text: str, limits: Limits) -> tuple[Structure, float | None]:
     count = int(text.partition("\n")[0])
     if count > limits.max_atoms:
         raise _RejectedError("too_many_atoms", f"{count} atoms, allowed {limits.max_atoms}")
+    check_comment(text.split("\n", 2)[1])
     try:
         atoms: Any = read(StringIO(text), index=0, format="extxyz")
     except KeyError as err:
@@ -174,7 +185,7 @@ def _from_json(item: Any, limits: Limits) -> tuple[Structure, float | None]:
             "unreadable", f"got {str(item)[:40]!r}, allowed: an object with lattice and sites, or with structure"
         )
     if isinstance(item.get("cif"), str):
-        return structure_from_cif(item["cif"]), _json_energy(item, None)
+        return structure_from_cif(item["cif"], limits.max_atoms), _json_energy(item, None)
     inner = item.get("structure", item)
     sites = inner["sites"]
     if len(sites) > limits.max_atoms:
@@ -218,4 +229,4 @@ def _one_line(err: object) -> str:
     return " ".join(str(err).split())[:200] or type(err).__name__
 
 
-_READERS: dict[str, Any] = {"cif": _from_cif, "xyz": _from_xyz, "json": _from_json}
+_READERS: dict[str, Any] = {"cif": _from_cif, "poscar": _from_poscar, "xyz": _from_xyz, "json": _from_json}

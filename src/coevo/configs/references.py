@@ -10,7 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coevo.configs.reference_files import READERS, FileEntry, read_entries
+from coevo.configs.reference_files import ALLOWED, FileEntry, read_entries
+from coevo.configs.structure_bounds import why_no_crystal
 from coevo.configs.tree import ELEMENT_SYMBOLS
 from coevo.errors import ReferenceDataError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 JOINT = " + "
-MIN_DISTANCE = 0.5
-"""Å; atoms nearer than this are an error of the file (the shortest bond there is, H-H, has 0.74 Å)."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[t
         return [(entry, f"bundled set {spec}") for entry in entries]
     file = (base or Path()) / Path(spec).expanduser()
     if not file.exists():
-        hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({', '.join(READERS)})"
+        hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({ALLOWED})"
         raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
     entries = read_entries(file)
     for entry in entries:
@@ -146,11 +145,7 @@ def _symbols(structure: Structure) -> set[str]:
 
 def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
     """Refuse a structure that the node cannot use."""
-    import numpy as np
-
     structure, place = entry.structure, f"{origin}: {entry.where}"
-    if not len(structure) or not np.isfinite(structure.cart_coords).all() or not np.isfinite(structure.lattice.matrix).all():
-        raise ReferenceDataError(f"{place}: no atoms, or coordinates that are no finite numbers")
     foreign = sorted(_symbols(structure) - allowed)
     if foreign:
         kind = "which the node does not have" if set(foreign) <= ELEMENT_SYMBOLS else "which no periodic table has"
@@ -161,10 +156,9 @@ def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
             f"{place}: the site at {site.frac_coords.round(4).tolist()} is disordered ({site.species_string}); allowed: one atom "
             "of occupancy 1 on each site; give an ordered approximant"
         )
-    if abs(structure.volume) < 1.0 or not structure.is_valid(tol=MIN_DISTANCE):
-        raise ReferenceDataError(
-            f"{place}: two atoms are nearer than {MIN_DISTANCE} Å, or the cell is flat; allowed: a physical structure"
-        )
+    problem = why_no_crystal(structure)
+    if problem is not None:
+        raise ReferenceDataError(f"{place}: {problem}")
 
 
 def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: str, excluded: Sequence[str]) -> None:
@@ -180,14 +174,16 @@ def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: st
 
 def _unique_names(names: list[str]) -> list[str]:
     """Number repeated names: ``S``, ``S (2)``, …; the first keeps its name."""
-    unique: list[str] = []
+    unique: dict[str, None] = {}
+    last: dict[str, int] = {}
     for name in names:
-        candidate, number = name, 1
+        candidate, number = name, last.get(name, 1)
         while candidate in unique:
             number += 1
             candidate = f"{name} ({number})"
-        unique.append(candidate)
-    return unique
+        last[name] = number
+        unique[candidate] = None
+    return list(unique)
 
 
 def _bare(structure: Structure) -> Structure:
