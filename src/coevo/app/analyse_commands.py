@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.terminal import Format, app, err, out, print_json, say
+from coevo.app.terminal import Force, Format, app, err, out, print_json, say
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,10 +61,11 @@ def analyse(
     seed: Annotated[int | None, typer.Option(min=0, help="of the samples of environments [0]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes (default: COEVO_WORKERS, else all cores)")] = None,
     output: Annotated[Path | None, typer.Option(help="directory for summary.json and structures.csv")] = None,
+    force: Force = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Analyse a pile of crystals: rejected, unique, novel, E_hull, environments, diversity. No node is needed."""
-    from coevo.app.analyse_output import write_analysis
+    from coevo.app.analyse_output import check_output, write_analysis
     from coevo.app.analyse_summary import analyse as analyse_batch
     from coevo.app.analyse_tables import analysis_table
     from coevo.app.analyse_workers import Workers
@@ -73,6 +74,8 @@ def analyse(
 
     if relax and force_field is None:
         raise ConfigError("--relax needs a force field: add --force-field chgnet")
+    if output is not None:
+        check_output(output, force)
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
     pool = Workers(_worker_count(workers))
     with ProgressBars(err) as bars, reporting_to(bars):
@@ -86,7 +89,7 @@ def analyse(
     else:
         out.print(analysis_table(result.numbers))
     if output is not None:
-        say(f"written: {', '.join(str(path) for path in write_analysis(result, output))}")
+        say(f"written: {', '.join(str(path) for path in write_analysis(result, output, force=force))}")
 
 
 def _worker_count(asked: int | None) -> int:

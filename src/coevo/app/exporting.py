@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app import output_files
+from coevo.app import csv_rows
+from coevo.app.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,12 +78,12 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
-    return output_files.as_csv(COLUMNS, rows)
+    return csv_rows.as_csv(COLUMNS, rows)
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
     """Return whole evaluation documents as a JSON list."""
-    return json.dumps(list(rows), indent=2, allow_nan=False) + "\n"
+    return json_text(list(rows))
 
 
 def as_cif(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
@@ -106,10 +107,15 @@ def as_extxyz(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
     frames = []
     for row in rows:
         atoms = AseAtomsAdaptor.get_atoms(view.structure(row["structure_id"]), msonable=False)
-        atoms.info = {key: row[key] for key in COLUMNS if row.get(key) is not None}
+        atoms.info = {key: _comment_value(row[key]) for key in COLUMNS if row.get(key) is not None}
         frames.append(atoms)
     if not frames:
         return ""
     buffer = io.StringIO()
     write(buffer, frames, format="extxyz")
     return buffer.getvalue()
+
+
+def _comment_value(value: Any) -> Any:
+    """Return a value as the comment line of extended XYZ can hold it: a word of letters, so that no text ends the line."""
+    return re.sub(r"[^\w.,:;/()+-]", "_", value, flags=re.ASCII) if isinstance(value, str) else value

@@ -152,7 +152,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def save_known_set(known: KnownSet, path: Path) -> None:
+def save_known_set(known: KnownSet, path: Path, *, force: bool = False) -> None:
     """Write a set as JSON that :func:`read_known_set`, ``--targets`` and ``node.references`` read, whole or not at all.
 
     Raises
@@ -160,7 +160,7 @@ def save_known_set(known: KnownSet, path: Path) -> None:
     ReferenceDataError
         If the file is not called ``.json``.
     StorageError
-        If it cannot be written.
+        If it cannot be written, or is there already and ``force`` does not say that it may be replaced.
     """
     if path.suffix.lower() != ".json":
         raise ReferenceDataError(f"--save {path}: got {path.suffix!r}, allowed: a file called .json")
@@ -169,7 +169,7 @@ def save_known_set(known: KnownSet, path: Path) -> None:
         for s in known.structures
     ]
     # one structure a line: a list, so that a reader need not hold it as a whole
-    write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save")
+    write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save", force=force)
 
 
 def _geometry(structure: Structure) -> dict[str, Any]:

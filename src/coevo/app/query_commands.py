@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
 from typing import Annotated, Any, Literal
 
 import typer
 
-from coevo.app.output_files import write_text
-from coevo.app.terminal import Format, Reference, app, out, print_json, say
+from coevo.app.output_files import check_place, is_stdout, write_text
+from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
 
 
@@ -33,8 +32,7 @@ def log(
         heads = sorted({state for state in branches.values() if state} - {view.id})
         tips += [store.state(f"{view.node}@{state}") for state in heads]
     if graph and format == "table":
-        for line in graph_lines(tips, branches):
-            out.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_lines(graph_lines(tips, branches))
         return
     states = _newest_first(tips) if all_branches else [view, *view.ancestors()]
     if format == "json":
@@ -81,7 +79,7 @@ def show(
                 where += f"  untrusted: it came in a bundle; coevo trust {checkpoint['sha256']}"
             elif conditions[kind] == "not here":
                 where = f"not here; its state says that it was written to {where or 'nowhere'}"
-            out.print(f"{what}  {where}", highlight=False, soft_wrap=True, markup=False)
+            print_lines([f"{what}  {where}"])
 
 
 def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
@@ -101,7 +99,7 @@ def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
         if key != "relaxed":
             table.add_row(key, str(value))
     out.print(table)
-    out.print(str(view.structure(found[0]["structure_id"])), highlight=False, markup=False)
+    print_lines(str(view.structure(found[0]["structure_id"])).split("\n"))
 
 
 @app.command()
@@ -116,15 +114,20 @@ def query(
     skip: Annotated[int, typer.Option(min=0, help="rows to leave out at the beginning")] = 0,
     format: Annotated[Literal["table", "csv", "json", "cif", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
     output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+    force: Force = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app import exporting
     from coevo.makers.step import current_store
     from coevo.node_store.queries import parse_filter, parse_sort
 
+    if format == "table" and output is not None:
+        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif or extxyz")
+    if output is not None and not is_stdout(output):
+        check_place(output, force)
     view = current_store().state(ref)
     rows = list(view.entries(parse_filter(where or ""), sort=parse_sort(sort), limit=limit, skip=skip))
-    if format == "table" and output is None:
+    if format == "table":
         out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
         return
     writers = {
@@ -133,11 +136,9 @@ def query(
         "cif": lambda: exporting.as_cif(view, rows),
         "extxyz": lambda: exporting.as_extxyz(view, rows),
     }
-    if format not in writers:
-        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif or extxyz")
     text = writers[format]()
-    if output is None:
-        sys.stdout.write(text)
+    if output is None or is_stdout(output):
+        print_document(text)
     else:
-        write_text(output, text)
+        write_text(output, text, force=force)
         say(f"{len(rows)} entries written to {output}")
