@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from coevo.node_store.views import StateView
 
-FORMATS = ("table", "csv", "json", "cif", "extxyz")
 COLUMNS = (
     "structure_id",
     "formula",
@@ -87,16 +86,10 @@ def as_json(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_cif(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
-    """Return structures at the state's geometry as one CIF with a block for each entry."""
-    from pymatgen.io.cif import CifWriter
+    """Return structures at the state's geometry as one CIF with a block for each entry, in conventional standard cells."""
+    from coevo.app.structure_texts import entry_text
 
-    blocks = []
-    for row in rows:
-        text = str(CifWriter(view.structure(row["structure_id"]), significant_figures=12))
-        # CifWriter names the block after the formula; two blocks of one name would make one of them unreadable.
-        lines = ["data_" + row["structure_id"][:16] if line.startswith("data_") else line for line in text.splitlines()]
-        blocks.append("\n".join(lines))
-    return "\n".join(blocks) + "\n"
+    return "".join(entry_text(view, row, "cif", "conventional")[0] for row in rows)
 
 
 def as_extxyz(view: StateView, rows: Sequence[dict[str, Any]]) -> str:

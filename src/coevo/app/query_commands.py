@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from coevo.app.output_files import check_place, is_stdout, write_text
+from coevo.app.structure_output import put_structures
+from coevo.app.structure_texts import SUFFIXES, setting_of
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
 
@@ -53,9 +55,11 @@ def show(
     entry: Annotated[
         str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="[ENTRY]")
     ] = None,
-    format: Format = "table",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        Literal["table", "json", "cif", "poscar"], typer.Option("--format", help="cif and poscar: of an ENTRY")
+    ] = "table",
 ) -> None:
-    """Show a state, or one of its entries."""
+    """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
     from coevo.app.state_summaries import iteration_table, summary
     from coevo.makers.step import current_store
     from coevo.node_store.trust import condition
@@ -65,6 +69,8 @@ def show(
     if entry:
         _show_entry(view, entry, format)
         return
+    if format in SUFFIXES:
+        raise QueryError(f"--format {format}: is for one entry; give its id, or coevo query {ref} --format {format}")
     conditions = {kind: condition(store, checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
     if format == "json":
         more = {"config": view.document["config"], "manifest": view.document["manifest"], "checkpoint_conditions": conditions}
@@ -83,23 +89,25 @@ def show(
 
 
 def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
+    from coevo.app.entry_description import describe_entry, entry_table
+    from coevo.app.state_summaries import readable
+
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if len(found) != 1:
         ids = ", ".join(d["structure_id"][:12] for d in found[:5]) or "none"
         raise QueryError(
             f"{prefix!r} names {len(found)} structures of state {view.id[:12]} ({ids}); give an id or more of its letters"
         )
-    if format == "json":
-        print_json(found[0])
+    if format in SUFFIXES:
+        put_structures(view, found, format, setting_of(format), None, force=False)
         return
-    from rich.table import Table
-
-    table = Table(title=f"{found[0]['kind']} {found[0]['structure_id'][:12]}", show_header=False, title_justify="left")
-    for key, value in found[0].items():
-        if key != "relaxed":
-            table.add_row(key, str(value))
-    out.print(table)
-    print_lines(str(view.structure(found[0]["structure_id"])).split("\n"))
+    with readable(view):
+        more = describe_entry(view, found[0])
+        if format == "json":
+            print_json({**found[0], **more})
+            return
+        out.print(entry_table(view, found[0], more))
+    print_lines(str(view.structure(found[0]["structure_id"])).split("\n")[5:])
 
 
 @app.command()
@@ -112,9 +120,16 @@ def query(
     sort: Annotated[str, typer.Option(help="fields to sort by, with commas; -field for descending")] = "energy_above_hull",
     limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
     skip: Annotated[int, typer.Option(min=0, help="rows to leave out at the beginning")] = 0,
-    format: Annotated[Literal["table", "csv", "json", "cif", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
-    output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+    format: Annotated[Literal["table", "csv", "json", "cif", "poscar", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
+    output: Annotated[
+        Path | None, typer.Option(help="file to write instead of printing; cif and poscar also .zip or folder, a file each")
+    ] = None,
     force: Force = False,
+    primitive: Annotated[bool, typer.Option("--primitive", help="cif, poscar: the primitive standard cell")] = False,
+    conventional: Annotated[
+        bool, typer.Option("--conventional", help="cif, poscar: the conventional standard cell (the default of cif)")
+    ] = False,
+    as_is: Annotated[bool, typer.Option("--as-is", help="cif, poscar: the cell as stored (the default of poscar)")] = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app import exporting
@@ -122,18 +137,21 @@ def query(
     from coevo.node_store.queries import parse_filter, parse_sort
 
     if format == "table" and output is not None:
-        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif or extxyz")
-    if output is not None and not is_stdout(output):
+        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif, poscar or extxyz")
+    setting = setting_of(format, primitive=primitive, conventional=conventional, as_is=as_is)
+    if output is not None and not is_stdout(output) and format not in SUFFIXES:
         check_place(output, force)
     view = current_store().state(ref)
     rows = list(view.entries(parse_filter(where or ""), sort=parse_sort(sort), limit=limit, skip=skip))
     if format == "table":
         out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
         return
+    if format in SUFFIXES:
+        put_structures(view, rows, format, setting, output, force=force)
+        return
     writers = {
         "csv": lambda: exporting.as_csv(rows),
         "json": lambda: exporting.as_json(rows),
-        "cif": lambda: exporting.as_cif(view, rows),
         "extxyz": lambda: exporting.as_extxyz(view, rows),
     }
     text = writers[format]()
