@@ -18,7 +18,8 @@ from pymatgen.entries.computed_entries import ComputedStructureEntry
 from coevo.app.http_json import HttpLimits, JsonReader, shown_url
 from coevo.app.known_sets import KnownSet, KnownStructure, read_known_set, save_known_set
 from coevo.app.materials_project import read_materials_project
-from coevo.app.optimade_provider import base_url, read_optimade, refusal, structure_of, system_filters
+from coevo.app.optimade_provider import base_url, read_optimade, system_filters
+from coevo.app.optimade_structures import refusal, structure_of
 from coevo.configs.references import load_references
 from coevo.errors import AnalysisError, ConfigError, ProviderError, ReferenceDataError, StorageError
 from crystal_piles import known_phases, write_extxyz
@@ -97,7 +98,10 @@ def test_a_bundled_set_and_a_source_that_is_none(tmp_path: Path) -> None:
         "read_at": "",
         "elements": ["Li", "S"],
         "size": 4,
+        "received": 4,
         "left_out": {},
+        "whole": True,
+        "missing": [],
         "notes": [],
     }
     with pytest.raises(AnalysisError, match=r"nope: no such file; allowed: a bundled set .* optimade:URL, or mp"):
@@ -314,7 +318,116 @@ def test_bad_structures_are_counted_and_the_rest_is_kept() -> None:
     assert sum(found.left_out.values()) == len(bad) + 1
     assert found.left_out["off_system"] == 1
     assert found.left_out["too_many_atoms"] == 1
-    assert found.notes == [f"the server announced 40 structures and gave {len(bad) + 3}"]
+    assert found.missing == [
+        f"it announced 40 structures and gave {len(bad) + 3}",
+        "1 of the structures it gave are of other elements, so it did not heed the filter",
+    ]
+    assert (found.received, found.is_whole) == (len(bad) + 1, False)
+
+
+def unread(name: str) -> dict[str, Any]:
+    return {"id": name, "type": "structures", "attributes": dict.fromkeys(("lattice_vectors", "species", "species_at_sites"))}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (page("a", more_data_available=True), "gave 1 structures, says that more are available, and names no next page"),
+        (page("a", more_data_available="true", data_returned="237"), "gave 1 structures of 237, says that more are available"),
+        (Answer({"errors": [{"detail": "unknown filter HAS ONLY", "status": "501"}]}), "answers with errors: unknown filter"),
+        (Answer({"data": [], "errors": [{"detail": "backend time out"}], "meta": {}}), "answers with errors: backend time out"),
+        (Answer({"data": [entry_of("a")], "errors": {"title": "broken"}}), "answers with errors: broken"),
+        (
+            page(warnings=[{"detail": "HAS ONLY is not supported; an empty answer is given"}]),
+            "does not heed the filter: HAS ONLY",
+        ),
+        (page("a", warnings=[{"detail": "The filter was ignored."}]), "does not heed the filter"),
+        (Answer({"data": [unread("a"), unread("b")]}), "none of its structures of Li-P-S can be compared: 2 unreadable"),
+    ],
+)
+def test_a_part_of_a_set_is_an_error(answer: Answer, told: str) -> None:
+    message, _ = failure(lambda request: answer)
+    assert told in message
+
+
+def read_pages(answer: Any) -> KnownSet:
+    with StubServer(answer) as server:
+        return read_optimade(server.url, ELEMENTS, QUICK)
+
+
+def test_what_can_be_completed_is_read() -> None:
+    """A next page by another name or as an object, pages without entries, an end that the count shows, a filter put otherwise."""
+    second = lambda request: "page" in request.query  # noqa: E731
+    for link in ({"next_page": "/v1/structures?page=2"}, {"next": {"href": "?page=2"}}, {"next": None, "next_page": "?page=2"}):
+        first = Answer({"data": [entry_of("a")], "links": link, "meta": {"more_data_available": True}})
+        found = read_pages(lambda request, first=first: page("b", data_returned=2) if second(request) else first)
+        assert ([known.id for known in found.structures], found.is_whole) == (["a", "b"], True)
+    empty = page(following="/v1/structures?page=2")
+    assert len(read_pages(lambda request: page("b") if second(request) else empty).structures) == 1
+    assert read_pages(lambda request: page("a", more_data_available=True, data_returned=1)).is_whole
+    only = lambda request: "ONLY" in request.query["filter"]  # noqa: E731
+    for refusal_ in (
+        page(warnings=[{"detail": "operator HAS ONLY ignored"}]),
+        Answer({"errors": [{"detail": "no HAS ONLY", "status": "501"}]}),
+        Answer({"errors": [{"detail": "filter not understood"}]}, 404),
+    ):
+        found = read_pages(lambda request, refusal_=refusal_: refusal_ if only(request) else page("a"))
+        assert [known.id for known in found.structures] == ["a"]
+    few = Answer({"errors": [{"detail": "page_limit must be at most 50"}]}, 400)
+    assert read_pages(lambda request: page("a") if int(request.query["page_limit"]) <= 50 else few).is_whole
+
+
+def test_what_is_missing_is_part_of_the_set() -> None:
+    half = {
+        "data": [entry_of("a"), unread("b"), unread("c")],
+        "meta": {"data_returned": 3, "warnings": [{"detail": "slow today"}]},
+    }
+    found = read_pages(lambda request: Answer(half))
+    assert (len(found.structures), found.received, found.is_whole) == (1, 3, False)
+    assert found.left_out == {"unreadable": 2}
+    assert found.notes == ["it warns: slow"]
+    found = read_pages(lambda request: page("a", data_returned="237"))
+    assert found.missing == ["it announced 237 structures and gave 1"]
+    salt = {"id": "salt", "attributes": document("salt", SALT)}
+    found = read_pages(lambda request: Answer({"data": [entry_of("a"), salt]}))
+    assert found.missing == ["1 of the structures it gave are of other elements, so it did not heed the filter"]
+
+
+def test_a_part_that_is_kept_stays_a_part(tmp_path: Path) -> None:
+    part = KnownSet(
+        "OPTIMADE https://a.org/v1", "2026-01-02T03:04:05+00:00", ELEMENTS, [], {"unreadable": 2}, [], ["it was short"]
+    )
+    part.structures.append(KnownStructure("a", PHASES["Li2S"]))
+    save_known_set(part, tmp_path / "kept.json")
+    again = read_known_set(str(tmp_path / "kept.json"), ELEMENTS)
+    assert again.source.startswith("OPTIMADE https://a.org/v1 (a part: 1 of 3 could be read; it was short), kept in ")
+
+
+def test_a_file_of_which_nothing_can_be_read_is_no_set(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps([{"jid": "a", "atoms": {}}]))
+    with pytest.raises(AnalysisError, match="no structure of Li-P-S in it can be compared: 1 unreadable"):
+        read_known_set(str(tmp_path / "x.json"), ELEMENTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"structure_features": ["implicit_atoms"]}, "incomplete"),
+        ({"structure_features": ["assemblies"]}, "disordered"),
+        ({"assemblies": [{"sites_in_groups": [[0], [1]], "group_probabilities": [0.5, 0.5]}]}, "disordered"),
+        ({"dimension_types": [1, 1, 0]}, "not_periodic"),
+        ({"species_at_sites": None}, "unreadable"),
+        ({"structure_features": []}, None),
+    ],
+)
+def test_structures_that_are_not_whole_crystals(change: dict[str, Any], reason: str | None) -> None:
+    assert refusal({**document("x", PHASES["Li2S"]), **change}) == reason
+
+
+def test_a_date_after_which_to_ask_again() -> None:
+    calls = count()
+    late = Answer(b"slow down", 429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    assert read_pages(lambda request: page("a") if next(calls) else late).is_whole
 
 
 def test_vacancies_are_no_ordered_structure() -> None:

@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     for name, text, message in (
         ("a.xml", "<modeling>", "cannot be read as vasprun"),
         ("b.out", "nothing", "no frame|cannot be read as pw.x"),
-        ("c.xyz", "2\n\nLi 0 0\n", "cannot be read as extxyz"),
+        ("c.xyz", "2\n\nLi 0 0\n", "no crystal that can be read"),
         ("d.cif", "", r"not a file of labels; allowed: \.xml"),
     ):
         (tmp_path / name).write_text(text)

@@ -47,7 +47,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
 
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
-        found = [r for file in files for r in load_references(file, config.node.elements, complete=False)]
+        found = [r for file in files for r in load_references(file, config.node.elements, complete=False, say=say)]
         withheld = sorted({r.name for r in found} & set(config.references.exclude))
         if withheld:
             raise ReferenceDataError(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.analyse_energy_scales import notes_on
 from coevo.app.analyse_parsing import Limits, read_rows
-from coevo.app.analyse_rows import PackedCrystal, Row
+from coevo.app.analyse_rows import OF_TEXT, PackedCrystal, Row
 from coevo.app.analyse_sources import Pile
 from coevo.configs.tree import CurationConfig, DescriptorConfig, MaturityConfig
 from coevo.errors import AnalysisError
@@ -126,6 +127,21 @@ def read_pile(path: Path, limits: Limits, workers: Workers) -> tuple[list[Row], 
     return rows, pile.ignored
 
 
+def check_something_read(path: Path, rows: list[Row]) -> None:
+    """Refuse a file whose texts are all no structures: an answer of zeros would hide that it was not understood.
+
+    Raises
+    ------
+    AnalysisError
+        With the reasons, and of the first text what was found and expected.
+    """
+    if not all(row.reason in OF_TEXT for row in rows):
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(Counter(str(row.reason) for row in rows).items()))
+    first = f"{_printable(rows[0].id)}: {_printable(rows[0].detail or '', 400)}"
+    raise AnalysisError(f"{path}: none of {len(rows)} structures can be read: {reasons}; {first}")
+
+
 def _pieces(pile: Pile, reached: list[int]) -> Iterator[list[Source]]:
     """Texts in portions; ``reached`` notes how far each goes."""
     piece: list[Source] = []
@@ -143,9 +159,9 @@ def _pieces(pile: Pile, reached: list[int]) -> Iterator[list[Source]]:
         yield piece
 
 
-def _printable(name: str) -> str:
+def _printable(name: str, length: int = _MAX_NAME) -> str:
     """A name from a file as it may be shown on a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in name[:_MAX_NAME])
+    return "".join(character if character.isprintable() else "?" for character in name[:length])
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -159,8 +175,15 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def batch_from_file(path: Path, limits: Limits, workers: Workers) -> Batch:
-    """Read a pile from a file; its chemical system is what is asked for, or what is found."""
+    """Read a pile from a file; its chemical system is what is asked for, or what is found.
+
+    Raises
+    ------
+    AnalysisError
+        If no structure in it can be read.
+    """
     rows, ignored = read_pile(path, limits, workers)
+    check_something_read(path, rows)
     batch = Batch(str(path), rows, ignored=ignored)
     valid = batch.valid()
     batch.elements = limits.elements or elements_of(valid)
@@ -169,10 +192,16 @@ def batch_from_file(path: Path, limits: Limits, workers: Workers) -> Batch:
         batch.scale = f"as in {path.name}"
     if 0 < with_energy < len(valid):
         batch.notes.append(f"{len(valid) - with_energy} of {len(valid)} structures have no energy and no E_hull")
-    order = sorted(valid, key=lambda row: (row.energy_per_atom is None, row.energy_per_atom or 0.0, row.content or "", row.id))
+    batch.notes += notes_on(valid)
+    order = sorted(valid, key=_rank_key)
     for rank, row in enumerate(order):
         row.rank = rank
     return batch
+
+
+def _rank_key(row: Row) -> tuple[bool, str, float, str, str]:
+    """Representatives are those of lowest energy, as far as energies are of one calculation."""
+    return row.energy_per_atom is None, row.origin.calculation, row.energy_per_atom or 0.0, row.content or "", row.id
 
 
 def elements_of(rows: list[Row]) -> tuple[str, ...]:
@@ -199,11 +228,13 @@ def add_references(batch: Batch, spec: str, limits: Limits, workers: Workers, *,
             batch.references.append(reference_row(known.name, PackedCrystal.pack(known.structure), None))
     else:
         rows, _ = read_pile(Path(spec), limits_for_references(limits, batch.elements), workers)
+        check_something_read(Path(spec), rows)
         batch.references = [row for row in rows if row.reason is None]
         left_out = Counter(row.reason for row in rows if row.reason is not None)
         if left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
             batch.notes.append(f"references left out: {reasons}")
+        batch.notes += [f"references: {note}" for note in notes_on(batch.references)] if same_scale else []
     if not batch.references:
         raise AnalysisError(
             f"--references {spec}: none of the structures consists of {', '.join(batch.elements)}; give phases of that system"

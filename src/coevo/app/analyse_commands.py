@@ -25,7 +25,8 @@ def analyse(
     what: Annotated[
         str,
         typer.Argument(
-            help="zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz, .bz2); or a state", metavar="FILE|REF"
+            help="zip or directory of CIFs and POSCARs, .cif, POSCAR, .extxyz, .json, .jsonl (or .gz, .bz2); or a state",
+            metavar="FILE|REF",
         ),
     ],
     references: Annotated[
@@ -41,8 +42,14 @@ def analyse(
             "--same-scale", help="energies in FILE and in the references' file are of one code, functional and correction"
         ),
     ] = False,
+    energy_key: Annotated[
+        str | None,
+        typer.Option(
+            "--energy-key", help="key of the energies in FILE, where several stand there, e.g. REF_energy", metavar="KEY"
+        ),
+    ] = None,
     elements: Annotated[
-        str | None, typer.Option(help="chemical system, e.g. Li-P-S; others are rejected (default: all found)")
+        str | None, typer.Option(help="chemical system, e.g. Li-P-S or Li,P,S; others are rejected (default: all found)")
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="state whose environments are known", metavar="REF")] = None,
     max_atoms: Annotated[int, typer.Option(min=1, help="larger cells are rejected")] = 200,
@@ -79,7 +86,7 @@ def analyse(
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
     pool = Workers(_worker_count(workers))
     with ProgressBars(err) as bars, reporting_to(bars):
-        limits = limits_for(elements, max_atoms)
+        limits = replace(limits_for(elements, max_atoms), energy_key=energy_key)
         batch = _batch(what, references, limits, pool, same_scale=same_scale, force_field=force_field)
         plan = _plan(batch, own, matcher, environments, seed, _work(force_field, relax))
         known = None if baseline is None else _baseline(baseline, batch)
@@ -101,14 +108,10 @@ def _worker_count(asked: int | None) -> int:
 def limits_for(elements: str | None, max_atoms: int) -> Limits:
     """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
     from coevo.app.analyse_parsing import Limits
-    from coevo.configs.tree import ELEMENT_SYMBOLS, ScreeningConfig
+    from coevo.configs.element_lists import elements_of
+    from coevo.configs.tree import ScreeningConfig
 
-    system = None
-    if elements is not None:
-        system = tuple(sorted({symbol for symbol in elements.replace(",", "-").replace(" ", "-").split("-") if symbol}))
-        unknown = [symbol for symbol in system if symbol not in ELEMENT_SYMBOLS]
-        if unknown or not system:
-            raise ConfigError(f"--elements {elements}: {', '.join(unknown) or 'nothing'} is no element; allowed: such as Li-P-S")
+    system = None if elements is None else tuple(sorted(set(elements_of(elements, "--elements"))))
     screening = ScreeningConfig()
     return Limits(
         elements=system,
@@ -137,10 +140,10 @@ def _batch(
     from coevo.makers.step import current_store
 
     if not is_file(what):
-        if references is not None or force_field is not None or limits.elements is not None:
+        if references is not None or force_field is not None or limits.elements is not None or limits.energy_key is not None:
             raise ConfigError(
                 f"{what} is a state, which has references, energies and elements of its own: leave --references, "
-                "--force-field and --elements away"
+                "--force-field, --energy-key and --elements away"
             )
         return batch_from_state(current_store(), what)
     batch = batch_from_file(Path(what), limits, pool)

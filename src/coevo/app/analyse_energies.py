@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.app.analyse_energy_scales import EnergyOrigin, why_not_one_scale
 from coevo.app.analyse_rows import PackedCrystal
 from coevo.errors import AnalysisError
 from coevo.makers.progress import task
@@ -105,7 +106,7 @@ def evaluate(batch: Batch, work: ForceFieldWork, workers: int) -> None:
 def _take(row: Row, result: Any, *, relaxed: bool) -> None:
     from coevo.models.contracts import Failure
 
-    row.energy_per_atom = None
+    row.energy_per_atom, row.origin = None, EnergyOrigin()
     if isinstance(result, Failure):
         row.reject("force_field", f"{result.reason}: {result.detail}")
     elif relaxed:
@@ -143,7 +144,7 @@ def above_hull(batch: Batch) -> HullReport:
 
     pile = [row for row in batch.valid() if row.energy_per_atom is not None]
     known = [row for row in batch.references if row.energy_per_atom is not None] if batch.one_scale else []
-    report = HullReport(batch.scale, len(pile) + len(known), len(known), _no_hull(batch, pile, known))
+    report = HullReport(_scale_of(batch, pile), len(pile) + len(known), len(known), _no_hull(batch, pile, known))
     if report.reason is not None:
         return report
     x = composition_fractions([*known, *pile], batch.elements)
@@ -158,6 +159,12 @@ def above_hull(batch: Batch) -> HullReport:
     return report
 
 
+def _scale_of(batch: Batch, pile: Sequence[Row]) -> str | None:
+    """What the energies are, with the calculation where the file names one."""
+    named = sorted({row.origin.calculation for row in pile if row.origin.calculation})
+    return batch.scale if batch.scale is None or not named else f"{batch.scale}, {', '.join(named)}"
+
+
 def _above(hull: Hull, x: np.ndarray, energies: np.ndarray) -> list[float]:
     return [float(value) for value in hull.energy_above_hull(x, energies)]
 
@@ -168,6 +175,9 @@ def _no_hull(batch: Batch, pile: Sequence[Row], known: Sequence[Row]) -> str | N
         return "the structures have no energies: give a file with energies, or --force-field chgnet"
     if len(batch.elements) > MAX_ELEMENTS:
         return f"{len(batch.elements)} elements, allowed {MAX_ELEMENTS}: choose a chemical system with --elements"
+    apart = why_not_one_scale([*known, *pile])
+    if apart is not None:
+        return apart
     missing = _without_terminal(batch.elements, [*known, *pile])
     if not missing:
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
-_LIST_FIRST = re.compile(r'\{\s{0,9}"(?:phases|entries|structures)"\s{0,9}:\s{0,9}(?=\[)')
+_LIST_FIRST = re.compile(r'\{\s{0,9}"(?:phases|entries|structures|data)"\s{0,9}:\s{0,9}(?=\[)')
 _MAX_DOCUMENT = 64 * 2**20
 """Characters of a single object that holds all structures, at most; lists and lines have no such limit."""
 
@@ -30,8 +30,8 @@ def json_items(text: IO[str], limit: int) -> Iterator[JsonItem]:
     Parameters
     ----------
     text : text file
-        A list of objects; or objects one a line; or one object, which may hold a list under ``phases``, ``entries`` or
-        ``structures``. If that list comes first in the object, it may be of any length.
+        A list of objects; or objects one a line; or one object, which may hold a list under ``phases``, ``entries``,
+        ``structures`` or ``data`` (OPTIMADE). If that list comes first in the object, it may be of any length.
     limit : int
         Characters of one object of a list or line, at most.
     """
@@ -89,7 +89,7 @@ def _whole(start: str, window: _Window) -> Iterator[JsonItem]:
 def _held(value: Any) -> Iterator[JsonItem]:
     """One structure, or the list that an object holds."""
     if isinstance(value, dict) and "lattice" not in value and "structure" not in value:
-        for key in ("phases", "entries", "structures"):
+        for key in ("phases", "entries", "structures", "data"):
             if isinstance(value.get(key), list):
                 yield from (JsonItem(item) for item in value[key])
                 return

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.analyse_energy_scales import EnergyOrigin, calculation_named
+from coevo.app.analyse_json_entries import EntryError, elements_named, energy_in, structure_in
 from coevo.app.analyse_rows import PackedCrystal, Row
 from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
-from coevo.configs.json_structures import structure_from_item
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
+from coevo.configs.extended_xyz import FrameError, parse_frame, why_no_crystal
 from coevo.configs.poscar_text import structure_from_poscar
 from coevo.configs.structure_bounds import BoundsError
-from coevo.configs.tree import ELEMENT_SYMBOLS
-from coevo.configs.xyz_frames import check_comment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.app.analyse_sources import Source
+    from coevo.configs.extended_xyz import XyzFrame
 
-_ENERGIES = ("energy_per_atom", "energy", "total_energy")
 _PARSER_ERRORS = (
     ValueError,
     LookupError,
@@ -55,6 +55,8 @@ class Limits:
     min_volume_per_atom, max_volume_per_atom : float
         Å³.
     max_length_ratio : float
+    energy_key : str or None
+        Of the file's energies, where the user names it.
     """
 
     elements: tuple[str, ...] | None
@@ -63,6 +65,7 @@ class Limits:
     min_volume_per_atom: float
     max_volume_per_atom: float
     max_length_ratio: float
+    energy_key: str | None = None
 
 
 class _RejectedError(Exception):
@@ -103,15 +106,18 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            structure, energy = _READERS[kind](part, limits)
+            structure, energy, origin = _READERS[kind](part, limits)
             _check(row, structure, limits)
         row.crystal = PackedCrystal.pack(structure)
         row.content = row.crystal.content_id()
         row.formula, row.atoms, row.energy_per_atom = structure.composition.reduced_formula, len(structure), energy
+        row.origin, row.detail = origin, origin.problem or None
     except _RejectedError as err:
         row.reject(*err.args)
     except BoundsError as err:
         row.reject(err.reason, _one_line(err))
+    except (FrameError, EntryError) as err:
+        row.reject(err.reason, err.detail)
     except _PARSER_ERRORS as err:
         row.reject(
             next((reason for words, reason in _SAID_BY_PARSERS.items() if words in str(err)), "unreadable"), _one_line(err)
@@ -145,84 +151,54 @@ def _check(row: Row, structure: Structure, limits: Limits) -> None:
 # --- one reader for each kind of text
 
 
-def _from_cif(block: str, limits: Limits) -> tuple[Structure, float | None]:
-    return structure_from_cif(block, limits.max_atoms), None
+Read = tuple["Structure", float | None, EnergyOrigin]
+"""A structure, its energy (eV/atom), and what the file says of it."""
 
 
-def _from_poscar(text: str, limits: Limits) -> tuple[Structure, float | None]:
-    return structure_from_poscar(text, limits.max_atoms), None
+def _from_cif(block: str, limits: Limits) -> Read:
+    return structure_from_cif(block, limits.max_atoms), None, EnergyOrigin()
 
 
-def _from_xyz(text: str, limits: Limits) -> tuple[Structure, float | None]:
-    from io import StringIO
+def _from_poscar(text: str, limits: Limits) -> Read:
+    return structure_from_poscar(text, limits.max_atoms), None, EnergyOrigin()
 
-    from ase.io import read
+
+def _from_xyz(text: str, limits: Limits) -> Read:
     from pymatgen.core import Structure
 
-    count = int(text.partition("\n")[0])
-    if count > limits.max_atoms:
+    count, _, rest = text.partition("\n")
+    if int(count) > limits.max_atoms:
         raise _RejectedError("too_many_atoms", f"{count} atoms, allowed {limits.max_atoms}")
-    check_comment(text.split("\n", 2)[1])
+    comment, *atoms = rest.removesuffix("\n").split("\n")
+    frame = parse_frame(comment, atoms)
+    why = why_no_crystal(frame)
+    if why is not None:
+        raise _RejectedError("not_periodic", why)
+    structure = Structure(frame.lattice, frame.symbols, frame.positions, coords_are_cartesian=True)
+    return structure, *_xyz_energy(frame, limits.energy_key)
+
+
+def _xyz_energy(frame: XyzFrame, key: str | None) -> tuple[float | None, EnergyOrigin]:
+    """Energy of a frame by the rules of labels (docs/labels.md); forces and stress are not looked at."""
+    from coevo.labelling.imported import LabelKeys
+    from coevo.labelling.imported.extended_xyz import functional_of
+    from coevo.labelling.imported.xyz_keys import is_energy
+    from coevo.labelling.imported.xyz_numbers import energy_of
+
     try:
-        atoms: Any = read(StringIO(text), index=0, format="extxyz")
-    except KeyError as err:
-        symbol = str(err).strip("'\"")
-        if symbol and symbol.isalnum() and symbol not in ELEMENT_SYMBOLS:
-            raise _RejectedError("unknown_element", f"{symbol} is not in the periodic table") from None
-        raise
-    if not atoms.pbc.all():
-        raise _RejectedError("not_periodic", 'give Lattice="…" and pbc="T T T" in the comment line')
-    if not atoms.cell.rank == 3 and _finite(atoms.cell.array.ravel()):
-        raise _RejectedError("volume_too_small", "the cell vectors lie in a plane")
-    results = {**atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
-    structure = Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.positions, coords_are_cartesian=True)
-    return structure, _energy_per_atom(results, len(atoms))
+        energy, name = energy_of(frame, LabelKeys(energy=key))
+    except FrameError as error:
+        silent = error.reason == "missing_energy" and key is None and not any(map(is_energy, frame.info))
+        return None, EnergyOrigin(problem="" if silent else f"{error.reason}: {error.detail}")
+    return energy, EnergyOrigin(name, calculation_named(functional_of(frame, name) or ""))
 
 
-def _from_json(item: Any, limits: Limits) -> tuple[Structure, float | None]:
-    if not isinstance(item, dict):
-        raise _RejectedError(
-            "unreadable", f"got {str(item)[:40]!r}, allowed: an object with lattice and sites, or with structure"
-        )
-    if isinstance(item.get("cif"), str):
-        return structure_from_cif(item["cif"], limits.max_atoms), _json_energy(item, None)
-    inner = item.get("structure", item)
-    sites = inner["sites"]
-    if len(sites) > limits.max_atoms:
-        raise _RejectedError("too_many_atoms", f"{len(sites)} sites, allowed {limits.max_atoms}")
-    given = {part["element"] for site in sites for part in site.get("species", ()) if isinstance(part, dict)}
-    unknown = sorted(given - ELEMENT_SYMBOLS)
+def _from_json(item: Any, limits: Limits) -> Read:
+    unknown = sorted(map(str, elements_named(item) - ELEMENT_SYMBOLS))
     if unknown:
-        raise _RejectedError("unknown_element", f"{', '.join(map(str, unknown))} is not in the periodic table")
-    # a phase that is given by its space group has its number of atoms beside it
-    structure = structure_from_item(item)
-    return structure, _json_energy(item, int(inner.get("atoms_per_cell", len(sites))))
-
-
-def _json_energy(item: dict[str, Any], atoms: int | None) -> float | None:
-    """Energy of an item; of a pymatgen entry, with its correction."""
-    if atoms is None:
-        return _energy_per_atom({key: item[key] for key in _ENERGIES[:1] if key in item}, 1)
-    found = dict(item)
-    if isinstance(found.get("correction"), (int, float)) and isinstance(found.get("energy"), (int, float)):
-        found["energy"] += found["correction"]
-    return _energy_per_atom(found, atoms)
-
-
-def _energy_per_atom(given: dict[str, Any], atoms: int) -> float | None:
-    """The energy per atom, or a total energy over the atoms, eV; None if there is none that is a number."""
-    for key in _ENERGIES:
-        try:
-            value = float(given[key])
-        except (KeyError, TypeError, ValueError):
-            continue
-        if math.isfinite(value):
-            return value if key == "energy_per_atom" else value / atoms
-    return None
-
-
-def _finite(values: Any) -> bool:
-    return all(math.isfinite(value) for value in values)
+        raise _RejectedError("unknown_element", f"{', '.join(unknown)} is not in the periodic table")
+    structure = structure_in(item, limits.max_atoms)
+    return structure, *energy_in(item, structure, limits.energy_key)
 
 
 def _one_line(err: object) -> str:

@@ -6,12 +6,13 @@ structures where they are needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coevo.analysis.sanity import REASONS as UNPHYSICAL
+from coevo.app.analyse_energy_scales import EnergyOrigin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from coevo.analysis.cell_reduction import Crystal
     from coevo.analysis.validity import Validity
 
-REASONS = ("unreadable", "too_large", "unknown_element", "not_periodic", *UNPHYSICAL, "force_field")
+OF_TEXT = ("unreadable", "too_large", "unknown_element", "not_periodic", "not_finite", "unknown_unit")
+"""Reasons for which a text gave no structure at all."""
+REASONS = (*OF_TEXT, *(reason for reason in UNPHYSICAL if reason not in OF_TEXT), "force_field")
 """Why a structure is left out, every reason: of its text, of its geometry (:mod:`coevo.analysis.sanity`), of its evaluation."""
 
 
@@ -93,7 +96,8 @@ class Row:
     id : str
         Name in the file; unique in the pile.
     reason, detail : str or None
-        Why it is left out (one of :data:`REASONS`), and a sentence about it; None if it is not.
+        Why it is left out (one of :data:`REASONS`), and a sentence about it; None if it is not. A sentence alone says why its
+        energy is not taken.
     content : str or None
         Content id of the geometry as read, sha256: that of a node's structures.
     crystal : PackedCrystal or None
@@ -103,6 +107,8 @@ class Row:
     atoms : int or None
     energy_per_atom : float or None
         eV/atom: of the file, or of the force field.
+    origin : EnergyOrigin
+        What the file says of the energy.
     energy_above_hull, energy_above_reference_hull : float or None
         eV/atom; against references and pile together, and against references alone (may be negative).
     rank : int
@@ -132,6 +138,7 @@ class Row:
     matched_reference: str | None = None
     space_group: int | None = None
     validity: Validity | None = None
+    origin: EnergyOrigin = field(default_factory=EnergyOrigin)
 
     def reject(self, reason: str, detail: str) -> None:
         """Leave the structure out of everything that follows."""

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from coevo.app.analyse_json import json_items
 from coevo.configs.cif_blocks import cif_blocks
+from coevo.configs.extended_xyz import cut_frames
 from coevo.configs.structure_files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
 from coevo.errors import AnalysisError
 
@@ -218,36 +219,11 @@ def _cut_blocks(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _xyz_stream(text: IO[str]) -> Iterator[Source]:
-    lines = _lines(text)
-    number = 0
-    for line in lines:
-        if not line.strip():
-            continue
-        number += 1
-        try:
-            count = int(line)
-        except ValueError:
-            detail = f"expected a number of atoms, got {line[:40]!r}; what follows cannot be cut into frames"
-            yield Source(str(number), "xyz", "", ("unreadable", detail))
-            return
-        yield _frame(str(number), count, lines)
-
-
-def _frame(name: str, count: int, lines: Iterator[str]) -> Source:
-    """The comment and atom lines of one frame."""
-    kept, size = [str(count)], 0
-    for _ in range(max(count, 0) + 1):
-        line = next(lines, None)
-        if line is None:
-            return Source(name, "xyz", "", ("unreadable", f"the file ends within a frame of {count} atoms"))
-        size += len(line) + 1
-        if size <= MAX_TEXT:
-            kept.append(line)
-    if size > MAX_TEXT:
-        return Source(name, "xyz", "", ("too_large", f"{size} characters, allowed {MAX_TEXT}"))
-    if count <= 0:
-        return Source(name, "xyz", "", ("empty", f"{count} atoms"))
-    return Source(name, "xyz", "\n".join(kept) + "\n")
+    for part in cut_frames(_lines(text), MAX_TEXT):
+        if part.problem is not None:
+            yield Source(str(part.number), "xyz", "", (part.problem.reason, part.problem.detail))
+        else:
+            yield Source(str(part.number), "xyz", part.text())
 
 
 def _json_stream(text: IO[str]) -> Iterator[Source]:

@@ -28,9 +28,10 @@ def describe_entry(view: StateView, evaluation: dict[str, Any]) -> dict[str, Any
     Returns
     -------
     dict
-        ``space_group_symbol``, ``…_number``, ``…_symprec`` (Å), ``…_angle_tolerance`` (degrees), ``cell`` (Å, degrees), ``density`` (g/cm³), ``origin``, ``name`` and
-        ``source`` (of references), ``decomposition`` (products with amounts per formula unit; None for the only phase of its
-        elements), ``labels`` (numbers by code, functional and status) and ``matched_reference_name``.
+        ``space_group_symbol``, ``…_number``, ``…_symprec`` (Å) and ``…_angle_tolerance`` (degrees), ``cell`` (Å, degrees),
+        ``density`` (g/cm³), ``origin``, ``name``, ``source`` and ``licence`` (of references), ``decomposition`` (products with
+        amounts per formula unit; None for the only phase of its elements), ``labels`` (frames by code, functional, status and
+        split) and ``matched_reference_name``.
     """
     structure = view.structure(evaluation["structure_id"])
     cell, lattice = standard_cell(structure, "as-is"), structure.lattice

@@ -191,9 +191,22 @@ def _check_status(url: str, answer: Response, body: bytes) -> None:
     said = printable(_complaint(body))
     message = f"answers {status}" + (f": {said}" if said else "")
     if status in PASSING:
-        wait = answer.headers.get("retry-after", "")
-        raise _PassingError(message, status=status, retry_after=float(wait) if wait.isdecimal() and len(wait) < 6 else 0.0)
+        raise _PassingError(message, status=status, retry_after=_wait(answer.headers.get("retry-after", "")))
     raise ProviderError(f"{shown_url(url)}: {message}", status=status)
+
+
+def _wait(asked: str) -> float:
+    """Seconds of a ``Retry-After``, which is a number of them or a date."""
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    if asked.isdecimal() and len(asked) < 6:
+        return float(asked)
+    try:
+        until = parsedate_to_datetime(asked)
+        return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _complaint(body: bytes) -> str:

@@ -61,7 +61,9 @@ class KnownSet:
     left_out : dict of str to int
         Structures that could not be used, by reason; ``off_system`` are those of other elements.
     notes : list of str
-        What a reader of the numbers should know, such as a server that announced more than it gave.
+        What a reader of the numbers should know, such as what a server warned of.
+    missing : list of str
+        What speaks against the set being whole, such as a server that announced more than it gave.
     """
 
     source: str
@@ -70,6 +72,17 @@ class KnownSet:
     structures: list[KnownStructure]
     left_out: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def received(self) -> int:
+        """Structures of the elements that the source gave, those that could not be used among them."""
+        return len(self.structures) + sum(count for reason, count in self.left_out.items() if reason != "off_system")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every structure that the source has of the elements was compared, as far as one can know."""
+        return self.received == len(self.structures) and not self.missing
 
     def describe(self) -> dict[str, Any]:
         """Return name, size and date of the set, as every count that rests on it must name them."""
@@ -78,7 +91,10 @@ class KnownSet:
             "read_at": self.read_at,
             "elements": list(self.elements),
             "size": len(self.structures),
+            "received": self.received,
             "left_out": dict(sorted(self.left_out.items())),
+            "whole": self.is_whole,
+            "missing": list(self.missing),
             "notes": list(self.notes),
         }
 
@@ -164,9 +180,12 @@ def save_known_set(known: KnownSet, path: Path, *, force: bool = False) -> None:
     """
     if path.suffix.lower() != ".json":
         raise ReferenceDataError(f"--save {path}: got {path.suffix!r}, allowed: a file called .json")
+    source = known.source
+    if not known.is_whole:
+        # whoever counts against the file must be told
+        source += f" (a part: {'; '.join([f'{len(known.structures)} of {known.received} could be read', *known.missing])})"
     items = [
-        {"name": s.id, "source": known.source, "read_at": known.read_at, "structure": _geometry(s.structure)}
-        for s in known.structures
+        {"name": s.id, "source": source, "read_at": known.read_at, "structure": _geometry(s.structure)} for s in known.structures
     ]
     # one structure a line: a list, so that a reader need not hold it as a whole
     write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save", force=force)
@@ -206,6 +225,9 @@ def _from_file(path: Path, elements: Sequence[str]) -> KnownSet:
                 continue
             structures.append(KnownStructure(row.id, row.packed().structure()))
             origins.add(_origin(source))
+    if not structures and sum(left_out.values()) > left_out["off_system"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        raise AnalysisError(f"--against {path}: no structure of {'-'.join(elements)} in it can be compared: {reasons}")
     return _named(path, elements, structures, left_out, origins)
 
 

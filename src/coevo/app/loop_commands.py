@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -37,8 +36,15 @@ def init(
         str | None,
         typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]"),
     ] = None,
-    elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl")] = None,
-    references: Annotated[str | None, typer.Option(help="with --elements: known structures, CIF, extxyz or JSON")] = None,
+    elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl or Na-Cl")] = None,
+    references: Annotated[
+        str | None,
+        typer.Option(
+            help="with --elements: known structures, a bundled set (li-p-s) or a CIF, POSCAR, extxyz or JSON file; or several, "
+            "joined by +",
+            metavar="SET|FILE",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="with --elements: name of the node (default: na-cl)")] = None,
     like: Annotated[str, typer.Option(help="with --elements: preset whose sizes and thresholds are taken")] = "li-p-s-demo",
 ) -> None:
@@ -56,7 +62,7 @@ def init(
     store = current_store()
     node = loaded.config.node.name
     with ProgressBars(err) as bars, reporting_to(bars):
-        state = initialise(store, loaded, base=loaded.base)
+        state = initialise(store, loaded, base=loaded.base, say=say)
     if state is None:
         say(f"node {node} exists already with this configuration; nothing to do")
     else:
@@ -65,15 +71,17 @@ def init(
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
+    from coevo.configs.element_lists import elements_of
     from coevo.configs.from_elements import config_for_elements
+    from coevo.configs.references import bundled_sets, resolved_references
 
+    symbols = elements_of(elements, "--elements")
     if not references:
         raise ConfigError(
-            "init --elements: --references is missing; give a CIF, extxyz or JSON file with known structures, "
-            "each element among them (geometry suffices)"
+            f"init --elements: --references is missing; give a bundled set ({', '.join(bundled_sets())}) or a CIF, POSCAR, extxyz "
+            "or JSON file with known structures, each element among them (geometry suffices); or several, joined by +"
         )
-    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
-    return config_for_elements(symbols, str(Path(references).resolve()), name=name, like=like)
+    return config_for_elements(symbols, resolved_references(references), name=name, like=like)
 
 
 @app.command()

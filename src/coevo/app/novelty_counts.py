@@ -68,12 +68,21 @@ class NoveltyCount:
             "new": self.new,
             "known": [vars(entry) for entry in self.known],
             "against": self.against,
+            "sentence": self.sentence(),
         }
 
     def sentence(self) -> str:
-        """Say it in one line, with the set's name, size and date."""
+        """Say it in one line, with the set's name, size and date; and with what of the set could not be compared, if anything."""
         known = self.against
         system = "-".join(known["elements"])
+        if not known["whole"]:
+            left_out = ", ".join(f"{n} {reason}" for reason, n in known["left_out"].items() if reason != "off_system")
+            why = "; ".join([*([f"not compared: {left_out}"] if left_out else []), *known["missing"]])
+            return (
+                f"{self.new} of {self.entries} {self.of} match none of the {known['size']} structures that could be read of "
+                f"{known['received']} in {known['source']} (within {system}, read {known['read_at'][:10]}; {why}), "
+                f"{len(self.known)} are known there"
+            )
         return (
             f"{self.new} of {self.entries} {self.of} are new against {known['source']} "
             f"({known['size']} structures within {system}, read {known['read_at'][:10]}), {len(self.known)} are known there"

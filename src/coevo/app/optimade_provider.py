@@ -6,7 +6,6 @@ with ``elements HAS ALL … AND nelements=…``, which every server must have. W
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,22 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.app.http_json import HttpLimits, JsonReader, printable, shown_url
 from coevo.app.known_sets import KnownSet, KnownStructure, reason_against, utc_now
+from coevo.app.optimade_pages import FILTER_WORDS, Page, read_page
+from coevo.app.optimade_structures import refusal, structure_of
 from coevo.errors import ProviderError
 from coevo.makers.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pymatgen.core import Structure
-
-FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,nsites,dimension_types"
+FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,nsites,dimension_types,structure_features,assemblies"
 PAGES = (100, 10)
 """Structures asked for at a time, and what is asked of a server that refuses so many."""
 
 NO_SUCH_FILTER = frozenset({400, 422, 500, 501})
 """What servers answer to a filter that they do not implement."""
 
-MAX_SITES = 1000
+_EMPTY_PAGES = 10
+"""Pages without a structure that are followed one after the other: servers that filter late have some."""
 
 
 @dataclass
@@ -41,6 +41,7 @@ class _Received:
     left_out: Counter[str] = field(default_factory=Counter)
     seen: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None = None) -> KnownSet:
@@ -53,11 +54,17 @@ def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None =
     elements : sequence of str
     limits : HttpLimits, optional
 
+    Returns
+    -------
+    KnownSet
+        ``missing`` says what speaks against its being whole.
+
     Raises
     ------
     ProviderError
-        If the server cannot be reached, refuses, answers what is not OPTIMADE, or does not come to an end. Nothing is returned
-        then: a count against a part of a set would be wrong.
+        If the server cannot be reached, refuses, answers what is not OPTIMADE, says that there is more and not where, does not
+        come to an end, or gives structures of which none can be read. Nothing is returned then: a count against a part of a set
+        would be wrong.
     """
     base = base_url(url)
     reader = JsonReader(base, limits or HttpLimits())
@@ -66,14 +73,32 @@ def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None =
         try:
             _collect(reader, base, has_only(elements), elements, received, advance)
         except ProviderError as refusal:
-            if refusal.status not in NO_SUCH_FILTER or received.seen:
+            if not _refuses_filter(refusal) or received.seen:
                 raise
             for filter_ in system_filters(elements):
                 _collect(reader, base, filter_, elements, received, advance)
+    unusable = sum(count for reason, count in received.left_out.items() if reason != "off_system")
+    if unusable and not received.structures:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(received.left_out.items()))
+        raise ProviderError(f"{shown_url(base)}: none of its structures of {'-'.join(elements)} can be compared: {reasons}")
+    if received.left_out["off_system"]:
+        count = received.left_out["off_system"]
+        received.missing.append(f"{count} of the structures it gave are of other elements, so it did not heed the filter")
     structures = [received.structures[identifier] for identifier in sorted(received.structures)]
     return KnownSet(
-        f"OPTIMADE {shown_url(base)}", utc_now(), tuple(elements), structures, dict(received.left_out), received.notes
+        f"OPTIMADE {shown_url(base)}",
+        utc_now(),
+        tuple(elements),
+        structures,
+        dict(received.left_out),
+        received.notes,
+        received.missing,
     )
+
+
+def _refuses_filter(refusal: ProviderError) -> bool:
+    """Whether a server has not the filter, rather than a fault; some say so with 404, or in a page."""
+    return refusal.status in NO_SUCH_FILTER or (refusal.status in {None, 404} and FILTER_WORDS.search(str(refusal)) is not None)
 
 
 def base_url(url: str) -> str:
@@ -97,30 +122,40 @@ def system_filters(elements: Sequence[str]) -> Iterator[str]:
 def _collect(reader: JsonReader, base: str, filter_: str, elements: Sequence[str], received: _Received, advance: Any) -> None:
     """Read all pages of one filter."""
     url, parameters = f"{base}/structures", {"filter": filter_, "response_fields": FIELDS}
-    page = _first_page(reader, url, parameters)
-    given, pages = 0, {url}
+    page = read_page(url, _first_page(reader, url, parameters))
+    given, empty, pages = 0, 0, {url}
     while True:
-        entries = _entries(url, page)
-        given += len(entries)
+        given += len(page.entries)
         before = len(received.seen)
-        for entry in entries:
+        for entry in page.entries:
             _take(entry, elements, received)
-        advance(len(entries))
-        following = _next(page)
-        if following is None:
+        received.notes += [f"it warns: {words}" for words in page.warnings if f"it warns: {words}" not in received.notes]
+        advance(len(page.entries))
+        if page.following is None:
             break
-        if len(received.seen) == before:
+        empty = 0 if page.entries else empty + 1
+        if empty > _EMPTY_PAGES or (page.entries and len(received.seen) == before):
             raise ProviderError(f"{shown_url(url)}: its pages do not come to an end: one brought nothing new and names another")
-        url = reader.checked(following, url)
+        url = reader.checked(page.following, url)
         if url in pages:
             raise ProviderError(
                 f"{shown_url(url)}: its pages do not come to an end: one names itself or an earlier one as the next"
             )
         pages.add(url)
-        page = reader.get(url)
-    announced = page.get("meta", {}).get("data_returned") if isinstance(page.get("meta"), dict) else None
-    if isinstance(announced, int) and announced > given:
-        received.notes.append(f"the server announced {announced} structures and gave {given}")
+        page = read_page(url, reader.get(url))
+    _check_whole(url, page, given, received)
+
+
+def _check_whole(url: str, page: Page, given: int, received: _Received) -> None:
+    """Refuse an answer of which the server says that there is more; note one that is shorter than announced."""
+    if page.more and not (page.announced is not None and given >= page.announced):
+        of = "" if page.announced is None else f" of {page.announced}"
+        raise ProviderError(
+            f"{shown_url(url)}: gave {given} structures{of}, says that more are available, and names no next page; a count "
+            "against a part would be wrong"
+        )
+    if page.announced is not None and page.announced > given:
+        received.missing.append(f"it announced {page.announced} structures and gave {given}")
 
 
 def _first_page(reader: JsonReader, url: str, parameters: dict[str, str]) -> Any:
@@ -128,28 +163,10 @@ def _first_page(reader: JsonReader, url: str, parameters: dict[str, str]) -> Any
     try:
         return reader.get(url, {**parameters, "page_limit": str(PAGES[0])})
     except ProviderError as refusal:
-        # 403 is what the specification has for a page_limit that is too large
-        if refusal.status != 403:
+        # 403 is what the specification has for a page_limit that is too large; others say so in words
+        if refusal.status != 403 and not (refusal.status in {400, 422} and "limit" in str(refusal).lower()):
             raise
     return reader.get(url, {**parameters, "page_limit": str(PAGES[1])})
-
-
-def _entries(url: str, page: Any) -> list[Any]:
-    data = page.get("data") if isinstance(page, dict) else None
-    if not isinstance(data, list):
-        raise ProviderError(
-            f"{shown_url(url)}: not an OPTIMADE answer: it has no list called data; is this the base URL of a provider?"
-        )
-    return data
-
-
-def _next(page: dict[str, Any]) -> str | None:
-    """Address of the next page, in either of the forms that JSON:API allows."""
-    links = page.get("links")
-    following = links.get("next") if isinstance(links, dict) else None
-    if isinstance(following, dict):
-        following = following.get("href")
-    return following if isinstance(following, str) and following else None
 
 
 def _take(entry: Any, elements: Sequence[str], received: _Received) -> None:
@@ -174,43 +191,3 @@ def _take(entry: Any, elements: Sequence[str], received: _Received) -> None:
         received.structures[name] = KnownStructure(name, structure)
     else:
         received.left_out[reason] += 1
-
-
-def refusal(attributes: Any) -> str | None:
-    """Why a structure is not built: too many sites, not periodic in three directions, or sites that are shared or vacant."""
-    try:
-        if len(attributes["species_at_sites"]) > MAX_SITES:
-            return "too_many_atoms"
-        if tuple(attributes.get("dimension_types") or (1, 1, 1)) != (1, 1, 1):
-            return "not_periodic"
-        used = set(attributes["species_at_sites"])
-        for species in attributes["species"]:
-            if species["name"] in used and len(species["chemical_symbols"]) != 1:
-                return "disordered"
-            if species["name"] in used and not math.isclose(species["concentration"][0], 1.0, abs_tol=1e-6):
-                return "disordered"
-    except (KeyError, TypeError, AttributeError, IndexError):
-        return "unreadable"
-    return None
-
-
-def structure_of(attributes: dict[str, Any]) -> Structure:
-    """Build the structure of an ordered OPTIMADE entry.
-
-    Raises
-    ------
-    ValueError, LookupError, TypeError
-        If it is none.
-    """
-    import numpy as np
-    from pymatgen.core import Structure
-
-    symbols = {species["name"]: species["chemical_symbols"][0] for species in attributes["species"]}
-    sites = [symbols[name] for name in attributes["species_at_sites"]]
-    lattice = np.array(attributes["lattice_vectors"], dtype=float)
-    positions = np.array(attributes["cartesian_site_positions"], dtype=float)
-    if lattice.shape != (3, 3) or positions.shape != (len(sites), 3) or not sites:
-        raise ValueError("cell and sites do not fit together")
-    if not np.isfinite(lattice).all() or not np.isfinite(positions).all():
-        raise ValueError("numbers that are not finite")
-    return Structure(lattice, sites, positions, coords_are_cartesian=True)

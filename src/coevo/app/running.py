@@ -28,7 +28,9 @@ def run_flow(flow: Flow) -> None:
         run_locally(flow, log=False, store=JobStore(MemoryStore()), ensure_success=True, raise_immediately=True)
 
 
-def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = None) -> str | None:
+def initialise(
+    store: NodeStore, loaded: LoadedConfig, *, base: Path | None = None, say: Callable[[str], None] | None = None
+) -> str | None:
     """Create a node and its first state: references evaluated by the published force field.
 
     Parameters
@@ -38,6 +40,8 @@ def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = No
         Configuration and its text.
     base : Path or None
         Directory that a relative file of references starts from.
+    say : callable, optional
+        Is told what of the references is left out.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def initialise(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = No
     from coevo.flows.campaign import create_node, seed_flow
 
     config = loaded.config
-    create_node(store, loaded, base=base)
+    create_node(store, loaded, base=base, say=say)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:
             return None

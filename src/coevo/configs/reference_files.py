@@ -11,16 +11,16 @@ import gzip
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
 from coevo.configs.json_structures import check_item, structure_from_item
 from coevo.configs.poscar_text import structure_from_poscar
-from coevo.configs.structure_bounds import check_cell
+from coevo.configs.structure_bounds import check_cell, check_count
 from coevo.configs.structure_files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
-from coevo.configs.xyz_frames import check_frames
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
@@ -60,7 +60,20 @@ class FileEntry:
     licence: str | None = None
 
 
-def read_entries(path: Path) -> list[FileEntry]:
+@dataclass(frozen=True)
+class NoCrystal:
+    """An entry of a file that is no crystal, such as a molecule in a box; it is left out and told of.
+
+    Attributes
+    ----------
+    where, why : str
+    """
+
+    where: str
+    why: str
+
+
+def read_entries(path: Path, say: Callable[[str], None] | None = None) -> list[FileEntry]:
     """Read all structures of a file, in its order.
 
     Parameters
@@ -69,6 +82,8 @@ def read_entries(path: Path) -> list[FileEntry]:
         ``.cif`` (one or several data blocks), ``POSCAR*``, ``CONTCAR*`` or ``.vasp``, ``.extxyz`` or ``.xyz`` (frames with a
         cell), or ``.json`` (see ``docs/configuration.md``), each also as ``.gz`` or ``.bz2``; or a zip or directory of CIFs and
         POSCARs.
+    say : callable, optional
+        Is told of the frames that are no crystals, which are left out.
 
     Raises
     ------
@@ -76,19 +91,27 @@ def read_entries(path: Path) -> list[FileEntry]:
         Naming file and entry.
     """
     entries: list[FileEntry] = []
+    left_out: list[str] = []
     try:
         for entry in _entries(path):
+            if isinstance(entry, NoCrystal):
+                left_out.append(f"{entry.where}: {entry.why}")
+                continue
             entries.append(entry)
             if len(entries) > MAX_ENTRIES:
                 raise ReferenceDataError(f"{path}: holds more than {MAX_ENTRIES} structures; give fewer, or several files")
     except OSError as err:
         raise ReferenceDataError(f"{path}: cannot be read: {err.strerror or err}") from None
+    if left_out and not entries:
+        raise ReferenceDataError(f"{path}: holds no crystal: {len(left_out)} not_periodic ({left_out[0]})")
+    if left_out and say is not None:
+        say(f"{path.name}: left out: {len(left_out)} not_periodic ({left_out[0]})")
     if not entries:
         raise ReferenceDataError(f"{path}: holds no structure; give at least one for each element of the node")
     return entries
 
 
-def _entries(path: Path) -> Iterator[FileEntry]:
+def _entries(path: Path) -> Iterator[FileEntry | NoCrystal]:
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if kind_of(file.name) in ONE_STRUCTURE and file.is_file()]
         for file in files:
@@ -99,7 +122,7 @@ def _entries(path: Path) -> Iterator[FileEntry]:
         yield from _read_one(path, path)
 
 
-def _read_one(path: Path, origin: Path) -> Iterator[FileEntry]:
+def _read_one(path: Path, origin: Path) -> Iterator[FileEntry | NoCrystal]:
     kind = kind_of(path.name)
     reader = READERS.get(kind or "")
     if reader is None or path.suffix.lower() in {".jsonl", ".ndjson"}:
@@ -128,7 +151,7 @@ def _bounded_text(raw: IO[bytes], name: str, path: Path, most: int) -> str:
     return text
 
 
-def _read_zip(path: Path) -> Iterator[FileEntry]:
+def _read_zip(path: Path) -> Iterator[FileEntry | NoCrystal]:
     """Entries of the CIFs and POSCARs of a zip; nothing is extracted to disk."""
     try:
         archive = zipfile.ZipFile(path)
@@ -149,10 +172,10 @@ def _read_zip(path: Path) -> Iterator[FileEntry]:
             yield from _named_after(READERS[kind](Path(f"{path}: {info.filename}"), text), info.filename)
 
 
-def _named_after(entries: Iterator[FileEntry], member: str) -> Iterator[FileEntry]:
+def _named_after(entries: Iterator[FileEntry | NoCrystal], member: str) -> Iterator[FileEntry | NoCrystal]:
     """Entries of a member, which say in messages where they stand."""
     for entry in entries:
-        yield FileEntry(f"{member}: {entry.where}", entry.name, entry.structure, entry.source, entry.licence)
+        yield replace(entry, where=f"{member}: {entry.where}")
 
 
 def _read_cif(path: Path, text: str) -> Iterator[FileEntry]:
@@ -182,35 +205,34 @@ def _read_poscar(path: Path, text: str) -> Iterator[FileEntry]:
     yield FileEntry(f"entry 1 ({structure.composition.reduced_formula})", title if title.isprintable() else "", structure)
 
 
-def _read_xyz(path: Path, text: str) -> Iterator[FileEntry]:
-    from io import StringIO
+def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
+    from pymatgen.core import Composition, Structure
 
-    from ase.io import read
-    from pymatgen.io.ase import AseAtomsAdaptor
+    from coevo.configs.extended_xyz import FrameError, cut_frames, parse_frame, why_no_crystal
 
-    if not text.strip():
-        return
-    try:
-        check_frames(text.splitlines())
-        frames = read(StringIO(text), index=":", format="extxyz")
-    except (*_NO_STRUCTURE, OSError, MemoryError) as err:
-        raise ReferenceDataError(f"{path}: not an extended XYZ file: {_one_line(err)}") from err
-    for number, atoms in enumerate(frames, start=1):
-        name = str(atoms.info.get("name", ""))
-        where = f"entry {number} ({name or atoms.get_chemical_formula()})"
+    for part in cut_frames(iter(text.splitlines())):
+        where = f"entry {part.number}"
         try:
-            if atoms.cell.array.any():  # without a cell it is not periodic, which is said below
-                check_cell(atoms.cell.array)
+            if part.problem is not None:
+                raise part.problem
+            frame = parse_frame(part.comment, part.atoms)
+        except FrameError as err:
+            raise ReferenceDataError(f"{path}: {where}: not an extended XYZ file: {err.detail}") from err
+        name = frame.info.get("name", "")
+        where += f" ({name or Composition(dict(Counter(frame.symbols))).formula.replace(' ', '')})"
+        try:
+            check_count(len(frame))
+            if frame.lattice is not None and all(frame.pbc):
+                check_cell(frame.lattice)
         except ValueError as err:
             raise ReferenceDataError(f"{path}: {where}: {err}") from None
-        if not atoms.pbc.all() or atoms.cell.rank < 3:
-            raise ReferenceDataError(
-                f'{path}: {where}: not periodic in three directions; give Lattice="…" and pbc="T T T" in the comment line'
-            )
-        atoms.calc = None
-        source, licence = (str(atoms.info[key]) if key in atoms.info else None for key in ("source", "licence"))
-        bare = atoms.__class__(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-        yield FileEntry(where, name, AseAtomsAdaptor.get_structure(bare), source, licence)
+        why = why_no_crystal(frame)
+        if why is not None:
+            yield NoCrystal(where, why)
+            continue
+        source, licence = (frame.info.get(key) for key in ("source", "licence"))
+        structure = Structure(frame.lattice, frame.symbols, frame.positions, coords_are_cartesian=True)
+        yield FileEntry(where, name, structure, source, licence)
 
 
 def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
@@ -249,7 +271,7 @@ def _one_line(err: object) -> str:
 _NO_STRUCTURE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
 """What pymatgen, numpy and ASE raise for what is no structure."""
 
-READERS: dict[str, Callable[[Path, str], Iterator[FileEntry]]] = {
+READERS: dict[str, Callable[[Path, str], Iterator[FileEntry | NoCrystal]]] = {
     "cif": _read_cif,
     "poscar": _read_poscar,
     "xyz": _read_xyz,

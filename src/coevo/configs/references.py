@@ -10,13 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
 from coevo.configs.reference_files import ALLOWED, FileEntry, read_entries
 from coevo.configs.structure_bounds import why_no_crystal
-from coevo.configs.tree import ELEMENT_SYMBOLS
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pymatgen.core import Structure
 
@@ -51,9 +51,43 @@ def bundled_sets() -> list[str]:
     return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
 
 
-def reference_parts(spec: str) -> list[str]:
-    """Split the ``references`` of a merged or extended node, ``li-p-s + /data/oxides.cif``, into its sets and files."""
-    return list(dict.fromkeys(part.strip() for part in spec.split(JOINT) if part.strip()))
+def reference_parts(spec: str, base: Path | None = None) -> list[str]:
+    """Split references that several sets and files make up, ``li-p-s + /data/oxides.cif``, each once.
+
+    Parameters
+    ----------
+    spec : str
+        The blanks around ``+`` may be missing where what is between is a bundled set, or all are files: names of files may hold
+        a ``+`` too.
+    base : Path or None
+        Directory that relative paths start from.
+    """
+    if _is_file(spec.strip(), base):
+        return [spec.strip()]
+    parts = [piece for part in spec.split(JOINT) for piece in _tight_parts(part.strip(), base)]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _tight_parts(part: str, base: Path | None) -> list[str]:
+    pieces = [piece.strip() for piece in part.split("+")]
+    if len(pieces) == 1 or _is_file(part, base):
+        return [part]
+    sets = bundled_sets()
+    joined = any(piece in sets for piece in pieces) or all(_is_file(piece, base) for piece in pieces)
+    return pieces if joined else [part]
+
+
+def _is_file(text: str, base: Path | None) -> bool:
+    try:
+        return bool(text) and ((base or Path()) / Path(text).expanduser()).exists()
+    except (OSError, ValueError, RuntimeError):  # too long a name, a null character, no such home
+        return False
+
+
+def resolved_references(spec: str) -> str:
+    """Return references given on a command line with files as absolute paths, so that they mean the same from anywhere."""
+    sets = bundled_sets()
+    return JOINT.join(part if part in sets else str(Path(part).expanduser().resolve()) for part in reference_parts(spec))
 
 
 def joined_references(*specs: str) -> str:
@@ -68,6 +102,7 @@ def load_references(
     base: Path | None = None,
     complete: bool = True,
     exclude: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
 ) -> list[ReferenceStructure]:
     """Load the reference structures of a node.
 
@@ -84,6 +119,8 @@ def load_references(
         Whether each element must have a structure of its own among them.
     exclude : sequence of str
         Names of phases to leave out, exact; repeated names are numbered before.
+    say : callable, optional
+        Is told of frames of a file that are no crystals, and left out.
 
     Returns
     -------
@@ -96,10 +133,10 @@ def load_references(
         If the file cannot be read, is empty, or holds a foreign element, a disordered or broken structure; if no phase has a name
         of ``exclude``; or if an element has no structure of its own, without which there is no convex hull.
     """
-    parts = reference_parts(spec) if isinstance(spec, str) else [spec]
+    parts = reference_parts(spec, base) if isinstance(spec, str) else [spec]
     if not parts:
         raise ReferenceDataError(f"references: got {str(spec)!r}, allowed: a bundled set ({', '.join(bundled_sets())}) or a file")
-    read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base)]
+    read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base, say)]
     names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry, _ in read])
     unknown = [name for name in exclude if name not in names]
     if unknown:
@@ -122,7 +159,9 @@ def reference_set_words(name: str, excluded: Sequence[str]) -> str:
     return f"{name} without {len(excluded)} phase{'s' if len(excluded) > 1 else ''}"
 
 
-def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[tuple[FileEntry, str]]:
+def _read_part(
+    spec: str | Path, allowed: set[str], base: Path | None, say: Callable[[str], None] | None
+) -> list[tuple[FileEntry, str]]:
     """Read one set or file; each entry with what its source is called where it names none."""
     if isinstance(spec, str) and spec in bundled_sets():
         with resources.as_file(resources.files("coevo.configs") / "references" / f"{spec}.json") as path:
@@ -132,7 +171,7 @@ def _read_part(spec: str | Path, allowed: set[str], base: Path | None) -> list[t
     if not file.exists():
         hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({ALLOWED})"
         raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
-    entries = read_entries(file)
+    entries = read_entries(file, say)
     for entry in entries:
         _check(entry, allowed, str(file))
     return [(entry, f"file {file.name}") for entry in entries]

@@ -77,7 +77,7 @@ def next_transition(
     return Decision("continue", done, flow)
 
 
-def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = None) -> None:
+def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = None, say: Say | None = None) -> None:
     """Create the node of a configuration, without a state; one that is there with the same configuration is left as it is.
 
     Parameters
@@ -87,6 +87,8 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
         Configuration and its text.
     base : Path or None
         Directory that a relative file of references starts from.
+    say : callable, optional
+        Is told what of the references is left out.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
     from coevo.configs.references import load_references
 
     config = loaded.config
-    load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude)
+    load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude, say=say)
     store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
 
 

@@ -37,7 +37,8 @@ class ImportedFrame:
     converged : bool
         Whether the electrons did, as far as the file says.
     reason, detail : str
-        Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; empty if it does.
+        Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; empty if it
+        does.
     """
 
     structure: Structure
@@ -102,6 +103,9 @@ class FileContents:
         What was taken to the place in the file that it was taken from, for people: ``{"energy": "free_energy", …}``.
     notes : list of str
         Sentences that the user should read.
+    left_out : list of tuple of str
+        Reason and sentence of each frame that is in the file and of which there is no geometry to keep (no cell, broken lines);
+        they count as rejected.
     """
 
     frames: list[ImportedFrame]
@@ -111,6 +115,7 @@ class FileContents:
     recorded: dict[str, Any] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class ImportedFile:
     recorded: dict[str, Any] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 def as_array(value: Any) -> FloatArray | None:

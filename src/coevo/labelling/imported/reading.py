@@ -74,5 +74,11 @@ def read_labels(
         {"source": kind, **contents.parameters, "potentials": contents.potentials},
     )
     return ImportedFile(
-        contents.frames, settings, contents.potentials, contents.recorded, contents.taken, contents.notes
+        contents.frames,
+        settings,
+        contents.potentials,
+        contents.recorded,
+        contents.taken,
+        contents.notes,
+        contents.left_out,
     )

@@ -1,0 +1,223 @@
+"""The text of a frame parsed. What its numbers mean is not known here.
+
+ASE's reader is not used, because files of strangers need three things that it does not do: it refuses a whole file for one frame
+and a ``stress`` of six numbers, and it moves some keys into a calculator while others stay where they are. The grammar is that of
+https://github.com/libAtoms/extxyz in the flat form that ASE, QUIP, GPUMD and dpdata write; the tests compare with ASE.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
+from coevo.configs.extended_xyz.cutting import FrameError
+from coevo.configs.extended_xyz.units import length_factor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PAIR = re.compile(
+    r"""([^\s="']+|"[^"]*")                                   # key
+        (?:\s*=\s*("(?:\\.|[^"\\])*"|'[^']*'|\{[^{}]*\}|\[[^=]*?\](?=\s|$)|[^\s]+))?   # value, perhaps quoted
+        (?=\s|$|["'])""",
+    re.VERBOSE,
+)
+_AXES = 3
+
+
+def comment_pairs(comment: str) -> dict[str, str]:
+    """Return the keys and values of a comment line as text, without quotes; a key alone is ``T``.
+
+    Raises
+    ------
+    FrameError
+        If a key is there twice with different values.
+    """
+    pairs: dict[str, str] = {}
+    for match in _PAIR.finditer(comment):
+        key, value = match[1].strip('"'), match[2]
+        text = "T" if value is None else _unquoted(value)
+        if key in pairs and pairs[key] != text:
+            raise FrameError("unreadable", f"{key} is there twice, as {pairs[key][:40]!r} and as {text[:40]!r}")
+        pairs[key] = text
+    return pairs
+
+
+def _unquoted(value: str) -> str:
+    if value[0] in "\"'{" and len(value) > 1:
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value
+
+
+def numbers_in(text: str) -> NDArray[np.float64]:
+    """Return the numbers of a value: separated by blanks or commas, perhaps in brackets.
+
+    Raises
+    ------
+    FrameError
+        ``unreadable``, if it holds what is none.
+    """
+    words = re.sub(r"[\[\](){},]", " ", text.removeprefix("_JSON ")).split()
+    return _as_numbers(words, text[:40])
+
+
+def _as_numbers(words: list[str], where: str) -> NDArray[np.float64]:
+    try:
+        return np.array([_as_number(word) for word in words], dtype=float)
+    except ValueError:
+        raise FrameError("unreadable", f"{where!r} holds what is no number") from None
+
+
+def _as_number(word: str) -> float:
+    if "_" in word:  # Python reads 1_000 as a number, and no writer of files means that
+        raise ValueError(word)
+    try:
+        return float(word)
+    except ValueError:
+        return float(word.lower().replace("d", "e"))  # Fortran's 1.0D-03
+
+
+@dataclass(frozen=True)
+class XyzFrame:
+    """A frame that could be parsed.
+
+    Attributes
+    ----------
+    info : dict of str to str
+        Keys of the comment line that are not about the geometry, with their values as text.
+    symbols : list of str
+        Element of each atom.
+    positions : ndarray, shape (n_atoms, 3)
+        Å.
+    lattice : ndarray, shape (3, 3), or None
+        Cell vectors as rows, Å.
+    pbc : tuple of bool
+    columns : dict of str to slice
+        Columns beside species and positions, by name.
+    rows : list of list of str
+        Words of each atom's line.
+    """
+
+    info: dict[str, str]
+    symbols: list[str]
+    positions: NDArray[np.float64]
+    lattice: NDArray[np.float64] | None
+    pbc: tuple[bool, bool, bool]
+    columns: dict[str, slice]
+    rows: list[list[str]]
+
+    def __len__(self) -> int:
+        """Number of atoms."""
+        return len(self.symbols)
+
+    def array(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers, shape (n_atoms, width).
+
+        Raises
+        ------
+        FrameError
+            If it holds what is no number, such as Fortran's ``****``.
+        """
+        return _columns_as_numbers(self.rows, self.columns[name], name)
+
+
+def _columns_as_numbers(rows: list[list[str]], part: slice, name: str) -> NDArray[np.float64]:
+    out = []
+    for number, row in enumerate(rows, start=1):
+        out.append(_as_numbers(row[part], f"{name} of atom {number}: {' '.join(row[part])[:40]}"))
+    return np.array(out)
+
+
+def parse_frame(comment: str, atoms: list[str]) -> XyzFrame:
+    """Parse the lines of one frame.
+
+    Raises
+    ------
+    FrameError
+        ``unreadable``, ``unknown_element``, ``not_finite`` or ``unknown_unit``.
+    """
+    pairs = comment_pairs(comment)
+    # GPUMD reads these in any case, and people write train.xyz for it
+    lower = {key.lower(): key for key in pairs if key.lower() in {"lattice", "properties", "pbc"}}
+    lattice, pbc, properties = (pairs.pop(lower[key], None) if key in lower else None for key in ("lattice", "pbc", "properties"))
+    columns = _layout(properties or "species:S:1:pos:R:3")
+    width = max(part.stop for part in columns.values())
+    rows = [line.split() for line in atoms]
+    for number, row in enumerate(rows, start=1):
+        # a plain XYZ file may have more columns, of which nothing is said
+        if len(row) != width and (properties is not None or len(row) < width):
+            raise FrameError("unreadable", f"atom {number} has {len(row)} columns, expected {width}")
+    named = {name.lower(): name for name in columns}
+    species = next((named[name] for name in ("species", "symbols", "z", "numbers") if name in named), None)
+    place = next((named[name] for name in ("pos", "positions") if name in named), None)
+    if species is None or place is None:
+        raise FrameError("unreadable", f"no species or no pos among its columns ({', '.join(columns)})")
+    positions = _columns_as_numbers(rows, columns.pop(place), "position")
+    symbols = [_element(row[columns[species].start]) for row in rows]
+    del columns[species]
+    if positions.shape[1] != _AXES or not np.isfinite(positions).all():
+        raise FrameError("not_finite", "positions that are not three finite numbers an atom")
+    factor, cell = length_factor(pairs), _cell(lattice)
+    cell = None if cell is None else factor * cell
+    return XyzFrame(pairs, symbols, factor * positions, cell, _periodic(pbc, lattice), columns, rows)
+
+
+def _layout(properties: str) -> dict[str, slice]:
+    parts = properties.split(":")
+    columns: dict[str, slice] = {}
+    start = 0
+    try:
+        for name, kind, width in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            if kind not in set("RISL") or name in columns or int(width) < 1:
+                raise ValueError
+            columns[name] = slice(start, start + int(width))
+            start += int(width)
+    except ValueError:
+        raise FrameError("unreadable", f"Properties={properties[:60]} is no list of name:type:columns") from None
+    return columns
+
+
+def _element(word: str) -> str:
+    symbol = word if word in ELEMENT_SYMBOLS else word.capitalize()
+    if symbol in ELEMENT_SYMBOLS:
+        return symbol
+    if word.isdecimal():
+        from pymatgen.core import Element
+
+        try:
+            return Element.from_Z(int(word)).symbol
+        except ValueError:
+            pass
+    raise FrameError("unknown_element", f"{word[:20]} is not in the periodic table")
+
+
+def _cell(text: str | None) -> NDArray[np.float64] | None:
+    if text is None:
+        return None
+    if text.startswith("["):
+        raise FrameError("unreadable", 'Lattice in brackets does not say whether vectors are rows; write Lattice="ax ay az bx …"')
+    values = numbers_in(text)
+    if values.shape == (3,):
+        values = np.diag(values).ravel()
+    if values.shape != (9,):
+        raise FrameError("unreadable", f"Lattice has {values.size} numbers, expected 9")
+    if not np.isfinite(values).all():
+        raise FrameError("not_finite", "Lattice holds what is no finite number")
+    return values.reshape(3, 3)
+
+
+def _periodic(text: str | None, lattice: str | None) -> tuple[bool, bool, bool]:
+    if text is None:
+        return (lattice is not None,) * 3
+    words = re.sub(r"[\[\](){},]", " ", text).split()
+    known = {**dict.fromkeys(("T", "TRUE", "1"), True), **dict.fromkeys(("F", "FALSE", "0"), False)}
+    try:
+        flags = [known[word.upper()] for word in words]
+        a, b, c = flags * 3 if len(flags) == 1 else flags
+    except (KeyError, ValueError):
+        raise FrameError("unreadable", f'pbc is {text[:20]!r}, expected "T T T"') from None
+    return a, b, c
