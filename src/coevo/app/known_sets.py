@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPTIMADE = "optimade:"
 MATERIALS_PROJECT = "mp"
-SOURCES = "a bundled set (li-p-s), a file (CIF, extxyz, JSON, also .gz or .bz2), optimade:URL, or mp"
+SOURCES = "a bundled set (li-p-s), a file (CIF, POSCAR, extxyz, JSON, also .gz or .bz2; a zip), optimade:URL, or mp"
 
 
 @dataclass(frozen=True)

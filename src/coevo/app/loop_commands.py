@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from coevo.app.next_step import run_command
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
 from coevo.errors import ConfigError
 
@@ -67,7 +68,7 @@ def init(
         say(f"node {node} exists already with this configuration; nothing to do")
     else:
         out.print(iteration_table(store.state(f"{node}@{state}")))
-        say(f"next: coevo run {node} -n 2")
+        say(f"next: {run_command(node, iterations=2)}")
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
@@ -78,8 +79,8 @@ def _config_for(elements: str, references: str | None, name: str | None, like: s
     symbols = elements_of(elements, "--elements")
     if not references:
         raise ConfigError(
-            f"init --elements: --references is missing; give a bundled set ({', '.join(bundled_sets())}) or a CIF, POSCAR, extxyz "
-            "or JSON file with known structures, each element among them (geometry suffices); or several, joined by +"
+            f"init --elements: --references is missing; give a bundled set ({', '.join(bundled_sets())}) or a CIF, POSCAR, "
+            "extxyz or JSON file with known structures, each element among them (geometry suffices); or several, joined by +"
         )
     return config_for_elements(symbols, resolved_references(references), name=name, like=like)
 
@@ -118,8 +119,9 @@ def run(
         )
     head = store.state(f"{node}@{branch}")
     if verdict == "mature":
-        say(f"{node} is mature at iteration {head.iteration}: {head.document['metrics']['maturity']['reason']}")
-    say(f"{node}@{branch} is at {head.id[:12]}, iteration {head.iteration}; continue: coevo run {node} -n 1")
+        where = node if branch == "main" else f"{node}@{branch}"
+        say(f"{where} is mature at iteration {head.iteration}: {head.document['metrics']['maturity']['reason']}")
+    say(f"{node}@{branch} is at {head.id[:12]}, iteration {head.iteration}; continue: {run_command(node, branch, 1)}")
 
 
 @app.command()
@@ -141,4 +143,4 @@ def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None,
             if row["head"]:
                 say(f"next: {row['head']['next']}")
     else:
-        say("no node in this database yet; create one: coevo init li-p-s-demo")
+        say(f"no node in the database {store.place} yet; create one: coevo init li-p-s-demo; or name another by COEVO_DATABASE")

@@ -58,7 +58,8 @@ def extend(
     references: Annotated[
         str,
         typer.Option(
-            help="known structures with the new elements: a bundled set, or a CIF, POSCAR, extxyz or JSON file; or several, joined by +"
+            help="known structures with the new elements: a bundled set, or a CIF, POSCAR, extxyz or JSON file; or "
+            "several, joined by +"
         ),
     ],
     format: Format = "table",  # noqa: A002

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def motifs(
     what: Annotated[
         str,
-        typer.Argument(help="a state; or zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz)", metavar="REF|FILE"),
+        typer.Argument(help="a state; or zip or directory of CIFs and POSCARs, .cif, POSCAR, .extxyz, .json", metavar="REF|FILE"),
     ],
     tolerance: Annotated[
         bool, typer.Option("--tolerance", help="say instead how near distances come to the cut-offs of bonds")

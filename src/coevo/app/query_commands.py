@@ -134,6 +134,7 @@ def query(
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app import exporting
     from coevo.makers.step import current_store
+    from coevo.node_store.filter_hints import filter_hints
     from coevo.node_store.queries import parse_filter, parse_sort
 
     if format == "table" and output is not None:
@@ -142,7 +143,10 @@ def query(
     if output is not None and not is_stdout(output) and format not in SUFFIXES:
         check_place(output, force)
     view = current_store().state(ref)
-    rows = list(view.entries(parse_filter(where or ""), sort=parse_sort(sort), limit=limit, skip=skip))
+    filter_ = parse_filter(where or "")
+    rows = list(view.entries(filter_, sort=parse_sort(sort), limit=limit, skip=skip))
+    for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
+        say(f"hint: {hint}")
     if format == "table":
         out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
         return
