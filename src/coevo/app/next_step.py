@@ -40,7 +40,8 @@ def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any], 
     maturity = metrics["maturity"]
     if maturity["mature"]:
         where = node if branch == "main" else f"{node}@{branch}"
-        return f"{where} is mature: use it (coevo query {where}, coevo report {where}), extend it by an element, or tighten its tolerances"
+        use = f"coevo query {where}, coevo report {where}"
+        return f"{where} is mature: use it ({use}), extend it by an element, or tighten its tolerances"
     if "iteration" not in metrics and not metrics.get("ruler"):
         return f"no candidate was generated yet: {run_command(node, branch, config['maturity']['patience'] + 1)}"
     causes = {signal.get("cause"): signal for signal in maturity["signals"] if signal.get("cause")}

@@ -24,7 +24,8 @@ def rediscover(
     targets: Annotated[
         str | None,
         typer.Option(
-            help="known phases: a bundled set (li-p-s), or a CIF, POSCAR, extxyz or JSON file; default: those that the node withholds",
+            help="known phases: a bundled set (li-p-s), or a CIF, POSCAR, extxyz or JSON file; default: those that the node "
+            "withholds",
             metavar="FILE|SET",
         ),
     ] = None,

@@ -1,13 +1,12 @@
 """Conditions of a filter that no entry of a node can fulfil, and what was perhaps meant.
 
-A filter that matches nothing is no error: the answer may be that there is nothing. These hints are for those that could not match.
+A filter that matches nothing is no error: the answer may be that there is nothing. These hints are for those that never match.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from functools import reduce
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
@@ -97,42 +96,31 @@ def _foreign(words: Sequence[str], elements: list[str]) -> str:
     return f"the node has the elements {', '.join(elements)}, and not {', '.join(words)}"
 
 
-def _amounts(formula: str) -> dict[str, int] | None:
-    """Atoms of a plain formula, such as Li3PS4, in lowest terms; None if it is none."""
-    if not re.fullmatch(r"(?:[A-Z][a-z]?[0-9]*)+", formula):
-        return None
-    counts: Counter[str] = Counter()
-    for symbol, number in re.findall(r"([A-Z][a-z]?)([0-9]*)", formula):
-        counts[symbol] += int(number[:9] or 1)
-    divisor = reduce(math.gcd, counts.values())
-    return {symbol: count // divisor for symbol, count in counts.items()} if divisor else None
-
-
 def _formula_hint(field: str, value: str, elements: list[str]) -> str:
-    amounts = _amounts(value)
-    if amounts is None:
-        return f'{field} = "{value}": a formula is written as Li3PS4, without brackets, charges and blanks'
-    unknown = [symbol for symbol in amounts if symbol not in ELEMENT_SYMBOLS]
-    if unknown:
-        return f'{field} = "{value}": {_unknown(unknown)}'
-    foreign = [symbol for symbol in amounts if symbol not in elements]
-    if foreign:
-        return f'{field} = "{value}": {_foreign(foreign, elements)}'
-    ordered = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(amounts.items()))
-    if field == "chemical_formula_reduced" and value != ordered:
-        return (
-            f'chemical_formula_reduced = "{value}": OPTIMADE reduces it and orders elements by the alphabet: "{ordered}"; or '
-            f'formula = "{_displayed(value)}"'
-        )
-    if field == "formula" and value != _displayed(value):
-        return f'formula = "{value}": it is written "{_displayed(value)}" here'
-    return ""
-
-
-def _displayed(formula: str) -> str:
     from pymatgen.core import Composition
 
-    return str(Composition(formula).reduced_formula)
+    symbols = list(dict.fromkeys(re.findall(r"[A-Z][a-z]?", value)))
+    unknown = [symbol for symbol in symbols if symbol not in ELEMENT_SYMBOLS]
+    if unknown:
+        return f'{field} = "{value}": {_unknown(unknown)}'
+    try:
+        composition = Composition(value).reduced_composition
+        amounts = {element.symbol: round(amount) for element, amount in composition.items()}
+        displayed = composition.reduced_formula
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+        amounts, displayed = {}, ""
+    if not amounts or not re.fullmatch(r"[A-Za-z0-9()]+", value):
+        return f'{field} = "{value}": a formula is written as Li3PS4, without charges and blanks'
+    ordered = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(amounts.items()))
+    parts = []
+    if field == "chemical_formula_reduced" and value != ordered:
+        parts.append(f'OPTIMADE reduces it and orders elements by the alphabet: "{ordered}"; or write formula = "{displayed}"')
+    if field == "formula" and value != displayed:
+        parts.append(f'it is written "{displayed}" here')
+    foreign = [symbol for symbol in symbols if symbol not in elements]
+    if foreign:
+        parts.append(_foreign(foreign, elements))
+    return f'{field} = "{value}": {"; ".join(parts)}' if parts else ""
 
 
 def _system_hint(value: str, elements: list[str]) -> str:
