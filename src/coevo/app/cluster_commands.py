@@ -148,9 +148,8 @@ def jobs(
             print_json([row.as_json() for row in rows])
             return
         if not rows:
-            say(
-                f"no job of {node} in the launchpad; submit some: coevo submit {node}{'' if branch == 'main' else f' --branch {branch}'} -n 1"
-            )
+            where = "" if branch == "main" else f" --branch {branch}"
+            say(f"no job of {node} in the launchpad; submit some: coevo submit {node}{where} -n 1")
             return
         if not watch:
             out.print(jobs_view(rows, each=every_job))
