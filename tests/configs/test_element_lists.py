@@ -19,10 +19,10 @@ def test_all_separators_are_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("zn-s", "'zn', 's' are no chemical elements; did you mean Zn, S?"),
-        ("ZnS", "'ZnS' is no chemical element; did you mean Zn-S?"),
+        ("zn-s", "'zn', 's' are not chemical elements; did you mean Zn, S?"),
+        ("ZnS", "'ZnS' is not a chemical element; did you mean Zn-S?"),
         ("zinc", "did you mean Zn?"),
-        ("Xx,S", "'Xx' is no chemical element; allowed: symbols such as Li, P, S"),
+        ("Xx,S", "'Xx' is not a chemical element; allowed: symbols such as Li, P, S"),
         ("", "names no element"),
         (" , ", "names no element"),
     ],
@@ -38,5 +38,5 @@ def test_yaml_reads_a_chemical_system_as_a_list() -> None:
     text = "node:\n  name: x\n  elements: {}\n  references: li-p-s\n"
     for written in ("Li-P-S", "Li,P,S", "S P Li", "[Li, P, S]"):
         assert parse_config(text.format(written), "x.yaml").node.elements == ("Li", "P", "S")
-    with pytest.raises(ConfigError, match=r"x\.yaml:3: node\.elements: 'li' is no chemical element; did you mean Li"):
+    with pytest.raises(ConfigError, match=r"x\.yaml:3: node\.elements: 'li' is not a chemical element; did you mean Li"):
         parse_config(text.format("li"), "x.yaml")

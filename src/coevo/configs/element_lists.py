@@ -51,8 +51,8 @@ def unknown_elements(unknown: Iterable[str]) -> str:
     words = list(unknown)
     meant = [guess for guess in map(suggested, words) if guess]
     hint = f"; did you mean {', '.join(meant)}?" if len(meant) == len(words) else ""
-    verb = "is no chemical element" if len(words) == 1 else "are no chemical elements"
-    return f"{', '.join(map(repr, words))} {verb}{hint}; allowed: symbols such as Li, P, S (Li-P-S or Li,P,S)"
+    verb = "is not a chemical element" if len(words) == 1 else "are not chemical elements"
+    return f"{', '.join(map(repr, words))} {verb}{hint}; allowed: symbols such as Li, P, S"
 
 
 def suggested(word: str) -> str:
