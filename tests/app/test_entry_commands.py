@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
 from tiny_node import Coevo
 
 
@@ -46,7 +47,7 @@ def test_exported_files_are_known_again_in_every_form(finished: Coevo, tmp_path:
         assert counted["against"]["size"] == len(rows) > 1
         assert counted["new"] == 0
         read = json.loads(finished("analyse", str(tmp_path / name), "--format", "json").stdout)
-        assert read["structures"]["taken"] == len(rows)
+        assert read["valid"] == read["read"] == len(rows)
         assert json.loads(finished("motifs", str(tmp_path / name), "--format", "json").stdout)
     assert "add --output FOLDER" in finished("query", "tiny", "--format", "poscar", code=2).stderr
     assert "is not overwritten" in (

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 SHORT_ID = 8
+_ROUNDING = 1e-9
+"""eV/atom; what is nearer to the hull is on it."""
 
 
 def describe_entry(view: StateView, evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def _energies(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
             "E_hull",
             f"{row['energy_above_hull']:.4f} eV/atom; against references only {row['energy_above_reference_hull']:.4f} eV/atom",
         ),
-        ("decomposes into" if row["energy_above_hull"] > 0 else "competes with", _products(more["decomposition"])),
+        ("decomposes into" if row["energy_above_hull"] > _ROUNDING else "competes with", _products(more["decomposition"])),
     ]
     if row.get("energy_above_hull_dft") is not None:
         verdict = "stable" if row.get("is_stable_dft") else "not stable"
