@@ -421,7 +421,7 @@ def test_broken_json(tmp_path: Path, text: str, expected: list[str | None]) -> N
         ("blank.extxyz", b"\n\n", "holds no structure"),
         ("blank.json", b" \n", "holds no structure"),
         ("list.json", b"[]", "holds no structure"),
-        ("crystal.poscar", b"x", "unknown kind"),
+        ("crystal.cssr", b"x", "unknown kind"),
         ("broken.zip", b"PK\x03\x04 and nothing more", "unknown kind"),
     ],
 )
@@ -433,7 +433,7 @@ def test_a_file_without_structures_is_an_error(tmp_path: Path, name: str, conten
 
 
 def test_zips_and_directories_without_cif_are_errors_that_say_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(AnalysisError, match=r"no \.cif among its 1 members"):
+    with pytest.raises(AnalysisError, match=r"no \.cif and no POSCAR among its 1 members"):
         read(write_zip(tmp_path / "x.zip", {"readme.txt": "x"}))
     folder = tmp_path / "folder"
     folder.mkdir()

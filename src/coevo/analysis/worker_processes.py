@@ -8,6 +8,7 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coevo.errors import AnalysisError
@@ -87,6 +88,7 @@ def _pool_of(workers: int) -> ProcessPoolExecutor:
         if "forkserver" in methods:
             # The server imports once what its forks share.
             context.set_forkserver_preload(["coevo.analysis.grouping", "coevo.analysis.descriptors", "pymatgen.core"])
+            _start_server()
         _pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         _pool_key = key
     return _pool
@@ -132,6 +134,17 @@ def _in_order(
             del sizes[future]
         while pending and pending[0].done():
             yield pending.pop(0).result()
+
+
+def _start_server() -> None:
+    """Start the server with interrupts ignored, so that its forks ignore them from their first moment on."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        forkserver.ensure_running()
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _start_worker() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.terminal import Format, app, err, out, print_json, say
+from coevo.app.terminal import Force, Format, app, err, out, print_json, say
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def analyse(
     what: Annotated[
         str,
         typer.Argument(
-            help="zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz, .bz2); or a state", metavar="FILE|REF"
+            help="zip or directory of CIFs and POSCARs, .cif, POSCAR, .extxyz, .json, .jsonl (or .gz, .bz2); or a state",
+            metavar="FILE|REF",
         ),
     ],
     references: Annotated[
@@ -48,7 +49,7 @@ def analyse(
         ),
     ] = None,
     elements: Annotated[
-        str | None, typer.Option(help="chemical system, e.g. Li-P-S; others are rejected (default: all found)")
+        str | None, typer.Option(help="chemical system, e.g. Li-P-S or Li,P,S; others are rejected (default: all found)")
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="state whose environments are known", metavar="REF")] = None,
     max_atoms: Annotated[int, typer.Option(min=1, help="larger cells are rejected")] = 200,
@@ -67,10 +68,11 @@ def analyse(
     seed: Annotated[int | None, typer.Option(min=0, help="of the samples of environments [0]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes (default: COEVO_WORKERS, else all cores)")] = None,
     output: Annotated[Path | None, typer.Option(help="directory for summary.json and structures.csv")] = None,
+    force: Force = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Analyse a pile of crystals: rejected, unique, novel, E_hull, environments, diversity. No node is needed."""
-    from coevo.app.analyse_output import write_analysis
+    from coevo.app.analyse_output import check_output, write_analysis
     from coevo.app.analyse_summary import analyse as analyse_batch
     from coevo.app.analyse_tables import analysis_table
     from coevo.app.analyse_workers import Workers
@@ -79,6 +81,8 @@ def analyse(
 
     if relax and force_field is None:
         raise ConfigError("--relax needs a force field: add --force-field chgnet")
+    if output is not None:
+        check_output(output, force)
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
     pool = Workers(_worker_count(workers))
     with ProgressBars(err) as bars, reporting_to(bars):
@@ -92,7 +96,7 @@ def analyse(
     else:
         out.print(analysis_table(result.numbers))
     if output is not None:
-        say(f"written: {', '.join(str(path) for path in write_analysis(result, output))}")
+        say(f"written: {', '.join(str(path) for path in write_analysis(result, output, force=force))}")
 
 
 def _worker_count(asked: int | None) -> int:
@@ -104,14 +108,10 @@ def _worker_count(asked: int | None) -> int:
 def limits_for(elements: str | None, max_atoms: int) -> Limits:
     """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
     from coevo.app.analyse_parsing import Limits
-    from coevo.configs.tree import ELEMENT_SYMBOLS, ScreeningConfig
+    from coevo.configs.element_lists import elements_of
+    from coevo.configs.tree import ScreeningConfig
 
-    system = None
-    if elements is not None:
-        system = tuple(sorted({symbol for symbol in elements.replace(",", "-").replace(" ", "-").split("-") if symbol}))
-        unknown = [symbol for symbol in system if symbol not in ELEMENT_SYMBOLS]
-        if unknown or not system:
-            raise ConfigError(f"--elements {elements}: {', '.join(unknown) or 'nothing'} is no element; allowed: such as Li-P-S")
+    system = None if elements is None else tuple(sorted(set(elements_of(elements, "--elements"))))
     screening = ScreeningConfig()
     return Limits(
         elements=system,
@@ -125,11 +125,12 @@ def limits_for(elements: str | None, max_atoms: int) -> Limits:
 
 def is_file(what: str) -> bool:
     """Whether a file is meant and not a state: it is there, or is written like one."""
-    from coevo.app.analyse_sources import KINDS
+    from coevo.configs.structure_files import KINDS, VASP_NAMES
 
     path = Path(what)
     suffixes = {*KINDS, ".zip", ".gz", ".bz2"}
-    return path.exists() or path.suffix.lower() in suffixes or "/" in what
+    # names of nodes are written in small letters
+    return path.exists() or path.suffix.lower() in suffixes or "/" in what or path.name.startswith(VASP_NAMES)
 
 
 def _batch(

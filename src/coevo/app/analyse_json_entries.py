@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.app.analyse_energy_scales import EnergyOrigin, calculation_named
 from coevo.app.optimade_structures import refusal, structure_of
-from coevo.configs.reference_files import structure_from_cif, structure_from_item
+from coevo.configs.cif_blocks import structure_from_cif
+from coevo.configs.json_structures import structure_from_item
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -53,7 +54,7 @@ def structure_in(item: Any, max_sites: int) -> Structure:
     if not isinstance(item, dict):
         raise EntryError("unreadable", f"got {str(item)[:40]!r}, expected {_EXPECTED}")
     if isinstance(item.get("cif"), str):
-        return structure_from_cif(item["cif"])
+        return structure_from_cif(item["cif"], max_sites)
     attributes = item.get("attributes")
     if isinstance(attributes, dict) and "species_at_sites" in attributes:
         reason = refusal(attributes)

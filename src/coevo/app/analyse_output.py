@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from coevo.app.output_files import write_file
+from coevo.app.csv_rows import csv_text
+from coevo.app.output_files import check_directory, write_text
+from coevo.app.plain_text import json_text
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -33,27 +33,36 @@ MEASURED = ("shortest_distance", "shortest_ratio", "volume_per_atom", "structure
 """Fields of :class:`coevo.analysis.validity.Validity` that are columns too."""
 
 
-def write_analysis(analysis: Analysis, directory: Path) -> list[Path]:
+def check_output(directory: Path, force: bool) -> None:
+    """Refuse a directory that has these files already, before the work; see :func:`coevo.app.output_files.check_directory`."""
+    check_directory(directory, (SUMMARY, STRUCTURES), force)
+
+
+def write_analysis(analysis: Analysis, directory: Path, *, force: bool = False) -> list[Path]:
     """Write ``summary.json`` and ``structures.csv``, each whole or not at all; rows are in the order of the pile.
 
     Raises
     ------
     AnalysisError
-        If the directory cannot be written to.
+        If the directory cannot be made.
+    StorageError
+        If a file cannot be written, or is there already and ``force`` does not say that it may be replaced.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise AnalysisError(f"--output {directory}: {err.strerror}; choose another place") from None
     return [
-        write_file(directory / SUMMARY, lambda file: file.write(json.dumps(analysis.numbers, indent=2, allow_nan=False) + "\n")),
-        write_file(directory / STRUCTURES, lambda file: _write_rows(analysis, file)),
+        write_text(directory / SUMMARY, json_text(analysis.numbers), force=force),
+        write_text(directory / STRUCTURES, _rows(analysis), force=force),
     ]
 
 
-def _write_rows(analysis: Analysis, file: IO[str]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*COLUMNS, *MEASURED])
-    for row in analysis.batch.rows:
-        measured = [getattr(row.validity, column, None) for column in MEASURED]
-        writer.writerow([*(getattr(row, column) for column in COLUMNS), *measured])
+def _rows(analysis: Analysis) -> str:
+    return csv_text(
+        (*COLUMNS, *MEASURED),
+        (
+            [*(getattr(row, column) for column in COLUMNS), *(getattr(row.validity, column, None) for column in MEASURED)]
+            for row in analysis.batch.rows
+        ),
+    )

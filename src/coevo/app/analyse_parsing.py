@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from coevo.app.analyse_energy_scales import EnergyOrigin, calculation_named
 from coevo.app.analyse_json_entries import EntryError, elements_named, energy_in, structure_in
 from coevo.app.analyse_rows import PackedCrystal, Row
+from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
 from coevo.configs.extended_xyz import FrameError, parse_frame, why_no_crystal
-from coevo.configs.reference_files import cif_blocks, holds_crystal, structure_from_cif
-from coevo.configs.tree import ELEMENT_SYMBOLS
+from coevo.configs.poscar_text import structure_from_poscar
+from coevo.configs.structure_bounds import BoundsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,6 +114,8 @@ def _row(name: str, kind: str, part: Any, limits: Limits) -> Row:
         row.origin, row.detail = origin, origin.problem or None
     except _RejectedError as err:
         row.reject(*err.args)
+    except BoundsError as err:
+        row.reject(err.reason, _one_line(err))
     except (FrameError, EntryError) as err:
         row.reject(err.reason, err.detail)
     except _PARSER_ERRORS as err:
@@ -151,8 +155,12 @@ Read = tuple["Structure", float | None, EnergyOrigin]
 """A structure, its energy (eV/atom), and what the file says of it."""
 
 
-def _from_cif(block: str, limits: Limits) -> Read:  # noqa: ARG001 - one signature for all
-    return structure_from_cif(block), None, EnergyOrigin()
+def _from_cif(block: str, limits: Limits) -> Read:
+    return structure_from_cif(block, limits.max_atoms), None, EnergyOrigin()
+
+
+def _from_poscar(text: str, limits: Limits) -> Read:
+    return structure_from_poscar(text, limits.max_atoms), None, EnergyOrigin()
 
 
 def _from_xyz(text: str, limits: Limits) -> Read:
@@ -194,4 +202,4 @@ def _one_line(err: object) -> str:
     return " ".join(str(err).split())[:200] or type(err).__name__
 
 
-_READERS: dict[str, Any] = {"cif": _from_cif, "xyz": _from_xyz, "json": _from_json}
+_READERS: dict[str, Any] = {"cif": _from_cif, "poscar": _from_poscar, "xyz": _from_xyz, "json": _from_json}

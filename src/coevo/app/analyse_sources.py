@@ -1,42 +1,34 @@
-"""The texts of a pile of crystals, one by one: zip or directory of CIFs, CIF, extended XYZ, JSON; also as ``.gz`` or ``.bz2``.
+"""The texts of a pile of crystals, one by one: zip or directory of CIFs and POSCARs, or a file of them, extended XYZ or JSON.
 
-A pile may come from a stranger: nothing is ever extracted to disk, names of members are labels only, and no single text, however
-well it compresses, is held beyond :data:`MAX_TEXT`. What is wrong with one text is told in its place and does not end the pile.
+Each may be compressed (``.gz``, ``.bz2``). A pile may come from a stranger: nothing is ever extracted to disk, names of members
+are labels only, and no single text, however well it compresses, is held beyond :data:`MAX_TEXT`. What is wrong with one text is
+told in its place and does not end the pile.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
 import lzma
 import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from coevo.app.analyse_json import json_items
+from coevo.configs.cif_blocks import cif_blocks
 from coevo.configs.extended_xyz import cut_frames
-from coevo.configs.reference_files import cif_blocks
+from coevo.configs.structure_files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-MAX_TEXT = 4 * 2**20
-"""Characters of one structure, at most (a CIF of 1,000 atoms has 60,000)."""
-
-KINDS = {
-    ".cif": "cif",
-    ".extxyz": "xyz",
-    ".xyz": "xyz",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
-_ALLOWED = "a directory or .zip of CIFs, .cif, .extxyz, .xyz, .json, .jsonl, each also as .gz or .bz2"
+_ALLOWED = (
+    "a directory or .zip of CIFs and POSCARs, .cif, POSCAR*, CONTCAR*, .vasp, .extxyz, .xyz, .json, .jsonl, "
+    "each also as .gz or .bz2"
+)
 
 _DAMAGED_STREAM = (zlib.error, EOFError, OSError)
 _DAMAGED = (*_DAMAGED_STREAM, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OverflowError, lzma.LZMAError)
@@ -51,7 +43,7 @@ class Source:
     ----------
     id : str
         Name of the member, or number of the entry.
-    kind : {"cif", "xyz", "json"}
+    kind : {"cif", "poscar", "xyz", "json"}
     text : str or object
         Decoded JSON for ``json``.
     problem : tuple of str or None
@@ -78,7 +70,7 @@ class Pile:
     unit : str
         Of ``total``: files, or MB.
     ignored : int
-        Members of a zip or directory that are no CIF; known after reading.
+        Members of a zip or directory that are neither CIF nor POSCAR; known after reading.
 
     Raises
     ------
@@ -100,11 +92,13 @@ class Pile:
         path = self.path
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file())
-            self._files = [file for file in files if _plain_name(file.name).endswith(".cif")]
+            self._files = [file for file in files if kind_of(file.name) in ONE_STRUCTURE]
             self.ignored = len(files) - len(self._files)
             if not self._files:
                 others = ", ".join(file.name for file in files[:5]) or "nothing"
-                raise AnalysisError(f"{path}: holds no .cif but {others}; give a directory of CIFs, or one of its files")
+                raise AnalysisError(
+                    f"{path}: holds no .cif and no POSCAR but {others}; give a directory of them, or one of its files"
+                )
             self.total, self._open = len(self._files), self._directory
             return
         if not path.exists():
@@ -114,7 +108,7 @@ class Pile:
         if zipfile.is_zipfile(path):
             self._open = self._zip
             return
-        self.kind = KINDS.get(Path(_plain_name(path.name)).suffix)
+        self.kind = kind_of(path.name)
         if self.kind is None:
             raise AnalysisError(f"{path}: unknown kind of file {path.suffix!r}; allowed: {_ALLOWED}")
         self.total, self.unit = max(1, round(path.stat().st_size / 2**20)), "MB"
@@ -128,11 +122,11 @@ class Pile:
 
     def _directory(self) -> Iterator[tuple[Source, int]]:
         for number, file in enumerate(self._files, start=1):
-            name = file.relative_to(self.path).as_posix()
-            with _caught() as problem, _opened(file) as stream:
-                yield _cif_source(name, stream.read(MAX_TEXT + 1)), number
+            name, kind = file.relative_to(self.path).as_posix(), kind_of(file.name) or ""
+            with _caught() as problem, file.open("rb") as raw:
+                yield _source(name, kind, text_of(raw, file.name).read(MAX_TEXT + 1)), number
             if problem:
-                yield Source(name, "cif", "", ("unreadable", problem[0])), number
+                yield Source(name, kind, "", ("unreadable", problem[0])), number
 
     def _zip(self) -> Iterator[tuple[Source, int]]:
         try:
@@ -141,47 +135,51 @@ class Pile:
             raise AnalysisError(f"{self.path}: not a readable zip: {err}; download or export it again") from None
         with archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
-            chosen = [info for info in members if _is_cif_member(info.filename)]
+            chosen = [info for info in members if _is_structure(info.filename)]
             self.ignored = len(members) - len(chosen)
             self.total = max(1, len(chosen))
             if not chosen:
-                raise AnalysisError(f"{self.path}: holds no .cif among its {len(members)} members; allowed: {_ALLOWED}")
+                raise AnalysisError(
+                    f"{self.path}: holds no .cif and no POSCAR among its {len(members)} members; allowed: {_ALLOWED}"
+                )
             for number, info in enumerate(chosen, start=1):
+                kind = kind_of(info.filename) or ""
                 with _caught() as problem, archive.open(info) as member:
                     # the size that is declared may be a lie: no more than this is decompressed
-                    text = member.read(MAX_TEXT + 1).decode("utf-8-sig", errors="replace")
-                    yield _cif_source(info.filename, text), number
+                    yield _source(info.filename, kind, text_of(member, info.filename).read(MAX_TEXT + 1)), number
                 if problem:
-                    yield Source(info.filename, "cif", "", ("unreadable", problem[0])), number
+                    yield Source(info.filename, kind, "", ("unreadable", problem[0])), number
 
     # --- one file
 
     def _stream(self) -> Iterator[tuple[Source, int]]:
-        readers = {"cif": _cif_stream, "xyz": _xyz_stream, "json": _json_stream}
+        readers: dict[str, Callable[[IO[str]], Iterator[Source]]] = {
+            "cif": _cif_stream,
+            "poscar": partial(_poscar_stream, self.path.name),
+            "xyz": _xyz_stream,
+            "json": _json_stream,
+        }
         assert self.kind is not None
         raw = self.path.open("rb")
         with raw:
             try:
-                for source in readers[self.kind](_text_of(raw, self.path)):
+                for source in readers[self.kind](text_of(raw, self.path.name)):
                     yield source, raw.tell() >> 20
             except _DAMAGED_STREAM as err:
                 # gzip notices damage when it reaches it; what came before is whole
                 yield Source("rest of the file", self.kind, "", ("unreadable", f"the file breaks off: {err}")), self.total
 
 
-def _plain_name(name: str) -> str:
-    return name.lower().removesuffix(".gz").removesuffix(".bz2")
+def _is_structure(member: str) -> bool:
+    """Whether a member of a zip is a CIF or a POSCAR, and no resource fork of one."""
+    base = member.replace("\\", "/").rpartition("/")[2]
+    return kind_of(base) in ONE_STRUCTURE and not base.startswith("._")
 
 
-def _is_cif_member(name: str) -> bool:
-    base = name.replace("\\", "/").rpartition("/")[2]
-    return base.lower().endswith(".cif") and not base.startswith("._")
-
-
-def _cif_source(name: str, text: str) -> Source:
+def _source(name: str, kind: str, text: str) -> Source:
     if len(text) > MAX_TEXT:
-        return Source(name, "cif", "", ("too_large", f"more than {MAX_TEXT} characters"))
-    return Source(name, "cif", text)
+        return Source(name, kind, "", ("too_large", f"more than {MAX_TEXT} characters"))
+    return Source(name, kind, text)
 
 
 @contextmanager
@@ -194,19 +192,6 @@ def _caught() -> Iterator[list[str]]:
         problem.append(f"{type(err).__name__}: {err}")
 
 
-def _text_of(raw: IO[bytes], path: Path) -> IO[str]:
-    """Text of a file that may be compressed; bytes that are no UTF-8 are seen by the parsers as what they are not."""
-    kind = path.suffix.lower()
-    stream: Any = gzip.GzipFile(fileobj=raw) if kind == ".gz" else bz2.BZ2File(raw) if kind == ".bz2" else raw
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    with path.open("rb") as raw:
-        yield _text_of(raw, path)
-
-
 def _lines(text: IO[str]) -> Iterator[str]:
     """Lines without their ends; one that is too long comes in pieces."""
     while line := text.readline(MAX_TEXT):
@@ -215,7 +200,11 @@ def _lines(text: IO[str]) -> Iterator[str]:
 
 def _cif_stream(text: IO[str]) -> Iterator[Source]:
     for number, (name, block) in enumerate(cif_blocks(_cut_blocks(_lines(text))), start=1):
-        yield _cif_source(name or str(number), block)
+        yield _source(name or str(number), "cif", block)
+
+
+def _poscar_stream(name: str, text: IO[str]) -> Iterator[Source]:
+    yield _source(name, "poscar", text.read(MAX_TEXT + 1))
 
 
 def _cut_blocks(lines: Iterator[str]) -> Iterator[str]:

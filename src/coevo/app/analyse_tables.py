@@ -17,11 +17,8 @@ def analysis_table(numbers: Numbers) -> Table:
     table = Table(title=f"{numbers['source']}  {'-'.join(numbers['elements'])}", show_header=False, title_justify="left")
     table.add_column("what", style="bold", no_wrap=True)
     table.add_column("value", overflow="fold")
-    from rich.text import Text
-
     for name, value in _rows(numbers):
-        # names of files and references are text, not markup
-        table.add_row(name, Text(value))
+        table.add_row(name, value)
     return table
 
 

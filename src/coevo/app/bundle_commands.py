@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coevo.app.terminal import Format, Reference, app, err, out, print_json, say
-from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError
+from coevo.app.output_files import check_place, is_stdout
+from coevo.app.terminal import Force, Format, Reference, app, err, out, print_json, say
+from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError, StorageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +45,7 @@ def export(
         typer.Option("--checkpoints/--no-checkpoints", help="without them the bundle only says where they are"),
     ] = True,
     whole_node: Annotated[bool, typer.Option("--all", help="all branches of the node")] = False,
+    force: Force = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Write a state with its whole history, documents and checkpoints into one file."""
@@ -52,10 +54,11 @@ def export(
     from coevo.makers.step import current_store
     from coevo.node_store.bundle_export import export_bundle, heads_of
 
+    place = _bundle_place(file, force)
     store = current_store()
     heads = heads_of(store, ref, whole_node=whole_node)
     with ProgressBars(err) as bars, reporting_to(bars):
-        report = export_bundle(store, heads, file, checkpoints=checkpoints, task=task)
+        report = export_bundle(store, heads, place, checkpoints=checkpoints, task=task)
     if format == "json":
         print_json({**vars(report), "path": str(report.path)})
         return
@@ -71,6 +74,14 @@ def export(
             ],
         )
     )
+
+
+def _bundle_place(file: Path, force: bool) -> Path:
+    """Where the bundle is written: a bundle is a file that can be read at any place, so neither a pipe nor a device."""
+    place = check_place(file, force, "export")
+    if is_stdout(file) or (place.exists() and not place.is_file()):
+        raise StorageError(f"export {file}: a bundle is written to a file, not to a pipe or device; give the name of a file")
+    return place
 
 
 @app.command("import")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
-from typing import Annotated
+import traceback
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -26,13 +30,19 @@ from coevo.app import (  # noqa: F401
     site_commands,
     upkeep_commands,
 )
-from coevo.app.terminal import app, err, out
+from coevo.app.interruption import EXIT_CODE, interrupt, what_to_do
+from coevo.app.plain_text import plain_lines
+from coevo.app.terminal import app, err, out, say
 from coevo.errors import CoevoError
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_ClickException: Any = typer.BadParameter.__mro__[2]
+"""Of the click that this typer comes with, which may be its own copy."""
 
 
 def _version(show: bool) -> None:
     if show:
-        out.print(f"coevo {__version__}", highlight=False)
+        out.print(f"coevo {__version__}")
         raise typer.Exit
 
 
@@ -49,18 +59,67 @@ def options(
 
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit code 2."""
+    _keep_words_plain()
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        app()
+        # Not standalone: typer would print errors by markup, and end at an interrupt without a word.
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except _ClickException as error:
+        _say_usage(error)
+        sys.exit(error.exit_code)
     except CoevoError as error:
-        err.print(f"coevo: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        _say_error(str(error))
         sys.exit(2)
     except BrokenPipeError:
         # The reader went away (head, less): not an error, and nothing more can be said on this pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except typer.Abort:
+        say("aborted; nothing was changed")
+        sys.exit(1)
     except KeyboardInterrupt:
-        err.print("interrupted; run the same command again to go on where it stopped", highlight=False)
-        sys.exit(130)
+        code = EXIT_CODE
+    except Exception:  # noqa: BLE001  (a fault of coevo, or of what it calls: all that is known of it, in plain words)
+        sys.stderr.write(plain_lines(traceback.format_exc()))
+        sys.exit(1)
+    if code == EXIT_CODE:
+        arguments = sys.argv[1:]
+        say(what_to_do(next((word for word in arguments if not word.startswith("-")), None), arguments))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_error(message: str) -> None:
+    """Print an error; further lines of it are indented, so that no quoted text looks like a line of ours."""
+    for number, line in enumerate(message.split("\n")):
+        err.print(f"  {line}" if number else f"coevo: {line}", style="red", soft_wrap=True)
+
+
+def _say_usage(error: Any) -> None:
+    """Print how a command is called, and what is wrong with the present call."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return
+    _say_error(error.format_message())
+    if context is not None:
+        usage = " ".join(context.get_usage().split())
+        say(f"{usage}; help: {context.command_path} {context.help_option_names[-1]}")
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return plain_lines(super().format(record))
+
+
+def _keep_words_plain() -> None:
+    """What Python and libraries print past our consoles: warnings, records of loggers, and letters that the terminal has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PlainFormatter())
+    written = warnings.formatwarning
+    warnings.formatwarning = lambda *parts, **more: plain_lines(written(*parts, **more))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated, Any, Literal
 
 import typer
 
-from coevo.app.terminal import Format, NodeName, SiteFile, app, err, out, print_json, say
+from coevo.app.terminal import Format, NodeName, SiteFile, app, err, out, print_json, print_log, say
 from coevo.errors import CampaignError, CoevoError
 
 Branch = Annotated[str, typer.Option(help="branch of the campaign")]
@@ -152,7 +151,8 @@ def jobs(
             print_json([row.as_json() for row in rows])
             return
         if not rows:
-            say(f"no job of {node} in the launchpad; submit some: coevo submit {node} -n 1")
+            where = "" if branch == "main" else f" --branch {branch}"
+            say(f"no job of {node} in the launchpad; submit some: coevo submit {node}{where} -n 1")
             return
         if not watch:
             out.print(jobs_view(rows, each=every_job))
@@ -190,8 +190,7 @@ def logs(
         say("it printed nothing")
     for log in found:
         err.rule(log.path.name)
-        sys.stdout.write(log.text if log.text.endswith("\n") else log.text + "\n")
-        sys.stdout.flush()
+        print_log(log.text)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
+from coevo.app.terminal import styled
 from coevo.errors import CoevoError
 from coevo.settings import read_settings
 
@@ -212,9 +213,9 @@ def findings_table(findings: list[Finding]) -> Table:
     table = Table(title="coevo doctor", title_justify="left")
     for title in ("what", "", "found", "what to do"):
         table.add_column(title, overflow="fold")
-    marks = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "problem": "[red]problem[/]"}
+    colours = {"ok": "green", "missing": "yellow", "problem": "red"}
     for finding in findings:
-        table.add_row(finding.what, marks[finding.condition], finding.found, finding.hint)
+        table.add_row(finding.what, styled(finding.condition, colours[finding.condition]), finding.found, finding.hint)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coevo.app.terminal import Format, app, err, out, print_json, say
+from coevo.app.terminal import Format, LiteralGroup, app, out, print_json, say, styled
 from coevo.errors import CoevoError, ConfigError
 
 if TYPE_CHECKING:
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 _Family = Annotated[str, typer.Argument(help="name of a model family; `coevo env list` has them", metavar="FAMILY")]
 
-env = typer.Typer(help="Make, list and check the environments of model families that cannot share coevo's.", no_args_is_help=True)
+env = typer.Typer(
+    help="Make, list and check the environments of model families that cannot share coevo's.",
+    no_args_is_help=True,
+    cls=LiteralGroup,
+)
 app.add_typer(env, name="env")
 
 
 def _say_command(line: str) -> None:
     """A command in one line, whatever the width of the terminal: people copy it."""
-    err.print(f"-- {line}", highlight=False, markup=False, soft_wrap=True)
+    say(f"-- {line}")
 
 
 def _family(name: str) -> ExternalFamily:
@@ -89,10 +93,10 @@ def check(family: _Family, format: Format = "table") -> None:  # noqa: A002
         table.add_column(overflow="fold")
         table.add_column(overflow="fold")
         for name, version in found.versions.items():
-            table.add_row(name, f"[red]{version[1:].strip()}[/]" if version.startswith("!") else version)
+            table.add_row(name, styled(version[1:].strip(), "red") if version.startswith("!") else version)
         table.add_row("device", found.device)
         for name, place in found.weights.items():
-            table.add_row(f"weights {name}", place or "[yellow]not here[/]")
+            table.add_row(f"weights {name}", place or styled("not here", "yellow"))
         out.print(table)
     if found.broken:
         raise typer.Exit(1)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app import output_files
+from coevo.app import csv_rows
+from coevo.app.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.node_store.views import StateView
 
-FORMATS = ("table", "csv", "json", "cif", "extxyz")
 COLUMNS = (
     "structure_id",
     "formula",
@@ -77,25 +77,19 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
-    return output_files.as_csv(COLUMNS, rows)
+    return csv_rows.as_csv(COLUMNS, rows)
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
     """Return whole evaluation documents as a JSON list."""
-    return json.dumps(list(rows), indent=2, allow_nan=False) + "\n"
+    return json_text(list(rows))
 
 
 def as_cif(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
-    """Return structures at the state's geometry as one CIF with a block for each entry."""
-    from pymatgen.io.cif import CifWriter
+    """Return structures at the state's geometry as one CIF with a block for each entry, in conventional standard cells."""
+    from coevo.app.structure_texts import entry_text
 
-    blocks = []
-    for row in rows:
-        text = str(CifWriter(view.structure(row["structure_id"]), significant_figures=12))
-        # CifWriter names the block after the formula; two blocks of one name would make one of them unreadable.
-        lines = ["data_" + row["structure_id"][:16] if line.startswith("data_") else line for line in text.splitlines()]
-        blocks.append("\n".join(lines))
-    return "\n".join(blocks) + "\n"
+    return "".join(entry_text(view, row, "cif", "conventional")[0] for row in rows)
 
 
 def as_extxyz(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
@@ -106,10 +100,15 @@ def as_extxyz(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
     frames = []
     for row in rows:
         atoms = AseAtomsAdaptor.get_atoms(view.structure(row["structure_id"]), msonable=False)
-        atoms.info = {key: row[key] for key in COLUMNS if row.get(key) is not None}
+        atoms.info = {key: _comment_value(row[key]) for key in COLUMNS if row.get(key) is not None}
         frames.append(atoms)
     if not frames:
         return ""
     buffer = io.StringIO()
     write(buffer, frames, format="extxyz")
     return buffer.getvalue()
+
+
+def _comment_value(value: Any) -> Any:
+    """Return a value as the comment line of extended XYZ can hold it: a word of letters, so that no text ends the line."""
+    return re.sub(r"[^\w.,:;/()+-]", "_", value, flags=re.ASCII) if isinstance(value, str) else value

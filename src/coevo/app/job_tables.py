@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
+from coevo.app.terminal import styled
 from coevo.slurm.job_table import JOB_STATES
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def counts_table(rows: Sequence[JobRow]) -> Table:
         counts[row.iteration, row.step][row.state] += 1
     table = Table("iteration", "step")
     for state in present:
-        table.add_column(Text(state, style=_COLOURS.get(state, "")), justify="right")
+        table.add_column(styled(state, _COLOURS.get(state, "")), justify="right")
     before = None
     for (iteration, step), count in sorted(counts.items(), key=lambda item: (item[0][0], _ORDER.get(item[0][1], len(_ORDER)))):
         if before not in (None, iteration):
@@ -96,16 +96,16 @@ def details_table(rows: Sequence[JobRow]) -> Table:
     """Return a table of single jobs."""
     table = Table("id", "job", "state", "SLURM", "time", "class", "reruns", "what went wrong")
     table.columns[0].justify = table.columns[4].justify = table.columns[6].justify = "right"
-    table.columns[7].overflow = "fold"
+    table.columns[1].overflow = table.columns[7].overflow = "fold"
     for row in rows:
         table.add_row(
             str(row.fw_id),
-            Text(row.name, overflow="fold"),
-            Text(row.state, style=_COLOURS.get(row.state, "")),
+            row.name,
+            styled(row.state, _COLOURS.get(row.state, "")),
             row.slurm_id or "",
             duration(row.seconds),
             row.category,
             str(row.reruns or ""),
-            Text(row.error),
+            row.error,
         )
     return table

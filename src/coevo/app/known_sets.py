@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPTIMADE = "optimade:"
 MATERIALS_PROJECT = "mp"
-SOURCES = "a bundled set (li-p-s), a file (CIF, extxyz, JSON, also .gz or .bz2), optimade:URL, or mp"
+SOURCES = "a bundled set (li-p-s), a file (CIF, POSCAR, extxyz, JSON, also .gz or .bz2; a zip), optimade:URL, or mp"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def save_known_set(known: KnownSet, path: Path) -> None:
+def save_known_set(known: KnownSet, path: Path, *, force: bool = False) -> None:
     """Write a set as JSON that :func:`read_known_set`, ``--targets`` and ``node.references`` read, whole or not at all.
 
     Raises
@@ -176,7 +176,7 @@ def save_known_set(known: KnownSet, path: Path) -> None:
     ReferenceDataError
         If the file is not called ``.json``.
     StorageError
-        If it cannot be written.
+        If it cannot be written, or is there already and ``force`` does not say that it may be replaced.
     """
     if path.suffix.lower() != ".json":
         raise ReferenceDataError(f"--save {path}: got {path.suffix!r}, allowed: a file called .json")
@@ -188,7 +188,7 @@ def save_known_set(known: KnownSet, path: Path) -> None:
         {"name": s.id, "source": source, "read_at": known.read_at, "structure": _geometry(s.structure)} for s in known.structures
     ]
     # one structure a line: a list, so that a reader need not hold it as a whole
-    write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save")
+    write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save", force=force)
 
 
 def _geometry(structure: Structure) -> dict[str, Any]:

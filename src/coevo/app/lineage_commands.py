@@ -90,4 +90,4 @@ def diff(
         print_json(difference(*views).to_dict())
         return
     for part in difference_parts(difference(*views, origins=limit or None), limit):
-        out.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
+        out.print(part, soft_wrap=isinstance(part, str))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from coevo.app.next_step import run_command
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
 from coevo.errors import ConfigError
 
@@ -37,8 +37,15 @@ def init(
         str | None,
         typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]"),
     ] = None,
-    elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl")] = None,
-    references: Annotated[str | None, typer.Option(help="with --elements: known structures, CIF, extxyz or JSON")] = None,
+    elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl or Na-Cl")] = None,
+    references: Annotated[
+        str | None,
+        typer.Option(
+            help="with --elements: known structures, a bundled set (li-p-s) or a CIF, POSCAR, extxyz or JSON file; or several, "
+            "joined by +",
+            metavar="SET|FILE",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="with --elements: name of the node (default: na-cl)")] = None,
     like: Annotated[str, typer.Option(help="with --elements: preset whose sizes and thresholds are taken")] = "li-p-s-demo",
 ) -> None:
@@ -61,19 +68,21 @@ def init(
         say(f"node {node} exists already with this configuration; nothing to do")
     else:
         out.print(iteration_table(store.state(f"{node}@{state}")))
-        say(f"next: coevo run {node} -n 2")
+        say(f"next: {run_command(node, iterations=2)}")
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
+    from coevo.configs.element_lists import elements_of
     from coevo.configs.from_elements import config_for_elements
+    from coevo.configs.references import bundled_sets, resolved_references
 
+    symbols = elements_of(elements, "--elements")
     if not references:
         raise ConfigError(
-            "init --elements: --references is missing; give a CIF, extxyz or JSON file with known structures, "
-            "each element among them (geometry suffices)"
+            f"init --elements: --references is missing; give a bundled set ({', '.join(bundled_sets())}) or a CIF, POSCAR, "
+            "extxyz or JSON file with known structures, each element among them (geometry suffices); or several, joined by +"
         )
-    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
-    return config_for_elements(symbols, str(Path(references).resolve()), name=name, like=like)
+    return config_for_elements(symbols, resolved_references(references), name=name, like=like)
 
 
 @app.command()
@@ -114,8 +123,9 @@ def run(
         )
     head = store.state(f"{node}@{branch}")
     if verdict == "mature":
-        say(f"{node} is mature at iteration {head.iteration}: {head.document['metrics']['maturity']['reason']}")
-    say(f"{node}@{branch} is at {head.id[:12]}, iteration {head.iteration}; continue: coevo run {node} -n 1")
+        where = node if branch == "main" else f"{node}@{branch}"
+        say(f"{where} is mature at iteration {head.iteration}: {head.document['metrics']['maturity']['reason']}")
+    say(f"{node}@{branch} is at {head.id[:12]}, iteration {head.iteration}; continue: {run_command(node, branch, 1)}")
 
 
 @app.command()
@@ -137,4 +147,4 @@ def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None,
             if row["head"]:
                 say(f"next: {row['head']['next']}")
     else:
-        say("no node in this database yet; create one: coevo init li-p-s-demo")
+        say(f"no node in the database {store.place} yet; create one: coevo init li-p-s-demo; or name another by COEVO_DATABASE")

@@ -86,7 +86,7 @@ def _documents(key: str, systems: Sequence[str]) -> list[Any]:
 
 
 def _read(document: Any, elements: Sequence[str]) -> tuple[str, Any, str]:
-    from coevo.configs.reference_files import structure_from_item
+    from coevo.configs.json_structures import structure_from_item
 
     try:
         name = printable(str(document["material_id"]), 100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -54,23 +53,28 @@ def merge(
 @app.command()
 def extend(
     ref: Reference,
-    elements: Annotated[str, typer.Option(help="elements to add, e.g. Cl or Cl,Br")],
+    elements: Annotated[str, typer.Option(help="elements to add, e.g. Cl, or Cl,Br, or Cl-Br")],
     name: Annotated[str, typer.Option("--as", help="name of the new node", metavar="NODE")],
     references: Annotated[
-        str, typer.Option(help="known structures with the new elements: a bundled set, or a CIF, extxyz or JSON file")
+        str,
+        typer.Option(
+            help="known structures with the new elements: a bundled set, or a CIF, POSCAR, extxyz or JSON file; or "
+            "several, joined by +"
+        ),
     ],
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Start a node of more elements from a state, which stays whole as a sub-system."""
     from coevo.app.merging import extend as extend_state
     from coevo.app.progress_bars import ProgressBars
-    from coevo.configs.references import bundled_sets
+    from coevo.configs.element_lists import elements_of
+    from coevo.configs.references import resolved_references
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
 
     store = current_store()
-    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
-    spec = references if references in bundled_sets() else str(Path(references).resolve())
+    symbols = elements_of(elements, "--elements")
+    spec = resolved_references(references)
     with ProgressBars(err) as bars, reporting_to(bars):
         view, outcome = extend_state(store, store.state(ref), symbols, name, spec)
     said = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.output_files import write_text
-from coevo.app.terminal import app, err, out, say
+from coevo.app.output_files import check_place, is_stdout, write_text
+from coevo.app.plain_text import json_text
+from coevo.app.terminal import Force, app, err, out, print_document, say
 from coevo.errors import QueryError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def motifs(
     what: Annotated[
         str,
-        typer.Argument(help="a state; or zip or directory of CIFs, .cif, .extxyz, .json, .jsonl (or .gz)", metavar="REF|FILE"),
+        typer.Argument(help="a state; or zip or directory of CIFs and POSCARs, .cif, POSCAR, .extxyz, .json", metavar="REF|FILE"),
     ],
     tolerance: Annotated[
         bool, typer.Option("--tolerance", help="say instead how near distances come to the cut-offs of bonds")
@@ -37,6 +36,7 @@ def motifs(
     workers: Annotated[int | None, typer.Option(min=1, help="processes (default: COEVO_WORKERS, else all cores)")] = None,
     format: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",  # noqa: A002
     output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+    force: Force = False,
 ) -> None:
     """List the motifs of a state or file: name, charge, carriers, first iteration, E_hull of the best, rings and bridges."""
     from coevo.analysis.bonds import DEFAULT_RULE
@@ -46,16 +46,18 @@ def motifs(
     rule = DEFAULT_RULE.with_pairs(bond or [])
     if format == "table" and output is not None:
         raise QueryError("--format table prints to the terminal; with --output choose csv or json")
+    if output is not None and not is_stdout(output):
+        check_place(output, force)
     with ProgressBars(err) as bars, reporting_to(bars):
         source, carriers = _carriers(what)
         table, csv, document = _look(source, carriers, rule, workers, tolerance=tolerance, known=known, limit=limit)
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n" if format == "json" else csv
+    text = json_text(document) if format == "json" else csv
     if format == "table":
         out.print(table)
-    elif output is None:
-        sys.stdout.write(text)
+    elif output is None or is_stdout(output):
+        print_document(text)
     else:
-        write_text(output, text)
+        write_text(output, text, force=force)
         say(f"written: {output}")
 
 

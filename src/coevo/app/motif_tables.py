@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
+from coevo.app.csv_rows import as_csv
 from coevo.app.exporting import SHORT_ID
-from coevo.app.output_files import as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,8 +83,7 @@ def census_table(survey: Survey, source: str, rows: Sequence[CensusRow]) -> Tabl
             " ".join(str(size) for size in motif.rings),
             _bridges(motif.bridges),
         )
-        # names of a file's structures are text, not markup
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*cells)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +12,13 @@ _ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "nar
 """What to see to first: what no number of further iterations would mend."""
 
 
-def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def run_command(node: str, branch: str = "main", iterations: int | None = None) -> str:
+    """Return the command that goes on with a branch, as it can be typed."""
+    where = "" if branch == "main" else f" --branch {shlex.quote(branch)}"
+    return f"coevo run {node}{where}" + (f" -n {iterations}" if iterations else "")
+
+
+def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any], branch: str = "main") -> str:
     """Say what to do next.
 
     Parameters
@@ -22,6 +29,8 @@ def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) 
         Of the last state.
     config : mapping
         Configuration of the node, as a document.
+    branch : str
+        That the state is the head of.
 
     Returns
     -------
@@ -30,19 +39,22 @@ def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) 
     """
     maturity = metrics["maturity"]
     if maturity["mature"]:
-        return f"{node} is mature: use it (coevo query, coevo report), extend it by an element, or tighten its tolerances"
+        where = node if branch == "main" else f"{node}@{branch}"
+        use = f"coevo query {where}, coevo report {where}"
+        return f"{where} is mature: use it ({use}), extend it by an element, or tighten its tolerances"
     if "iteration" not in metrics and not metrics.get("ruler"):
-        return f"no candidate was generated yet: coevo run {node} -n {config['maturity']['patience'] + 1}"
+        return f"no candidate was generated yet: {run_command(node, branch, config['maturity']['patience'] + 1)}"
     causes = {signal.get("cause"): signal for signal in maturity["signals"] if signal.get("cause")}
     for cause in _ORDER:
         if cause in causes:
-            return _sentence(cause, causes[cause]["name"], node, metrics, config)
-    return f"go on: coevo run {node} -n 1"
+            return _sentence(
+                cause, causes[cause]["name"], run_command(node, branch, config["maturity"]["patience"] + 1), metrics, config
+            )
+    return f"go on: {run_command(node, branch, 1)}"
 
 
-def _sentence(cause: str, signal: str, node: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     settings = config["maturity"]
-    more = f"coevo run {node} -n {settings['patience'] + 1}"
     frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
     size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
     sentences = {

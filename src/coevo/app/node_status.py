@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app.next_step import next_step
+from coevo.app.next_step import next_step, run_command
 from coevo.app.signal_rows import signal_rows, sparkline
 from coevo.app.state_summaries import readable, reference_set_of
 
@@ -69,7 +69,9 @@ def status_table(status: dict[str, Any]) -> Table:
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]
     for campaign in unfinished:
         table.add_row(
-            "unfinished campaign", f"{campaign['iterations']} transitions from {campaign['start'][:12]}; coevo run finishes it"
+            "unfinished campaign",
+            f"{campaign['iterations']} transitions from {campaign['start'][:12]}; finish it: "
+            + run_command(status["node"], campaign["branch"]),
         )
     return table
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from coevo.app.plain_text import plain
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.console import Console, RenderableType
     from rich.progress import Task, TaskID
-    from rich.text import Text
 
 
 class RateColumn(TextColumn):
@@ -22,8 +24,6 @@ class RateColumn(TextColumn):
 
     def render(self, task: Task) -> Text:
         """Render ``12.3 structures/s``."""
-        from rich.text import Text
-
         if not task.speed:
             return Text("")
         unit = task.fields.get("unit", "")
@@ -44,7 +44,7 @@ class ProgressBars:
         self._console = console
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             RateColumn(),
@@ -69,7 +69,7 @@ class ProgressBars:
     def job_finished(self, name: str, seconds: float, *, reused: bool) -> None:
         """Print one line."""
         how = "done before, result reused" if reused else f"{seconds:8.1f} s"
-        self._progress.console.print(f"  [green]✓[/] {name:<44} {how}", highlight=False)
+        self._progress.console.print(Text.assemble("  ", ("✓", "green"), f" {plain(name):<44} {how}"))
 
     def stop(self) -> None:
         """Take the bars off the terminal, so that a result can be printed."""
@@ -83,7 +83,7 @@ class ProgressBars:
 
     def task_started(self, what: str, total: int, unit: str) -> None:
         """Draw a bar."""
-        self._tasks.append(self._progress.add_task(f"{self._job}: {what}", total=total, unit=unit))
+        self._tasks.append(self._progress.add_task(plain(f"{self._job}: {what}"), total=total, unit=unit))
 
     def task_advanced(self, count: int) -> None:
         """Advance the latest bar."""

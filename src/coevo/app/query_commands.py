@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
 from typing import Annotated, Any, Literal
 
 import typer
 
-from coevo.app.output_files import write_text
-from coevo.app.terminal import Format, Reference, app, out, print_json, say
+from coevo.app.output_files import check_place, is_stdout, write_text
+from coevo.app.structure_output import put_structures
+from coevo.app.structure_texts import SUFFIXES, setting_of
+from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
 
 
@@ -33,8 +34,7 @@ def log(
         heads = sorted({state for state in branches.values() if state} - {view.id})
         tips += [store.state(f"{view.node}@{state}") for state in heads]
     if graph and format == "table":
-        for line in graph_lines(tips, branches):
-            out.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_lines(graph_lines(tips, branches))
         return
     states = _newest_first(tips) if all_branches else [view, *view.ancestors()]
     if format == "json":
@@ -55,9 +55,11 @@ def show(
     entry: Annotated[
         str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="[ENTRY]")
     ] = None,
-    format: Format = "table",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        Literal["table", "json", "cif", "poscar"], typer.Option("--format", help="cif and poscar: of an ENTRY")
+    ] = "table",
 ) -> None:
-    """Show a state, or one of its entries."""
+    """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
     from coevo.app.state_summaries import iteration_table, summary
     from coevo.makers.step import current_store
     from coevo.node_store.trust import condition
@@ -67,6 +69,8 @@ def show(
     if entry:
         _show_entry(view, entry, format)
         return
+    if format in SUFFIXES:
+        raise QueryError(f"--format {format}: is for one entry; give its id, or coevo query {ref} --format {format}")
     conditions = {kind: condition(store, checkpoint, kind) for kind, checkpoint in view.document["checkpoints"].items()}
     if format == "json":
         more = {"config": view.document["config"], "manifest": view.document["manifest"], "checkpoint_conditions": conditions}
@@ -83,27 +87,29 @@ def show(
                 where += f"  not loadable: nothing here reads {checkpoint['family']} of format {checkpoint['format']} as {kind}"
             elif conditions[kind] == "not here":
                 where = f"not here; its state says that it was written to {where or 'nowhere'}"
-            out.print(f"{what}  {where}", highlight=False, soft_wrap=True, markup=False)
+            print_lines([f"{what}  {where}"])
 
 
 def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
+    from coevo.app.entry_description import describe_entry, entry_table
+    from coevo.app.state_summaries import readable
+
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if len(found) != 1:
         ids = ", ".join(d["structure_id"][:12] for d in found[:5]) or "none"
         raise QueryError(
             f"{prefix!r} names {len(found)} structures of state {view.id[:12]} ({ids}); give an id or more of its letters"
         )
-    if format == "json":
-        print_json(found[0])
+    if format in SUFFIXES:
+        put_structures(view, found, format, setting_of(format), None, force=False)
         return
-    from rich.table import Table
-
-    table = Table(title=f"{found[0]['kind']} {found[0]['structure_id'][:12]}", show_header=False, title_justify="left")
-    for key, value in found[0].items():
-        if key != "relaxed":
-            table.add_row(key, str(value))
-    out.print(table)
-    out.print(str(view.structure(found[0]["structure_id"])), highlight=False, markup=False)
+    with readable(view):
+        more = describe_entry(view, found[0])
+        if format == "json":
+            print_json({**found[0], **more})
+            return
+        out.print(entry_table(view, found[0], more))
+    print_lines(str(view.structure(found[0]["structure_id"])).split("\n")[5:])
 
 
 @app.command()
@@ -116,30 +122,47 @@ def query(
     sort: Annotated[str, typer.Option(help="fields to sort by, with commas; -field for descending")] = "energy_above_hull",
     limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
     skip: Annotated[int, typer.Option(min=0, help="rows to leave out at the beginning")] = 0,
-    format: Annotated[Literal["table", "csv", "json", "cif", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
-    output: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+    format: Annotated[Literal["table", "csv", "json", "cif", "poscar", "extxyz"], typer.Option("--format")] = "table",  # noqa: A002
+    output: Annotated[
+        Path | None, typer.Option(help="file to write instead of printing; cif and poscar also .zip or folder, a file each")
+    ] = None,
+    force: Force = False,
+    primitive: Annotated[bool, typer.Option("--primitive", help="cif, poscar: the primitive standard cell")] = False,
+    conventional: Annotated[
+        bool, typer.Option("--conventional", help="cif, poscar: the conventional standard cell (the default of cif)")
+    ] = False,
+    as_is: Annotated[bool, typer.Option("--as-is", help="cif, poscar: the cell as stored (the default of poscar)")] = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app import exporting
     from coevo.makers.step import current_store
+    from coevo.node_store.filter_hints import filter_hints
     from coevo.node_store.queries import parse_filter, parse_sort
 
+    if format == "table" and output is not None:
+        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif, poscar or extxyz")
+    setting = setting_of(format, primitive=primitive, conventional=conventional, as_is=as_is)
+    if output is not None and not is_stdout(output) and format not in SUFFIXES:
+        check_place(output, force)
     view = current_store().state(ref)
-    rows = list(view.entries(parse_filter(where or ""), sort=parse_sort(sort), limit=limit, skip=skip))
-    if format == "table" and output is None:
+    filter_ = parse_filter(where or "")
+    rows = list(view.entries(filter_, sort=parse_sort(sort), limit=limit, skip=skip))
+    for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
+        say(f"hint: {hint}")
+    if format == "table":
         out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
+        return
+    if format in SUFFIXES:
+        put_structures(view, rows, format, setting, output, force=force)
         return
     writers = {
         "csv": lambda: exporting.as_csv(rows),
         "json": lambda: exporting.as_json(rows),
-        "cif": lambda: exporting.as_cif(view, rows),
         "extxyz": lambda: exporting.as_extxyz(view, rows),
     }
-    if format not in writers:
-        raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif or extxyz")
     text = writers[format]()
-    if output is None:
-        sys.stdout.write(text)
+    if output is None or is_stdout(output):
+        print_document(text)
     else:
-        write_text(output, text)
+        write_text(output, text, force=force)
         say(f"{len(rows)} entries written to {output}")

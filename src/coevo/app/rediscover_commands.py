@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.terminal import Reference, app, err, out, print_json, say
+from coevo.app.output_files import check_place
+from coevo.app.terminal import Force, Reference, app, err, out, print_document, print_json, print_lines, say
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def rediscover(
     targets: Annotated[
         str | None,
         typer.Option(
-            help="known phases: a bundled set (li-p-s), or a CIF, extxyz or JSON file; default: those that the node withholds",
+            help="known phases: a bundled set (li-p-s), or a CIF, POSCAR, extxyz or JSON file; default: those that the node "
+            "withholds",
             metavar="FILE|SET",
         ),
     ] = None,
@@ -45,6 +46,7 @@ def rediscover(
         bool, typer.Option("--all", help="phases that are references too; with --against: all unique entries")
     ] = False,
     save: Annotated[Path | None, typer.Option(help="with one --against: keep its structures as JSON", metavar="FILE")] = None,
+    force: Force = False,
     format: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",  # noqa: A002
 ) -> None:
     """Say which known phases a state found that it was not told of; or, with --against, what is new against a set."""
@@ -53,10 +55,12 @@ def rediscover(
     from coevo.makers.step import StepMaker, current_store
 
     _check_options(targets, name, against, save, relax=relax)
+    if save is not None:
+        check_place(save, force, "--save")
     view, workers = current_store().state(ref), StepMaker().usable_workers()
     with ProgressBars(err) as bars, reporting_to(bars):
         if against:
-            counts = _counts(view, against, save, workers, every=every)
+            counts = _counts(view, against, save, workers, every=every, force=force)
         else:
             rows, foreign = _rows(view, targets, name or [], workers, relax=relax, motifs=motifs)
     if against:
@@ -78,7 +82,9 @@ def _check_options(
         raise ConfigError("rediscover: --name chooses among --targets FILE|SET; give them too")
 
 
-def _counts(view: StateView, sources: list[str], save: Path | None, workers: int, *, every: bool) -> list[NoveltyCount]:
+def _counts(
+    view: StateView, sources: list[str], save: Path | None, workers: int, *, every: bool, force: bool
+) -> list[NoveltyCount]:
     from coevo.app.known_sets import read_known_set, save_known_set
     from coevo.app.novelty_counts import count_new
 
@@ -86,7 +92,7 @@ def _counts(view: StateView, sources: list[str], save: Path | None, workers: int
     for source in sources:
         known: KnownSet = read_known_set(source, view.document["elements"])
         if save is not None:
-            save_known_set(known, save)
+            save_known_set(known, save, force=force)
         counts.append(count_new(view, known, every=every, workers=workers))
     return counts
 
@@ -125,7 +131,7 @@ def _print_rows(
         document["summary"] = summary_line(withheld)
         print_json(document)
     elif format == "csv":
-        sys.stdout.write(rediscovery_tables.targets_csv(shown))
+        print_document(rediscovery_tables.targets_csv(shown))
     elif shown:
         out.print(rediscovery_tables.targets_table(shown, f"{ref}: {len(shown)} known phases, iteration {view.iteration}"))
     if format != "json":
@@ -151,7 +157,7 @@ def _print_counts(counts: list[NoveltyCount], format: str) -> None:  # noqa: A00
         print_json([count.to_dict() for count in counts])
         return
     if format == "csv":
-        sys.stdout.write(rediscovery_tables.known_csv(counts))
+        print_document(rediscovery_tables.known_csv(counts))
     for count in counts:
         if format == "table" and count.known:
             out.print(rediscovery_tables.known_table(count))
@@ -166,6 +172,6 @@ def _print_counts(counts: list[NoveltyCount], format: str) -> None:  # noqa: A00
 def _tell(line: str, format: str) -> None:  # noqa: A002
     """Print a sentence under a table, or beside a document that programs read."""
     if format == "table":
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_lines([line])
     else:
         say(line)

@@ -20,8 +20,9 @@ from coevo.analysis.rediscovery import (
     match_targets,
     motif_returns,
 )
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
 from coevo.configs.references import ReferenceStructure, load_references
-from coevo.configs.tree import ELEMENT_SYMBOLS, NodeConfig
+from coevo.configs.tree import NodeConfig
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.makers.progress import task
 from coevo.makers.step import current_store

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
-from coevo.app.output_files import as_csv
+from coevo.app.csv_rows import as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,11 +64,11 @@ def targets_table(rows: Sequence[Rediscovery], title: str) -> Table:
     table.add_column("motifs (any / same formula)", overflow="fold")
     for row in rows:
         energy = [_number(row.energy_above_hull)] if evaluated else []
-        table.add_row(Text(row.name), *_structure_cells(row), *energy, Text(_motif_cell(row)))
+        table.add_row(row.name, *_structure_cells(row), *energy, _motif_cell(row))
     return table
 
 
-def _structure_cells(row: Rediscovery) -> list[str | Text]:
+def _structure_cells(row: Rediscovery) -> list[str]:
     if row.reference:
         return ["is a reference", *_match_cells(row)]
     if row.best is None:
@@ -80,7 +79,7 @@ def _structure_cells(row: Rediscovery) -> list[str | Text]:
     return ["yes", *_match_cells(row)]
 
 
-def _match_cells(row: Rediscovery) -> list[str | Text]:
+def _match_cells(row: Rediscovery) -> list[str]:
     if row.best is None:
         return ["–", "–", "–", "–", "0"]
     entry, moved = row.best.entry, row.best.displacement
@@ -109,7 +108,7 @@ def known_table(count: NoveltyCount, limit: int = 20) -> Table:
     """Return the entries that a set has."""
     more = len(count.known) - limit
     table = Table(
-        title=Text(f"known in {count.against['source']}"),
+        title=f"known in {count.against['source']}",
         title_justify="left",
         caption=f"and {more} more (--format json lists all)" if more > 0 else None,
         caption_justify="left",
@@ -120,7 +119,7 @@ def known_table(count: NoveltyCount, limit: int = 20) -> Table:
         table.add_column(name, overflow="fold")
     for entry in count.known[:limit]:
         energy = f"{entry.energy_above_hull:.3f}"
-        table.add_row(entry.id[:SHORT_ID], entry.formula, str(entry.iteration), energy, Text(entry.known_as))
+        table.add_row(entry.id[:SHORT_ID], entry.formula, str(entry.iteration), energy, entry.known_as)
     return table
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from coevo.app.progress_bars import ProgressBars
 from coevo.app.state_summaries import readable
-from coevo.app.terminal import err, out, print_json, say
+from coevo.app.terminal import err, out, print_json, say, styled
 from coevo.configs.tree import NodeConfig
 from coevo.makers.progress import reporting_to
 from coevo.makers.signal_recomputation import compare_signals
@@ -41,7 +41,7 @@ def _table(rows: list[Comparison], title: str) -> Table:
     for name in ("", "stored", "computed again", "unit", "allowed", ""):
         table.add_column(name, justify="right" if name in {"stored", "computed again", "allowed"} else "left")
     for row in rows:
-        mark = "" if row.agrees else "[red]differs[/]"
+        mark = "" if row.agrees else styled("differs", "red")
         table.add_row(row.name, _number(row.stored), _number(row.found), row.unit, f"{row.tolerance:.1g}", mark)
     return table
 

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.terminal import Format, app, out, print_json, say
+from coevo.app.terminal import Format, LiteralGroup, app, print_json, print_lines, say
 from coevo.errors import ConfigError
 
 _File = Annotated[str | None, typer.Argument(help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="[FILE]")]
 
-site = typer.Typer(help="Write, show and check the file that describes a cluster or workstation.", no_args_is_help=True)
+site = typer.Typer(
+    help="Write, show and check the file that describes a cluster or workstation.", no_args_is_help=True, cls=LiteralGroup
+)
 app.add_typer(site, name="site")
 
 
@@ -46,7 +48,7 @@ def show(file: _File = None, format: Format = "table") -> None:  # noqa: A002
     if format == "json":
         print_json(data)
     else:
-        out.print("\n".join(_lines(data, "", write_value)), highlight=False, markup=False, soft_wrap=True)
+        print_lines(_lines(data, "", write_value))
 
 
 def _lines(data: dict[str, Any], indent: str, write: Any) -> list[str]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from coevo.app.model_changes import force_field_change
@@ -194,7 +193,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     for note in metrics.get("labels", {}).get("notes", []):
         rows.append(("references", escape(str(note)[:300])))
     if reason := metrics["generator"]["report"].get("reason"):
-        rows.append(("generator", f"kept the parent's: {escape(str(reason)[:200])}"))  # words of a runner
+        rows.append(("generator", f"kept the parent's: {str(reason)[:200]}"))  # words of a runner
     if metrics.get("validation"):
         rows.append(("first principles", _validation(metrics["validation"])))
     entropy = metrics["entropy"]

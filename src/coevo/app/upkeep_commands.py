@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coevo.app.terminal import Format, NodeName, app, out, print_json, say
+from coevo.app.terminal import Format, NodeName, app, out, print_json, say, styled
 
 if TYPE_CHECKING:
     from coevo.node_store.garbage import Garbage
@@ -51,9 +51,9 @@ def _print_verification(result: Verification) -> None:
         table = Table(title=f"coevo verify {result.node}", title_justify="left")
         for title in ("", "what", "where", "what to do"):
             table.add_column(title, overflow="fold")
-        marks = {"problem": "[red]problem[/]", "note": "[yellow]note[/]"}
+        colours = {"problem": "red", "note": "yellow"}
         for finding in result.findings:
-            table.add_row(marks[finding.severity], finding.what, finding.where, finding.todo)
+            table.add_row(styled(finding.severity, colours[finding.severity]), finding.what, finding.where, finding.todo)
         out.print(table)
     looked = ", ".join(f"{count} {what}" for what, count in result.counts.items())
     notes = len(result.findings) - len(result.problems)

@@ -1,34 +1,41 @@
-"""Files of crystal structures, read entry by entry: CIF, extended XYZ and JSON.
+"""Files of crystal structures, read entry by entry: CIF, POSCAR, extended XYZ and JSON, compressed, in zips, in directories.
 
 Nothing here knows a chemical system; :mod:`coevo.configs.references` decides what a node accepts. JSON is read field by field and
-never through a class named in the file, so a file from elsewhere cannot run code.
+never through a class named in the file, so a file from elsewhere cannot run code. What a file may cost is bounded before it is
+parsed (:mod:`coevo.configs.structure_bounds`).
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-import re
-import warnings
+import zipfile
+import zlib
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
+from coevo.configs.json_structures import check_item, structure_from_item
+from coevo.configs.poscar_text import structure_from_poscar
+from coevo.configs.structure_bounds import check_cell, check_count
+from coevo.configs.structure_files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from pymatgen.core import Structure
 
-_HARMLESS = (
-    "Issues encountered while parsing CIF",
-    "fractional coordinates rounded",
-    "Skipping relative stoichiometry check",
-    "1-line symmetry op P1",
-    "Spacegroup from",
+MAX_FILE = 64 * 2**20
+"""Characters of a file of references, decompressed, at most."""
+MAX_ENTRIES = 10_000
+"""Structures of a file, at most."""
+ALLOWED = (
+    ".cif, POSCAR*, CONTCAR*, .vasp, .extxyz, .xyz, .json, each also as .gz or .bz2; or a .zip or directory of .cif and POSCAR"
 )
-"""Remarks of pymatgen's CIF parser that leave the structure right; any other remark makes the entry an error."""
+_DAMAGED = (zlib.error, EOFError, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,9 @@ def read_entries(path: Path, say: Callable[[str], None] | None = None) -> list[F
     Parameters
     ----------
     path : Path
-        ``.cif`` (one or several data blocks), ``.extxyz`` or ``.xyz`` (frames with a cell), or ``.json`` (see
-        ``docs/configuration.md``).
+        ``.cif`` (one or several data blocks), ``POSCAR*``, ``CONTCAR*`` or ``.vasp``, ``.extxyz`` or ``.xyz`` (frames with a
+        cell), or ``.json`` (see ``docs/configuration.md``), each also as ``.gz`` or ``.bz2``; or a zip or directory of CIFs and
+        POSCARs.
     say : callable, optional
         Is told of the frames that are no crystals, which are left out.
 
@@ -82,18 +90,18 @@ def read_entries(path: Path, say: Callable[[str], None] | None = None) -> list[F
     ReferenceDataError
         Naming file and entry.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ReferenceDataError(f"{path}: unknown kind of file {path.suffix!r}; allowed: {', '.join(READERS)}")
+    entries: list[FileEntry] = []
+    left_out: list[str] = []
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise ReferenceDataError(f"{path}: not a text file in UTF-8 (byte {err.start}); allowed: {', '.join(READERS)}") from None
+        for entry in _entries(path):
+            if isinstance(entry, NoCrystal):
+                left_out.append(f"{entry.where}: {entry.why}")
+                continue
+            entries.append(entry)
+            if len(entries) > MAX_ENTRIES:
+                raise ReferenceDataError(f"{path}: holds more than {MAX_ENTRIES} structures; give fewer, or several files")
     except OSError as err:
-        raise ReferenceDataError(f"{path}: cannot be read: {err.strerror}") from None
-    read = list(reader(path, text))
-    entries = [entry for entry in read if isinstance(entry, FileEntry)]
-    left_out = [f"{entry.where}: {entry.why}" for entry in read if isinstance(entry, NoCrystal)]
+        raise ReferenceDataError(f"{path}: cannot be read: {err.strerror or err}") from None
     if left_out and not entries:
         raise ReferenceDataError(f"{path}: holds no crystal: {len(left_out)} not_periodic ({left_out[0]})")
     if left_out and say is not None:
@@ -103,11 +111,80 @@ def read_entries(path: Path, say: Callable[[str], None] | None = None) -> list[F
     return entries
 
 
+def _entries(path: Path) -> Iterator[FileEntry | NoCrystal]:
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob("*")) if kind_of(file.name) in ONE_STRUCTURE and file.is_file()]
+        for file in files:
+            yield from _named_after(_read_one(file, path), str(file.relative_to(path)))
+    elif path.suffix.lower() == ".zip":
+        yield from _read_zip(path)
+    else:
+        yield from _read_one(path, path)
+
+
+def _read_one(path: Path, origin: Path) -> Iterator[FileEntry | NoCrystal]:
+    kind = kind_of(path.name)
+    reader = READERS.get(kind or "")
+    if reader is None or path.suffix.lower() in {".jsonl", ".ndjson"}:
+        raise ReferenceDataError(f"{path}: unknown kind of file {path.suffix!r}; allowed: {ALLOWED}")
+    if not path.is_file():
+        raise ReferenceDataError(f"{path}: is no regular file; allowed: {ALLOWED}")
+    if path.stat().st_size > MAX_FILE:
+        raise ReferenceDataError(
+            f"{path}: has {path.stat().st_size >> 20} MB, allowed: at most {MAX_FILE >> 20}; give fewer phases"
+        )
+    with path.open("rb") as raw:
+        text = _bounded_text(raw, path.name, path, MAX_FILE)
+    yield from reader(path if path == origin else Path(f"{origin}: {path.relative_to(origin)}"), text)
+
+
+def _bounded_text(raw: IO[bytes], name: str, path: Path, most: int) -> str:
+    """Text of a file, decompressed no further than what is allowed."""
+    try:
+        text = text_of(raw, name, errors="strict").read(most + 1)
+    except UnicodeDecodeError as err:
+        raise ReferenceDataError(f"{path}: not a text file in UTF-8 (byte {err.start}); allowed: {ALLOWED}") from None
+    except _DAMAGED as err:
+        raise ReferenceDataError(f"{path}: {name} is damaged: {_one_line(err)}; download or export it again") from None
+    if len(text) > most:
+        raise ReferenceDataError(f"{path}: {name} holds more than {most >> 20} MB of text; give fewer phases")
+    return text
+
+
+def _read_zip(path: Path) -> Iterator[FileEntry | NoCrystal]:
+    """Entries of the CIFs and POSCARs of a zip; nothing is extracted to disk."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except _DAMAGED as err:
+        raise ReferenceDataError(f"{path}: not a readable zip: {_one_line(err)}; download or export it again") from None
+    left = MAX_FILE
+    with archive:
+        for info in archive.infolist():
+            kind = None if info.is_dir() else kind_of(info.filename)
+            if kind not in ONE_STRUCTURE:
+                continue
+            try:
+                with archive.open(info) as member:
+                    text = _bounded_text(member, info.filename, path, min(left, MAX_TEXT))
+            except _DAMAGED as err:
+                raise ReferenceDataError(f"{path}: {info.filename} is damaged: {_one_line(err)}; export it again") from None
+            left -= len(text)
+            yield from _named_after(READERS[kind](Path(f"{path}: {info.filename}"), text), info.filename)
+
+
+def _named_after(entries: Iterator[FileEntry | NoCrystal], member: str) -> Iterator[FileEntry | NoCrystal]:
+    """Entries of a member, which say in messages where they stand."""
+    for entry in entries:
+        yield replace(entry, where=f"{member}: {entry.where}")
+
+
 def _read_cif(path: Path, text: str) -> Iterator[FileEntry]:
     for number, (name, block) in enumerate(cif_blocks(text.splitlines()), start=1):
         where = f"entry {number} (data_{name})"
         if not holds_crystal(block):
             continue
+        if len(block) > MAX_TEXT:
+            raise ReferenceDataError(f"{path}: {where}: more than {MAX_TEXT} characters; allowed: the CIF of one structure")
         try:
             structure = structure_from_cif(block)
         except ValueError as err:
@@ -115,59 +192,17 @@ def _read_cif(path: Path, text: str) -> Iterator[FileEntry]:
         yield FileEntry(where, name, structure)
 
 
-def holds_crystal(block: str) -> bool:
-    """Whether a CIF block is about a crystal, and not one of citations or powder data."""
-    return "_atom_site_" in block or "_cell_length_a" in block
-
-
-def structure_from_cif(block: str) -> Structure:
-    """Read the structure of one CIF block.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read, or not without guessing what it means.
-    """
-    from pymatgen.io.cif import CifParser
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            structures = CifParser.from_str(block).parse_structures(primitive=False, on_error="raise")
-        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError, AssertionError) as err:
-            raise ValueError(f"not a readable CIF block: {_one_line(err)}") from err
-    remarks = [_one_line(item.message) for item in caught if not any(word in str(item.message) for word in _HARMLESS)]
-    if remarks:
-        raise ValueError(f"ambiguous CIF block: {remarks[0]}; state it in the file")
-    return structures[0]
-
-
-def cif_blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Cut a CIF at its ``data_`` lines, outside semicolon-quoted text; blocks of equal name stay apart.
-
-    Parameters
-    ----------
-    lines : iterable of str
-        Without their line ends.
-
-    Yields
-    ------
-    name, block : str
-    """
-    name: str | None = None
-    collected: list[str] = []
-    quoted = False
-    for line in lines:
-        if line.startswith(";"):
-            quoted = not quoted
-        begins = None if quoted else re.match(r"\s*data_(\S*)", line)
-        if begins:
-            if name is not None:
-                yield name, "\n".join(collected)
-            name, collected = begins.group(1), []
-        collected.append(line)
-    if name is not None:
-        yield name, "\n".join(collected)
+def _read_poscar(path: Path, text: str) -> Iterator[FileEntry]:
+    if not text.strip():
+        return
+    if len(text) > MAX_TEXT:
+        raise ReferenceDataError(f"{path}: more than {MAX_TEXT} characters; allowed: one structure")
+    title = text.splitlines()[0].strip()
+    try:
+        structure = structure_from_poscar(text)
+    except ValueError as err:
+        raise ReferenceDataError(f"{path}: {err}") from err
+    yield FileEntry(f"entry 1 ({structure.composition.reduced_formula})", title if title.isprintable() else "", structure)
 
 
 def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
@@ -185,6 +220,12 @@ def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
             raise ReferenceDataError(f"{path}: {where}: not an extended XYZ file: {err.detail}") from err
         name = frame.info.get("name", "")
         where += f" ({name or Composition(dict(Counter(frame.symbols))).formula.replace(' ', '')})"
+        try:
+            check_count(len(frame))
+            if frame.lattice is not None and all(frame.pbc):
+                check_cell(frame.lattice)
+        except ValueError as err:
+            raise ReferenceDataError(f"{path}: {where}: {err}") from None
         why = why_no_crystal(frame)
         if why is not None:
             yield NoCrystal(where, why)
@@ -200,7 +241,7 @@ def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
 def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
     try:
         data = json.loads(text) if text.strip() else []
-    except (json.JSONDecodeError, RecursionError) as err:
+    except (ValueError, RecursionError, MemoryError) as err:  # ValueError: also an integer of thousands of digits
         raise ReferenceDataError(f"{path}: not JSON: {_one_line(err)}") from None
     if isinstance(data, dict):
         data = data.get("phases", [data])
@@ -217,53 +258,25 @@ def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
         name = str(item.get("name") or item.get("material_id") or "")
         where += f" ({name})" if name else ""
         try:
+            check_item(item)
             structure = structure_from_item(item)
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as err:
+        except _NO_STRUCTURE as err:
             missing = f"no {err}" if isinstance(err, KeyError) else _one_line(err)
             raise ReferenceDataError(f"{path}: {where}: not a structure: {missing}") from err
         source, licence = (str(item[key]) if item.get(key) else None for key in ("source", "licence"))
         yield FileEntry(where, name, structure, source, licence)
 
 
-def structure_from_item(item: dict[str, Any]) -> Structure:
-    """Build a structure from a pymatgen dictionary, an object that holds one, or a phase given by its space group.
-
-    Raises
-    ------
-    KeyError, ValueError, TypeError, IndexError, AttributeError
-        If the item is not such an object.
-    """
-    from pymatgen.core import Lattice, Structure
-
-    if "structure" in item:
-        item = item["structure"]
-    given = item["lattice"]
-    cell = Lattice(given["matrix"]) if "matrix" in given else Lattice.from_parameters(*(given[key] for key in _CELL))
-    if "space_group_number" not in item:
-        species = [{part["element"]: part.get("occu", 1.0) for part in site["species"]} for site in item["sites"]]
-        cartesian = any("abc" not in site for site in item["sites"])
-        positions = [site["xyz" if cartesian else "abc"] for site in item["sites"]]
-        return Structure(cell, species, positions, coords_are_cartesian=cartesian)
-    elements = [site["element"] for site in item["sites"]]
-    positions = [site["xyz"] for site in item["sites"]]
-    structure = Structure.from_spacegroup(item["space_group_number"], cell, elements, positions, tol=1e-3)
-    expected = item["atoms_per_cell"]
-    if len(structure) != expected:
-        raise ValueError(
-            f"its space group gives {len(structure)} atoms and atoms_per_cell says {expected}; a site is off its special position"
-        )
-    return structure.get_primitive_structure()
-
-
 def _one_line(err: object) -> str:
     return " ".join(str(err).split())[:200] or type(err).__name__
 
 
-_CELL = ("a", "b", "c", "alpha", "beta", "gamma")
+_NO_STRUCTURE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""What pymatgen, numpy and ASE raise for what is no structure."""
 
 READERS: dict[str, Callable[[Path, str], Iterator[FileEntry | NoCrystal]]] = {
-    ".cif": _read_cif,
-    ".extxyz": _read_xyz,
-    ".xyz": _read_xyz,
-    ".json": _read_json,
+    "cif": _read_cif,
+    "poscar": _read_poscar,
+    "xyz": _read_xyz,
+    "json": _read_json,
 }

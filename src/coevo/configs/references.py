@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coevo.configs.reference_files import READERS, FileEntry, read_entries
-from coevo.configs.tree import ELEMENT_SYMBOLS
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
+from coevo.configs.reference_files import ALLOWED, FileEntry, read_entries
+from coevo.configs.structure_bounds import why_no_crystal
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 JOINT = " + "
-MIN_DISTANCE = 0.5
-"""Å; atoms nearer than this are an error of the file (the shortest bond there is, H-H, has 0.74 Å)."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,43 @@ def bundled_sets() -> list[str]:
     return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
 
 
-def reference_parts(spec: str) -> list[str]:
-    """Split the ``references`` of a merged or extended node, ``li-p-s + /data/oxides.cif``, into its sets and files."""
-    return list(dict.fromkeys(part.strip() for part in spec.split(JOINT) if part.strip()))
+def reference_parts(spec: str, base: Path | None = None) -> list[str]:
+    """Split references that several sets and files make up, ``li-p-s + /data/oxides.cif``, each once.
+
+    Parameters
+    ----------
+    spec : str
+        The blanks around ``+`` may be missing where what is between is a bundled set, or all are files: names of files may hold
+        a ``+`` too.
+    base : Path or None
+        Directory that relative paths start from.
+    """
+    if _is_file(spec.strip(), base):
+        return [spec.strip()]
+    parts = [piece for part in spec.split(JOINT) for piece in _tight_parts(part.strip(), base)]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _tight_parts(part: str, base: Path | None) -> list[str]:
+    pieces = [piece.strip() for piece in part.split("+")]
+    if len(pieces) == 1 or _is_file(part, base):
+        return [part]
+    sets = bundled_sets()
+    joined = any(piece in sets for piece in pieces) or all(_is_file(piece, base) for piece in pieces)
+    return pieces if joined else [part]
+
+
+def _is_file(text: str, base: Path | None) -> bool:
+    try:
+        return bool(text) and ((base or Path()) / Path(text).expanduser()).exists()
+    except (OSError, ValueError, RuntimeError):  # too long a name, a null character, no such home
+        return False
+
+
+def resolved_references(spec: str) -> str:
+    """Return references given on a command line with files as absolute paths, so that they mean the same from anywhere."""
+    sets = bundled_sets()
+    return JOINT.join(part if part in sets else str(Path(part).expanduser().resolve()) for part in reference_parts(spec))
 
 
 def joined_references(*specs: str) -> str:
@@ -100,7 +133,7 @@ def load_references(
         If the file cannot be read, is empty, or holds a foreign element, a disordered or broken structure; if no phase has a name
         of ``exclude``; or if an element has no structure of its own, without which there is no convex hull.
     """
-    parts = reference_parts(spec) if isinstance(spec, str) else [spec]
+    parts = reference_parts(spec, base) if isinstance(spec, str) else [spec]
     if not parts:
         raise ReferenceDataError(f"references: got {str(spec)!r}, allowed: a bundled set ({', '.join(bundled_sets())}) or a file")
     read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base, say)]
@@ -136,7 +169,7 @@ def _read_part(
         return [(entry, f"bundled set {spec}") for entry in entries]
     file = (base or Path()) / Path(spec).expanduser()
     if not file.exists():
-        hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({', '.join(READERS)})"
+        hint = f"a bundled set ({', '.join(bundled_sets())}) or a file ({ALLOWED})"
         raise ReferenceDataError(f"{file}: no such file; allowed: {hint}")
     entries = read_entries(file, say)
     for entry in entries:
@@ -151,11 +184,7 @@ def _symbols(structure: Structure) -> set[str]:
 
 def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
     """Refuse a structure that the node cannot use."""
-    import numpy as np
-
     structure, place = entry.structure, f"{origin}: {entry.where}"
-    if not len(structure) or not np.isfinite(structure.cart_coords).all() or not np.isfinite(structure.lattice.matrix).all():
-        raise ReferenceDataError(f"{place}: no atoms, or coordinates that are no finite numbers")
     foreign = sorted(_symbols(structure) - allowed)
     if foreign:
         kind = "which the node does not have" if set(foreign) <= ELEMENT_SYMBOLS else "which no periodic table has"
@@ -166,10 +195,9 @@ def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
             f"{place}: the site at {site.frac_coords.round(4).tolist()} is disordered ({site.species_string}); allowed: one atom "
             "of occupancy 1 on each site; give an ordered approximant"
         )
-    if abs(structure.volume) < 1.0 or not structure.is_valid(tol=MIN_DISTANCE):
-        raise ReferenceDataError(
-            f"{place}: two atoms are nearer than {MIN_DISTANCE} Å, or the cell is flat; allowed: a physical structure"
-        )
+    problem = why_no_crystal(structure)
+    if problem is not None:
+        raise ReferenceDataError(f"{place}: {problem}")
 
 
 def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: str, excluded: Sequence[str]) -> None:
@@ -185,14 +213,16 @@ def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: st
 
 def _unique_names(names: list[str]) -> list[str]:
     """Number repeated names: ``S``, ``S (2)``, …; the first keeps its name."""
-    unique: list[str] = []
+    unique: dict[str, None] = {}
+    last: dict[str, int] = {}
     for name in names:
-        candidate, number = name, 1
+        candidate, number = name, last.get(name, 1)
         while candidate in unique:
             number += 1
             candidate = f"{name} ({number})"
-        unique.append(candidate)
-    return unique
+        last[name] = number
+        unique[candidate] = None
+    return list(unique)
 
 
 def _bare(structure: Structure) -> Structure:

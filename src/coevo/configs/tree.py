@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from coevo.configs.element_lists import ELEMENT_SYMBOLS as ELEMENT_SYMBOLS  # noqa: PLC0414 (others know it by this module)
+from coevo.configs.element_lists import split_elements, unknown_elements
 from coevo.configs.generator_section import (  # noqa: F401  (job documents and other packages know them by this module)
     GENERATOR_FAMILIES,
     GENERATOR_GROUP,
@@ -19,13 +21,6 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     installed_generators,
 )
 from coevo.configs.section import Fraction, Local, Positive, Section
-
-_SYMBOLS = """
-    H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc
-    Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi
-    Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
-"""
-ELEMENT_SYMBOLS = frozenset(_SYMBOLS.split())
 
 
 def _names_a_file(references: Any) -> bool:
@@ -50,9 +45,9 @@ class NodeSection(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
     description: str = Field(default="", description="what the node is for, in the user's words")
-    elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system")
+    elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system; also written Li-P-S")
     references: Annotated[str, Local("files of known structures are read", _names_a_file)] = Field(
-        description="a bundled set (li-p-s) or a file: JSON, CIF or extxyz; or several, joined by +"
+        description="a bundled set (li-p-s) or a file: JSON, CIF, POSCAR or extxyz; or several, joined by +"
     )
     energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
     descriptor: DescriptorConfig = Field(default_factory=DescriptorConfig)
@@ -65,12 +60,17 @@ class NodeSection(Section):
         plain: dict[str, Any] = serialize(self)
         return plain if self.branch_seed else {key: value for key, value in plain.items() if key != "branch_seed"}
 
+    @field_validator("elements", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return split_elements(value) if isinstance(value, str) else value
+
     @field_validator("elements")
     @classmethod
     def _known_elements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [symbol for symbol in value if symbol not in ELEMENT_SYMBOLS]
         if unknown:
-            raise ValueError(f"{', '.join(map(repr, unknown))} is not a chemical element; allowed: symbols such as Li, P, S")
+            raise ValueError(unknown_elements(unknown))
         if len(set(value)) != len(value):
             raise ValueError(f"an element is repeated in {list(value)}; name each one once")
         return tuple(sorted(value))

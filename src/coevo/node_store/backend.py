@@ -55,6 +55,11 @@ class Backend(ABC):
     def config_source(self, name: str) -> str:
         """Say where the live configuration of a node stands, for messages."""
 
+    @property
+    def place(self) -> str:
+        """Where the database is, for messages: a directory, or host and database without credentials."""
+        return "this database"
+
     @abstractmethod
     def write_config_text(self, name: str, text: str) -> None:
         """Replace the live configuration of an existing node."""

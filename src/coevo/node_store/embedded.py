@@ -134,6 +134,11 @@ class EmbeddedBackend(Backend):
     def config_source(self, name: str) -> str:
         return str(self.directory / name / "node.yaml")
 
+    @property
+    @override
+    def place(self) -> str:
+        return str(self.directory)
+
     @override
     def write_config_text(self, name: str, text: str) -> None:
         replace_file(self.directory / name / "node.yaml", text.encode())

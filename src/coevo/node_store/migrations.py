@@ -86,7 +86,9 @@ def migrate(store: NodeStore, node: str, *, again: bool = False) -> list[Step]:
     """
     document = store.backend.node_document(node) if node in store.nodes() else None
     if document is None:
-        raise NodeNotFoundError(f"there is no node {node!r}; nodes of this database: {', '.join(store.nodes()) or 'none'}")
+        raise NodeNotFoundError(
+            f"there is no node {node!r}; nodes of the database {store.place}: {', '.join(store.nodes()) or 'none'}"
+        )
     version = document["schema_version"]
     if version > SCHEMA_VERSION:
         raise ConfigError(

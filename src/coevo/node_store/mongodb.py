@@ -110,6 +110,11 @@ class MongoBackend(Backend):
     def config_source(self, name: str) -> str:
         return f"{self.connection.place}, node {name}"
 
+    @property
+    @override
+    def place(self) -> str:
+        return self.connection.place
+
     @override
     def write_config_text(self, name: str, text: str) -> None:
         with self._errors("writing the configuration"):

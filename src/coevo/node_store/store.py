@@ -131,7 +131,9 @@ class NodeStore:
         stored = self.backend.node_document(name) if re.fullmatch(NODE_NAME, name) else None
         if stored is None:
             known = ", ".join(self.nodes()) or "none"
-            raise NodeNotFoundError(f"there is no node {name!r}; nodes of this database: {known}; coevo init creates one")
+            raise NodeNotFoundError(
+                f"there is no node {name!r}; nodes of the database {self.place}: {known}; coevo init creates one"
+            )
         if stored["schema_version"] > SCHEMA_VERSION:
             raise ConfigError(
                 f"node {name} has schema version {stored['schema_version']}, this coevo reads up to {SCHEMA_VERSION}; "
@@ -152,6 +154,11 @@ class NodeStore:
     def config_source(self, name: str) -> str:
         """Say where the live configuration of a node stands, for messages."""
         return self.backend.config_source(name)
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for messages."""
+        return self.backend.place
 
     def write_config_text(self, name: str, text: str) -> None:
         """Replace the live configuration of a node; the next state records it."""
@@ -364,7 +371,8 @@ class NodeStore:
                 return unfinished
             raise CampaignError(
                 f"campaign {unfinished.id} of {node}@{branch} is not finished ({unfinished.iterations} iterations from "
-                f"{unfinished.start or 'nothing'}, recorded {unfinished.created[:19]}); finish it first: coevo run {node}"
+                f"{unfinished.start or 'nothing'}, recorded {unfinished.created[:19]}); finish it first: "
+                f"coevo run {node}{'' if branch == MAIN else f' --branch {branch}'}"
             )
         number = sum(campaign.branch == branch for campaign in self.campaigns(node))
         document = {"node": node, "branch": branch, "start": start, "iterations": iterations}

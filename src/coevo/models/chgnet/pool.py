@@ -8,6 +8,7 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ModelError
@@ -103,6 +104,7 @@ def _pool_of(workers: int) -> ProcessPoolExecutor:
         if "forkserver" in methods:
             # The server imports torch once and its forks share it; it is single-threaded when it forks.
             context.set_forkserver_preload(["coevo.models.chgnet.relaxation", "coevo.models.chgnet.inference"])
+            _start_server()
         _pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         _pool_key = key
     return _pool
@@ -114,6 +116,17 @@ def shut_down_pool() -> None:
     if _pool is not None and _pool_key is not None and _pool_key[0] == os.getpid():
         _pool.shutdown(wait=False, cancel_futures=True)
     _pool = _pool_key = None
+
+
+def _start_server() -> None:
+    """Start the server with interrupts ignored, so that its forks ignore them from their first moment on."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        forkserver.ensure_running()
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _start_worker() -> None:

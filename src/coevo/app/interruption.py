@@ -1,0 +1,81 @@
+"""What an interrupt (Ctrl-C) leaves behind, by command, and how to go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shlex
+import signal
+from contextlib import suppress
+from multiprocessing import forkserver
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+EXIT_CODE = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+_RESUMED = "nothing is lost, finished jobs are not done again; run the same command again: {again}"
+_WHOLE = "nothing was written; run the same command again: {again}"
+_REPEATED = "it may be repeated: {again}"
+_LEFT = {
+    "run": _RESUMED,
+    "init": _RESUMED,
+    "label": _RESUMED,
+    "add": _RESUMED,
+    "merge": _RESUMED,
+    "extend": _RESUMED,
+    "submit": "what was submitted stays and is not submitted twice; run the same command again: {again}",
+    "launch": "jobs that were sent to the queue or begun go on; send the others: {again}",
+    "jobs": "the jobs go on; look again: {again}",
+    "rerun": f"what was made ready stays so; {_REPEATED}",
+    "cancel": f"the campaign may be cancelled in part; {_REPEATED}",
+    "pause": f"some jobs may be paused; {_REPEATED}",
+    "resume": f"some jobs may go on; {_REPEATED}",
+    "analyse": _WHOLE,
+    "report": _WHOLE,
+    "export": _WHOLE,
+    "motifs": _WHOLE,
+    "rediscover": _WHOLE,
+    "query": _WHOLE,
+    "import": "no branch is at half a history; what was copied is used when the same command is run again: {again}",
+    "gc": f"what is needed was not touched; {_REPEATED}",
+    "migrate": f"the states are as they were; {_REPEATED}",
+    "env": "an environment is used only when it is complete; run the same command again: {again}",
+}
+_READING = "nothing was changed; run the same command again: {again}"
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
+    """Handle SIGINT: end the worker processes, which ignore it, and raise :class:`KeyboardInterrupt`.
+
+    Workers are ended first: one that has not finished its start would complain of what is gone by then, and one that works would
+    be waited for. Programs such as pw.x are ended by whoever started them.
+    """
+    server = getattr(forkserver._forkserver, "_forkserver_pid", None)  # type: ignore[attr-defined]  # noqa: SLF001
+    if server is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    raise KeyboardInterrupt
+
+
+def what_to_do(command: str | None, arguments: Sequence[str]) -> str:
+    """Say what an interrupted command left and what to do next.
+
+    Parameters
+    ----------
+    command : str or None
+        Name of the command; None if it had not begun.
+    arguments : sequence of str
+        As given, without the program.
+
+    Returns
+    -------
+    str
+        One sentence with the command to type.
+    """
+    return "interrupted: " + _LEFT.get(command or "", _READING).format(again=shlex.join(["coevo", *arguments]))
