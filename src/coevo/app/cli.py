@@ -111,6 +111,13 @@ class _PlainFormatter(logging.Formatter):
         return plain_lines(super().format(record))
 
 
+_as_python_writes_it = warnings.formatwarning
+
+
+def _format_warning(*parts: Any, **more: Any) -> str:
+    return plain_lines(_as_python_writes_it(*parts, **more))
+
+
 def _keep_words_plain() -> None:
     """What Python and libraries print past our consoles: warnings, records of loggers, and letters that the terminal has not."""
     for stream in (sys.stdout, sys.stderr):
@@ -118,8 +125,7 @@ def _keep_words_plain() -> None:
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_PlainFormatter())
-    written = warnings.formatwarning
-    warnings.formatwarning = lambda *parts, **more: plain_lines(written(*parts, **more))
+    warnings.formatwarning = _format_warning  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -83,14 +83,14 @@ def print_site_plan(loaded: LoadedSite, what: str, branch: str, iterations: int,
     StorageError
         The server does not answer, and the node is not in this process's database either.
     """
-    from coevo.node_store.mongodb_connection import ask_server
+    from coevo.node_store.mongodb_connection import MongoConnection, ask_server
     from coevo.node_store.store import open_store
     from coevo.settings import Settings, read_settings
 
     server = loaded.site.database_server
     try:
         ask_server(server.uri, server.name, _PATIENCE)
-    except StorageError as error:
+    except StorageError:
         own = read_settings()
         here = open_store(own) if own.is_embedded and own.directory.is_dir() else None
         if here is not None and what in here.nodes():
@@ -100,8 +100,8 @@ def print_site_plan(loaded: LoadedSite, what: str, branch: str, iterations: int,
             here = None
         else:
             raise StorageError(
-                f"submit --plan: the site's database does not answer, and there is no node {what!r} in {own.database}; give a "
-                f"preset or a YAML file, which needs no server ({error})"
+                f"submit --plan: the site's database at {MongoConnection(server.uri).place} does not answer, and there is no node "
+                f"{what!r} in {own.database}; start the server, or give a preset or a YAML file, which needs none"
             ) from None
         print_plan(here, what, branch, iterations, format, loaded.site)
         return
