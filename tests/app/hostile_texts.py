@@ -18,9 +18,10 @@ MARKUP = "[red]x[/red] [/v2] [link=http://e.xyz]y[/link] :smile:"
 HOSTILE = f"=1+1|\x1b[31m\x07\r\nforged\t\x7f\x9b\u202eevil\u2066\u200b\u200e\u2028 {MARKUP} $\\alpha$ </script><b>"
 """What a spreadsheet would compute, control characters, turned directions, markup, mathematics and HTML."""
 
-KEPT = frozenset(
-    "_id id structure structure_id frame family kind split status sha256 format code parent training_set settings_digest elements "
-    "chemsys formula species space_group duplicate_of matched_reference bundle uri started ended created key signal".split()
+KEPT = (
+    {"_id", "id", "structure", "structure_id", "frame", "family", "kind", "split", "status", "sha256", "format", "code", "parent"}
+    | {"training_set", "settings_digest", "elements", "chemsys", "formula", "species", "space_group", "duplicate_of", "key"}
+    | {"matched_reference", "bundle", "uri", "started", "ended", "created", "signal"}
 )
 """Keys whose texts are names that something depends on: hashes, elements, and the like."""
 ENUMERATED = frozenset({"flat", "moving", "no signal", "energy above hull", "environments", "force field", "diversity"})
@@ -46,7 +47,7 @@ def commit_poisoned(store: NodeStore, view: StateView) -> StateView:
     known = [{k: v for k, v in row.items() if k not in DERIVED} for row in view.evaluations()]
     label = next(iter(view.labels()))
     bad = {**{k: v for k, v in label.items() if k not in {"_id", "split"}}, "status": "rejected"}
-    bad |= {name: HOSTILE for name in ("reason", "detail", "how", "functional")}
+    bad |= dict.fromkeys(("reason", "detail", "how", "functional"), HOSTILE)
     bad_id = label_id(bad)
     entry, reference = (_stretched(view, next(row for row in known if row["kind"] == kind)) for kind in ("entry", "reference"))
     manifest = view.manifest
