@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hostile_texts import HOSTILE, MARKUP, commit_poisoned, unsafe_in
+from printed import Printed, printed, wide
 
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
-from hostile_texts import HOSTILE, MARKUP, commit_poisoned, unsafe_in
-from printed import Printed, printed, wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable

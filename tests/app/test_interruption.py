@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from printed import Printed, printed
 
 from coevo.app.interruption import what_to_do
-from printed import Printed, printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

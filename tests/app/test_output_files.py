@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from printed import Printed, printed
 
 from coevo.app.output_files import check_directory, check_place, is_stdout, write_file, write_text
 from coevo.errors import StorageError
-from printed import Printed, printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

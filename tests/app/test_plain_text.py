@@ -8,14 +8,14 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from hostile_texts import unsafe_in
+from printed import Printed, printed, wide
 from rich.table import Table
 from rich.text import Text
 
 from coevo.app.csv_rows import as_csv, csv_cell
 from coevo.app.plain_text import json_text, plain, plain_lines
 from coevo.app.terminal import PlainConsole, styled
-from hostile_texts import unsafe_in
-from printed import Printed, printed, wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,10 +110,41 @@ def test_a_console_takes_strings_and_texts_literally(force_terminal: bool) -> No
     assert ("\x1b[31m" in printed_text) == force_terminal
 
 
-COMMANDS = (
-    "analyse export import trust submit launch jobs logs rerun cancel pause resume env label add branch diff doctor init run status "
-    "merge extend motifs log show query rediscover report site verify gc migrate"
-).split()
+COMMANDS = [
+    "analyse",
+    "export",
+    "import",
+    "trust",
+    "submit",
+    "launch",
+    "jobs",
+    "logs",
+    "rerun",
+    "cancel",
+    "pause",
+    "resume",
+    "env",
+    "label",
+    "add",
+    "branch",
+    "diff",
+    "doctor",
+    "init",
+    "run",
+    "status",
+    "merge",
+    "extend",
+    "motifs",
+    "log",
+    "show",
+    "query",
+    "rediscover",
+    "report",
+    "site",
+    "verify",
+    "gc",
+    "migrate",
+]
 
 
 def texts_of(command: str | None) -> set[str]:
