@@ -132,8 +132,8 @@ def test_files_of_structures_with_hostile_names(coevo: Callable[..., Printed], t
     assert MARKUP in coevo("rediscover", "tiny", "--targets", file).out
     rows = csv.DictReader(io.StringIO(coevo("rediscover", "tiny", "--targets", file, "--format", "csv").out))
     assert [row["name"][:5] for row in rows] == ["'=1+1"]
-    for format in ("table", "csv", "json"):
-        coevo("rediscover", "tiny", "--against", file, "--all", "--format", format)
+    for kind in ("table", "csv", "json"):
+        coevo("rediscover", "tiny", "--against", file, "--all", "--format", kind)
     assert "phases[red].json" in coevo("analyse", file, "--output", tmp_path / "numbers").out
     names = [row["id"] for row in csv.DictReader((tmp_path / "numbers" / "structures.csv").open())]
     assert all(not unsafe_in(name) and not name.startswith("=") for name in names)

@@ -100,8 +100,8 @@ def print_site_plan(loaded: LoadedSite, what: str, branch: str, iterations: int,
             here = None
         else:
             raise StorageError(
-                f"submit --plan: the site's database at {MongoConnection(server.uri).place} does not answer, and there is no node "
-                f"{what!r} in {own.database}; start the server, or give a preset or a YAML file, which needs none"
+                f"submit --plan: the site's database at {MongoConnection(server.uri).place} does not answer, and there is no "
+                f"node {what!r} in {own.database}; start the server, or give a preset or a YAML file, which needs none"
             ) from None
         print_plan(here, what, branch, iterations, format, loaded.site)
         return
