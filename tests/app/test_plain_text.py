@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from printed import Printed, printed, wide
 from rich.table import Table
 from rich.text import Text
 
+from coevo.app import terminal
 from coevo.app.cli import app
 from coevo.app.csv_rows import as_csv, csv_cell
 from coevo.app.plain_text import json_text, plain, plain_lines
@@ -150,3 +153,32 @@ def test_a_hint_names_the_extra_in_brackets(printed: Callable[..., Printed], mon
     assert "pip install 'coevo[fireworks]'" in captured.get()
     assert "d[/v2]" in captured.get()
     assert "never match [on]" in " ".join(printed("analyse", "--help").out.replace("│", " ").split())
+
+
+PRINTING = frozenset({"print", "echo", "secho", "from_markup", "Console", "print_exception"})
+"""Functions and methods that print past our consoles, or read markup; ``out.print`` and the like are on a console."""
+
+
+def printing_calls(path: Path) -> set[str]:
+    """What a module calls to print."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            *owner, name = ast.unparse(node.func).split(".")
+            if name in PRINTING and not (owner and name == "print"):
+                found.add(name)
+            if name == "write" and owner[-1:] in (["stdout"], ["stderr"], ["buffer"]):
+                found.add(f"{owner[-1]}.write")
+    return found
+
+
+def test_nothing_is_printed_but_through_the_consoles() -> None:
+    """A command that is added later cannot print somebody's text in another way."""
+    folder = Path(terminal.__file__).parent
+    paths = sorted(folder.rglob("*.py"))
+    assert len(paths) > 80
+    allowed = {"terminal.py": {"stdout.write"}, "cli.py": {"stderr.write"}}
+    assert printing_calls(folder / "terminal.py") == {"stdout.write"}
+    for path in paths:
+        assert not printing_calls(path) - allowed.get(path.name, set()), path
+        assert "rich.markup" not in path.read_text(encoding="utf-8") or path.name == "literal_help.py", path
