@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -30,7 +29,7 @@ from coevo.app import (  # noqa: F401
     site_commands,
     upkeep_commands,
 )
-from coevo.app.interruption import EXIT_CODE, interrupt, what_to_do
+from coevo.app.interruption import EXIT_CODE, end_at_once, handle_interrupts, what_to_do
 from coevo.app.plain_text import plain_lines
 from coevo.app.terminal import app, err, out, say
 from coevo.errors import CoevoError
@@ -60,7 +59,7 @@ def options(
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit code 2."""
     _keep_words_plain()
-    signal.signal(signal.SIGINT, interrupt)
+    handle_interrupts()
     try:
         # Not standalone: typer would print errors by markup, and end at an interrupt without a word.
         code = app(standalone_mode=False)
@@ -84,6 +83,7 @@ def main() -> None:
         sys.stderr.write(plain_lines(traceback.format_exc()))
         sys.exit(1)
     if code == EXIT_CODE:
+        end_at_once()
         arguments = sys.argv[1:]
         say(what_to_do(next((word for word in arguments if not word.startswith("-")), None), arguments))
     sys.exit(code if isinstance(code, int) else 0)
@@ -111,6 +111,13 @@ class _PlainFormatter(logging.Formatter):
         return plain_lines(super().format(record))
 
 
+_as_python_writes_it = warnings.formatwarning
+
+
+def _format_warning(*parts: Any, **more: Any) -> str:
+    return plain_lines(_as_python_writes_it(*parts, **more))
+
+
 def _keep_words_plain() -> None:
     """What Python and libraries print past our consoles: warnings, records of loggers, and letters that the terminal has not."""
     for stream in (sys.stdout, sys.stderr):
@@ -118,8 +125,7 @@ def _keep_words_plain() -> None:
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_PlainFormatter())
-    written = warnings.formatwarning
-    warnings.formatwarning = lambda *parts, **more: plain_lines(written(*parts, **more))
+    warnings.formatwarning = _format_warning  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -187,11 +187,11 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         rows += _union_rows(view, metrics["union"])
     if "labels" in metrics and "iteration" not in metrics:
         rows.append(("labels", _label_row(metrics)))
-    rows += [("warning", escape(text)) for text in metrics.get("labels", {}).get("warnings", ())]
+    rows += [("warning", str(text)) for text in metrics.get("labels", {}).get("warnings", ())]
     if "force_field" in metrics:
         rows += _error_rows(view)
     for note in metrics.get("labels", {}).get("notes", []):
-        rows.append(("references", escape(str(note)[:300])))
+        rows.append(("references", str(note)[:300]))
     if reason := metrics["generator"]["report"].get("reason"):
         rows.append(("generator", f"kept the parent's: {str(reason)[:200]}"))  # words of a runner
     if metrics.get("validation"):
