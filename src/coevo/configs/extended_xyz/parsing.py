@@ -32,6 +32,8 @@ _PAIR = re.compile(
     re.VERBOSE,
 )
 _AXES = 3
+_MAX_KEY, _MAX_KEYS = 200, 1000
+"""Characters of a key and keys of a frame, at most."""
 
 
 def comment_pairs(comment: str) -> dict[str, str]:
@@ -40,11 +42,13 @@ def comment_pairs(comment: str) -> dict[str, str]:
     Raises
     ------
     FrameError
-        If a key is there twice with different values.
+        If a key is there twice with different values, or there are too many of them.
     """
     pairs: dict[str, str] = {}
     for match in _PAIR.finditer(comment):
         key, value = match[1].strip('"'), match[2]
+        if len(key) > _MAX_KEY or len(pairs) > _MAX_KEYS:
+            raise FrameError("too_large", f"more than {_MAX_KEYS} keys, or one of more than {_MAX_KEY} characters")
         text = "T" if value is None else _unquoted(value)
         if key in pairs and pairs[key] != text:
             raise FrameError("unreadable", f"{key} is there twice, as {pairs[key][:40]!r} and as {text[:40]!r}")

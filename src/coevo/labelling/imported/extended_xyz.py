@@ -116,7 +116,7 @@ class _Findings:
         if self.left_out:
             notes.append(f"{len(self.left_out)} of {self.total} frames are not read: {_by_reason(self.left_out)}")
         if self.passed_over:
-            beside = ", ".join(sorted(self.passed_over))
+            beside = ", ".join(sorted(self.passed_over)[:12])
             notes.append(f"not taken, though they are there: {beside} (--energy-key, --forces-key, … choose others)")
         if len(self.families) > 1:
             notes.append("frames have their energies under several names: see that they are of one calculation")
