@@ -53,7 +53,7 @@ class ImportedLabels:
     @property
     def left_out(self) -> list[tuple[str, str]]:
         """Reason and sentence of each frame without a geometry."""
-        return list(getattr(self.imported, "left_out", ()))
+        return self.imported.left_out
 
     @property
     def total(self) -> int:
