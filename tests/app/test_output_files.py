@@ -207,6 +207,7 @@ def test_an_analysis_overwrites_nothing_without_force(
 ) -> None:
     command = ("analyse", tmp_path / "x.cif", "--output", tmp_path / "folder")
     assert printed(*command).code == 0
+    assert printed(*command).code == 0, "an earlier analysis may be replaced"
     (tmp_path / "folder" / "structures.csv").write_text("precious")
     done = printed(*command)
     assert done.code == 2

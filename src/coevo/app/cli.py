@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,9 +32,11 @@ from coevo.app import (  # noqa: F401
 from coevo.app.interruption import EXIT_CODE, end_at_once, handle_interrupts, what_to_do
 from coevo.app.plain_text import plain_lines
 from coevo.app.terminal import app, err, out, say
-from coevo.errors import CoevoError
+from coevo.errors import CoevoError, ConfigError, ModelError
 
-_UsageError: Any = typer.BadParameter.__mro__[1]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _ClickException: Any = typer.BadParameter.__mro__[2]
 """Of the click that this typer comes with, which may be its own copy."""
 
@@ -68,7 +70,8 @@ def main() -> None:
         _say_usage(error)
         sys.exit(error.exit_code)
     except CoevoError as error:
-        _say_error(str(error))
+        # these two list problems and lines of logs, one a line; in others an end of a line belongs to a quoted text
+        _say_error(str(error).split("\n") if isinstance(error, (ConfigError, ModelError)) else [str(error)])
         sys.exit(2)
     except BrokenPipeError:
         # The reader went away (head, less): not an error, and nothing more can be said on this pipe.
@@ -89,10 +92,10 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say_error(message: str) -> None:
-    """Print an error; further lines of it are indented, so that no quoted text looks like a line of ours."""
-    for number, line in enumerate(message.split("\n")):
-        err.print(f"  {line}" if number else f"coevo: {line}", style="red", soft_wrap=True)
+def _say_error(lines: Sequence[str]) -> None:
+    """Print an error of one line, or of several."""
+    for number, line in enumerate(lines):
+        err.print(line if number else f"coevo: {line}", style="red", soft_wrap=True)
 
 
 def _say_usage(error: Any) -> None:
@@ -100,7 +103,7 @@ def _say_usage(error: Any) -> None:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         return
-    _say_error(error.format_message())
+    _say_error([error.format_message()])
     if context is not None:
         usage = " ".join(context.get_usage().split())
         say(f"{usage}; help: {context.command_path} {context.help_option_names[-1]}")
