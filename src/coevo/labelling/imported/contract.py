@@ -41,7 +41,7 @@ class ImportedFrame:
         allowed: 0 where the code gives energies relative to atoms, as VASP does. None where the energy is that of valence
         electrons and cores on a scale that the file does not hold: then it must be negative, and more is not asked.
     reason, detail : str
-        Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; empty if it does.
+        Why the reader itself does not admit the frame (``not_periodic``, ``not_finite``, …) and the sentence to it; else empty.
     """
 
     structure: Structure

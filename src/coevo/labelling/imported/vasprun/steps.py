@@ -54,15 +54,17 @@ def read_vasprun(path: Path) -> FileContents:
     usable = [step for step in run.ionic_steps if step.get("structure") is not None]
     frames = [_frame(step, tags) for step in usable]
     if not frames:
-        raise LabellingError(f"{path.name}: no ionic step with a structure in it; {'; '.join(notes) or 'looked for <calculation>'}")
+        raise LabellingError(
+            f"{path.name}: no ionic step with a structure in it; {'; '.join(notes) or 'looked for <calculation>'}"
+        )
     functional = functional_of(tags, types)
     beyond = max((_undeclared(step, tags) for step in usable), key=abs, default=0.0)
     begins = why = ""
     if functional is not None and abs(beyond) > SAME_ENERGY and not dispersion_of(tags):
         begins, functional = f"{functional}+", None
         why = (
-            f"the energy of an ionic step holds {beyond:.4f} eV/atom beyond that of its electrons, and the file names nothing that "
-            "adds it (older VASP adds dispersion so)"
+            f"the energy of an ionic step holds {beyond:.4f} eV/atom beyond that of its electrons, and the file names nothing "
+            "that adds it (older VASP adds dispersion so)"
         )
         notes.append(why)
     charge = charge_of(tags, types)
@@ -164,5 +166,3 @@ def _undeclared(step: dict[str, Any], tags: Tags) -> float:
     if energy is None or electronic is None or not np.isfinite([energy, electronic]).all():
         return 0.0
     return (energy - electronic) / len(step["structure"])
-
-
