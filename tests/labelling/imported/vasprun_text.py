@@ -100,11 +100,11 @@ class Run:
         )
 
     def points(self) -> str:
-        if self.mesh is None:
-            given = ""
-        else:
+        given = ""
+        if self.mesh is not None:
             divisions = " ".join(map(str, self.mesh))
-            given = f'<generation param="Gamma"><v type="int" name="divisions">{divisions}</v><v name="usershift">0 0 0</v></generation>'
+            shift = '<v name="usershift">0 0 0</v>'
+            given = f'<generation param="Gamma"><v type="int" name="divisions">{divisions}</v>{shift}</generation>'
         return f"<kpoints>{given}{rows('kpointlist', ((0, 0, 0),))}{rows('weights', ((1,),))}</kpoints>\n"
 
 

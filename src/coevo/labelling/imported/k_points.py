@@ -9,6 +9,7 @@ that was asked for can be told from a mesh within a range only. What enters the 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,10 +119,12 @@ def _star(points: NDArray[np.float64], structure: Structure) -> NDArray[np.float
     """All points that symmetry and the reversal of time make of some, in units of the reciprocal vectors."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    try:
-        rotations = SpacegroupAnalyzer(structure, symprec=1e-3).get_symmetry_dataset().rotations  # type: ignore[union-attr]
-    except Exception:  # noqa: BLE001 - spglib gives up on a cell in its own way; the points stand for themselves then
-        rotations = np.eye(3, dtype=int)[None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spglib's words about its own handling of errors
+        try:
+            rotations = SpacegroupAnalyzer(structure, symprec=1e-3).get_symmetry_dataset().rotations  # type: ignore[union-attr]
+        except Exception:  # noqa: BLE001 - spglib gives up on a cell in its own way; the points stand for themselves then
+            rotations = np.eye(3, dtype=int)[None]
     turned = np.vstack([points @ np.linalg.inv(rotation) for rotation in rotations])
     return np.vstack([turned, -turned])
 

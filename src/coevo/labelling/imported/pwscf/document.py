@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from coevo.errors import LabellingError
 from coevo.labelling.espresso.checks import ACCURACY_SLACK
 from coevo.labelling.imported.contract import FileContents, ImportedFrame
