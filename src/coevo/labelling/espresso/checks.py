@@ -92,6 +92,8 @@ def atoms_differ(run: Run) -> str | None:
 
 def wrong_potential(run: Run) -> str | None:
     """The potentials that were read must be the files that the input names; pw.x looks elsewhere where one is missing."""
+    if isinstance(run.content, StatedThreshold):
+        return None  # no input says which should have been read
     from coevo.labelling.espresso.job import potentials_of
 
     directory = Path(str(run.content.get("CONTROL->pseudo_dir")))

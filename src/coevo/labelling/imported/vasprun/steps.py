@@ -104,8 +104,15 @@ def _parse(path: Path) -> tuple[Vasprun, bool]:
             run = EveryStep(str(path), parse_dos=False, parse_eigen=False, parse_potcar_file=False, exception_on_bad_xml=False)
         except AttributeError as error:
             raise LabellingError(f"{path.name}: cut off before its first ionic step ({error})") from None
-    if not all(hasattr(run, name) for name in ("parameters", "atomic_symbols", "initial_structure", "kpoints")):
-        raise LabellingError(f"{path.name}: cut off before its first ionic step")
+    parts = {
+        "parameters": "<parameters>",
+        "kpoints": "<kpoints>",
+        "atomic_symbols": "<atominfo>",
+        "initial_structure": "initialpos",
+    }
+    missing = [part for name, part in parts.items() if not hasattr(run, name)]
+    if missing:
+        raise LabellingError(f"{path.name}: no {', '.join(missing)} in it: cut off before its first ionic step, or no whole file")
     return run, not any("malformed" in str(warning.message) for warning in caught)
 
 
