@@ -42,6 +42,7 @@ def test_one_point_of_a_small_cell_is_another_step() -> None:
 @pytest.mark.parametrize(
     ("structure", "divisions"), [(BCC, (4, 4, 4)), (HEXAGONAL, (4, 4, 3)), (LARGE, (2, 3, 1)), (LARGE, (1, 1, 1))]
 )
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 def test_a_mesh_is_found_from_its_irreducible_points(structure: Structure, divisions: tuple[int, int, int]) -> None:
     import spglib
 
