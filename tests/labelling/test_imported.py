@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import ase.io
-import ase.test
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -18,8 +14,6 @@ from coevo.labelling.digest import settings_digest
 from coevo.labelling.imported import read_labels
 from coevo.labelling.sanity import SanityLimits
 
-RECORDINGS = Path(__file__).parent / "recordings" / "espresso"
-VASPRUN = Path(ase.test.__file__).parent / "testdata" / "vasp" / "vasprun_pstress.xml"
 WIDE = SanityLimits(energy_range=(-1e4, 1e4))
 
 
@@ -65,65 +59,8 @@ def test_the_settings_of_another_functional_are_another_digest(tmp_path: Path) -
     assert len(found) == 3
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_vasprun_has_the_numbers_that_ase_reads(tmp_path: Path, packed: bool) -> None:
-    path = VASPRUN
-    if packed:
-        path = tmp_path / "vasprun.xml.gz"
-        with VASPRUN.open("rb") as source, gzip.open(path, "wb") as target:
-            shutil.copyfileobj(source, target)
-    with pytest.raises(LabellingError, match="does not say its functional"):
-        read_labels(path)  # its POTCAR has no name of a functional
-    frames = read_labels(path, functional="LDA").frames
-    images = ase.io.read(VASPRUN, index=":", format="vasp-xml")
-    assert len(frames) == len(images)
-    for frame, atoms in zip(frames, images, strict=True):
-        assert frame.converged
-        assert frame.energy == pytest.approx(atoms.get_potential_energy(force_consistent=True) / len(atoms), abs=1e-8)
-        assert frame.forces == pytest.approx(atoms.get_forces(), abs=1e-8)
-        assert frame.stress == pytest.approx(atoms.get_stress(voigt=False), rel=1e-5, abs=1e-9)
-
-
-def output_of(name: str) -> Path:
-    (path,) = sorted((RECORDINGS / name).glob("pw.out*"))[:1]
-    return path
-
-
-def test_a_pw_output_has_the_numbers_that_ase_reads() -> None:
-    path = output_of("clean")
-    imported = read_labels(path)
-    atoms = ase.io.read(path, format="espresso-out")
-    (frame,) = imported.frames
-    assert frame.converged
-    assert frame.energy == pytest.approx(atoms.get_potential_energy() / len(atoms))
-    assert frame.forces == pytest.approx(atoms.get_forces())
-    assert frame.stress == pytest.approx(atoms.get_stress(voigt=False))
-    assert imported.settings.functional == "PBE"
-    assert imported.settings.parameters["potentials"]
-    assert imported.settings.parameters["ecutwfc_ry"] > 0
-
-
-@pytest.mark.parametrize("name", ["scf_not_converged", "silent_overlap", "walltime", "output_cut_off"])
-def test_a_pw_output_that_went_wrong_gives_no_label(name: str) -> None:
-    with suppress(LabellingError):  # there may be nothing in it at all
-        assert all(frame.label(WIDE).status == "rejected" for frame in read_labels(output_of(name)).frames)
-
-
-def test_what_cannot_be_read_is_one_error(tmp_path: Path) -> None:
-    for name, text, message in (
-        ("a.xml", "<modeling>", "cannot be read as vasprun"),
-        ("b.out", "nothing", "no frame|cannot be read as pw.x"),
-        ("c.xyz", "2\n\nLi 0 0\n", "no crystal that can be read"),
-        ("d.cif", "", r"not a file of labels; allowed: \.xml"),
-    ):
-        (tmp_path / name).write_text(text)
-        with pytest.raises(LabellingError, match=message):
-            read_labels(tmp_path / name, functional="PBE")
-    with pytest.raises(LabellingError, match="no such file"):
-        read_labels(tmp_path / "none.xyz")
+def test_the_functional_must_be_said(tmp_path: Path) -> None:
     path = tmp_path / "mine.xyz"
     ase.io.write(path, [lithium(**NUMBERS)], format="extxyz")
     with pytest.raises(LabellingError, match="does not say its functional; give it: --functional PBE"):
         read_labels(path)
-    with pytest.raises(LabellingError, match="its functional is PBE, not r2SCAN"):
-        read_labels(output_of("clean"), functional="r2SCAN")

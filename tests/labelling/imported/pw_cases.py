@@ -1,7 +1,7 @@
 """Runs of ``pw.x`` whose files are imported; ``python pw_cases.py`` records them anew.
 
-A recording is a directory under ``recordings/imported`` with the input, the output and ``data-file-schema.xml.gz``, without what belongs
-to the machine.
+A recording is a directory under ``recordings/imported`` with the input, the output and ``data-file-schema.xml.gz``, without what
+belongs to the machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from espresso_cases import GAMMA, MASSES, PSEUDO, Case, in_shell, potentials, scrub  # noqa: E402
+from espresso_cases import GAMMA, MASSES, PSEUDO, Case, in_shell, potentials, scrub
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings" / "imported"
 MASSES["Si"] = 28.0855

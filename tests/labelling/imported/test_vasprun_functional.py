@@ -69,7 +69,7 @@ def test_each_tag_is_heard(tmp_path: Path, name: str) -> None:
 def test_what_the_user_says_must_not_contradict_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, NAMED["r2SCAN"][0])
     assert read_labels(path, functional="R2SCAN").settings.functional == "r2SCAN"
-    with pytest.raises(LabellingError, match="its functional is r2SCAN, not PBE.*contradict"):
+    with pytest.raises(LabellingError, match=r"its functional is r2SCAN, not PBE.*contradict"):
         read_labels(path, functional="PBE")
     with pytest.raises(LabellingError, match=r"its functional is PBE\+D3, not PBE"):
         read_labels(write(tmp_path, NAMED["PBE+D3"][0]), functional="PBE")

@@ -56,7 +56,11 @@ class Step:
         shift = 0.0 if self.zero is None else self.zero - self.free
         found = [last + 0.1 / (number + 1) for number in range(self.electronic_steps - 1)] + [last]
         cycle = "".join(f"<scstep>{energies(value, value + shift)}</scstep>\n" for value in found[: self.electronic_steps])
-        forces = rows("forces", FORCES).replace("0.02000000", str(self.forces), 1) if self.forces is not True else rows("forces", FORCES)
+        forces = (
+            rows("forces", FORCES).replace("0.02000000", str(self.forces), 1)
+            if self.forces is not True
+            else rows("forces", FORCES)
+        )
         return (
             f"<calculation>\n{cycle}{structure(self.scale)}{forces if self.forces else ''}"
             f"{rows('stress', STRESS) if self.stress else ''}{energies(self.free, self.zero)}</calculation>\n"
@@ -89,18 +93,18 @@ class Run:
             '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n'
             f'<generator><i name="program" type="string">vasp</i><i name="version" type="string">{self.version}</i></generator>\n'
             f"<incar>{tags(self.incar)}</incar>\n{self.points()}<parameters>{tags(shown)}</parameters>\n"
-            f'<atominfo><array name="atoms"><set>{atoms}</set></array><array name="atomtypes"><set>{kinds}</set></array></atominfo>\n'
-            f"{structure(1.0, 'initialpos')}{''.join(step.text() for step in self.steps)}{structure(1.0, 'finalpos')}</modeling>\n"
+            f'<atominfo><array name="atoms"><set>{atoms}</set></array>'
+            f'<array name="atomtypes"><set>{kinds}</set></array></atominfo>\n'
+            f"{structure(1.0, 'initialpos')}{''.join(step.text() for step in self.steps)}"
+            f"{structure(1.0, 'finalpos')}</modeling>\n"
         )
 
     def points(self) -> str:
-        if self.mesh is None:
-            given = ""
-        else:
+        given = ""
+        if self.mesh is not None:
             divisions = " ".join(map(str, self.mesh))
-            given = (
-                f'<generation param="Gamma"><v type="int" name="divisions">{divisions}</v><v name="usershift">0 0 0</v></generation>'
-            )
+            shift = '<v name="usershift">0 0 0</v>'
+            given = f'<generation param="Gamma"><v type="int" name="divisions">{divisions}</v>{shift}</generation>'
         return f"<kpoints>{given}{rows('kpointlist', ((0, 0, 0),))}{rows('weights', ((1,),))}</kpoints>\n"
 
 

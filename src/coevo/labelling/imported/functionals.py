@@ -89,7 +89,7 @@ def settle(found: str | None, word: str | None, where: str, begins: str = "", wh
     where : str
         The file, for messages.
     begins, why : str
-        Where the file states only the beginning (``PBE+``, and a dispersion whose name it does not hold): that, and how one knows.
+        Where the file states only the beginning (``PBE+``, and a dispersion that it does not name): that, and how one knows.
 
     Raises
     ------

@@ -1,14 +1,15 @@
 """How dense a mesh of k-points is, in a form that does not depend on the cell.
 
-A mesh of ``N_i`` points along reciprocal vectors of length ``b_i`` (1/Å, with 2π) has the spacing ``max(b_i / N_i)``. Codes choose
-``N_i = ceil(b_i / spacing)``, so that one spacing gives meshes between about half of it and itself, by cell: the number that was
-asked for can be told from a mesh within a range only. What enters the digest of the settings is therefore a step of
+A mesh of ``N_i`` points along reciprocal vectors of length ``b_i`` (1/Å, with 2π) has the spacing ``max(b_i / N_i)``. Codes
+choose ``N_i = ceil(b_i / spacing)``, so that one spacing gives meshes between about half of it and itself, by cell: the number
+that was asked for can be told from a mesh within a range only. What enters the digest of the settings is therefore a step of
 :data:`STEPS`, the first that is not below the spacing; the mesh and the range of spacings that give it are recorded beside it.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ STEPS = (0.8, 1.6, 3.2)
 cell that differ are told apart where labels meet (:mod:`coevo.labelling.imported`), by what is recorded."""
 
 LARGEST_MESH = 64
+LARGEST_STAR = 48 * 2
+"""Points that symmetry makes of one at most, counted with the reversal of time."""
 SLACK = 1e-3
 COUNTED = 0.05
 """Weights are printed with seven decimals."""
@@ -52,7 +55,7 @@ class Mesh:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Lowest and highest spacing for which ``ceil(b_i / spacing)`` is this mesh; equal to nothing above if it has one point."""
+        """Lowest and highest spacing for which ``ceil(b_i / spacing)`` is this mesh; infinite above if it has one point."""
         highest = [length / (number - 1) for length, number in zip(self.lengths, self.divisions, strict=True) if number > 1]
         return self.spacing, min(highest, default=math.inf)
 
@@ -107,7 +110,7 @@ def mesh_of_points(points: ArrayLike, weights: Sequence[float], structure: Struc
         if first is None or second is None or third is None:
             continue
         counts = shares * first * second * third  # points of the mesh that each listed one stands for
-        if counts.min() > 1 - COUNTED and np.abs(counts - np.round(counts)).max() < COUNTED:
+        if counts.min() > 1 - COUNTED and counts.max() <= LARGEST_STAR and np.abs(counts - np.round(counts)).max() < COUNTED:
             return mesh_of((first, second, third), structure)
     return None
 
@@ -116,10 +119,12 @@ def _star(points: NDArray[np.float64], structure: Structure) -> NDArray[np.float
     """All points that symmetry and the reversal of time make of some, in units of the reciprocal vectors."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    try:
-        rotations = SpacegroupAnalyzer(structure, symprec=1e-3).get_symmetry_dataset().rotations  # type: ignore[union-attr]
-    except Exception:  # noqa: BLE001 - spglib gives up on a cell in its own way; the points stand for themselves then
-        rotations = np.eye(3, dtype=int)[None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spglib's words about its own handling of errors
+        try:
+            rotations = SpacegroupAnalyzer(structure, symprec=1e-3).get_symmetry_dataset().rotations  # type: ignore[union-attr]
+        except Exception:  # noqa: BLE001 - spglib gives up on a cell in its own way; the points stand for themselves then
+            rotations = np.eye(3, dtype=int)[None]
     turned = np.vstack([points @ np.linalg.inv(rotation) for rotation in rotations])
     return np.vstack([turned, -turned])
 

@@ -111,7 +111,9 @@ def kind_of(plain: Path, name: str) -> str:
     if re.search(r"^\s*Program PWSCF", head, flags=re.MULTILINE):
         return "pw.x"
     suffix = Path(Path(name).stem).suffix if Path(name).suffix in PACKED_SUFFIXES else Path(name).suffix
-    if suffix.lower() in EXTENDED_XYZ_SUFFIXES or re.match(r"\s*\d+\s*\n[^\n]*(?:Lattice|Properties)=", head, flags=re.IGNORECASE):
+    if suffix.lower() in EXTENDED_XYZ_SUFFIXES or re.match(
+        r"\s*\d+\s*\n[^\n]*(?:Lattice|Properties)=", head, flags=re.IGNORECASE
+    ):
         return "extxyz"
     for pattern, sentence in OTHER_FILES:
         if re.search(pattern, head, flags=re.IGNORECASE):

@@ -15,8 +15,9 @@ from coevo.labelling.imported.contract import CODE, FileContents, ImportedFile, 
 from coevo.labelling.imported.extended_xyz import read_extended_xyz
 from coevo.labelling.imported.functionals import settle
 from coevo.labelling.imported.opening import kind_of, unpacked
-from coevo.labelling.imported.pwscf import read_pw_output, read_pw_xml
-from coevo.labelling.imported.vasprun import read_vasprun
+from coevo.labelling.imported.pwscf.document import read_pw_xml
+from coevo.labelling.imported.pwscf.output import read_pw_output
+from coevo.labelling.imported.vasprun.steps import read_vasprun
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Frames of ``data-file-schema.xml``, which ``pw.x`` writes beside its text output: through ``qeschema``, Quantum ESPRESSO's reader.
+"""Frames of ``data-file-schema.xml``, which ``pw.x`` writes beside its text: through ``qeschema``, Quantum ESPRESSO's reader.
 
-Its numbers have all their digits, in Hartree atomic units; stress has the sign of pressure, as in the text. Forces and stress of a run are in it
-only where they were asked for (``tprnfor``, ``tstress``), as in the text.
+Its numbers have all their digits, in Hartree atomic units; stress has the sign of pressure, as in the text. Forces and stress of
+a run are in it only where they were asked for (``tprnfor``, ``tstress``), as in the text.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.units import create_units
 
 from coevo.errors import LabellingError
-from coevo.labelling.espresso.validators import ACCURACY_SLACK
+from coevo.labelling.espresso.checks import ACCURACY_SLACK
 from coevo.labelling.imported.contract import FileContents, ImportedFrame
 from coevo.labelling.imported.k_points import mesh_of, mesh_of_points, step_of
 from coevo.labelling.imported.pwscf.atoms import find_potential, free_atoms, md5_of
@@ -24,11 +23,8 @@ from coevo.labelling.imported.pwscf.output import once_each
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-UNITS = create_units("2006")
-"""Those by which ASE reads the text output: both give one number for one calculation."""
-
-HARTREE, BOHR = UNITS["Hartree"], UNITS["Bohr"]
-"""eV, Å."""
+HARTREE, BOHR = 27.21138386, 0.52917720859
+"""eV, Å, of CODATA 2006, by which ASE reads the text output: both give one number for one calculation."""
 
 WITH_ENERGIES = {"scf", "relax", "vc-relax", "md", "vc-md"}
 """``calculation`` of the input that computes total energies."""
@@ -53,7 +49,8 @@ def read_pw_xml(path: Path, beside: Path) -> FileContents:
     calculation = str(_at(given, "control_variables", "calculation") or "")
     if calculation not in WITH_ENERGIES:
         raise LabellingError(
-            f"{path.name}: calculation = {calculation or 'not stated'}: no total energies; allowed: {', '.join(sorted(WITH_ENERGIES))}"
+            f"{path.name}: calculation = {calculation or 'not stated'}: no total energies; allowed: "
+            f"{', '.join(sorted(WITH_ENERGIES))}"
         )
     _refuse_fields(path.name, given, output)
     files = _potential_files(output or given, beside)
@@ -110,7 +107,9 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         from qeschema import PwDocument
     except ImportError:
-        raise LabellingError(f"{path.name}: to read it needs qeschema: pip install 'coevo[qe]'; or give the text output") from None
+        raise LabellingError(
+            f"{path.name}: to read it needs qeschema: pip install 'coevo[qe]'; or give the text output"
+        ) from None
     from xml.etree.ElementTree import ParseError
 
     try:
@@ -142,7 +141,9 @@ def _content(value: Any) -> Any:
 
 def _refuse_fields(name: str, given: dict[str, Any], output: dict[str, Any]) -> None:
     """An electric field, and what is no crystal."""
-    isolated = str(_at(given, "boundary_conditions", "assume_isolated") or _at(output, "boundary_conditions", "assume_isolated") or "")
+    isolated = str(
+        _at(given, "boundary_conditions", "assume_isolated") or _at(output, "boundary_conditions", "assume_isolated") or ""
+    )
     if isolated and isolated.lower() != "none":
         raise LabellingError(f"{name}: no run of a crystal by itself: assume_isolated = {isolated}")
     if given.get("electric_field") or output.get("electric_field"):
@@ -164,8 +165,8 @@ def _structure(tree: dict[str, Any]) -> Structure:
 def _frame(step: dict[str, Any], unconverged: str, files: dict[str, Path | None], fixed: bool) -> ImportedFrame:
     """One step of a run.
 
-    ``unconverged`` says why its cycle has not converged. ``fixed`` says that atoms were held: their forces are written as zero here,
-    and as they are in the text output.
+    ``unconverged`` says why its cycle has not converged. ``fixed`` says that atoms were held: their forces are written as zero
+    here, and as they are in the text output.
     """
     structure = _structure(step["atomic_structure"])
     energy = float(step["total_energy"]["etot"]) * HARTREE / len(structure)

@@ -1,15 +1,15 @@
 """Which functional a ``pw.x`` run used: pw.x's name of it in the words of :mod:`coevo.labelling.imported.functionals`.
 
 pw.x prints a short name (``PBE``), or the names of exchange, correlation and their gradient corrections (``SLA PW PBX PBC``), or
-the numbers of libxc (``XC-000I-000I-…-497L-498L``). The same functional may be printed in each way, by version and potential. What
-is not in the table keeps the name that pw.x prints.
+the numbers of libxc (``XC-000I-000I-…-497L-498L``). The same functional may be printed in each way, by version and potential.
+What is not in the table keeps the name that pw.x prints.
 """
 
 from __future__ import annotations
 
 import re
 
-from coevo.labelling.espresso.validators import FUNCTIONAL_NAMES
+from coevo.labelling.espresso.checks import FUNCTIONAL_NAMES
 
 OTHER_NAMES: dict[str, frozenset[str]] = {
     "LDA": frozenset({"LDA", "PZ", "SLA PZ NOGX NOGC", "SLA PZ"}),

@@ -96,9 +96,7 @@ class Head:
 
     def potentials(self) -> dict[str, str]:
         """Element to the MD5 sum of its potential, or its name where there is no sum."""
-        return {
-            element: md5 or printed.rpartition("/")[2] for element, (printed, md5) in sorted(self.potential_files.items())
-        }
+        return {element: md5 or printed.rpartition("/")[2] for element, (printed, md5) in sorted(self.potential_files.items())}
 
     def recorded(self) -> dict[str, Any]:
         """What is kept with the labels and does not enter the digest."""

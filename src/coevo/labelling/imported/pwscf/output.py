@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import LabellingError
-from coevo.labelling.espresso.modder import PwInput
+from coevo.labelling.espresso.checks import ACCURACY_SLACK, Run, StatedThreshold, not_converged, not_finite
 from coevo.labelling.espresso.parsing import last_atoms, parse_output
-from coevo.labelling.espresso.validators import ACCURACY_SLACK, Run, not_converged, not_finite
 from coevo.labelling.imported.contract import FileContents, ImportedFrame
 from coevo.labelling.imported.pwscf.atoms import find_potential, free_atoms
 from coevo.labelling.imported.pwscf.head import NUMBER, Head, read_head
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 START = re.compile(r"^[ \t]*Program PWSCF", flags=re.MULTILINE)
-POSITIONS = re.compile(r"^[ \t]*CELL_PARAMETERS[^\n]*\n(?:[^\n]*\n){4}[ \t]*ATOMIC_POSITIONS|^[ \t]*ATOMIC_POSITIONS", re.MULTILINE)
+POSITIONS = re.compile(
+    r"^[ \t]*CELL_PARAMETERS[^\n]*\n(?:[^\n]*\n){4}[ \t]*ATOMIC_POSITIONS|^[ \t]*ATOMIC_POSITIONS", re.MULTILINE
+)
 CYCLE = re.compile(r"^\s*iteration #\s*1\b|^!+\s+total energy|convergence NOT achieved", re.MULTILINE)
 BANDS = re.compile(
     r"^[ \t]*End of (?:self-consistent|band structure) calculation.*?(?=^!+\s+total energy|^[ \t]*convergence (?:NOT|has))",
@@ -67,9 +68,7 @@ def read_pw_output(path: Path, beside: Path) -> FileContents:
         raise LabellingError(f"{path.name}: no self-consistent cycle in it; {'; '.join(notes) or 'it ends before the first'}")
     _refuse_mixture(path.name, heads)
     first = heads[0]
-    files = {
-        element: find_potential(_places(printed, beside), md5) for element, (printed, md5) in first.potential_files.items()
-    }
+    files = {element: find_potential(_places(printed, beside), md5) for element, (printed, md5) in first.potential_files.items()}
     frames = [frame for frame in (_frame(piece, files, _most_iterations(pieces)) for piece in pieces) if frame is not None]
     if not frames:
         raise LabellingError(f"{path.name}: no frame that can be read; the output ends before the first is whole")
@@ -146,7 +145,7 @@ def _frame(piece: Piece, files: dict[str, Path | None], most: int | None) -> Imp
     structure = Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.get_scaled_positions(wrap=False))
     zero = free_atoms(atoms.get_chemical_symbols(), files)
     output = parse_output(text)
-    run = Run(PwInput({"ELECTRONS": {"conv_thr": piece.head.threshold}}, []), output, None)
+    run = Run(StatedThreshold(piece.head.threshold), output, None)
     unconverged = not_converged(run) or _ended_early(piece, most) or _exchange_not_ended(piece)
     overflow = not_finite(run)
     if unconverged:

@@ -1,7 +1,7 @@
 """Which functional a VASP run used, in the words of :mod:`coevo.labelling.imported.functionals`.
 
-The order of questions is that of pymatgen's ``Vasprun.run_type``: exact exchange, METAGGA, GGA, then the family of the potentials;
-U and dispersion are added to the name. What is not in a table keeps the name that VASP has for it.
+The order of questions is that of pymatgen's ``Vasprun.run_type``: exact exchange, METAGGA, GGA, then the family of the
+potentials; U and dispersion are added to the name. What is not in a table keeps the name that VASP has for it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def hubbard(tags: Tags, types: list[AtomType]) -> dict[str, Any]:
     for index, atom_type in enumerate(types):
         values = {}
         for name, key in (("LDAUL", "l"), ("LDAUU", "u"), ("LDAUJ", "j")):
-            if len(lists[name]) not in {0} and index >= len(lists[name]):
+            if lists[name] and index >= len(lists[name]):
                 raise ValueError(f"{name} has {len(lists[name])} values for {len(types)} species")
             values[key] = lists[name][index] if lists[name] else 0.0
         carries = (abs(values["u"]) > 1e-8 or abs(values["j"]) > 1e-8) and (not lists["LDAUL"] or values["l"] >= 0)

@@ -1,4 +1,4 @@
-"""What changes the numbers of a VASP run, in a form that depends neither on composition nor on cell; and what is kept beside it."""
+"""What changes the numbers of a VASP run, in a form that depends neither on composition nor on cell; and what is recorded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def parameters_of(run: Vasprun, tags: Tags, types: list[AtomType], structure: St
     found: dict[str, Any] = {
         "program": "vasp",
         "encut": None if cutoff is None else float(cutoff),
-        "precision": {"A": "accurate", "H": "high", "M": "medium", "L": "low", "S": "single"}.get(tags.word("PREC")[:1], "normal"),
+        "precision": {"A": "accurate", "H": "high", "M": "medium", "L": "low", "S": "single"}.get(
+            tags.word("PREC")[:1], "normal"
+        ),
         "spin": "spin-orbit" if tags.flag("LSORBIT") else "noncollinear" if tags.flag("LNONCOLLINEAR") else spin,
         "aspherical": tags.flag("LASPH"),
         **_k_points(run, structure),
@@ -89,7 +91,7 @@ def potentials_of(types: list[AtomType]) -> dict[str, str]:
 
 
 def charge_of(tags: Tags, types: list[AtomType]) -> float:
-    """Return the charge of the cell, e: the valence electrons of the potentials less NELECT; positive if electrons are missing."""
+    """Return the charge of the cell, e: valence electrons of the potentials less NELECT; positive if electrons are missing."""
     electrons = tags.number("NELECT", -1.0) if tags.used("NELECT") is None else float(tags.used("NELECT"))
     neutral = sum(atom_type.count * atom_type.valence for atom_type in types)
     if electrons <= 0 or neutral <= 0 or abs(neutral - electrons) < 1e-3:

@@ -54,15 +54,17 @@ def read_vasprun(path: Path) -> FileContents:
     usable = [step for step in run.ionic_steps if step.get("structure") is not None]
     frames = [_frame(step, tags) for step in usable]
     if not frames:
-        raise LabellingError(f"{path.name}: no ionic step with a structure in it; {'; '.join(notes) or 'looked for <calculation>'}")
+        raise LabellingError(
+            f"{path.name}: no ionic step with a structure in it; {'; '.join(notes) or 'looked for <calculation>'}"
+        )
     functional = functional_of(tags, types)
     beyond = max((_undeclared(step, tags) for step in usable), key=abs, default=0.0)
     begins = why = ""
     if functional is not None and abs(beyond) > SAME_ENERGY and not dispersion_of(tags):
         begins, functional = f"{functional}+", None
         why = (
-            f"the energy of an ionic step holds {beyond:.4f} eV/atom beyond that of its electrons, and the file names nothing that "
-            "adds it (older VASP adds dispersion so)"
+            f"the energy of an ionic step holds {beyond:.4f} eV/atom beyond that of its electrons, and the file names nothing "
+            "that adds it (older VASP adds dispersion so)"
         )
         notes.append(why)
     charge = charge_of(tags, types)
@@ -102,8 +104,15 @@ def _parse(path: Path) -> tuple[Vasprun, bool]:
             run = EveryStep(str(path), parse_dos=False, parse_eigen=False, parse_potcar_file=False, exception_on_bad_xml=False)
         except AttributeError as error:
             raise LabellingError(f"{path.name}: cut off before its first ionic step ({error})") from None
-    if not all(hasattr(run, name) for name in ("parameters", "atomic_symbols", "initial_structure", "kpoints")):
-        raise LabellingError(f"{path.name}: cut off before its first ionic step")
+    parts = {
+        "parameters": "<parameters>",
+        "kpoints": "<kpoints>",
+        "atomic_symbols": "<atominfo>",
+        "initial_structure": "initialpos",
+    }
+    missing = [part for name, part in parts.items() if not hasattr(run, name)]
+    if missing:
+        raise LabellingError(f"{path.name}: no {', '.join(missing)} in it: cut off before its first ionic step, or no whole file")
     return run, not any("malformed" in str(warning.message) for warning in caught)
 
 
@@ -164,5 +173,3 @@ def _undeclared(step: dict[str, Any], tags: Tags) -> float:
     if energy is None or electronic is None or not np.isfinite([energy, electronic]).all():
         return 0.0
     return (energy - electronic) / len(step["structure"])
-
-

@@ -1,7 +1,7 @@
-"""What VASP was told, from the two places of a ``vasprun.xml``: ``<incar>`` holds what the user wrote, ``<parameters>`` what VASP took.
+"""What VASP was told, from the two places of a ``vasprun.xml``.
 
-Neither is complete. METAGGA stands in the INCAR only; GGA, IVDW and LHFCALC may stand in either; ENCUT is ENMAX among the
-parameters. Values may carry the comment of their line.
+``<incar>`` holds what the user wrote, ``<parameters>`` what VASP took. Neither is complete. METAGGA stands in the INCAR only;
+GGA, IVDW and LHFCALC may stand in either; ENCUT is ENMAX among the parameters. Values may carry the comment of their line.
 """
 
 from __future__ import annotations
