@@ -233,3 +233,10 @@ def test_each_frame_is_counted_and_nothing_admitted_changes_nothing(
     head = json.loads(coevo("show", "five", "--format", "json").stdout)["id"]
     again = added(coevo, "five", "mixed.extxyz", "--functional", "r2SCAN")
     assert (again["labels_added"], again["id"]) == (0, head)
+    # the same calculations under another word of the user take the place of what was there, and the older state keeps that
+    moved = added(coevo, "five", "mixed.extxyz", "--functional", "PBE")
+    labels, _, _ = labels_of(coevo, "five")
+    assert moved["files"][0]["admitted"] == len([x for x in labels if x["status"] == "admitted"]) == 8
+    assert {x["functional"] for x in labels if x["status"] == "admitted"} == {"PBE"}
+    assert json.loads(coevo("show", f"five@{head}", "--format", "json").stdout)["counts"]["labels"] == again["counts"]["labels"]
+    coevo("verify", "five")
