@@ -185,7 +185,7 @@ def test_one_extended_xyz_of_five_formulas_also_after_an_extension(
 
 @pytest.mark.slow
 def test_a_set_of_pw_outputs_is_one_scale(five: Path, tmp_path: Path) -> None:
-    """Recorded outputs of pw.x 7 at 30 Ry: lithium, phosphorus and sulphur smeared, the compounds with fixed occupations."""
+    """Recorded outputs of pw.x 6.7 at 30 Ry: lithium, phosphorus and sulphur smeared, the compounds with fixed occupations."""
     coevo = copy_of(five, tmp_path)
     report = added(coevo, "five", *(str(RECORDINGS / f"pw.{name}.out.gz") for name in CRYSTALS))
     assert len({file["settings_digest"] for file in report["files"]}) == 1
