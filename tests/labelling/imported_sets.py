@@ -66,7 +66,7 @@ def _rows(name: str, values: np.ndarray) -> str:
 def _crystal(structure: Structure) -> str:
     lattice = structure.lattice
     return (
-        f"  <crystal>\n{_rows('basis', lattice.matrix)}   <i name=\"volume\">{lattice.volume:.8f}</i>\n"
+        f'  <crystal>\n{_rows("basis", lattice.matrix)}   <i name="volume">{lattice.volume:.8f}</i>\n'
         f"{_rows('rec_basis', lattice.reciprocal_lattice_crystallographic.matrix)}  </crystal>\n"
         f"{_rows('positions', structure.frac_coords)}"
     )
