@@ -185,7 +185,7 @@ def test_one_extended_xyz_of_five_formulas_also_after_an_extension(
 
 @pytest.mark.slow
 def test_a_set_of_pw_outputs_is_one_scale(five: Path, tmp_path: Path) -> None:
-    """Recorded outputs of pw.x 7 at 30 Ry: lithium, phosphorus and sulphur smeared, the compounds with fixed occupations."""
+    """Recorded outputs of pw.x 6.7 at 30 Ry: lithium, phosphorus and sulphur smeared, the compounds with fixed occupations."""
     coevo = copy_of(five, tmp_path)
     report = added(coevo, "five", *(str(RECORDINGS / f"pw.{name}.out.gz") for name in CRYSTALS))
     assert len({file["settings_digest"] for file in report["files"]}) == 1
@@ -233,3 +233,10 @@ def test_each_frame_is_counted_and_nothing_admitted_changes_nothing(
     head = json.loads(coevo("show", "five", "--format", "json").stdout)["id"]
     again = added(coevo, "five", "mixed.extxyz", "--functional", "r2SCAN")
     assert (again["labels_added"], again["id"]) == (0, head)
+    # the same calculations under another word of the user take the place of what was there, and the older state keeps that
+    moved = added(coevo, "five", "mixed.extxyz", "--functional", "PBE")
+    labels, _, _ = labels_of(coevo, "five")
+    assert moved["files"][0]["admitted"] == len([x for x in labels if x["status"] == "admitted"]) == 8
+    assert {x["functional"] for x in labels if x["status"] == "admitted"} == {"PBE"}
+    assert json.loads(coevo("show", f"five@{head}", "--format", "json").stdout)["counts"]["labels"] == again["counts"]["labels"]
+    coevo("verify", "five")
