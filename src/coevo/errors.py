@@ -32,7 +32,7 @@ class StateNotFoundError(CoevoError, LookupError):
 
 
 class NodeBusyError(CoevoError, RuntimeError):
-    """Another process is running a campaign on this node."""
+    """Another process runs or changes this branch."""
 
 
 class BranchExistsError(CoevoError, ValueError):

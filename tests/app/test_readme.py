@@ -23,7 +23,7 @@ SAYS = {
     "motifs": "motif",
     "log": "newest first",
     "query": "",
-    "show": "checkpoint",
+    "show": "force_field: ",
     "diff": "only in",
     "branch": "goes on with seed",
     "merge": "is at the merge",
@@ -59,7 +59,7 @@ def test_the_commands_do_what_they_say(finished: Coevo, tmp_path: Path) -> None:
     coevo("import", "tiny.zip", "--as", DEMO)
     for line in commands():
         done = subprocess.run(
-            ["bash", "-c", line], cwd=tmp_path, env=coevo.environment, capture_output=True, text=True, timeout=300
+            ["bash", "-c", line], cwd=tmp_path, env=coevo.environment, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert SAYS[shlex.split(line)[1]] in done.stdout + done.stderr, f"{line}\n{done.stdout}\n{done.stderr}"

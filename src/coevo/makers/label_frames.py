@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.population import members
+from coevo.makers.training_set import ANCHORS, elements_of
 from coevo.node_store.canonical import structure_document, structure_id
 
 if TYPE_CHECKING:
@@ -80,13 +81,9 @@ def wanted_frames(view: StateView, node: NodeSection, settings_id: str, selected
 def elements_without_offset(view: StateView, node: NodeSection, settings_id: str, labelled: Iterable[Label]) -> set[str]:
     """Elements of the node that have neither a frozen offset for these settings nor an admitted label of a reference alone."""
     frozen = view.manifest["offsets"].get(settings_id, {}).get("elements", [])
-    anchors = [label for label in labelled if label["status"] == "admitted" and label["how"] == "reference"]
-    alone = [elements for label in anchors if len(elements := _elements_of(label["structure"])) == 1]
+    anchors = [label for label in labelled if label["status"] == "admitted" and label["how"] in ANCHORS]
+    alone = [elements for label in anchors if len(elements := elements_of([label])) == 1]
     return set(node.elements).difference(frozen, *alone)
-
-
-def _elements_of(structure: dict[str, Any]) -> set[str]:
-    return {species["element"] for site in structure["sites"] for species in site["species"]}
 
 
 def _anchors(
