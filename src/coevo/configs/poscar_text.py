@@ -62,7 +62,7 @@ def _check_counts(text: str, max_atoms: int) -> None:
 
 
 def _with_factor(text: str) -> str:
-    """Write the volume that a negative number in the second line is as a factor: pymatgen does so for the cell, not for positions."""
+    """Write the volume that a negative second line is as a factor: pymatgen does so for the cell, and not for positions."""
     lines = text.split("\n")
     try:
         given = float(lines[1])
