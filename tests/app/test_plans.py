@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from coevo.app.planning import Start, plan, plan_json, plan_table
+from coevo.app.plan_tables import plan_table
+from coevo.app.planning import Start, plan, plan_json
 from coevo.configs.loading import load_config
 from coevo.configs.site_loading import parse_site
 from tiny_node import Coevo
@@ -100,3 +104,55 @@ def test_submit_plans_on_a_site_and_adds_nothing(tmp_path: Path, mongodb_uri: st
             assert database[name].count_documents({}) == 0
         assert f"{database.name}_launchpad" not in client.list_database_names()
     assert not (tmp_path / "jobs").exists(), "no file for workers"
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+@pytest.mark.parametrize("preset", ["li-p-s", "li-p-s-demo", "li-s-qe"])
+def test_a_plan_fits_the_terminal(width: int, preset: str, tmp_path: Path) -> None:
+    """No cell is broken into lines or cut, with and without a site, also where a job takes too long."""
+    from coevo.app.terminal import PlainConsole
+
+    config = load_config(preset).config
+    for where in (None, parse_site(site(tmp_path, "0:50:00"), "site.yaml").site):
+        rows = plan(config, Start(9, 14_000), 7, 2, where)
+        console = PlainConsole(width=width, file=io.StringIO())
+        console.print(plan_table(rows, measured=False, width=width))
+        lines = console.file.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert "…" not in console.file.getvalue()
+        end = next(number for number, line in enumerate(lines) if line.split()[:1] == ["total"])
+        body = [line.split() for line in lines[:end] if any(f" {row.step} " in line for row in rows)]
+        assert len(body) == len(rows)
+        steps = {row.step for row in rows}
+        assert [next(word for word in line if word in steps) for line in body] == [row.step for row in rows]
+        assert str(sum(row.jobs for row in rows)) in lines[end].split()
+        if width == 80:
+            assert all(name in "\n".join(lines) for name in ("items", "class", "one job", "all jobs", "GPU-hours", "disk"))
+        else:
+            assert "left out: items" in " ".join("\n".join(lines).split())
+
+
+def test_submit_plans_without_a_server_and_without_fireworks(fresh: Coevo) -> None:
+    (fresh.directory / "site.yaml").write_text(site(fresh.directory, database="mongodb://user:secret@127.0.0.1:1/coevo"))
+    blocked = (
+        "import sys; sys.modules['fireworks'] = sys.modules['jobflow_remote'] = None; "
+        "sys.argv = ['coevo', *sys.argv[1:]]; from coevo.app.cli import main; main()"
+    )
+
+    def planned(what: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", blocked, "submit", what, "--plan", "--format", "json"]
+        done = subprocess.run(command, cwd=fresh.directory, env=fresh.environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert "secret" not in done.stderr
+        assert not (fresh.directory / "jobs").exists()
+        return done
+
+    new = planned("li-p-s")
+    assert {row["walltime"] for row in json.loads(new.stdout)["steps"]} == {"12:00:00", "8:00:00", "1-0", "4:00:00"}
+    assert "does not answer; planned as a new node" in new.stderr
+    here = planned("tiny")
+    assert {row["iteration"] for row in json.loads(here.stdout)["steps"]} == {1}
+    assert "node tiny is planned as it is in file:" in here.stderr
+    told = planned("nosuch", code=2)
+    assert len(told.stderr.strip().splitlines()) == 1
+    assert "127.0.0.1:1/coevo does not answer, and there is no node 'nosuch'" in told.stderr

@@ -82,7 +82,7 @@ def analyse(
     if relax and force_field is None:
         raise ConfigError("--relax needs a force field: add --force-field chgnet")
     if output is not None:
-        check_output(output, force)
+        force = check_output(output, force)
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
     pool = Workers(_worker_count(workers))
     with ProgressBars(err) as bars, reporting_to(bars):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from coevo.app.csv_rows import csv_text
@@ -31,11 +32,39 @@ COLUMNS = (
 )
 MEASURED = ("shortest_distance", "shortest_ratio", "volume_per_atom", "structure_valid", "composition_valid")
 """Fields of :class:`coevo.analysis.validity.Validity` that are columns too."""
+_HEADER = ",".join((*COLUMNS, *MEASURED))
 
 
-def check_output(directory: Path, force: bool) -> None:
-    """Refuse a directory that has these files already, before the work; see :func:`coevo.app.output_files.check_directory`."""
-    check_directory(directory, (SUMMARY, STRUCTURES), force)
+def check_output(directory: Path, force: bool) -> bool:
+    """Refuse a directory that has files of these names that are no analysis, before the work.
+
+    Returns
+    -------
+    bool
+        Whether files may be replaced: an earlier analysis may, anything else with ``force`` only.
+
+    Raises
+    ------
+    StorageError
+        As :func:`coevo.app.output_files.check_directory`.
+    """
+    replace = force or _is_analysis(directory)
+    check_directory(directory, (SUMMARY, STRUCTURES), replace)
+    return replace
+
+
+def _is_analysis(directory: Path) -> bool:
+    """Whether both files are there and look like those that are written here; links do not."""
+    summary, structures = directory / SUMMARY, directory / STRUCTURES
+    try:
+        if summary.is_symlink() or structures.is_symlink():
+            return False
+        numbers = json.loads(summary.read_text(encoding="utf-8"))
+        with structures.open(encoding="utf-8") as file:
+            header = file.readline().rstrip("\n")
+    except (OSError, ValueError):
+        return False
+    return isinstance(numbers, dict) and numbers.keys() >= {"source", "read", "rejected", "settings"} and header == _HEADER
 
 
 def write_analysis(analysis: Analysis, directory: Path, *, force: bool = False) -> list[Path]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
 import warnings
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,12 +29,14 @@ from coevo.app import (  # noqa: F401
     site_commands,
     upkeep_commands,
 )
-from coevo.app.interruption import EXIT_CODE, interrupt, what_to_do
+from coevo.app.interruption import EXIT_CODE, end_at_once, handle_interrupts, what_to_do
 from coevo.app.plain_text import plain_lines
 from coevo.app.terminal import app, err, out, say
-from coevo.errors import CoevoError
+from coevo.errors import CoevoError, ConfigError, ModelError
 
-_UsageError: Any = typer.BadParameter.__mro__[1]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _ClickException: Any = typer.BadParameter.__mro__[2]
 """Of the click that this typer comes with, which may be its own copy."""
 
@@ -60,7 +61,7 @@ def options(
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit code 2."""
     _keep_words_plain()
-    signal.signal(signal.SIGINT, interrupt)
+    handle_interrupts()
     try:
         # Not standalone: typer would print errors by markup, and end at an interrupt without a word.
         code = app(standalone_mode=False)
@@ -69,7 +70,8 @@ def main() -> None:
         _say_usage(error)
         sys.exit(error.exit_code)
     except CoevoError as error:
-        _say_error(str(error))
+        # these two list problems and lines of logs, one a line; in others an end of a line belongs to a quoted text
+        _say_error(str(error).split("\n") if isinstance(error, (ConfigError, ModelError)) else [str(error)])
         sys.exit(2)
     except BrokenPipeError:
         # The reader went away (head, less): not an error, and nothing more can be said on this pipe.
@@ -84,15 +86,16 @@ def main() -> None:
         sys.stderr.write(plain_lines(traceback.format_exc()))
         sys.exit(1)
     if code == EXIT_CODE:
+        end_at_once()
         arguments = sys.argv[1:]
         say(what_to_do(next((word for word in arguments if not word.startswith("-")), None), arguments))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say_error(message: str) -> None:
-    """Print an error; further lines of it are indented, so that no quoted text looks like a line of ours."""
-    for number, line in enumerate(message.split("\n")):
-        err.print(f"  {line}" if number else f"coevo: {line}", style="red", soft_wrap=True)
+def _say_error(lines: Sequence[str]) -> None:
+    """Print an error of one line, or of several."""
+    for number, line in enumerate(lines):
+        err.print(line if number else f"coevo: {line}", style="red", soft_wrap=True)
 
 
 def _say_usage(error: Any) -> None:
@@ -100,7 +103,7 @@ def _say_usage(error: Any) -> None:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         return
-    _say_error(error.format_message())
+    _say_error([error.format_message()])
     if context is not None:
         usage = " ".join(context.get_usage().split())
         say(f"{usage}; help: {context.command_path} {context.help_option_names[-1]}")
@@ -111,6 +114,13 @@ class _PlainFormatter(logging.Formatter):
         return plain_lines(super().format(record))
 
 
+_as_python_writes_it = warnings.formatwarning
+
+
+def _format_warning(*parts: Any, **more: Any) -> str:
+    return plain_lines(_as_python_writes_it(*parts, **more))
+
+
 def _keep_words_plain() -> None:
     """What Python and libraries print past our consoles: warnings, records of loggers, and letters that the terminal has not."""
     for stream in (sys.stdout, sys.stderr):
@@ -118,8 +128,7 @@ def _keep_words_plain() -> None:
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_PlainFormatter())
-    written = warnings.formatwarning
-    warnings.formatwarning = lambda *parts, **more: plain_lines(written(*parts, **more))
+    warnings.formatwarning = _format_warning  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

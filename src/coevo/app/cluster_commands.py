@@ -24,17 +24,16 @@ def submit(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Submit a campaign to a site, one workflow for each transition: to FireWorks' launchpad, or to jobflow-remote."""
+    if plan:
+        from coevo.app.plan_output import print_site_plan
+        from coevo.configs.site_loading import load_site
+
+        print_site_plan(load_site(site), node, branch, iterations, format)
+        return
     from coevo.app.campaigns_on_site import opened_queue
     from coevo.app.campaigns_on_site import submit as submit_campaign
     from coevo.slurm.submission import describe_submission
 
-    if plan:
-        from coevo.app.campaigns_on_site import opened_store
-        from coevo.app.plan_output import print_plan
-
-        with opened_store(site) as (loaded, store):
-            print_plan(store, node, branch, iterations, format, loaded.site)
-        return
     with opened_queue(site, manager) as (store, queue):
         campaign, submission = submit_campaign(store, queue, node, branch, iterations, say)
     if format == "json":

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 from contextlib import suppress
+from itertools import count
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
@@ -48,19 +49,36 @@ _LEFT = {
 _READING = "nothing was changed; run the same command again: {again}"
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
-    """Handle SIGINT: end the worker processes, which ignore it, and raise :class:`KeyboardInterrupt`.
+def handle_interrupts() -> None:
+    """Have an interrupt end the worker processes, which ignore it, and raise :class:`KeyboardInterrupt`.
 
     Workers are ended first: one that has not finished its start would complain of what is gone by then, and one that works would
-    be waited for. Programs such as pw.x are ended by whoever started them.
+    be waited for. Programs such as pw.x are ended by whoever started them; a second interrupt does not disturb that.
     """
+    times = count(1)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
+        _end_workers()
+        if next(times) != 2:
+            raise KeyboardInterrupt
+
+    with suppress(ValueError):  # not in the main thread, where signals do not arrive either
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def end_at_once() -> None:
+    """Have a further interrupt end this process without a word: nothing is left to be tidied up."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _end_workers() -> None:
     server = getattr(forkserver._forkserver, "_forkserver_pid", None)  # type: ignore[attr-defined]  # noqa: SLF001
     if server is not None:
         with suppress(ProcessLookupError):
             os.kill(server, signal.SIGKILL)
     for worker in multiprocessing.active_children():
         worker.kill()
-    raise KeyboardInterrupt
 
 
 def what_to_do(command: str | None, arguments: Sequence[str]) -> str:

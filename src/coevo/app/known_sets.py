@@ -6,7 +6,6 @@ again with its source and the date of its first reading.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coevo.app.output_files import write_text
+from coevo.app.plain_text import json_text
 from coevo.errors import AnalysisError, ReferenceDataError
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ def save_known_set(known: KnownSet, path: Path, *, force: bool = False) -> None:
         {"name": s.id, "source": source, "read_at": known.read_at, "structure": _geometry(s.structure)} for s in known.structures
     ]
     # one structure a line: a list, so that a reader need not hold it as a whole
-    write_text(path, "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in items) + "\n]\n", "--save", force=force)
+    lines = ",\n".join(json_text(item, indent=None).rstrip("\n") for item in items)
+    write_text(path, f"[\n{lines}\n]\n", "--save", force=force)
 
 
 def _geometry(structure: Structure) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from coevo.app.plain_text import plain_lines
 from coevo.errors import StorageError
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def check_directory(directory: Path, names: Sequence[str], force: bool, option: 
 
 
 def write_text(path: Path, text: str, option: str = "--output", *, force: bool = False) -> Path:
-    """Write a text as a file; see :func:`write_file`."""
-    return write_file(path, lambda file: file.write(text), option, force=force)
+    """Write a text as a file, without characters that act on a terminal; see :func:`write_file`."""
+    return write_file(path, lambda file: file.write(plain_lines(text)), option, force=force)
 
 
 def write_file(path: Path, write: Callable[[IO[str]], object], option: str = "--output", *, force: bool = False) -> Path:

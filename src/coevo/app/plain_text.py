@@ -37,8 +37,8 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
-def json_text(document: Any) -> str:
-    """Return a document as indented JSON in printable ASCII: nothing is lost, and nothing in it acts on a terminal.
+def json_text(document: Any, indent: int | None = 2) -> str:
+    """Return a document as JSON in printable ASCII and a line feed: nothing is lost, and nothing in it acts on a terminal.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def json_text(document: Any) -> str:
         If it holds a number that JSON has not (NaN, infinity).
     """
     # DEL is ASCII, and json leaves it as it is
-    return json.dumps(document, indent=2, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
+    return json.dumps(document, indent=indent, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
 
 
 def _is_shown(character: str) -> bool:

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from coevo.app.state_summaries import step_seconds
 from coevo.configs.step_classes import class_of_shards
 from coevo.configs.walltimes import parse_walltime
@@ -236,46 +234,6 @@ def _row(
         kind,
         resources.walltime if resources is not None else None,
     )
-
-
-def plan_table(rows: list[PlannedStep], *, measured: bool) -> Table:
-    """Return a plan as a table."""
-    source = "rates measured in this node's last iteration" if measured else "default rates; no iteration of this node yet"
-    table = Table(title=f"plan ({source})", title_justify="left", show_footer=True)
-    table.add_column("iteration", "total", justify="right")
-    table.add_column("step")
-    table.add_column("jobs", str(sum(row.jobs for row in rows)), justify="right")
-    table.add_column("items", justify="right")
-    table.add_column("class")
-    table.add_column("walltime", justify="right")
-    table.add_column("one job", justify="right")
-    table.add_column("all jobs", _time(sum(row.seconds for row in rows)), justify="right")
-    table.add_column("GPU-hours", _hours(sum(row.gpu_seconds for row in rows)), justify="right")
-    table.add_column("disk", f"{sum(row.megabytes for row in rows):.0f} MB", justify="right")
-    for row in rows:
-        table.add_row(
-            str(row.iteration),
-            row.step,
-            str(row.jobs),
-            str(row.items),
-            row.resources,
-            row.walltime or "–",
-            _time(row.seconds / max(row.jobs, 1)) + (" (!)" if row.too_long else ""),
-            _time(row.seconds),
-            _hours(row.gpu_seconds),
-            f"{row.megabytes:.1f} MB",
-        )
-    if any(row.too_long for row in rows):
-        table.caption = "(!) longer than the walltime: smaller shards, or a longer walltime in the site's file"
-    return table
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f}" if seconds else "–"
 
 
 def plan_json(rows: list[PlannedStep]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class ProgressBars:
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            disable=not console.is_interactive,  # into a file no bars are drawn, and no blank line is left by them
         )
         self._job = ""
         self._tasks: list[TaskID] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from coevo.app.output_files import write_text
 from coevo.app.terminal import Format, LiteralGroup, app, print_json, print_lines, say
 from coevo.errors import ConfigError
 
@@ -28,13 +30,9 @@ def init(
 
     text = example_text(like)
     path = Path(output)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"{path}: exists already and is not overwritten; give another --output, or move it away") from None
-    except OSError as err:
-        raise ConfigError(f"{path}: cannot be written: {err.strerror}") from None
+    if os.path.lexists(path):
+        raise ConfigError(f"{path}: exists already and is not overwritten; give another --output, or move it away")
+    write_text(path, text)
     say(f"wrote {path}; change what is marked CHANGE, then: coevo doctor --site {path}")
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.plain_text import json_text
 from coevo.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def report_folder(output: Path, about: dict[str, Any], force: bool = False) -> I
             (partial / name).mkdir()
         yield partial
         mark = {**about, "files": files_in(partial)}
-        (partial / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
+        (partial / MARK).write_text(json_text(mark), encoding="utf-8")
         partial.chmod(0o755 & ~_umask())
         _take_place(partial, output)
     except OSError as error:

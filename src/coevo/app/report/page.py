@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from coevo.app.plain_text import plain, plain_lines
 from coevo.app.report import provenance_tables, tables
 from coevo.app.report.composite_figure import LETTERS
 from coevo.app.report.hull_points import state_hull
@@ -82,7 +83,7 @@ def html(content: Content, lineage_svg: str) -> str:
 
     data = content.data
     text = files("coevo.app.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(text)
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown).from_string(text)
     points = state_hull(data)
     maturity = data.metrics["maturity"]
     carried = content.motifs.of_entry if content.motifs else None
@@ -120,8 +121,22 @@ def html(content: Content, lineage_svg: str) -> str:
         labels=provenance_tables.label_table(data),
         times=provenance_tables.time_table(data),
         versions=provenance_tables.version_rows(PACKAGES),
-        config=yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True),
+        config=_block(yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True)),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Make each text of the page plain, unless it is HTML already."""
+    from markupsafe import Markup
+
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _block(text: str) -> Any:
+    """Return a text of several lines as HTML."""
+    from markupsafe import escape
+
+    return escape(plain_lines(text))
 
 
 def _sections(content: Content) -> list[tuple[str, str]]:

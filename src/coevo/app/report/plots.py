@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from coevo.app.csv_rows import csv_text
+from coevo.app.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,11 +80,7 @@ class DataTable:
 
     def as_csv(self) -> str:
         """Comma-separated values with a header; numbers in full precision, an empty field for None."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
-        return buffer.getvalue()
+        return csv_text(self.columns, self.rows)
 
 
 @dataclass(frozen=True)
@@ -155,10 +153,20 @@ def say_missing(figure: Part, reason: str) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as SVG and PNG without dates and versions: the same figure is the same bytes."""
+    _write_out_texts(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    (folder / f"{name}.svg").write_text(_numbered_clips(buffer.getvalue()), encoding="utf-8")
+    (folder / f"{name}.svg").write_text(_numbered_clips(plain_lines(buffer.getvalue())), encoding="utf-8")
     figure.savefig(folder / f"{name}.png", format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+
+
+def _write_out_texts(figure: Figure) -> None:
+    """Make the texts of a figure plain: an SVG repeats them in comments, where a control character breaks the file."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(plain_lines(text.get_text()))
 
 
 def _numbered_clips(svg: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.app.plain_text import plain
 from coevo.app.report.gathering import SHORT_ID, geometries
 from coevo.errors import ConfigError
 
@@ -76,7 +77,7 @@ def write_map(folder: Path, data: ReportData, rows: Sequence[dict[str, Any]]) ->
 
 def script_text(text: str) -> str:
     """Make JSON safe inside a script: no name can end the script, or hold a line end that JSON allows and scripts do not."""
-    for letter in ("<", ">", "&", "\u2028", "\u2029"):
+    for letter in ("<", ">", "&", "\x7f", "\u2028", "\u2029"):
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
 
@@ -110,7 +111,7 @@ def map_input(data: ReportData, rows: Sequence[dict[str, Any]]) -> dict[str, Any
         "atoms in the cell": _numbers([row["nsites"] for row in rows], ""),
         "iteration": _numbers([row["iteration_added"] or 0 for row in rows], "", "in which it was added; 0: from the beginning"),
         "kind": {"target": "structure", "values": [_kind(row) for row in rows]},
-        "formula": {"target": "structure", "values": [row["formula"] for row in rows]},
+        "formula": {"target": "structure", "values": [plain(row["formula"]) for row in rows]},
         "id": {"target": "structure", "values": [row["structure_id"][:SHORT_ID] for row in rows]},
     }
     shares = _shares(rows, data.elements)
@@ -122,7 +123,7 @@ def map_input(data: ReportData, rows: Sequence[dict[str, Any]]) -> dict[str, Any
     settings["map"]["palette"] = "viridis"
     return chemiscope.create_input(
         structures=[_plain(structure) for structure in structures],
-        metadata={"name": f"{data.view.node} {data.view.id[:SHORT_ID]}"},
+        metadata={"name": plain(f"{data.view.node} {data.view.id[:SHORT_ID]}")},
         properties=properties,
         settings=settings,
     )

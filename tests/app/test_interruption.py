@@ -1,0 +1,133 @@
+"""Ctrl-C: a sentence that says what is left and what to type, exit code 130, no traceback, and no process left over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from printed import Printed, printed
+
+from coevo.app.interruption import what_to_do
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tiny_node import Coevo
+
+__all__ = ["printed"]
+
+
+def members(session: int) -> dict[int, str]:
+    """Processes of a session that have not ended, and their commands."""
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found[int(directory.name)] = command
+    return found
+
+
+def start(coevo: Coevo, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "coevo.app.cli", *arguments],
+        cwd=coevo.directory,
+        env={**coevo.environment, "COEVO_WORKERS": "2"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def interrupted(process: subprocess.Popen[str], ready: Callable[[], bool]) -> tuple[str, str]:
+    """Send SIGINT to the process alone, when it is ready; return what it printed."""
+    deadline = time.monotonic() + 300
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    deadline = time.monotonic() + 20
+    while members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not members(process.pid)
+    return out, err
+
+
+def has_workers(process: subprocess.Popen[str]) -> Callable[[], bool]:
+    return lambda: any("forkserver" in command for command in members(process.pid).values())
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(fresh: Coevo) -> None:
+    process = start(fresh, "run", "tiny", "-n", "1", "--branch", "main")
+    out, err = interrupted(process, has_workers(process))
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert "interrupted: nothing is lost" in err
+    assert err.rstrip().endswith("run the same command again: coevo run tiny -n 1 --branch main")
+    assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"][0]["status"] == "running"
+
+
+@pytest.mark.slow
+def test_an_interrupted_analysis_wrote_nothing(fresh: Coevo) -> None:
+    site = {"species": [{"element": "Li", "occu": 1}], "abc": [0, 0, 0]}
+    pile = fresh.directory / "pile [1].jsonl"
+    with pile.open("w") as file:
+        for number in range(4000):
+            length = 2.6 + 1e-4 * number
+            matrix = [[length, 0, 0], [0, length + 0.3, 0], [0, 0, length + 0.7]]
+            file.write(json.dumps({"name": str(number), "lattice": {"matrix": matrix}, "sites": [site]}) + "\n")
+    process = start(fresh, "analyse", str(pile), "--workers", "2", "--output", "numbers")
+    _, err = interrupted(process, has_workers(process))
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"interrupted: nothing was written; run the same command again: coevo analyse '{pile}' --workers 2" in err
+    assert not (fresh.directory / "numbers").exists()
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "sentence"),
+    [
+        ("coevo.app.campaigns_on_site.opened_queue", ("submit", "li-p-s"), "is not submitted twice"),
+        ("coevo.app.campaigns_on_site.opened_site", ("launch", "--loop"), "sent to the queue or begun go on"),
+        ("coevo.app.campaigns_on_site.opened_site", ("jobs", "tiny", "--watch"), "the jobs go on"),
+        ("coevo.makers.step.current_store", ("export", "tiny", "a b.zip"), "nothing was written"),
+        ("coevo.makers.step.current_store", ("run", "li-p-s", "--branch", "try"), "nothing is lost"),
+        ("coevo.makers.step.current_store", ("log", "tiny"), "nothing was changed"),
+    ],
+)
+def test_each_command_says_what_it_leaves(
+    function: str,
+    arguments: tuple[str, ...],
+    sentence: str,
+    printed: Callable[..., Printed],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(function, interrupt)
+    monkeypatch.chdir(tmp_path)
+    done = printed(*arguments)
+    assert (done.code, done.out) == (130, "")
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith("interrupted: ")
+    assert sentence in line
+    assert line.endswith("coevo " + " ".join(f"'{word}'" if " " in word else word for word in arguments))
+
+
+def test_an_interrupt_before_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert what_to_do(None, ["x\x1b"]) == "interrupted: nothing was changed; run the same command again: coevo 'x\x1b'"
