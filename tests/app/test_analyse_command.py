@@ -327,13 +327,22 @@ def test_table_names_rejections_and_what_is_missing(analyse: Any, tmp_path: Path
     assert "the structures have no energies" in shown
 
 
-def test_a_pile_of_rubbish_is_no_error(analyse: Any, tmp_path: Path) -> None:
+def test_a_pile_of_rubbish_is_an_error(analyse: Any, tmp_path: Path) -> None:
+    """A table of zeros would hide that nothing was understood."""
     path = write_zip(tmp_path / "r.zip", {"a.cif": "x", "b.cif": "y"})
     for options in ((), ("--references", "li-p-s"), ("--force-field", "chgnet"), ("--format", "json")):
         done = analyse(path, *options, "--output", tmp_path / "out")
-        assert done.code == 0
-    assert done.numbers["rejected"] == {"unreadable": 2}
-    assert [row["reason"] for row in rows_of(tmp_path / "out")] == ["unreadable"] * 2
+        assert done.code == 2
+        assert "none of 2 structures can be read: 2 unreadable; a.cif: no data block with a structure" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pile_of_crystals_that_are_all_rejected_is_none(analyse: Any, tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "r.zip", {"a.cif": cif_text(PHASES["Li2S"].copy().scale_lattice(2.0)), "b.cif": "y"})
+    done = analyse(path, "--format", "json", "--output", tmp_path / "out")
+    assert done.code == 0
+    assert done.numbers["rejected"] == {"unreadable": 1, "volume_too_small": 1}
+    assert [row["reason"] for row in rows_of(tmp_path / "out")] == ["volume_too_small", "unreadable"]
 
 
 def test_output_holds_every_structure_in_the_order_of_the_file(analyse: Any, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pymatgen.entries.computed_entries import ComputedStructureEntry
 from coevo.app.http_json import HttpLimits, JsonReader, shown_url
 from coevo.app.known_sets import KnownSet, KnownStructure, read_known_set, save_known_set
 from coevo.app.materials_project import read_materials_project
+from coevo.app.novelty_counts import NoveltyCount
 from coevo.app.optimade_provider import base_url, read_optimade, system_filters
 from coevo.app.optimade_structures import refusal, structure_of
 from coevo.configs.references import load_references
@@ -499,3 +500,29 @@ def test_without_a_key_there_is_no_request(endpoint: Any, monkeypatch: pytest.Mo
         with pytest.raises(ConfigError, match="no API key; set MP_API_KEY"):
             read_known_set("mp", ELEMENTS)
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("left_out", "missing", "expected"),
+    [
+        ({}, [], "6 of 6 S.U.N. entries are new against x (1 structures within Li-P-S, read 2026-01-02), 0 are known there"),
+        (
+            {"off_system": 9},
+            [],
+            "6 of 6 S.U.N. entries are new against x (1 structures within Li-P-S, read 2026-01-02), 0 are known there",
+        ),
+        (
+            {"unreadable": 4, "off_system": 9},
+            ["it announced 50 structures and gave 14"],
+            (
+                "6 of 6 S.U.N. entries match none of the 1 structures that could be read of 5 in x (within Li-P-S, read "
+                "2026-01-02; not compared: 4 unreadable; it announced 50 structures and gave 14), 0 are known there"
+            ),
+        ),
+    ],
+)
+def test_the_count_says_what_could_not_be_compared(left_out: dict[str, int], missing: list[str], expected: str) -> None:
+    known = KnownSet("x", "2026-01-02T03:04:05+00:00", ELEMENTS, [KnownStructure("a", SALT)], left_out, [], missing)
+    count_ = NoveltyCount("S.U.N. entries", 6, [], known.describe())
+    assert count_.sentence() == expected
+    assert count_.to_dict()["sentence"] == expected

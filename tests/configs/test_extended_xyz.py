@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import repeat
 from pathlib import Path
 
 import ase.build
@@ -100,6 +101,16 @@ def test_sizes_that_a_header_declares_cost_nothing() -> None:
     assert part.problem is not None
     assert part.problem.reason == "too_large"
     assert len(part.atoms) == 0
+
+
+def test_floods_of_lines_and_keys_end() -> None:
+    found = list(cut_frames(iter([*GOOD.splitlines(), *repeat("", 2_100_000), *GOOD.splitlines()])))
+    assert [part.problem is None for part in found] == [True, False]
+    assert "the rest of the file is not read" in str(found[1].problem)
+    assert frames_of("1\n" + CELL + " k" * 5000 + "\nLi 0 0 0\n" + GOOD) == [(1, ""), (1, "")]
+    many = " ".join(f"k{number}=1" for number in range(5000))
+    assert frames_of(f"1\n{CELL} {many}\nLi 0 0 0\n" + GOOD) == [(-1, "too_large"), (1, "")]
+    assert frames_of("1\n" + CELL + " " + "k" * 10**6 + "=1\nLi 0 0 0\n" + GOOD) == [(-1, "too_large"), (1, "")]
 
 
 @pytest.mark.parametrize(

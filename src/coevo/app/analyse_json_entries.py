@@ -24,7 +24,7 @@ _ADJUSTMENTS = {
     "TemperatureEnergyAdjustment": ("adj_per_deg", "temp", "n_atoms"),
 }
 """pymatgen's energy adjustments, and what their value is made of."""
-_CALCULATION_KEYS = ("run_type", "functional", "xc", "xc_functional", "calc_type", "task_type")
+_CALCULATION_KEYS = ("run_type", "functional", "xc", "xc_functional", "calc_type")
 _SAME = 1e-4
 """eV/atom; two statements of one energy agree within it."""
 _EXPECTED = (

@@ -164,8 +164,6 @@ def _from_poscar(text: str, limits: Limits) -> Read:
 
 
 def _from_xyz(text: str, limits: Limits) -> Read:
-    from pymatgen.core import Structure
-
     count, _, rest = text.partition("\n")
     if int(count) > limits.max_atoms:
         raise _RejectedError("too_many_atoms", f"{count} atoms, allowed {limits.max_atoms}")
@@ -174,8 +172,7 @@ def _from_xyz(text: str, limits: Limits) -> Read:
     why = why_no_crystal(frame)
     if why is not None:
         raise _RejectedError("not_periodic", why)
-    structure = Structure(frame.lattice, frame.symbols, frame.positions, coords_are_cartesian=True)
-    return structure, *_xyz_energy(frame, limits.energy_key)
+    return frame.structure(), *_xyz_energy(frame, limits.energy_key)
 
 
 def _xyz_energy(frame: XyzFrame, key: str | None) -> tuple[float | None, EnergyOrigin]:

@@ -208,6 +208,7 @@ def _bundled(name: str, elements: Sequence[str]) -> KnownSet:
 def _from_file(path: Path, elements: Sequence[str]) -> KnownSet:
     """Read a file of structures; what is of other elements is passed over before a structure is built of it."""
     from coevo.app.analyse_parsing import read_rows
+    from coevo.app.analyse_rows import OF_TEXT
     from coevo.app.analyse_sources import Pile
 
     if not path.exists():
@@ -226,7 +227,7 @@ def _from_file(path: Path, elements: Sequence[str]) -> KnownSet:
                 continue
             structures.append(KnownStructure(row.id, row.packed().structure()))
             origins.add(_origin(source))
-    if not structures and sum(left_out.values()) > left_out["off_system"]:
+    if not structures and any(left_out[reason] for reason in OF_TEXT):
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise AnalysisError(f"--against {path}: no structure of {'-'.join(elements)} in it can be compared: {reasons}")
     return _named(path, elements, structures, left_out, origins)

@@ -63,8 +63,8 @@ def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None =
     ------
     ProviderError
         If the server cannot be reached, refuses, answers what is not OPTIMADE, says that there is more and not where, does not
-        come to an end, or gives structures of which none can be read. Nothing is returned then: a count against a part of a set
-        would be wrong.
+        come to an end, or gives structures that cannot be read and no other. Nothing is returned then: a count against a part of
+        a set would be wrong.
     """
     base = base_url(url)
     reader = JsonReader(base, limits or HttpLimits())
@@ -77,8 +77,7 @@ def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None =
                 raise
             for filter_ in system_filters(elements):
                 _collect(reader, base, filter_, elements, received, advance)
-    unusable = sum(count for reason, count in received.left_out.items() if reason != "off_system")
-    if unusable and not received.structures:
+    if received.left_out["unreadable"] and not received.structures:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(received.left_out.items()))
         raise ProviderError(f"{shown_url(base)}: none of its structures of {'-'.join(elements)} can be compared: {reasons}")
     if received.left_out["off_system"]:

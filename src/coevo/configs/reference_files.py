@@ -206,7 +206,7 @@ def _read_poscar(path: Path, text: str) -> Iterator[FileEntry]:
 
 
 def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
-    from pymatgen.core import Composition, Structure
+    from pymatgen.core import Composition
 
     from coevo.configs.extended_xyz import FrameError, cut_frames, parse_frame, why_no_crystal
 
@@ -231,7 +231,10 @@ def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
             yield NoCrystal(where, why)
             continue
         source, licence = (frame.info.get(key) for key in ("source", "licence"))
-        structure = Structure(frame.lattice, frame.symbols, frame.positions, coords_are_cartesian=True)
+        try:
+            structure = frame.structure()
+        except FrameError as err:
+            raise ReferenceDataError(f"{path}: {where}: {err.detail}") from err
         yield FileEntry(where, name, structure, source, licence)
 
 

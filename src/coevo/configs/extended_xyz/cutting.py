@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MAX_TEXT = 4 * 2**20
 """Characters of one frame, at most (1,000 atoms with forces have 150,000)."""
 
+MAX_LINES = 2_000_000
+"""Lines without a frame that is kept, after which the rest of a file is not read: small archives may hold very many."""
+
 _COUNT = re.compile(r"\s*\d{1,18}\s*")
 _LEAST_COLUMNS = 4
 """Of an atom: its species and three coordinates."""
@@ -56,7 +59,9 @@ class _Lines:
     def __init__(self, lines: Iterator[str]):
         self._lines = lines
         self._ahead: str | None = next(lines, None)
+        self._passed = 0
         self.number = 1
+        self.gave_up = False
 
     def peek(self) -> str | None:
         return self._ahead
@@ -64,7 +69,14 @@ class _Lines:
     def take(self) -> str | None:
         taken, self._ahead = self._ahead, next(self._lines, None)
         self.number += 1
+        self._passed += 1
+        if self._passed > MAX_LINES and self._ahead is not None:
+            self._ahead, self.gave_up = None, True
         return taken
+
+    def kept(self) -> None:
+        """Note that the lines up to here made a frame."""
+        self._passed = 0
 
     def skip_blank(self) -> None:
         while self._ahead is not None and not self._ahead.strip():
@@ -88,8 +100,14 @@ def cut_frames(lines: Iterator[str], max_text: int = MAX_TEXT) -> Iterator[Frame
     source.skip_blank()
     while source.peek() is not None:
         number += 1
-        yield _frame(number, source, max_text)
+        frame = _frame(number, source, max_text)
+        if frame.problem is None:
+            source.kept()
+        yield frame
         source.skip_blank()
+    if source.gave_up:
+        detail = f"{MAX_LINES} lines without a frame; the rest of the file is not read"
+        yield _broken(number + 1, source.number, "too_large", detail)
 
 
 def _frame(number: int, source: _Lines, max_text: int) -> FrameText:

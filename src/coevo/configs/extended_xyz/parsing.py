@@ -19,6 +19,11 @@ from coevo.configs.extended_xyz.units import length_factor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+NO_CELL = 'it has no cell; give Lattice="…" and pbc="T T T" in the comment line'
+_FLAT = 1e-6
+"""Å³."""
 
 _PAIR = re.compile(
     r"""([^\s="']+|"[^"]*")                                   # key
@@ -27,6 +32,8 @@ _PAIR = re.compile(
     re.VERBOSE,
 )
 _AXES = 3
+_MAX_KEY, _MAX_KEYS = 200, 1000
+"""Characters of a key and keys of a frame, at most."""
 
 
 def comment_pairs(comment: str) -> dict[str, str]:
@@ -35,11 +42,13 @@ def comment_pairs(comment: str) -> dict[str, str]:
     Raises
     ------
     FrameError
-        If a key is there twice with different values.
+        If a key is there twice with different values, or there are too many of them.
     """
     pairs: dict[str, str] = {}
     for match in _PAIR.finditer(comment):
         key, value = match[1].strip('"'), match[2]
+        if len(key) > _MAX_KEY or len(pairs) > _MAX_KEYS:
+            raise FrameError("too_large", f"more than {_MAX_KEYS} keys, or one of more than {_MAX_KEY} characters")
         text = "T" if value is None else _unquoted(value)
         if key in pairs and pairs[key] != text:
             raise FrameError("unreadable", f"{key} is there twice, as {pairs[key][:40]!r} and as {text[:40]!r}")
@@ -123,6 +132,22 @@ class XyzFrame:
             If it holds what is no number, such as Fortran's ``****``.
         """
         return _columns_as_numbers(self.rows, self.columns[name], name)
+
+    def structure(self) -> Structure:
+        """Return the geometry of a frame that has a cell.
+
+        Raises
+        ------
+        FrameError
+            ``not_periodic`` without a cell, ``volume_too_small`` if its vectors lie in a plane.
+        """
+        from pymatgen.core import Structure
+
+        if self.lattice is None:
+            raise FrameError("not_periodic", NO_CELL)
+        if not abs(float(np.linalg.det(self.lattice))) > _FLAT:
+            raise FrameError("volume_too_small", "the cell vectors lie in a plane")
+        return Structure(self.lattice, self.symbols, self.positions, coords_are_cartesian=True)
 
 
 def _columns_as_numbers(rows: list[list[str]], part: slice, name: str) -> NDArray[np.float64]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.configs.extended_xyz.parsing import NO_CELL
+
 if TYPE_CHECKING:
     from coevo.configs.extended_xyz.parsing import XyzFrame
 
@@ -25,7 +27,7 @@ def why_no_crystal(frame: XyzFrame) -> str | None:
     :data:`VACUUM` and more cut off in all three directions, as of a molecule in a box. A slab with periodic boundaries passes.
     """
     if frame.lattice is None:
-        return 'it has no cell; give Lattice="…" and pbc="T T T" in the comment line'
+        return NO_CELL
     if not all(frame.pbc):
         given = " ".join("T" if flag else "F" for flag in frame.pbc)
         return f'it is periodic along pbc="{given}" only, expected "T T T"'

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
-    from pymatgen.core import Structure
 
     from coevo.configs.extended_xyz import FrameText, XyzFrame
     from coevo.labelling.imported.xyz_numbers import FrameNumbers
@@ -117,7 +116,7 @@ class _Findings:
         if self.left_out:
             notes.append(f"{len(self.left_out)} of {self.total} frames are not read: {_by_reason(self.left_out)}")
         if self.passed_over:
-            beside = ", ".join(sorted(self.passed_over))
+            beside = ", ".join(sorted(self.passed_over)[:12])
             notes.append(f"not taken, though they are there: {beside} (--energy-key, --forces-key, … choose others)")
         if len(self.families) > 1:
             notes.append("frames have their energies under several names: see that they are of one calculation")
@@ -153,9 +152,7 @@ def _read(part: FrameText, keys: LabelKeys, found: _Findings) -> ImportedFrame |
         if part.problem is not None:
             raise part.problem
         frame = parse_frame(part.comment, part.atoms)
-        if frame.lattice is None:
-            raise FrameError("not_periodic", why_no_crystal(frame) or "")
-        structure = _structure(frame)
+        structure = frame.structure()
     except FrameError as error:
         found.leave_out(part, error)
         return None
@@ -166,16 +163,6 @@ def _read(part: FrameText, keys: LabelKeys, found: _Findings) -> ImportedFrame |
         return ImportedFrame(structure, None, None, None, reason=error.reason, detail=f"frame {part.number}: {error.detail}")
     found.take(frame, numbers)
     return ImportedFrame(structure, numbers.energy, numbers.forces, numbers.stress, _converged(frame))
-
-
-def _structure(frame: XyzFrame) -> Structure:
-    from pymatgen.core import Structure
-
-    assert frame.lattice is not None
-    if not abs(np.linalg.det(frame.lattice)) > 1e-3:
-        raise FrameError("volume_too_small", "the cell vectors lie in a plane")
-    fractional = np.linalg.solve(frame.lattice.T, frame.positions.T).T
-    return Structure(frame.lattice, frame.symbols, fractional)
 
 
 def _check_frame(frame: XyzFrame) -> None:
@@ -209,7 +196,8 @@ def functional_of(frame: XyzFrame, energy_key: str | None) -> str | None:
 
 
 def _opened(path: Path) -> IO[str]:
-    stream: Any = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)(path, "rb")
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+    stream = openers.get(path.suffix.lower(), open)(path, "rb")
     return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
 
 
