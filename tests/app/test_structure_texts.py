@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from coevo.app.structure_output import put_structures
 from coevo.app.structure_texts import cif_text, poscar_text, setting_of
 from coevo.configs.cif_blocks import structure_from_cif
 from coevo.configs.references import load_references
+from coevo.configs.tree import MaturityConfig
 from coevo.errors import QueryError, StorageError
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -128,10 +128,10 @@ def test_commands_to_go_on_keep_the_branch() -> None:
     assert run_command("li", "main", 2) == "coevo run li -n 2"
     assert run_command("li", "try", 2) == "coevo run li --branch try -n 2"
     metrics = {"maturity": {"mature": False, "signals": []}, "ruler": {}}
-    config = SimpleNamespace(maturity={"patience": 2})
-    told = next_step("li", metrics, vars(config), "try")
+    config = {"maturity": MaturityConfig(patience=2).model_dump()}
+    told = next_step("li", metrics, config, "try")
     assert told == "no candidate was generated yet: coevo run li --branch try -n 3"
     moving = {"maturity": {"mature": False, "signals": [{"name": "entropy", "cause": "moving"}]}, "iteration": {}}
-    assert "coevo run li --branch try -n 3" in next_step("li", moving, vars(config), "try")
+    assert "coevo run li --branch try -n 3" in next_step("li", moving, config, "try")
     mature = {"maturity": {"mature": True, "signals": []}}
-    assert "coevo query li@try" in next_step("li", mature, vars(config), "try")
+    assert "coevo query li@try" in next_step("li", mature, config, "try")

@@ -17,16 +17,32 @@ LI2S = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Li", "S"], [[0.2
 COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 
 
-def cif(formula: str | None = None, lithium: str = "1", sulfur: str = "1", length: str = "5.70", symbols: bool = True) -> str:
+P1 = ["loop_", "_symmetry_equiv_pos_as_xyz", "'x, y, z'"]
+SYMBOL = ["_space_group_name_H-M_alt 'F m -3 m'", "_space_group_IT_number 225"]
+
+
+def cif(
+    formula: str | None = None,
+    lithium: str = "1",
+    sulfur: str = "1",
+    length: str = "5.70",
+    symbols: bool = True,
+    symmetric: bool = False,
+) -> str:
+    """Li2S with all atoms in P 1, or (much slower to read) one of each kind and the symbol of the space group."""
     lines = ["data_antifluorite"]
     lines += [f"_chemical_formula_sum {formula}"] if formula is not None else []
     lines += [f"_cell_length_{axis} {length}" for axis in "abc"]
     lines += [f"_cell_angle_{angle} 90" for angle in ("alpha", "beta", "gamma")]
-    lines += ["_space_group_name_H-M_alt 'F m -3 m'", "_space_group_IT_number 225", "loop_"]
-    columns = [column for column in COLUMNS if symbols or column != "type_symbol"]
-    lines += [f"_atom_site_{column}" for column in columns]
-    lithium_type, sulfur_type = ("Li ", "S ") if symbols else ("", "")
-    lines += [f"Li1 {lithium_type}0.25 0.25 0.25 {lithium}", f"S1 {sulfur_type}0 0 0 {sulfur}"]
+    lines += [*(SYMBOL if symmetric else P1), "loop_"]
+    lines += [f"_atom_site_{column}" for column in COLUMNS if symbols or column != "type_symbol"]
+    occupancies, seen = {"Li": lithium, "S": sulfur}, set()
+    for number, site in enumerate(LI2S):
+        symbol = site.specie.symbol
+        if not symmetric or symbol not in seen:
+            place = " ".join(f"{x:.4f}" for x in site.frac_coords)
+            lines.append(f"{symbol}{number} {symbol + ' ' if symbols else ''}{place} {occupancies[symbol]}")
+        seen.add(symbol)
     return "\n".join(lines) + "\n"
 
 
@@ -42,6 +58,11 @@ def is_li2s(text: str) -> bool:
 @pytest.mark.parametrize("symbols", [True, False])
 def test_an_unknown_formula_says_as_much_as_none(formula: str | None, symbols: bool) -> None:
     assert is_li2s(cif(formula, symbols=symbols))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_both_together_in_a_cell_that_symmetry_makes(symmetric: bool) -> None:
+    assert is_li2s(cif("?", "0.9999", "1.0000(1)", symmetric=symmetric))
 
 
 @pytest.mark.parametrize("formula", ["'Li3 S'", "'Na2 S'", "Li", "'Li2 S O'"])
@@ -74,7 +95,7 @@ def test_two_atoms_on_one_site_are_not_rounded_away() -> None:
 
 
 def with_operations(operations: list[str], sites: list[str]) -> str:
-    head = cif(length="60").split("_space_group_name")[0]
+    head = cif(length="60").split("loop_")[0]
     columns = [f"_atom_site_{column}" for column in COLUMNS]
     quoted = [f"'{operation}'" for operation in operations]
     return head + "\n".join(["loop_", "_symmetry_equiv_pos_as_xyz", *quoted, "loop_", *columns, *sites]) + "\n"
@@ -99,7 +120,7 @@ CUBIC = [operation.as_xyz_str() for operation in SpaceGroup("Fm-3m").symmetry_op
         (cif(length="1e-300"), "."),
         (cif() + "\" '" * 500_000, "quotation marks"),
         (cif() + ("x " * 500 + "\n") * 1000, "Possible issue|multiple of"),
-        (cif().replace("0.25 0.25", "1e300 0.25"), "coordinates that are no finite numbers"),
+        (cif().replace("0.2500 0.2500 0.2500", "1e300 0.25 0.25"), "coordinates that are no finite numbers"),
     ],
     ids=["operations", "expansion", "sites", "huge", "nan", "zero", "tiny", "quotes", "words", "far"],
 )

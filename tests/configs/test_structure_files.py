@@ -80,6 +80,8 @@ def test_scaled_and_cartesian_positions_and_potential_names(tmp_path: Path) -> N
     (tmp_path / "POSCAR").write_text(text)
     (read,) = loaded(tmp_path / "POSCAR")
     assert read.volume == pytest.approx(45.0)
+    # positions are scaled as the cell is, by the cube root of 45 / 2
+    assert read.cart_coords[1] == pytest.approx([22.5 ** (1 / 3), 0, 0])
     assert read.composition.reduced_formula == "NaCl"
 
 
@@ -110,7 +112,7 @@ def test_zips_and_directories_hold_a_file_for_each_structure(tmp_path: Path) -> 
         ("Na\n1.0\n4 0 0\n0 4 0\n0 0 0\nNa\n1\nCartesian\n0 0 0\n", "not a readable POSCAR"),
         ("Na\n1.0\n4 0 0\n0 4 0\n", "it ends too early"),
         ("Na\n1.0\n4 0 0\n0 4 0\n0 0 4\nNa\n2\nDirect\n0 0 0\n", "do not fit its lines"),
-        ("Na\n1.0\n4 0 0\n0 4 0\n0 0 4\nQq\n1\nDirect\n0 0 0\n", "not a readable POSCAR"),
+        ("Na\n1.0\n4 0 0\n0 4 0\n0 0 4\nQq\n1\nDirect\n0 0 0\n", "contains Qq, which no periodic table has"),
         ("Na\n1.0\n4 0 0\n0 4 0\n0 0 4\nNa\n1\nDirect\nnan 0 0\n", "no finite numbers"),
     ],
 )
@@ -147,7 +149,7 @@ def general(count: int) -> list[dict[str, Any]]:
         (json.dumps({"lattice": CUBE, "space_group_number": 225, "atoms_per_cell": 900, "sites": general(900)}), "atoms in the"),
         (json.dumps({"lattice": {"matrix": [[0.01, 0, 0], [0, 90, 0], [0, 0, 90]]}, "sites": SITES}), "nearer than 0.5 Å"),
         (json.dumps({"lattice": {"matrix": [[20, 0, 0], [0, 20, 0], [0, 0, 20]]}, "sites": SITES}), "an isolated atom"),
-        (json.dumps([{"lattice": CELL, "sites": SITES}] * 10_001), "more than 10000 structures"),
+        (json.dumps([{"lattice": CELL, "sites": SITES}] * 10_001), "holds 10001 structures, allowed: at most 10000"),
     ],
 )
 def test_absurd_json_is_one_line_within_seconds(tmp_path: Path, text: str, expected: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pymatgen.core import Structure
+    from pymatgen.core.operations import SymmOp
     from pymatgen.io.cif import CifBlock, CifParser
 
 OCCUPANCY_TOLERANCE = 1e-3
@@ -135,6 +136,8 @@ def _parser(max_atoms: int) -> type[CifParser]:
     from pymatgen.io.cif import CifParser
 
     class Parser(CifParser):
+        _found: tuple[CifBlock, list[SymmOp]] | None = None
+
         def _sanitize_data(self, data: CifBlock) -> CifBlock:
             _settle_occupancies(data)
             if _settle_formulas(data):
@@ -142,13 +145,15 @@ def _parser(max_atoms: int) -> type[CifParser]:
             _check_size(data, max_atoms)
             clean = super()._sanitize_data(data)
             if not self.feature_flags["magcif"]:
-                said = list(self.warnings)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # they come again when the structure is made
-                    operations = self.get_symops(clean)
-                self.warnings = said
+                operations = self.get_symops(clean)
                 _check_expansion(clean, [operation.affine_matrix for operation in operations], max_atoms)
             return clean
+
+        def get_symops(self, data: CifBlock) -> list[SymmOp]:
+            # looking a symbol up takes longer than all the rest, and it is asked for twice
+            if self._found is None or self._found[0] is not data:
+                self._found = (data, super().get_symops(data))
+            return self._found[1]
 
     return Parser
 

@@ -6,6 +6,8 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from coevo.configs.structure_bounds import MAX_ATOMS, check_count
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def structure_from_poscar(text: str, max_atoms: int = MAX_ATOMS) -> Structure:
 
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     _check_counts(text, max_atoms)
+    text = _with_factor(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")
@@ -56,6 +59,19 @@ def _check_counts(text: str, max_atoms: int) -> None:
             if any(len(word) > 12 for word in words):
                 raise ValueError(f"not a readable POSCAR: got {line.strip()[:40]!r}, allowed: numbers of atoms")
             check_count(sum(int(word) for word in words), max_atoms)
+
+
+def _with_factor(text: str) -> str:
+    """Write the volume that a negative second line is as a factor: pymatgen does so for the cell, and not for positions."""
+    lines = text.split("\n")
+    try:
+        given = float(lines[1])
+        if given < 0:
+            cell = np.array([[float(word) for word in line.split()[:3]] for line in lines[2:5]])
+            lines[1] = repr(float((-given / abs(np.linalg.det(cell))) ** (1 / 3)))
+    except (ValueError, IndexError, ArithmeticError):
+        return text  # pymatgen says what is wrong with it
+    return "\n".join(lines)
 
 
 def _explained(err: BaseException) -> str:

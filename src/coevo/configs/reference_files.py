@@ -131,7 +131,7 @@ def _read_one(path: Path, origin: Path) -> Iterator[FileEntry | NoCrystal]:
         raise ReferenceDataError(f"{path}: is no regular file; allowed: {ALLOWED}")
     if path.stat().st_size > MAX_FILE:
         raise ReferenceDataError(
-            f"{path}: has {path.stat().st_size >> 20} MB, allowed: at most {MAX_FILE >> 20}; give fewer phases"
+            f"{path}: has {path.stat().st_size >> 20} MB, allowed: at most {MAX_FILE >> 20} MB; give fewer phases"
         )
     with path.open("rb") as raw:
         text = _bounded_text(raw, path.name, path, MAX_FILE)
@@ -249,6 +249,8 @@ def _read_json(path: Path, text: str) -> Iterator[FileEntry]:
         raise ReferenceDataError(
             f"{path}: got a JSON {type(data).__name__}, allowed: a structure, a list of them, or an object with phases"
         )
+    if len(data) > MAX_ENTRIES:
+        raise ReferenceDataError(f"{path}: holds {len(data)} structures, allowed: at most {MAX_ENTRIES}; give fewer")
     for number, item in enumerate(data, start=1):
         where = f"entry {number}"
         if not isinstance(item, dict):

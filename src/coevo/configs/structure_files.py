@@ -36,12 +36,14 @@ def kind_of(name: str) -> str | None:
     A name beginning with ``POSCAR`` or ``CONTCAR`` is VASP's unless its suffix says otherwise (``POSCAR.cif``).
     """
     base = PurePath(name.replace("\\", "/")).name
+    if base.startswith("._"):  # what macOS keeps beside a file
+        return None
     plain = base.lower().removesuffix(".gz").removesuffix(".bz2")
     suffix = PurePath(plain).suffix
     if suffix in KINDS:
         return KINDS[suffix]
     words = tuple(word.lower() for word in VASP_NAMES)
-    if suffix not in _OTHERS and not base.startswith("._") and (plain.startswith(words) or plain.endswith(words)):
+    if suffix not in _OTHERS and (plain.startswith(words) or plain.endswith(words)):
         return "poscar"
     return None
 
