@@ -20,8 +20,7 @@ def read_pw_output(path: Path) -> FileContents:
     images = read(path, index=":", format="espresso-out")
     verdicts = [match == "has been" for match in re.findall(r"convergence (has been|NOT) achieved", text)]
     frames = [
-        frame_of_atoms(atoms, converged=verdicts[number] if number < len(verdicts) else False)
-        for number, atoms in enumerate(images)
+        frame_of_atoms(atoms, converged=verdicts[number] if number < len(verdicts) else False) for number, atoms in enumerate(images)
     ]
     found = re.search(r"Exchange-correlation\s*=\s*(\S+)", text)
     names = {"PBE": "PBE", "SLA+PW+PBE+PBE": "PBE", "PBESOL": "PBEsol"}

@@ -73,4 +73,6 @@ def read_labels(
         anion_corrected,
         {"source": kind, **contents.parameters, "potentials": contents.potentials},
     )
-    return ImportedFile(contents.frames, settings, contents.potentials, contents.recorded, contents.taken, contents.notes)
+    return ImportedFile(
+        contents.frames, settings, contents.potentials, contents.recorded, contents.taken, contents.notes
+    )
