@@ -142,8 +142,12 @@ def test_the_configuration_of_a_state_is_inert_as_well(bundle: Path, coevo: Coev
     config = Forgery(bundle).state()["config"]
     hostile = {**config, "node": {**config["node"], "references": "li-p-s + /etc/passwd"}}
     coevo("import", str(forged(bundle, tmp_path / "b.zip", config=hostile)))
+    chlorine = tmp_path / "cl.xyz"
+    cell = 'Lattice="8 0 0 0 4 0 0 0 8" Properties=species:S:1:pos:R:3 pbc="T T T"'
+    chlorine.write_text(f"2\n{cell}\nCl 0 0 0\nCl 2 0 0\n")
     for arguments in (
         ("merge", "tiny", "tiny", "--into", "other"),
+        ("extend", "tiny", "--elements", "Cl", "--as", "more", "--references", str(chlorine)),
         ("rediscover", "tiny"),
     ):
         error = coevo(*arguments, code=2).stderr
