@@ -228,8 +228,8 @@ def excluded_references(view: StateView) -> list[str]:
 def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[StateView]) -> NodeConfig:
     """Create the target node, or return the live configuration of the one that is there, if its elements are the same.
 
-    Neither the configuration of the sources' nodes nor that of the target may hold what a bundle brought and nobody agreed to, nor
-    may that of the states from which a new node's is made (in which references are joined already, and so are other values).
+    Neither the configuration of the sources' nodes nor that of the target may hold what a bundle brought and nobody agreed to,
+    nor may that of the states from which a new node's is made: in the new one, references of several are joined already.
     """
     name = config.node.name
     for view in sources:
