@@ -86,7 +86,8 @@ def test_jobs_are_handed_known_fields_only(bundle: Path, coevo: Coevo, tmp_path:
     path = forged(bundle, tmp_path / "b.zip", checkpoints={"note": {"@module": "evil", "@callable": "f"}})
     subprocess.run([sys.executable, "-c", OLDER, str(path)], env=coevo.environment, check=True)
     assert "note" in json.loads(coevo("show", "tiny", "--format", "json").stdout)["checkpoints"]["force_field"]
-    assert "a key that is an operator or the mark of a class" in coevo("verify", "tiny", code=1).stdout.replace("\n", " ")
+    (problem,) = json.loads(coevo("verify", "tiny", "--format", "json", code=1).stdout)["findings"]
+    assert "a key that is an operator or the mark of a class" in problem["what"]
     assert "cannot be exported" in coevo("export", "tiny", str(tmp_path / "out.zip"), code=2).stderr
     assert not (tmp_path / "out.zip").exists()
     coevo("run", "tiny", "-n", "1")
@@ -141,8 +142,12 @@ def test_the_configuration_of_a_state_is_inert_as_well(bundle: Path, coevo: Coev
     config = Forgery(bundle).state()["config"]
     hostile = {**config, "node": {**config["node"], "references": "li-p-s + /etc/passwd"}}
     coevo("import", str(forged(bundle, tmp_path / "b.zip", config=hostile)))
+    chlorine = tmp_path / "cl.xyz"
+    cell = 'Lattice="8 0 0 0 4 0 0 0 8" Properties=species:S:1:pos:R:3 pbc="T T T"'
+    chlorine.write_text(f"2\n{cell}\nCl 0 0 0\nCl 2 0 0\n")
     for arguments in (
         ("merge", "tiny", "tiny", "--into", "other"),
+        ("extend", "tiny", "--elements", "Cl", "--as", "more", "--references", str(chlorine)),
         ("rediscover", "tiny"),
     ):
         error = coevo(*arguments, code=2).stderr
@@ -168,8 +173,8 @@ def test_a_lost_checkpoint_of_a_copied_node_is_a_problem(seeded: Path, tmp_path:
         sha256 = checkpoint["sha256"]
         path = coevo.database / "blobs" / sha256[:2] / sha256[2:]
         aside = path.rename(path.with_suffix(".aside"))
-        (found,) = json.loads(coevo("verify", "tiny", "--quick", "--format", "json", code=1).stdout)["findings"]
-        assert found["severity"] == "problem"
-        assert sha256 in found["where"]
+        findings = json.loads(coevo("verify", "tiny", "--quick", "--format", "json", code=1).stdout)["findings"]
+        (problem,) = (finding for finding in findings if finding["severity"] == "problem")
+        assert sha256 in problem["where"]
         aside.rename(path)
     coevo("verify", "tiny")

@@ -8,7 +8,7 @@ from test_bundles import SAFETENSORS, checkpoint_of, embedded, export
 
 from coevo.configs.loading import MOST_PROBLEMS
 from coevo.configs.local_values import local_values
-from coevo.errors import BundleError, ConfigError
+from coevo.errors import BundleError, ConfigError, CorruptArtifactError
 from coevo.node_store.arrivals import agree, bring_arrivals, omitted, refuse_unagreed, shown_value, unagreed
 from coevo.node_store.bundle_import import import_bundle
 from coevo.node_store.checkpoint_fetching import fetch_omitted
@@ -207,3 +207,20 @@ def test_marks_of_the_tree():
             "unknown": {"references": "/x"},
         }
     ) == {"node.references": "li-p-s + ../x.cif", "generator.family": "theirs"}
+
+
+def test_a_damaged_record_is_found_and_believed_by_nobody(tmp_path, other, request):
+    import_bundle(other, bundle(tmp_path, HOSTILE))
+    if "server" in request.node.name:
+        rows = other.backend.connection.collection("arrivals")
+        row = rows.find_one({})
+        rows.update_one({"_id": row["_id"]}, {"$set": {"document": row["document"].replace('"agreed":null', '"agreed":"now"')}})
+    else:
+        path = next((tmp_path / "other" / "untrusted" / NODE).glob("*.json"))
+        path.write_bytes(path.read_bytes().replace(b"null", b'"now"'))
+    (problem,) = verify(other, NODE).problems
+    assert "is damaged" in problem.what
+    with pytest.raises(CorruptArtifactError):
+        refuse_unagreed(other, NODE, live(other))
+    # the records of one node are not those of another
+    assert other.backend.arrivals("mine") == {}

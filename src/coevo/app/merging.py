@@ -242,12 +242,14 @@ def excluded_references(view: StateView) -> list[str]:
 def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[StateView]) -> NodeConfig:
     """Create the target node, or return the live configuration of the one that is there, if its elements are the same.
 
-    Neither the configuration of the sources' nodes nor that of the target may hold what a bundle brought and nobody agreed to.
+    Neither the configuration of the sources' nodes nor that of the target may hold what a bundle brought and nobody agreed to,
+    nor may that of the states from which a new node's is made: in the new one, references of several are joined already.
     """
     name = config.node.name
-    for node in dict.fromkeys(view.node for view in sources):
-        for plain in (_live(store, node), *([] if name in store.nodes() else [config])):
-            refuse_unagreed(store, node, plain.model_dump(mode="json"))
+    for view in sources:
+        refuse_unagreed(store, view.node, _live(store, view.node).model_dump(mode="json"))
+        if name not in store.nodes():
+            refuse_unagreed(store, view.node, view.document["config"])
     if name not in store.nodes():
         store.create_node(name, config.node.elements, config.identity(), dump_config(config, comments=True))
         return config

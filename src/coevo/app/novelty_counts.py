@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.tree import NodeConfig
+from coevo.configs.loading import config_from_dict
 from coevo.makers.progress import task
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def count_new(view: StateView, known: KnownSet, *, every: bool = False, workers:
     from coevo.makers.population import matching_of, members
     from coevo.makers.state_fingerprints import fingerprint_table
 
-    config = NodeConfig.model_validate(view.document["config"])
+    config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     chosen = [m for m in members(view, "entry") if (m.document["duplicate_of"] is None if every else m.document["is_sun"])]
     formulas = {m.document["formula"] for m in chosen}
     # several structures of a set may have one name, and the first in order of names is to be told

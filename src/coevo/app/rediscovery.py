@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from coevo.analysis.cell_reduction import Crystal
     from coevo.analysis.uniqueness import Item, Matching
+    from coevo.configs.tree import NodeConfig
     from coevo.makers.population import Member
     from coevo.node_store.views import StateView
 
@@ -53,7 +54,7 @@ def withheld_targets(view: StateView) -> list[ReferenceStructure]:
     ReferenceDataError
         If it withholds none, or the set cannot be read from here.
     """
-    config = NodeConfig.model_validate(view.document["config"])
+    config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     exclude = config.references.exclude
     if not exclude:
         raise ReferenceDataError(
@@ -150,7 +151,7 @@ def rediscover(
     from coevo.makers.population import matching_of, members
     from coevo.makers.state_fingerprints import fingerprint_table
 
-    config = NodeConfig.model_validate(view.document["config"])
+    config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     matching = matching_of(config.curation)
     entries, references = members(view, "entry"), members(view, "reference")
     structures, notes = [target.structure for target in targets], [""] * len(targets)
