@@ -81,9 +81,8 @@ def hostile(family: str, directory: Path, marker: Path) -> tuple[bytes, str]:
     return payload(marker), "pickle-1"
 
 
-@pytest.mark.parametrize("form", ["json-1", "json", "safetensors"])
-def test_an_archive_that_begins_like_json_and_is_declared_as_such(bundle, victim, tmp_path, form):
-    evil = tmp_path / "evil.zip"
+def test_an_archive_that_begins_like_json_and_is_declared_as_such(bundle, victim, tmp_path):
+    evil, form = tmp_path / "evil.zip", "json-1"
     data = disguised_as_json(model_of_mattergen(tmp_path / "model", victim.marker))
     sha256 = with_checkpoint(bundle, evil, "generator", data, family="mattergen", format=form)
     told = victim("import", str(evil))

@@ -47,9 +47,10 @@ def loader_for(checkpoint: Mapping[str, Any], role: str) -> Loader:
     try:
         return find_loader(str(checkpoint.get("family")), str(checkpoint.get("format")), role)
     except CheckpointError as err:
+        slot = role.replace("_", " ")[:80]
         raise CheckpointError(
-            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {role.replace('_', ' ')[:80]}: {err}; `coevo trust` does "
-            "not change that, for nothing here is known to read it"
+            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {slot}: {err}; `coevo trust` does not change that, for "
+            "nothing here is known to read it"
         ) from None
 
 
