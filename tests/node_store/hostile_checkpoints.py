@@ -45,7 +45,7 @@ def model_of_mattergen(directory: Path, marker: Path) -> bytes:
 
 
 def disguised_as_json(data: bytes) -> bytes:
-    """The archive again, behind an extended header called ``{}``: its first bytes are those of JSON, and tar reads it as before."""
+    """The archive again, behind an extended header called ``{}``: it begins like JSON, and tar reads it as before."""
     record = b"11 mtime=0\n"
     header = tarfile.TarInfo("{}")
     header.type, header.size = tarfile.XHDTYPE, len(record)

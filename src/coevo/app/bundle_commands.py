@@ -188,7 +188,7 @@ def trust(
         names = {what}
         if what not in marked and not store.artifacts.has(what):
             raise CheckpointError(
-                f"{what} is neither an untrusted checkpoint nor an artifact of this database; `coevo show REF` names those of a state"
+                f"{what} is neither an untrusted checkpoint nor an artifact here; `coevo show REF` names those of a state"
             )
     else:
         uses = declared_checkpoints([store.state(what).document])
