@@ -9,7 +9,7 @@ except the class of another package's family, which was installed by whoever run
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from coevo.errors import CheckpointError
 
@@ -109,7 +109,7 @@ def loader_of(family: str, role: str) -> Loader:
     """
     if role not in ROLES:
         raise CheckpointError(f"there is no loader for a checkpoint called {role[:80]!r}; there are: {', '.join(ROLES)}")
-    known = built_in(cast("Role", role))
+    known = built_in(role)
     if family in known:
         return known[family]
     others = [other for other in ROLES if other != role and family in built_in(other)]

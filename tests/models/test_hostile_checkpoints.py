@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from example_family import install_example
+from hostile_checkpoints import disguised_as_json
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ModelError
@@ -344,6 +345,19 @@ def test_a_sparse_member_does_not_grow(tmp_path, refused):
     target.mkdir()
     refused(lambda: unpack(path, target, "f"), "cut short or changed")
     assert list(target.iterdir()) == []
+
+
+def test_an_archive_behind_another_header_is_none(tmp_path, refused):
+    (tmp_path / "a").write_bytes(b"abc")
+    pack(tmp_path / "good", "f", {}, {"a": tmp_path / "a"})
+    (tmp_path / "x").write_bytes(disguised_as_json((tmp_path / "good").read_bytes()))
+    for name, message in (("good", ""), ("x", "not a model archive")):
+        target = tmp_path / f"{name}-model"
+        target.mkdir()
+        if message:
+            refused(lambda target=target: unpack(tmp_path / "x", target, "f"), message)
+        else:
+            assert list(unpack(tmp_path / name, target, "f").files) == ["a"]
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):

@@ -214,8 +214,9 @@ def trust(
     if _SHA256.fullmatch(what):
         names = {what}
         if what not in marked and not store.artifacts.has(what):
-            known = ", ".join(sorted(marked)) or "none"
-            raise CheckpointError(f"{what} is neither an untrusted checkpoint nor an artifact; untrusted checkpoints: {known}")
+            raise CheckpointError(
+                f"{what} is neither an untrusted checkpoint nor an artifact here; `coevo show REF` names those of a state"
+            )
     else:
         uses = declared_checkpoints([store.state(what).document])
         names = {sha256 for sha256, declared in uses.items() if any(_asks(use, role) for role, use in declared)}

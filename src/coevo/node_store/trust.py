@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from coevo.families import Loader
     from coevo.node_store.store import NodeStore
-    from coevo.node_store.views import StateView
 
 Condition = Literal["here", "untrusted", "not here", "not loadable"]
 
@@ -47,9 +46,10 @@ def loader_for(checkpoint: Mapping[str, Any], role: str) -> Loader:
     try:
         return find_loader(str(checkpoint.get("family")), str(checkpoint.get("format")), role)
     except CheckpointError as err:
+        slot = role.replace("_", " ")[:80]
         raise CheckpointError(
-            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {role.replace('_', ' ')[:80]}: {err}; `coevo trust` does "
-            "not change that, for nothing here is known to read it"
+            f"checkpoint {checkpoint['sha256']} cannot be loaded here as {slot}: {err}; `coevo trust` does not change that, for "
+            "nothing here is known to read it"
         ) from None
 
 
@@ -111,11 +111,6 @@ def fetch_checkpoint(store: NodeStore, checkpoint: Mapping[str, Any], role: str)
             f"loading it may run code of whoever made it; if you know where it comes from: coevo trust {sha256}"
         )
     return store.artifacts.fetch(sha256)
-
-
-def checkpoints_of(views: Iterable[StateView]) -> set[str]:
-    """Names of all checkpoints of states."""
-    return {checkpoint["sha256"] for view in views for checkpoint in view.document["checkpoints"].values()}
 
 
 def trust(store: NodeStore, names: Iterable[str]) -> list[str]:

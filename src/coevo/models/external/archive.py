@@ -169,7 +169,8 @@ def unpack(path: Path, target: Path, family: str) -> Manifest:
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
     """Whether a member is a file as :func:`pack` writes it: sparse files and extended headers say more than they hold."""
-    return member.type == tarfile.REGTYPE and not member.pax_headers and member.sparse is None
+    alone = member.offset_data == member.offset + tarfile.BLOCKSIZE  # no other header before its own
+    return member.type == tarfile.REGTYPE and alone and not member.pax_headers and member.sparse is None
 
 
 def _size(manifest: Manifest) -> int:
