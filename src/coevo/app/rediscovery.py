@@ -21,8 +21,8 @@ from coevo.analysis.rediscovery import (
     motif_returns,
 )
 from coevo.configs.element_lists import ELEMENT_SYMBOLS
+from coevo.configs.loading import config_from_dict
 from coevo.configs.references import ReferenceStructure, load_references
-from coevo.configs.tree import NodeConfig
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.makers.progress import task
 from coevo.makers.step import current_store

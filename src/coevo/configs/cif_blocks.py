@@ -144,7 +144,7 @@ def _parser(max_atoms: int) -> type[CifParser]:
                 self.check_cif = False  # neither a formula nor symbols to compare the atoms with
             _check_size(data, max_atoms)
             clean = super()._sanitize_data(data)
-            if not self.feature_flags["magcif"]:
+            if not self.feature_flags["magcif"]:  # type: ignore[attr-defined]
                 operations = self.get_symops(clean)
                 _check_expansion(clean, [operation.affine_matrix for operation in operations], max_atoms)
             return clean
