@@ -22,14 +22,14 @@ def file_of(name: str, functional: str = "PBE", *, version: str = "6.4", recorde
 
 
 def digests(files: list[ImportedFile]) -> list[str]:
-    return [found.digest for found in place([(base_settings(f.settings), facts_of(f)) for f in files], {})]
+    return [found.digest for found in place([(base_settings(f), facts_of(f)) for f in files], {})]
 
 
 def test_element_and_compound_of_one_input_set_have_one_digest() -> None:
     files = [file_of(name, version=f"6.{number}") for number, name in enumerate(CRYSTALS)]
     assert len(set(digests(files))) == 1
     # the digest is that of the base: it does not depend on which files came first
-    assert digests(files)[0] == settings_digest(base_settings(files[0].settings))
+    assert digests(files)[0] == settings_digest(base_settings(files[0]))
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_a_contradiction_is_told_and_older_labels_are_joined() -> None:
     (base,) = set(digests(files))
     known = {base: {base: facts_of(files[0]).joined(facts_of(files[1]))}}
     hard = file_of("Li", potentials={"Li": "PAW_PBE Li 17Jan2003"})
-    (placed,) = place([(base_settings(hard.settings), facts_of(hard))], known)
+    (placed,) = place([(base_settings(hard), facts_of(hard))], known)
     assert placed.digest != base
     assert placed.reason.startswith("Li has the potential PAW_PBE Li_sv 10Sep2004 in one and PAW_PBE Li 17Jan2003 in the other")
     known[base][placed.digest] = facts_of(hard)
-    (again,) = place([(base_settings(hard.settings), facts_of(hard))], known)
+    (again,) = place([(base_settings(hard), facts_of(hard))], known)
     assert again.digest == placed.digest
     assert again.reason == ""
-    (joined,) = place([(base_settings(files[0].settings), facts_of(file_of("Li2S")))], known)
+    (joined,) = place([(base_settings(files[0]), facts_of(file_of("Li2S")))], known)
     assert joined.digest == base
 
 
@@ -96,8 +96,21 @@ def test_one_cell_with_two_meshes_is_two_settings_and_two_cells_are_not() -> Non
     assert len(set(digests([at("Li2S", 4, 4, 4), at("Li2S", 6, 6, 6)]))) == 2
 
 
+def test_spacings_of_another_order_are_two_settings_in_whatever_cells() -> None:
+    def at(name: str, low: float, high: float | None) -> ImportedFile:
+        return file_of(name, k_spacing="up to 0.8 1/Å", recorded={"k_spacing_range": [low, high]})
+
+    dense, coarser, gamma = at("Li", 0.20, 0.25), at("Li2S", 0.41, 0.49), at("Li3PS4", 0.62, None)
+    assert len(set(digests([dense, coarser]))) == 1  # a metal and an insulator of one set
+    assert len(set(digests([dense, gamma]))) == 2
+    assert len(set(digests([coarser, gamma]))) == 1
+    assert digests([dense, coarser]) == digests([coarser, dense])
+
+
 def test_facts_are_kept_as_json() -> None:
-    facts = facts_of(file_of("Li3PS4", "PBE+U", hubbard={"P": {"u": 2.0}}, recorded={"k_mesh": [2, 2, 2]}))
+    facts = facts_of(
+        file_of("Li3PS4", "PBE+U", hubbard={"P": {"u": 2.0}}, recorded={"k_mesh": [2, 2, 2], "k_spacing_range": [0.4, None]})
+    )
     assert Facts.from_dict(facts.to_dict()) == facts
     assert facts.of({"Li"}).to_dict()["potentials"] == {"Li": TITLES["Li"]}
     assert facts.of({"Li"}).species == {}

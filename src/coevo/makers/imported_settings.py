@@ -111,7 +111,7 @@ def settings_of_files(
             said = Facts.from_dict(label.get("settings_facts") or {})
             digest = label["settings_digest"]
             sets[digest] = sets[digest].joined(said) if digest in sets else said
-    bases = [base_settings(imported.settings) for _, imported in files]
+    bases = [base_settings(imported) for _, imported in files]
     facts = [facts_of(imported) for _, imported in files]
     if vouched is None:
         placed = place(list(zip(bases, facts, strict=True)), known)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 K_MESH = "k_mesh"
 """Recorded by readers: divisions of the mesh of k-points, in the cell of the first frame."""
+K_SPACING, K_SPACING_RANGE = "k_spacing", "k_spacing_range"
+"""Parameter, and recorded by readers that know the mesh: lowest and highest spacing that gives it, 1/Å; null: no limit."""
+SPACING_RATIO = 2.0
+"""Sets choose spacings for metals and insulators that differ by up to this (pymatgen's MPScanRelaxSet: 0.22 to 0.44 1/Å)."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,16 @@ class Facts:
         named carries none.
     meshes : dict
         Cell, by the lengths of its reciprocal vectors (1/1000 Å; no dots, for MongoDB), to its mesh of k-points.
+    spacings : tuple of (float or None, float or None)
+        Lowest and highest spacing of k-points that gives all meshes, 1/Å; None: no limit. With spacings that differ by the
+        factor that is allowed, the first is above the second.
     """
 
     elements: frozenset[str] = frozenset()
     potentials: dict[str, str] = field(default_factory=dict)
     species: dict[str, dict[str, Any]] = field(default_factory=dict)
     meshes: dict[str, str] = field(default_factory=dict)
+    spacings: tuple[float | None, float | None] = (None, None)
 
     def contradiction(self, other: Facts) -> str:
         """Say what two settings disagree about; an empty string if labels of both may be of one scale."""
@@ -61,6 +69,10 @@ class Facts:
         for cell in sorted(self.meshes.keys() & other.meshes.keys()):
             if self.meshes[cell] != other.meshes[cell]:
                 return f"the k-points of one cell are {self.meshes[cell]} in one and {other.meshes[cell]} in the other"
+        for coarse, dense in ((self, other), (other, self)):
+            low, high = coarse.spacings[0], dense.spacings[1]
+            if low is not None and high is not None and low > SPACING_RATIO * high:
+                return f"k-points are {low:g} 1/Å apart in one and at most {high:g} 1/Å in the other"
         return ""
 
     def joined(self, other: Facts) -> Facts:
@@ -71,6 +83,10 @@ class Facts:
             {**other.potentials, **self.potentials},
             {name: {**other.species.get(name, {}), **self.species.get(name, {})} for name in sorted(names)},
             {**other.meshes, **self.meshes},
+            (
+                max((s[0] for s in (self.spacings, other.spacings) if s[0] is not None), default=None),
+                min((s[1] for s in (self.spacings, other.spacings) if s[1] is not None), default=None),
+            ),
         )
 
     def of(self, elements: Iterable[str]) -> Facts:
@@ -91,6 +107,7 @@ class Facts:
             "potentials": dict(sorted(self.potentials.items())),
             "species": {name: dict(sorted(values.items())) for name, values in sorted(self.species.items())},
             "meshes": dict(sorted(self.meshes.items())),
+            "spacings": list(self.spacings),
         }
 
     @classmethod
@@ -101,17 +118,19 @@ class Facts:
             dict(document.get("potentials") or {}),
             {name: dict(values) for name, values in (document.get("species") or {}).items()},
             dict(document.get("meshes") or {}),
+            _limits(document.get("spacings")),
         )
 
 
-def base_settings(settings: LabelSettings) -> LabelSettings:
-    """Return what settings share whatever is computed with them: no version, no U of an element, no potential.
+def base_settings(imported: ImportedFile) -> LabelSettings:
+    """Return what the settings of a file share with others of its set: no version, no U of an element, no potential, no mesh.
 
-    ``PBE+U`` of a compound with iron and ``PBE`` of lithium are one functional here; which elements carry a U is a fact.
+    ``PBE+U`` of a compound with iron and ``PBE`` of lithium are one functional here; which elements carry a U is a fact. So
+    is the spacing of k-points, where the mesh is recorded: from a mesh it can be told within a range only.
     """
-    parameters = {
-        name: value for name, value in settings.parameters.items() if name != "potentials" and not _is_of_species(value)
-    }
+    settings = imported.settings
+    facts = {"potentials", *([K_SPACING] if imported.recorded.get(K_SPACING_RANGE) else [])}
+    parameters = {name: value for name, value in settings.parameters.items() if name not in facts and not _is_of_species(value)}
     return replace(settings, version="", functional=plain_functional(settings.functional), parameters=parameters)
 
 
@@ -129,6 +148,7 @@ def facts_of(imported: ImportedFile) -> Facts:
         {element: str(name) for element, name in imported.potentials.items() if element in elements},
         {name: dict(value) for name, value in parameters.items() if name != "potentials" and _is_of_species(value)},
         _mesh(imported),
+        _limits(imported.recorded.get(K_SPACING_RANGE)),
     )
 
 
@@ -198,6 +218,11 @@ def _mesh(imported: ImportedFile) -> dict[str, str]:
         return {}
     lengths = imported.frames[0].structure.lattice.reciprocal_lattice.abc
     return {" ".join(f"{1000 * length:.0f}" for length in lengths): "×".join(str(number) for number in mesh)}
+
+
+def _limits(stored: Any) -> tuple[float | None, float | None]:
+    low, high = stored or (None, None)
+    return low, high
 
 
 def _said(value: Any) -> str:
