@@ -21,7 +21,7 @@ SAYS = {
     "status": "signals",
     "report": "index.html",
     "motifs": "motif",
-    "log": "newest first",
+    "log": "S.U.N.",
     "query": "",
     "show": "force_field: ",
     "diff": "only in",
