@@ -125,10 +125,10 @@ CUBIC = [operation.as_xyz_str() for operation in SpaceGroup("Fm-3m").symmetry_op
     ids=["operations", "expansion", "sites", "huge", "nan", "zero", "tiny", "quotes", "words", "far"],
 )
 def test_what_cannot_be_is_answered_within_seconds(text: str, reason: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match=reason):
         structure_from_cif(text)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_what_symmetry_makes_of_special_positions_is_counted_once() -> None:

@@ -32,10 +32,10 @@ def loaded(path: Path) -> list[Structure]:
 
 
 def refused(path: Path) -> str:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ReferenceDataError) as caught:
         loaded(path)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -136,6 +136,7 @@ def _parser(max_atoms: int) -> type[CifParser]:
     from pymatgen.io.cif import CifParser
 
     class Parser(CifParser):
+        feature_flags: dict[str, bool]  # set by from_str
         _found: tuple[CifBlock, list[SymmOp]] | None = None
 
         def _sanitize_data(self, data: CifBlock) -> CifBlock:

@@ -45,7 +45,7 @@ class NodeSection(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the node in the database")
     description: str = Field(default="", description="what the node is for, in the user's words")
-    elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system; also written Li-P-S")
+    elements: tuple[str, ...] = Field(min_length=1, max_length=8, description="the chemical system")
     references: Annotated[str, Local("files of known structures are read", _names_a_file)] = Field(
         description="a bundled set (li-p-s) or a file: JSON, CIF, POSCAR or extxyz; or several, joined by +"
     )
