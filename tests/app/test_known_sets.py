@@ -386,7 +386,7 @@ def test_what_is_missing_is_part_of_the_set() -> None:
     found = read_pages(lambda request: Answer(half))
     assert (len(found.structures), found.received, found.is_whole) == (1, 3, False)
     assert found.left_out == {"unreadable": 2}
-    assert found.notes == ["it warns: slow"]
+    assert found.notes == ["it warns: slow today"]
     found = read_pages(lambda request: page("a", data_returned="237"))
     assert found.missing == ["it announced 237 structures and gave 1"]
     salt = {"id": "salt", "attributes": document("salt", SALT)}
