@@ -83,3 +83,16 @@ def test_what_cannot_be_told_is_said() -> None:
     assert "are zero in 12 frames" in zero.words
     lone = compare("energy", ENERGIES[:2], ENERGIES[:2], ["Li", "S"])
     assert lone.verdict == "not_compared"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_numbers_of_another_size_are_told_from_one_frame(count: int) -> None:
+    model = [np.diag([0.003, 0.006, 0.004]) * (1 + number / 10) for number in range(count)]
+    found = compare("stress", [160.218 * x for x in model], model, ["Li2S"] * count)
+    assert (found.verdict, found.frames) == ("wrong_scale", count)
+    assert found.scale == pytest.approx(160.218)
+    assert "160.218: GPa and eV/Å³" in found.words
+    assert compare("stress", [5 * x for x in model], model, ["Li2S"] * count).verdict == "not_compared"
+    steep = [np.full((3, 3), 0.3)] * count
+    assert compare("forces", [7.0 * x for x in steep], steep, ["Li2S"] * count).verdict == "not_compared"
+    assert compare("forces", [51.422 * x for x in steep], steep, ["Li2S"] * count).is_wrong

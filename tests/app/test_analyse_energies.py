@@ -98,6 +98,10 @@ def test_an_entry_that_contradicts_itself_has_no_energy(tmp_path: Path, changes:
             [entry("li"), entry("s"), entry("lis", parameters={"run_type": "GGA", "hubbards": {"Li": 2.0}})],
             "GGA+U (1 structures)",
         ),
+        (
+            [entry("li"), entry("s"), entry("lis", parameters={"run_type": "GGA", "is_hubbard": True})],
+            "GGA+U (1 structures)",
+        ),
         ([entry("li"), entry("s"), entry("lis", None, data={"functional": "PBEsol"})], "PBESOL (1 structures)"),
         ([entry("li"), entry("s"), {**entry("lis", None), "calc_type": "R2SCAN Static"}], "R2SCAN (1 structures)"),
         (

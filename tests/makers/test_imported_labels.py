@@ -76,6 +76,7 @@ def test_a_bad_frame_decides_over_itself() -> None:
     (found,) = labels_of(
         file_of(
             frame(chloride),
+            frame(chloride, reason="not_finite", detail="forces hold ****"),
             frame(ROCKSALT),
             frame(nowhere),
             frame(flat),
@@ -86,7 +87,7 @@ def test_a_bad_frame_decides_over_itself() -> None:
         )
     )
     assert found.admitted == 1
-    assert found.reasons == {"energy_out_of_range": 2, "foreign_element": 1, "no_crystal": 2, "not_finite": 1, "not_periodic": 1}
+    assert found.reasons == {"energy_out_of_range": 2, "foreign_element": 1, "no_crystal": 2, "not_finite": 2, "not_periodic": 1}
     # two rejected frames of one geometry are one label, and what is no crystal of the node is none
     assert sorted((x["status"], x["reason"]) for x in found.labels) == [
         ("admitted", ""),

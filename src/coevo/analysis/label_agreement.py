@@ -32,6 +32,8 @@ MOST_OF_THEM = 0.8
 """Share of the frames that must have the sign of them all."""
 ALLOWED = (0.4, 2.5)
 """Scales between a code and a force field that are no question of units: softening of potentials, other functionals."""
+BEYOND = {"forces": 2.0, "stress": 0.1}
+"""eV/Å and eV/Å³ (16 GPa); one frame with such numbers tells, if those of the force field are a tenth of it or less."""
 UNITS = {
     "forces": {
         25.711: "Ry/bohr and eV/Å",
@@ -122,7 +124,21 @@ def compare(quantity: str, labels: Sequence[ArrayLike], model: Sequence[ArrayLik
         elif quantity == "energy":
             own = []
         rows += [(x, y) for x, y in own if len(y) and np.abs(y).max() >= limit]
-    return _compared(quantity, rows)
+    found = _compared(quantity, rows)
+    return (_far_beyond(quantity, pairs) or found) if found.verdict == "not_compared" else found
+
+
+def _far_beyond(quantity: str, pairs: Sequence[tuple[FloatArray, FloatArray]]) -> Agreement | None:
+    """Tell numbers of another size from few frames, which say nothing of a sign; None if there are none, or not in most."""
+    large = [pair for pair in pairs if len(pair[0]) and np.abs(pair[0]).max() >= BEYOND.get(quantity, np.inf)]
+    sizes = [(float(np.linalg.norm(x)), float(np.linalg.norm(y))) for x, y in large]
+    far = [x / max(y, 1e-6) for x, y in sizes if x > 10.0 * y]
+    if not far or 2 * len(far) < len(large):
+        return None
+    factor = float(np.median(far))
+    times = f"{factor:.3g} times as large as the force field's in {len(far)} of the frames"
+    words = f"are {times}{_unit(quantity, factor)}; look at their unit"
+    return Agreement(quantity, len(far), None, factor, "wrong_scale", words)
 
 
 def _compared(quantity: str, rows: Sequence[tuple[FloatArray, FloatArray]]) -> Agreement:

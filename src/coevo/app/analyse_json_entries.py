@@ -212,7 +212,9 @@ def _calculation(item: dict[str, Any]) -> str:
 
 def _has_u(place: dict[str, Any]) -> bool:
     values = place.get("hubbards")
-    return isinstance(values, dict) and any(_number(value) for value in values.values())
+    if isinstance(values, dict) and values:
+        return any(_number(value) for value in values.values())
+    return place.get("is_hubbard") is True
 
 
 def _number(value: Any) -> float | None:

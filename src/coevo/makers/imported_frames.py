@@ -115,5 +115,8 @@ def _no_crystal(frame: ImportedFrame, elements: set[str]) -> LabelResult | None:
         return LabelResult("rejected", "no_crystal", detail="sites with partial occupancy")
     foreign = sorted({str(getattr(specie, "symbol", specie)) for specie in structure.composition} - elements)
     if foreign:
-        return LabelResult("rejected", "foreign_element", detail=f"{', '.join(foreign)} is no element of the node")
+        # what is wrong with the calculation itself is told first: it would be so in any node
+        told = [frame.detail] if frame.reason else []
+        detail = "; ".join([*told, f"{', '.join(foreign)} is no element of the node"])
+        return LabelResult("rejected", frame.reason or "foreign_element", detail=detail)
     return None

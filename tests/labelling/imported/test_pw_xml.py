@@ -94,3 +94,15 @@ def test_without_qeschema_it_is_said_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "qeschema", None)
     with pytest.raises(LabellingError, match=r"pip install 'coevo\[qe\]'"):
         read_labels(document("scf"))
+
+
+def test_another_form_of_d3_is_another_scale(tmp_path: Path) -> None:
+    usual = gzip.decompress(document("d3").read_bytes()).decode()
+    path = tmp_path / "data-file-schema.xml"
+    found = []
+    for text in (usual, usual.replace("<dftd3_version>3<", "<dftd3_version>4<"), usual.replace("body>true<", "body>false<")):
+        path.write_text(text)
+        settings = read_labels(path).settings
+        assert settings.functional == "PBE+D3"
+        found.append(settings.parameters.get("dispersion"))
+    assert found == [None, {"dftd3_version": 4}, {"threebody": False}]

@@ -154,7 +154,7 @@ def test_steps_of_vasps_own_force_field_are_left_out(tmp_path: Path) -> None:
     path.write_text(text.replace("</calculation>", f"</calculation>{predicted}{predicted}"))
     imported = read_labels(path)
     assert len(imported.frames) == 1
-    assert any("machine-learned" in note for note in imported.notes)
+    assert [note.split(";")[0] for note in imported.notes] == ["2 steps of VASP's machine-learned force field are left out"]
     start, end = text.index("<calculation>"), text.index("</calculation>") + len("</calculation>")
     path.write_text(text[:start] + predicted + text[end:])
     with pytest.raises(LabellingError, match="no ionic step"):

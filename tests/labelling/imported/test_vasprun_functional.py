@@ -25,6 +25,7 @@ NAMED = {
     "rSCAN": (Run(incar={"METAGGA": "RSCAN"}, parameters={"LMETAGGA": True}), "RSCAN"),
     "HSE06": (Run(incar=HYBRID, parameters=HYBRID), "HSE06"),
     "HSE03": (Run(parameters={**HYBRID, "HFSCREEN": 0.3}), "HSE03"),
+    "HSEsol": (Run(parameters={**HYBRID, "GGA": "PS"}), None),
     "PBE0": (Run(parameters={**HYBRID, "HFSCREEN": 0.0}), "PBEO or other Hybrid Functional"),
     "HF": (Run(parameters={**HYBRID, "AEXX": 1.0, "HFSCREEN": 0.0}), "HF"),
     "hybrid(PBE,AEXX=0.4,HFSCREEN=0.2)": (Run(parameters={**HYBRID, "AEXX": 0.4}), None),

@@ -28,6 +28,10 @@ DIFFERENT = {
     "exact exchange": Run(incar={"LHFCALC": True, "HFSCREEN": 0.2, "AEXX": 0.25}),
     "more of it": Run(incar={"LHFCALC": True, "HFSCREEN": 0.2, "AEXX": 0.35}),
     "its screening": Run(incar={"LHFCALC": True, "HFSCREEN": 0.207, "AEXX": 0.25}),
+    "its mesh": Run(incar={"LHFCALC": True, "HFSCREEN": 0.2, "AEXX": 0.25, "NKRED": 2}),
+    "share of correlation": Run(incar={"GGA": "MK", "LUSE_VDW": True, "AGGAC": 0.0}),
+    "constant of a functional": Run(incar={"GGA": "MK", "LUSE_VDW": True, "PARAM2": 0.711357}),
+    "functional without them": Run(incar={"GGA": "MK", "LUSE_VDW": True}),
     "U": Run(incar={"LDAU": True, "LDAUU": [0.0, 4.0], "LDAUJ": [0.0, 0.0], "LDAUL": [-1, 2]}),
     "J": Run(incar={"LDAU": True, "LDAUU": [0.0, 4.0], "LDAUJ": [0.0, 1.0], "LDAUL": [-1, 2]}),
     "dipole correction": Run(incar={"LDIPOL": True, "IDIPOL": 3}),
@@ -40,6 +44,7 @@ SAME = {
     "relaxation": Run(incar={"IBRION": 2, "ISIF": 3}),
     "a mesh as dense": Run(mesh=(5, 4, 4)),
     "U that is zero": Run(incar={"LDAU": True, "LDAUU": [0.0, 0.0], "LDAUJ": [0.0, 0.0], "LDAUL": [-1, -1]}),
+    "a share at its default": Run(incar={"AGGAC": 1.0, "PARAM1": 0.1234}),
     "dispersion that is off": Run(incar={"IVDW": 0}),
 }
 

@@ -29,6 +29,7 @@ NAMES = (
     "HF",
     "HSE03",
     "HSE06",
+    "HSEsol",
     "PBE0",
     "B3LYP",
     "BEEF-vdW",

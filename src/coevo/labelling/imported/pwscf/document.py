@@ -266,6 +266,7 @@ def _head(
         hubbard=hubbard,
         exchange={"exact_exchange": float(share)} if share else {},
         dispersion=added,
+        damping=_damping(functional) if added == "D3" else {},
         fixed_moment=_at(given, "bands", "tot_magnetization") is not None,
         constrained=_at(given, "spin_constraints", "spin_constraints") not in (None, "none"),
     )
@@ -288,6 +289,14 @@ def _hubbard(functional: dict[str, Any]) -> dict[str, Any]:
             element = label_to_symbol(str(item.get("@specie") or item.get("@species")))
             found.setdefault(element, {})[str(item.get("@label", ""))[-1:]] = round(value, 4)
     return dict(sorted(found.items()))
+
+
+def _damping(functional: dict[str, Any]) -> dict[str, Any]:
+    """Form of D3 where it is not the one that pw.x uses unless it is told to; the text output names none."""
+    tree = _at(functional, "vdW") or {}
+    version, threebody = _content(tree.get("dftd3_version")), _content(tree.get("dftd3_threebody"))
+    found: dict[str, Any] = {} if version in (None, 3) else {"dftd3_version": int(version)}
+    return found | ({"threebody": False} if threebody is False else {})
 
 
 def _mesh(given: dict[str, Any], output: dict[str, Any], structure: Structure) -> Any:

@@ -48,6 +48,17 @@ LIBXC: dict[frozenset[int], str] = {
 }
 """Numbers of libxc to our name."""
 
+OWN_NUMBERS: dict[tuple[str, ...], str] = {
+    ("001I", "001I"): "LDA",
+    ("001I", "004I"): "LDA(PW)",
+    ("001I", "004I", "003I", "004I"): "PBE",
+    ("001I", "004I", "010I", "008I"): "PBEsol",
+    ("001I", "004I", "004I", "004I"): "revPBE",
+    ("001I", "004I", "002I", "002I"): "PW91",
+    ("001I", "003I", "001I", "003I"): "BLYP",
+}
+"""Numbers of pw.x itself (``Modules/funct.f90``), in its order, to our name."""
+
 PW_NUMBERS = {"001I": 1, "004I": 12}
 """Slater exchange and Perdew-Wang correlation of pw.x itself, as libxc numbers them; they may stand beside numbers of libxc."""
 
@@ -88,6 +99,8 @@ def name_of(printed: str) -> str:
         return _TABLE["-".join(parts)]
     numbers = [number for number in re.findall(r"\d{3}[IL]", words) if number != "000I"]
     if words.startswith("XC") and numbers:
+        if tuple(numbers) in OWN_NUMBERS:
+            return OWN_NUMBERS[tuple(numbers)]
         found = frozenset(PW_NUMBERS.get(number, int(number[:3]) if number.endswith("L") else -1) for number in numbers)
         return LIBXC.get(found, words)
     return _TABLE.get(words.replace(" ", "-"), words)

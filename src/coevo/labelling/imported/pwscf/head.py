@@ -48,6 +48,8 @@ class Head:
         Of the cell, e; positive if electrons are missing.
     hubbard, exchange : dict
         U by element and shell, eV; share of exact exchange (the screening is not printed: the functional's name stands for it).
+    damping : dict
+        Form of D3 where it is not the usual one; only the document says it.
     fixed_moment : bool
         Whether the magnetisation of the cell was kept.
     mesh : Mesh or None
@@ -75,6 +77,7 @@ class Head:
     hubbard: dict[str, Any] = field(default_factory=dict)
     exchange: dict[str, Any] = field(default_factory=dict)
     dispersion: str = ""
+    damping: dict[str, Any] = field(default_factory=dict)
     fixed_moment: bool = False
     constrained: bool = False
 
@@ -89,6 +92,7 @@ class Head:
             "charge": self.charge,
             "hubbard": self.hubbard,
             "hybrid": self.exchange,
+            "dispersion": self.damping,
             "fixed_moment": self.fixed_moment,
             "constrained_moments": self.constrained,
         }

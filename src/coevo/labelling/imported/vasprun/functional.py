@@ -176,8 +176,8 @@ def _hybrid(tags: Tags, types: list[AtomType]) -> str | None:
     usual = math.isclose(share, 0.25) and base in {"PBE", "PBEsol", None} and not tags.flag("LMODELHF")
     if usual and not tags.flag("LTHOMAS"):
         if 0.2 <= screening <= 0.21:
-            return "HSE06"
-        if math.isclose(screening, 0.3, abs_tol=1e-3):
+            return "HSEsol" if base == "PBEsol" else "HSE06"
+        if math.isclose(screening, 0.3, abs_tol=1e-3) and base != "PBEsol":
             return "HSE03"
         if screening == 0.0 and base == "PBE":
             return "PBE0"

@@ -35,6 +35,26 @@ RECORDED_TAGS = (
 DISPERSION_TAGS = ("VDW_RADIUS", "VDW_CNRADIUS", "VDW_S6", "VDW_S8", "VDW_SR", "VDW_A1", "VDW_A2", "VDW_SCALING", "VDW_D")
 
 
+FORM_TAGS = {
+    "AGGAX": 1.0,
+    "AGGAC": 1.0,
+    "ALDAC": 1.0,
+    "ALDAX": 1.0,
+    "AMGGAX": 1.0,
+    "AMGGAC": 1.0,
+    "PARAM1": 0.1234,
+    "PARAM2": 1.0,
+    "PARAM3": 0.0,
+    "ZAB_VDW": -0.8491,
+    "BPARAM": 6.3,
+    "CPARAM": 0.0093,
+}
+"""Shares and constants of functionals that a user may set, with the values that VASP has for them."""
+
+HYBRID_TAGS = {"NKRED": 1.0, "NKREDX": 1.0, "NKREDY": 1.0, "NKREDZ": 1.0, "LMODELHF": 0.0, "LTHOMAS": 0.0, "HFALPHA": 0.0}
+"""The same of exact exchange."""
+
+
 def parameters_of(run: Vasprun, tags: Tags, types: list[AtomType], structure: Structure) -> dict[str, Any]:
     """Return what enters the digest beside functional and potentials; what has its default is left out.
 
@@ -63,6 +83,7 @@ def parameters_of(run: Vasprun, tags: Tags, types: list[AtomType], structure: St
         "hubbard": hubbard(tags, types),
         "hybrid": hybrid_parameters(tags, types),
         "dispersion": _dispersion(tags),
+        "form": _form(tags),
         "dipole_correction": int(tags.number("IDIPOL", 0)) if tags.flag("LDIPOL") or tags.flag("LMONO") else 0,
         "fixed_moment": tags.number("NUPDOWN", -1.0) >= 0,
         "constrained_moments": int(tags.number("I_CONSTRAINED_M", 0)),
@@ -117,6 +138,17 @@ def _dispersion(tags: Tags) -> dict[str, Any]:
     named = {11: "zero damping", 12: "Becke-Johnson damping"}
     found = {name.lower(): tags.get(name) for name in DISPERSION_TAGS if tags.asked(name) is not None}
     return {**found, "ivdw": number, "form": named.get(number, "")} if number else {}
+
+
+def _form(tags: Tags) -> dict[str, float]:
+    """Shares and constants of the functional that the user set to other values than VASP has for them."""
+    known = FORM_TAGS | (HYBRID_TAGS if tags.flag("LHFCALC") else {})
+    found = {
+        name.lower(): tags.number(name, usual) if usual or not tags.flag(name) else 1.0
+        for name, usual in known.items()
+        if tags.asked(name) is not None
+    }
+    return {name: value for name, value in found.items() if abs(value - known[name.upper()]) > 1e-6}
 
 
 def _plain(value: Any) -> Any:

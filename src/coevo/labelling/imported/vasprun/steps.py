@@ -46,9 +46,11 @@ def read_vasprun(path: Path) -> FileContents:
     if refusal:
         raise LabellingError(f"{path.name}: no run of total energies: {refusal}; give static runs, relaxations or dynamics")
     notes = [] if complete else [f"the file is cut off after {len(run.ionic_steps)} whole ionic steps, which are used"]
-    if tags.flag("ML_LMLFF") and run.md_data:
+    # pymatgen lists every step of such a run in md_data, those with electrons too
+    predicted = len(run.md_data) - len(run.ionic_steps) if tags.flag("ML_LMLFF") else 0
+    if predicted > 0:
         notes.append(
-            f"{len(run.md_data)} steps of VASP's machine-learned force field are left out; the {len(run.ionic_steps)} steps "
+            f"{predicted} steps of VASP's machine-learned force field are left out; the {len(run.ionic_steps)} steps "
             "with electrons are used"
         )
     usable = [step for step in run.ionic_steps if step.get("structure") is not None]
