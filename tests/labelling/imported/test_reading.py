@@ -67,7 +67,7 @@ def test_what_is_no_file_of_labels_is_told_with_what_was_looked_for(tmp_path: Pa
         ("pw.in", b"&control\n calculation='scf'\n/\n", "is an input of pw.x; give its output"),
         ("e.xyz.gz", gzip.compress(XYZ)[:-12], "damaged"),
         ("f.xml", b"<modeling>", "cut off before its first ionic step"),
-        ("g.xyz", b"2\n\nLi 0 0\n", "cannot be read as extxyz"),
+        ("g.xyz", b"2\n\nLi 0 0\n", "1 unreadable .*the file ends within a frame of 2 atoms"),
     ):
         path = tmp_path / name
         path.write_bytes(content)
@@ -77,6 +77,8 @@ def test_what_is_no_file_of_labels_is_told_with_what_was_looked_for(tmp_path: Pa
         assert "\n" not in str(caught.value)
     with pytest.raises(LabellingError, match="no such file"):
         read_labels(tmp_path / "none.xyz")
+    with pytest.raises(LabellingError, match="is a directory; name its files"):
+        read_labels(tmp_path)
 
 
 def test_what_was_taken_is_named() -> None:
