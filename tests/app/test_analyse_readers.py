@@ -422,7 +422,7 @@ def test_broken_json(tmp_path: Path, text: str, expected: list[str | None]) -> N
         ("blank.json", b" \n", "holds no structure"),
         ("list.json", b"[]", "holds no structure"),
         ("crystal.cssr", b"x", "unknown kind"),
-        ("broken.zip", b"PK\x03\x04 and nothing more", "unknown kind"),
+        ("broken.zip", b"PK\x03\x04 and nothing more", "called .zip and is none"),
     ],
 )
 def test_a_file_without_structures_is_an_error(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -437,6 +437,8 @@ def test_zips_and_directories_without_cif_are_errors_that_say_what_is_there(tmp_
         read(write_zip(tmp_path / "x.zip", {"readme.txt": "x"}))
     folder = tmp_path / "folder"
     folder.mkdir()
+    with pytest.raises(AnalysisError, match="is an empty directory"):
+        read(folder)
     write_extxyz(folder / "generated_crystals.extxyz", [LI2S])
     with pytest.raises(AnalysisError, match=r"generated_crystals\.extxyz"):
         read(folder)

@@ -39,6 +39,19 @@ def test_show_of_an_entry_says_what_it_is_and_what_it_decomposes_into(finished: 
     assert "is for one entry" in finished("show", "tiny", "--format", "cif", code=2).stderr
 
 
+def test_show_writes_an_entry_in_the_cell_that_is_asked_for(finished: Coevo) -> None:
+    entry = json.loads(finished("query", "tiny", "--limit", "1", "--format", "json").stdout)[0]["structure_id"]
+    for format_ in ("cif", "poscar"):
+        for cell in ("--primitive", "--conventional", "--as-is"):
+            shown = finished("show", "tiny", entry, "--format", format_, cell).stdout
+            queried = finished("query", "tiny", f'id="{entry}"', "--format", format_, cell).stdout
+            assert shown == queried
+    assert "add --format cif" in finished("show", "tiny", entry, "--primitive", code=2).stderr
+    assert "give one of" in finished("show", "tiny", entry, "--format", "cif", "--primitive", "--as-is", code=2).stderr
+    assert "has an id that begins with 'zz'; coevo query tiny@" in finished("show", "tiny", "zz", code=2).stderr
+    assert "has an id that begins with ''" in finished("show", "tiny", "", code=2).stderr
+
+
 def test_exported_files_are_known_again_in_every_form(finished: Coevo, tmp_path: Path) -> None:
     rows = json.loads(finished("query", "tiny", "is_sun=TRUE", "--format", "json").stdout)
     for name, options in {"poscars": ["--format", "poscar"], "cifs.zip": ["--format", "cif", "--primitive"]}.items():

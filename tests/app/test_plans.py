@@ -69,7 +69,9 @@ def test_a_preset_is_planned_before_its_node_exists(tmp_path: Path) -> None:
     assert not coevo.database.exists()
     offline = json.loads(coevo("run", "li-p-s-offline", "--plan", "--format", "json").stdout)
     assert offline["gpu_hours"] == 0
-    assert "no preset or YAML file" in coevo("run", "li-p-z", "--plan", code=2).stderr
+    told = coevo("run", "li-p-z", "--plan", code=2).stderr
+    assert "no preset or YAML file" in told
+    assert str(coevo.database) in told, "which database was looked at"
 
 
 def test_a_site_adds_walltimes_workers_and_what_is_too_long(tmp_path: Path) -> None:
@@ -156,3 +158,18 @@ def test_submit_plans_without_a_server_and_without_fireworks(fresh: Coevo) -> No
     told = planned("nosuch", code=2)
     assert len(told.stderr.strip().splitlines()) == 1
     assert "127.0.0.1:1/coevo does not answer, and there is no node 'nosuch'" in told.stderr
+
+
+def test_submit_plans_on_a_site_whose_secrets_are_not_set(fresh: Coevo) -> None:
+    """As ``coevo site init`` writes it: planning comes before the server has an account."""
+    fresh.environment.pop("MONGO_USER", None)
+    fresh.environment.pop("MONGO_PASSWORD", None)
+    fresh("site", "init", "--output", str(fresh.directory / "new.yaml"))
+    planned = fresh("submit", "li-p-s", "--plan", "--site", str(fresh.directory / "new.yaml"), "--format", "json")
+    assert all(row["walltime"] for row in json.loads(planned.stdout)["steps"])
+    assert "cannot be asked without MONGO_PASSWORD and MONGO_USER in the environment; planned as a new node" in planned.stderr
+    told = fresh("submit", "nosuch", "--plan", "--site", str(fresh.directory / "new.yaml"), code=2).stderr
+    assert "cannot be asked without MONGO_PASSWORD" in told
+    assert "environment variable MONGO_USER is not set" in (
+        fresh("submit", "tiny", "--site", str(fresh.directory / "new.yaml"), code=2).stderr
+    )

@@ -95,10 +95,9 @@ class Pile:
             self._files = [file for file in files if kind_of(file.name) in ONE_STRUCTURE]
             self.ignored = len(files) - len(self._files)
             if not self._files:
-                others = ", ".join(file.name for file in files[:5]) or "nothing"
-                raise AnalysisError(
-                    f"{path}: holds no .cif and no POSCAR but {others}; give a directory of them, or one of its files"
-                )
+                others = ", ".join(file.name for file in files[:5])
+                what = f"holds no .cif and no POSCAR but {others}" if others else "is an empty directory"
+                raise AnalysisError(f"{path}: {what}; give a directory of CIFs or POSCARs, or one file")
             self.total, self._open = len(self._files), self._directory
             return
         if not path.exists():
@@ -108,6 +107,8 @@ class Pile:
         if zipfile.is_zipfile(path):
             self._open = self._zip
             return
+        if path.suffix.lower() == ".zip":
+            raise AnalysisError(f"{path}: is called .zip and is none, or is cut short; download or export it again")
         self.kind = kind_of(path.name)
         if self.kind is None:
             raise AnalysisError(f"{path}: unknown kind of file {path.suffix!r}; allowed: {_ALLOWED}")

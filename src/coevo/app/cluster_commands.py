@@ -29,9 +29,10 @@ def submit(
     """Submit a campaign to a site, one workflow for each transition: to FireWorks' launchpad, or to jobflow-remote."""
     if plan:
         from coevo.app.plan_output import print_site_plan
-        from coevo.configs.site_loading import load_site
+        from coevo.configs.site_loading import load_site_to_plan
 
-        print_site_plan(load_site(site), node, branch, iterations, format)
+        loaded, lacking = load_site_to_plan(site)
+        print_site_plan(loaded, node, branch, iterations, format, lacking)
         return
     from coevo.app.campaigns_on_site import opened_queue
     from coevo.app.campaigns_on_site import submit as submit_campaign

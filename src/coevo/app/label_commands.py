@@ -54,7 +54,7 @@ def add(
     files: Annotated[list[Path], typer.Argument(help="files to add", metavar="FILE…")],
     kind: Annotated[
         Literal["references", "labels"],
-        typer.Option("--as", help="references: CIF, extxyz, JSON; labels: vasprun.xml, pw.x output, extxyz with energies"),
+        typer.Option("--as", help="references: CIF, POSCAR, extxyz, JSON; labels: vasprun.xml, pw.x outputs, extxyz"),
     ],
     functional: Annotated[str | None, typer.Option(help="of labels in files that do not say it, e.g. PBE, r2SCAN")] = None,
     anion_corrected: Annotated[

@@ -9,6 +9,8 @@ from coevo.app.terminal import out, print_json, say
 from coevo.errors import NodeNotFoundError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from coevo.configs.site_loading import LoadedSite
     from coevo.configs.site_tree import Site
     from coevo.node_store.store import NodeStore
@@ -55,9 +57,8 @@ def print_plan(
     if what not in nodes:
         if not is_configuration(what):
             known = ", ".join(nodes) or "none yet"
-            raise NodeNotFoundError(
-                f"no node {what!r} in this database (it has: {known}), and no preset or YAML file of this name"
-            )
+            place = "a database that can be asked" if store is None else f"the database {store.place}"
+            raise NodeNotFoundError(f"no node {what!r} in {place} (it has: {known}), and no preset or YAML file of this name")
         loaded = load_config(what)
         node = loaded.config.node.name
     if store is not None and node in nodes:
@@ -73,8 +74,23 @@ def print_plan(
         out.print(plan_table(rows, measured=start.rates is not None, width=out.width))
 
 
-def print_site_plan(loaded: LoadedSite, what: str, branch: str, iterations: int, format: str) -> None:  # noqa: A002
+def print_site_plan(
+    loaded: LoadedSite,
+    what: str,
+    branch: str,
+    iterations: int,
+    format: str,  # noqa: A002
+    lacking: Sequence[str] = (),
+) -> None:
     """Print a plan for a site, whose server need not answer: a configuration says enough, and a node may be in this database.
+
+    Parameters
+    ----------
+    loaded : LoadedSite
+    what, branch, iterations, format
+        As of :func:`print_plan`.
+    lacking : sequence of str
+        Environment variables without which the server cannot be asked.
 
     Raises
     ------
@@ -89,18 +105,21 @@ def print_site_plan(loaded: LoadedSite, what: str, branch: str, iterations: int,
 
     server = loaded.site.database_server
     try:
+        if lacking:
+            raise StorageError(f"cannot be asked without {' and '.join(lacking)} in the environment")
         ask_server(server.uri, server.name, _PATIENCE)
-    except StorageError:
+    except StorageError as err:
+        why = str(err) if lacking else "does not answer"
         own = read_settings()
         here = open_store(own) if own.is_embedded and own.directory.is_dir() else None
         if here is not None and what in here.nodes():
-            say(f"note: the site's database does not answer; node {what} is planned as it is in {own.database}")
+            say(f"note: the site's database {why}; node {what} is planned as it is in {own.database}")
         elif is_configuration(what):
-            say("note: the site's database does not answer; planned as a new node, with default rates")
+            say(f"note: the site's database {why}; planned as a new node, with default rates")
             here = None
         else:
             raise StorageError(
-                f"submit --plan: the site's database at {MongoConnection(server.uri).place} does not answer, and there is no "
+                f"submit --plan: the site's database at {MongoConnection(server.uri).place} {why}, and there is no "
                 f"node {what!r} in {own.database}; start the server, or give a preset or a YAML file, which needs none"
             ) from None
         print_plan(here, what, branch, iterations, format, loaded.site)

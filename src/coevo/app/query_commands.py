@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,15 @@ from coevo.app.structure_output import put_structures
 from coevo.app.structure_texts import SUFFIXES, setting_of
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
+
+if TYPE_CHECKING:
+    from coevo.analysis.standard_cells import Setting
+
+Primitive = Annotated[bool, typer.Option("--primitive", help="cif, poscar: the primitive standard cell")]
+Conventional = Annotated[
+    bool, typer.Option("--conventional", help="cif, poscar: the conventional standard cell (the default of cif)")
+]
+AsIs = Annotated[bool, typer.Option("--as-is", help="cif, poscar: the cell as stored (the default of poscar)")]
 
 
 @app.command()
@@ -58,16 +67,20 @@ def show(
     format: Annotated[  # noqa: A002
         Literal["table", "json", "cif", "poscar"], typer.Option("--format", help="cif and poscar: of an ENTRY")
     ] = "table",
+    primitive: Primitive = False,
+    conventional: Conventional = False,
+    as_is: AsIs = False,
 ) -> None:
     """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
     from coevo.app.state_summaries import iteration_table, summary
     from coevo.makers.step import current_store
     from coevo.node_store.trust import condition
 
+    setting = setting_of(format, primitive=primitive, conventional=conventional, as_is=as_is)
     store = current_store()
     view = store.state(ref)
-    if entry:
-        _show_entry(view, entry, format)
+    if entry is not None:
+        _show_entry(view, entry, format, setting)
         return
     if format in SUFFIXES:
         raise QueryError(f"--format {format}: is for one entry; give its id, or coevo query {ref} --format {format}")
@@ -90,18 +103,21 @@ def show(
             print_lines([f"{what}  {where}"])
 
 
-def _show_entry(view: Any, prefix: str, format: str) -> None:  # noqa: A002
+def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None:  # noqa: A002
     from coevo.app.entry_description import describe_entry, entry_table
     from coevo.app.state_summaries import readable
 
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
-    if len(found) != 1:
-        ids = ", ".join(d["structure_id"][:12] for d in found[:5]) or "none"
+    if not prefix or not found:
         raise QueryError(
-            f"{prefix!r} names {len(found)} structures of state {view.id[:12]} ({ids}); give an id or more of its letters"
+            f"no entry or reference of state {view.id[:12]} has an id that begins with {prefix!r}; "
+            f"coevo query {view.node}@{view.id[:12]} lists the entries"
         )
+    if len(found) > 1:
+        ids = ", ".join(d["structure_id"][:12] for d in found[:5])
+        raise QueryError(f"{prefix!r} begins {len(found)} ids of state {view.id[:12]} ({ids}); give more of its letters")
     if format in SUFFIXES:
-        put_structures(view, found, format, setting_of(format), None, force=False)
+        put_structures(view, found, format, setting, None, force=False)
         return
     with readable(view):
         more = describe_entry(view, found[0])
@@ -127,11 +143,9 @@ def query(
         Path | None, typer.Option(help="file to write instead of printing; cif and poscar also .zip or folder, a file each")
     ] = None,
     force: Force = False,
-    primitive: Annotated[bool, typer.Option("--primitive", help="cif, poscar: the primitive standard cell")] = False,
-    conventional: Annotated[
-        bool, typer.Option("--conventional", help="cif, poscar: the conventional standard cell (the default of cif)")
-    ] = False,
-    as_is: Annotated[bool, typer.Option("--as-is", help="cif, poscar: the cell as stored (the default of poscar)")] = False,
+    primitive: Primitive = False,
+    conventional: Conventional = False,
+    as_is: AsIs = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app import exporting

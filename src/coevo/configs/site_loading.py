@@ -117,6 +117,29 @@ def load_site(given: str | Path | None = None) -> LoadedSite:
     return parse_site(read_text(path, hint="; `coevo site init` writes one"), str(path))
 
 
+def load_site_to_plan(given: str | Path | None = None) -> tuple[LoadedSite, list[str]]:
+    """Load a site whose secrets need not be known: a plan reads classes and walltimes, which do not depend on them.
+
+    Returns
+    -------
+    LoadedSite
+        With ``unset`` in the place of variables that the environment lacks.
+    list of str
+        These variables, as far as database and artifacts need them: without them neither can be asked.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is not valid.
+    """
+    path = find_site(given)
+    text = read_text(path, hint="; `coevo site init` writes one")
+    lacking = {name for name in _VARIABLE.findall(text) if not os.environ.get(name)}
+    loaded = parse_site(text, str(path), {**os.environ, **dict.fromkeys(lacking, "unset")})
+    needed = [str(loaded.written.get(key, "")) for key in ("database", "artifacts")]
+    return loaded, sorted({name for value in needed for name in _VARIABLE.findall(value)} & lacking)
+
+
 def parse_site(text: str, source: str, environment: Mapping[str, str] | None = None) -> LoadedSite:
     """Read and check the YAML text of a site.
 

@@ -77,6 +77,8 @@ def test_what_is_no_file_of_labels_is_told_with_what_was_looked_for(tmp_path: Pa
         assert "\n" not in str(caught.value)
     with pytest.raises(LabellingError, match="no such file"):
         read_labels(tmp_path / "none.xyz")
+    with pytest.raises(LabellingError, match="is a directory; name its files"):
+        read_labels(tmp_path)
 
 
 def test_what_was_taken_is_named() -> None:

@@ -55,6 +55,8 @@ def unpacked(path: Path) -> Iterator[Path]:
     LabellingError
         If the file is not there, or its compression is damaged.
     """
+    if path.is_dir():
+        raise LabellingError(f"{path}: is a directory; name its files, such as {path}/vasprun.xml")
     if not path.is_file():
         raise LabellingError(f"{path}: no such file")
     with path.open("rb") as source:
