@@ -34,6 +34,7 @@ CELLS: tuple[tuple[str, dict[str, int]], ...] = (
 )
 """Reduced formula and cell of 8–16 atoms, in turns: four in nine are of Li–P–S with three anions or more to a cation of P."""
 REFERENCES = 60
+OFFSETS = {"elements": ["Li", "P", "S"], "values": [0.1, -0.2, 0.0], "rank": 3, "residual_rms": 0.01, "n": 6}
 STABLE = 0.1
 """eV/atom."""
 
@@ -120,7 +121,9 @@ def label(index: int, seed: int) -> dict[str, Any]:
     content = {
         "frame": structure_document_id(frame),
         "structure": frame,
+        "family": structure_document_id(frame),
         "kind": "relaxed",
+        "how": "random",
         "code": "espresso",
         "functional": "PBE",
         "settings_digest": digest("settings"),
@@ -167,7 +170,7 @@ def next_draft(
         checkpoints={"force_field": {**weights.to_dict(), "family": "chgnet", "format": "safetensors-1"}},
         metrics={"rmse": {"energy": 0.0125}, "entropy": 6.5},
         evaluations=evaluations,
-        offsets={digest("settings"): {"Li": 0.1, "P": -0.2, "S": 0.0}},
+        offsets={digest("settings"): OFFSETS},
         provenance={"host": "here", "seconds": 1.5},
     )
 

@@ -8,10 +8,12 @@ import pytest
 from li_p_s_states import NODE, new_node
 
 from coevo.app.node_status import node_status
+from coevo.app.planning import start_from_state
 from coevo.app.state_summaries import iteration_table, log_table, summary
 from coevo.errors import CorruptArtifactError
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
+from tiny_node import Coevo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +24,23 @@ def test_metrics_of_other_code_are_one_error_and_can_still_be_read(tmp_path: Pat
         new_node(store).commit()
         view = store.state(NODE)
         message = r"the metrics of li-p-s-test@[0-9a-f]{12} are not those that this coevo writes \(KeyError: .*--format json"
-        for table in (iteration_table, lambda view: log_table([view], NODE), lambda view: node_status(store, view.node)):
+        for table in (
+            iteration_table,
+            lambda view: log_table([view], NODE),
+            lambda view: node_status(store, view.node),
+            start_from_state,
+        ):
             with pytest.raises(CorruptArtifactError, match=message):
                 table(view)
         assert summary(view)["metrics"]["sun"] == 3
+
+
+def test_a_node_that_has_no_tables_does_not_hide_the_others(tmp_path: Path) -> None:
+    coevo = Coevo(tmp_path)
+    with open_store(Settings(database=f"file:{coevo.database}")) as store:
+        new_node(store).commit()
+        store.create_node("other", ["Li"], {}, "")
+    assert "the metrics of li-p-s-test@" in coevo("status", NODE, code=2).stderr
+    told = coevo("status")
+    assert "the metrics of li-p-s-test@" in told.stderr
+    assert "other  Li" in told.stdout

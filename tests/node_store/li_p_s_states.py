@@ -78,14 +78,28 @@ def evaluation(structure: Structure, kind: str, seed: int, *, moved: bool = Fals
     }
 
 
+OFFSETS = {"elements": ["Li", "P", "S"], "values": [0.1, -0.2, 0.0], "rank": 3, "residual_rms": 0.01, "n": 6}
+
+
 def label(seed: int) -> dict[str, Any]:
+    """An admitted label of one atom, as complete as jobs write it."""
+    frame = Structure(Lattice.cubic(3.0 + seed % 1000 / 1000), ["Li"], [[0.0, 0.0, 0.0]])
     content = {
-        "frame": digest(seed),
+        "frame": structure_id(frame),
+        "structure": structure_document(frame),
+        "family": digest(seed),
         "energy_per_atom": -4.0 - seed / 7,
         "forces": [[0.1 * seed, 0.0, -0.0]],
+        "stress": [[0.01, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.01]],
         "code": "teacher",
+        "functional": "r2SCAN",
+        "anion_corrected": False,
+        "settings_digest": "abc",
         "kind": "relaxed",
+        "how": "random",
         "status": "admitted",
+        "reason": "",
+        "detail": "",
     }
     return {"_id": label_id(content), **content}
 
@@ -145,7 +159,7 @@ class Lineage:
             "evaluations": evaluations,
             "splits": self.splits,
             "samples": self.samples,
-            "offsets": {"abc": {"Li": 0.1, "P": -0.2, "S": 0.0}},
+            "offsets": {"abc": OFFSETS},
             "provenance": {"host": "here", "seconds": 1.5},
         }
         return StateDraft(**{**fields, **changes})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from branch_seeds_contract import BranchSeedsContract
 from concurrency_contract import OPEN, ConcurrencyContract, start_python
-from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, Lineage, evaluation, make_structure, new_node, structure_row
+from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, OFFSETS, Lineage, evaluation, make_structure, new_node, structure_row
 from pymatgen.core import Structure
 
 from coevo.errors import (
@@ -122,7 +122,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         assert view.manifest["references"] == sorted(structure_id(s) for s in lineage.references)
         assert view.manifest["labels"] == lineage.splits
         assert view.manifest["samples"] == lineage.samples
-        assert view.manifest["offsets"] == {"abc": {"Li": 0.1, "P": -0.2, "S": 0.0}}
+        assert view.manifest["offsets"] == {"abc": OFFSETS}
         evaluations = {document["structure_id"]: document for document in view.evaluations()}
         for given in draft.evaluations:
             found = evaluations[given["structure_id"]]

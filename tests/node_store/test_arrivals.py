@@ -192,7 +192,8 @@ def test_the_mark_of_a_thin_import_by_an_older_coevo_is_enough(tmp_path, other, 
     from coevo.node_store.trust import UNSEEN
 
     path = bundle(tmp_path, thin=True)
-    monkeypatch.setattr(bundle_import, "note_omitted", lambda *_: None)
+    for note in ("note_omitted", "mark_imported"):
+        monkeypatch.setattr(bundle_import, note, lambda *_: None)
     import_bundle(other, path)
     (name,) = {c["sha256"] for c in other.state(NODE).document["checkpoints"].values()}
     other.backend.mark_untrusted(name, f"{UNSEEN}; it came with b.zip, imported into node {NODE} on 2026-11-01")

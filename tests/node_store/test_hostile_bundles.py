@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from li_p_s_states import OFFSETS
 from test_bundles import CONFIG_TEXT, NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
 
 from coevo.errors import BundleError, CoevoError
@@ -143,7 +144,7 @@ def refuse(tmp_path):
 
 def test_what_is_forged_without_a_lie_imports(forgery, tmp_path):
     """The forger's tools are right: otherwise the tests below would prove nothing."""
-    forgery.put_manifest(lambda manifest: manifest["offsets"].update(more={"Li": 1.0}))
+    forgery.put_manifest(lambda manifest: manifest["offsets"].update(more=OFFSETS))
     forgery.declare()
     report = import_bundle(embedded(tmp_path / "db"), forgery.write(tmp_path / "b.zip"), limits=SMALL)
     assert report.states_added == 2
@@ -549,7 +550,7 @@ def _properties(geometry: dict) -> dict:
         ("structures", lambda d: _with(d, nsites="3"), "nsites"),
         ("structures", lambda d: _with(d, _id="x"), "_id"),
         ("structures", lambda d: _with(d, _id="0" * 64), "the content id of structure"),
-        ("structures", lambda d: _with(d, structure=d[1]["structure"]), "the content id of structure"),
+        ("structures", lambda d: _with(d, structure=d[1]["structure"]), "its geometry has 4"),
         ("structures", lambda d: _with(d, structure=_properties(d[0]["structure"])), "its geometry: sites.0.properties"),
         ("structures", lambda d: _with(d, origin={"a": _nested(60)}), "nested more than 50 levels"),
         ("structures", lambda d: _with(d, origin={"$set": 1}), "operator"),
@@ -591,8 +592,7 @@ def test_documents_that_are_wrong(forgery, refuse, tmp_path, segment, change, me
 def test_a_label_on_another_geometry(forgery, refuse, tmp_path):
     """The id of a label covers the id of its frame, so the frame must be the geometry that has this id."""
     labels = forgery.lines("labels")
-    geometry = forgery.lines("structures")[0]["structure"]
-    label = {**labels[0], "structure": geometry}
+    label = {**labels[0], "structure": labels[1]["structure"]}
     assert label_id(label) == label["_id"]
     forgery.put_lines("labels", [label, *labels[1:]])
     forgery.declare()

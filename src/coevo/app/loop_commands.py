@@ -8,7 +8,7 @@ import typer
 
 from coevo.app.next_step import run_command
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
-from coevo.errors import ConfigError
+from coevo.errors import ConfigError, CorruptArtifactError
 
 
 @app.command()
@@ -131,19 +131,28 @@ def run(
 @app.command()
 def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None, format: Format = "table") -> None:  # noqa: A002
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
-    from coevo.app.node_status import node_status, signals_table, status_table, verdict_table
+    from coevo.app.node_status import node_status, status_tables
     from coevo.makers.step import current_store
 
     store = current_store()
-    rows = [node_status(store, name) for name in ([node] if node else store.nodes())]
+    rows, tables = [], []
+    for name in [node] if node else store.nodes():
+        try:
+            row = node_status(store, name)
+            shown = status_tables(store, row, whole=node is not None)
+        except CorruptArtifactError as error:
+            if node:
+                raise
+            say(str(error))  # of one node among others
+            continue
+        rows.append(row)
+        tables.append(shown)
     if format == "json":
         print_json(rows[0] if node else rows)
-    elif rows:
-        for row in rows:
-            out.print(status_table(row))
-            if node and row["head"]:
-                out.print(signals_table(row["head"]))
-                out.print(verdict_table(row["head"]))
+    elif store.nodes():
+        for row, shown in zip(rows, tables, strict=True):
+            for table in shown:
+                out.print(table)
             if row["head"]:
                 say(f"next: {row['head']['next']}")
     else:

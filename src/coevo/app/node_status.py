@@ -52,6 +52,21 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
     return status
 
 
+def status_tables(store: NodeStore, status: dict[str, Any], *, whole: bool) -> list[Table]:
+    """Return the tables of a status: that of the node and, if ``whole``, those of its signals and their verdicts.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If the metrics of its head are not those that this coevo writes.
+    """
+    head = status["head"]
+    if not head:
+        return [status_table(status)]
+    with readable(store.state(f"{status['node']}@{head['id']}")):
+        return [status_table(status), *([signals_table(head), verdict_table(head)] if whole else [])]
+
+
 def status_table(status: dict[str, Any]) -> Table:
     """Return the status as a table."""
     table = Table(title=f"{status['node']}  {'-'.join(status['elements'])}", show_header=False, title_justify="left")

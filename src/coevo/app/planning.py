@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.state_summaries import step_seconds
+from coevo.app.state_summaries import readable, step_seconds
 from coevo.configs.step_classes import class_of_shards
 from coevo.configs.walltimes import parse_walltime
 
@@ -107,17 +107,24 @@ class Start:
 
 
 def start_from_state(head: StateView) -> Start:
-    """Start from a state of a node."""
-    metrics = head.document["metrics"]
-    counts = metrics.get("iteration")
-    population = metrics["population"]
-    return Start(
-        head.iteration,
-        population["entries"] + population["references"],
-        head.document["counts"].get("labels", 0),
-        counts["admitted"] / counts["candidates"] if counts and counts["candidates"] else 0.5,
-        measured_rates(head),
-    )
+    """Start from a state of a node.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If its metrics are not those that this coevo writes.
+    """
+    with readable(head):
+        metrics = head.document["metrics"]
+        counts = metrics.get("iteration")
+        population = metrics["population"]
+        return Start(
+            head.iteration,
+            population["entries"] + population["references"],
+            head.document["counts"].get("labels", 0),
+            counts["admitted"] / counts["candidates"] if counts and counts["candidates"] else 0.5,
+            measured_rates(head),
+        )
 
 
 def start_of_new(loaded: LoadedConfig) -> Start:

@@ -8,11 +8,13 @@ that is given to a branch is noted at its head until the next state of the branc
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CampaignError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from coevo.node_store.backend import Backend
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
@@ -40,8 +42,32 @@ def check_seed(seed: int | None) -> None:
 
 
 def recorded_seed(view: StateView) -> int:
-    """Return the seed with which a state was made."""
-    return int(view.document["config"].get("node", {}).get("branch_seed", NODES_OWN))
+    """Return the seed with which a state was made.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration of the state says something that is no seed.
+    """
+    try:
+        return seed_in(view.document["config"])
+    except ValueError as err:
+        raise ConfigError(f"configuration of {view.node}@{view.id[:12]}: {err}") from None
+
+
+def seed_in(config: Mapping[str, Any]) -> int:
+    """Return the seed of a state's configuration.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    section = config.get("node", {})
+    seed = section.get("branch_seed", NODES_OWN) if isinstance(section, dict) else NODES_OWN
+    if type(seed) is not int or not 0 <= seed < SEEDS:
+        raise ValueError(f"node.branch_seed: got {str(seed)[:40]!r}, allowed: an integer from 0 to {SEEDS - 1}")
+    return seed
 
 
 def noted_seed(backend: Backend, node: str, branch: str, head: str) -> int | None:

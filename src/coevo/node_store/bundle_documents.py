@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coevo.node_store.branch_seeds import seed_in
 from coevo.node_store.documents import (
     STATE_VERSION,
     CheckpointDocument,
@@ -20,6 +21,7 @@ from coevo.node_store.documents import (
 )
 from coevo.node_store.known_fields import refuse_unknown_fields
 from coevo.node_store.stranger_json import control_characters, parse_document
+from coevo.node_store.usable_documents import CHECKS, Offsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +88,7 @@ class Manifest(_Exact):
     references: list[ContentId]
     labels: dict[str, Split]
     samples: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], ContentId]
-    offsets: dict[str, Any]
+    offsets: dict[Annotated[str, Field(max_length=200)], Offsets]
 
 
 def read_line(segment: str, line: bytes) -> dict[str, Any]:
@@ -95,8 +97,8 @@ def read_line(segment: str, line: bytes) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not canonical JSON, lacks a field, has one that is not declared or a value of another type, or a geometry that is
-        more than a geometry.
+        If it is not canonical JSON, lacks a field, has one that is not declared or a value of another type, a geometry that is
+        more than a geometry, or says what is not true of its geometry.
     """
     field = "relaxed" if segment == "evaluations" else "structure"
     document = parse_document(line, [field])
@@ -108,6 +110,7 @@ def read_line(segment: str, line: bytes) -> dict[str, Any]:
             _Geometry.model_validate(geometry, strict=True)
         except ValidationError as err:
             raise _explained("its geometry: ", err) from None
+    CHECKS[segment](document)
     return document
 
 
@@ -121,6 +124,7 @@ def read_state(data: bytes) -> dict[str, Any]:
         raise ValueError(
             f"it has schema version {document['schema_version']}, this coevo reads up to {STATE_VERSION}; install a newer coevo"
         )
+    seed_in(document["config"])
     try:
         ManifestReference.model_validate(document["manifest"], strict=True)
     except ValidationError as err:

@@ -1,0 +1,129 @@
+"""Bundles whose hashes fit and whose documents no job could read: refused at the import, with what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_bundles import NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
+from test_hostile_bundles import SMALL, Forgery
+
+from coevo.errors import BundleError, ConfigError
+from coevo.node_store.branch_seeds import recorded_seed
+from coevo.node_store.bundle_import import import_bundle
+from coevo.node_store.identity import evaluations_digest, label_id
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("good")
+    store = embedded(directory / "db")
+    new_lineage(store).commit(checkpoints={"force_field": checkpoint_of(store, SAFETENSORS)})
+    return export(store, directory / "good.zip")
+
+
+def of_labels(change: dict[str, Any]) -> Callable[[Forgery], None]:
+    def forge(forgery: Forgery) -> None:
+        rows = forgery.lines("labels")
+        for row in rows:
+            row |= {key: value for key, value in change.items() if value != "left out"}
+            for key in [key for key, value in change.items() if value == "left out"]:
+                del row[key]
+            row["_id"] = label_id(row)
+        forgery.put_lines("labels", sorted(rows, key=lambda row: row["_id"]))
+
+        def rename(manifest: dict[str, Any]) -> None:
+            manifest["labels"] = dict(zip([row["_id"] for row in rows], manifest["labels"].values(), strict=True))
+
+        forgery.put_manifest(rename)
+
+    return forge
+
+
+def of_evaluations(change: dict[str, Any]) -> Callable[[Forgery], None]:
+    def forge(forgery: Forgery) -> None:
+        rows = [row | change for row in forgery.lines("evaluations")]
+        forgery.put_lines("evaluations", rows)
+        document = forgery.state()
+        document["evaluations"]["digest"] = evaluations_digest(rows)
+        forgery.put_state(document)
+
+    return forge
+
+
+def of_structures(change: dict[str, Any]) -> Callable[[Forgery], None]:
+    return lambda forgery: forgery.put_lines("structures", [row | change for row in forgery.lines("structures")])
+
+
+def of_offsets(change: Any) -> Callable[[Forgery], None]:
+    def put(manifest: dict[str, Any]) -> None:
+        found = manifest["offsets"]["abc"]
+        manifest["offsets"]["abc"] = found | change if isinstance(change, dict) else change
+
+    return lambda forgery: forgery.put_manifest(put)
+
+
+def of_seed(seed: Any) -> Callable[[Forgery], None]:
+    def forge(forgery: Forgery) -> None:
+        document = forgery.state()
+        document["config"]["node"]["branch_seed"] = seed
+        forgery.put_state(document)
+
+    return forge
+
+
+def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> None:
+    forgery = Forgery(good)
+    for forge in (of_labels({"detail": "more"}), of_evaluations({"note": "x"}), of_offsets({"n": 7}), of_seed(5)):
+        forge(forgery)
+    forgery.declare()
+    store = embedded(tmp_path / "db")
+    import_bundle(store, forgery.write(tmp_path / "b.zip"), limits=SMALL)
+    assert {label["detail"] for label in store.state(NODE).labels()} == {"more"}
+    assert recorded_seed(store.state(NODE)) == 5
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (of_labels({"energy_per_atom": None}), "a label that is admitted must say energy_per_atom;"),
+        (of_labels({"structure": None, "kind": "left out"}), "must say structure, kind;"),
+        (of_labels({"settings_digest": "left out", "status": "failed"}), "a label that is failed must say settings_digest;"),
+        (of_labels({"status": "fine"}), "status: got 'fine', allowed: admitted, rejected, failed"),
+        (of_labels({"status": None}), "status: got 'None', allowed: admitted"),
+        (of_labels({"forces": [[0.0, 0.0, 0.0]] * 2}), "forces: expected 1 rows of 3 numbers for 1 atoms"),
+        (of_labels({"forces": [[0.0]]}), "forces: expected 1 rows"),
+        (of_labels({"stress": [[0.0, 0.0], [0.0, 0.0]]}), "stress: expected 3 rows"),
+        (of_evaluations({"energy_above_hull": None, "is_sun": None}), "must say energy_above_hull, is_sun;"),
+        (of_structures({"nsites": 99}), "nsites: got 99, its geometry has "),
+        (of_structures({"elements": ["Au"]}), "elements: got ..Au.., its geometry has "),
+        (of_structures({"chemsys": "Au"}), "chemsys: got Au, its geometry has "),
+        (of_offsets([1.0]), "offsets.abc"),
+        (of_offsets({"values": ["a", "b", "c"]}), "offsets.abc.values"),
+        (of_offsets({"values": [0.1]}), "1 values for 3 elements"),
+        (of_offsets({"more": 1}), "offsets.abc.more"),
+        (of_seed("x"), "node.branch_seed: got 'x', allowed: an integer from 0 to 4294967295"),
+        (of_seed(2**32), "node.branch_seed: got '4294967296'"),
+        (of_seed(None), "node.branch_seed: got 'None'"),
+        (of_seed(True), "node.branch_seed: got 'True'"),
+    ],
+)
+def test_documents_that_no_job_could_read(good: Path, tmp_path: Path, forge: Callable[[Forgery], None], message: str) -> None:
+    forgery = Forgery(good)
+    forge(forgery)
+    forgery.declare()
+    path = forgery.write(tmp_path / "b.zip")
+    with pytest.raises(BundleError, match=message):
+        import_bundle(embedded(tmp_path / "db"), path, limits=SMALL)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_stored_state_whose_seed_is_none(tmp_path: Path) -> None:
+    store = embedded(tmp_path / "db")
+    new_lineage(store).commit()
+    view = store.state(NODE)
+    view.document["config"]["node"]["branch_seed"] = "x"
+    with pytest.raises(ConfigError, match=r"configuration of .*: node.branch_seed: got 'x'"):
+        recorded_seed(view)
