@@ -25,7 +25,7 @@ class BranchSeedsContract:
         backend.write_note(NODE, "seed-try", None)
         backend.write_note(NODE, "seed-try", None)
         assert reopened.backend.note(NODE, "seed-try") is None
-        assert [f.what for f in verify(store, NODE).findings if "note" in f.where] == []
+        assert [f.what for f in verify(store, NODE).findings if "seed-try" in f.where] == []
 
     def test_a_branch_goes_on_with_the_seed_that_it_was_given(self, store, lineage, reopened):
         first = store.state(f"{NODE}@{lineage.commit()}")
