@@ -210,7 +210,7 @@ def test_a_bad_frame_decides_over_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds no frame"),
+        ("", "the file is empty"),
         ("3\n\nLi 0 0 0\nLi 1 1 1\nS 2 2 2\n", "no crystal that can be read: 1 not_periodic .frame 1 .line 1.: it has no cell"),
         ("1000000000\nLattice=1\nLi 0 0 0\n", "1000000000 atoms"),
         ("not a number\n" * 5, "expected a number of atoms in line 1"),
