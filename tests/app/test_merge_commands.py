@@ -126,7 +126,7 @@ def test_an_extended_node_runs_in_the_larger_system(finished: Coevo, tmp_path: P
         (["extend", "tiny", "--elements", "S", "--as", "x", "--references", "li-p-s"], "(Li, P, S are there)"),
         (["extend", "tiny", "--elements", "Cl", "--as", "x", "--references", "none.cif"], "no such file"),
         (["extend", "tiny", "--elements", "Cl", "--as", "x", "--references", "li-p-s"], "no structure of Cl alone"),
-        (["extend", "tiny", "--elements", "", "--as", "x", "--references", "li-p-s"], "got nothing"),
+        (["extend", "tiny", "--elements", "", "--as", "x", "--references", "li-p-s"], "names no element"),
     ],
 )
 def test_bad_merges_and_extensions_are_one_error(finished: Coevo, arguments: list[str], message: str) -> None:
