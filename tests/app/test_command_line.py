@@ -64,7 +64,7 @@ def test_status_and_show(finished: Coevo) -> None:
     assert shown["config"]["node"]["name"] == "tiny"
     entry = json.loads(finished("query", "tiny", "--limit", "1", "--format", "json").stdout)[0]["structure_id"]
     assert json.loads(finished("show", "tiny", entry, "--format", "json").stdout)["structure_id"] == entry
-    assert "names 0 structures" in finished("show", "tiny", "zzzz", code=2).stderr
+    assert "an id that begins with 'zzzz'" in finished("show", "tiny", "zzzz", code=2).stderr
 
 
 def test_query_filters_sorts_and_limits(finished: Coevo) -> None:
