@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from warm_processes import run_module
+
 TINY = """
 node:
   name: tiny
@@ -81,9 +83,7 @@ class Coevo:
         )
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=600
-        )
+        done = run_module("coevo.app.cli", arguments, cwd=self.directory, env=self.environment, timeout=600)
         assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from coevo.app.plain_text import plain_lines
 from coevo.errors import StorageError
@@ -79,6 +79,11 @@ def check_directory(directory: Path, names: Sequence[str], force: bool, option: 
 def write_text(path: Path, text: str, option: str = "--output", *, force: bool = False) -> Path:
     """Write a text as a file, without characters that act on a terminal; see :func:`write_file`."""
     return write_file(path, lambda file: file.write(plain_lines(text)), option, force=force)
+
+
+def write_bytes(path: Path, data: bytes, option: str = "--output", *, force: bool = False) -> Path:
+    """Write bytes as a file; see :func:`write_file`."""
+    return write_file(path, lambda file: cast("TextIO", file).buffer.write(data), option, force=force)
 
 
 def write_file(path: Path, write: Callable[[IO[str]], object], option: str = "--output", *, force: bool = False) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
-from coevo.app.output_files import check_directory, check_place, is_stdout, write_file, write_text
+from coevo.app.output_files import check_directory, check_place, is_stdout, write_bytes, write_text
 from coevo.app.structure_texts import as_zip, entry_texts
 from coevo.app.terminal import print_document, say
 from coevo.errors import QueryError, StorageError
@@ -50,8 +50,7 @@ def put_structures(
         print_document("".join(texts.values()))
     elif output.suffix.lower() == ".zip":
         check_place(output, force)
-        data = as_zip(texts.items())
-        write_file(output, lambda file: cast("TextIO", file).buffer.write(data), force=force)
+        write_bytes(output, as_zip(texts.items()), force=force)
     elif single and not output.is_dir():
         write_text(output, "".join(texts.values()), force=force)
     else:

@@ -5,6 +5,7 @@ No class that an item names is ever looked up, so that a file from elsewhere can
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coevo.configs.cif_blocks import is_full
@@ -12,6 +13,7 @@ from coevo.configs.structure_bounds import check_cell, check_coordinates, check_
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+    from pymatgen.symmetry.groups import SpaceGroup
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
@@ -41,10 +43,16 @@ def check_item(item: dict[str, Any]) -> None:
 
 
 def _check_expansion(space_group: int, positions: list[Any]) -> None:
+    check_coordinates(positions)
+    check_expansion(positions, [operation.affine_matrix for operation in _space_group(space_group).symmetry_ops])
+
+
+@cache
+def _space_group(number: int) -> SpaceGroup:
+    """Make a space group once: pymatgen, which compares each of its operations with all others, keeps it while it is in use."""
     from pymatgen.symmetry.groups import SpaceGroup
 
-    check_coordinates(positions)
-    check_expansion(positions, [operation.affine_matrix for operation in SpaceGroup.from_int_number(space_group).symmetry_ops])
+    return SpaceGroup.from_int_number(number)
 
 
 def structure_from_item(item: dict[str, Any]) -> Structure:
