@@ -1,0 +1,197 @@
+"""Processes that are forked from one that has imported the heavy packages: a command then starts in milliseconds instead of seconds.
+
+Each command still has a process, a working directory, an environment and an exit code of its own; what it does not have is a start of
+its own. Tests of starting, of being killed and of hash seeds use processes that are started anew (``Coevo.start``).
+
+Run as a script, this file is the process that is forked from: it listens on the socket that it is given, one connection a command, and
+ends with the test process that started it.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_IMPORTED = (
+    "torch",
+    "chgnet.model",
+    "jobflow",
+    "pymatgen.core",
+    "pymatgen.analysis.phase_diagram",
+    "pymatgen.symmetry.analyzer",
+    "pymatgen.io.ase",
+    "ase.io",
+    "scipy.optimize",
+    "scipy.spatial",
+    "typer",
+    "pydantic_settings",
+    "mongomock",
+    "fsspec",
+)
+"""Packages of others, never coevo's own modules: those are imported by the command, as it would by itself."""
+
+_READ_AT_IMPORT = ("PYTHON", "LD_", "OMP_", "MKL_", "JOBFLOW", "ATOMATE2", "PMG_", "FW_", "MPL", "TORCH", "HOME", "XDG_")
+"""How variables begin that the imported packages read: a command with others than the test process needs a start of its own."""
+
+
+def _is_as_here(environment: Mapping[str, str]) -> bool:
+    """Return whether a command with these variables may be forked from a process with those of the test process."""
+
+    def read(variables: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in variables.items() if name.startswith(_READ_AT_IMPORT)}
+
+    return hasattr(os, "pidfd_open") and read(environment) == read(os.environ)
+
+
+def run_module(
+    module: str, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Do what ``subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, …)`` does.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        The command took longer and was killed.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    if not _is_as_here(env):
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(_listening())
+        request = json.dumps({"module": module, "arguments": list(arguments), "cwd": str(cwd), "environment": dict(env)}).encode()
+        descriptors = array.array("i", [out.fileno(), err.fileno()])
+        connection.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        connection.sendall(request)
+        connection.settimeout(timeout)
+        try:
+            answer = _received(connection, 4)
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(command, timeout) from None  # the closed connection ends it
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return subprocess.CompletedProcess(command, int.from_bytes(answer, "big", signed=True), *texts)
+
+
+@cache
+def _listening() -> str:
+    """Start the process that is forked from; it ends when the pipe to it is closed, which the end of this process does."""
+    address = str(Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(listener.fileno())], pass_fds=[listener.fileno()], stdin=subprocess.PIPE, cwd="/"
+    )
+    listener.close()
+    _kept.append(process)
+    return address
+
+
+_kept: list[subprocess.Popen[bytes]] = []
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    parts = b""
+    while len(parts) < size:
+        part = connection.recv(size - len(parts))
+        if not part:
+            raise ConnectionError("the process that is forked from ended without an answer")
+        parts += part
+    return parts
+
+
+def _serve(listener: socket.socket) -> None:
+    """Answer until the test process has ended; returns only in a process that is to be a command."""
+    for package in _IMPORTED:
+        importlib.import_module(package)
+    # what is here now is shared by all commands and never collected: no command copies these pages
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            listener.close()
+            _answer(connection)
+            return
+        connection.close()
+    os._exit(0)
+
+
+def _answer(connection: socket.socket) -> None:
+    """Fork the command, wait for it and tell its exit code; kill it where the one who asked is gone. Returns in the command only."""
+    size, ancillary, *_ = connection.recvmsg(8, socket.CMSG_SPACE(2 * 4))
+    descriptors = array.array("i")
+    descriptors.frombytes(ancillary[0][2])
+    request = json.loads(_received(connection, int.from_bytes(size, "big")))
+    command = os.fork()
+    if command == 0:
+        connection.close()
+        _become(request, *descriptors)
+        return
+    ended = os.pidfd_open(command)
+    if ended not in select.select([connection, ended], [], [])[0]:
+        os.kill(command, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(code.to_bytes(4, "big", signed=True))
+    os._exit(0)
+
+
+def _become(request: dict[str, Any], out: int, err: int) -> None:
+    """Take on what a process that is started by ``python -m`` has from its start."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.closerange(3, max(out, err) + 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.path[0] = request["cwd"]
+    sys.argv[:] = [request["module"], *request["arguments"]]
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    code: Any = 0
+    try:
+        # __main__ is the module of the command while it runs
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    # The end of an interpreter without its last step, which takes apart each of the packages and lasts a second.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
