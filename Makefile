@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_ITERATIONS ?= 2
-# Two workers; a module stays on one of them, so that its fixtures are made once.
-PYTEST_ARGS ?= -n 2 --dist loadscope
+# Two workers; a module stays on one of them, so that its fixtures are made once. The order is that of tests/conftest.py.
+PYTEST_ARGS ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt

@@ -27,12 +27,16 @@ def tiny_text() -> str:
     return TINY
 
 
-FIRST = "test_disturbed_campaign.py"
-"""By far the longest module: the other test process does all the rest meanwhile."""
+LONGEST_FIRST = ("slurm/test_campaign.py",)
+"""Modules with which the run begins, so that none of them is left for its end, when the other test process has nothing to do."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name != FIRST)
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((place for place, end in enumerate(LONGEST_FIRST) if path.endswith(end)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

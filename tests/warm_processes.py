@@ -1,10 +1,10 @@
-"""Processes that are forked from one that has imported the heavy packages: a command then starts in milliseconds instead of seconds.
+"""Processes forked from one that has imported the heavy packages: a command then starts in milliseconds instead of seconds.
 
-Each command still has a process, a working directory, an environment and an exit code of its own; what it does not have is a start of
-its own. Tests of starting, of being killed and of hash seeds use processes that are started anew (``Coevo.start``).
+Each command still has a process, a working directory, an environment and an exit code of its own; what it does not have is a
+start of its own. Tests of starting, of being killed and of hash seeds use processes that are started anew (``Coevo.start``).
 
-Run as a script, this file is the process that is forked from: it listens on the socket that it is given, one connection a command, and
-ends with the test process that started it.
+Run as a script, this file is the process that is forked from: it listens on the socket that it is given, one connection a
+command, and ends with the test process that started it.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    """Fork the command, wait for it and tell its exit code; kill it where the one who asked is gone. Returns in the command only."""
+    """Fork the command, which alone returns, and tell its exit code when it ends; kill it where the one who asked is gone."""
     size, ancillary, *_ = connection.recvmsg(8, socket.CMSG_SPACE(2 * 4))
     descriptors = array.array("i")
     descriptors.frombytes(ancillary[0][2])
@@ -184,7 +184,7 @@ if __name__ == "__main__":
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
         code = 1
     if isinstance(code, str):

@@ -19,7 +19,7 @@ from site_on_cluster import OnCluster, wait_for
 from slurm_cluster import SlurmCluster
 from tiny_node import Coevo
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_no_secret_is_in_a_launch_or_a_job(campaign: OnCluster) -> None:
 
 
 # the second takes all its descendants along, for a minute
-@pytest.mark.parametrize("step", ["continue", pytest.param("generate/0001", marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", ["continue", "generate/0001"])
 def test_lpad_rerun_of_a_finished_job_adds_and_doubles_nothing(campaign: OnCluster, step: str) -> None:
     before, counts = log(campaign), documents(campaign)
     workflows = campaign.launchpad.workflows.count_documents({})

@@ -1,0 +1,31 @@
+"""One iteration on a real SLURM, undisturbed, ends in the state of ``coevo run``; what may go wrong is in test_disturbed_campaign.py."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from site_on_cluster import OnCluster
+
+from slurm_cluster import SlurmCluster
+from tiny_node import Coevo
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def test_an_iteration_through_slurm_is_that_of_coevo_run(
+    slurm_cluster: SlurmCluster, tmp_path: Path, tiny_text: str, finished: Coevo
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(tiny_text)
+    site = OnCluster(slurm_cluster, tmp_path, f"campaign_{uuid.uuid4().hex[:8]}")
+    assert "submitted iteration 0 of tiny@main" in site("submit", "tiny.yaml", "-n", "1").stderr
+    assert "no job is left to run" in site("launch", "--loop", "--every", "1").stderr
+    rows = site.jobs()
+    assert {row["state"] for row in rows} == {"completed"}
+    assert {row["class"] for row in rows} == {"gpu", "screen", "label", "small"}
+    assert all(row["slurm_id"] for row in rows)
+    there, here = (json.loads(coevo("log", "tiny", "--format", "json").stdout) for coevo in (site, finished))
+    assert [state["id"] for state in there] == [state["id"] for state in here][1:]
+    site("verify", "tiny")
