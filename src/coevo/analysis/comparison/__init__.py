@@ -1,0 +1,1 @@
+"""Which crystals are the same: fingerprints, matching, grouping, uniqueness, novelty, rediscovery."""

@@ -1,0 +1,1 @@
+"""Local environments: descriptors, sums of kernels over them, entropies and gains."""

@@ -1,0 +1,1 @@
+"""What maturity is judged by: ruler, residuals, diversity, S.U.N."""

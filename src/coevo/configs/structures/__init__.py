@@ -1,0 +1,1 @@
+"""Structures in files: CIF, POSCAR, JSON, extended XYZ; bounded before anything is built."""

@@ -1,0 +1,1 @@
+"""Calculations that users bring, on their way to label documents."""

@@ -1,0 +1,1 @@
+"""Numbers of maturity that measuring and computing again share."""

@@ -1,0 +1,1 @@
+"""Artifacts: immutable blobs under their sha256, on a disk or an object store."""

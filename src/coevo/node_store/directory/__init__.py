@@ -1,0 +1,1 @@
+"""The embedded database: a directory, no server."""

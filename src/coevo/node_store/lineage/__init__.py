@@ -1,0 +1,1 @@
+"""States between nodes and stores, and differences between states."""

@@ -1,0 +1,1 @@
+"""Filters over a state's evaluations, in OPTIMADE's language and MongoDB's."""

@@ -1,0 +1,1 @@
+"""Where things came from, and what may be done with them therefore."""

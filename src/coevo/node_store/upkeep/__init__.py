@@ -1,0 +1,1 @@
+"""Verification, garbage collection and migration."""

@@ -1,0 +1,1 @@
+"""Campaigns through jobflow-remote instead of FireWorks."""

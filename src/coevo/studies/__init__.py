@@ -1,0 +1,1 @@
+"""What a person asks of a state or of a pile of crystals; nothing is changed."""

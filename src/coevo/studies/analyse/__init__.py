@@ -1,0 +1,1 @@
+"""What a pile or a state is worth: comparison, validity, energies, environments, and the summary of all."""
