@@ -82,7 +82,7 @@ def median_of(work: Callable[[], Any], repeats: int) -> tuple[Any, float]:
 
 def items_of(crystals: list[Crystal]) -> list[Any]:
     """As the uniqueness test takes them; what was not relaxed comes after what was."""
-    from coevo.analysis.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item
 
     return [Item(c.id, c.structure, c.energy_per_atom if c.energy_per_atom == c.energy_per_atom else 1e9) for c in crystals]
 
@@ -99,7 +99,7 @@ def compare_groups(crystals: list[Crystal]) -> dict[str, Any]:
     """Groups by coevo and by pymatgen."""
     from pymatgen.core.structure_matcher import StructureMatcher
 
-    from coevo.analysis.uniqueness import Matching, find_representatives, in_order
+    from coevo.analysis.comparison.uniqueness import Matching, find_representatives, in_order
 
     items = in_order(items_of(crystals))
     names = {id(item.structure): item.id for item in items}
@@ -142,7 +142,7 @@ def compare_with_mattergen(crystals: list[Crystal], python: Path, kind: Literal[
 
     MatterGen lays a structure on a representative and coevo the representative on the structure, which is not quite the same.
     """
-    from coevo.analysis.uniqueness import Matching, find_representatives, in_order
+    from coevo.analysis.comparison.uniqueness import Matching, find_representatives, in_order
 
     items = in_order(items_of(crystals))
     script = Path(__file__).parent / "workloads" / "mattergen_uniqueness.py"
@@ -170,7 +170,7 @@ def compare_hulls(crystals: list[Crystal]) -> dict[str, Any]:
     from pymatgen.core import Composition
 
     from coevo.analysis.composition import fractions
-    from coevo.analysis.hull import Hull
+    from coevo.analysis.hull.hull import Hull
 
     compositions = [c.structure.composition for c in crystals] + [Composition(element) for element in ELEMENTS]
     energies = np.array([c.energy_per_atom for c in crystals] + [-1.9, -5.4, -4.1])
@@ -203,8 +203,8 @@ def compare_entropies(crystals: list[Crystal], n: int) -> dict[str, Any]:
     import numba
     from quests.entropy import entropy as quests_entropy
 
-    from coevo.analysis.descriptors import descriptors_of
-    from coevo.analysis.entropy import entropy
+    from coevo.analysis.environments.descriptors import descriptors_of
+    from coevo.analysis.environments.entropy import entropy
 
     X, _ = descriptors_of([c.structure for c in crystals])
     if len(X) < n:
@@ -236,13 +236,13 @@ def energies_for(crystals: list[Crystal]) -> np.ndarray:
 
 def grow(pool: Path, n: int) -> dict[str, Any]:
     """Everything that curation does with n structures, on all cores; to be run in a process of its own."""
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
+    from coevo.analysis.comparison.grouping import group
+    from coevo.analysis.comparison.uniqueness import Matching, in_order
     from coevo.analysis.composition import fractions
-    from coevo.analysis.descriptors import descriptors_of
-    from coevo.analysis.entropy import sampled_entropy
-    from coevo.analysis.fingerprint_table import FingerprintTable, fingerprints
-    from coevo.analysis.grouping import group
-    from coevo.analysis.hull import Hull
-    from coevo.analysis.uniqueness import Matching, in_order
+    from coevo.analysis.environments.descriptors import descriptors_of
+    from coevo.analysis.environments.entropy import sampled_entropy
+    from coevo.analysis.hull.hull import Hull
     from workloads.curation_pool import crystals
 
     workers = os.cpu_count() or 1
@@ -291,9 +291,9 @@ def measure_recall(crystals: list[Crystal]) -> dict[str, Any]:
     """Pairs in one group with and without the cut-off, and how far apart matching crystals are."""
     from dataclasses import replace
 
-    from coevo.analysis.fingerprint_table import fingerprints
-    from coevo.analysis.grouping import group
-    from coevo.analysis.uniqueness import DISTANCE_CUTOFF, Matching, in_order
+    from coevo.analysis.comparison.fingerprint_table import fingerprints
+    from coevo.analysis.comparison.grouping import group
+    from coevo.analysis.comparison.uniqueness import DISTANCE_CUTOFF, Matching, in_order
 
     workers = os.cpu_count() or 1
     table = fingerprints(in_order(items_of(crystals)), workers=workers)

@@ -108,7 +108,7 @@ def relax_task(arm: str, checkpoint: str | None, mode: str, n: int, seed: int) -
     from coevo.configs.tree import GeneratorConfig
     from coevo.models.chgnet.force_field import ChgnetForceField
     from coevo.models.contracts import RelaxationSettings
-    from coevo.models.embedded.generator import EmbeddedGenerator
+    from coevo.models.random_crystals.generator import EmbeddedGenerator
 
     started = time.process_time()
     if arm == "pyxtal":
@@ -156,7 +156,7 @@ class Ruler:
     """The frozen hull, and the references as examples."""
 
     def __init__(self) -> None:
-        from coevo.analysis.hull import Hull
+        from coevo.analysis.hull.hull import Hull
         from coevo.configs.references import load_references
         from coevo.models.chgnet.force_field import ChgnetForceField
         from coevo.models.contracts import Example, Prediction
@@ -198,7 +198,7 @@ def read_iteration(path: Path, ruler: Ruler, label: str) -> list[tuple[dict[str,
 
 def distinct(examples: list[Example], before: list[Example]) -> list[Example]:
     """The examples that match neither an earlier one nor any of ``before``, by StructureMatcher semantics."""
-    from coevo.analysis.uniqueness import Item, Matching, find_representatives
+    from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives
 
     items = [Item(e.id, e.structure, e.energy_above_hull) for e in examples]
     old = [Item(e.id, e.structure, e.energy_above_hull) for e in before]
@@ -286,7 +286,7 @@ class Campaign:
     def checkpoint(self, seed: int, iteration: int) -> Path:
         """Fit on everything before an iteration."""
         from coevo.configs.tree import GeneratorConfig
-        from coevo.models.embedded.generator import EmbeddedGenerator
+        from coevo.models.random_crystals.generator import EmbeddedGenerator
 
         known = list(self.ruler.examples)
         for earlier in range(1, iteration):

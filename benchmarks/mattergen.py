@@ -65,7 +65,7 @@ class Judge:
     """Relaxes by CHGNet, and measures E_hull against the hull of the bundled references."""
 
     def __init__(self) -> None:
-        from coevo.analysis.hull import Hull
+        from coevo.analysis.hull.hull import Hull
         from coevo.configs.references import load_references
         from coevo.models.chgnet.force_field import ChgnetForceField
         from coevo.models.contracts import Prediction
@@ -131,8 +131,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Crystals, training, fine-tuning, sampling."""
     from coevo.configs.tree import GeneratorConfig
     from coevo.models.contracts import Conditions
-    from coevo.models.embedded.generator import EmbeddedGenerator
     from coevo.models.external.mattergen import MatterGenGenerator
+    from coevo.models.random_crystals.generator import EmbeddedGenerator
 
     def settings(epochs: int) -> GeneratorConfig:
         model: Any = {**MODEL, **TRAINING, "epochs": epochs}

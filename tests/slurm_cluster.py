@@ -166,8 +166,8 @@ def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmClu
 def need_slurm() -> None:
     """Skip where SLURM may not or cannot be started, and say why; fail in CI."""
     from coevo.errors import LocalClusterError
-    from coevo.slurm.local_cluster_daemons import find_programs, refuse_another
-    from coevo.slurm.local_cluster_files import locate
+    from coevo.slurm.local_cluster.daemons import find_programs, refuse_another
+    from coevo.slurm.local_cluster.files import locate
 
     try:
         refuse_another(locate(Path("nowhere")), find_programs(), os.environ)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.models.contracts import Conditions, Example
-    from coevo.models.embedded.generator import EmbeddedGenerator
+    from coevo.models.random_crystals.generator import EmbeddedGenerator
 
 ELEMENTS = ("Li", "P", "S")
 SYSTEMS = {"Li-P-S": 0.75, "Li-S": 0.1, "Li-P": 0.08, "P-S": 0.07}
@@ -73,7 +73,7 @@ def conditions() -> Conditions:
 def generator(work: Path, *, fitted: bool) -> EmbeddedGenerator:
     """Generator of a new node, or the one fitted on the first chunks (made once, kept in the working directory)."""
     from coevo.configs.tree import GeneratorConfig
-    from coevo.models.embedded.generator import EmbeddedGenerator
+    from coevo.models.random_crystals.generator import EmbeddedGenerator
 
     initial = EmbeddedGenerator.initial(GeneratorConfig())
     if not fitted:
@@ -88,9 +88,9 @@ def generator(work: Path, *, fitted: bool) -> EmbeddedGenerator:
 
 def examples(work: Path) -> list[Example]:
     """References and distinct crystals of the first chunks, with their energies above hull."""
+    from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives
     from coevo.analysis.composition import fractions
-    from coevo.analysis.hull import Hull
-    from coevo.analysis.uniqueness import Item, Matching, find_representatives
+    from coevo.analysis.hull.hull import Hull
     from coevo.configs.references import load_references
     from coevo.models.chgnet.force_field import ChgnetForceField
     from coevo.models.contracts import Example, Prediction

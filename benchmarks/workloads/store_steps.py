@@ -145,7 +145,7 @@ def load(task: dict[str, Any], clock: Clock) -> dict[str, Any]:
 
 
 def export(task: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    from coevo.node_store.bundle_export import export_bundle, heads_of
+    from coevo.node_store.bundles.export import export_bundle, heads_of
 
     with open_store(task) as store:
         store.head(population.NODE)
@@ -155,7 +155,7 @@ def export(task: dict[str, Any], clock: Clock) -> dict[str, Any]:
 
 
 def imported(task: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    from coevo.node_store.bundle_import import import_bundle
+    from coevo.node_store.bundles.importing import import_bundle
 
     with open_store(task) as store:
         store.nodes()
@@ -166,7 +166,7 @@ def imported(task: dict[str, Any], clock: Clock) -> dict[str, Any]:
 
 
 def verified(task: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    from coevo.node_store.verification import verify
+    from coevo.node_store.upkeep.verification import verify
 
     with open_store(task) as store:
         store.nodes()

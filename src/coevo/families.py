@@ -61,7 +61,7 @@ class Loader:
 
 BUILT_IN: tuple[Loader, ...] = (
     Loader("chgnet", "force_field", "safetensors", "coevo.models.chgnet.force_field:ChgnetForceField", runs_code=False),
-    Loader("embedded", "generator", "json", "coevo.models.embedded.generator:EmbeddedGenerator", runs_code=False),
+    Loader("embedded", "generator", "json", "coevo.models.random_crystals.generator:EmbeddedGenerator", runs_code=False),
     # A model directory: hydra constructs whatever its config.yaml names, and Lightning's checkpoints are pickles.
     Loader(
         "mattergen",

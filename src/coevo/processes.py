@@ -87,7 +87,9 @@ def _pool_of(workers: int) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             # The server imports once what its forks share.
-            context.set_forkserver_preload(["coevo.analysis.grouping", "coevo.analysis.descriptors", "pymatgen.core"])
+            context.set_forkserver_preload(
+                ["coevo.analysis.comparison.grouping", "coevo.analysis.environments.descriptors", "pymatgen.core"]
+            )
             _start_server()
         _pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         _pool_key = key

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.descriptors import descriptors_of
+from coevo.analysis.environments.descriptors import descriptors_of
 from coevo.configs.references import load_references
 
 

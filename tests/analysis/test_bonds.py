@@ -8,13 +8,13 @@ from ase.data import atomic_numbers, covalent_radii
 from pymatgen.analysis.local_env import CutOffDictNN
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.bond_tolerance import tolerance
-from coevo.analysis.bonds import BOND_CUTOFFS, DEFAULT_RULE, BondRule, bonds_of
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.motifs import motifs_of
+from coevo.analysis.motifs.bond_tolerance import tolerance
+from coevo.analysis.motifs.bonds import BOND_CUTOFFS, DEFAULT_RULE, BondRule, bonds_of
+from coevo.analysis.motifs.motifs import motifs_of
 from coevo.errors import AnalysisError
 
-# What the docstring of coevo.analysis.bonds says: longest bond, next distance, Å.
+# What the docstring of coevo.analysis.motifs.bonds says: longest bond, next distance, Å.
 GAPS = {"P-S": (2.20, 3.34), "P-P": (2.39, 3.04), "S-S": (2.06, 3.12)}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coevo.analysis.canonical_graphs import canonical_form
+from coevo.analysis.motifs.canonical_graphs import canonical_form
 
 
 def form_of(graph, colours=None):

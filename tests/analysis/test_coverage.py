@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.coverage import composition_coverage, nearest_grid_points
+from coevo.analysis.signals.coverage import composition_coverage, nearest_grid_points
 from coevo.errors import AnalysisError
 
 LPS = ("Li", "P", "S")

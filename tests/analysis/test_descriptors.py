@@ -9,14 +9,14 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from quests.descriptor import get_descriptors, get_descriptors_multicomponent
 from quests.entropy import entropy as quests_entropy
 
-from coevo.analysis.descriptors import (
+from coevo.analysis.environments.descriptors import (
     descriptors,
     descriptors_by_element,
     descriptors_of,
     multicomponent_descriptors,
     rows_by_structure,
 )
-from coevo.analysis.entropy import entropy
+from coevo.analysis.environments.entropy import entropy
 
 H = 0.015
 

@@ -6,8 +6,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.structure_matcher import OrderDisorderElementComparator, StructureMatcher
 
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.disordered_matching import can_mix, mixed, mixing_groups
-from coevo.analysis.uniqueness import Item, Matching, find_representatives
+from coevo.analysis.comparison.disordered_matching import can_mix, mixed, mixing_groups
+from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives
 
 LI, P, S, CL, CU, AU, NA, NE = 3, 15, 16, 17, 29, 79, 11, 10
 DISORDERED = Matching(fragment_veto=False, kind="disordered")

@@ -11,7 +11,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from pymatgen.symmetry.groups import SpaceGroup
 from scipy.stats import entropy as scipy_entropy
 
-from coevo.analysis.diversity import (
+from coevo.analysis.signals.diversity import (
     CRYSTAL_SYSTEMS,
     crystal_system,
     diversity,

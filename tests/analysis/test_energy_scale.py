@@ -12,7 +12,7 @@ from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEn
 from pymatgen.core import Lattice, Structure
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.energy_scale import Offsets, anion_correction, fit_offsets, needs_anion_correction
+from coevo.analysis.hull.energy_scale import Offsets, anion_correction, fit_offsets, needs_anion_correction
 from coevo.errors import AnalysisError
 
 SYSTEM = ("Li", "P", "S")

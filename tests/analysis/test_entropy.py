@@ -10,8 +10,8 @@ from quests.entropy import delta_entropy as quests_delta_entropy
 from quests.entropy import entropy as quests_entropy
 from quests.tools.example import get_noisy_structures, get_reference_structures
 
-from coevo.analysis.descriptors import descriptors, descriptors_of
-from coevo.analysis.entropy import (
+from coevo.analysis.environments.descriptors import descriptors, descriptors_of
+from coevo.analysis.environments.entropy import (
     MAX_DELTA_ENTROPY,
     delta_entropy,
     entropy,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from coevo.analysis import entropy_gain
-from coevo.analysis.descriptors import descriptors
-from coevo.analysis.entropy_gain import NO_GAIN, greedy_entropy_gain
+from coevo.analysis.environments import entropy_gain
+from coevo.analysis.environments.descriptors import descriptors
+from coevo.analysis.environments.entropy_gain import NO_GAIN, greedy_entropy_gain
 
 H = 0.015
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coevo.analysis import kernel_sums
-from coevo.analysis.entropy import delta_entropy, entropy
-from coevo.analysis.environment_set import EnvironmentSet
+from coevo.analysis.environments import kernel_sums
+from coevo.analysis.environments.entropy import delta_entropy, entropy
+from coevo.analysis.environments.environment_set import EnvironmentSet
 from coevo.errors import AnalysisError
 
 H = 0.015

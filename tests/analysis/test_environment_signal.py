@@ -11,9 +11,9 @@ from quests.descriptor import get_descriptors_multicomponent
 from quests.entropy import delta_entropy as quests_delta_entropy
 from quests.entropy import entropy as quests_entropy
 
-from coevo.analysis.descriptors import descriptors_of, multicomponent_descriptors, multicomponent_descriptors_of
-from coevo.analysis.entropy import draws, sampled_entropies
-from coevo.analysis.environment_signal import Share, entropy_document, multicomponent_entropies, new_environments
+from coevo.analysis.environments.descriptors import descriptors_of, multicomponent_descriptors, multicomponent_descriptors_of
+from coevo.analysis.environments.entropy import draws, sampled_entropies
+from coevo.analysis.environments.signal import Share, entropy_document, multicomponent_entropies, new_environments
 from coevo.configs.references import load_references
 
 ELEMENTS = ("Li", "P", "S")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from coevo.analysis.cell_reduction import Crystal, reduced
-from coevo.analysis.fingerprint_table import FingerprintTable, fingerprints
-from coevo.analysis.fingerprints import average_minimum_distances
-from coevo.analysis.fragments import fragment_signature
-from coevo.analysis.uniqueness import Item, table_of
+from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
+from coevo.analysis.comparison.fingerprints import average_minimum_distances
+from coevo.analysis.comparison.uniqueness import Item, table_of
+from coevo.analysis.motifs.fragments import fragment_signature
 from coevo.errors import AnalysisError
 
 
@@ -63,7 +63,7 @@ def test_known_rows_are_not_made_again(items, table, monkeypatch):
         made.append("row")
         return reduced(structure)
 
-    monkeypatch.setattr("coevo.analysis.fingerprint_table.reduced", spy)
+    monkeypatch.setattr("coevo.analysis.comparison.fingerprint_table.reduced", spy)
     mixed = [items[3], Item("new", items[0].structure, 0.0), items[1]]
     found = table_of(mixed, table)
     assert made == ["row"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Structure
 
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.fingerprints import NEIGHBOURS, average_minimum_distances
+from coevo.analysis.comparison.fingerprints import NEIGHBOURS, average_minimum_distances
 
 
 def distances(structure: Structure, neighbours: int = NEIGHBOURS) -> np.ndarray:

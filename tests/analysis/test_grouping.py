@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coevo.analysis.fingerprint_table import FingerprintTable, fingerprints
-from coevo.analysis.grouping import first_matches, group
-from coevo.analysis.uniqueness import Item, Matching
+from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
+from coevo.analysis.comparison.grouping import first_matches, group
+from coevo.analysis.comparison.uniqueness import Item, Matching
 
 PLAIN = Matching(fragment_veto=False)
 
@@ -54,8 +54,8 @@ def test_a_batch_after_another_is_both_at_once(table):
 
 
 def test_workers_do_not_matter(table, monkeypatch):
-    monkeypatch.setattr("coevo.analysis.grouping._FEW", 10)
-    monkeypatch.setattr("coevo.analysis.grouping._TASK", 200)
+    monkeypatch.setattr("coevo.analysis.comparison.grouping._FEW", 10)
+    monkeypatch.setattr("coevo.analysis.comparison.grouping._TASK", 200)
     rows = np.random.default_rng(0).integers(0, len(table), 500)
     many = replace(table.take(rows), ids=tuple(f"{k}" for k in range(500)))
     told: list[int] = []

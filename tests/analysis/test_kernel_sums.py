@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from quests.entropy import kernel_sum
 from scipy.spatial.distance import cdist
 
-from coevo.analysis import kernel_blocks, kernel_sums
-from coevo.analysis.kernel_blocks import BLOCK, Blocks, Frame
-from coevo.analysis.kernel_products import NumpyProducts
-from coevo.analysis.kernel_sums import both_kernel_sums
+from coevo.analysis.environments import kernel_blocks, kernel_sums
+from coevo.analysis.environments.kernel_blocks import BLOCK, Blocks, Frame
+from coevo.analysis.environments.kernel_products import NumpyProducts
+from coevo.analysis.environments.kernel_sums import both_kernel_sums
 from coevo.errors import AnalysisError
 
 H = 0.015

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
 
-from coevo.analysis.label_hull import confusion, label_hull
+from coevo.analysis.hull.label_hull import confusion, label_hull
 
 ELEMENTS = ("Li", "P", "S")
 FORMULAS = ["Li", "P", "S", "Li2S", "Li3P", "P2S5", "Li3PS4", "LiPS3"]

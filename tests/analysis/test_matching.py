@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 
 from coevo.analysis.cell_reduction import Crystal, reduced
-from coevo.analysis.matching import ScaledCrystal, Shelf, Tolerances, fits
+from coevo.analysis.comparison.matching import ScaledCrystal, Shelf, Tolerances, fits
 
 
 def scaled(structure: Structure) -> ScaledCrystal:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coevo.analysis.maturity import is_flat, maturity
+from coevo.analysis.signals.maturity import is_flat, maturity
 from coevo.configs.tree import MaturityConfig
 
 CONFIG = MaturityConfig(environments=2000, patience=2)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from coevo.analysis.motif_census import Carrier, census, survey
+from coevo.analysis.motifs.census import Carrier, census, survey
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from pymatgen.analysis.graphs import StructureGraph
 from pymatgen.core import Lattice, Structure
 
 from built_motifs import boxed, built
-from coevo.analysis.bonds import DEFAULT_RULE, bonds_of
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.motifs import motifs_of, unbalanced_charge
+from coevo.analysis.motifs.bonds import DEFAULT_RULE, bonds_of
+from coevo.analysis.motifs.motifs import motifs_of, unbalanced_charge
 
 # From the published structures: names, charges, and pieces (of endless ones: formula units) per cell.
 KNOWN_PHASES = {

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coevo.analysis.periodic_labels import periodic_colours
+from coevo.analysis.motifs.periodic_labels import periodic_colours
 
 
 def random_net(rng, atoms, dimension, extra):

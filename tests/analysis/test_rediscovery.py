@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.fragments import fragment_signature
-from coevo.analysis.rediscovery import (
+from coevo.analysis.comparison.rediscovery import (
     Carrier,
     Displacement,
     Found,
@@ -26,7 +25,8 @@ from coevo.analysis.rediscovery import (
     motif_returns,
     summary_line,
 )
-from coevo.analysis.uniqueness import Item, Matching
+from coevo.analysis.comparison.uniqueness import Item, Matching
+from coevo.analysis.motifs.fragments import fragment_signature
 from crystal_piles import displaced
 
 MATCHING = Matching()

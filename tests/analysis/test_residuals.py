@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.units import GPa
 
-from coevo.analysis.residuals import errors, grouped_errors
+from coevo.analysis.signals.residuals import errors, grouped_errors
 from coevo.errors import AnalysisError
 
 

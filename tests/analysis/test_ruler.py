@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy as scipy_entropy
 
-from coevo.analysis.ruler import SampledCandidate, median_error, quantiles, summarise
+from coevo.analysis.signals.ruler import SampledCandidate, median_error, quantiles, summarise
 
 
 def candidate(e_hull, formula="Li2S", group="a", *, unique=True, novel=True, space_group=225):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from coevo.analysis.sun_summary import sun_summary, unique_mask, wilson_interval
+from coevo.analysis.signals.sun_summary import sun_summary, unique_mask, wilson_interval
 from coevo.errors import AnalysisError
 
 REFERENCES = {"reference_set": "li-p-s", "reference_size": 16}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from chunk_tasks import die_on_seven, fail_on_seven, total
-from coevo.analysis.worker_processes import map_chunks
 from coevo.errors import AnalysisError
+from coevo.processes import map_chunks
 
 CHUNKS = [[k, k + 1] for k in range(0, 40, 2)]
 

@@ -197,8 +197,8 @@ def test_numbers_do_not_depend_on_the_order_of_the_file_nor_on_workers(analyse: 
 
 
 def test_entropy_is_that_of_the_analysis_on_all_environments(analyse: Any, tmp_path: Path) -> None:
-    from coevo.analysis.descriptors import descriptors_of
-    from coevo.analysis.entropy import sampled_entropies
+    from coevo.analysis.environments.descriptors import descriptors_of
+    from coevo.analysis.environments.entropy import sampled_entropies
     from coevo.node_store.canonical import structure_id
 
     structures = [displaced(PHASES["beta-Li3PS4 (ordered approximant)"], 0.12, seed) for seed in range(6)]

@@ -16,13 +16,13 @@ from pymatgen.entries.computed_entries import (
     TemperatureEnergyAdjustment,
 )
 
-from coevo.app.analyse_batch import Batch, add_references, batch_from_file
-from coevo.app.analyse_commands import limits_for
-from coevo.app.analyse_energies import above_hull
-from coevo.app.analyse_rows import Row
-from coevo.app.analyse_workers import Workers
 from coevo.app.cli import main
+from coevo.app.commands.analyse import limits_for
 from coevo.errors import AnalysisError
+from coevo.studies.analyse.batch import Batch, add_references, batch_from_file
+from coevo.studies.analyse.energies import above_hull
+from coevo.studies.piles.rows import Row
+from coevo.studies.piles.workers import Workers
 
 LI = Structure(Lattice.cubic(3.43), ["Li", "Li"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 S = Structure(Lattice.cubic(3.2), ["S"], [[0, 0, 0]])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hand_made_node import NODE, TwoBranches, two_branches
 
-from coevo.app import running
-from coevo.app.campaigns_on_site import submit
 from coevo.app.cli import main
-from coevo.app.merging import Target, merge
+from coevo.campaigns import running
+from coevo.campaigns.merging import Target, merge
+from coevo.campaigns.on_site import submit
 from coevo.configs.loading import dump_config, load_config, parse_config
 from coevo.errors import CampaignError, ConfigError
 from coevo.flows.campaign import create_node, live_config

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from coevo.app.exporting import as_csv, entries_table
+from coevo.studies.states.exporting import as_csv, entries_table
 
 ROW: dict[str, Any] = {
     "structure_id": "ab" * 32,

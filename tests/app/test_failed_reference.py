@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymatgen.core import Structure
 
-from coevo.app.labelling import label_head
-from coevo.app.running import run_campaign
+from coevo.campaigns.labelling import label_head
+from coevo.campaigns.running import run_campaign
 from coevo.labelling.contract import LabelResult
 from coevo.makers import label as label_module
 from coevo.makers.step import current_store

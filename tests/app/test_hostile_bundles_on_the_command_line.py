@@ -17,7 +17,7 @@ OLDER = """
 import sys
 from pathlib import Path
 from coevo.node_store import bundle_documents, bundle_format, stranger_json, transfers
-from coevo.node_store.bundle_import import import_bundle
+from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.store import open_store
 
 for module in (bundle_documents, bundle_format, stranger_json, transfers):

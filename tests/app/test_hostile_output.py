@@ -195,8 +195,8 @@ def test_errors_quote_what_is_wrong_literally(coevo: Callable[..., Printed], arg
 def test_tables_of_jobs_and_progress_are_plain() -> None:
     from dataclasses import fields
 
-    from coevo.app.job_tables import jobs_view, watched_view
     from coevo.app.progress_bars import ProgressBars
+    from coevo.app.tables.jobs import jobs_view, watched_view
     from coevo.app.terminal import PlainConsole
     from coevo.slurm.job_table import JobRow
 

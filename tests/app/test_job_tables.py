@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from coevo.app.job_tables import duration, jobs_view, watched_view
+from coevo.app.tables.jobs import duration, jobs_view, watched_view
 from coevo.slurm.job_table import JobRow
 
 DONE = JobRow("n/1/generate/0000", 1, 1, "generate", "completed", "gpu", "c", seconds=12.4)

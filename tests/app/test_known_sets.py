@@ -15,14 +15,14 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 from pymatgen.entries.computed_entries import ComputedStructureEntry
 
-from coevo.app.http_json import HttpLimits, JsonReader, shown_url
-from coevo.app.known_sets import KnownSet, KnownStructure, read_known_set, save_known_set
-from coevo.app.materials_project import read_materials_project
-from coevo.app.novelty_counts import NoveltyCount
-from coevo.app.optimade_provider import base_url, read_optimade, system_filters
-from coevo.app.optimade_structures import refusal, structure_of
 from coevo.configs.references import load_references
 from coevo.errors import AnalysisError, ConfigError, ProviderError, ReferenceDataError, StorageError
+from coevo.studies.known_sets.http_json import HttpLimits, JsonReader, shown_url
+from coevo.studies.known_sets.known_sets import KnownSet, KnownStructure, read_known_set, save_known_set
+from coevo.studies.known_sets.materials_project import read_materials_project
+from coevo.studies.known_sets.novelty_counts import NoveltyCount
+from coevo.studies.known_sets.optimade_provider import base_url, read_optimade, system_filters
+from coevo.studies.piles.optimade_structures import refusal, structure_of
 from crystal_piles import known_phases, write_extxyz
 from optimade_server import OptimadeServer, document
 from stub_server import Answer, Request, StubServer

@@ -184,7 +184,7 @@ def test_branches_that_cannot_be_are_refused(here, arguments: list[str], words: 
 
 
 def test_the_difference_of_two_states(history, store: NodeStore) -> None:
-    from coevo.node_store.differences import difference
+    from coevo.node_store.lineage.differences import difference
 
     coevo, ids = history
     found = json.loads(coevo("diff", f"{NODE}~1", f"{NODE}@wide", "--format", "json").stdout)

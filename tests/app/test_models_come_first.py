@@ -9,11 +9,11 @@ from ase.build import bulk
 from ase.io import write
 from hand_made_node import NODE, TwoBranches, two_branches
 
-from coevo.app.adding import add_labels, add_references
-from coevo.app.campaigns_on_site import submit
-from coevo.app.labelling import label_head
-from coevo.app.merging import Target, extend, merge
-from coevo.app.running import run_campaign
+from coevo.campaigns.adding import add_labels, add_references
+from coevo.campaigns.labelling import label_head
+from coevo.campaigns.merging import Target, extend, merge
+from coevo.campaigns.on_site import submit
+from coevo.campaigns.running import run_campaign
 from coevo.errors import CheckpointError, CorruptArtifactError
 from coevo.makers.step import current_store
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from coevo.analysis.motifs import motifs_of
+from coevo.analysis.motifs.motifs import motifs_of
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 from crystal_piles import cif_text, known_phases, write_extxyz, write_zip

@@ -9,9 +9,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from built_motifs import built
-from coevo.analysis.motifs import motifs_of
-from coevo.app.motif_pictures import motif_svg
+from coevo.analysis.motifs.motifs import motifs_of
 from coevo.configs.references import load_references
+from coevo.report.motif_pictures import motif_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

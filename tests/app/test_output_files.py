@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from printed import Printed, printed
 
-from coevo.app.output_files import check_directory, check_place, is_stdout, write_file, write_text
 from coevo.errors import StorageError
+from coevo.output.files import check_directory, check_place, is_stdout, write_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from coevo.app import terminal
 from coevo.app.cli import app
-from coevo.app.csv_rows import as_csv, csv_cell
-from coevo.app.plain_text import json_text, plain, plain_lines
 from coevo.app.terminal import PlainConsole, styled
+from coevo.output.csv_rows import as_csv, csv_cell
+from coevo.output.plain_text import json_text, plain, plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

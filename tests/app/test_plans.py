@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from coevo.app.plan_tables import plan_table
-from coevo.app.planning import Start, plan, plan_json
+from coevo.app.tables.plans import plan_table
+from coevo.campaigns.planning import Start, plan, plan_json
 from coevo.configs.loading import load_config
 from coevo.configs.site_loading import parse_site
 from tiny_node import Coevo

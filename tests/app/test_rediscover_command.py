@@ -15,7 +15,6 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 
 from coevo.app import cli
-from coevo.app.rediscovery import load_targets, rediscover, withheld_targets
 from coevo.configs.references import ReferenceStructure, load_references
 from coevo.configs.tree import NodeConfig
 from coevo.errors import ReferenceDataError
@@ -23,6 +22,7 @@ from coevo.makers.step import current_store
 from coevo.node_store.canonical import structure_document, structure_id
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
+from coevo.studies.rediscovery import load_targets, rediscover, withheld_targets
 from crystal_piles import displaced, known_phases, write_extxyz
 from tiny_node import Coevo
 
@@ -112,8 +112,8 @@ def test_what_came_back_and_what_did_not(state: StateView) -> None:
 def test_the_answer_does_not_depend_on_the_number_of_workers(state: StateView, monkeypatch: pytest.MonkeyPatch) -> None:
     targets = withheld_targets(state)
     alone = rediscover(state, targets, workers=1)
-    monkeypatch.setattr("coevo.app.rediscovery._FEW", 1)
-    monkeypatch.setattr("coevo.app.rediscovery._CHUNK", 2)
+    monkeypatch.setattr("coevo.studies.rediscovery._FEW", 1)
+    monkeypatch.setattr("coevo.studies.rediscovery._CHUNK", 2)
     assert rediscover(state, targets, workers=2) == alone
 
 

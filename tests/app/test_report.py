@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from coevo.app.report.energy_figure import energy_plot
-from coevo.app.report.environment_figure import environment_plot
-from coevo.app.report.error_figure import GPA_PER_MEV_PER_CUBIC_ANGSTROM, error_plot
-from coevo.app.report.folders import MARK, check_place
-from coevo.app.report.gathering import ReportData, gather
-from coevo.app.report.growth_figure import growth_plot
-from coevo.app.report.hull_figures import hull_plot
-from coevo.app.report.loop_figure import loop_plot
-from coevo.app.report.motif_figure import motif_plot
-from coevo.app.report.plots import Plot, formula_text, new_figure, paper_style, write_plot
-from coevo.app.report.writing import write_report
 from coevo.errors import ConfigError, CorruptArtifactError, ReferenceDataError, StorageError
 from coevo.node_store.store import NodeStore, open_store
+from coevo.report.figures.energy import energy_plot
+from coevo.report.figures.environments import environment_plot
+from coevo.report.figures.errors import GPA_PER_MEV_PER_CUBIC_ANGSTROM, error_plot
+from coevo.report.figures.growth import growth_plot
+from coevo.report.figures.hull import hull_plot
+from coevo.report.figures.loop import loop_plot
+from coevo.report.figures.motifs import motif_plot
+from coevo.report.figures.plots import Plot, formula_text, new_figure, paper_style, write_plot
+from coevo.report.folders import MARK, check_place
+from coevo.report.gathering import ReportData, gather
+from coevo.report.writing import write_report
 from coevo.settings import Settings
 from tiny_node import Coevo
 
@@ -220,7 +220,7 @@ def test_states_of_before_are_drawn_with_what_they_have(data: ReportData, tmp_pa
 
 def test_numbers_that_are_no_numbers_are_one_error(data: ReportData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data.metrics["ruler"] = {"1": {"q50": "many"}}
-    monkeypatch.setattr("coevo.app.report.writing.gather", lambda store, ref: data)
+    monkeypatch.setattr("coevo.report.writing.gather", lambda store, ref: data)
     with pytest.raises(CorruptArtifactError, match="coevo show"):
         write_report(None, "tiny", tmp_path / "bad", with_map=False)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
@@ -231,7 +231,7 @@ def test_numbers_that_are_no_numbers_are_one_error(data: ReportData, tmp_path: P
 
 def test_text_of_strangers_is_never_set_as_mathematics(data: ReportData, tmp_path: Path) -> None:
     data.branches[data.view.id] = ["$\\frac{1}{2$"]
-    from coevo.app.report.lineage_figure import lineage_plot
+    from coevo.report.figures.lineage import lineage_plot
 
     assert "frac" in drawn(lineage_plot(data), tmp_path)
 
@@ -342,7 +342,7 @@ def test_a_missing_package_is_one_clear_error(
 
 
 def test_without_chemiscope_there_is_a_way(store: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coevo.app.report.structure_map.find_spec", lambda name: None)
+    monkeypatch.setattr("coevo.report.structure_map.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="--without-map"):
         write_report(store, "tiny", tmp_path / "report")
     assert list(tmp_path.iterdir()) == []

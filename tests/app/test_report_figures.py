@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Lattice, Structure
 
-from coevo.app.report.gathering import gather
-from coevo.app.report.hull_figures import HEIGHT, corner_place, hull_plot
-from coevo.app.report.hull_points import HullPoints, hull_points
-from coevo.app.report.labels_on_axes import place_labels
-from coevo.app.report.lineage_figure import lanes_of, lineage_plot
-from coevo.app.report.motif_gallery import charge_text
-from coevo.app.report.plots import new_figure, paper_style, write_plot
-from coevo.app.report.structure_map import choose, map_input, principal_components, script_text
-from coevo.app.report.tables import number
 from coevo.configs.references import load_references
 from coevo.node_store.store import open_store
+from coevo.report.figures.hull import HEIGHT, corner_place, hull_plot
+from coevo.report.figures.hull_points import HullPoints, hull_points
+from coevo.report.figures.labels_on_axes import place_labels
+from coevo.report.figures.lineage import lanes_of, lineage_plot
+from coevo.report.figures.plots import new_figure, paper_style, write_plot
+from coevo.report.gathering import gather
+from coevo.report.motif_gallery import charge_text
+from coevo.report.structure_map import choose, map_input, principal_components, script_text
+from coevo.report.tables import number
 from coevo.settings import Settings
 from tiny_node import Coevo
 

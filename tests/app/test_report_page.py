@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from chromium_browser import Page, require_chromium
-from coevo.app.report.folders import FOLDERS
-from coevo.app.report.gathering import ReportData, gather
-from coevo.app.report.writing import fill
 from coevo.node_store.store import open_store
+from coevo.report.folders import FOLDERS
+from coevo.report.gathering import ReportData, gather
+from coevo.report.writing import fill
 from coevo.settings import Settings
 from tiny_node import Coevo
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coevo.analysis.maturity import maturity
-from coevo.app.next_step import next_step
-from coevo.app.signal_rows import signal_rows, sparkline
+from coevo.analysis.signals.maturity import maturity
 from coevo.configs.tree import MaturityConfig
+from coevo.studies.states.next_step import next_step
+from coevo.studies.states.signal_rows import signal_rows, sparkline
 
 CONFIG = MaturityConfig(environments=100, min_frames=10, min_test_frames=2, ruler_size=32)
 

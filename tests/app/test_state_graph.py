@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coevo.app.state_graph import draw, graph_order
+from coevo.studies.states.graph import draw, graph_order
 
 SIGNS = {"|": 0, "/": -1, "\\": 1}
 

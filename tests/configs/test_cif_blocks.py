@@ -10,8 +10,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from pymatgen.symmetry.groups import SpaceGroup
 
-from coevo.configs.cif_blocks import structure_from_cif
-from coevo.configs.structure_bounds import BoundsError
+from coevo.configs.structures.bounds import BoundsError
+from coevo.configs.structures.cif_blocks import structure_from_cif
 
 LI2S = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Li", "S"], [[0.25] * 3, [0, 0, 0]])
 COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")

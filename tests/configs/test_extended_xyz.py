@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from coevo.configs.extended_xyz import FrameError, cut_frames, numbers_in, parse_frame, vacuum_gaps, why_no_crystal
-from coevo.configs.extended_xyz.units import energy_factor, force_factor, stress_factor
 from coevo.configs.references import load_references
+from coevo.configs.structures.extended_xyz import FrameError, cut_frames, numbers_in, parse_frame, vacuum_gaps, why_no_crystal
+from coevo.configs.structures.extended_xyz.units import energy_factor, force_factor, stress_factor
 from coevo.errors import ReferenceDataError
 
 CELL = 'Lattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3 pbc="T T T"'

@@ -14,9 +14,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
-from coevo.configs import reference_files
 from coevo.configs.references import load_references, reference_parts, resolved_references
-from coevo.configs.structure_files import kind_of
+from coevo.configs.structures import reference_files
+from coevo.configs.structures.files import kind_of
 from coevo.errors import ReferenceDataError
 
 SODIUM = Structure.from_spacegroup("Im-3m", Lattice.cubic(4.29), ["Na"], [[0, 0, 0]])

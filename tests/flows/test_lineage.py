@@ -15,11 +15,11 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
-from coevo.app.merging import Target, extend, merge
+from coevo.campaigns.merging import Target, extend, merge
 from coevo.errors import ConfigError, ReferenceDataError
-from coevo.makers.population import matching_of
+from coevo.makers.labels.united_splits import united_splits
+from coevo.makers.populations.population import matching_of
 from coevo.makers.step import current_store
-from coevo.makers.united_splits import united_splits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ import pytest
 from hand_made_states import ELEMENTAL, Node, antifluorite, config_for, describe, evaluation, rocksalt, simple
 from pymatgen.core import Structure
 
-from coevo.app.adding import add_references
-from coevo.app.merging import Target, extend, merge
+from coevo.campaigns.adding import add_references
+from coevo.campaigns.merging import Target, extend, merge
 from coevo.configs.tree import NodeConfig
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.makers.step import current_store

@@ -12,10 +12,10 @@ from coevo.configs.tree import NodeConfig, TrainingConfig
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelSettings
 from coevo.labelling.imported.contract import ImportedFile, ImportedFrame
-from coevo.makers.imported_labels import ImportedLabels, imported_labels
-from coevo.makers.imported_settings import vouched_digest
-from coevo.makers.superseded_labels import without_superseded
-from coevo.makers.training_set import splits_for
+from coevo.makers.imported.labels import ImportedLabels, imported_labels
+from coevo.makers.imported.settings import vouched_digest
+from coevo.makers.labels.superseded import without_superseded
+from coevo.makers.labels.training_set import splits_for
 from coevo.node_store.canonical import structure_id
 
 LITHIUM = Structure(Lattice.cubic(3.44), ["Li", "Li"], [[0, 0, 0], [0.5, 0.5, 0.5]])

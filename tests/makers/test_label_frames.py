@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.energy_scale import why_no_offsets
+from coevo.analysis.hull.energy_scale import why_no_offsets
 from coevo.configs.tree import NodeSection
-from coevo.makers.label_frames import wanted_frames
+from coevo.makers.labels.frames import wanted_frames
 from coevo.node_store.canonical import structure_document, structure_id
 
 NODE = NodeSection(name="n", elements=("Li", "S"), references="x")

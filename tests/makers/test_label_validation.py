@@ -8,7 +8,7 @@ import pytest
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Lattice, Structure
 
-from coevo.makers.label_validation import with_label_hull
+from coevo.makers.labels.validation import with_label_hull
 from coevo.node_store.canonical import structure_document
 
 LI = Structure(Lattice.cubic(3.4), ["Li", "Li"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.maturity import maturity
-from coevo.analysis.uniqueness import Matching
+from coevo.analysis.comparison.uniqueness import Matching
+from coevo.analysis.signals.maturity import maturity
 from coevo.configs.tree import MaturityConfig, NodeSection
-from coevo.makers.environment_metrics import environment_metrics
-from coevo.makers.population import Member, hull_of
-from coevo.makers.ruler_rows import ruler_rows, summaries
+from coevo.makers.populations.population import Member, hull_of
+from coevo.makers.signals.environment_metrics import environment_metrics
+from coevo.makers.signals.ruler_rows import ruler_rows, summaries
 from coevo.node_store.canonical import structure_document
 
 ELEMENTS = ("Li", "P", "S")

@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 
 from coevo.configs.tree import NodeConfig
-from coevo.makers.signal_recomputation import compare_signals
+from coevo.makers.signals.recomputation import compare_signals
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 from tiny_node import Coevo

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from coevo.analysis.cell_reduction import reduced
-from coevo.analysis.fingerprint_table import fingerprints
-from coevo.makers.population import members
-from coevo.makers.state_fingerprints import fingerprint_table
+from coevo.analysis.comparison.fingerprint_table import fingerprints
+from coevo.makers.populations.fingerprints import fingerprint_table
+from coevo.makers.populations.population import members
 from coevo.makers.step import current_store
 from tiny_node import Coevo
 
@@ -29,7 +29,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         notes.append("row")
         return reduced(crystal)
 
-    monkeypatch.setattr("coevo.analysis.fingerprint_table.reduced", spy)
+    monkeypatch.setattr("coevo.analysis.comparison.fingerprint_table.reduced", spy)
     return notes
 
 

@@ -9,8 +9,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import TrainingConfig
+from coevo.makers.labels.training_set import replayed, scale_for, scales_for, split_for, splits_for
 from coevo.makers.train_force_field import loss_ratio
-from coevo.makers.training_set import replayed, scale_for, scales_for, split_for, splits_for
 from coevo.models.contracts import Prediction
 from coevo.node_store.canonical import structure_document
 
@@ -132,7 +132,7 @@ def test_compounds_alone_fix_no_offsets() -> None:
 
 def test_plain_pbe_labels_get_the_anion_correction_of_mp2020_once() -> None:
     """−0.503 eV per S in compounds and none in elements (pymatgen's MP2020 table)."""
-    from coevo.makers.training_set import corrected_energy
+    from coevo.makers.labels.training_set import corrected_energy
 
     li2s = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.72), ["Li", "S"], [[0.25, 0.25, 0.25], [0, 0, 0]])
     plain = label(li2s, -4.0, functional="PBE")

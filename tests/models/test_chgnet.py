@@ -32,14 +32,14 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from coevo.errors import CheckpointError, ConfigError, ModelError, StorageError
-from coevo.models.chgnet.crystal import Crystal
 from coevo.models.chgnet.force_field import ChgnetForceField
 from coevo.models.chgnet.gather import gather, plain_plan, plan, scatter
 from coevo.models.chgnet.graph import CandidatePairs
 from coevo.models.chgnet.neighbours import covers, pair_list
 from coevo.models.chgnet.pool import run_batches
-from coevo.models.chgnet.variables import Variables
 from coevo.models.contracts import Failure, FitSettings, RelaxationSettings, TrainingFrame
+from coevo.models.relaxing.crystal import Crystal
+from coevo.models.relaxing.variables import Variables
 
 EV_PER_A3_IN_GPA = 160.21766208
 

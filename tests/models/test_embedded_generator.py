@@ -16,14 +16,14 @@ from coevo.configs.references import load_references
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
 from coevo.models.contracts import Conditions, Example
-from coevo.models.embedded import cells, packing, symmetric, variation
-from coevo.models.embedded.chemistry import neutrality
-from coevo.models.embedded.compositions import cell_contents
-from coevo.models.embedded.context import SamplingContext
-from coevo.models.embedded.generator import EmbeddedGenerator
-from coevo.models.embedded.geometry import RejectedDrawError, nearest_distances
-from coevo.models.embedded.knowledge import ENERGY_CENTRES, Knowledge, binned_preference, energy_bin, preference
-from coevo.models.embedded.units import fragments, orientation, point_operations, same_unit
+from coevo.models.random_crystals import cells, packing, symmetric, variation
+from coevo.models.random_crystals.chemistry import neutrality
+from coevo.models.random_crystals.compositions import cell_contents
+from coevo.models.random_crystals.context import SamplingContext
+from coevo.models.random_crystals.generator import EmbeddedGenerator
+from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances
+from coevo.models.random_crystals.knowledge import ENERGY_CENTRES, Knowledge, binned_preference, energy_bin, preference
+from coevo.models.random_crystals.units import fragments, orientation, point_operations, same_unit
 
 
 class TestEmbeddedGenerator(GeneratorContract):

@@ -16,8 +16,8 @@ from hostile_checkpoints import disguised_as_json
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ModelError
 from coevo.models.chgnet.force_field import ChgnetForceField
-from coevo.models.embedded.generator import EmbeddedGenerator
 from coevo.models.external.archive import pack, unpack
+from coevo.models.random_crystals.generator import EmbeddedGenerator
 from coevo.models.registry import force_field_from, generator_from
 
 DEEP = b"[" * 100_000 + b"]" * 100_000

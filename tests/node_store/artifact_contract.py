@@ -10,7 +10,7 @@ import pickle
 import pytest
 
 from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, StorageError
-from coevo.node_store.artifacts import Artifact, ArtifactStore
+from coevo.node_store.blobs.artifacts import Artifact, ArtifactStore
 
 DATA = b"weights" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()

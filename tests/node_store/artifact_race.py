@@ -11,7 +11,7 @@ from pathlib import Path
 SCRIPT = """
 import hashlib, json, os, sys, time, traceback
 from coevo.errors import ArtifactNotFoundError
-from coevo.node_store.artifacts import ArtifactStore
+from coevo.node_store.blobs.artifacts import ArtifactStore
 import fsspec
 fsspec.get_filesystem_class(sys.argv[1].partition("://")[0])  # imported once, before the forks
 

@@ -29,7 +29,7 @@ from coevo.errors import (
 )
 from coevo.node_store.canonical import structure_id
 from coevo.node_store.documents import NodeDocument, StateDocument
-from coevo.node_store.queries import parse_filter
+from coevo.node_store.queries.queries import parse_filter
 from coevo.node_store.states import state_id
 from coevo.node_store.store import open_store
 

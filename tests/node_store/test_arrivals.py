@@ -9,12 +9,12 @@ from test_bundles import SAFETENSORS, checkpoint_of, embedded, export
 from coevo.configs.loading import MOST_PROBLEMS
 from coevo.configs.local_values import local_values
 from coevo.errors import BundleError, ConfigError, CorruptArtifactError
-from coevo.node_store.arrivals import agree, bring_arrivals, omitted, refuse_unagreed, shown_value, unagreed
-from coevo.node_store.bundle_import import import_bundle
-from coevo.node_store.checkpoint_fetching import fetch_omitted
+from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
+from coevo.node_store.bundles.importing import import_bundle
+from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.store import open_store
-from coevo.node_store.transfers import bring_history
-from coevo.node_store.verification import verify
+from coevo.node_store.trust.arrivals import agree, bring_arrivals, omitted, refuse_unagreed, shown_value, unagreed
+from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
 
 PLAIN = f"node:\n  name: {NODE}\n  elements: [Li, P, S]\n  references: li-p-s\n"
@@ -120,7 +120,7 @@ def test_values_go_with_the_states_into_another_node(tmp_path, other):
 
 
 def test_a_killed_import_leaves_nothing_that_counts_as_the_users(tmp_path, other, monkeypatch):
-    from coevo.node_store import bundle_import
+    from coevo.node_store.bundles import importing as bundle_import
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -188,8 +188,8 @@ def test_what_a_whole_bundle_brought_can_be_lost(tmp_path, other):
 
 
 def test_the_mark_of_a_thin_import_by_an_older_coevo_is_enough(tmp_path, other, monkeypatch):
-    from coevo.node_store import bundle_import
-    from coevo.node_store.trust import UNSEEN
+    from coevo.node_store.bundles import importing as bundle_import
+    from coevo.node_store.trust.loading import UNSEEN
 
     path = bundle(tmp_path, thin=True)
     for note in ("note_omitted", "mark_imported"):

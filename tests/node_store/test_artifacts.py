@@ -14,7 +14,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from coevo.errors import ConfigError, CorruptArtifactError, StorageError
-from coevo.node_store.artifacts import ArtifactStore
+from coevo.node_store.blobs.artifacts import ArtifactStore
 
 
 class TestLocalArtifacts(ArtifactContract):

@@ -21,12 +21,12 @@ from li_p_s_states import NODE, new_node
 from upkeep_cases import VALID_CONFIG
 
 from coevo.errors import StorageError
-from coevo.node_store.artifacts import ArtifactStore
-from coevo.node_store.garbage import collect_garbage
-from coevo.node_store.remote_blobs import PART
+from coevo.node_store.blobs.artifacts import ArtifactStore
+from coevo.node_store.blobs.remote import PART
+from coevo.node_store.blobs.stored import remove_blob, stored_blobs
 from coevo.node_store.store import open_store
-from coevo.node_store.stored_blobs import remove_blob, stored_blobs
-from coevo.node_store.verification import verify
+from coevo.node_store.upkeep.garbage import collect_garbage
+from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
 
 pytestmark = pytest.mark.service
@@ -92,7 +92,7 @@ def test_a_large_blob_is_never_whole_in_memory(uri, client, s3_bucket, tmp_path)
     script = """
 import json, resource, sys
 from pathlib import Path
-from coevo.node_store.artifacts import ArtifactStore
+from coevo.node_store.blobs.artifacts import ArtifactStore
 store = ArtifactStore(sys.argv[1], cache=Path(sys.argv[3]))
 store.get_bytes(store.put_bytes(b"everything is imported and connected").sha256)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -173,7 +173,8 @@ def test_a_listing_is_not_remembered(store, uri):
     assert len(list(stored_blobs(store))) == 1
     second = hashlib.sha256(b"second").hexdigest()
     elsewhere(
-        "from coevo.node_store.artifacts import ArtifactStore as S; S(sys.argv[1]).put_bytes(sys.argv[2].encode())", "second"
+        "from coevo.node_store.blobs.artifacts import ArtifactStore as S; S(sys.argv[1]).put_bytes(sys.argv[2].encode())",
+        "second",
     )
     assert store.has(second)
     assert len(list(stored_blobs(store))) == 2

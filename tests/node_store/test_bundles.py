@@ -25,14 +25,14 @@ from coevo.errors import (
     NodeExistsError,
 )
 from coevo.node_store.branch_seeds import give_seed, seed_of_branch
-from coevo.node_store.bundle_export import export_bundle, heads_of
-from coevo.node_store.bundle_format import BundleLimits
-from coevo.node_store.bundle_import import import_bundle
+from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
+from coevo.node_store.bundles.export import export_bundle, heads_of
+from coevo.node_store.bundles.format import BundleLimits
+from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import dump_plain
-from coevo.node_store.checkpoint_fetching import fetch_omitted
+from coevo.node_store.lineage.transfers import history
 from coevo.node_store.store import NodeStore, open_store
-from coevo.node_store.transfers import history
-from coevo.node_store.trust import condition, fetch_checkpoint, trust
+from coevo.node_store.trust.loading import condition, fetch_checkpoint, trust
 from coevo.settings import Settings
 
 CONFIG_TEXT = f"node:  # a comment\n  name: {NODE}  # the name\n  elements: [Li, P, S]\n  references: li-p-s\n"
@@ -463,7 +463,7 @@ def test_an_export_that_fails_leaves_nothing(store, lineage, tmp_path):
 
 def _hand_changed(database: Any, collection: str, change: dict[str, Any]) -> None:
     """Change one row as somebody with a shell would, and write the hash of the row again where it has one."""
-    from coevo.node_store.mongodb_rows import ROW_HASH, row_hash
+    from coevo.node_store.mongodb.rows import ROW_HASH, row_hash
 
     row = database[collection].find_one({}, sort=[("_id", 1)])
     database[collection].update_one({"_id": row["_id"]}, {"$set": change})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, Lineage, evaluation, label, make_structure, new_node, structure_row
 
 from coevo.node_store.canonical import structure_id
-from coevo.node_store.differences import difference
+from coevo.node_store.lineage.differences import difference
 from coevo.node_store.states import StateDraft
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
@@ -20,7 +20,7 @@ from coevo.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from coevo.node_store.difference_documents import StateDifference
+    from coevo.node_store.lineage.difference_documents import StateDifference
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 

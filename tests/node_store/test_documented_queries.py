@@ -12,7 +12,7 @@ from mongo_shell import Shell
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from coevo.node_store.mongodb_connection import INDEXES
+from coevo.node_store.mongodb.connection import INDEXES
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 

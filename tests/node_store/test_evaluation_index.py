@@ -24,8 +24,8 @@ from pymongo import MongoClient
 from test_queries import filters as optimade_filters
 
 from coevo.errors import QueryError
-from coevo.node_store.evaluation_index import MOST_COLUMNS, EvaluationIndex
-from coevo.node_store.queries import parse_filter
+from coevo.node_store.queries.evaluation_index import MOST_COLUMNS, EvaluationIndex
+from coevo.node_store.queries.queries import parse_filter
 
 # --- the rules, one document at a time
 

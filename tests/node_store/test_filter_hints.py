@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coevo.node_store.filter_hints import filter_hints
-from coevo.node_store.queries import parse_filter
+from coevo.node_store.queries.hints import filter_hints
+from coevo.node_store.queries.queries import parse_filter
 
 NODE = ("Li", "P", "S")
 

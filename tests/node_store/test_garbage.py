@@ -20,11 +20,11 @@ from coevo.errors import (
     CorruptArtifactError,
     StateNotFoundError,
 )
-from coevo.node_store.garbage import collect_garbage, doomed_states
+from coevo.node_store.blobs.stored import ASIDE, remove_blob, stored_blobs
+from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.store import open_store
-from coevo.node_store.stored_blobs import ASIDE, remove_blob, stored_blobs
-from coevo.node_store.transfers import bring_history
-from coevo.node_store.verification import verify
+from coevo.node_store.upkeep.garbage import collect_garbage, doomed_states
+from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
 
 STORED = r"not stored|are stored"
@@ -240,7 +240,7 @@ class GarbageContract:
         """The put comes after gc saw an old blob, and before it is removed."""
         blob = store.artifacts.put_bytes(b"wanted again")
         make_old(store)
-        import coevo.node_store.garbage as garbage_module
+        import coevo.node_store.upkeep.garbage as garbage_module
 
         def put_then_remove(artifacts, sha256, before):
             store.artifacts.put_bytes(b"wanted again")

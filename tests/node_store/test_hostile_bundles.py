@@ -18,9 +18,9 @@ from li_p_s_states import OFFSETS
 from test_bundles import CONFIG_TEXT, NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
 
 from coevo.errors import BundleError, CoevoError
-from coevo.node_store.bundle_documents import read_line
-from coevo.node_store.bundle_format import BundleLimits
-from coevo.node_store.bundle_import import import_bundle
+from coevo.node_store.bundles.documents import read_line
+from coevo.node_store.bundles.format import BundleLimits
+from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import canonical_json, structure_from_document
 from coevo.node_store.identity import identity_digest, label_id
 from coevo.node_store.shards import compress

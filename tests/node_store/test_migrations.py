@@ -12,14 +12,14 @@ from li_p_s_states import NODE, Lineage, evaluation, new_node
 from upkeep_cases import VALID_CONFIG, furnished_node
 
 from coevo.errors import ConfigError, CorruptArtifactError, NodeBusyError, NodeNotFoundError
-from coevo.node_store import embedded_migrations
+from coevo.node_store.directory import migrations as embedded_migrations
+from coevo.node_store.directory.locks import file_lock
 from coevo.node_store.documents import SCHEMA_VERSION
 from coevo.node_store.durable import read_sealed, seal
-from coevo.node_store.garbage import collect_garbage
-from coevo.node_store.locks import file_lock
-from coevo.node_store.migrations import STEPS, migrate
 from coevo.node_store.store import open_store
-from coevo.node_store.verification import verify
+from coevo.node_store.upkeep.garbage import collect_garbage
+from coevo.node_store.upkeep.migrations import STEPS, migrate
+from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
 
 
@@ -151,8 +151,8 @@ class TestEmbedded(MigrationContract):
         third = store.commit(draft, "main", second)
         self.bring_back(settings)
         directory = settings.directory / NODE / "states" / third
+        from coevo.node_store.directory.segments import Segment, write_segment
         from coevo.node_store.prepared_documents import Line
-        from coevo.node_store.segments import Segment, write_segment
 
         stored = read_sealed(directory / "state.json", "state")
         segment = Segment(directory, "structures", stored["segments"]["structures"])

@@ -13,9 +13,9 @@ from pymongo import MongoClient
 from store_contract import StoreContract
 
 from coevo.errors import CorruptArtifactError, NodeBusyError, StorageError
-from coevo.node_store import mongodb_lease
-from coevo.node_store.mongodb import MongoBackend
-from coevo.node_store.mongodb_connection import INDEXES
+from coevo.node_store.mongodb import lease as mongodb_lease
+from coevo.node_store.mongodb.connection import INDEXES
+from coevo.node_store.mongodb.database import MongoBackend
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 

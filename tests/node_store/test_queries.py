@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from coevo.errors import QueryError
 from coevo.node_store.documents import EvaluationDocument
-from coevo.node_store.queries import FIELDS, parse_filter, parse_sort
+from coevo.node_store.queries.queries import FIELDS, parse_filter, parse_sort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,7 +248,7 @@ def test_nothing_of_the_optimade_server_is_started(tmp_path):
                 seen.append((event, arguments))
         sys.dont_write_bytecode = True
         sys.addaudithook(audit)
-        from coevo.node_store.queries import parse_filter
+        from coevo.node_store.queries.queries import parse_filter
         parse_filter('elements HAS "P" AND is_stable=TRUE')
         print(seen)
         """

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coevo.errors import ArtifactNotFoundError, CorruptArtifactError
-from coevo.node_store.artifacts import ArtifactStore
+from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.shards import read_shard, write_shard
 
 

@@ -12,12 +12,12 @@ from test_bundles import NODE, PICKLE, SAFETENSORS, checkpoint_of, embedded, exp
 
 from coevo.errors import BundleError, CheckpointError
 from coevo.families import BUILT_IN, Loader
-from coevo.node_store.bundle_import import import_bundle
-from coevo.node_store.checkpoint_fetching import fetch_omitted
-from coevo.node_store.garbage import collect_garbage
+from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
+from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.shards import write_shard
 from coevo.node_store.store import NodeStore, open_store
-from coevo.node_store.trust import computed_here, condition, fetch_checkpoint, trust
+from coevo.node_store.trust.loading import computed_here, condition, fetch_checkpoint, trust
+from coevo.node_store.upkeep.garbage import collect_garbage
 from coevo.settings import Settings
 
 JSON = b'{"kind":"coevo-embedded-generator"}'

@@ -12,7 +12,7 @@ from test_hostile_bundles import SMALL, Forgery
 
 from coevo.errors import BundleError, ConfigError
 from coevo.node_store.branch_seeds import recorded_seed
-from coevo.node_store.bundle_import import import_bundle
+from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.identity import evaluations_digest, label_id
 
 

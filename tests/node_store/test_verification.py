@@ -15,7 +15,7 @@ from upkeep_cases import VALID_CONFIG, furnished_node, local_files
 from coevo.errors import ConfigError, NodeNotFoundError
 from coevo.node_store.durable import seal
 from coevo.node_store.store import open_store
-from coevo.node_store.verification import verify
+from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from li_p_s_states import NODE, Lineage, new_node
 
-from coevo.node_store.embedded import EmbeddedBackend
+from coevo.node_store.directory.database import EmbeddedBackend
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,8 +30,8 @@ from coevo.slurm.queue_scripts import job_script, launchpad
 if not os.environ.get("CI"):  # there it must be installed
     pytest.importorskip("jobflow_remote", reason="jobflow-remote, an optional extra, is not installed")
 
-from coevo.slurm.jobflow_remote_project import project_variables, read_project, write_project
-from coevo.slurm.jobflow_remote_submission import JobflowRemoteQueue, open_queue
+from coevo.slurm.jobflow_remote.project import project_variables, read_project, write_project
+from coevo.slurm.jobflow_remote.submission import JobflowRemoteQueue, open_queue
 
 SECRET = "h%40rd-to-guess"
 CLASSES = {

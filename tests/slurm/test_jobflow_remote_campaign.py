@@ -25,8 +25,8 @@ from tiny_node import Coevo, copy_of
 if not os.environ.get("CI"):  # there it must be installed
     pytest.importorskip("jobflow_remote", reason="jobflow-remote, an optional extra, is not installed")
 
-from coevo.slurm.jobflow_remote_project import project_variables
-from coevo.slurm.jobflow_remote_submission import JobflowRemoteQueue, open_queue
+from coevo.slurm.jobflow_remote.project import project_variables
+from coevo.slurm.jobflow_remote.submission import JobflowRemoteQueue, open_queue
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 

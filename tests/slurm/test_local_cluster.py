@@ -16,9 +16,9 @@ import pytest
 
 from coevo.errors import LocalClusterError
 from coevo.settings import read_settings
-from coevo.slurm.local_cluster_daemons import find_programs, refuse_another
-from coevo.slurm.local_cluster_files import LONGEST_DIRECTORY, locate
-from coevo.slurm.local_cluster_processes import Process, end, running_daemon, wait_until
+from coevo.slurm.local_cluster.daemons import find_programs, refuse_another
+from coevo.slurm.local_cluster.files import LONGEST_DIRECTORY, locate
+from coevo.slurm.local_cluster.processes import Process, end, running_daemon, wait_until
 from slurm_cluster import LOCAL_CLUSTER, SlurmCluster, local_cluster, need_slurm, without_slurm
 
 if TYPE_CHECKING:

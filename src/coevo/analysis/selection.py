@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.entropy_gain import greedy_entropy_gain
+from coevo.analysis.environments.entropy_gain import greedy_entropy_gain
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def select_structures(
 
     The random share is drawn first and uniformly among all that were screened, so that it is an honest sample of what the
     generator makes. Then structures that add most new environments to the known and drawn ones
-    (:func:`coevo.analysis.entropy_gain.greedy_entropy_gain`), then those of lowest energy above hull. What one share cannot use
-    (nothing new is left) goes to the next. The result does not depend on the order of the arguments.
+    (:func:`coevo.analysis.environments.entropy_gain.greedy_entropy_gain`), then those of lowest energy above hull. What one share
+    cannot use (nothing new is left) goes to the next. The result does not depend on the order of the arguments.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """The standard cells of a crystal: symmetry found at a stated tolerance, atoms moved to their special positions, and checked.
 
-The tolerance is that of the space group which every evaluation states (:data:`coevo.analysis.diversity.SYMMETRY_TOLERANCE`).
-Finding and idealising is spglib's, by pymatgen; what is ours is to make sure that the same crystal comes out.
+The tolerance is that of the space group which every evaluation states
+(:data:`coevo.analysis.signals.diversity.SYMMETRY_TOLERANCE`). Finding and idealising is spglib's, by pymatgen; what is ours is to
+make sure that the same crystal comes out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from coevo.analysis.diversity import SYMMETRY_TOLERANCE
+from coevo.analysis.signals.diversity import SYMMETRY_TOLERANCE
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -13,26 +13,10 @@ import typer
 
 # Each module adds its commands to the application, in the order of the help text.
 from coevo import __version__
-from coevo.app import (  # noqa: F401
-    analyse_commands,
-    bundle_commands,
-    cluster_commands,
-    environment_commands,
-    label_commands,
-    lineage_commands,
-    loop_commands,
-    merge_commands,
-    motif_commands,
-    query_commands,
-    rediscover_commands,
-    report_commands,
-    site_commands,
-    upkeep_commands,
-)
 from coevo.app.interruption import EXIT_CODE, end_at_once, handle_interrupts, what_to_do
-from coevo.app.plain_text import plain_lines
 from coevo.app.terminal import app, err, out, say
 from coevo.errors import CoevoError, ConfigError, ModelError
+from coevo.output.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -46,8 +46,8 @@ def print_plan(
     NodeNotFoundError
         There is neither a node nor a configuration of this name.
     """
-    from coevo.app.plan_tables import plan_table
-    from coevo.app.planning import plan, plan_json, start_from_state, start_of_new
+    from coevo.app.tables.plans import plan_table
+    from coevo.campaigns.planning import plan, plan_json, start_from_state, start_of_new
     from coevo.configs.loading import load_config
     from coevo.flows.campaign import live_config
     from coevo.settings import read_settings
@@ -99,7 +99,7 @@ def print_site_plan(
     StorageError
         The server does not answer, and the node is not in this process's database either.
     """
-    from coevo.node_store.mongodb_connection import MongoConnection, ask_server
+    from coevo.node_store.mongodb.connection import MongoConnection, ask_server
     from coevo.node_store.store import open_store
     from coevo.settings import Settings, read_settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from coevo.app.plain_text import plain
+from coevo.output.plain_text import plain
 
 if TYPE_CHECKING:
     from types import TracebackType

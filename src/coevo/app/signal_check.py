@@ -8,15 +8,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.app.progress_bars import ProgressBars
-from coevo.app.state_summaries import readable
 from coevo.app.terminal import err, out, print_json, say, styled
 from coevo.configs.tree import NodeConfig
 from coevo.makers.progress import reporting_to
-from coevo.makers.signal_recomputation import compare_signals
+from coevo.makers.signals.recomputation import compare_signals
 from coevo.makers.step import StepMaker
+from coevo.studies.states.summaries import readable
 
 if TYPE_CHECKING:
-    from coevo.makers.signal_recomputation import Comparison
+    from coevo.makers.signals.recomputation import Comparison
     from coevo.node_store.store import NodeStore
 
 

@@ -1,7 +1,7 @@
 """What all commands share: the application, the two consoles, and the arguments that many of them have.
 
 Whatever a command prints goes through one of the consoles or :func:`print_document`, where text is text: markup is not
-interpreted, and characters that act on a terminal are written out (:mod:`coevo.app.plain_text`). Colours are given as styles.
+interpreted, and characters that act on a terminal are written out (:mod:`coevo.output.plain_text`). Colours are given as styles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from coevo.app.literal_help import LiteralGroup
-from coevo.app.plain_text import json_text, plain, plain_lines
+from coevo.output.plain_text import json_text, plain, plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coevo.app.merging import checkpoints_of
-from coevo.app.running import run_flow
+from coevo.campaigns.merging import checkpoints_of
+from coevo.campaigns.running import run_flow
 from coevo.errors import LabellingError, ReferenceDataError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from coevo.configs.tree import NodeConfig
     from coevo.labelling.imported import ImportedFile, LabelKeys
-    from coevo.makers.imported_labels import ImportedLabels
+    from coevo.makers.imported.labels import ImportedLabels
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -136,10 +136,10 @@ def add_labels(
     LabellingError
         If a file cannot be used, or no frame of any is admitted; nothing is added then.
     """
-    from coevo.app.import_report import all_lines, splits_line
+    from coevo.campaigns.import_report import all_lines, splits_line
     from coevo.labelling.imported import read_labels
-    from coevo.makers.imported_labels import imported_labels
-    from coevo.makers.imported_settings import vouched_digest
+    from coevo.makers.imported.labels import imported_labels
+    from coevo.makers.imported.settings import vouched_digest
 
     with store.run_lock(node, branch):
         head, config = _head(store, node, branch, say)
@@ -204,9 +204,9 @@ def _warnings(
     store: NodeStore, head: StateView, found: Sequence[ImportedLabels], say: Callable[[str], None], workers: int
 ) -> list[str]:
     """Compare the numbers with the head's force field and say what is in doubt, loudly."""
-    from coevo.app.import_report import agreement_line, agreement_warnings, settings_warning
+    from coevo.campaigns.import_report import agreement_line, agreement_warnings, settings_warning
     from coevo.makers.checkpoints import load_force_field
-    from coevo.makers.imported_agreement import agreements_of
+    from coevo.makers.imported.agreement import agreements_of
 
     warnings = [text for file in found if (text := settings_warning(file))]
     force_field = load_force_field(store, checkpoints_of(head)["force_field"])

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from coevo.analysis.label_agreement import Agreement
-    from coevo.makers.imported_labels import ImportedLabels
+    from coevo.makers.imported.labels import ImportedLabels
 
 
 def all_lines(files: Sequence[ImportedLabels]) -> list[str]:

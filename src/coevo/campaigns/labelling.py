@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coevo.app.begun_commands import begin, end, is_done
-from coevo.app.merging import checkpoints_of
-from coevo.app.running import run_flow
+from coevo.campaigns.begun_commands import begin, end, is_done
+from coevo.campaigns.merging import checkpoints_of
+from coevo.campaigns.running import run_flow
 from coevo.errors import StateNotFoundError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker

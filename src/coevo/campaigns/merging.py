@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.app.running import run_flow
+from coevo.campaigns.running import run_flow
 from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
@@ -13,10 +13,10 @@ from coevo.errors import ConfigError, ReferenceDataError
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.checkpoints import check_checkpoints
-from coevo.node_store.arrivals import refuse_unagreed
 from coevo.node_store.branch_seeds import seed_of_branch
-from coevo.node_store.known_fields import checkpoint_reference
-from coevo.node_store.transfers import bring_history
+from coevo.node_store.lineage.transfers import bring_history
+from coevo.node_store.trust.arrivals import refuse_unagreed
+from coevo.node_store.trust.known_fields import checkpoint_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

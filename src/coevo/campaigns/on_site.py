@@ -68,7 +68,7 @@ def opened_store(given: str | None) -> Iterator[tuple[LoadedSite, NodeStore]]:
     """Open a site without a launchpad; takes and raises what :func:`opened_site` does."""
     from coevo.configs.site_loading import load_site
     from coevo.makers.step import current_store
-    from coevo.node_store.mongodb_connection import MongoConnection
+    from coevo.node_store.mongodb.connection import MongoConnection
 
     loaded = load_site(given)
     # what this process writes must be where the workers look
@@ -102,8 +102,8 @@ def opened_queue(given: str | None, manager: Manager) -> Iterator[tuple[NodeStor
             prepare_launchpad(site.launchpad)
             yield site.store, FireworksQueue(site.launchpad)
         return
-    from coevo.slurm.jobflow_remote_project import write_project
-    from coevo.slurm.jobflow_remote_submission import open_queue
+    from coevo.slurm.jobflow_remote.project import write_project
+    from coevo.slurm.jobflow_remote.submission import open_queue
 
     with opened_store(given) as (loaded, store):
         queue = open_queue(write_project(loaded))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coevo.configs.element_lists import ELEMENT_SYMBOLS
-from coevo.configs.reference_files import ALLOWED, FileEntry, read_entries
-from coevo.configs.structure_bounds import why_no_crystal
+from coevo.configs.structures.bounds import why_no_crystal
+from coevo.configs.structures.reference_files import ALLOWED, FileEntry, read_entries
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:

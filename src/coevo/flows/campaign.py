@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coevo.configs.loading import check_change, config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, ConfigError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
-from coevo.node_store.known_fields import checkpoint_reference
+from coevo.node_store.trust.known_fields import checkpoint_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,8 +146,8 @@ def live_config(
     ConfigError
         It is not valid, changes what cannot change, or holds what the user has not agreed to.
     """
-    from coevo.node_store.arrivals import refuse_unagreed
     from coevo.node_store.branch_seeds import recorded_seed, seed_of_branch
+    from coevo.node_store.trust.arrivals import refuse_unagreed
 
     source = store.config_source(node)
     seed = recorded_seed(head) if branch is None else seed_of_branch(store, node, branch, head)

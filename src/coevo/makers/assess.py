@@ -13,9 +13,9 @@ from coevo.makers.step import StepMaker, current_store, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.hull import Hull
-    from coevo.makers.population import Member
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.hull.hull import Hull
+    from coevo.makers.populations.population import Member
 
 Record = dict[str, Any]
 
@@ -59,10 +59,10 @@ class AssessMaker(StepMaker):
             ``validation`` (what first-principles labels say of stability, or None), ``fingerprints`` (reference of the rows of
             the population).
         """
-        from coevo.makers.label_validation import with_label_hull
-        from coevo.makers.population import hull_of, matching_of
-        from coevo.makers.ruler_rows import ruler_rows
-        from coevo.makers.state_fingerprints import fingerprint_table, write_table
+        from coevo.makers.labels.validation import with_label_hull
+        from coevo.makers.populations.fingerprints import fingerprint_table, write_table
+        from coevo.makers.populations.population import hull_of, matching_of
+        from coevo.makers.signals.ruler_rows import ruler_rows
 
         store = current_store()
         records = list(read_records(store, shards))
@@ -105,8 +105,8 @@ class AssessMaker(StepMaker):
 
     def _labels(self, parents: Sequence[str], new: dict[str, Any] | None) -> list[Record]:
         """Labels of the new state: those of its parents and the new ones, each once, without what a new one supersedes."""
-        from coevo.makers.population import open_state
-        from coevo.makers.superseded_labels import without_superseded
+        from coevo.makers.labels.superseded import without_superseded
+        from coevo.makers.populations.population import open_state
 
         store = current_store()
         found = {label["_id"]: label for label in read_records(store, new or [])}
@@ -116,7 +116,7 @@ class AssessMaker(StepMaker):
         return without_superseded([found[identifier] for identifier in sorted(found)])
 
     def _members(self, records: Sequence[Record]) -> list[Member]:
-        from coevo.makers.population import Member
+        from coevo.makers.populations.population import Member
         from coevo.node_store.canonical import structure_from_document
 
         return [Member(r["id"], structure_from_document(r["structure"]), r["energy_per_atom"], r) for r in records]
@@ -125,10 +125,10 @@ class AssessMaker(StepMaker):
         self, entries: Sequence[Member], references: Sequence[Member], table: FingerprintTable
     ) -> tuple[dict[str, str], dict[str, str | None]]:
         """Representative of each entry (older ones first, as they were before) and each reference; matching references."""
-        from coevo.analysis.grouping import group
-        from coevo.analysis.novelty import match_references
-        from coevo.analysis.uniqueness import find_representatives
-        from coevo.makers.population import matching_of
+        from coevo.analysis.comparison.grouping import group
+        from coevo.analysis.comparison.novelty import match_references
+        from coevo.analysis.comparison.uniqueness import find_representatives
+        from coevo.makers.populations.population import matching_of
 
         matching, workers = matching_of(self.curation), self.usable_workers()
         known = [m.item for m in references]
@@ -151,7 +151,7 @@ class AssessMaker(StepMaker):
         matched: dict[str, str | None],
     ) -> list[Record]:
         from coevo.analysis.composition import fractions
-        from coevo.makers.evaluation_documents import evaluation_document
+        from coevo.makers.populations.evaluation_documents import evaluation_document
 
         shares = fractions([m.structure for m in population], self.node.elements)
         energies = [m.energy_per_atom for m in population]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.models.contracts import Generator
 from coevo.models.registry import force_field_from, generator_from
-from coevo.node_store.trust import computed_here, condition, fetch_checkpoint, is_trusted
+from coevo.node_store.trust.loading import computed_here, condition, fetch_checkpoint, is_trusted
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from coevo.makers.step import StepMaker, current_store, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.makers.population import Member
+    from coevo.makers.populations.population import Member
 
 ON_HULL = 1e-8
 """eV/atom; entries and references up to this are on the hull."""
@@ -51,8 +51,8 @@ class ChooseForLabelsMaker(StepMaker):
         dict
             ``frames`` (shard reference) and ``counts``.
         """
-        from coevo.makers.label_settings import current_settings
-        from coevo.makers.population import members, open_state
+        from coevo.makers.labels.settings import current_settings
+        from coevo.makers.populations.population import members, open_state
         from coevo.node_store.canonical import structure_document, structure_id
 
         store = current_store()

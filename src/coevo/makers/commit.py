@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
+from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
 from coevo.makers.shards import read_records
-from coevo.makers.state_fingerprints import remember
 from coevo.makers.step import StepMaker, current_store, provenance_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class CommitMaker(StepMaker):
         references: dict[str, Any] | None,
         iteration: int,
     ) -> StateDraft:
-        from coevo.makers.evaluation_documents import describe
+        from coevo.makers.populations.evaluation_documents import describe
         from coevo.node_store.canonical import structure_from_document
         from coevo.node_store.states import StateDraft
 

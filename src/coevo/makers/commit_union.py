@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from jobflow import job
 
 from coevo.makers.commit import CommitMaker
+from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
 from coevo.makers.shards import read_records
-from coevo.makers.state_fingerprints import remember
 from coevo.makers.step import current_store, provenance_of
 
 if TYPE_CHECKING:

@@ -70,12 +70,12 @@ class CurateMaker(StepMaker):
         dict
             ``screened``, ``admitted`` and ``sample`` (shard references), ``counts``.
         """
+        from coevo.analysis.comparison.novelty import match_references
+        from coevo.analysis.comparison.uniqueness import Item, find_representatives
         from coevo.analysis.composition import fractions
-        from coevo.analysis.novelty import match_references
-        from coevo.analysis.ruler import quantiles
-        from coevo.analysis.uniqueness import Item, find_representatives
-        from coevo.makers.population import hull_of, matching_of, members, open_state
-        from coevo.makers.state_fingerprints import fingerprint_table
+        from coevo.analysis.signals.ruler import quantiles
+        from coevo.makers.populations.fingerprints import fingerprint_table
+        from coevo.makers.populations.population import hull_of, matching_of, members, open_state
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()

@@ -94,7 +94,7 @@ class ReevaluateMaker(StepMaker):
             Id of the parent state.
         iteration : int
         """
-        from coevo.makers.population import open_state, population_records
+        from coevo.makers.populations.population import open_state, population_records
 
         store = current_store()
         view = open_state(store, self.node.name, parent)

@@ -111,7 +111,7 @@ class LabelPacketMaker(StepMaker):
         on disk is other work, and a worker that finds others than the job that cut the packets stops. Empty: any.
     stored_as : str
         Digest that the labels are stored under, if it is that of older labels with the same settings for fewer elements
-        (:mod:`coevo.makers.label_settings`). Empty: that of the settings.
+        (:mod:`coevo.makers.labels.settings`). Empty: that of the settings.
     """
 
     name: str = "label"
@@ -138,7 +138,7 @@ class LabelPacketMaker(StepMaker):
             ``labels`` (shard reference), ``counts`` (by status), ``reasons`` (of rejected and failed ones).
         """
         from coevo.labelling.digest import settings_digest
-        from coevo.makers.label_settings import facts_of_label
+        from coevo.makers.labels.settings import facts_of_label
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()
@@ -167,7 +167,7 @@ class LabelMaker(StepMaker):
     """Cut the selected frames into packets, one job each.
 
     Frames that the parent state has labelled with the same settings are not computed again, but for those that failed. References
-    join them where the offsets between the two energy scales need them (:mod:`coevo.makers.label_frames`).
+    join them where the offsets between the two energy scales need them (:mod:`coevo.makers.labels.frames`).
 
     Attributes
     ----------
@@ -190,9 +190,9 @@ class LabelMaker(StepMaker):
         parent : str
             Id of the parent state.
         """
-        from coevo.makers.label_frames import wanted_frames
-        from coevo.makers.label_settings import current_settings
-        from coevo.makers.population import open_state
+        from coevo.makers.labels.frames import wanted_frames
+        from coevo.makers.labels.settings import current_settings
+        from coevo.makers.populations.population import open_state
 
         store = current_store()
         view = open_state(store, self.node.name, parent)

@@ -70,7 +70,7 @@ class MeasureMaker(StepMaker):
         dict
             ``metrics``: what the state records.
         """
-        from coevo.makers.environment_metrics import environment_metrics
+        from coevo.makers.signals.environment_metrics import environment_metrics
 
         view = self._open(parent)
         documents = list(read_records(current_store(), assessed["evaluations"]))
@@ -106,7 +106,7 @@ class MeasureMaker(StepMaker):
         return {"metrics": metrics}
 
     def _open(self, parent: str | None) -> StateView | None:
-        from coevo.makers.population import open_state
+        from coevo.makers.populations.population import open_state
 
         return None if parent is None else open_state(current_store(), self.node.name, parent)
 
@@ -121,12 +121,12 @@ class MeasureMaker(StepMaker):
 
     def _ruler(self, assessed: dict[str, Any]) -> dict[str, Any]:
         """Every iteration's sample, by the present model on the present hull."""
-        from coevo.makers.ruler_rows import summaries
+        from coevo.makers.signals.ruler_rows import summaries
 
         return summaries(read_records(current_store(), assessed["samples"]))
 
     def _diversity(self, live: list[dict[str, Any]]) -> dict[str, Any]:
-        from coevo.analysis.diversity import shannon_entropy
+        from coevo.analysis.signals.diversity import shannon_entropy
 
         formulas = Counter(d["formula"] for d in live)
         groups = Counter(d["space_group"] for d in live)
@@ -149,7 +149,7 @@ class MeasureMaker(StepMaker):
         return counts | {name: texts for name, texts in said.items() if texts}
 
     def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
-        from coevo.analysis.maturity import maturity
+        from coevo.analysis.signals.maturity import maturity
 
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]
         history = [{name: row.get(name) for name in SIGNALS} for row in [*states, metrics]]

@@ -22,7 +22,7 @@ def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]
     ----------
     references : sequence of ReferenceStructure
     """
-    from coevo.makers.evaluation_documents import describe
+    from coevo.makers.populations.evaluation_documents import describe
     from coevo.node_store.canonical import structure_document, structure_id
 
     documents: dict[str, dict[str, Any]] = {}

@@ -70,9 +70,9 @@ class SelectMaker(StepMaker):
         """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones."""
         import numpy as np
 
-        from coevo.analysis.descriptors import descriptors_of, rows_by_structure
+        from coevo.analysis.environments.descriptors import descriptors_of, rows_by_structure
         from coevo.analysis.selection import select_structures
-        from coevo.makers.population import open_state
+        from coevo.makers.populations.population import open_state
         from coevo.node_store.canonical import structure_from_document
 
         budget = min(self.selection.structures, len(screened))
@@ -104,8 +104,8 @@ class SelectMaker(StepMaker):
 
     def _known_environments(self, view: StateView) -> Any:
         """Descriptors of what has labels already, and of the references."""
-        from coevo.analysis.descriptors import descriptors_of
-        from coevo.makers.population import members
+        from coevo.analysis.environments.descriptors import descriptors_of
+        from coevo.makers.populations.population import members
         from coevo.node_store.canonical import structure_from_document
 
         k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff

@@ -58,9 +58,9 @@ class TrainForceFieldMaker(StepMaker):
             documents), ``splits`` (shard of ``{id, split}`` for all labels of the state), ``offsets``, ``prequential``,
             ``test_before`` and ``test_after`` (errors on the test split), ``fit`` (report of the fit).
         """
-        from coevo.makers.population import open_state
-        from coevo.makers.superseded_labels import without_superseded
-        from coevo.makers.training_set import splits_for
+        from coevo.makers.labels.superseded import without_superseded
+        from coevo.makers.labels.training_set import splits_for
+        from coevo.makers.populations.population import open_state
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
@@ -88,7 +88,7 @@ class TrainForceFieldMaker(StepMaker):
         offsets: dict[str, Any],
         iteration: int,
     ) -> dict[str, Any]:
-        from coevo.makers.training_set import replayed, scales_for
+        from coevo.makers.labels.training_set import replayed, scales_for
 
         refused = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": ""}
         admitted = [label for label in new if label["status"] == "admitted"]
@@ -169,7 +169,7 @@ class TrainForceFieldMaker(StepMaker):
         self, force_field: ForceField, frames: Sequence[TrainingFrame], labels: Sequence[dict[str, Any]]
     ) -> dict[str, Any]:
         """Errors of all frames, and apart by the way their family was chosen and by kind of frame."""
-        from coevo.analysis.residuals import grouped_errors
+        from coevo.analysis.signals.residuals import grouped_errors
         from coevo.models.contracts import Prediction
 
         results = force_field.evaluate([frame.structure for frame in frames], workers=self.usable_workers())

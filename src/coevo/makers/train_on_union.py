@@ -38,7 +38,7 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
         dict
             As :meth:`TrainForceFieldMaker.make`; ``labels`` is empty, because the parents hold them all.
         """
-        from coevo.makers.population import open_state
+        from coevo.makers.populations.population import open_state
 
         store = current_store()
         labels: dict[str, dict[str, Any]] = {}

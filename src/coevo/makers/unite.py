@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
+from coevo.makers.labels.united_splits import united_splits
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
-from coevo.makers.united_splits import united_splits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class UniteMaker(StepMaker):
             to shard reference), ``splits`` (shard of ``{id, split}`` for all labels), ``offsets``, ``references`` (shard of the
             new reference documents), ``counts``.
         """
-        from coevo.makers.population import matching_of, open_state, population_records
+        from coevo.makers.populations.population import matching_of, open_state, population_records
 
         store = current_store()
         views = [open_state(store, self.node.name, parent) for parent in parents]

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from coevo.node_store.marks import Mark
+    from coevo.node_store.backend_upkeep import Upkeep
     from coevo.node_store.prepared_documents import Line, SplitEvaluation
     from coevo.node_store.states import PreparedState
-    from coevo.node_store.upkeep import Upkeep
+    from coevo.node_store.trust.marks import Mark
 
 Kind = Literal["structures", "references", "labels"]
 """Collections of documents that are keyed by content and shared between states."""

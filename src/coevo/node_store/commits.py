@@ -15,8 +15,8 @@ from coevo.node_store.views import open_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Backend
+    from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.states import PreparedState, StateDraft
 
 

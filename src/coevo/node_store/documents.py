@@ -2,7 +2,7 @@
 
 Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Every
 field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay
-readable; what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
+readable; what comes from elsewhere may not (:mod:`coevo.node_store.trust.known_fields`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 2
-"""Of how a node is stored; a newer one is refused, an older one is brought here by :mod:`coevo.node_store.migrations`."""
+"""Of how a node is stored; a newer one is refused, an older one is brought here by :mod:`coevo.node_store.upkeep.migrations`."""
 STATE_VERSION = 1
 """Of what a state document says; it enters the state id, so it changes only with the meaning of a state."""
 

@@ -9,8 +9,8 @@ from coevo.errors import CorruptArtifactError, StateNotFoundError
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:
-    from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Backend
+    from coevo.node_store.blobs.artifacts import ArtifactStore
 
 MAIN = "main"
 _REFERENCE = re.compile(r"(?P<node>[^@~\s]+)(?:@(?P<name>[^@~\s]+))?(?:~(?P<back>[0-9]{1,9}))?")

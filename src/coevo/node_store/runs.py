@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import NodeBusyError
 from coevo.node_store.canonical import digest
+from coevo.node_store.directory.locks import LockedError, file_lock
 from coevo.node_store.durable import replace_file
-from coevo.node_store.locks import LockedError, file_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from coevo.node_store.canonical import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from coevo.node_store.artifacts import Artifact, ArtifactStore
+    from coevo.node_store.blobs.artifacts import Artifact, ArtifactStore
 
 LEVEL = 6
 """Fixed, because the bytes of a shard are its name."""

@@ -15,7 +15,7 @@ from coevo.errors import (
     StateNotFoundError,
 )
 from coevo.node_store import branch_seeds
-from coevo.node_store.artifacts import ArtifactStore
+from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
 from coevo.node_store.commits import check_branch_name, commit
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
@@ -45,11 +45,11 @@ def open_store(settings: Settings | None = None) -> NodeStore:
     settings = settings or read_settings()
     backend: Backend
     if settings.is_embedded:
-        from coevo.node_store.embedded import EmbeddedBackend
+        from coevo.node_store.directory.database import EmbeddedBackend
 
         backend = EmbeddedBackend(settings.directory)
         return NodeStore(backend, ArtifactStore(settings.artifacts or str(backend.directory / "blobs")))
-    from coevo.node_store.mongodb import MongoBackend
+    from coevo.node_store.mongodb.database import MongoBackend
 
     assert settings.artifacts is not None
     return NodeStore(MongoBackend(settings.database), ArtifactStore(settings.artifacts))

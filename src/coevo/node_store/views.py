@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Backend
+    from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.prepared_documents import SplitEvaluation
 
 _T = TypeVar("_T")
@@ -76,7 +76,7 @@ class StateView:
         Parameters
         ----------
         filter : dict, optional
-            For instance from :func:`coevo.node_store.queries.parse_filter`.
+            For instance from :func:`coevo.node_store.queries.queries.parse_filter`.
         projection : names, or mapping of name to 0 or 1, optional
             Top-level fields wanted. ``relaxed``, the only large one, is read only if it is wanted.
         sort : list of (field, 1 or -1), optional

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
-from coevo.app.plain_text import plain_lines
 from coevo.errors import StorageError
+from coevo.output.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

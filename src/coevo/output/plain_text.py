@@ -2,7 +2,7 @@ r"""Text that somebody else wrote, as it may be shown: what acts on a terminal, 
 
 Names, messages, notes and errors may come from a stranger's bundle, file or server. Everything that coevo prints or writes
 for people passes through :func:`plain` or :func:`plain_lines`: the consoles of :mod:`coevo.app.terminal`, the CSV files of
-:mod:`coevo.app.csv_rows`, and pages and figures of :mod:`coevo.app.report`. Documents for programs are
+:mod:`coevo.output.csv_rows`, and pages and figures of :mod:`coevo.report`. Documents for programs are
 :func:`json_text`, which loses nothing.
 """
 

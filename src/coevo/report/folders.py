@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.plain_text import json_text
 from coevo.errors import ConfigError, StorageError
+from coevo.output.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

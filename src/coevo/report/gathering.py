@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from coevo.node_store.transfers import history
+from coevo.node_store.lineage.transfers import history
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

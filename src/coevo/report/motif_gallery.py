@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.gathering import SHORT_ID, geometries
-from coevo.app.report.motif_figure import motif_plot
-from coevo.app.report.plots import DataTable
-from coevo.app.report.tables import number
+from coevo.report.figures.motifs import motif_plot
+from coevo.report.figures.plots import DataTable
+from coevo.report.gathering import SHORT_ID, geometries
+from coevo.report.tables import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coevo.analysis.motif_census import Carrier, CensusRow
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Plot
+    from coevo.analysis.motifs.census import Carrier, CensusRow
+    from coevo.report.figures.plots import Plot
+    from coevo.report.gathering import ReportData
 
 MOST_CARDS = 40
 """Pictures on the page; all motifs are in the CSV."""
@@ -87,7 +87,7 @@ def motif_section(data: ReportData, most_entries: int, workers: int = 1) -> Moti
     workers : int
         Processes.
     """
-    from coevo.analysis.motif_census import census
+    from coevo.analysis.motifs.census import census
 
     rows = census(_carriers(data), workers=workers)
     cards = _cards(rows)
@@ -103,7 +103,7 @@ def motif_section(data: ReportData, most_entries: int, workers: int = 1) -> Moti
 
 
 def _carriers(data: ReportData) -> Iterator[Carrier]:
-    from coevo.analysis.motif_census import Carrier
+    from coevo.analysis.motifs.census import Carrier
 
     rows = [*data.references, *data.live_entries]
     for row, (identifier, structure) in zip(rows, geometries(data.view, [row["structure_id"] for row in rows]), strict=True):
@@ -111,7 +111,7 @@ def _carriers(data: ReportData) -> Iterator[Carrier]:
 
 
 def _motifs_of_best(data: ReportData, most: int) -> dict[str, str]:
-    from coevo.analysis.motifs import motifs_of
+    from coevo.analysis.motifs.motifs import motifs_of
 
     ids = [row["structure_id"] for row in data.sun_entries[:most]]
     return {
@@ -130,7 +130,7 @@ def gallery_order(row: CensusRow) -> tuple[Any, ...]:
 def _cards(rows: list[CensusRow]) -> list[MotifCard]:
     from markupsafe import Markup
 
-    from coevo.app.motif_pictures import motif_svg
+    from coevo.report.motif_pictures import motif_svg
 
     cards = []
     for row in sorted(rows, key=gallery_order)[:MOST_CARDS]:

@@ -12,7 +12,7 @@ from coevo.analysis.radii import covalent_radii
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from coevo.analysis.motifs import Motif
+    from coevo.analysis.motifs.motifs import Motif
 
     FloatArray = NDArray[np.float64]
 

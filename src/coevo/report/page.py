@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.plain_text import plain, plain_lines
-from coevo.app.report import provenance_tables, tables
-from coevo.app.report.composite_figure import LETTERS
-from coevo.app.report.hull_points import state_hull
-from coevo.app.state_summaries import reference_set_of
+from coevo.output.plain_text import plain, plain_lines
+from coevo.report import provenance_tables, tables
+from coevo.report.figures.composite import LETTERS
+from coevo.report.figures.hull_points import state_hull
+from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.motif_gallery import MotifSection
-    from coevo.app.report.plots import Plot
-    from coevo.app.report.rediscovery_table import RediscoverySection
+    from coevo.report.figures.plots import Plot
+    from coevo.report.gathering import ReportData
+    from coevo.report.motif_gallery import MotifSection
+    from coevo.report.rediscovery_table import RediscoverySection
 
 MOST_ENTRIES = 50
 """Rows of the table of S.U.N. entries, each with a CIF."""
@@ -82,7 +82,7 @@ def html(content: Content, lineage_svg: str) -> str:
     from markupsafe import Markup
 
     data = content.data
-    text = files("coevo.app.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    text = files("coevo.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown).from_string(text)
     points = state_hull(data)
     maturity = data.metrics["maturity"]

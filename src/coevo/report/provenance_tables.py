@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.tables import DASH, Cell, PageTable, number
+from coevo.report.tables import DASH, Cell, PageTable, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.app.report.gathering import ReportData
+    from coevo.report.gathering import ReportData
 
 
 def checkpoint_table(data: ReportData) -> PageTable:
@@ -51,7 +51,7 @@ def label_table(data: ReportData) -> PageTable:
 
 def time_table(data: ReportData) -> PageTable:
     """Return the seconds of work per step, of this state's iteration and of all states in the report."""
-    from coevo.app.state_summaries import STEPS, step_seconds
+    from coevo.studies.states.summaries import STEPS, step_seconds
 
     own = step_seconds(data.view)
     everything: Counter[str] = Counter()

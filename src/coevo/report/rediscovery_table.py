@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.gathering import SHORT_ID
-from coevo.app.report.plots import DataTable, formula_text
-from coevo.app.report.tables import DASH, PageTable, number
+from coevo.report.figures.plots import DataTable, formula_text
+from coevo.report.gathering import SHORT_ID
+from coevo.report.tables import DASH, PageTable, number
 
 if TYPE_CHECKING:
-    from coevo.analysis.rediscovery import Rediscovery
-    from coevo.app.report.gathering import ReportData
+    from coevo.analysis.comparison.rediscovery import Rediscovery
+    from coevo.report.gathering import ReportData
 
 COLUMNS = (
     "phase",
@@ -55,8 +55,8 @@ def rediscovery_section(data: ReportData, targets: str | None, workers: int = 1)
     ReferenceDataError
         If ``targets`` cannot be read.
     """
-    from coevo.app.rediscovery import load_targets, rediscover, withheld_targets
     from coevo.errors import ReferenceDataError
+    from coevo.studies.rediscovery import load_targets, rediscover, withheld_targets
 
     if targets is not None:
         phases, foreign = load_targets(targets, data.elements)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.exporting import as_cif, as_extxyz
+from coevo.studies.states.exporting import as_cif, as_extxyz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

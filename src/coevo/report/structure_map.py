@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.app.plain_text import plain
-from coevo.app.report.gathering import SHORT_ID, geometries
 from coevo.errors import ConfigError
+from coevo.output.plain_text import plain
+from coevo.report.gathering import SHORT_ID, geometries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pymatgen.core import Structure
 
-    from coevo.app.report.gathering import ReportData
+    from coevo.report.gathering import ReportData
 
 MOST_STRUCTURES = 2000
 """More make the page slow to open."""
@@ -164,8 +164,8 @@ def principal_components(structures: Sequence[Structure], elements: Sequence[str
     """Place structures in a plane: the first two principal components of their fingerprints.
 
     The fingerprint has, for each ordered pair of elements A, B and k = 1 to 12, x_A x_B / AMD_k(A, B): the atomic fractions times
-    the inverse of the average minimum distance (:mod:`coevo.analysis.fingerprints`). It goes to zero with the content of
-    either element, so that structures of all subsystems can stand in one map.
+    the inverse of the average minimum distance (:mod:`coevo.analysis.comparison.fingerprints`). It goes to zero with the content
+    of either element, so that structures of all subsystems can stand in one map.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def _fingerprint(structure: Structure, elements: Sequence[str]) -> Any:
     from pymatgen.core import Element
 
     from coevo.analysis.cell_reduction import Crystal
-    from coevo.analysis.fingerprints import average_minimum_distances
+    from coevo.analysis.comparison.fingerprints import average_minimum_distances
 
     crystal = Crystal.from_structure(structure)
     inverse = 1.0 / average_minimum_distances(crystal)

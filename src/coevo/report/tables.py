@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.model_changes import force_field_change
-from coevo.app.report.lineage_figure import row_anchor
-from coevo.app.report.plots import DataTable, formula_text
-from coevo.app.report.structure_files import cif_name
-from coevo.app.state_summaries import reference_set_of
+from coevo.report.figures.lineage import row_anchor
+from coevo.report.figures.plots import DataTable, formula_text
+from coevo.report.structure_files import cif_name
+from coevo.studies.states.model_changes import force_field_change
+from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.hull_points import HullPoints
+    from coevo.report.figures.hull_points import HullPoints
+    from coevo.report.gathering import ReportData
 
 DASH = "–"
 SUN_COLUMNS = (

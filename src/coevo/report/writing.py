@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from coevo.app.report import tables
-from coevo.app.report.composite_figure import composite_plot
-from coevo.app.report.energy_figure import energy_plot
-from coevo.app.report.environment_figure import environment_plot
-from coevo.app.report.error_figure import error_plot
-from coevo.app.report.folders import FOLDERS, files_in, report_folder
-from coevo.app.report.gathering import ReportData, gather
-from coevo.app.report.growth_figure import growth_plot
-from coevo.app.report.hull_figures import hull_plot
-from coevo.app.report.lineage_figure import lineage_plot
-from coevo.app.report.loop_figure import loop_plot
-from coevo.app.report.motif_gallery import motif_section
-from coevo.app.report.page import MOST_ENTRIES, Content, html
-from coevo.app.report.plots import write_plot
-from coevo.app.report.rediscovery_table import rediscovery_section
-from coevo.app.report.structure_files import write_structures
-from coevo.app.report.structure_map import chemiscope_script, choose, write_map
 from coevo.errors import CoevoError, ConfigError, CorruptArtifactError
+from coevo.report import tables
+from coevo.report.figures.composite import composite_plot
+from coevo.report.figures.energy import energy_plot
+from coevo.report.figures.environments import environment_plot
+from coevo.report.figures.errors import error_plot
+from coevo.report.figures.growth import growth_plot
+from coevo.report.figures.hull import hull_plot
+from coevo.report.figures.lineage import lineage_plot
+from coevo.report.figures.loop import loop_plot
+from coevo.report.figures.plots import write_plot
+from coevo.report.folders import FOLDERS, files_in, report_folder
+from coevo.report.gathering import ReportData, gather
+from coevo.report.motif_gallery import motif_section
+from coevo.report.page import MOST_ENTRIES, Content, html
+from coevo.report.rediscovery_table import rediscovery_section
+from coevo.report.structure_files import write_structures
+from coevo.report.structure_map import chemiscope_script, choose, write_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def write_report(
 
 
 def fill(folder: Path, data: ReportData, *, targets: str | None = None, with_map: bool = True, workers: int = 1) -> int | None:
-    """Write the files of a report into a folder that has the :data:`~coevo.app.report.folders.FOLDERS`.
+    """Write the files of a report into a folder that has the :data:`~coevo.report.folders.FOLDERS`.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def _write(folder: Path, content: Content) -> None:
     for section in (content.motifs, content.rediscovery):
         if section is not None and section.data is not None:
             (folder / "data" / f"{section.name}.csv").write_text(section.data.as_csv(), encoding="utf-8")
-    package = files("coevo.app.report")
+    package = files("coevo.report")
     (folder / "style.css").write_text(package.joinpath("style.css").read_text(encoding="utf-8"), encoding="utf-8")
     if content.mapped:
         write_map(folder, data, content.mapped)

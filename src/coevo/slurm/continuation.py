@@ -62,7 +62,7 @@ def current_queue() -> WorkflowQueue:
     """
     folder, project = os.environ.get("JFREMOTE_PROJECTS_FOLDER"), os.environ.get("JFREMOTE_PROJECT")
     if folder and project and "FW_CONFIG_FILE" not in os.environ:  # a job script sets either
-        from coevo.slurm.jobflow_remote_submission import open_queue
+        from coevo.slurm.jobflow_remote.submission import open_queue
 
         return open_queue(Path(folder) / f"{project}.yaml")
     from coevo.slurm.fireworks_queue import FireworksQueue

@@ -83,7 +83,7 @@ def _environment(loaded: LoadedSite, name: ClassName) -> str:
 
 
 def _server(loaded: LoadedSite, key: Literal["database", "launchpad"]) -> SiteFinding:
-    from coevo.node_store.mongodb_connection import ask_server
+    from coevo.node_store.mongodb.connection import ask_server
 
     server = loaded.site.database_server if key == "database" else loaded.site.launchpad_server
     try:
@@ -95,8 +95,8 @@ def _server(loaded: LoadedSite, key: Literal["database", "launchpad"]) -> SiteFi
 
 def _artifacts(loaded: LoadedSite) -> SiteFinding:
     """Write, read and remove a blob."""
-    from coevo.node_store.artifacts import ArtifactStore
-    from coevo.node_store.stored_blobs import remove_blob
+    from coevo.node_store.blobs.artifacts import ArtifactStore
+    from coevo.node_store.blobs.stored import remove_blob
 
     data = b"coevo doctor " + secrets.token_bytes(32)
     place = loaded.site.artifacts.partition("?")[0]

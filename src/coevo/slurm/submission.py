@@ -2,7 +2,7 @@
 
 FireWorks' cost of a launch grows with the size of its workflow, and a job that is run again takes all its descendants along. So
 an iteration is a workflow of its own, and starting the next one is an insert keyed by campaign and iteration: whoever asks, and
-however often, adds nothing twice. Which manager runs the jobs (FireWorks here, or :mod:`coevo.slurm.jobflow_remote_submission`)
+however often, adds nothing twice. Which manager runs the jobs (FireWorks here, or :mod:`coevo.slurm.jobflow_remote.submission`)
 is known to the :class:`WorkflowQueue` alone.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coevo.analysis.motif_census import Carrier
+from coevo.analysis.motifs.census import Carrier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def carriers_of_state(view: StateView) -> Iterator[Carrier]:
     """Yield the references of a state, then its entries without those that are duplicates of another one, each by id."""
-    from coevo.makers.population import members
+    from coevo.makers.populations.population import members
 
     for member in members(view, "reference"):
         yield Carrier(member.id, member.structure, member.document["energy_above_hull"], None, is_reference=True)
@@ -26,7 +26,7 @@ def carriers_of_state(view: StateView) -> Iterator[Carrier]:
 
 
 def carriers_of_file(path: Path) -> tuple[list[Carrier], dict[str, int]]:
-    """Read the structures of a file, zip or directory (:mod:`coevo.app.analyse_sources`).
+    """Read the structures of a file, zip or directory (:mod:`coevo.studies.piles.sources`).
 
     Returns
     -------
@@ -40,10 +40,10 @@ def carriers_of_file(path: Path) -> tuple[list[Carrier], dict[str, int]]:
     AnalysisError
         If the file cannot be read, or holds no structure that can be used.
     """
-    from coevo.app.analyse_batch import batch_from_file
-    from coevo.app.analyse_commands import limits_for
-    from coevo.app.analyse_workers import Workers
+    from coevo.app.commands.analyse import limits_for
     from coevo.errors import AnalysisError
+    from coevo.studies.analyse.batch import batch_from_file
+    from coevo.studies.piles.workers import Workers
 
     batch = batch_from_file(path, limits_for(None, _MAX_ATOMS), Workers(1))
     carriers = [Carrier(row.id, row.packed().crystal()) for row in batch.valid()]

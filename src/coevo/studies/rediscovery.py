@@ -1,7 +1,7 @@
 """Which known phases a state has found: its entries compared with phases that its references lack.
 
-The comparison itself is :mod:`coevo.analysis.rediscovery`; here the state is read and, where it is wanted, the targets are
-relaxed by its force field.
+The comparison itself is :mod:`coevo.analysis.comparison.rediscovery`; here the state is read and, where it is wanted, the targets
+are relaxed by its force field.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.rediscovery import (
+from coevo.analysis.comparison.rediscovery import (
     Carrier,
     Found,
     Rediscovery,
@@ -26,7 +26,7 @@ from coevo.configs.references import ReferenceStructure, load_references
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.makers.progress import task
 from coevo.makers.step import current_store
-from coevo.node_store.arrivals import refuse_unagreed
+from coevo.node_store.trust.arrivals import refuse_unagreed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.analysis.cell_reduction import Crystal
-    from coevo.analysis.uniqueness import Item, Matching
+    from coevo.analysis.comparison.uniqueness import Item, Matching
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.population import Member
+    from coevo.makers.populations.population import Member
     from coevo.node_store.views import StateView
 
 _CHUNK = 100
@@ -147,9 +147,9 @@ def rediscover(
     CheckpointError
         With ``relax``: if the force field is not here, or came in a bundle and is not trusted.
     """
-    from coevo.analysis.uniqueness import Item
-    from coevo.makers.population import matching_of, members
-    from coevo.makers.state_fingerprints import fingerprint_table
+    from coevo.analysis.comparison.uniqueness import Item
+    from coevo.makers.populations.fingerprints import fingerprint_table
+    from coevo.makers.populations.population import matching_of, members
 
     config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     matching = matching_of(config.curation)
@@ -187,8 +187,8 @@ def _references_that_are(
     The state's force field may have moved a reference beyond the tolerances (the layers of black P), so references count as they
     were given too.
     """
-    from coevo.analysis.novelty import match_references
-    from coevo.analysis.uniqueness import Item
+    from coevo.analysis.comparison.novelty import match_references
+    from coevo.analysis.comparison.uniqueness import Item
     from coevo.node_store.canonical import structure_from_document
 
     known = [Item(m.id, m.structure, m.energy_per_atom) for m in references]
@@ -236,7 +236,7 @@ def _relaxed(
     """Targets relaxed by the state's force field, their energies above its hull, and notes on those that failed."""
     from coevo.analysis.composition import fractions
     from coevo.makers.checkpoints import load_force_field
-    from coevo.makers.population import hull_of
+    from coevo.makers.populations.population import hull_of
     from coevo.makers.screen import relaxation_settings
     from coevo.makers.step import current_store
     from coevo.models.contracts import Failure
@@ -261,7 +261,7 @@ def _relaxed(
 def _motif_returns(structures: Sequence[Structure], entries: Sequence[Member], workers: int) -> list[Any]:
     """Motifs of each target among the entries; the whole population is looked at once."""
     from coevo.analysis import cell_reduction
-    from coevo.analysis.worker_processes import map_chunks
+    from coevo.processes import map_chunks
 
     crystals = [cell_reduction.Crystal.from_structure(structure) for structure in (*structures, *(m.structure for m in entries))]
     chunks = [crystals[start : start + _CHUNK] for start in range(0, len(crystals), _CHUNK)]
@@ -279,6 +279,6 @@ def _motif_returns(structures: Sequence[Structure], entries: Sequence[Member], w
 
 def _motif_names(crystals: Sequence[Crystal]) -> list[dict[str, str]]:
     """Canonical label and name of the motifs of each crystal; for worker processes."""
-    from coevo.analysis.motifs import motifs_of
+    from coevo.analysis.motifs.motifs import motifs_of
 
     return [{motif.label: motif.name for motif in motifs_of(crystal)} for crystal in crystals]

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from coevo.errors import CoevoError
-from coevo.node_store.embedded import EmbeddedBackend
+from coevo.node_store.blobs.stored import stored_blobs
+from coevo.node_store.directory.database import EmbeddedBackend
 from coevo.node_store.store import NodeStore
-from coevo.node_store.stored_blobs import stored_blobs
-from coevo.node_store.verification import verify
+from coevo.node_store.upkeep.verification import verify
 from coevo.node_store.views import StateView
 
 

@@ -24,9 +24,6 @@ import pymatgen.core  # noqa: F401
 import pymongo  # noqa: F401
 from upkeep_cases import VALID_CONFIG
 
-import coevo.node_store.embedded_upkeep
-import coevo.node_store.evaluation_index
-import coevo.node_store.mongodb_upkeep  # noqa: F401
 from coevo.configs.loading import parse_config
 from coevo.errors import StorageError
 from fault_injection.children import in_child, must

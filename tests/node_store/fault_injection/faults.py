@@ -182,9 +182,9 @@ def _is_write(message: bytes) -> bool:
 @contextmanager
 def branch_moved_first() -> Iterator[None]:
     """Break the commit protocol on purpose: the branch is moved before the documents are written."""
+    from coevo.node_store.directory.database import EmbeddedBackend
     from coevo.node_store.durable import replace_file
-    from coevo.node_store.embedded import EmbeddedBackend
-    from coevo.node_store.mongodb import MongoBackend
+    from coevo.node_store.mongodb.database import MongoBackend
 
     kept = EmbeddedBackend.write_state, MongoBackend.write_state
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from li_p_s_states import CONFIG, NODE, Lineage, evaluation, new_node
 from upkeep_cases import furnished_node, make_old
 
-from coevo.node_store.bundle_export import export_bundle, heads_of
-from coevo.node_store.bundle_import import import_bundle
-from coevo.node_store.garbage import collect_garbage
+from coevo.node_store.bundles.export import export_bundle, heads_of
+from coevo.node_store.bundles.importing import import_bundle
+from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.store import NodeStore, open_store
-from coevo.node_store.transfers import bring_history
+from coevo.node_store.upkeep.garbage import collect_garbage
 from coevo.settings import Settings
 
 OTHER = "other"

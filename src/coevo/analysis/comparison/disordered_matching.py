@@ -15,7 +15,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.matching import ScaledCrystal, Tolerances, fits
+from coevo.analysis.comparison.matching import ScaledCrystal, Tolerances, fits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def mixed(crystal: Crystal) -> Structure | None:
 
 
 class DisorderedShelf:
-    """As :class:`coevo.analysis.matching.Shelf`, for crystals of one formula whatever their number of atoms.
+    """As :class:`coevo.analysis.comparison.matching.Shelf`, for crystals of one formula whatever their number of atoms.
 
     Parameters
     ----------

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from coevo.analysis.cell_reduction import Crystal, reduced
-from coevo.analysis.fingerprints import NEIGHBOURS, average_minimum_distances
-from coevo.analysis.fragments import fragment_signature
-from coevo.analysis.worker_processes import map_chunks
+from coevo.analysis.comparison.fingerprints import NEIGHBOURS, average_minimum_distances
+from coevo.analysis.motifs.fragments import fragment_signature
 from coevo.errors import AnalysisError
+from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,9 +68,10 @@ class FingerprintTable:
     numbers : ndarray of int, shape (sum of atoms,)
         Atomic numbers.
     signatures : tuple of str, length n
-        Fragments (:func:`coevo.analysis.fragments.fragment_signature`).
+        Fragments (:func:`coevo.analysis.motifs.fragments.fragment_signature`).
     distances : ndarray of float32, flat
-        Average minimum distances (:mod:`coevo.analysis.fingerprints`); a row of s elements owns s² :data:`NEIGHBOURS` of them.
+        Average minimum distances (:mod:`coevo.analysis.comparison.fingerprints`); a row of s elements owns s² :data:`NEIGHBOURS`
+        of them.
     """
 
     ids: tuple[str, ...]

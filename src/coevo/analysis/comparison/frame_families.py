@@ -2,7 +2,7 @@
 
 Such frames differ too much for the uniqueness test, and must not be apart in training and test all the same. Frames with the same
 atoms in the same order whose positions differ little are linked; what is linked, directly or through others, is one trajectory.
-Whether two trajectories are one crystal is left to the uniqueness test (:mod:`coevo.analysis.uniqueness`).
+Whether two trajectories are one crystal is left to the uniqueness test (:mod:`coevo.analysis.comparison.uniqueness`).
 """
 
 from __future__ import annotations

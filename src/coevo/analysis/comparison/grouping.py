@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.disordered_matching import DisorderedShelf
-from coevo.analysis.matching import ScaledCrystal, Shelf, Tolerances
-from coevo.analysis.worker_processes import map_chunks
+from coevo.analysis.comparison.disordered_matching import DisorderedShelf
+from coevo.analysis.comparison.matching import ScaledCrystal, Shelf, Tolerances
+from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
     from numpy.typing import NDArray
 
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.uniqueness import Matching
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.uniqueness import Matching
 
     IntArray = NDArray[np.int64]
     Bucket = tuple[IntArray, IntArray]

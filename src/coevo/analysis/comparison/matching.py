@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.mean_lattices import MeanLattices
+from coevo.analysis.comparison.mean_lattices import MeanLattices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

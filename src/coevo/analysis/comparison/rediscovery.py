@@ -1,8 +1,8 @@
 """Which known phases came back: entries that match a target by structure, and motifs of a target that appear in entries.
 
 By structure is the test that curation makes: StructureMatcher semantics and the veto of the bond-graph fragments, the target on
-the side of the reference (:mod:`coevo.analysis.novelty`). The distance of a match is pymatgen's root mean square displacement of
-paired sites.
+the side of the reference (:mod:`coevo.analysis.comparison.novelty`). The distance of a match is pymatgen's root mean square
+displacement of paired sites.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.grouping import first_matches
-from coevo.analysis.uniqueness import table_of
+from coevo.analysis.comparison.grouping import first_matches
+from coevo.analysis.comparison.uniqueness import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pymatgen.core import Structure
 
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.uniqueness import Item, Matching
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.uniqueness import Item, Matching
 
 
 @dataclass(frozen=True)

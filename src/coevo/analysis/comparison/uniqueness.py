@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from coevo.analysis.fingerprint_table import FingerprintTable, fingerprints
-from coevo.analysis.grouping import group
+from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
+from coevo.analysis.comparison.grouping import group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,10 +29,10 @@ class Matching:
     ltol, stol, angle_tol : float
         Of pymatgen's StructureMatcher: fractional length, site (in units of (V/n)^(1/3)) and angle (degrees) tolerances.
     fragment_veto : bool
-        Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.fragments`).
+        Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.motifs.fragments`).
     kind : str
         ``"ordered"``, or ``"disordered"``: structures that match after elements that could replace each other are mixed match too
-        (:mod:`coevo.analysis.disordered_matching`).
+        (:mod:`coevo.analysis.comparison.disordered_matching`).
     distance_cutoff : float or None
         Crystals further apart in their average minimum distances are taken as different without a comparison; None compares all.
     """

@@ -19,7 +19,7 @@ import numpy as np
 
 from coevo.analysis.cell_reduction import Crystal
 from coevo.analysis.neighbour_lists import neighbours
-from coevo.analysis.worker_processes import map_chunks
+from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

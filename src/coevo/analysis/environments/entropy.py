@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.kernel_sums import kernel_sums
+from coevo.analysis.environments.kernel_sums import kernel_sums
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from coevo.analysis.kernel_products import Precision
+    from coevo.analysis.environments.kernel_products import Precision
 
     FloatArray = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def entropy(X: FloatArray, bandwidth: float, *, precision: Precision = "float64"
     bandwidth : float
         h, 1/Å.
     precision, device
-        As in :func:`coevo.analysis.kernel_sums.kernel_sums`.
+        As in :func:`coevo.analysis.environments.kernel_sums.kernel_sums`.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def entropy(X: FloatArray, bandwidth: float, *, precision: Precision = "float64"
     Raises
     ------
     AnalysisError
-        If there is no environment, or as :func:`~coevo.analysis.kernel_sums.kernel_sums` says.
+        If there is no environment, or as :func:`~coevo.analysis.environments.kernel_sums.kernel_sums` says.
     """
     if len(X) == 0:
         raise AnalysisError("the entropy of no environments is not defined; give at least one row")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.kernel_sums import kernel_sums
+from coevo.analysis.environments.kernel_sums import kernel_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

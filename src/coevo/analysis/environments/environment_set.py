@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.entropy import NOTHING_NEW, delta_entropy, entropy_of_sums
-from coevo.analysis.kernel_sums import both_kernel_sums, kernel_sums
+from coevo.analysis.environments.entropy import NOTHING_NEW, delta_entropy, entropy_of_sums
+from coevo.analysis.environments.kernel_sums import both_kernel_sums, kernel_sums
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from coevo.analysis.kernel_products import Precision
+    from coevo.analysis.environments.kernel_products import Precision
 
     FloatArray = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class EnvironmentSet:
     bandwidth : float
         h, 1/Å.
     precision, device
-        As in :func:`coevo.analysis.kernel_sums.kernel_sums`.
+        As in :func:`coevo.analysis.environments.kernel_sums.kernel_sums`.
     """
 
     def __init__(self, bandwidth: float, *, precision: Precision = "float64", device: str = "cpu"):

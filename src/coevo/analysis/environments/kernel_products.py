@@ -16,7 +16,7 @@ from coevo.errors import AnalysisError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from coevo.analysis.kernel_blocks import Blocks
+    from coevo.analysis.environments.kernel_blocks import Blocks
 
     FloatArray = NDArray[np.float64]
 

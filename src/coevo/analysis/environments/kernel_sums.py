@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.kernel_blocks import Blocks, Frame, middle
-from coevo.analysis.kernel_products import Precision, products
+from coevo.analysis.environments.kernel_blocks import Blocks, Frame, middle
+from coevo.analysis.environments.kernel_products import Precision, products
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.descriptors import multicomponent_descriptors_of
-from coevo.analysis.entropy import NOTHING_NEW, EntropyBySpecies, delta_entropy, drawn_entropy, draws
+from coevo.analysis.environments.descriptors import multicomponent_descriptors_of
+from coevo.analysis.environments.entropy import NOTHING_NEW, EntropyBySpecies, delta_entropy, drawn_entropy, draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

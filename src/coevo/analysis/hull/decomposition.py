@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.composition import as_composition, fractions
-from coevo.analysis.hull import Hull
+from coevo.analysis.hull.hull import Hull
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.facet_search import INSIDE, FacetSearch, weighted_sum
-from coevo.analysis.hull_facets import PURE, distinct_rows, lower_hull
+from coevo.analysis.hull.facet_search import INSIDE, FacetSearch, weighted_sum
+from coevo.analysis.hull.facets import PURE, distinct_rows, lower_hull
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:

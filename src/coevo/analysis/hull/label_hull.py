@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.hull import Hull
+from coevo.analysis.hull.hull import Hull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.bonds import DEFAULT_RULE, bonds_of, is_metal
+from coevo.analysis.motifs.bonds import DEFAULT_RULE, bonds_of, is_metal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.bonds import BondRule, Bonds
     from coevo.analysis.cell_reduction import Crystal
+    from coevo.analysis.motifs.bonds import BondRule, Bonds
 
 Cell = tuple[int, int, int]
 Bond = tuple[int, int, Cell]

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.bonds import DEFAULT_RULE, distances_near, symbol_of
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.worker_processes import map_chunks
+from coevo.analysis.motifs.bonds import DEFAULT_RULE, distances_near, symbol_of
+from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pymatgen.core import Structure
 
-    from coevo.analysis.bonds import BondRule
+    from coevo.analysis.motifs.bonds import BondRule
 
 SHORTER, LONGER = 0.95, 1.05
 """Factors on all cut-offs at which structures are looked at again."""

@@ -8,18 +8,18 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.bonds import DEFAULT_RULE
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.motifs import motifs_of, unbalanced_charge
-from coevo.analysis.worker_processes import map_chunks
+from coevo.analysis.motifs.bonds import DEFAULT_RULE
+from coevo.analysis.motifs.motifs import motifs_of, unbalanced_charge
+from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pymatgen.core import Structure
 
-    from coevo.analysis.bonds import BondRule
-    from coevo.analysis.motifs import Motif
+    from coevo.analysis.motifs.bonds import BondRule
+    from coevo.analysis.motifs.motifs import Motif
 
 _CHUNK = 100
 

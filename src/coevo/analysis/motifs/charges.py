@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.bonds import symbol_of
+from coevo.analysis.motifs.bonds import symbol_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

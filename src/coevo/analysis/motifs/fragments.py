@@ -12,9 +12,9 @@ from fractions import Fraction
 from math import gcd
 from typing import TYPE_CHECKING
 
-from coevo.analysis.bond_graphs import pieces
-from coevo.analysis.bonds import symbol_of
 from coevo.analysis.cell_reduction import Crystal
+from coevo.analysis.motifs.bond_graphs import pieces
+from coevo.analysis.motifs.bonds import symbol_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

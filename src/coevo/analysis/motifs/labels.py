@@ -8,13 +8,13 @@ from hashlib import sha256
 from math import gcd, inf, isnan
 from typing import TYPE_CHECKING
 
-from coevo.analysis.canonical_graphs import canonical_form
-from coevo.analysis.periodic_labels import periodic_colours
+from coevo.analysis.motifs.canonical_graphs import canonical_form
+from coevo.analysis.motifs.periodic_labels import periodic_colours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from coevo.analysis.bond_graphs import Bond
+    from coevo.analysis.motifs.bond_graphs import Bond
 
 KINDS = ("molecule", "chain", "layer", "framework")
 """By dimension; single atoms and ions count as molecules."""
@@ -25,8 +25,8 @@ _DIGITS = 16
 def graph_label(symbols: Sequence[str], bonds: Sequence[Bond], dimension: int) -> str:
     """Label of a connected bond graph.
 
-    For a molecule it is the hash of an exact canonical form (:mod:`coevo.analysis.canonical_graphs`), for an endless graph that
-    of the surroundings of its atoms (:mod:`coevo.analysis.periodic_labels`).
+    For a molecule it is the hash of an exact canonical form (:mod:`coevo.analysis.motifs.canonical_graphs`), for an endless graph
+    that of the surroundings of its atoms (:mod:`coevo.analysis.motifs.periodic_labels`).
 
     Parameters
     ----------

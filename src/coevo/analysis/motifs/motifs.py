@@ -1,7 +1,7 @@
 """Motifs: the anions, molecules, chains, layers and frameworks that the non-metal atoms of a crystal form.
 
-A motif is a connected piece of the periodic bond graph (:mod:`coevo.analysis.bonds`). Its label does not depend on cell, setting
-or order of atoms; it holds the charge, so that the flat PS3 - and the pyramidal PS3 3- are two motifs.
+A motif is a connected piece of the periodic bond graph (:mod:`coevo.analysis.motifs.bonds`). Its label does not depend on cell,
+setting or order of atoms; it holds the charge, so that the flat PS3 - and the pyramidal PS3 3- are two motifs.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.bond_graphs import pieces
-from coevo.analysis.bonds import DEFAULT_RULE, is_metal, symbol_of
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.motif_charges import Surroundings, formal_charge, pyramid_or_flat
-from coevo.analysis.motif_labels import KINDS, electronegativity, formula_content, formula_text, graph_label
-from coevo.analysis.motif_names import known_name
-from coevo.analysis.motif_rings import bridges, endless_rings, molecule_rings
-from coevo.analysis.periodic_labels import neighbours_in
+from coevo.analysis.motifs.bond_graphs import pieces
+from coevo.analysis.motifs.bonds import DEFAULT_RULE, is_metal, symbol_of
+from coevo.analysis.motifs.charges import Surroundings, formal_charge, pyramid_or_flat
+from coevo.analysis.motifs.labels import KINDS, electronegativity, formula_content, formula_text, graph_label
+from coevo.analysis.motifs.names import known_name
+from coevo.analysis.motifs.periodic_labels import neighbours_in
+from coevo.analysis.motifs.rings import bridges, endless_rings, molecule_rings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from coevo.analysis.bond_graphs import Piece
-    from coevo.analysis.bonds import BondRule
+    from coevo.analysis.motifs.bond_graphs import Piece
+    from coevo.analysis.motifs.bonds import BondRule
 
 Point = tuple[float, float, float]
 _DIGITS = 4
@@ -47,7 +47,7 @@ class Motif:
     formula : str
         Of the molecule, ``"P2S7"``; of a unit of an endless motif, ``"(PS4)n"``.
     charge : int or None
-        Of the molecule, or of a unit, elementary charges; None where it cannot be counted (:mod:`coevo.analysis.motif_charges`).
+        Of the molecule, or of a unit, elementary charges; None where it cannot be counted (:mod:`coevo.analysis.motifs.charges`).
     dimension : int
         0 to 3.
     kind : {"molecule", "chain", "layer", "framework"}
@@ -55,7 +55,7 @@ class Motif:
     rings : tuple of int
         Of a molecule: sizes of a minimum cycle basis; else: of the smallest ring through each bond, each size once.
     bridges : dict of str to float
-        Counts per molecule or unit (:func:`coevo.analysis.motif_rings.bridges`).
+        Counts per molecule or unit (:func:`coevo.analysis.motifs.rings.bridges`).
     known : bool
         Whether it has a name of its own.
     count : int

@@ -11,12 +11,12 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from coevo.analysis.motif_labels import graph_label
+from coevo.analysis.motifs.labels import graph_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.bond_graphs import Bond
+    from coevo.analysis.motifs.bond_graphs import Bond
 
 KNOWN = {
     "PS4": "P1-S1 P1-S2 P1-S3 P1-S4",
@@ -63,7 +63,7 @@ def known_name(label: str, symbols: Sequence[str], degrees: Sequence[int], dimen
     Parameters
     ----------
     label : str
-        Of its bond graph (:func:`coevo.analysis.motif_labels.graph_label`).
+        Of its bond graph (:func:`coevo.analysis.motifs.labels.graph_label`).
     symbols, degrees : sequences, length n
         Elements and numbers of bonds of the atoms of the molecule, or of one cell of a chain, layer or framework.
     dimension : int

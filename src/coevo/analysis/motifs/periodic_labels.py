@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from coevo.analysis.bond_graphs import Bond, Cell
+    from coevo.analysis.motifs.bond_graphs import Bond, Cell
 
     Words = NDArray[np.uint64]
 

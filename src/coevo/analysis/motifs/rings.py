@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.bond_graphs import Bond, Cell
+    from coevo.analysis.motifs.bond_graphs import Bond, Cell
 
 LARGEST_RING = 24
 """Atoms of the largest ring that is looked for in chains, layers and frameworks."""

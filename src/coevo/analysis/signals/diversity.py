@@ -1,6 +1,6 @@
 """How different the structures of a set are: formulas, space groups, fragments, fingerprints and duplicates.
 
-Coverage of compositions is in :mod:`coevo.analysis.coverage`.
+Coverage of compositions is in :mod:`coevo.analysis.signals.coverage`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from coevo.analysis.composition import chemical_system, reduced_formula
-from coevo.analysis.fragments import fragment_signature
+from coevo.analysis.motifs.fragments import fragment_signature
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class Duplicates:
 
 
 def duplicates(representatives: Iterable[Hashable]) -> Duplicates:
-    """Duplicates of a set, from the representative of each structure (:func:`coevo.analysis.uniqueness.find_representatives`)."""
+    """Duplicates of a set, from the representatives that :mod:`coevo.analysis.comparison.uniqueness` finds."""
     groups = Counter(representatives)
     n = groups.total()
     repeated = n - len(groups)

@@ -96,7 +96,7 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
     history : sequence of mappings
         Metrics per state, oldest first. Of each: ``environment_entropy`` (nats), ``energy_rmse_mev_per_atom``,
         ``force_rmse_mev_per_angstrom`` (a number or None) and ``force_field`` (its ``frames``). Of the last: ``ruler``, the
-        samples of all iterations as one model and one hull see them (:func:`coevo.analysis.ruler.summarise`).
+        samples of all iterations as one model and one hull see them (:func:`coevo.analysis.signals.ruler.summarise`).
         What is missing is never flat.
     config : MaturityConfig
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.diversity import DEFAULT_QUANTILES, shannon_entropy
+from coevo.analysis.signals.diversity import DEFAULT_QUANTILES, shannon_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -211,8 +211,8 @@ def unique_mask(ids: Sequence[str], representatives: Mapping[str, str]) -> BoolA
     ----------
     ids : sequence of str, length n
     representatives : mapping of str to str
-        Of :func:`coevo.analysis.uniqueness.find_representatives`. Structures that repeat an existing entry have one that is not
-        among ``ids`` and are not unique.
+        Of :func:`coevo.analysis.comparison.uniqueness.find_representatives`. Structures that repeat an existing entry have one
+        that is not among ``ids`` and are not unique.
     """
     seen: set[str] = set()
     marks = np.zeros(len(ids), dtype=bool)

@@ -12,9 +12,9 @@ from coevo.app.terminal import Force, Format, app, err, out, print_json, say
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from coevo.app.analyse_batch import Batch
-    from coevo.app.analyse_parsing import Limits
-    from coevo.app.analyse_workers import Workers
+    from coevo.studies.analyse.batch import Batch
+    from coevo.studies.piles.parsing import Limits
+    from coevo.studies.piles.workers import Workers
 
 
 Matcher = Literal["ordered", "disordered"]
@@ -72,12 +72,12 @@ def analyse(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Analyse a pile of crystals: rejected, unique, novel, E_hull, environments, diversity. No node is needed."""
-    from coevo.app.analyse_output import check_output, write_analysis
-    from coevo.app.analyse_summary import analyse as analyse_batch
-    from coevo.app.analyse_tables import analysis_table
-    from coevo.app.analyse_workers import Workers
     from coevo.app.progress_bars import ProgressBars
+    from coevo.app.tables.analysis import analysis_table
     from coevo.makers.progress import reporting_to
+    from coevo.studies.analyse.output import check_output, write_analysis
+    from coevo.studies.analyse.summary import analyse as analyse_batch
+    from coevo.studies.piles.workers import Workers
 
     if relax and force_field is None:
         raise ConfigError("--relax needs a force field: add --force-field chgnet")
@@ -107,9 +107,9 @@ def _worker_count(asked: int | None) -> int:
 
 def limits_for(elements: str | None, max_atoms: int) -> Limits:
     """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
-    from coevo.app.analyse_parsing import Limits
     from coevo.configs.element_lists import elements_of
     from coevo.configs.tree import ScreeningConfig
+    from coevo.studies.piles.parsing import Limits
 
     system = None if elements is None else tuple(sorted(set(elements_of(elements, "--elements"))))
     screening = ScreeningConfig()
@@ -125,7 +125,7 @@ def limits_for(elements: str | None, max_atoms: int) -> Limits:
 
 def is_file(what: str) -> bool:
     """Whether a file is meant and not a state: it is there, or is written like one."""
-    from coevo.configs.structure_files import KINDS, VASP_NAMES
+    from coevo.configs.structures.files import KINDS, VASP_NAMES
 
     path = Path(what)
     suffixes = {*KINDS, ".zip", ".gz", ".bz2"}
@@ -136,8 +136,8 @@ def is_file(what: str) -> bool:
 def _batch(
     what: str, references: str | None, limits: Limits, pool: Workers, *, same_scale: bool, force_field: str | None
 ) -> Batch:
-    from coevo.app.analyse_batch import add_references, batch_from_file, batch_from_state
     from coevo.makers.step import current_store
+    from coevo.studies.analyse.batch import add_references, batch_from_file, batch_from_state
 
     if not is_file(what):
         if references is not None or force_field is not None or limits.elements is not None or limits.energy_key is not None:
@@ -160,9 +160,9 @@ def _batch(
 
 def _plan(batch: Batch, own: dict[str, Any], matcher: Matcher, environments: int | None, seed: int | None, work: Any) -> Any:
     """Take what the user says, else what the node of a state says, else the defaults."""
-    from coevo.app.analyse_environments import Sampling
-    from coevo.app.analyse_summary import Plan
-    from coevo.makers.population import matching_of
+    from coevo.makers.populations.population import matching_of
+    from coevo.studies.analyse.environments import Sampling
+    from coevo.studies.analyse.summary import Plan
 
     curation = batch.curation.model_copy(update={key: value for key, value in own.items() if value is not None})
     sampling = Sampling(
@@ -174,9 +174,9 @@ def _plan(batch: Batch, own: dict[str, Any], matcher: Matcher, environments: int
 
 
 def _work(force_field: str | None, relax: bool) -> Any:
-    from coevo.app.analyse_energies import ForceFieldWork
     from coevo.configs.tree import ScreeningConfig
     from coevo.settings import read_settings
+    from coevo.studies.analyse.energies import ForceFieldWork
 
     if force_field is None:
         return None
@@ -186,8 +186,8 @@ def _work(force_field: str | None, relax: bool) -> Any:
 
 def _baseline(ref: str, batch: Batch) -> Batch:
     """Entries and references of a state, whose descriptor is then the batch's too."""
-    from coevo.app.analyse_batch import batch_from_state
     from coevo.makers.step import current_store
+    from coevo.studies.analyse.batch import batch_from_state
 
     known = batch_from_state(current_store(), ref)
     batch.descriptor = known.descriptor

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coevo.app.output_files import check_place, is_stdout
 from coevo.app.terminal import Force, Format, Reference, app, err, out, print_json, say
 from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError, StorageError
+from coevo.output.files import check_place, is_stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coevo.node_store.bundle_import import BranchReport, ImportReport
+    from coevo.node_store.bundles.importing import BranchReport, ImportReport
     from coevo.node_store.store import NodeStore
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -52,7 +52,7 @@ def export(
     from coevo.app.progress_bars import ProgressBars
     from coevo.makers.progress import reporting_to, task
     from coevo.makers.step import current_store
-    from coevo.node_store.bundle_export import export_bundle, heads_of
+    from coevo.node_store.bundles.export import export_bundle, heads_of
 
     place = _bundle_place(file, force)
     store = current_store()
@@ -101,8 +101,8 @@ def import_(
     from coevo.app.progress_bars import ProgressBars
     from coevo.makers.progress import reporting_to, task
     from coevo.makers.step import current_store
-    from coevo.node_store.bundle_format import BundleLimits
-    from coevo.node_store.bundle_import import import_bundle
+    from coevo.node_store.bundles.format import BundleLimits
+    from coevo.node_store.bundles.importing import import_bundle
 
     limits = BundleLimits(total=_size(max_size))
     store = current_store()
@@ -120,7 +120,7 @@ def import_(
 
 def _fetch(store: NodeStore, report: ImportReport, task: Any) -> list[str]:
     """Fetch what the bundle left out; return what went wrong."""
-    from coevo.node_store.checkpoint_fetching import fetch_omitted
+    from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
 
     failures = []
     with task("fetching checkpoints", len(report.omitted), "checkpoints") as advance:
@@ -200,8 +200,8 @@ def trust(
 ) -> None:
     """Allow checkpoints that came in a bundle to be loaded, although their loader can run code; or agree to its configuration."""
     from coevo.makers.step import current_store
-    from coevo.node_store import trust as trusting
-    from coevo.node_store.provenance import declared_checkpoints
+    from coevo.node_store.trust import loading as trusting
+    from coevo.node_store.trust.provenance import declared_checkpoints
 
     store = current_store()
     if configuration:
@@ -235,7 +235,7 @@ def trust(
 def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool) -> None:  # noqa: A002
     """Show what the configurations that came in bundles name, ask, and remember the agreement to exactly that."""
     from coevo.configs.local_values import what_it_does
-    from coevo.node_store.arrivals import agree, live_values, shown_value, unagreed
+    from coevo.node_store.trust.arrivals import agree, live_values, shown_value, unagreed
 
     if node not in store.nodes():
         known = ", ".join(store.nodes()) or "none"
@@ -267,7 +267,7 @@ def _agrees() -> bool:
 
 def _asks(checkpoint: dict[str, Any], role: str) -> bool:
     """Whether a loader would ask for trust in a checkpoint, or may one day, when its family is installed."""
-    from coevo.node_store.trust import loader_for
+    from coevo.node_store.trust.loading import loader_for
 
     try:
         return loader_for(checkpoint, role).runs_code

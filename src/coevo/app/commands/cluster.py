@@ -34,8 +34,8 @@ def submit(
         loaded, lacking = load_site_to_plan(site)
         print_site_plan(loaded, node, branch, iterations, format, lacking)
         return
-    from coevo.app.campaigns_on_site import opened_queue
-    from coevo.app.campaigns_on_site import submit as submit_campaign
+    from coevo.campaigns.on_site import opened_queue
+    from coevo.campaigns.on_site import submit as submit_campaign
     from coevo.slurm.submission import describe_submission
 
     with opened_queue(site, manager) as (store, queue):
@@ -63,7 +63,7 @@ def launch(
     site: SiteFile = None,
 ) -> None:
     """Send ready jobs to the queue (without a queue: run them here); nothing else runs on this machine."""
-    from coevo.app.campaigns_on_site import class_names, opened_site, round_line
+    from coevo.campaigns.on_site import class_names, opened_site, round_line
     from coevo.slurm.launching import Launcher
 
     with opened_site(site) as opened:
@@ -77,8 +77,8 @@ def launch(
 
 def _launch_until_done(opened: Any, launcher: Any, *, every: float, rerun_lost: bool, stay: bool) -> None:
     """Launch round after round; a server or queue that does not answer is waited for."""
-    from coevo.app.campaigns_on_site import round_line
-    from coevo.node_store.mongodb_connection import MongoConnection
+    from coevo.campaigns.on_site import round_line
+    from coevo.node_store.mongodb.connection import MongoConnection
 
     connection, told = MongoConnection(opened.loaded.site.launchpad_server.uri), ""
     stuck = 0
@@ -117,7 +117,7 @@ def _launch_until_done(opened: Any, launcher: Any, *, every: float, rerun_lost: 
 
 
 def _rerun_lost(opened: Any) -> None:
-    from coevo.app.campaigns_on_site import rows_of
+    from coevo.campaigns.on_site import rows_of
     from coevo.slurm.rerunning import rerun_jobs
 
     for node in opened.store.nodes():
@@ -138,8 +138,8 @@ def jobs(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Show the jobs of a node by iteration and step: waiting, ready, queued, running, completed, fizzled, lost."""
-    from coevo.app.campaigns_on_site import latest_campaign, opened_site, rows_of
-    from coevo.app.job_tables import jobs_view, watched_view
+    from coevo.app.tables.jobs import jobs_view, watched_view
+    from coevo.campaigns.on_site import latest_campaign, opened_site, rows_of
 
     with opened_site(site) as opened:
 
@@ -175,7 +175,7 @@ def logs(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Print what a job wrote to standard error and standard output, wherever it ran."""
-    from coevo.app.campaigns_on_site import opened_site, rows_of
+    from coevo.campaigns.on_site import opened_site, rows_of
     from coevo.slurm.job_logs import find_job, logs_of
 
     with opened_site(site) as opened:
@@ -204,7 +204,7 @@ def rerun(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Run failed and lost jobs again; what was computed is found by its key and not computed twice."""
-    from coevo.app.campaigns_on_site import chosen, opened_site, rows_of
+    from coevo.campaigns.on_site import chosen, opened_site, rows_of
     from coevo.slurm.job_logs import find_job
     from coevo.slurm.rerunning import rerun_jobs
 
@@ -233,7 +233,7 @@ def rerun(
 @app.command()
 def cancel(node: NodeName, branch: Branch = "main", site: SiteFile = None) -> None:
     """End a node's campaign: jobs that wait are put out, those in the queue are cancelled; what is committed stays."""
-    from coevo.app.campaigns_on_site import opened_site, packed_classes, rows_of
+    from coevo.campaigns.on_site import opened_site, packed_classes, rows_of
     from coevo.slurm.rerunning import cancel_campaign
 
     with opened_site(site) as opened:
@@ -249,7 +249,7 @@ def cancel(node: NodeName, branch: Branch = "main", site: SiteFile = None) -> No
 @app.command()
 def pause(node: NodeName, site: SiteFile = None) -> None:
     """Hold the jobs of a node that have not begun; those in the queue and running go on."""
-    from coevo.app.campaigns_on_site import opened_site, rows_of
+    from coevo.campaigns.on_site import opened_site, rows_of
     from coevo.slurm.rerunning import pause_jobs
 
     with opened_site(site) as opened:
@@ -260,7 +260,7 @@ def pause(node: NodeName, site: SiteFile = None) -> None:
 @app.command()
 def resume(node: NodeName, site: SiteFile = None) -> None:
     """Let the paused jobs of a node go on."""
-    from coevo.app.campaigns_on_site import opened_site, rows_of
+    from coevo.campaigns.on_site import opened_site, rows_of
     from coevo.slurm.rerunning import resume_jobs
 
     with opened_site(site) as opened:

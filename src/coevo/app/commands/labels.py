@@ -24,8 +24,8 @@ def label(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Label entries at their relaxed geometry outside a full iteration, and compare the stability by both."""
-    from coevo.app.labelling import label_head
     from coevo.app.progress_bars import ProgressBars
+    from coevo.campaigns.labelling import label_head
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
     from coevo.node_store.names import parse_reference
@@ -73,9 +73,9 @@ def add(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Add structures as references, or calculations as labels, through the same checks as the node's own."""
-    from coevo.app.adding import add_labels, add_references
-    from coevo.app.import_report import file_document
     from coevo.app.progress_bars import ProgressBars
+    from coevo.campaigns.adding import add_labels, add_references
+    from coevo.campaigns.import_report import file_document
     from coevo.labelling.imported import LabelKeys
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
@@ -130,7 +130,7 @@ def add(
 
 
 def _report(view: Any, said: str, format: str, report: dict[str, Any]) -> None:  # noqa: A002
-    from coevo.app.state_summaries import iteration_table, summary
+    from coevo.studies.states.summaries import iteration_table, summary
 
     if format == "json":
         print_json({**report, **summary(view)})

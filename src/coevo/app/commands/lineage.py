@@ -55,8 +55,8 @@ def _delete(store: Any, ref: str, name: str | None) -> None:
 
 
 def _list(store: Any, ref: str, format: str) -> None:  # noqa: A002
-    from coevo.app.branches import branch_rows, branches_table
     from coevo.node_store.names import parse_reference
+    from coevo.studies.states.branches import branch_rows, branches_table
 
     node = parse_reference(ref).node
     if node != ref:
@@ -80,9 +80,9 @@ def diff(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Say what one state has that the other has not, both ways; the states may be of two nodes."""
-    from coevo.app.difference_tables import difference_parts
+    from coevo.app.tables.differences import difference_parts
     from coevo.makers.step import current_store
-    from coevo.node_store.differences import difference
+    from coevo.node_store.lineage.differences import difference
 
     store = current_store()
     views = store.state(left), store.state(right)

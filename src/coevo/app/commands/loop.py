@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.next_step import run_command
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
 from coevo.errors import ConfigError, CorruptArtifactError
+from coevo.studies.states.next_step import run_command
 
 
 @app.command()
@@ -51,11 +51,11 @@ def init(
 ) -> None:
     """Create a node and its first state: its references, evaluated by the published force field."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.app.running import initialise
-    from coevo.app.state_summaries import iteration_table
+    from coevo.campaigns.running import initialise
     from coevo.configs.loading import load_config
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
+    from coevo.studies.states.summaries import iteration_table
 
     if (config is None) == (elements is None):
         raise ConfigError("init: give either CONFIG (a preset or a YAML file) or --elements with --references")
@@ -100,10 +100,10 @@ def run(
 ) -> None:
     """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.app.running import run_campaign
-    from coevo.app.state_summaries import iteration_table
+    from coevo.campaigns.running import run_campaign
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
+    from coevo.studies.states.summaries import iteration_table
 
     store = current_store()
     if plan:
@@ -131,8 +131,8 @@ def run(
 @app.command()
 def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None, format: Format = "table") -> None:  # noqa: A002
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
-    from coevo.app.node_status import node_status, status_tables
     from coevo.makers.step import current_store
+    from coevo.studies.states.node_status import node_status, status_tables
 
     store = current_store()
     rows, tables = [], []

@@ -27,9 +27,9 @@ def merge(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Merge two states of the same or of overlapping chemical systems."""
-    from coevo.app.merging import Target
-    from coevo.app.merging import merge as merge_states
     from coevo.app.progress_bars import ProgressBars
+    from coevo.campaigns.merging import Target
+    from coevo.campaigns.merging import merge as merge_states
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
     from coevo.node_store.names import parse_reference
@@ -65,8 +65,8 @@ def extend(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Start a node of more elements from a state, which stays whole as a sub-system."""
-    from coevo.app.merging import extend as extend_state
     from coevo.app.progress_bars import ProgressBars
+    from coevo.campaigns.merging import extend as extend_state
     from coevo.configs.element_lists import elements_of
     from coevo.configs.references import resolved_references
     from coevo.makers.progress import reporting_to
@@ -85,7 +85,7 @@ def extend(
 
 
 def _report(view: Any, outcome: str, said: str, format: str) -> None:  # noqa: A002
-    from coevo.app.state_summaries import iteration_table, summary
+    from coevo.studies.states.summaries import iteration_table, summary
 
     if format == "json":
         print_json({"outcome": outcome, **summary(view)})

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.output_files import check_place, is_stdout, write_text
-from coevo.app.plain_text import json_text
 from coevo.app.terminal import Force, app, err, out, print_document, say
 from coevo.errors import QueryError
+from coevo.output.files import check_place, is_stdout, write_text
+from coevo.output.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from coevo.analysis.bonds import BondRule
-    from coevo.analysis.motif_census import Carrier
+    from coevo.analysis.motifs.bonds import BondRule
+    from coevo.analysis.motifs.census import Carrier
 
 
 @app.command()
@@ -39,7 +39,7 @@ def motifs(
     force: Force = False,
 ) -> None:
     """List the motifs of a state or file: name, charge, carriers, first iteration, E_hull of the best, rings and bridges."""
-    from coevo.analysis.bonds import DEFAULT_RULE
+    from coevo.analysis.motifs.bonds import DEFAULT_RULE
     from coevo.app.progress_bars import ProgressBars
     from coevo.makers.progress import reporting_to
 
@@ -63,9 +63,9 @@ def motifs(
 
 def _carriers(what: str) -> tuple[str, list[Carrier]]:
     """What is looked at, and its structures."""
-    from coevo.app.analyse_commands import is_file
-    from coevo.app.motif_carriers import carriers_of_file, carriers_of_state
+    from coevo.app.commands.analyse import is_file
     from coevo.makers.step import current_store
+    from coevo.studies.motif_carriers import carriers_of_file, carriers_of_state
 
     if not is_file(what):
         view = current_store().state(what)
@@ -87,9 +87,9 @@ def _look(
     limit: int,
 ) -> tuple[Any, str, dict[str, Any]]:
     """Table, CSV and JSON document of the census, or of the report on cut-offs."""
-    from coevo.analysis.bond_tolerance import tolerance as tolerance_of
-    from coevo.analysis.motif_census import survey
-    from coevo.app import motif_tables
+    from coevo.analysis.motifs.bond_tolerance import tolerance as tolerance_of
+    from coevo.analysis.motifs.census import survey
+    from coevo.app.tables import motifs as motif_tables
     from coevo.makers.progress import task
 
     count = _processes(carriers, workers)

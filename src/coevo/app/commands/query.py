@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.output_files import check_place, is_stdout, write_text
 from coevo.app.structure_output import put_structures
-from coevo.app.structure_texts import SUFFIXES, setting_of
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
+from coevo.output.files import check_place, is_stdout, write_text
+from coevo.studies.states.structure_texts import SUFFIXES, setting_of
 
 if TYPE_CHECKING:
     from coevo.analysis.standard_cells import Setting
@@ -31,9 +31,9 @@ def log(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """List the states that led to REF, newest first."""
-    from coevo.app.state_graph import graph_lines
-    from coevo.app.state_summaries import log_table, summary
     from coevo.makers.step import current_store
+    from coevo.studies.states.graph import graph_lines
+    from coevo.studies.states.summaries import log_table, summary
 
     store = current_store()
     view = store.state(ref)
@@ -72,9 +72,9 @@ def show(
     as_is: AsIs = False,
 ) -> None:
     """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
-    from coevo.app.state_summaries import iteration_table, summary
     from coevo.makers.step import current_store
-    from coevo.node_store.trust import condition
+    from coevo.node_store.trust.loading import condition
+    from coevo.studies.states.summaries import iteration_table, summary
 
     setting = setting_of(format, primitive=primitive, conventional=conventional, as_is=as_is)
     store = current_store()
@@ -104,8 +104,8 @@ def show(
 
 
 def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None:  # noqa: A002
-    from coevo.app.entry_description import describe_entry, entry_table
-    from coevo.app.state_summaries import readable
+    from coevo.studies.states.entry_description import describe_entry, entry_table
+    from coevo.studies.states.summaries import readable
 
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if not prefix or not found:
@@ -148,10 +148,10 @@ def query(
     as_is: AsIs = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
-    from coevo.app import exporting
     from coevo.makers.step import current_store
-    from coevo.node_store.filter_hints import filter_hints
-    from coevo.node_store.queries import parse_filter, parse_sort
+    from coevo.node_store.queries.hints import filter_hints
+    from coevo.node_store.queries.queries import parse_filter, parse_sort
+    from coevo.studies.states import exporting
 
     if format == "table" and output is not None:
         raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif, poscar or extxyz")

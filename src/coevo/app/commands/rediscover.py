@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coevo.app.output_files import check_place
 from coevo.app.terminal import Force, Reference, app, err, out, print_document, print_json, print_lines, say
 from coevo.errors import ConfigError
+from coevo.output.files import check_place
 
 if TYPE_CHECKING:
-    from coevo.analysis.rediscovery import Rediscovery
-    from coevo.app.known_sets import KnownSet
-    from coevo.app.novelty_counts import NoveltyCount
+    from coevo.analysis.comparison.rediscovery import Rediscovery
     from coevo.node_store.views import StateView
+    from coevo.studies.known_sets.known_sets import KnownSet
+    from coevo.studies.known_sets.novelty_counts import NoveltyCount
 
 
 @app.command()
@@ -85,8 +85,8 @@ def _check_options(
 def _counts(
     view: StateView, sources: list[str], save: Path | None, workers: int, *, every: bool, force: bool
 ) -> list[NoveltyCount]:
-    from coevo.app.known_sets import read_known_set, save_known_set
-    from coevo.app.novelty_counts import count_new
+    from coevo.studies.known_sets.known_sets import read_known_set, save_known_set
+    from coevo.studies.known_sets.novelty_counts import count_new
 
     counts = []
     for source in sources:
@@ -100,7 +100,7 @@ def _counts(
 def _rows(
     view: StateView, targets: str | None, names: list[str], workers: int, *, relax: bool, motifs: bool
 ) -> tuple[list[Rediscovery], list[str]]:
-    from coevo.app.rediscovery import load_targets, rediscover, withheld_targets
+    from coevo.studies.rediscovery import load_targets, rediscover, withheld_targets
 
     if targets is None:
         return rediscover(view, withheld_targets(view), relax=relax, motifs=motifs, workers=workers), []
@@ -117,8 +117,8 @@ def _print_rows(
     *,
     every: bool,
 ) -> None:
-    from coevo.analysis.rediscovery import summary_line
-    from coevo.app import rediscovery_tables
+    from coevo.analysis.comparison.rediscovery import summary_line
+    from coevo.app.tables import rediscovery as rediscovery_tables
 
     withheld = [row for row in rows if row.reference is None]
     skipped = [row for row in rows if row.reference is not None]
@@ -151,7 +151,7 @@ def _say_skipped(skipped: list[Rediscovery], foreign: list[str]) -> None:
 
 
 def _print_counts(counts: list[NoveltyCount], format: str) -> None:  # noqa: A002
-    from coevo.app import rediscovery_tables
+    from coevo.app.tables import rediscovery as rediscovery_tables
 
     if format == "json":
         print_json([count.to_dict() for count in counts])

@@ -23,8 +23,8 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="replace a former report in DIR")] = False,
 ) -> None:
     """Write the report of a state: a page that needs no network, its figures, their data and structures."""
-    from coevo.app.report.writing import write_report
     from coevo.makers.step import StepMaker, current_store
+    from coevo.report.writing import write_report
 
     workers = StepMaker().usable_workers()
     written = write_report(current_store(), ref, output, targets=targets, with_map=not without_map, force=force, workers=workers)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.output_files import write_text
 from coevo.app.terminal import Format, LiteralGroup, app, print_json, print_lines, say
 from coevo.errors import ConfigError
+from coevo.output.files import write_text
 
 _File = Annotated[str | None, typer.Argument(help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="[FILE]")]
 

@@ -10,8 +10,8 @@ import typer
 from coevo.app.terminal import Format, NodeName, app, out, print_json, say, styled
 
 if TYPE_CHECKING:
-    from coevo.node_store.garbage import Garbage
-    from coevo.node_store.verification import Verification
+    from coevo.node_store.upkeep.garbage import Garbage
+    from coevo.node_store.upkeep.verification import Verification
 
 
 @app.command()
@@ -27,7 +27,7 @@ def verify(
 ) -> None:
     """Read all that is stored of a node again and check every id and hash; exit code 1 if something is damaged."""
     from coevo.makers.step import current_store
-    from coevo.node_store.verification import verify as verify_node
+    from coevo.node_store.upkeep.verification import verify as verify_node
 
     if signals:
         from coevo.app.signal_check import check_signals
@@ -76,7 +76,7 @@ def gc(
 ) -> None:
     """Find what no branch, job result or unfinished campaign of any node needs; remove it with --delete."""
     from coevo.makers.step import current_store
-    from coevo.node_store.garbage import collect_garbage
+    from coevo.node_store.upkeep.garbage import collect_garbage
 
     garbage = collect_garbage(
         current_store(), delete=delete, older_than=timedelta(days=older_than), artifacts_not_shared=artifacts_not_shared
@@ -119,7 +119,7 @@ def migrate(
 ) -> None:
     """Bring a node that an older coevo wrote to the present schema version; its states keep their ids."""
     from coevo.makers.step import current_store
-    from coevo.node_store.migrations import migrate as migrate_node
+    from coevo.node_store.upkeep.migrations import migrate as migrate_node
 
     done = migrate_node(current_store(), node, again=again)
     for step in done:

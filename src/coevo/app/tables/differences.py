@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app.state_graph import SHORT_ID
+from coevo.studies.states.graph import SHORT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from coevo.node_store.difference_documents import ComparedState, OneSided, StabilityChange, StateDifference
+    from coevo.node_store.lineage.difference_documents import ComparedState, OneSided, StabilityChange, StateDifference
 
 
 def difference_parts(found: StateDifference, limit: int) -> Iterator[Table | str]:

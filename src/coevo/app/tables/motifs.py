@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app.csv_rows import as_csv
-from coevo.app.exporting import SHORT_ID
+from coevo.output.csv_rows import as_csv
+from coevo.studies.states.exporting import SHORT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.bond_tolerance import Tolerance
-    from coevo.analysis.motif_census import CensusRow, Survey
+    from coevo.analysis.motifs.bond_tolerance import Tolerance
+    from coevo.analysis.motifs.census import CensusRow, Survey
 
 COLUMNS = (
     "name",

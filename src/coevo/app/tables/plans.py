@@ -13,7 +13,7 @@ from coevo.app.terminal import PlainConsole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.app.planning import PlannedStep
+    from coevo.campaigns.planning import PlannedStep
 
 COLUMNS = ("it.", "step", "jobs", "items", "class", "one job", "all jobs", "GPU-hours", "disk")
 _LEFT_OUT = (

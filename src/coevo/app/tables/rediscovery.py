@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app.csv_rows import as_csv
+from coevo.output.csv_rows import as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.rediscovery import MotifReturn, Rediscovery
-    from coevo.app.novelty_counts import NoveltyCount
+    from coevo.analysis.comparison.rediscovery import MotifReturn, Rediscovery
+    from coevo.studies.known_sets.novelty_counts import NoveltyCount
 
 SHORT_ID = 8
 COLUMNS = (

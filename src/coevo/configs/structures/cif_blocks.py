@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.configs.structure_bounds import MAX_ATOMS, BoundsError, check_coordinates, check_count, check_expansion, check_lengths
+from coevo.configs.structures.bounds import MAX_ATOMS, BoundsError, check_coordinates, check_count, check_expansion, check_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.cif_blocks import is_full
-from coevo.configs.structure_bounds import check_cell, check_coordinates, check_count, check_expansion, check_lengths
+from coevo.configs.structures.bounds import check_cell, check_coordinates, check_count, check_expansion, check_lengths
+from coevo.configs.structures.cif_blocks import is_full
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

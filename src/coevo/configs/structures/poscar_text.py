@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.configs.structure_bounds import MAX_ATOMS, check_count
+from coevo.configs.structures.bounds import MAX_ATOMS, check_count
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -2,7 +2,7 @@
 
 Nothing here knows a chemical system; :mod:`coevo.configs.references` decides what a node accepts. JSON is read field by field and
 never through a class named in the file, so a file from elsewhere cannot run code. What a file may cost is bounded before it is
-parsed (:mod:`coevo.configs.structure_bounds`).
+parsed (:mod:`coevo.configs.structures.bounds`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
-from coevo.configs.json_structures import check_item, structure_from_item
-from coevo.configs.poscar_text import structure_from_poscar
-from coevo.configs.structure_bounds import check_cell, check_count
-from coevo.configs.structure_files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
+from coevo.configs.structures.bounds import check_cell, check_count
+from coevo.configs.structures.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
+from coevo.configs.structures.files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
+from coevo.configs.structures.json_structures import check_item, structure_from_item
+from coevo.configs.structures.poscar_text import structure_from_poscar
 from coevo.errors import ReferenceDataError
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _read_poscar(path: Path, text: str) -> Iterator[FileEntry]:
 def _read_xyz(path: Path, text: str) -> Iterator[FileEntry | NoCrystal]:
     from pymatgen.core import Composition
 
-    from coevo.configs.extended_xyz import FrameError, cut_frames, parse_frame, why_no_crystal
+    from coevo.configs.structures.extended_xyz import FrameError, cut_frames, parse_frame, why_no_crystal
 
     for part in cut_frames(iter(text.splitlines())):
         where = f"entry {part.number}"

@@ -11,7 +11,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.configs.extended_xyz import MAX_TEXT, FrameError, cut_frames, numbers_in, parse_frame, vacuum_gaps, why_no_crystal
+from coevo.configs.structures.extended_xyz import (
+    MAX_TEXT,
+    FrameError,
+    cut_frames,
+    numbers_in,
+    parse_frame,
+    vacuum_gaps,
+    why_no_crystal,
+)
 from coevo.errors import LabellingError
 from coevo.labelling.imported.contract import FileContents, ImportedFrame, LabelKeys, as_array
 from coevo.labelling.imported.xyz_keys import FUNCTIONALS, key_parts
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from coevo.configs.extended_xyz import FrameText, XyzFrame
+    from coevo.configs.structures.extended_xyz import FrameText, XyzFrame
     from coevo.labelling.imported.xyz_numbers import FrameNumbers
 
 SLAB_VACUUM = 10.0

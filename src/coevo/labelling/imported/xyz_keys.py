@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coevo.configs.extended_xyz import FrameError
+from coevo.configs.structures.extended_xyz import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from coevo.configs.extended_xyz import XyzFrame
+    from coevo.configs.structures.extended_xyz import XyzFrame
     from coevo.labelling.imported.contract import LabelKeys
 
 STEMS = {

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.configs.extended_xyz import FrameError, numbers_in
-from coevo.configs.extended_xyz.units import declared_units, energy_factor, force_factor, length_factor, stress_factor
+from coevo.configs.structures.extended_xyz import FrameError, numbers_in
+from coevo.configs.structures.extended_xyz.units import declared_units, energy_factor, force_factor, length_factor, stress_factor
 from coevo.labelling.imported.xyz_keys import choose_keys, key_parts, same_energy_keys
 
 if TYPE_CHECKING:
-    from coevo.configs.extended_xyz import XyzFrame
+    from coevo.configs.structures.extended_xyz import XyzFrame
     from coevo.labelling.contract import FloatArray
     from coevo.labelling.imported.contract import LabelKeys
     from coevo.labelling.imported.xyz_keys import ChosenKeys

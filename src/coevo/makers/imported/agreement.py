@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.analysis.label_agreement import Agreement
-    from coevo.makers.imported_frames import JudgedFrame
-    from coevo.makers.imported_labels import ImportedLabels
+    from coevo.makers.imported.frames import JudgedFrame
+    from coevo.makers.imported.labels import ImportedLabels
     from coevo.models.contracts import ForceField, Prediction
 
 MOST = 200

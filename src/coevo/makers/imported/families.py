@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from coevo.analysis.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.imported_frames import JudgedFrame
+    from coevo.makers.imported.frames import JudgedFrame
     from coevo.node_store.views import StateView
 
 NO_ENERGY = 1e9
@@ -47,7 +47,7 @@ class Trajectory:
 
     def is_near(self, others: Iterable[Structure]) -> bool:
         """Whether it goes on from any of some frames with the same atoms in the same order."""
-        from coevo.analysis.frame_families import is_near
+        from coevo.analysis.comparison.frame_families import is_near
 
         return any(is_near(one, other) for other in others for one in (frame.structure for frame in self.shown))
 
@@ -62,10 +62,10 @@ def families_of(
 ) -> list[list[str]]:
     """Return the family of each frame of each file; it does not depend on the order of the files.
 
-    Frames of one trajectory (:func:`coevo.analysis.frame_families.trajectories`) are one family, and so are trajectories of
-    several files that go on from each other or of which frames are one crystal by the uniqueness test of the node. It is that of
-    the reference or entry, or of the older imported labels, that one of these frames is; else that of a frame of the state that
-    they go on from; else its own, named after the frame of lowest energy.
+    Frames of one trajectory (:func:`coevo.analysis.comparison.frame_families.trajectories`) are one family, and so are
+    trajectories of several files that go on from each other or of which frames are one crystal by the uniqueness test of the
+    node. It is that of the reference or entry, or of the older imported labels, that one of these frames is; else that of a frame
+    of the state that they go on from; else its own, named after the frame of lowest energy.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def families_of(
         Label documents of the state.
     workers : int
     """
-    from coevo.analysis.uniqueness import Item, find_representatives
-    from coevo.makers.population import matching_of
+    from coevo.analysis.comparison.uniqueness import Item, find_representatives
+    from coevo.makers.populations.population import matching_of
 
     heads, found = _trajectories(files)
     shown = {place: trajectory.shown for place, trajectory in found.items()}
@@ -116,7 +116,7 @@ def _continued(
 
 def _trajectories(files: Sequence[Sequence[JudgedFrame]]) -> tuple[list[list[int]], dict[tuple[int, int], Trajectory]]:
     """For each frame the first of its trajectory, and the trajectories in which a frame is admitted."""
-    from coevo.analysis.frame_families import trajectories
+    from coevo.analysis.comparison.frame_families import trajectories
 
     heads, found = [], dict[tuple[int, int], Trajectory]()
     for number, frames in enumerate(files):
@@ -192,7 +192,7 @@ def _order(frame: JudgedFrame) -> tuple[float, str]:
 
 def _population(view: StateView, formulas: set[str]) -> list[Item]:
     """References, then entries, of the formulas."""
-    from coevo.analysis.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item
 
     return [
         Item(document["structure_id"], view.structure(document["structure_id"], relaxed=True), document["energy_per_atom"])
@@ -204,7 +204,7 @@ def _population(view: StateView, formulas: set[str]) -> list[Item]:
 
 def _older_families(view: StateView, older: Sequence[dict[str, Any]], formulas: set[str]) -> list[Item]:
     """Families of imported labels that are neither references nor entries, by the frame that they are named after."""
-    from coevo.analysis.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item
     from coevo.node_store.canonical import structure_from_document
 
     population = {*view.manifest["references"], *view.manifest["structures"]}

@@ -6,17 +6,17 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.imported_frames import JudgedFrame, judge_frames
+from coevo.makers.imported.frames import JudgedFrame, judge_frames
 from coevo.makers.label import label_document, packet_of
+from coevo.makers.labels.superseded import superseded_by
 from coevo.makers.step import current_store
-from coevo.makers.superseded_labels import superseded_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.configs.tree import NodeConfig
     from coevo.labelling.imported import ImportedFile
-    from coevo.makers.imported_settings import FileSettings, Vouched
+    from coevo.makers.imported.settings import FileSettings, Vouched
     from coevo.node_store.views import StateView
 
     Label = dict[str, Any]
@@ -100,8 +100,8 @@ def imported_labels(
     energy scales (``how`` is ``reference`` if it is one of the node, else ``anchor``); every other frame is ``imported``.
     """
     from coevo.labelling.sanity import SanityLimits
-    from coevo.makers.imported_families import families_of
-    from coevo.makers.imported_settings import settings_of_files
+    from coevo.makers.imported.families import families_of
+    from coevo.makers.imported.settings import settings_of_files
 
     limits = SanityLimits.from_config(config.labelling)
     older = list(view.labels())
@@ -150,7 +150,7 @@ def _anchors(
 
     One of each elemental reference of the node; where none of an element is labelled, one of its family of lowest energy.
     """
-    from coevo.makers.training_set import ANCHORS, elements_of
+    from coevo.makers.labels.training_set import ANCHORS, elements_of
 
     candidates: dict[tuple[str, str], dict[str, JudgedFrame]] = {}
     for file, of_frames in zip(files, families, strict=True):

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.splits import position_of
-from coevo.makers.superseded_labels import IMPORTED
+from coevo.makers.labels.superseded import IMPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def completed(
     older labels move first. After them those of which a reference was labelled with other settings to join the energy scales, and
     nothing else: they are train for this reason only.
     """
-    from coevo.makers.training_set import ANCHORS
+    from coevo.makers.labels.training_set import ANCHORS
 
     found = dict(splits)
     of_older: dict[str, list[Label]] = {}

@@ -3,7 +3,7 @@
 A frame that has a label of the same settings is not computed again: the same numbers, or the same rejection, would come out. One
 that *failed* has neither; it is tried again when it is wanted again. The offsets between the energy scales of the labels and of
 the force field ask for the frozen offset of each element, or for an admitted label of a reference of it alone
-(:func:`coevo.analysis.energy_scale.why_no_offsets`).
+(:func:`coevo.analysis.hull.energy_scale.why_no_offsets`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.population import members
-from coevo.makers.training_set import ANCHORS, elements_of
+from coevo.makers.labels.training_set import ANCHORS, elements_of
+from coevo.makers.populations.population import members
 from coevo.node_store.canonical import structure_document, structure_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from coevo.configs.tree import NodeSection
-    from coevo.makers.population import Member
+    from coevo.makers.populations.population import Member
     from coevo.node_store.views import StateView
 
     Record = dict[str, Any]

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.energy_scale import Offsets
+    from coevo.analysis.hull.energy_scale import Offsets
     from coevo.configs.tree import TrainingConfig
     from coevo.models.contracts import ForceField, TrainingFrame
 
@@ -66,7 +66,7 @@ def scale_for(
     workers : int
     """
     from coevo.analysis.composition import fractions
-    from coevo.analysis.energy_scale import Offsets, extend_offsets, fit_offsets
+    from coevo.analysis.hull.energy_scale import Offsets, extend_offsets, fit_offsets
     from coevo.models.contracts import Prediction
     from coevo.node_store.canonical import structure_from_document
 
@@ -137,7 +137,7 @@ def elements_of(labels: Sequence[Label]) -> set[str]:
 
 def corrected_energy(label: Label, structure: Any, energy_scale: str) -> float:
     """Energy of a label with the anion correction that its scale lacks and the force field's has, eV/atom."""
-    from coevo.analysis.energy_scale import anion_correction, needs_anion_correction
+    from coevo.analysis.hull.energy_scale import anion_correction, needs_anion_correction
 
     energy = float(label["energy_per_atom"])
     if needs_anion_correction(label["functional"], anion_corrected=label["anion_corrected"], energy_scale=energy_scale):
@@ -165,7 +165,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
 
     After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
     frame that fixes the offsets is trained on. Imported labels leave no split empty
-    (:func:`coevo.makers.imported_splits.completed`).
+    (:func:`coevo.makers.imported.splits.completed`).
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     training : TrainingConfig
     seed : int
     """
-    from coevo.makers.imported_splits import completed
+    from coevo.makers.imported.splits import completed
 
     known: dict[tuple[str, str | None], str] = {}
     for label in older:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from coevo.analysis.uniqueness import Matching
+    from coevo.analysis.comparison.uniqueness import Matching
 
 Label = dict[str, Any]
 PRECEDENCE = ("test", "validation", "train")
@@ -50,7 +50,7 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
         Label id to split, for the union of all labels without those that others of them supersede. It does not depend on the
         order of the parents.
     """
-    from coevo.makers.superseded_labels import without_superseded
+    from coevo.makers.labels.superseded import without_superseded
 
     labels: dict[str, Label] = {}
     wanted: dict[str, set[str]] = {}
@@ -78,7 +78,7 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
 
 def _same_crystals(labels: Iterable[Label], matching: Matching) -> dict[str, str]:
     """Representative of each family whose relaxed frame is labelled."""
-    from coevo.analysis.uniqueness import Item, find_representatives
+    from coevo.analysis.comparison.uniqueness import Item, find_representatives
     from coevo.node_store.canonical import structure_from_document
 
     relaxed: dict[str, Label] = {}

@@ -42,8 +42,8 @@ def with_label_hull(
     """
     import numpy as np
 
-    from coevo.analysis.label_hull import confusion, label_hull
-    from coevo.makers.training_set import corrected_energy
+    from coevo.analysis.hull.label_hull import confusion, label_hull
+    from coevo.makers.labels.training_set import corrected_energy
     from coevo.node_store.canonical import structure_from_document
 
     members = {document["structure_id"] for document in documents}

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from coevo.makers.population import Member
+    from coevo.makers.populations.population import Member
 
 
 def describe(structure: Structure) -> dict[str, Any]:
     """Fields that describe a structure in every collection, so that a query reads one collection only."""
-    from coevo.analysis.diversity import space_group_number
+    from coevo.analysis.signals.diversity import space_group_number
 
     composition = structure.composition
     return {

@@ -17,8 +17,8 @@ from coevo.makers.step import current_store
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.uniqueness import Item
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.uniqueness import Item
 
 PACKAGES = ("numpy", "pymatgen-core")
 """Of whose versions rows depend."""
@@ -35,8 +35,8 @@ def fingerprint_table(items: Sequence[Item], states: Iterable[str], workers: int
     workers : int
         Processes.
     """
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.uniqueness import Item, table_of
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.uniqueness import Item, table_of
     from coevo.node_store.canonical import structure_id
 
     tables = [table for state in states if (table := _read(state)) is not None]
@@ -67,7 +67,7 @@ def remember(state: str, reference: dict[str, Any]) -> None:
 
 def _read(state: str) -> FingerprintTable | None:
     """Rows of a state, None if there are none here."""
-    from coevo.analysis.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
 
     store = current_store()
     found = store.job_result(_key(state))
@@ -77,7 +77,7 @@ def _read(state: str) -> FingerprintTable | None:
 
 
 def _key(state: str) -> str:
-    from coevo.analysis.fingerprint_table import TABLE_VERSION
+    from coevo.analysis.comparison.fingerprint_table import TABLE_VERSION
     from coevo.node_store.canonical import digest
 
     versions = {name: package_version(name) for name in PACKAGES}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from coevo.analysis.comparison.uniqueness import Item, Matching
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull import Hull
-from coevo.analysis.uniqueness import Item, Matching
+from coevo.analysis.hull.hull import Hull
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

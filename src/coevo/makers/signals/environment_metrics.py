@@ -44,12 +44,12 @@ def environment_metrics(
     Returns
     -------
     dict
-        ``entropy`` and ``entropy_multicomponent`` (see :func:`coevo.analysis.environment_signal.entropy_document`), and
+        ``entropy`` and ``entropy_multicomponent`` (see :func:`coevo.analysis.environments.signal.entropy_document`), and
         ``new_environments``; each None where there is no signal.
     """
-    from coevo.analysis.descriptors import descriptors_of
-    from coevo.analysis.entropy import sampled_entropies
-    from coevo.analysis.environment_signal import entropy_document, multicomponent_entropies
+    from coevo.analysis.environments.descriptors import descriptors_of
+    from coevo.analysis.environments.entropy import sampled_entropies
+    from coevo.analysis.environments.signal import entropy_document, multicomponent_entropies
     from coevo.node_store.canonical import structure_from_document
 
     alive = {d["structure_id"]: d for d in evaluations if d["kind"] == "reference" or d["duplicate_of"] is None}
@@ -93,7 +93,7 @@ def _new(
     """Share of the newest entries' environments that are like none of the older entries' and the references'."""
     import numpy as np
 
-    from coevo.analysis.environment_signal import new_environments
+    from coevo.analysis.environments.signal import new_environments
 
     added = np.repeat(np.array(is_new, dtype=bool), [len(structure) for structure in entries])
     species = np.array(_centres(entries), dtype=str)

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.environment_metrics import environment_metrics
 from coevo.makers.evaluate import evaluate_records
-from coevo.makers.ruler_rows import ruler_rows, summaries
 from coevo.makers.shards import read_records
+from coevo.makers.signals.environment_metrics import environment_metrics
+from coevo.makers.signals.ruler_rows import ruler_rows, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,7 +95,7 @@ def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
 
 def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: NodeConfig, workers: int) -> Record:
     """Samples of all iterations, evaluated by the state's force field and put on its hull."""
-    from coevo.makers.population import Member, hull_of, matching_of, members
+    from coevo.makers.populations.population import Member, hull_of, matching_of, members
     from coevo.node_store.canonical import structure_from_document
 
     samples = [
@@ -117,9 +117,9 @@ def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: N
 
 def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
     """RMSE of the state's force field on the test split of its labels."""
-    from coevo.analysis.energy_scale import Offsets
-    from coevo.analysis.residuals import errors
-    from coevo.makers.training_set import frame_of
+    from coevo.analysis.hull.energy_scale import Offsets
+    from coevo.analysis.signals.residuals import errors
+    from coevo.makers.labels.training_set import frame_of
     from coevo.models.contracts import Prediction
 
     scales = {digest: Offsets.from_dict(stored) for digest, stored in view.manifest.get("offsets", {}).items()}

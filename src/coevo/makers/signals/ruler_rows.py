@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from coevo.analysis.hull import Hull
-    from coevo.analysis.uniqueness import Matching
-    from coevo.makers.population import Member
+    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.hull.hull import Hull
+    from coevo.makers.populations.population import Member
 
 
 def ruler_rows(
@@ -31,10 +31,11 @@ def ruler_rows(
     Returns
     -------
     list of dict
-        ``since`` (iteration) and the fields of :class:`coevo.analysis.ruler.SampledCandidate`, in the order of the members.
+        ``since`` (iteration) and the fields of :class:`coevo.analysis.signals.ruler.SampledCandidate`, in the order of the
+        members.
     """
     from coevo.analysis.composition import fractions, reduced_formula
-    from coevo.analysis.diversity import space_group_number
+    from coevo.analysis.signals.diversity import space_group_number
 
     if not members:
         return []
@@ -58,8 +59,8 @@ def ruler_rows(
 
 
 def summaries(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Summarise rows of :func:`ruler_rows` by iteration; see :func:`coevo.analysis.ruler.summarise`."""
-    from coevo.analysis.ruler import SampledCandidate, summarise
+    """Summarise rows of :func:`ruler_rows` by iteration; see :func:`coevo.analysis.signals.ruler.summarise`."""
+    from coevo.analysis.signals.ruler import SampledCandidate, summarise
 
     by_iteration: dict[str, list[SampledCandidate]] = {}
     for row in rows:
@@ -70,7 +71,7 @@ def summaries(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _groups(members: Sequence[Member], matching: Matching, workers: int) -> dict[tuple[int, str], str]:
     """Representative of each sampled candidate among those of its iteration."""
-    from coevo.analysis.uniqueness import find_representatives
+    from coevo.analysis.comparison.uniqueness import find_representatives
 
     found = {}
     for since in sorted({m.document["since"] for m in members}):

@@ -139,8 +139,8 @@ class ChgnetForceField:
         progress: Progress | None = None,
     ) -> list[Relaxation | Failure]:
         """Relax, in order; see :class:`~coevo.models.contracts.ForceField` and :mod:`coevo.models.chgnet.relaxation`."""
-        from coevo.models.chgnet.crystal import structure_with_geometry
         from coevo.models.chgnet.relaxation import OPTIMISERS, relax_batch
+        from coevo.models.relaxing.crystal import structure_with_geometry
 
         if settings.optimiser not in OPTIMISERS:
             raise ConfigError(f"optimiser {settings.optimiser!r} is unknown; allowed: {', '.join(sorted(OPTIMISERS))}")
@@ -170,8 +170,8 @@ class ChgnetForceField:
         progress: Progress | None,
     ) -> list[Any]:
         """Apply a batch function to the structures that the network can take and put all results in their places."""
-        from coevo.models.chgnet.crystal import Crystal, crystal_from_structure
         from coevo.models.chgnet.pool import run_batches
+        from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
 
         results: list[Any] = [crystal_from_structure(structure) for structure in structures]
         # Batches are consecutive structures of the whole list, so that neither workers nor failures elsewhere change them.

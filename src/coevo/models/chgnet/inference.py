@@ -18,11 +18,11 @@ from coevo.models.contracts import Failure, Prediction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.models.chgnet.crystal import Crystal
     from coevo.models.chgnet.graph import Graph
     from coevo.models.chgnet.neighbours import PairList
     from coevo.models.chgnet.weights import Weights
     from coevo.models.contracts import FloatArray
+    from coevo.models.relaxing.crystal import Crystal
 
 
 @dataclass(frozen=True)

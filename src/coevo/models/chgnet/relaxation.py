@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.chgnet.fire import Fire
 from coevo.models.chgnet.graph import CandidateGroups
 from coevo.models.chgnet.inference import predict_groups, prediction_of
-from coevo.models.chgnet.lbfgs import QuasiNewton
 from coevo.models.chgnet.neighbours import MIN_DISTANCE, PairList, covers, pair_list
-from coevo.models.chgnet.variables import Variables
 from coevo.models.contracts import Failure, Prediction
+from coevo.models.relaxing.fire import Fire
+from coevo.models.relaxing.lbfgs import QuasiNewton
+from coevo.models.relaxing.variables import Variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from coevo.models.chgnet.crystal import Crystal
     from coevo.models.chgnet.graph import Graph
     from coevo.models.chgnet.inference import BatchPrediction, Predictor
     from coevo.models.contracts import FloatArray, RelaxationSettings
+    from coevo.models.relaxing.crystal import Crystal
 
     BoolArray = NDArray[np.bool_]
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from coevo.errors import ModelError
-from coevo.models.chgnet.crystal import Crystal, crystal_from_structure
 from coevo.models.chgnet.determinism import reproducible_torch
 from coevo.models.chgnet.gather import scatter
 from coevo.models.chgnet.graph import CandidatePairs
@@ -19,6 +18,7 @@ from coevo.models.chgnet.network import Network
 from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
 from coevo.models.chgnet.weights import Weights
 from coevo.models.contracts import Failure
+from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.embedded.chemistry import electrostatic_energy
-from coevo.models.embedded.geometry import RejectedDrawError, nearest_distances, primitive, shifts
+from coevo.models.random_crystals.chemistry import electrostatic_energy
+from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances, primitive, shifts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
     from pyxtal.symmetry import Group
 
-    from coevo.models.embedded.context import SamplingContext
+    from coevo.models.random_crystals.context import SamplingContext
 
     FloatArray = NDArray[np.float64]
 

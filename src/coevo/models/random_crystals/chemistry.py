@@ -1,6 +1,6 @@
 """What any chemist knows before the first calculation: radii, oxidation states, which elements are cations.
 
-These are priors for any system; what is special about one system is learned (:mod:`coevo.models.embedded.fitting`).
+These are priors for any system; what is special about one system is learned (:mod:`coevo.models.random_crystals.fitting`).
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.embedded.chemistry import neutrality
-from coevo.models.embedded.geometry import RejectedDrawError
-from coevo.models.embedded.knowledge import binned_preference
+from coevo.models.random_crystals.chemistry import neutrality
+from coevo.models.random_crystals.geometry import RejectedDrawError
+from coevo.models.random_crystals.knowledge import binned_preference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coevo.models.contracts import Conditions
-    from coevo.models.embedded.knowledge import Knowledge
+    from coevo.models.random_crystals.knowledge import Knowledge
 
     FloatArray = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.embedded.chemistry import covalent_radius, prior_volume
-from coevo.models.embedded.compositions import CompositionTable, fraction_rows, kernel, reduced_key
-from coevo.models.embedded.geometry import RejectedDrawError, closeness
-from coevo.models.embedded.knowledge import binned_preference, pair_key, preference
+from coevo.models.random_crystals.chemistry import covalent_radius, prior_volume
+from coevo.models.random_crystals.compositions import CompositionTable, fraction_rows, kernel, reduced_key
+from coevo.models.random_crystals.geometry import RejectedDrawError, closeness
+from coevo.models.random_crystals.knowledge import binned_preference, pair_key, preference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.models.contracts import Conditions
-    from coevo.models.embedded.knowledge import Knowledge, Parent, Unit
+    from coevo.models.random_crystals.knowledge import Knowledge, Parent, Unit
 
     FloatArray = NDArray[np.float64]
 

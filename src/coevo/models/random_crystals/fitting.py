@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.chemistry import prior_volume
-from coevo.models.embedded.compositions import reduced_key
-from coevo.models.embedded.geometry import nearest_distances, primitive
-from coevo.models.embedded.knowledge import (
+from coevo.models.random_crystals.chemistry import prior_volume
+from coevo.models.random_crystals.compositions import reduced_key
+from coevo.models.random_crystals.geometry import nearest_distances, primitive
+from coevo.models.random_crystals.knowledge import (
     ENERGY_CENTRES,
     Composition,
     Knowledge,
@@ -21,7 +21,7 @@ from coevo.models.embedded.knowledge import (
     pair_key,
     preference,
 )
-from coevo.models.embedded.units import MAX_UNIT, fragments, same_unit
+from coevo.models.random_crystals.units import MAX_UNIT, fragments, same_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

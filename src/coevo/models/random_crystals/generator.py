@@ -9,10 +9,10 @@ import numpy as np
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
 from coevo.models.contracts import Candidate, Capabilities, Sample
-from coevo.models.embedded.context import SamplingContext, SystemContexts
-from coevo.models.embedded.fitting import learn
-from coevo.models.embedded.geometry import RejectedDrawError
-from coevo.models.embedded.knowledge import Knowledge, read_knowledge
+from coevo.models.random_crystals.context import SamplingContext, SystemContexts
+from coevo.models.random_crystals.fitting import learn
+from coevo.models.random_crystals.geometry import RejectedDrawError
+from coevo.models.random_crystals.knowledge import Knowledge, read_knowledge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,9 +124,9 @@ class EmbeddedGenerator:
     def _operator(
         self, context: SamplingContext, rng: np.random.Generator
     ) -> Callable[[SamplingContext, np.random.Generator], tuple[Structure, dict[str, Any]]]:
-        from coevo.models.embedded.packing import draw_packing
-        from coevo.models.embedded.symmetric import draw_occupation, draw_symmetric
-        from coevo.models.embedded.variation import draw_variation
+        from coevo.models.random_crystals.packing import draw_packing
+        from coevo.models.random_crystals.symmetric import draw_occupation, draw_symmetric
+        from coevo.models.random_crystals.variation import draw_variation
 
         settings = self.knowledge.settings
         small = any(len(p.species) <= context.conditions.max_atoms for p, _ in context.parents)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.compositions import reduced_key
-from coevo.models.embedded.geometry import RejectedDrawError, reduced
-from coevo.models.embedded.parents import allowed, origin, parent_structure, pick_parent, scaled, supercell
-from coevo.models.embedded.units import fragments
+from coevo.models.random_crystals.compositions import reduced_key
+from coevo.models.random_crystals.geometry import RejectedDrawError, reduced
+from coevo.models.random_crystals.parents import allowed, origin, parent_structure, pick_parent, scaled, supercell
+from coevo.models.random_crystals.units import fragments
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-    from coevo.models.embedded.context import SamplingContext
-    from coevo.models.embedded.knowledge import Parent
+    from coevo.models.random_crystals.context import SamplingContext
+    from coevo.models.random_crystals.knowledge import Parent
 
 _LOOSE = 0.95
 """ASE's operators try again while atoms are too close; they get this fraction of the distances, and the draw is checked after."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.cells import MERGE, Cell, best_filling, centring, merged, positions
-from coevo.models.embedded.chemistry import electronegativity, electrostatic_energy, is_cation
-from coevo.models.embedded.geometry import RejectedDrawError, minimum_matrix, nearest_distances
-from coevo.models.embedded.units import bond_lengths, orientation, point_operations
+from coevo.models.random_crystals.cells import MERGE, Cell, best_filling, centring, merged, positions
+from coevo.models.random_crystals.chemistry import electronegativity, electrostatic_energy, is_cation
+from coevo.models.random_crystals.geometry import RejectedDrawError, minimum_matrix, nearest_distances
+from coevo.models.random_crystals.units import bond_lengths, orientation, point_operations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from coevo.models.embedded.cells import Position
-    from coevo.models.embedded.context import SamplingContext
-    from coevo.models.embedded.knowledge import Unit
+    from coevo.models.random_crystals.cells import Position
+    from coevo.models.random_crystals.context import SamplingContext
+    from coevo.models.random_crystals.knowledge import Unit
 
     FloatArray = NDArray[np.float64]
 

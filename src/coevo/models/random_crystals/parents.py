@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.geometry import RejectedDrawError, reduced
+from coevo.models.random_crystals.geometry import RejectedDrawError, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pymatgen.core import Structure
 
-    from coevo.models.embedded.context import SamplingContext
-    from coevo.models.embedded.knowledge import Parent
+    from coevo.models.random_crystals.context import SamplingContext
+    from coevo.models.random_crystals.knowledge import Parent
 
 
 def parent_structure(parent: Parent) -> Structure:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.models.embedded.cells import Cell, centring, compatible, positions
-from coevo.models.embedded.geometry import RejectedDrawError
-from coevo.models.embedded.knowledge import binned_preference
+from coevo.models.random_crystals.cells import Cell, centring, compatible, positions
+from coevo.models.random_crystals.geometry import RejectedDrawError
+from coevo.models.random_crystals.knowledge import binned_preference
 
 if TYPE_CHECKING:
     import numpy as np
     from pymatgen.core import Structure
 
-    from coevo.models.embedded.context import SamplingContext
+    from coevo.models.random_crystals.context import SamplingContext
 
 _GROUP_TRIES = 30
 _GROUP_FLOOR = 0.35

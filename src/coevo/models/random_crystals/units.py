@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.embedded.chemistry import covalent_radius, is_cation
-from coevo.models.embedded.geometry import random_rotation
+from coevo.models.random_crystals.chemistry import covalent_radius, is_cation
+from coevo.models.random_crystals.geometry import random_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.embedded.cells import Cell, best_filling
-from coevo.models.embedded.chemistry import is_cation
-from coevo.models.embedded.genetic import crossover, permutation, rattle, rotation
-from coevo.models.embedded.geometry import RejectedDrawError, reduced
-from coevo.models.embedded.parents import allowed, origin, pick_parent, scaled, supercell
-from coevo.models.embedded.units import fragments
+from coevo.models.random_crystals.cells import Cell, best_filling
+from coevo.models.random_crystals.chemistry import is_cation
+from coevo.models.random_crystals.genetic import crossover, permutation, rattle, rotation
+from coevo.models.random_crystals.geometry import RejectedDrawError, reduced
+from coevo.models.random_crystals.parents import allowed, origin, pick_parent, scaled, supercell
+from coevo.models.random_crystals.units import fragments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pymatgen.core import Structure
 
-    from coevo.models.embedded.context import SamplingContext
+    from coevo.models.random_crystals.context import SamplingContext
 
     Operator = Callable[[SamplingContext, np.random.Generator], tuple[Structure, dict[str, Any]]]
 

@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from coevo.models.chgnet.variables import Variables
     from coevo.models.contracts import FloatArray
+    from coevo.models.relaxing.variables import Variables
 
 TIME_STEP = 0.1
 MAX_TIME_STEP = 1.0

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.chgnet.fire import Fire
+from coevo.models.relaxing.fire import Fire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from coevo.models.chgnet.variables import Variables
     from coevo.models.contracts import FloatArray
+    from coevo.models.relaxing.variables import Variables
 
 MEMORY = 25
 """Steps that the approximate Hessian remembers."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from coevo.models.chgnet.crystal import Crystal
     from coevo.models.contracts import FloatArray
+    from coevo.models.relaxing.crystal import Crystal
 
 
 def matrix_exponential(matrices: FloatArray) -> FloatArray:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from coevo.errors import ArtifactNotFoundError, ConfigError, CorruptArtifactError
-from coevo.node_store.blob_hashing import chunks_of, copy_hashed, copy_unchanged, hash_file
+from coevo.node_store.blobs.hashing import chunks_of, copy_hashed, copy_unchanged, hash_file
+from coevo.node_store.blobs.remote import RemoteBlobs, open_filesystem
 from coevo.node_store.durable import make_directory, storage_errors, sync_directory, temporary_name
-from coevo.node_store.remote_blobs import RemoteBlobs, open_filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from coevo.node_store.blob_hashing import Writable
+    from coevo.node_store.blobs.hashing import Writable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOCAL = {"file", "local"}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from coevo.node_store.blob_hashing import Writable
+    from coevo.node_store.blobs.hashing import Writable
 
 PART = 16 << 20
 """Bytes sent or read at once; S3 takes at most 10,000 parts of 5 MB or more, so a blob can have 160 GB."""
@@ -46,7 +46,7 @@ class RemoteBlobs:
     Parameters
     ----------
     uri : str
-        As :class:`~coevo.node_store.artifacts.ArtifactStore` takes it.
+        As :class:`~coevo.node_store.blobs.artifacts.ArtifactStore` takes it.
 
     Attributes
     ----------

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coevo.errors import StorageError
+from coevo.node_store.backend_upkeep import Tally
 from coevo.node_store.durable import storage_errors, sync_directory
-from coevo.node_store.upkeep import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from coevo.node_store.artifacts import ArtifactStore
+    from coevo.node_store.blobs.artifacts import ArtifactStore
 
 ASIDE = ".tmp-gc-"
 """How the name of a blob begins that is being removed; a collection that is killed leaves at most one."""

@@ -15,14 +15,14 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from coevo.errors import BundleError
-from coevo.node_store.bundle_format import CONTENTS, BundleContents, read_contents, refused
-from coevo.node_store.stranger_json import parse_document
+from coevo.node_store.bundles.format import CONTENTS, BundleContents, read_contents, refused
+from coevo.node_store.bundles.stranger_json import parse_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from coevo.node_store.bundle_format import BundleLimits, Member
+    from coevo.node_store.bundles.format import BundleLimits, Member
 
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")

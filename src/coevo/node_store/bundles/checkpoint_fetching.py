@@ -6,11 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, CorruptArtifactError, StorageError
-from coevo.node_store.arrivals import note_arrived
-from coevo.node_store.provenance import mark_fetched
+from coevo.node_store.trust.arrivals import note_arrived
+from coevo.node_store.trust.provenance import mark_fetched
 
 if TYPE_CHECKING:
-    from coevo.node_store.bundle_format import OmittedCheckpoint
+    from coevo.node_store.bundles.format import OmittedCheckpoint
     from coevo.node_store.store import NodeStore
 
 PROTOCOLS = ("file", "local", "s3", "s3a", "gs", "gcs", "abfs", "az", "http", "https", "memory")

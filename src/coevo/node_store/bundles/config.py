@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.loading import dump_config, parse_config
 from coevo.configs.yaml_tree import read_yaml
 from coevo.errors import BundleError, ConfigError
+from coevo.node_store.bundles.stranger_json import control_characters
 from coevo.node_store.documents import NODE_NAME
-from coevo.node_store.stranger_json import control_characters
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
-    from coevo.node_store.bundle_format import BundleNode
+    from coevo.node_store.bundles.format import BundleNode
 
 MAX_TEXT = 1 << 18
 """Characters of YAML."""

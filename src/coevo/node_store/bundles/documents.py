@@ -8,6 +8,8 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.node_store.branch_seeds import seed_in
+from coevo.node_store.bundles.stranger_json import control_characters, parse_document
+from coevo.node_store.bundles.usable_documents import CHECKS, Offsets
 from coevo.node_store.documents import (
     STATE_VERSION,
     CheckpointDocument,
@@ -19,14 +21,12 @@ from coevo.node_store.documents import (
     StateDocument,
     StructureDocument,
 )
-from coevo.node_store.known_fields import refuse_unknown_fields
-from coevo.node_store.stranger_json import control_characters, parse_document
-from coevo.node_store.usable_documents import CHECKS, Offsets
+from coevo.node_store.trust.known_fields import refuse_unknown_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coevo.node_store.bundle_archive import VerifiedStream
+    from coevo.node_store.bundles.archive import VerifiedStream
 
 CHUNK = 1 << 20
 WINDOW = 8 << 20

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from coevo import __version__
 from coevo.errors import BundleError
 from coevo.node_store.branch_seeds import noted_seed
-from coevo.node_store.bundle_format import FORMAT, VERSION, silent_task
-from coevo.node_store.bundle_writer import BundlePlan, write_bundle
+from coevo.node_store.bundles.format import FORMAT, VERSION, silent_task
+from coevo.node_store.bundles.writer import BundlePlan, write_bundle
 from coevo.node_store.canonical import canonical_json
 from coevo.node_store.durable import storage_errors
+from coevo.node_store.lineage.transfers import history
 from coevo.node_store.names import MAIN, parse_reference
-from coevo.node_store.transfers import history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from coevo.node_store.bundle_format import Task
+    from coevo.node_store.bundles.format import Task
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 

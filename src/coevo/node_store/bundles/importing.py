@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.loading import parse_config
 from coevo.configs.local_values import local_values
 from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
-from coevo.node_store.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.node_store.branch_seeds import note_seed
-from coevo.node_store.bundle_archive import Archive
-from coevo.node_store.bundle_config import node_config
-from coevo.node_store.bundle_format import BundleLimits, silent_task
-from coevo.node_store.bundle_reader import MEGABYTE, BundleReader, Megabytes
+from coevo.node_store.bundles.archive import Archive
+from coevo.node_store.bundles.config import node_config
+from coevo.node_store.bundles.format import BundleLimits, silent_task
+from coevo.node_store.bundles.reader import MEGABYTE, BundleReader, Megabytes
 from coevo.node_store.commits import kept_names
-from coevo.node_store.provenance import declared_checkpoints, mark_imported
+from coevo.node_store.lineage.transfers import put_state
 from coevo.node_store.runs import now
-from coevo.node_store.transfers import put_state
-from coevo.node_store.trust import loader_for
+from coevo.node_store.trust.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
+from coevo.node_store.trust.loading import loader_for
+from coevo.node_store.trust.provenance import declared_checkpoints, mark_imported
 from coevo.node_store.views import open_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from coevo.node_store.bundle_format import Member, OmittedCheckpoint, Task
-    from coevo.node_store.provenance import Declared
+    from coevo.node_store.bundles.format import Member, OmittedCheckpoint, Task
     from coevo.node_store.store import NodeStore
+    from coevo.node_store.trust.provenance import Declared
 
 _ATTEMPTS = 5
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import BundleError, CorruptArtifactError
-from coevo.node_store.bundle_documents import (
+from coevo.node_store.bundles.documents import (
     decompressed,
     lines,
     read_line,
     read_manifest,
     read_state,
 )
-from coevo.node_store.bundle_format import SEGMENTS, refused, segment_member, silent_task, state_member
-from coevo.node_store.bundle_shards import check_shard
+from coevo.node_store.bundles.format import SEGMENTS, refused, segment_member, silent_task, state_member
+from coevo.node_store.bundles.shards import check_shard
+from coevo.node_store.lineage.transfers import check_whole
 from coevo.node_store.prepared_documents import ReadTexts
 from coevo.node_store.states import PreparedState
-from coevo.node_store.transfers import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from coevo.node_store.bundle_archive import Archive
-    from coevo.node_store.bundle_format import BundleContents, Member, Task
-    from coevo.node_store.bundle_shards import ShardKind
+    from coevo.node_store.bundles.archive import Archive
+    from coevo.node_store.bundles.format import BundleContents, Member, Task
+    from coevo.node_store.bundles.shards import ShardKind
 
 MEGABYTE = 1_000_000
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from coevo.node_store.bundle_documents import WINDOW, _Geometry, lines
+from coevo.node_store.bundles.documents import WINDOW, _Geometry, lines
+from coevo.node_store.bundles.stranger_json import parse_json
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.documents import ContentId  # noqa: TC001  (pydantic resolves it at run time)
-from coevo.node_store.stranger_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coevo.node_store.bundle_archive import VerifiedStream
+    from coevo.node_store.bundles.archive import VerifiedStream
 
 ShardKind = Literal["sample", "training set"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
-from coevo.node_store.bundle_documents import decompressed, lines, read_line, read_manifest, read_state
-from coevo.node_store.bundle_format import SEGMENTS, BundleLimits, segment_member, state_member
+from coevo.node_store.bundles.documents import decompressed, lines, read_line, read_manifest, read_state
+from coevo.node_store.bundles.format import SEGMENTS, BundleLimits, segment_member, state_member
+from coevo.node_store.lineage.transfers import check_whole
 from coevo.node_store.prepared_documents import ReadTexts
 from coevo.node_store.states import PreparedState
-from coevo.node_store.transfers import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from coevo.node_store.bundle_writer import Source
+    from coevo.node_store.bundles.writer import Source
 
 
 class _Slice:

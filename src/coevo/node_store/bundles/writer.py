@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from coevo.errors import BundleError
-from coevo.node_store.bundle_format import CONTENTS, SEGMENTS, blob_member, segment_member, state_member
-from coevo.node_store.bundle_reader import MEGABYTE, Megabytes
+from coevo.node_store.bundles.format import CONTENTS, SEGMENTS, blob_member, segment_member, state_member
+from coevo.node_store.bundles.reader import MEGABYTE, Megabytes
+from coevo.node_store.bundles.spooled_states import check_spooled
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.durable import sync_directory, temporary_name
+from coevo.node_store.lineage.transfers import taken_out
 from coevo.node_store.shards import compress
-from coevo.node_store.spooled_states import check_spooled
-from coevo.node_store.transfers import taken_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from coevo.node_store.bundle_format import Task
+    from coevo.node_store.bundles.format import Task
     from coevo.node_store.prepared_documents import Documents
     from coevo.node_store.store import NodeStore
 

@@ -30,6 +30,8 @@ from typing_extensions import override
 from coevo.errors import ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import plain
+from coevo.node_store.directory.locks import file_lock
+from coevo.node_store.directory.states import STATE_ID, EmbeddedStates
 from coevo.node_store.durable import (
     create_file,
     make_directory,
@@ -41,10 +43,8 @@ from coevo.node_store.durable import (
     temporary_name,
     write_synced,
 )
-from coevo.node_store.embedded_states import STATE_ID, EmbeddedStates
-from coevo.node_store.locks import file_lock
-from coevo.node_store.marks import Mark
 from coevo.node_store.runs import embedded_run_lock, now
+from coevo.node_store.trust.marks import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.backend_upkeep import Upkeep
     from coevo.node_store.prepared_documents import Line, SplitEvaluation
     from coevo.node_store.states import PreparedState
-    from coevo.node_store.upkeep import Upkeep
 
 RESERVED = ("blobs", "jobs", "untrusted")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,199}")
@@ -74,7 +74,7 @@ class EmbeddedBackend(Backend):
 
     @override
     def upkeep(self) -> Upkeep:
-        from coevo.node_store.embedded_upkeep import EmbeddedUpkeep
+        from coevo.node_store.directory.upkeep import EmbeddedUpkeep
 
         return EmbeddedUpkeep(self)
 

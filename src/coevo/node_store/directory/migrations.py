@@ -7,19 +7,19 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, NodeBusyError
+from coevo.node_store.directory.locks import LockedError, file_lock
+from coevo.node_store.directory.segments import Segment
 from coevo.node_store.durable import read_sealed, replace_file, seal, storage_errors, sync_directory
-from coevo.node_store.locks import LockedError, file_lock
 from coevo.node_store.places import KINDS, read_places, write_places
 from coevo.node_store.places import NAME as PLACES
-from coevo.node_store.segments import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from coevo.node_store.artifacts import ArtifactStore
     from coevo.node_store.backend import Kind
-    from coevo.node_store.embedded import EmbeddedBackend
+    from coevo.node_store.blobs.artifacts import ArtifactStore
+    from coevo.node_store.directory.database import EmbeddedBackend
 
 Places = dict["Kind", dict[str, str]]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, StateNotFoundError, StorageError
 from coevo.node_store.canonical import read_plain
+from coevo.node_store.directory.segments import Segment, SegmentWriter, write_segment
 from coevo.node_store.durable import (
     make_directory,
     read_sealed,
@@ -23,14 +24,13 @@ from coevo.node_store.durable import (
 )
 from coevo.node_store.places import KINDS, read_places, write_places
 from coevo.node_store.prepared_documents import Line, SplitEvaluation
-from coevo.node_store.segments import Segment, SegmentWriter, write_segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
-    from coevo.node_store.evaluation_index import EvaluationIndex
+    from coevo.node_store.queries.evaluation_index import EvaluationIndex
     from coevo.node_store.states import PreparedState
 
 STATE_ID = re.compile(r"[0-9a-f]{64}")
@@ -228,7 +228,7 @@ class EmbeddedStates:
         """Load the evaluations of a state, without geometries, into memory."""
         with self._indexing:
             if state not in self._indexes:
-                from coevo.node_store.evaluation_index import EvaluationIndex
+                from coevo.node_store.queries.evaluation_index import EvaluationIndex
 
                 self._indexes[state] = EvaluationIndex(self._segment(state, "evaluations"))
                 while len(self._indexes) > INDEXED_STATES:

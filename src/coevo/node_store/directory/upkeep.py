@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from coevo.errors import CoevoError, CorruptArtifactError, StorageError
+from coevo.node_store.backend_upkeep import DAMAGE, Finding, Tally, Upkeep
+from coevo.node_store.directory.database import EmbeddedBackend
+from coevo.node_store.directory.segments import Segment
+from coevo.node_store.directory.states import STATE_ID
 from coevo.node_store.durable import read_sealed, replace_file, seal, storage_errors, sync_directory, temporary_name
-from coevo.node_store.embedded import EmbeddedBackend
-from coevo.node_store.embedded_states import STATE_ID
 from coevo.node_store.places import KINDS, read_places
 from coevo.node_store.places import NAME as PLACES
-from coevo.node_store.segments import Segment
-from coevo.node_store.upkeep import DAMAGE, Finding, Tally, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

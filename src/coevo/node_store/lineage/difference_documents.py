@@ -1,4 +1,4 @@
-"""Documents of a difference between two states: what :func:`coevo.node_store.differences.difference` returns."""
+"""Documents of a difference between two states: what :func:`coevo.node_store.lineage.differences.difference` returns."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from coevo.configs.loading import config_difference
-from coevo.node_store.difference_documents import (
+from coevo.node_store.lineage.difference_documents import (
     CheckpointChange,
     ComparedState,
     EntryRow,

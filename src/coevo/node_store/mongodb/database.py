@@ -15,20 +15,20 @@ from typing_extensions import override
 from coevo.errors import CorruptArtifactError, QueryError, StateNotFoundError, StorageError
 from coevo.node_store.backend import Backend
 from coevo.node_store.canonical import digest, dump_plain, plain
-from coevo.node_store.marks import Mark
-from coevo.node_store.mongodb_connection import MongoConnection
-from coevo.node_store.mongodb_lease import mongodb_run_lock
-from coevo.node_store.mongodb_rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
+from coevo.node_store.mongodb.connection import MongoConnection
+from coevo.node_store.mongodb.lease import mongodb_run_lock
+from coevo.node_store.mongodb.rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
 from coevo.node_store.places import KINDS
 from coevo.node_store.runs import now
+from coevo.node_store.trust.marks import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.backend_upkeep import Upkeep
     from coevo.node_store.states import PreparedState
-    from coevo.node_store.upkeep import Upkeep
 
 _INVALID_FILTER_CODES = {2, 9, 14, 51, 51091, 40353}
 """MongoDB's BadValue, FailedToParse, TypeMismatch and relatives: the filter, not the server."""
@@ -40,7 +40,7 @@ class MongoBackend(Backend):
     Parameters
     ----------
     uri : str
-        As :class:`~coevo.node_store.mongodb_connection.MongoConnection` takes it.
+        As :class:`~coevo.node_store.mongodb.connection.MongoConnection` takes it.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class MongoBackend(Backend):
 
     @override
     def upkeep(self) -> Upkeep:
-        from coevo.node_store.mongodb_upkeep import MongoUpkeep
+        from coevo.node_store.mongodb.upkeep import MongoUpkeep
 
         return MongoUpkeep(self)
 

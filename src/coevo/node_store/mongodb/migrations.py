@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import NodeBusyError
-from coevo.node_store.mongodb_rows import HASHED, ROW_HASH, STORED_AT, in_batches, row_hash, state_label_rows, state_row
+from coevo.node_store.mongodb.rows import HASHED, ROW_HASH, STORED_AT, in_batches, row_hash, state_label_rows, state_row
 
 if TYPE_CHECKING:
-    from coevo.node_store.artifacts import ArtifactStore
-    from coevo.node_store.mongodb import MongoBackend
+    from coevo.node_store.blobs.artifacts import ArtifactStore
+    from coevo.node_store.mongodb.database import MongoBackend
 
 STAMPED = ("states", "structures", "references", "labels", "evaluations", "state_labels", "campaigns")
 

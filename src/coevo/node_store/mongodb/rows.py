@@ -14,7 +14,7 @@ from coevo.node_store.identity import label_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from coevo.node_store.mongodb_connection import MongoConnection
+    from coevo.node_store.mongodb.connection import MongoConnection
     from coevo.node_store.prepared_documents import Line
 
 BATCH = 1000

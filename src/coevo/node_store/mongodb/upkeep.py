@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from coevo.node_store.backend_upkeep import DAMAGE, Finding, Tally, Upkeep
 from coevo.node_store.canonical import plain
-from coevo.node_store.mongodb_rows import READABLE, ROW_HASH, STORED_AT, in_batches, row_hash
+from coevo.node_store.mongodb.rows import READABLE, ROW_HASH, STORED_AT, in_batches, row_hash
 from coevo.node_store.places import KINDS
-from coevo.node_store.upkeep import DAMAGE, Finding, Tally, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from coevo.node_store.backend import Backend, Kind
-    from coevo.node_store.mongodb import MongoBackend
+    from coevo.node_store.mongodb.database import MongoBackend
     from coevo.node_store.views import StateView
 
 OF_STATES = {"evaluations": "evaluations", "state_labels": "labels of states"}

@@ -15,13 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import QueryError
-from coevo.node_store.filter_conditions import Condition
-from coevo.node_store.filter_documents import OtherField, applies
-from coevo.node_store.filter_fields import Field, GeometryField, ListField, ScalarField
-from coevo.node_store.filter_sql import invalid_filter, translate
-from coevo.node_store.filter_values import OBJECT, TRUE, encoded
-from coevo.node_store.queries import FIELDS
-from coevo.node_store.sql_calls import SqlCalls
+from coevo.node_store.queries.conditions import Condition
+from coevo.node_store.queries.document_filters import OtherField, applies
+from coevo.node_store.queries.fields import Field, GeometryField, ListField, ScalarField
+from coevo.node_store.queries.queries import FIELDS
+from coevo.node_store.queries.sql import invalid_filter, translate
+from coevo.node_store.queries.sql_calls import SqlCalls
+from coevo.node_store.queries.values import OBJECT, TRUE, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

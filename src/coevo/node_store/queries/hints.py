@@ -27,7 +27,7 @@ def filter_hints(query: Mapping[str, Any], elements: Sequence[str]) -> list[str]
     Parameters
     ----------
     query : mapping
-        As :func:`coevo.node_store.queries.parse_filter` gives it.
+        As :func:`coevo.node_store.queries.queries.parse_filter` gives it.
     elements : sequence of str
         Chemical system of the node.
 

@@ -16,7 +16,7 @@ from optimade.filterparser.lark_parser import AVAILABLE_PARSERS, LarkParser
 from optimade.filtertransformers.mongo import MongoTransformer
 
 from coevo.errors import QueryError
-from coevo.node_store.queries import FIELDS, known_field
+from coevo.node_store.queries.queries import FIELDS, known_field
 
 GRAMMAR = (1, 2, 0)
 _LENGTH_FIELDS = {"elements": "nelements"}
@@ -117,7 +117,7 @@ def _parser() -> _Parser:
 
 
 def translate(text: str) -> dict[str, Any]:
-    """Translate a filter that is not empty; see :func:`coevo.node_store.queries.parse_filter`."""
+    """Translate a filter that is not empty; see :func:`coevo.node_store.queries.queries.parse_filter`."""
     try:
         tree = _parser().parse(text)
     except BadRequest as err:

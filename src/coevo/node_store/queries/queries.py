@@ -97,7 +97,7 @@ def parse_filter(text: str) -> dict[str, Any]:
     """
     if not text.strip():
         return {}
-    from coevo.node_store.optimade_filters import translate
+    from coevo.node_store.queries.optimade_filters import translate
 
     return translate(text)
 

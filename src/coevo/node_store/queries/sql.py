@@ -1,7 +1,7 @@
 """MongoDB filters as SQL: the boolean structure, the operators and their arguments.
 
 Filters are checked as a server checks them, before any document is read. The fields know their own SQL
-(:mod:`coevo.node_store.filter_fields`); regular expressions are Python's, which differ from MongoDB's in rare details.
+(:mod:`coevo.node_store.queries.fields`); regular expressions are Python's, which differ from MongoDB's in rare details.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coevo.errors import QueryError
-from coevo.node_store.filter_conditions import ALWAYS, NEVER, Condition, all_of, any_of, negated
-from coevo.node_store.filter_values import InvalidFilterError, check_text, checked, compiled, is_pattern
+from coevo.node_store.queries.conditions import ALWAYS, NEVER, Condition, all_of, any_of, negated
+from coevo.node_store.queries.values import InvalidFilterError, check_text, checked, compiled, is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from coevo.node_store.filter_fields import Field
+    from coevo.node_store.queries.fields import Field
 
 _LOGICAL = ("$and", "$or", "$nor")
 _COMPARISONS = {"$gt", "$gte", "$lt", "$lte"}

@@ -2,7 +2,7 @@
 
 A loader (:mod:`coevo.families`) either cannot run code, and then checks what it reads, or it can. What the second kind reads must
 have been computed here, name published weights only, or be trusted by its sha256. Blobs that a bundle brings are marked in every
-role (:mod:`coevo.node_store.provenance`); the mark stops loaders that can run code and nothing else.
+role (:mod:`coevo.node_store.trust.provenance`); the mark stops loaders that can run code and nothing else.
 """
 
 from __future__ import annotations

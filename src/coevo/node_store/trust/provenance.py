@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, CorruptArtifactError
-from coevo.node_store.trust import loader_for
+from coevo.node_store.trust.loading import loader_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ArtifactNotFoundError, CorruptArtifactError, StorageError
+from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.canonical import dump_plain
-from coevo.node_store.trust import UNSEEN
-from coevo.node_store.upkeep import Finding
+from coevo.node_store.trust.loading import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from coevo.node_store.artifacts import ArtifactStore
+    from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.views import StateView
 
 DAMAGED = -1
@@ -49,7 +49,8 @@ class ArtifactChecks:
     quick : bool
         Ask only whether they are there.
     omitted : mapping of str to bool
-        Checkpoints that a thin bundle left out (see :func:`coevo.node_store.arrivals.omitted`), and whether they never came.
+        Checkpoints that a thin bundle left out (see :func:`coevo.node_store.trust.arrivals.omitted`), and whether they never
+        came.
     marks : mapping of str to str
         Blobs that must not be loaded, and why.
 

@@ -18,12 +18,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ConfigError, CorruptArtifactError, StateNotFoundError
-from coevo.node_store.artifact_checks import named_sha256
-from coevo.node_store.embedded import EmbeddedBackend
-from coevo.node_store.lineage_checks import closure
+from coevo.node_store.backend_upkeep import Tally
+from coevo.node_store.blobs.stored import blob_leftovers, remove_blob, stored_blobs
+from coevo.node_store.directory.database import EmbeddedBackend
 from coevo.node_store.places import KINDS
-from coevo.node_store.stored_blobs import blob_leftovers, remove_blob, stored_blobs
-from coevo.node_store.upkeep import Tally
+from coevo.node_store.upkeep.artifact_checks import named_sha256
+from coevo.node_store.upkeep.lineage_checks import closure
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:

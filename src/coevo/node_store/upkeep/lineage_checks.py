@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.documents import CampaignDocument
 from coevo.node_store.runs import campaign_id
-from coevo.node_store.upkeep import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

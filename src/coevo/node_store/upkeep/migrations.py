@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError, NodeNotFoundError
+from coevo.node_store.directory.database import EmbeddedBackend
 from coevo.node_store.documents import SCHEMA_VERSION
-from coevo.node_store.embedded import EmbeddedBackend
-from coevo.node_store.mongodb import MongoBackend
+from coevo.node_store.mongodb.database import MongoBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from coevo.node_store.artifacts import ArtifactStore
+    from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.store import NodeStore
 
 
 def _places(backend: EmbeddedBackend, artifacts: ArtifactStore, node: str) -> None:
-    from coevo.node_store.embedded_migrations import write_missing_places
+    from coevo.node_store.directory.migrations import write_missing_places
 
     write_missing_places(backend, artifacts, node)
 
 
 def _rows(backend: MongoBackend, artifacts: ArtifactStore, node: str) -> None:
-    from coevo.node_store.mongodb_migrations import complete_rows
+    from coevo.node_store.mongodb.migrations import complete_rows
 
     complete_rows(backend, artifacts, node)
 

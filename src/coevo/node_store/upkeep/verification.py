@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError, NodeNotFoundError, StorageError
-from coevo.node_store.arrivals import omitted as omitted_checkpoints
-from coevo.node_store.arrivals import unagreed
-from coevo.node_store.artifact_checks import ArtifactChecks
+from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.documents import NODE_NAME
-from coevo.node_store.lineage_checks import check_branches, check_campaigns
 from coevo.node_store.names import MAIN
 from coevo.node_store.places import KINDS
-from coevo.node_store.state_checks import check_documents, check_evaluations, check_manifest
-from coevo.node_store.upkeep import Finding
+from coevo.node_store.trust.arrivals import omitted as omitted_checkpoints
+from coevo.node_store.trust.arrivals import unagreed
+from coevo.node_store.upkeep.artifact_checks import ArtifactChecks
+from coevo.node_store.upkeep.lineage_checks import check_branches, check_campaigns
+from coevo.node_store.upkeep.state_checks import check_documents, check_evaluations, check_manifest
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.plots import Plot
+from coevo.report.figures.plots import Plot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
 
 
 LETTERS = "abcdef"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.plots import BLUE, GREY, VERMILION, DataTable, Plot, whole_numbers
+from coevo.report.figures.plots import BLUE, GREY, VERMILION, DataTable, Plot, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 QUANTILES = ("q05", "q25", "q50", "q75", "q95")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.plots import GREY, STYLES, DataTable, Plot, say_missing, series, whole_numbers
+from coevo.report.figures.plots import GREY, STYLES, DataTable, Plot, say_missing, series, whole_numbers
 
 if TYPE_CHECKING:
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 ENTROPY_COLUMNS = ("iteration", "descriptor", "centre atoms", "entropy (nats)", "standard error (nats)", "N", "ln N (nats)")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.plots import BLACK, BLUE, VERMILION, DataTable, Plot, series, whole_numbers
+from coevo.report.figures.plots import BLACK, BLUE, VERMILION, DataTable, Plot, series, whole_numbers
 
 if TYPE_CHECKING:
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 WHEN: dict[str, dict[str, Any]] = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.plots import STYLES, DataTable, Plot, series, whole_numbers
+from coevo.report.figures.plots import STYLES, DataTable, Plot, series, whole_numbers
 
 if TYPE_CHECKING:
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 DIVISIONS = 10
@@ -51,7 +51,7 @@ def growth_plot(data: ReportData) -> Plot:
 def growth_rows(data: ReportData) -> list[tuple[Any, ...]]:
     """One row per state of the line, oldest first; columns as in :data:`COLUMNS`."""
     from coevo.analysis.composition import fractions
-    from coevo.analysis.coverage import composition_coverage
+    from coevo.analysis.signals.coverage import composition_coverage
 
     added = [row["iteration_added"] for row in data.entries]
     shares = fractions([row["formula"] for row in data.entries], data.elements)

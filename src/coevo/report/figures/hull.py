@@ -5,16 +5,16 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.hull_points import COLUMNS, HullPoints, state_hull
-from coevo.app.report.labels_on_axes import place_labels
-from coevo.app.report.plots import BLACK, GREY, DataTable, Plot, formula_text, padded
+from coevo.report.figures.hull_points import COLUMNS, HullPoints, state_hull
+from coevo.report.figures.labels_on_axes import place_labels
+from coevo.report.figures.plots import BLACK, GREY, DataTable, Plot, formula_text, padded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 HEIGHT = 3**0.5 / 2

@@ -7,14 +7,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull import Hull
+from coevo.analysis.hull.hull import Hull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from coevo.app.report.gathering import ReportData
+    from coevo.report.gathering import ReportData
 
     FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.gathering import SHORT_ID
-from coevo.app.report.plots import BLACK, BLUE, VERMILION, DataTable, Plot
+from coevo.report.figures.plots import BLACK, BLUE, VERMILION, DataTable, Plot
+from coevo.report.gathering import SHORT_ID
 
 if TYPE_CHECKING:
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
     from coevo.node_store.views import StateView
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 _COLUMN = 21.0

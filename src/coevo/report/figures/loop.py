@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.model_changes import force_field_change
-from coevo.app.report.gathering import SHORT_ID
-from coevo.app.report.plots import DataTable, Plot
+from coevo.report.figures.plots import DataTable, Plot
+from coevo.report.gathering import SHORT_ID
+from coevo.studies.states.model_changes import force_field_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 # Centres of the boxes, clockwise from the upper left, in units of a drawing of 100 by 74.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.report.labels_on_axes import place_labels
-from coevo.app.report.plots import BLUE, ORANGE, VERMILION, DataTable, Plot, whole_numbers
+from coevo.report.figures.labels_on_axes import place_labels
+from coevo.report.figures.plots import BLUE, ORANGE, VERMILION, DataTable, Plot, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-    from coevo.analysis.motif_census import CensusRow
-    from coevo.app.report.gathering import ReportData
-    from coevo.app.report.plots import Part
+    from coevo.analysis.motifs.census import CensusRow
+    from coevo.report.figures.plots import Part
+    from coevo.report.gathering import ReportData
 
 
 COLUMNS = ("iteration of first appearance", "motif", "group", "lowest E_hull of an entry with it (eV/atom)", "entries with it")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.csv_rows import csv_text
-from coevo.app.plain_text import plain_lines
+from coevo.output.csv_rows import csv_text
+from coevo.output.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

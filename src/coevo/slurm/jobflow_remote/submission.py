@@ -6,7 +6,7 @@ import shlex
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from coevo.slurm.jobflow_remote_project import job_config, project_variables, read_project
+from coevo.slurm.jobflow_remote.project import job_config, project_variables, read_project
 from coevo.slurm.submission import CLAIMS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class JobflowRemoteQueue:
     Parameters
     ----------
     project_file : Path
-        Written by :func:`coevo.slurm.jobflow_remote_project.write_project`.
+        Written by :func:`coevo.slurm.jobflow_remote.project.write_project`.
     project : Project
         What is in it.
     """

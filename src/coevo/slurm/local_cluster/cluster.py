@@ -1,7 +1,8 @@
 """A SLURM cluster of four nodes on one host, with a MongoDB server, for tests and for trying coevo: start, stop, status.
 
-``slurm/local-cluster`` at the root of the repository runs this, and so does ``python -m coevo.slurm.local_cluster``. It needs
-SLURM and munge (no systemd, no cgroups, no accounting daemon) and Python's standard library, and writes only in its directory.
+``slurm/local-cluster`` at the root of the repository runs this, and so does ``python -m coevo.slurm.local_cluster``. It
+needs SLURM and munge (no systemd, no cgroups, no accounting daemon) and Python's standard library, and writes only in its
+directory.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coevo.errors import LocalClusterError
-from coevo.slurm.local_cluster_configuration import write_files
-from coevo.slurm.local_cluster_daemons import (
+from coevo.slurm.local_cluster.configuration import write_files
+from coevo.slurm.local_cluster.daemons import (
     commands,
     find_database,
     find_programs,
@@ -26,7 +27,7 @@ from coevo.slurm.local_cluster_daemons import (
     munged_answers,
     refuse_another,
 )
-from coevo.slurm.local_cluster_files import (
+from coevo.slurm.local_cluster.files import (
     DAEMONS,
     DATABASE,
     KILL_WAIT,
@@ -37,14 +38,14 @@ from coevo.slurm.local_cluster_files import (
     make_directories,
     read_description,
 )
-from coevo.slurm.local_cluster_processes import end, job_processes, running_daemon, start_daemon, wait_until
+from coevo.slurm.local_cluster.processes import end, job_processes, running_daemon, start_daemon, wait_until
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from coevo.slurm.local_cluster_daemons import Programs
-    from coevo.slurm.local_cluster_files import ClusterFiles
+    from coevo.slurm.local_cluster.daemons import Programs
+    from coevo.slurm.local_cluster.files import ClusterFiles
 
 UP, PARTLY_UP, STOPPED = 0, 1, 3
 """Exit codes of ``status``, as those of services have them."""

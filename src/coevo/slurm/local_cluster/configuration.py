@@ -8,12 +8,12 @@ import pwd
 import socket
 from typing import TYPE_CHECKING
 
-from coevo.slurm.local_cluster_files import GPU_NODES, KILL_WAIT, NODES
+from coevo.slurm.local_cluster.files import GPU_NODES, KILL_WAIT, NODES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from coevo.slurm.local_cluster_files import ClusterFiles, Description, Ports
+    from coevo.slurm.local_cluster.files import ClusterFiles, Description, Ports
 
 GPU_DEVICES = {"gpu1": ("/dev/null", "/dev/zero"), "gpu2": ("/dev/full", "/dev/random")}
 """The GPUs of a node are character devices that every Linux has: SLURM wants a device file for each and never opens it."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coevo.errors import LocalClusterError
-from coevo.slurm.local_cluster_files import DAEMONS, DATABASE
-from coevo.slurm.local_cluster_processes import running_daemon
+from coevo.slurm.local_cluster.files import DAEMONS, DATABASE
+from coevo.slurm.local_cluster.processes import running_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from coevo.slurm.local_cluster_files import ClusterFiles, Description, Ports
+    from coevo.slurm.local_cluster.files import ClusterFiles, Description, Ports
 
 REQUIRED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue")
 SYSTEM_CONFIGURATIONS = tuple(

@@ -19,7 +19,7 @@ from coevo.errors import LocalClusterError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from coevo.slurm.local_cluster_files import ClusterFiles
+    from coevo.slurm.local_cluster.files import ClusterFiles
 
 PROC = Path("/proc")
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.analyse_energy_scales import notes_on
-from coevo.app.analyse_parsing import Limits, read_rows
-from coevo.app.analyse_rows import OF_TEXT, PackedCrystal, Row
-from coevo.app.analyse_sources import Pile
 from coevo.configs.tree import CurationConfig, DescriptorConfig, MaturityConfig
 from coevo.errors import AnalysisError
 from coevo.makers.progress import task
+from coevo.studies.piles.energy_scales import notes_on
+from coevo.studies.piles.parsing import Limits, read_rows
+from coevo.studies.piles.rows import OF_TEXT, PackedCrystal, Row
+from coevo.studies.piles.sources import Pile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coevo.app.analyse_sources import Source
-    from coevo.app.analyse_workers import Workers
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
+    from coevo.studies.piles.sources import Source
+    from coevo.studies.piles.workers import Workers
 
 _PIECE_TEXTS = 64
 _PIECE_CHARACTERS = 1 << 20
@@ -260,7 +260,7 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
     """Read the entries and references of a state at their present geometry and energy."""
     from coevo.configs.references import reference_set_words
     from coevo.configs.tree import NodeSection
-    from coevo.makers.population import members
+    from coevo.makers.populations.population import members
     from coevo.makers.seeds import seed_for
 
     view = store.state(ref)

@@ -12,11 +12,11 @@ from coevo.makers.progress import task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.diversity import Spread
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.uniqueness import Matching
-    from coevo.app.analyse_batch import Batch
-    from coevo.app.analyse_rows import Row
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.signals.diversity import Spread
+    from coevo.studies.analyse.batch import Batch
+    from coevo.studies.piles.rows import Row
 
 
 _FEW = 400
@@ -33,7 +33,7 @@ def compare(batch: Batch, matching: Matching, workers: int, seed: int) -> Spread
     Spread or None
         Of the fingerprints of the unique structures; None if there are fewer than two.
     """
-    from coevo.analysis.grouping import group
+    from coevo.analysis.comparison.grouping import group
 
     ordered = sorted(batch.valid(), key=lambda row: row.rank)
     first: dict[str, Row] = {}
@@ -56,8 +56,8 @@ def _match(batch: Batch, distinct: list[Row], table: FingerprintTable, matching:
 
     In a state every entry is looked for, as it was when the state was made.
     """
-    from coevo.analysis.fingerprint_table import FingerprintTable
-    from coevo.analysis.grouping import first_matches
+    from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.grouping import first_matches
 
     known = sorted(range(len(batch.references)), key=lambda number: (batch.references[number].energy_per_atom or 0.0, number))
     references = _fingerprints([batch.references[number] for number in known], matching, workers)
@@ -72,7 +72,7 @@ def _match(batch: Batch, distinct: list[Row], table: FingerprintTable, matching:
 
 
 def _fingerprints(rows: Sequence[Row], matching: Matching, workers: int) -> FingerprintTable:
-    from coevo.analysis.fingerprint_table import fingerprints_of
+    from coevo.analysis.comparison.fingerprint_table import fingerprints_of
 
     few = len(rows) < _FEW
     crystals = ((row.id, row.packed().crystal()) for row in rows)
@@ -82,6 +82,6 @@ def _fingerprints(rows: Sequence[Row], matching: Matching, workers: int) -> Fing
 
 
 def _spread(table: FingerprintTable, seed: int) -> Spread | None:
-    from coevo.analysis.diversity import spread
+    from coevo.analysis.signals.diversity import spread
 
     return spread(table.mean_distances(), seed=seed, metric="chebyshev") if len(table) > 1 else None

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.analyse_energies import composition_fractions
 from coevo.makers.progress import task
+from coevo.studies.analyse.energies import composition_fractions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.analysis.validity import Validity
-    from coevo.app.analyse_batch import Batch
-    from coevo.app.analyse_rows import PackedCrystal
-    from coevo.app.analyse_workers import Workers
+    from coevo.studies.analyse.batch import Batch
+    from coevo.studies.piles.rows import PackedCrystal
+    from coevo.studies.piles.workers import Workers
 
 _AT_A_TIME = 64
 
@@ -42,7 +42,7 @@ def _validity(batch: Batch) -> dict[str, Any]:
 
 def _describe_piece(piece: Sequence[PackedCrystal], measure: bool) -> list[tuple[int | None, Validity | None]]:
     """Space group and, for structures that did not come from a file, validity."""
-    from coevo.analysis.diversity import space_group_number
+    from coevo.analysis.signals.diversity import space_group_number
     from coevo.analysis.validity import validity
 
     structures = [crystal.structure() for crystal in piece]
@@ -51,8 +51,8 @@ def _describe_piece(piece: Sequence[PackedCrystal], measure: bool) -> list[tuple
 
 def _diversity(batch: Batch) -> dict[str, Any]:
     """Formulas, compositions and space groups of the unique structures; entropies in nats."""
-    from coevo.analysis.coverage import composition_coverage
-    from coevo.analysis.diversity import shannon_entropy, symmetry_distribution
+    from coevo.analysis.signals.coverage import composition_coverage
+    from coevo.analysis.signals.diversity import shannon_entropy, symmetry_distribution
 
     unique = batch.unique()
     formulas = Counter(row.formula for row in unique)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.app.analyse_energy_scales import EnergyOrigin, why_not_one_scale
-from coevo.app.analyse_rows import PackedCrystal
 from coevo.errors import AnalysisError
 from coevo.makers.progress import task
+from coevo.studies.piles.energy_scales import EnergyOrigin, why_not_one_scale
+from coevo.studies.piles.rows import PackedCrystal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.analysis.hull import Hull
-    from coevo.app.analyse_batch import Batch
-    from coevo.app.analyse_rows import Row
+    from coevo.analysis.hull.hull import Hull
+    from coevo.studies.analyse.batch import Batch
+    from coevo.studies.piles.rows import Row
 
 MAX_ELEMENTS = 6
 """The hull of more elements has too many facets."""
@@ -140,7 +140,7 @@ def above_hull(batch: Batch) -> HullReport:
 
     Energies of references take part only where they are on the scale of the pile's.
     """
-    from coevo.analysis.hull import Hull
+    from coevo.analysis.hull.hull import Hull
 
     pile = [row for row in batch.valid() if row.energy_per_atom is not None]
     known = [row for row in batch.references if row.energy_per_atom is not None] if batch.one_scale else []

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from coevo.app.analyse_batch import Batch
-    from coevo.app.analyse_rows import PackedCrystal
-    from coevo.app.analyse_workers import Workers
     from coevo.configs.tree import DescriptorConfig
+    from coevo.studies.analyse.batch import Batch
+    from coevo.studies.piles.rows import PackedCrystal
+    from coevo.studies.piles.workers import Workers
 
 _AT_A_TIME = 64
 
@@ -91,7 +91,7 @@ def _portions(values: list[int], size: int) -> list[list[int]]:
 
 
 def _describe(piece: Sequence[tuple[PackedCrystal, NDArray[np.int64]]], descriptor: DescriptorConfig) -> NDArray[np.float64]:
-    from coevo.analysis.descriptors import descriptors
+    from coevo.analysis.environments.descriptors import descriptors
 
     return np.concatenate(
         [descriptors(crystal.structure(), descriptor.neighbours, descriptor.cutoff)[rows] for crystal, rows in piece]
@@ -124,7 +124,7 @@ def measure_entropy(environments: Environments, elements: Sequence[str], bandwid
 
 
 def _draws(rows: NDArray[np.int64], sampling: Sampling) -> list[NDArray[np.int64]]:
-    """Positions in each subsample, drawn as :func:`coevo.analysis.entropy.sampled_entropy` does from all rows."""
+    """Positions in each subsample, drawn as :func:`coevo.analysis.environments.entropy.sampled_entropy` does from all rows."""
     if len(rows) < sampling.environments:
         return []
     rng = np.random.default_rng(sampling.seed)
@@ -134,7 +134,7 @@ def _draws(rows: NDArray[np.int64], sampling: Sampling) -> list[NDArray[np.int64
 def _estimate(
     X: NDArray[np.float64], positions: NDArray[np.int64], draws: Sequence[NDArray[np.int64]], bandwidth: float
 ) -> dict[str, Any] | None:
-    from coevo.analysis.entropy import EntropyEstimate, entropy
+    from coevo.analysis.environments.entropy import EntropyEstimate, entropy
 
     if not draws:
         return None
@@ -154,7 +154,7 @@ def measure_news(
     size = min(len(environments), sampling.environments * sampling.subsamples)
     rows = np.sort(rng.choice(len(environments), size=size, replace=False))
     Y, X = environments.descriptors(rows), baseline.descriptors(np.arange(len(baseline)))
-    from coevo.analysis.entropy import NOTHING_NEW, delta_entropy
+    from coevo.analysis.environments.entropy import NOTHING_NEW, delta_entropy
 
     new: dict[str, dict[str, int]] = {}
     total = 0

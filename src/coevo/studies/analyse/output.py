@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from coevo.app.csv_rows import csv_text
-from coevo.app.output_files import check_directory, write_text
-from coevo.app.plain_text import json_text
 from coevo.errors import AnalysisError
+from coevo.output.csv_rows import csv_text
+from coevo.output.files import check_directory, write_text
+from coevo.output.plain_text import json_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from coevo.app.analyse_summary import Analysis
+    from coevo.studies.analyse.summary import Analysis
 
 SUMMARY, STRUCTURES = "summary.json", "structures.csv"
 COLUMNS = (
@@ -46,7 +46,7 @@ def check_output(directory: Path, force: bool) -> bool:
     Raises
     ------
     StorageError
-        As :func:`coevo.app.output_files.check_directory`.
+        As :func:`coevo.output.files.check_directory`.
     """
     replace = force or _is_analysis(directory)
     check_directory(directory, (SUMMARY, STRUCTURES), replace)

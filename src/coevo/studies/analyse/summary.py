@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.diversity import duplicates
-from coevo.analysis.ruler import quantiles
-from coevo.app.analyse_comparison import compare
-from coevo.app.analyse_description import describe
-from coevo.app.analyse_energies import above_hull, check_references, evaluate
-from coevo.app.analyse_environments import environments_of, measure_entropy, measure_news
+from coevo.analysis.signals.diversity import duplicates
+from coevo.analysis.signals.ruler import quantiles
+from coevo.studies.analyse.comparison import compare
+from coevo.studies.analyse.description import describe
+from coevo.studies.analyse.energies import above_hull, check_references, evaluate
+from coevo.studies.analyse.environments import environments_of, measure_entropy, measure_news
 
 if TYPE_CHECKING:
-    from coevo.analysis.uniqueness import Matching
-    from coevo.app.analyse_batch import Batch
-    from coevo.app.analyse_energies import ForceFieldWork, HullReport
-    from coevo.app.analyse_environments import Sampling
-    from coevo.app.analyse_workers import Workers
+    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.studies.analyse.batch import Batch
+    from coevo.studies.analyse.energies import ForceFieldWork, HullReport
+    from coevo.studies.analyse.environments import Sampling
+    from coevo.studies.piles.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _sun(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any] |
 
     None where references have no part in the hull: stable against itself a pile always is.
     """
-    from coevo.analysis.sun_summary import sun_summary
+    from coevo.analysis.signals.sun_summary import sun_summary
 
     if report.reason is not None or not report.of_references:
         return None

@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.output_files import write_text
-from coevo.app.plain_text import json_text
 from coevo.errors import AnalysisError, ReferenceDataError
+from coevo.output.files import write_text
+from coevo.output.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pymatgen.core import Structure
 
-    from coevo.app.analyse_parsing import Limits
-    from coevo.app.analyse_sources import Source
+    from coevo.studies.piles.parsing import Limits
+    from coevo.studies.piles.sources import Source
 
 OPTIMADE = "optimade:"
 MATERIALS_PROJECT = "mp"
@@ -121,11 +121,11 @@ def read_known_set(source: str, elements: Sequence[str]) -> KnownSet:
     from coevo.configs.references import bundled_sets
 
     if source.startswith(OPTIMADE):
-        from coevo.app.optimade_provider import read_optimade
+        from coevo.studies.known_sets.optimade_provider import read_optimade
 
         return read_optimade(source.removeprefix(OPTIMADE), elements)
     if source == MATERIALS_PROJECT:
-        from coevo.app.materials_project import read_materials_project
+        from coevo.studies.known_sets.materials_project import read_materials_project
 
         return read_materials_project(elements)
     if source in bundled_sets():
@@ -135,7 +135,7 @@ def read_known_set(source: str, elements: Sequence[str]) -> KnownSet:
 
 def limits_for_known(elements: Sequence[str]) -> Limits:
     """What a known structure must keep to: its elements, and no more than being a crystal at all."""
-    from coevo.app.analyse_parsing import Limits
+    from coevo.studies.piles.parsing import Limits
 
     return Limits(
         elements=tuple(elements),
@@ -207,9 +207,9 @@ def _bundled(name: str, elements: Sequence[str]) -> KnownSet:
 
 def _from_file(path: Path, elements: Sequence[str]) -> KnownSet:
     """Read a file of structures; what is of other elements is passed over before a structure is built of it."""
-    from coevo.app.analyse_parsing import read_rows
-    from coevo.app.analyse_rows import OF_TEXT
-    from coevo.app.analyse_sources import Pile
+    from coevo.studies.piles.parsing import read_rows
+    from coevo.studies.piles.rows import OF_TEXT
+    from coevo.studies.piles.sources import Pile
 
     if not path.exists():
         raise AnalysisError(f"--against {path}: no such file; allowed: {SOURCES}")
@@ -249,7 +249,7 @@ def _named(
 
 
 def _origin(source: Source) -> tuple[str, str]:
-    from coevo.app.http_json import printable
+    from coevo.studies.known_sets.http_json import printable
 
     item = source.text if isinstance(source.text, dict) else {}
     where, when = (item.get(key) for key in ("source", "read_at"))

@@ -7,9 +7,9 @@ from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.http_json import printable
-from coevo.app.known_sets import KnownSet, KnownStructure, reason_against, utc_now
 from coevo.errors import ConfigError, ProviderError
+from coevo.studies.known_sets.http_json import printable
+from coevo.studies.known_sets.known_sets import KnownSet, KnownStructure, reason_against, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ def _documents(key: str, systems: Sequence[str]) -> list[Any]:
 
 
 def _read(document: Any, elements: Sequence[str]) -> tuple[str, Any, str]:
-    from coevo.configs.json_structures import structure_from_item
+    from coevo.configs.structures.json_structures import structure_from_item
 
     try:
         name = printable(str(document["material_id"]), 100)

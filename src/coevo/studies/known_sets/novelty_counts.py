@@ -9,8 +9,8 @@ from coevo.configs.loading import config_from_dict
 from coevo.makers.progress import task
 
 if TYPE_CHECKING:
-    from coevo.app.known_sets import KnownSet
     from coevo.node_store.views import StateView
+    from coevo.studies.known_sets.known_sets import KnownSet
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class NoveltyCount:
     known : list of KnownEntry
         Those that the set has, by E_hull.
     against : dict
-        Source, date and size of the set (:meth:`coevo.app.known_sets.KnownSet.describe`).
+        Source, date and size of the set (:meth:`coevo.studies.known_sets.known_sets.KnownSet.describe`).
     """
 
     of: str
@@ -101,10 +101,10 @@ def count_new(view: StateView, known: KnownSet, *, every: bool = False, workers:
     workers : int
         Processes; the answer does not depend on it.
     """
-    from coevo.analysis.novelty import match_references
-    from coevo.analysis.uniqueness import Item
-    from coevo.makers.population import matching_of, members
-    from coevo.makers.state_fingerprints import fingerprint_table
+    from coevo.analysis.comparison.novelty import match_references
+    from coevo.analysis.comparison.uniqueness import Item
+    from coevo.makers.populations.fingerprints import fingerprint_table
+    from coevo.makers.populations.population import matching_of, members
 
     config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     chosen = [m for m in members(view, "entry") if (m.document["duplicate_of"] is None if every else m.document["is_sun"])]

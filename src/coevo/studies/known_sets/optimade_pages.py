@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from coevo.app.http_json import printable, shown_url
 from coevo.errors import ProviderError
+from coevo.studies.known_sets.http_json import printable, shown_url
 
 FILTER_WORDS = re.compile(
     r"(?i)(filter|has\s+only|has\s+all|operator|query).*(ignor|not\s+(supported|implemented|understood|recogni|available)|unsupported|"

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.http_json import HttpLimits, JsonReader, printable, shown_url
-from coevo.app.known_sets import KnownSet, KnownStructure, reason_against, utc_now
-from coevo.app.optimade_pages import FILTER_WORDS, Page, read_page
-from coevo.app.optimade_structures import refusal, structure_of
 from coevo.errors import ProviderError
 from coevo.makers.progress import task
+from coevo.studies.known_sets.http_json import HttpLimits, JsonReader, printable, shown_url
+from coevo.studies.known_sets.known_sets import KnownSet, KnownStructure, reason_against, utc_now
+from coevo.studies.known_sets.optimade_pages import FILTER_WORDS, Page, read_page
+from coevo.studies.piles.optimade_structures import refusal, structure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

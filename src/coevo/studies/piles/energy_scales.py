@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.app.analyse_rows import Row
+    from coevo.studies.piles.rows import Row
 
 _CHECKED = 50
 """Compounds without a correction that pymatgen is asked about, at most: a guess of oxidation states may take a second."""
@@ -105,7 +105,7 @@ def _anion(row: Row) -> str | None:
 
 
 def _is_due(row: Row) -> bool:
-    from coevo.analysis.energy_scale import anion_correction
+    from coevo.analysis.hull.energy_scale import anion_correction
     from coevo.errors import AnalysisError
 
     try:

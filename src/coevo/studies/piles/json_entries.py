@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.analyse_energy_scales import EnergyOrigin, calculation_named
-from coevo.app.optimade_structures import refusal, structure_of
-from coevo.configs.cif_blocks import structure_from_cif
-from coevo.configs.json_structures import structure_from_item
+from coevo.configs.structures.cif_blocks import structure_from_cif
+from coevo.configs.structures.json_structures import structure_from_item
+from coevo.studies.piles.energy_scales import EnergyOrigin, calculation_named
+from coevo.studies.piles.optimade_structures import refusal, structure_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -6,22 +6,22 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.app.analyse_energy_scales import EnergyOrigin, calculation_named
-from coevo.app.analyse_json_entries import EntryError, elements_named, energy_in, structure_in
-from coevo.app.analyse_rows import PackedCrystal, Row
-from coevo.configs.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
 from coevo.configs.element_lists import ELEMENT_SYMBOLS
-from coevo.configs.extended_xyz import FrameError, parse_frame, why_no_crystal
-from coevo.configs.poscar_text import structure_from_poscar
-from coevo.configs.structure_bounds import BoundsError
+from coevo.configs.structures.bounds import BoundsError
+from coevo.configs.structures.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
+from coevo.configs.structures.extended_xyz import FrameError, parse_frame, why_no_crystal
+from coevo.configs.structures.poscar_text import structure_from_poscar
+from coevo.studies.piles.energy_scales import EnergyOrigin, calculation_named
+from coevo.studies.piles.json_entries import EntryError, elements_named, energy_in, structure_in
+from coevo.studies.piles.rows import PackedCrystal, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pymatgen.core import Structure
 
-    from coevo.app.analyse_sources import Source
-    from coevo.configs.extended_xyz import XyzFrame
+    from coevo.configs.structures.extended_xyz import XyzFrame
+    from coevo.studies.piles.sources import Source
 
 _PARSER_ERRORS = (
     ValueError,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.analysis.sanity import REASONS as UNPHYSICAL
-from coevo.app.analyse_energy_scales import EnergyOrigin
+from coevo.studies.piles.energy_scales import EnergyOrigin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-from coevo.app.analyse_json import json_items
-from coevo.configs.cif_blocks import cif_blocks
-from coevo.configs.extended_xyz import cut_frames
-from coevo.configs.structure_files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
+from coevo.configs.structures.cif_blocks import cif_blocks
+from coevo.configs.structures.extended_xyz import cut_frames
+from coevo.configs.structures.files import MAX_TEXT, ONE_STRUCTURE, kind_of, text_of
 from coevo.errors import AnalysisError
+from coevo.studies.piles.json_values import json_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coevo.analysis.worker_processes import map_chunks
+from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

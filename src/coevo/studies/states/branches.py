@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app.state_graph import SHORT_ID, population
 from coevo.node_store.branch_seeds import seed_of_branch
+from coevo.studies.states.graph import SHORT_ID, population
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app import csv_rows
-from coevo.app.plain_text import json_text
+from coevo.output import csv_rows
+from coevo.output.plain_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def as_json(rows: Sequence[dict[str, Any]]) -> str:
 
 def as_cif(view: StateView, rows: Sequence[dict[str, Any]]) -> str:
     """Return structures at the state's geometry as one CIF with a block for each entry, in conventional standard cells."""
-    from coevo.app.structure_texts import entry_text
+    from coevo.studies.states.structure_texts import entry_text
 
     return "".join(entry_text(view, row, "cif", "conventional")[0] for row in rows)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coevo.node_store.transfers import history
+from coevo.node_store.lineage.transfers import history
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -23,7 +23,7 @@ class SignalRow:
     Attributes
     ----------
     signal : str
-        The signal that it belongs to, as :class:`coevo.analysis.maturity.Signal` names it.
+        The signal that it belongs to, as :class:`coevo.analysis.signals.maturity.Signal` names it.
     name : str
     unit : str
         Empty for shares and counts.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.app.model_changes import force_field_change
 from coevo.configs.references import reference_set_words
 from coevo.errors import CorruptArtifactError
 from coevo.node_store.branch_seeds import recorded_seed
+from coevo.studies.states.model_changes import force_field_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

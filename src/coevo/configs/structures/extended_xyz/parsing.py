@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.configs.element_lists import ELEMENT_SYMBOLS
-from coevo.configs.extended_xyz.cutting import FrameError
-from coevo.configs.extended_xyz.units import length_factor
+from coevo.configs.structures.extended_xyz.cutting import FrameError
+from coevo.configs.structures.extended_xyz.units import length_factor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

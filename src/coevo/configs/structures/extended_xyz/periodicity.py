@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.configs.extended_xyz.parsing import NO_CELL
+from coevo.configs.structures.extended_xyz.parsing import NO_CELL
 
 if TYPE_CHECKING:
-    from coevo.configs.extended_xyz.parsing import XyzFrame
+    from coevo.configs.structures.extended_xyz.parsing import XyzFrame
 
 VACUUM = 6.5
 """Å. Atoms in a cell are a molecule in a box, and no crystal, if layers without atoms of this thickness cut them off in all three

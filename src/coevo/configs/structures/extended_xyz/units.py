@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from coevo.configs.extended_xyz.cutting import FrameError
+from coevo.configs.structures.extended_xyz.cutting import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
