@@ -1,4 +1,4 @@
-"""One undisturbed iteration on a real SLURM ends in the state of ``coevo run``; test_disturbed_campaign.py is its long sibling."""
+"""One undisturbed iteration on a real SLURM ends in the state of ``coevo run``; disturbed: test_disturbed_campaign.py."""
 
 from __future__ import annotations
 
