@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.structure_matcher import StructureMatcher
@@ -39,6 +39,9 @@ def test_any_cell(seed, symmetric):
         lattice = Lattice.from_parameters(*lengths, *angles)
     else:
         lattice = Lattice.from_parameters(*rng.uniform(3, 9, 3), *rng.uniform(60, 115, 3))
+    # Three angles near 120 degrees give a cell that is all but flat, in which pymatgen looks at billions of lattice points;
+    # such cells are rejected (volume_too_small) before anything is reduced.
+    assume(lattice.volume > 3.0)
     structure = Structure(lattice, ["Li", "P", "S"], [[0, 0, 0], [0.3, 0.41, 0.5], [0.7, 0.6, 0.1]])
     if rng.random() < 0.5:
         structure.make_supercell(

@@ -1,4 +1,4 @@
-"""One iteration on a real SLURM, undisturbed, ends in the state of ``coevo run``; what may go wrong is in test_disturbed_campaign.py."""
+"""One undisturbed iteration on a real SLURM ends in the state of ``coevo run``; disturbed: test_disturbed_campaign.py."""
 
 from __future__ import annotations
 
