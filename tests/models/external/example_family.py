@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "random-cells"
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "random-cells"
 
 
 def install_example(directory: Path) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.views import StateView
 
-DOCS = Path(__file__).parents[2] / "docs" / "data.md"
+DOCS = Path(__file__).parents[3] / "docs" / "data.md"
 SUN = {"chemsys": "Li-P-S", "is_sun": True, "energy_above_hull": {"$lt": 0.05}}
 SHOWN = ("structure_id", "formula", "space_group", "energy_above_hull")
 STABLE_FIRST = [("energy_above_hull", 1)]

@@ -19,7 +19,7 @@ from tiny_node import Coevo, copy_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RECORDINGS = Path(__file__).parent.parent / "labelling" / "recordings" / "imported"
+RECORDINGS = Path(__file__).parents[2] / "labelling" / "recordings" / "imported"
 NODE = """
 node:
   name: five

@@ -12,7 +12,7 @@ from coevo.configs.yaml_tree import read_yaml
 from coevo.models.external.exchange import PROTOCOL
 from coevo.models.registry import GENERATORS, external_families
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "generators.md").read_text(encoding="utf-8")
 
 
 def test_the_page_shows_the_files_that_the_tests_run() -> None:
