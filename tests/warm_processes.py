@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 _IMPORTED = (
     "torch",
+    "torch._dynamo",  # which the first optimizer of a process imports
     "chgnet.model",
     "jobflow",
     "pymatgen.core",
     "pymatgen.analysis.phase_diagram",
     "pymatgen.symmetry.analyzer",
     "pymatgen.io.ase",
+    "pyxtal",
     "ase.io",
     "scipy.optimize",
     "scipy.spatial",
