@@ -60,7 +60,8 @@ def _is_as_here(environment: Mapping[str, str]) -> bool:
     """Return whether a command with these variables may be forked from a process with those of the test process."""
 
     def read(variables: Mapping[str, str]) -> dict[str, str]:
-        return {name: value for name, value in variables.items() if name.startswith(_READ_AT_IMPORT)}
+        names = {name for name in variables if name.startswith(_READ_AT_IMPORT)} - {"PYTHONPATH"}
+        return {name: variables[name] for name in names}
 
     return hasattr(os, "pidfd_open") and read(environment) == read(os.environ)
 
@@ -172,10 +173,16 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
     os.closerange(3, max(out, err) + 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["cwd"])
+    # what the path of this process has of its own goes, what that of the command has comes
+    ours, theirs = (_entries(variables.get("PYTHONPATH", "")) for variables in (os.environ, request["environment"]))
+    sys.path[:] = [request["cwd"], *theirs, *(place for place in sys.path[1:] if place not in ours)]
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.path[0] = request["cwd"]
     sys.argv[:] = [request["module"], *request["arguments"]]
+
+
+def _entries(paths: str) -> list[str]:
+    return [os.path.abspath(path) for path in paths.split(os.pathsep) if path]  # noqa: PTH100
 
 
 if __name__ == "__main__":
