@@ -63,7 +63,7 @@ def _is_as_here(environment: Mapping[str, str]) -> bool:
         names = {name for name in variables if name.startswith(_READ_AT_IMPORT)} - {"PYTHONPATH"}
         return {name: variables[name] for name in names}
 
-    return hasattr(os, "pidfd_open") and read(environment) == read(os.environ)
+    return _can_wait() and read(environment) == read(os.environ)
 
 
 def run_module(
@@ -110,6 +110,16 @@ def _listening() -> str:
     listener.close()
     _kept.append(process)
     return address
+
+
+@cache
+def _can_wait() -> bool:
+    """Whether this system has descriptors of processes: Linux since 5.3."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 _kept: list[subprocess.Popen[bytes]] = []
