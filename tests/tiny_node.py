@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from warm_processes import run_module
+from warm_processes import run_coevo
 
 TINY = """
 node:
@@ -83,7 +83,7 @@ class Coevo:
         )
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = run_module("coevo.app.cli", arguments, cwd=self.directory, env=self.environment, timeout=600)
+        done = run_coevo(arguments, cwd=self.directory, env=self.environment, timeout=600)
         assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done

@@ -1,4 +1,4 @@
-"""Processes forked from one that has imported the heavy packages: a command then starts in milliseconds instead of seconds.
+"""``coevo`` in processes forked from one that has imported everything: a command then starts in milliseconds instead of seconds.
 
 Each command still has a process, a working directory, an environment and an exit code of its own; what it does not have is a
 start of its own. Tests of starting, of being killed and of hash seeds use processes that are started anew (``Coevo.start``).
@@ -16,7 +16,7 @@ import gc
 import importlib
 import json
 import os
-import runpy
+import pkgutil
 import select
 import signal
 import socket
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 _IMPORTED = (
     "torch",
+    "torch._dynamo",  # which the first optimizer of a process imports
     "chgnet.model",
     "jobflow",
     "pymatgen.core",
     "pymatgen.analysis.phase_diagram",
     "pymatgen.symmetry.analyzer",
     "pymatgen.io.ase",
+    "pyxtal",
     "ase.io",
     "scipy.optimize",
     "scipy.spatial",
@@ -48,7 +50,7 @@ _IMPORTED = (
     "mongomock",
     "fsspec",
 )
-"""Packages of others, never coevo's own modules: those are imported by the command, as it would by itself."""
+"""Packages of others; all modules of coevo come with them, but those that run in other environments."""
 
 _READ_AT_IMPORT = ("PYTHON", "LD_", "OMP_", "MKL_", "JOBFLOW", "ATOMATE2", "PMG_", "FW_", "MPL", "TORCH", "HOME", "XDG_")
 """How variables begin that the imported packages read: a command with others than the test process needs a start of its own."""
@@ -58,27 +60,26 @@ def _is_as_here(environment: Mapping[str, str]) -> bool:
     """Return whether a command with these variables may be forked from a process with those of the test process."""
 
     def read(variables: Mapping[str, str]) -> dict[str, str]:
-        return {name: value for name, value in variables.items() if name.startswith(_READ_AT_IMPORT)}
+        names = {name for name in variables if name.startswith(_READ_AT_IMPORT)} - {"PYTHONPATH"}
+        return {name: variables[name] for name in names}
 
-    return hasattr(os, "pidfd_open") and read(environment) == read(os.environ)
+    return _can_wait() and read(environment) == read(os.environ)
 
 
-def run_module(
-    module: str, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
-) -> subprocess.CompletedProcess[str]:
-    """Do what ``subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, …)`` does.
+def run_coevo(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Do what ``subprocess.run(["coevo", *arguments], capture_output=True, text=True, …)`` does.
 
     Raises
     ------
     subprocess.TimeoutExpired
         The command took longer and was killed.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-m", "coevo.app.cli", *arguments]
     if not _is_as_here(env):
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as connection:
         connection.connect(_listening())
-        request = json.dumps({"module": module, "arguments": list(arguments), "cwd": str(cwd), "environment": dict(env)}).encode()
+        request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "environment": dict(env)}).encode()
         descriptors = array.array("i", [out.fileno(), err.fileno()])
         connection.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         connection.sendall(request)
@@ -109,6 +110,16 @@ def _listening() -> str:
     return address
 
 
+@cache
+def _can_wait() -> bool:
+    """Whether this system has descriptors of processes: Linux since 5.3."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 _kept: list[subprocess.Popen[bytes]] = []
 
 
@@ -124,7 +135,7 @@ def _received(connection: socket.socket, size: int) -> bytes:
 
 def _serve(listener: socket.socket) -> None:
     """Answer until the test process has ended; returns only in a process that is to be a command."""
-    for package in _IMPORTED:
+    for package in [*_IMPORTED, *_modules_of_coevo()]:
         importlib.import_module(package)
     # what is here now is shared by all commands and never collected: no command copies these pages
     gc.collect()
@@ -140,6 +151,13 @@ def _serve(listener: socket.socket) -> None:
             return
         connection.close()
     os._exit(0)
+
+
+def _modules_of_coevo() -> list[str]:
+    import coevo
+
+    names = [module.name for module in pkgutil.walk_packages(coevo.__path__, "coevo.")]
+    return [name for name in names if ".runners." not in name and not name.endswith("__main__")]
 
 
 def _answer(connection: socket.socket) -> None:
@@ -163,25 +181,32 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _become(request: dict[str, Any], out: int, err: int) -> None:
-    """Take on what a process that is started by ``python -m`` has from its start."""
+    """Take on what a process that is started as ``coevo`` has from its start."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, max(out, err) + 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["cwd"])
+    # what the path of this process has of its own goes, what that of the command has comes
+    ours, theirs = (_entries(variables.get("PYTHONPATH", "")) for variables in (os.environ, request["environment"]))
+    sys.path[:] = [request["cwd"], *theirs, *(place for place in sys.path[1:] if place not in ours)]
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.path[0] = request["cwd"]
-    sys.argv[:] = [request["module"], *request["arguments"]]
+    sys.argv[:] = [str(Path(sys.executable).with_name("coevo")), *request["arguments"]]
+
+
+def _entries(paths: str) -> list[str]:
+    return [os.path.abspath(path) for path in paths.split(os.pathsep) if path]  # noqa: PTH100
 
 
 if __name__ == "__main__":
     _serve(socket.socket(fileno=int(sys.argv[1])))
+    from coevo.app import cli
+
     code: Any = 0
     try:
-        # __main__ is the module of the command while it runs
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        cli.main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001

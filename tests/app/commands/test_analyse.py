@@ -371,7 +371,7 @@ def test_output_holds_every_structure_in_the_order_of_the_file(analyse: Any, tmp
         (["empty.cif"], "is empty"),
         (["p.json", "--references", "nothing.json"], "no such file"),
         (["p.json", "--references", "salt.json"], "none of the structures consists of Li, S"),
-        (["p.json", "--elements", "Li-Qq"], "Qq is no element"),
+        (["p.json", "--elements", "Li-Qq"], "'Qq' is not a chemical element"),
         (["p.json", "--baseline", "no-such-node"], "no-such-node"),
         (["no-such-node@main"], "no-such-node"),
     ],

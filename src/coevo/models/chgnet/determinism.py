@@ -19,13 +19,14 @@ def reproducible_torch(device_type: str = "cpu") -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    # Unlike use_deterministic_algorithms, which does the same, this does not import torch's compiler: seconds of each process.
+    mode = torch.get_deterministic_debug_mode()
     torch.set_num_threads(1)
     if device_type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(mode)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, ConfigError
@@ -80,8 +80,9 @@ class Weights:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
 
+@cache
 def published_weights(name: str) -> Weights:
-    """Read published weights from the installed ``chgnet`` package; no network is used.
+    """Read published weights from the installed ``chgnet`` package, once in a process; no network is used.
 
     Raises
     ------
