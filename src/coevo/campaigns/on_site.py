@@ -168,7 +168,7 @@ def submit(
         check_checkpoints(store, head)
         live_config(store, what, head, lambda _: None)
         if seed is not None:
-            give_seed(store, branch, head, seed)
+            give_seed(store.backend, branch, head, seed)
         campaign = start_or_resume(store, what, branch, iterations, say)
         return campaign, advance(store, queue, campaign, say)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coevo.configs.loading import check_change, config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, ConfigError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
-from coevo.node_store.trust.known_fields import checkpoint_reference
+from coevo.node_store.known_fields import checkpoint_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,7 +150,7 @@ def live_config(
     from coevo.node_store.trust.arrivals import refuse_unagreed
 
     source = store.config_source(node)
-    seed = recorded_seed(head) if branch is None else seed_of_branch(store, node, branch, head)
+    seed = recorded_seed(head) if branch is None else seed_of_branch(store.backend, node, branch, head)
     config = of_branch(parse_config(store.read_config_text(node), source=source), seed, source)
     if not only_read:
         refuse_unagreed(store, node, config.model_dump(mode="json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coevo.errors import CorruptArtifactError
-from coevo.node_store.trust.marked_keys import refuse_marked_keys
+from coevo.node_store.marked_keys import refuse_marked_keys
 
 if TYPE_CHECKING:
     from jobflow import Flow

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from coevo.errors import ArtifactNotFoundError, BranchMovedError, ConfigError
+from coevo.node_store.backend import KINDS
 from coevo.node_store.documents import BRANCH_NAME
-from coevo.node_store.places import KINDS
 from coevo.node_store.runs import now
 from coevo.node_store.states import prepare
 from coevo.node_store.views import open_state
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from coevo.node_store.backend import Backend
     from coevo.node_store.blobs.artifacts import ArtifactStore
-    from coevo.node_store.states import PreparedState, StateDraft
+    from coevo.node_store.prepared_documents import PreparedState
+    from coevo.node_store.states import StateDraft
 
 
 def check_branch_name(branch: str) -> None:

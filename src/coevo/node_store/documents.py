@@ -2,7 +2,7 @@
 
 Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = tensile), lengths Å, times ISO 8601 in UTC. Every
 field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay
-readable; what comes from elsewhere may not (:mod:`coevo.node_store.trust.known_fields`).
+readable; what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
 """
 
 from __future__ import annotations

@@ -7,13 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coevo.node_store.canonical import dump_plain
-from coevo.node_store.documents import (
-    STATE_VERSION,
-    CheckpointDocument,
-    LabelDocument,
-    ReferenceDocument,
-    StructureDocument,
-)
+from coevo.node_store.documents import STATE_VERSION, CheckpointDocument, LabelDocument, ReferenceDocument, StructureDocument
 from coevo.node_store.draft_checks import (
     DraftEvaluations,
     checked_document,
@@ -23,11 +17,12 @@ from coevo.node_store.draft_checks import (
     label_document_id,
 )
 from coevo.node_store.identity import identity_digest
+from coevo.node_store.prepared_documents import PreparedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from coevo.node_store.prepared_documents import CheckedDocuments, Documents
+    from coevo.node_store.prepared_documents import CheckedDocuments
 
 SPLITS = ("train", "validation", "test")
 
@@ -79,33 +74,6 @@ class StateDraft:
     samples: dict[str, str] = field(default_factory=dict)
     offsets: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PreparedState:
-    """A checked draft, reduced to plain JSON and sorted.
-
-    Attributes
-    ----------
-    id : str
-        State id.
-    document : dict
-        The state document without ``created`` and without the place of the manifest.
-    manifest : dict
-    manifest_bytes : bytes
-        Canonical JSON of the manifest; not compressed, so that the state id does not depend on a compressor.
-    structures, references, labels, evaluations : Documents
-        Sorted by id; evaluations with the derived OPTIMADE fields.
-    """
-
-    id: str
-    document: dict[str, Any]
-    manifest: dict[str, Any]
-    manifest_bytes: bytes
-    structures: Documents
-    references: Documents
-    labels: Documents
-    evaluations: Documents
 
 
 def state_id(draft: StateDraft) -> str:

@@ -587,11 +587,11 @@ def test_a_seed_that_no_state_records_yet_travels(tmp_path: Path) -> None:
     other = embedded(tmp_path / "there")
     import_bundle(other, report.path)
     view = other.state(NODE)
-    assert [seed_of_branch(other, NODE, branch, view) for branch in ("main", "try")] == [0, 5]
+    assert [seed_of_branch(other.backend, NODE, branch, view) for branch in ("main", "try")] == [0, 5]
     # a branch that is there keeps its own
-    give_seed(other, "try", view, 6)
+    give_seed(other.backend, "try", view, 6)
     import_bundle(other, report.path)
-    assert seed_of_branch(other, NODE, "try", view) == 6
+    assert seed_of_branch(other.backend, NODE, "try", view) == 6
     # what has no such branch says nothing of it, and older versions read it
     export_bundle(store, heads_of(store, NODE), tmp_path / "main.zip")
     with zipfile.ZipFile(tmp_path / "main.zip") as archive:

@@ -21,7 +21,7 @@ from coevo.node_store.documents import (
     StateDocument,
     StructureDocument,
 )
-from coevo.node_store.trust.known_fields import refuse_unknown_fields
+from coevo.node_store.known_fields import refuse_unknown_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

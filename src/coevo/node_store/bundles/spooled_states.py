@@ -8,8 +8,7 @@ from coevo.errors import CorruptArtifactError
 from coevo.node_store.bundles.documents import decompressed, lines, read_line, read_manifest, read_state
 from coevo.node_store.bundles.format import SEGMENTS, BundleLimits, segment_member, state_member
 from coevo.node_store.lineage.transfers import check_whole
-from coevo.node_store.prepared_documents import ReadTexts
-from coevo.node_store.states import PreparedState
+from coevo.node_store.prepared_documents import PreparedState, ReadTexts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

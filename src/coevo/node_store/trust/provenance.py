@@ -104,7 +104,7 @@ def _of_states(store: NodeStore) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_jobs(store: NodeStore) -> Iterator[tuple[str, str, str]]:
-    for key in store.backend.upkeep().job_keys():
+    for key in store.backend.job_keys():
         with suppress(CorruptArtifactError):
             yield from _checkpoints_in(store.backend.job_result(key))
 

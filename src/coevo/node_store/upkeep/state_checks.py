@@ -9,9 +9,9 @@ from coevo.node_store.canonical import read_plain, structure_document_id, struct
 from coevo.node_store.derived_fields import with_derived_fields
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
 from coevo.node_store.identity import EvaluationsDigest, label_id
+from coevo.node_store.marked_keys import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
 from coevo.node_store.states import SPLITS
-from coevo.node_store.trust.marked_keys import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -90,7 +90,7 @@ def branch_rows(store: NodeStore, node: str) -> list[Branch]:
                 sun=numbers["sun"],
                 message=head.document["message"],
                 neighbour=_neighbour(name, head, names, histories),
-                seed=seed_of_branch(store, node, name, head),
+                seed=seed_of_branch(store.backend, node, name, head),
             )
         )
     return rows
