@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from coevo.node_store.durable import make_directory, replace_file, storage_errors
+from coevo.node_store.runs import busy, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
