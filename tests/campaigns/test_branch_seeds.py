@@ -112,8 +112,8 @@ def test_a_cluster_gets_the_seed_of_the_branch(node, monkeypatch) -> None:
     def submitted(queue: Any, flow: Flow, campaign: Any, iteration: int) -> None:
         raise WiredError(flow)
 
-    monkeypatch.setattr("coevo.slurm.submission.insert_once", lambda queue, key, add: add())
-    monkeypatch.setattr("coevo.slurm.submission.add_transition", submitted)
+    monkeypatch.setattr("coevo.slurm.continuation.insert_once", lambda queue, key, add: add())
+    monkeypatch.setattr("coevo.slurm.continuation.add_transition", submitted)
     queue: Any = None
     for seed in (4, None):
         with pytest.raises(WiredError) as caught:

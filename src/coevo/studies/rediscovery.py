@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.analysis.cell_reduction import Crystal
-    from coevo.analysis.comparison.uniqueness import Item, Matching
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import Item
     from coevo.configs.tree import NodeConfig
     from coevo.makers.populations.population import Member
     from coevo.node_store.views import StateView

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.comparison.uniqueness import Matching
+from coevo.analysis.comparison.matching import Matching
 from coevo.analysis.signals.maturity import maturity
 from coevo.configs.tree import MaturityConfig, NodeSection
 from coevo.makers.populations.population import Member, hull_of

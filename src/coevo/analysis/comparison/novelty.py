@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coevo.analysis.comparison.grouping import first_matches
-from coevo.analysis.comparison.uniqueness import Item, Matching, in_order, table_of
+from coevo.analysis.comparison.uniqueness import Item, in_order, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
+    from coevo.analysis.comparison.matching import Matching
 
 
 def match_references(

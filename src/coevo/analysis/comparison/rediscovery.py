@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
-    from coevo.analysis.comparison.uniqueness import Item, Matching
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import Item
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.comparison.matching import Matching
 
 Label = dict[str, Any]
 PRECEDENCE = ("test", "validation", "train")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.analysis.comparison.uniqueness import Item, Matching
+from coevo.analysis.comparison.matching import Matching
+from coevo.analysis.comparison.uniqueness import Item
 from coevo.analysis.composition import fractions
 from coevo.analysis.hull.hull import Hull
 

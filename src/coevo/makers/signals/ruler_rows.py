@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.comparison.matching import Matching
     from coevo.analysis.hull.hull import Hull
     from coevo.makers.populations.population import Member
 

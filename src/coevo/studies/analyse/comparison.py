@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
-    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.comparison.matching import Matching
     from coevo.analysis.signals.diversity import Spread
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.piles.rows import Row

@@ -15,7 +15,7 @@ from coevo.studies.analyse.energies import above_hull, check_references, evaluat
 from coevo.studies.analyse.environments import environments_of, measure_entropy, measure_news
 
 if TYPE_CHECKING:
-    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.comparison.matching import Matching
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.analyse.energies import ForceFieldWork, HullReport
     from coevo.studies.analyse.environments import Sampling
