@@ -24,7 +24,7 @@ from coevo.labelling.espresso.labeller import EspressoLabeller
 from coevo.labelling.espresso.modder import PwInput
 from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, find_family, verify
 from coevo.labelling.sanity import SanityLimits
-from coevo.makers.label import labeller_for
+from coevo.makers.labels.labellers import labeller_for
 
 ROUGH = EspressoConfig(ecutwfc=20.0, k_spacing=1.0, conv_thr_per_atom=1e-8)
 """Fast, and far from converged."""

@@ -51,7 +51,7 @@ def label_table(data: ReportData) -> PageTable:
 
 def time_table(data: ReportData) -> PageTable:
     """Return the seconds of work per step, of this state's iteration and of all states in the report."""
-    from coevo.studies.states.summaries import STEPS, step_seconds
+    from coevo.node_store.recorded import STEPS, step_seconds
 
     own = step_seconds(data.view)
     everything: Counter[str] = Counter()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from coevo.errors import QueryError
 from coevo.node_store.documents import EvaluationDocument
-from coevo.node_store.queries.queries import FIELDS, parse_filter, parse_sort
+from coevo.node_store.queries.queries import parse_filter, parse_sort
+from coevo.node_store.queries.query_fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -104,8 +104,8 @@ def show(
 
 
 def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None:  # noqa: A002
+    from coevo.node_store.recorded import readable
     from coevo.studies.states.entry_description import describe_entry, entry_table
-    from coevo.studies.states.summaries import readable
 
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if not prefix or not found:

@@ -150,7 +150,8 @@ def _anchors(
 
     One of each elemental reference of the node; where none of an element is labelled, one of its family of lowest energy.
     """
-    from coevo.makers.labels.training_set import ANCHORS, elements_of
+    from coevo.makers.labels.superseded import ANCHORS
+    from coevo.makers.labels.training_set import elements_of
 
     candidates: dict[tuple[str, str], dict[str, JudgedFrame]] = {}
     for file, of_frames in zip(files, families, strict=True):

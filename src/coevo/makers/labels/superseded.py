@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 IMPORTED = "imported"
 """Code of labels from files that a user has already."""
+ANCHORS = ("reference", "anchor")
+"""How a frame was chosen on which the offsets between energy scales are fitted: a reference of the node, or an imported frame of
+a pure element of which no reference is labelled."""
 
 
 def without_superseded(labels: Iterable[Label]) -> list[Label]:

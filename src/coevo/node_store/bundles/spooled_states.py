@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
@@ -12,8 +13,23 @@ from coevo.node_store.prepared_documents import PreparedState, ReadTexts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from coevo.node_store.bundles.writer import Source
+
+@dataclass
+class Source:
+    """A member and where its bytes are: at ``offset`` of the spool, or in the file ``path``."""
+
+    name: str
+    size: int
+    uncompressed: int
+    sha256: str
+    offset: int = 0
+    path: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe it for the table of contents."""
+        return {"name": self.name, "size": self.size, "uncompressed": self.uncompressed, "sha256": self.sha256}
 
 
 class _Slice:

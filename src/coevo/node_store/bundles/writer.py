@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from coevo.errors import BundleError
 from coevo.node_store.bundles.format import CONTENTS, SEGMENTS, blob_member, segment_member, state_member
 from coevo.node_store.bundles.reader import MEGABYTE, Megabytes
-from coevo.node_store.bundles.spooled_states import check_spooled
+from coevo.node_store.bundles.spooled_states import Source, check_spooled
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.durable import sync_directory, temporary_name
 from coevo.node_store.lineage.transfers import taken_out
@@ -26,26 +26,11 @@ if TYPE_CHECKING:
     from coevo.node_store.prepared_documents import Documents
     from coevo.node_store.store import NodeStore
 
+
 CHUNK = 1 << 20
 FRAME_BYTES = 1 << 20
 """A zstandard frame ends after so many bytes of documents, so that neither side holds more of a state in memory."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass
-class Source:
-    """A member and where its bytes are: at ``offset`` of the spool, or in the file ``path``."""
-
-    name: str
-    size: int
-    uncompressed: int
-    sha256: str
-    offset: int = 0
-    path: Path | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe it for the table of contents."""
-        return {"name": self.name, "size": self.size, "uncompressed": self.uncompressed, "sha256": self.sha256}
 
 
 @dataclass

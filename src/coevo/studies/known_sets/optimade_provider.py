@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import ProviderError
 from coevo.makers.progress import task
 from coevo.studies.known_sets.http_json import HttpLimits, JsonReader, printable, shown_url
-from coevo.studies.known_sets.known_sets import KnownSet, KnownStructure, reason_against, utc_now
+from coevo.studies.known_sets.known_structures import KnownSet, KnownStructure, reason_against, utc_now
 from coevo.studies.known_sets.optimade_pages import FILTER_WORDS, Page, read_page
 from coevo.studies.piles.optimade_structures import refusal, structure_of
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.structures.cif_blocks import structure_from_cif
 from coevo.configs.structures.json_structures import structure_from_item
-from coevo.studies.piles.energy_scales import EnergyOrigin, calculation_named
+from coevo.studies.piles.energy_scales import calculation_named
 from coevo.studies.piles.optimade_structures import refusal, structure_of
+from coevo.studies.piles.rows import EnergyOrigin
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.node_store.recorded import readable
 from coevo.studies.states.next_step import next_step, run_command
 from coevo.studies.states.signal_rows import signal_rows, sparkline
-from coevo.studies.states.summaries import readable, reference_set_of
+from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore

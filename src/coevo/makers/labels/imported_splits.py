@@ -49,7 +49,7 @@ def completed(
     older labels move first. After them those of which a reference was labelled with other settings to join the energy scales, and
     nothing else: they are train for this reason only.
     """
-    from coevo.makers.labels.training_set import ANCHORS
+    from coevo.makers.labels.superseded import ANCHORS
 
     found = dict(splits)
     of_older: dict[str, list[Label]] = {}

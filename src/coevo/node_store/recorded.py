@@ -1,0 +1,55 @@
+"""What a state records of how it was made: seconds of work for each step of the loop, and metrics as this coevo writes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from coevo.errors import CorruptArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from coevo.node_store.views import StateView
+
+
+STEPS = (
+    "generate",
+    "screen",
+    "curate",
+    "select",
+    "label",
+    "train-force-field",
+    "evaluate-references",
+    "re-evaluate",
+    "assess",
+    "train-generator",
+    "measure",
+)
+
+
+@contextmanager
+def readable(view: StateView) -> Iterator[None]:
+    """Turn numbers that are not there, as in a state that somebody else's code made, into one error.
+
+    Raises
+    ------
+    CorruptArtifactError
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptArtifactError(
+            f"the metrics of {view.node}@{view.id[:12]} are not those that this coevo writes ({type(error).__name__}: {error}); "
+            "there is no table of them; --format json shows them as they are"
+        ) from error
+
+
+def step_seconds(view: StateView) -> dict[str, float]:
+    """Seconds of work per step of the loop; a shard that was reused counts with the time of its first run."""
+    seconds: Counter[str] = Counter()
+    for run in view.document.get("provenance", {}).get("jobs", []):
+        parts = run["name"].split("/")
+        seconds[next((part for part in parts if part in STEPS), parts[-1])] += run["seconds"]
+    return {name: seconds[name] for name in STEPS if name in seconds}
