@@ -70,7 +70,7 @@ def decomposition(
         )
     except AnalysisError:
         return None
-    (shares,) = hull.decompositions(fractions([composition], wanted))
+    shares = hull.decomposition(fractions([composition], wanted)[0])
     (at_hull,) = hull.energy(fractions([composition], wanted))
     atoms = composition.reduced_composition.num_atoms
     products = [
