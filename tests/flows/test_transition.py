@@ -47,7 +47,7 @@ def test_one_job_per_shard_and_step(tiny_text: str) -> None:
 
 
 def test_every_input_must_be_there(tiny_text: str) -> None:
-    """A tolerated missing input would let a rerun build an iteration twice (DESIGN §6)."""
+    """A tolerated missing input would let a rerun build an iteration twice."""
     from jobflow import OnMissing
 
     assert {job.config.on_missing_references for job in transition(tiny_text).jobs} == {OnMissing.ERROR}

@@ -144,7 +144,7 @@ class CurateMaker(StepMaker):
         }
 
     def _sample(self, rows: list[dict[str, Any]], iteration: int) -> list[dict[str, Any]]:
-        """Draw the fixed-size random sample of this iteration's candidates (DESIGN: one ruler)."""
+        """Draw the fixed-size random sample of this iteration's candidates (the ruler)."""
         import numpy as np
 
         rng = np.random.default_rng(seed_for(self.node, iteration, "sample"))

@@ -1,4 +1,4 @@
-"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field (DESIGN: a state is coherent)."""
+"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field: so a state is coherent."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class _Product:
     """exp(-|y - x|^2 / 2) of one block of rows against some blocks of columns.
 
     One matrix product gives the exponent, by two extra columns that hold the squares. It is taken about the centre of the block
-    of rows: pairs near enough to matter lie near that centre, so that squares are small and differences of them keep their digits.
+    of rows: pairs near enough to matter lie near that centre, so that squares are small and their differences keep their digits.
     """
 
     def __init__(self, rows: Blocks, columns: Blocks):

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 WINDOW = 8 << 20
 """Largest window of a zstandard frame, bytes: what decompression may take of the memory. Level 6 needs 2 MiB."""
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _MODELS: dict[str, type[BaseModel]] = {
     "structures": StructureDocument,

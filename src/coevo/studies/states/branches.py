@@ -118,11 +118,6 @@ def _neighbour(name: str, head: StateView, names: Sequence[str], histories: dict
     )
 
 
-def _distance(mine: set[str], theirs: set[str]) -> tuple[bool, int, int]:
-    """Whether two histories share nothing, and how many states are only in the one and only in the other."""
-    return not mine & theirs, len(mine - theirs), len(theirs - mine)
-
-
 def branches_table(node: str, rows: Sequence[Branch]) -> Table:
     """Return the branches as a table for the terminal."""
     table = Table(title=f"{node}: {len(rows)} branches", title_justify="left", box=SIMPLE_HEAD, padding=0)
