@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_hostile_bundles import Forgery
+from forgeries import Forgery
 
 from tiny_node import Coevo, copy_of
 
