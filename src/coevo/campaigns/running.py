@@ -22,7 +22,7 @@ def run_flow(flow: Flow) -> None:
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
-    from coevo.flows.plain_inputs import check_inputs
+    from coevo.flows.campaign import check_inputs
 
     check_inputs(flow)
     with warnings.catch_warnings():

@@ -126,8 +126,7 @@ class AssessMaker(StepMaker):
     ) -> tuple[dict[str, str], dict[str, str | None]]:
         """Representative of each entry (older ones first, as they were before) and each reference; matching references."""
         from coevo.analysis.comparison.grouping import group
-        from coevo.analysis.comparison.novelty import match_references
-        from coevo.analysis.comparison.uniqueness import find_representatives
+        from coevo.analysis.comparison.uniqueness import find_representatives, match_references
         from coevo.makers.populations.population import matching_of
 
         matching, workers = matching_of(self.curation), self.usable_workers()

@@ -70,8 +70,7 @@ class CurateMaker(StepMaker):
         dict
             ``screened``, ``admitted`` and ``sample`` (shard references), ``counts``.
         """
-        from coevo.analysis.comparison.novelty import match_references
-        from coevo.analysis.comparison.uniqueness import Item, find_representatives
+        from coevo.analysis.comparison.uniqueness import Item, find_representatives, match_references
         from coevo.analysis.composition import fractions
         from coevo.analysis.signals.ruler import quantiles
         from coevo.makers.populations.fingerprints import fingerprint_table

@@ -114,7 +114,7 @@ class SelectMaker(StepMaker):
         return descriptors_of(structures, k, cutoff)[0]
 
     def _frames_of(self, row: dict[str, Any], how: str, seed: int) -> list[dict[str, Any]]:
-        from coevo.analysis.frames import rattled, strained
+        from coevo.analysis.selection import rattled, strained
         from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
 
         relaxed = structure_from_document(row["structure"])

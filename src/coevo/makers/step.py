@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jobflow import Maker, job
 from pydantic import BaseModel
 
-from coevo.configs.identity import identifying
-from coevo.configs.section import Section
+from coevo.configs.section import Section, identifying
 from coevo.errors import CorruptArtifactError
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled

@@ -1,1 +1,1 @@
-"""Campaigns on a cluster: sites as queue adapters and job scripts, workflows that are added once, workers, launching and rerunning."""
+"""Campaigns on a cluster: sites, queue adapters and job scripts, workflows that are added once, workers, launching, rerunning."""

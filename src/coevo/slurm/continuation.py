@@ -16,8 +16,7 @@ from jobflow import Flow, JobConfig, Maker, OnMissing, job
 
 from coevo.configs.step_classes import class_of, class_of_shards
 from coevo.errors import CampaignError, ConfigError
-from coevo.flows.campaign import create_node, decide, seed_flow
-from coevo.flows.plain_inputs import check_inputs
+from coevo.flows.campaign import check_inputs, create_node, decide, seed_flow
 from coevo.slurm.submission import Submission, insert_once
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ import numpy as np
 from pymatgen.core.structure_matcher import StructureMatcher
 
 from coevo.analysis.comparison.matching import Matching
-from coevo.analysis.comparison.novelty import match_references
-from coevo.analysis.comparison.uniqueness import Item
+from coevo.analysis.comparison.uniqueness import Item, match_references
 
 
 def test_finds_the_known_phases_and_nothing_else(known_phases, random_crystals, vary):

@@ -27,7 +27,7 @@ from coevo.analysis.comparison.rediscovery import (
     summary_line,
 )
 from coevo.analysis.comparison.uniqueness import Item
-from coevo.analysis.motifs.fragments import fragment_signature
+from coevo.analysis.motifs.bond_graphs import fragment_signature
 from crystal_piles import displaced
 
 MATCHING = Matching()

@@ -8,7 +8,7 @@ from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull.facet_search import FacetSearch
+from coevo.analysis.hull.facets import FacetSearch
 from coevo.analysis.hull.hull import Hull
 from coevo.errors import AnalysisError
 
@@ -148,7 +148,7 @@ def test_large_queries_are_cut_into_blocks(monkeypatch):
         hull = Hull.from_points(SYMBOLS[:k], x, energies)
         whole = hull.energy_above_hull(x, energies)
         with monkeypatch.context() as patch:
-            patch.setattr("coevo.analysis.hull.facet_search._BLOCK", 50)
+            patch.setattr("coevo.analysis.hull.facets._BLOCK", 50)
             assert (hull.energy_above_hull(x, energies) == whole).all()
         one_by_one = [hull.energy_above_hull(x[i : i + 1], energies[i : i + 1])[0] for i in range(len(x))]
         assert (np.array(one_by_one) == whole).all()

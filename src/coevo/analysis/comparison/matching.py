@@ -41,7 +41,7 @@ class Matching:
     ltol, stol, angle_tol : float
         Of pymatgen's StructureMatcher: fractional length, site (in units of (V/n)^(1/3)) and angle (degrees) tolerances.
     fragment_veto : bool
-        Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.motifs.fragments`).
+        Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.motifs.bond_graphs`).
     kind : str
         ``"ordered"``, or ``"disordered"``: structures that match after elements that could replace each other are mixed match too
         (:mod:`coevo.analysis.comparison.disordered_matching`).

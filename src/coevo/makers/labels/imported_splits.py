@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.splits import position_of
+from coevo.analysis.selection import position_of
 from coevo.makers.labels.superseded import IMPORTED
 
 if TYPE_CHECKING:

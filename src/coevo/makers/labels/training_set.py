@@ -194,7 +194,7 @@ def stricter(one: str | None, other: str | None) -> str:
 
 def split_for(label: Label, training: TrainingConfig, seed: int) -> str:
     """Return the split of a label; all frames of a family share it, and the references that fix the offsets are trained on."""
-    from coevo.analysis.splits import split_of
+    from coevo.analysis.selection import split_of
 
     if label["how"] in ANCHORS:
         return "train"

@@ -101,8 +101,7 @@ def count_new(view: StateView, known: KnownSet, *, every: bool = False, workers:
     workers : int
         Processes; the answer does not depend on it.
     """
-    from coevo.analysis.comparison.novelty import match_references
-    from coevo.analysis.comparison.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item, match_references
     from coevo.makers.populations.fingerprints import fingerprint_table
     from coevo.makers.populations.population import matching_of, members
 
