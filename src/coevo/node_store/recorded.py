@@ -1,10 +1,13 @@
-"""What a state records of how it was made: seconds of work for each step of the loop, and metrics as this coevo writes them."""
+"""What a state records of how it was made: seconds of work for each step of the loop, and metrics as this coevo writes them.
+
+What became of the force field in a state, told from the checkpoints: a fit that ends where it began is no new model.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Literal
 
 from coevo.errors import CorruptArtifactError
 
@@ -53,3 +56,30 @@ def step_seconds(view: StateView) -> dict[str, float]:
         parts = run["name"].split("/")
         seconds[next((part for part in parts if part in STEPS), parts[-1])] += run["seconds"]
     return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+Change = Literal["published", "new", "unchanged", "parent's"]
+
+
+def force_field_change(view: StateView) -> Change:
+    """Say what became of the force field.
+
+    Returns
+    -------
+    {"published", "new", "unchanged", "parent's"}
+        Published: the first state of a node. Parent's: no fit was made, or it was not adopted. Unchanged: it was adopted, and no
+        epoch was better than none, so its weights are those of a parent, by their sha256.
+    """
+    outcome = view.document["metrics"].get("force_field")
+    if outcome is None:
+        return "parent's" if view.parents else "published"
+    if not outcome["adopted"]:
+        return "parent's"
+    return "unchanged" if view.document["checkpoints"]["force_field"]["sha256"] in _parents_force_fields(view) else "new"
+
+
+def _parents_force_fields(view: StateView) -> set[str]:
+    found = {str(view.document["checkpoints"]["force_field"].get("parent"))}
+    with suppress(CorruptArtifactError):  # a parent that cannot be read is told of by coevo verify
+        found |= {parent.document["checkpoints"]["force_field"]["sha256"] for parent in view.parent_views()}
+    return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.makers.labels.superseded import ANCHORS
+from coevo.makers.labels.imported import ANCHORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,7 +163,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
 
     After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
     frame that fixes the offsets is trained on. Imported labels leave no split empty
-    (:func:`coevo.makers.labels.imported_splits.completed`).
+    (:func:`coevo.makers.labels.imported.completed`).
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     training : TrainingConfig
     seed : int
     """
-    from coevo.makers.labels.imported_splits import completed
+    from coevo.makers.labels.imported import completed
 
     known: dict[tuple[str, str | None], str] = {}
     for label in older:

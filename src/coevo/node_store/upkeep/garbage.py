@@ -23,7 +23,7 @@ from coevo.node_store.blobs.stored import Tally, blob_leftovers, remove_blob, st
 from coevo.node_store.directory.database import EmbeddedBackend
 from coevo.node_store.upkeep.artifact_checks import named_sha256
 from coevo.node_store.upkeep.backends import upkeep_of
-from coevo.node_store.upkeep.lineage_checks import closure
+from coevo.node_store.upkeep.state_checks import closure
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:

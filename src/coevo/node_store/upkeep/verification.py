@@ -21,8 +21,13 @@ from coevo.node_store.trust.arrivals import omitted as omitted_checkpoints
 from coevo.node_store.trust.arrivals import unagreed
 from coevo.node_store.upkeep.artifact_checks import ArtifactChecks
 from coevo.node_store.upkeep.backends import upkeep_of
-from coevo.node_store.upkeep.lineage_checks import check_branches, check_campaigns
-from coevo.node_store.upkeep.state_checks import check_documents, check_evaluations, check_manifest
+from coevo.node_store.upkeep.state_checks import (
+    check_branches,
+    check_campaigns,
+    check_documents,
+    check_evaluations,
+    check_manifest,
+)
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.plots import DataTable, Plot
 from coevo.report.gathering import SHORT_ID
-from coevo.studies.states.model_changes import force_field_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

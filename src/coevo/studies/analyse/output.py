@@ -6,9 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from coevo.errors import AnalysisError
-from coevo.output.csv_rows import csv_text
 from coevo.output.files import check_directory, write_text
-from coevo.output.plain_text import json_text
+from coevo.output.plain_text import csv_text, json_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,7 @@ import numpy as np
 
 from coevo.analysis.signals.diversity import duplicates
 from coevo.analysis.signals.ruler import quantiles
-from coevo.studies.analyse.comparison import compare
-from coevo.studies.analyse.description import describe
+from coevo.studies.analyse.comparison import compare, describe
 from coevo.studies.analyse.energies import above_hull, check_references, evaluate
 from coevo.studies.analyse.environments import environments_of, measure_entropy, measure_news
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.output import csv_rows
+from coevo.output import plain_text
 from coevo.output.plain_text import json_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
-    return csv_rows.as_csv(COLUMNS, rows)
+    return plain_text.as_csv(COLUMNS, rows)
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:

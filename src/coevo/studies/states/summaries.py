@@ -9,8 +9,7 @@ from rich.table import Table
 
 from coevo.configs.references import reference_set_words
 from coevo.node_store.branch_seeds import recorded_seed
-from coevo.node_store.recorded import readable, step_seconds
-from coevo.studies.states.model_changes import force_field_change
+from coevo.node_store.recorded import force_field_change, readable, step_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
