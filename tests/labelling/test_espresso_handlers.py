@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from espresso_cases import CASES, RECORDINGS
 
-from coevo.labelling.espresso.corrections import CORRECTIONS
-from coevo.labelling.espresso.handlers import PwErrorHandler
+from coevo.labelling.espresso.handlers import CORRECTIONS, PwErrorHandler
 from coevo.labelling.espresso.messages import MESSAGES, diagnose, find_errors, last_words
 from coevo.labelling.espresso.modder import PwInput, PwModder
 

@@ -206,7 +206,7 @@ def _warnings(
     """Compare the numbers with the head's force field and say what is in doubt, loudly."""
     from coevo.campaigns.import_report import agreement_line, agreement_warnings, settings_warning
     from coevo.makers.checkpoints import load_force_field
-    from coevo.makers.imported.frames import agreements_of
+    from coevo.makers.imported.agreement import agreements_of
 
     warnings = [text for file in found if (text := settings_warning(file))]
     force_field = load_force_field(store, checkpoints_of(head)["force_field"])

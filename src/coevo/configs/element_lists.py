@@ -1,19 +1,14 @@
-"""Chemical elements, and lists of them as people write them: ``Li,P,S``, ``Li-P-S`` or ``Li P S``.
-
-A configuration for any chemical system, from its elements and a file of known structures.
-"""
+"""Chemical elements, and lists of them as people write them: ``Li,P,S``, ``Li-P-S`` or ``Li P S``."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config, parse_config, preset_text
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
+    from collections.abc import Iterable
 
 _SYMBOLS = """
     H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc
@@ -71,30 +66,3 @@ def suggested(word: str) -> str:
 
     named = {str(element.long_name).lower(): element.symbol for element in Element}
     return named.get(word.lower(), "")
-
-
-def config_for_elements(elements: Sequence[str], references: str, *, name: str | None = None, like: str) -> LoadedConfig:
-    """Make a configuration for a chemical system.
-
-    Parameters
-    ----------
-    elements : sequence of str
-        Symbols.
-    references : str
-        File of known structures, every element among them.
-    name : str or None
-        Name of the node; by default the elements, such as ``na-cl``.
-    like : str
-        Preset whose sections other than ``node`` and ``references`` are taken (sizes, thresholds).
-
-    Raises
-    ------
-    ConfigError
-        An element or the name is not valid, or there is no such preset.
-    """
-    source = "--elements"
-    name = name or "-".join(element.lower() for element in elements)
-    template = parse_config(preset_text(like), f"preset {like}").model_dump(mode="json", exclude={"node", "references"})
-    node = {"name": name, "elements": list(elements), "references": references}
-    config = config_from_dict({"node": node, **template}, source)
-    return LoadedConfig(config, dump_config(config, comments=True), source)

@@ -17,10 +17,10 @@ from coevo.errors import (
 from coevo.node_store import branch_seeds
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
-from coevo.node_store.commits import check_branch_name, commit
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
 from coevo.node_store.names import MAIN, find_state, parse_reference
 from coevo.node_store.runs import campaign_id, now
+from coevo.node_store.states import check_branch_name, commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

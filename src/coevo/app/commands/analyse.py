@@ -76,8 +76,8 @@ def analyse(
     from coevo.app.progress_bars import ProgressBars
     from coevo.app.tables.analysis import analysis_table
     from coevo.makers.progress import reporting_to
-    from coevo.studies.analyse.output import check_output, write_analysis
     from coevo.studies.analyse.summary import analyse as analyse_batch
+    from coevo.studies.analyse.summary import check_output, write_analysis
     from coevo.studies.piles.workers import Workers
 
     if relax and force_field is None:

@@ -72,7 +72,8 @@ def init(
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
-    from coevo.configs.element_lists import config_for_elements, elements_of
+    from coevo.configs.element_lists import elements_of
+    from coevo.configs.from_elements import config_for_elements
     from coevo.configs.references import bundled_sets, resolved_references
 
     symbols = elements_of(elements, "--elements")

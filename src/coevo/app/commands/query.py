@@ -11,7 +11,7 @@ from coevo.app.structure_output import put_structures
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
 from coevo.output.files import check_place, is_stdout, write_text
-from coevo.studies.states.structure_texts import SUFFIXES, setting_of
+from coevo.studies.states.exporting import SUFFIXES, setting_of
 
 if TYPE_CHECKING:
     from coevo.analysis.standard_cells import Setting
