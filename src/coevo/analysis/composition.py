@@ -1,6 +1,6 @@
 """Compositions as arrays and as names.
 
-Charge neutrality and electronegativity of compositions, by SMACT.
+Also here: charge neutrality and electronegativity of compositions, by SMACT.
 
 The convention is that of published tables (CDVAE, MatterGen): ``smact_validity`` with the Pauling test, alloys of metals only
 and single elements counting as valid, and SMACT's oxidation states of 2014, which were its default when those tables were

@@ -1,6 +1,6 @@
 """Neighbours in periodic crystals, by pymatgen's compiled search, on arrays.
 
-Covalent radii: the one length scale of distance checks and of bonds.
+Also here, covalent radii: the one length scale of distance checks and of bonds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which structures get labels: a random sample, new local environments, and low energy above hull.
 
-Displaced and strained frames: relaxed structures alone have no forces to learn from.
+Also here, displaced and strained frames: relaxed structures alone have no forces to learn from.
 
-Train, validation and test by family: all frames of one structure stay together, for ever.
+Also here, train, validation and test by family: all frames of one structure stay together, for ever.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Add labels to the head of a branch, outside a full iteration.
 
-A command that adds one state is noted from its beginning to its end: repeated after a kill, it adds no second one.
+Also here, a command that adds one state is noted from its beginning to its end: repeated after a kill, it adds no second one.
 
 Labels that are asked for again are further labels, so what was done cannot be told from the head of the branch alone. The note
 says which command began at which head; it is gone when the command has said what it did.

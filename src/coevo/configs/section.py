@@ -1,6 +1,6 @@
 """What all sections of a configuration share.
 
-What of a configuration names work: the keys of jobs and the ids of states, which keys added later must not change.
+Also here, what of a configuration names work: the keys of jobs and the ids of states, which keys added later must not change.
 
 Keys that were there at first (``first_keys.json``) are always named, so that work of that time is found. A key that was added
 later is named where it is not at its default: a node that does not use it keeps its ids, and its finished jobs their keys. So the

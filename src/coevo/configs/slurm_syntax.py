@@ -2,7 +2,7 @@
 
 A value that passes is one word to sbatch and cannot begin another line: no space, quote, backslash, ``#`` or control character.
 
-Walltimes in the forms that SLURM takes: M, M:S, H:M:S, D-H, D-H:M and D-H:M:S.
+Also here, walltimes in the forms that SLURM takes: M, M:S, H:M:S, D-H, D-H:M and D-H:M:S.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The decision is idempotent: whoever asks, and however often, gets the same next workflow for the same head, and a campaign that
 was killed goes on where its branch stands.
 
-What a Flow may be handed: plain values, references to outputs of its own jobs, and nothing that a decoder acts on.
+Also here, what a Flow may be handed: plain values, references to outputs of its own jobs, and nothing that a decoder acts on.
 """
 
 from __future__ import annotations

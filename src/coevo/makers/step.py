@@ -4,7 +4,7 @@ A job is a pure function of its artifacts. Its key hashes the Maker's class and 
 versions of the numerical packages it uses. A job that finds its key done, with all its artifacts present, returns the stored
 result: that is how a killed campaign resumes and why a rerun is safe.
 
-Shards between jobs: a job writes records as one artifact and passes its reference, never the structures themselves.
+Also here, shards between jobs: a job writes records as one artifact and passes its reference, never the structures themselves.
 """
 
 from __future__ import annotations

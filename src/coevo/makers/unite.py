@@ -1,6 +1,6 @@
 """Unite: the populations, labels and samples of one state or two, as one, before they are evaluated by one force field.
 
-Train, validation and test after a merge: a frame that is test in either parent is never trained on.
+Also here, train, validation and test after a merge: a frame that is test in either parent is never trained on.
 """
 
 from __future__ import annotations

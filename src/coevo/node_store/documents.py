@@ -4,7 +4,7 @@ Energies are eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive = t
 field that is stored is declared here. Documents that another version of this package wrote may carry further keys and stay
 readable; what comes from elsewhere may not (:mod:`coevo.node_store.known_fields`).
 
-Fields of an evaluation that the store derives: the standard OPTIMADE properties.
+Also here, fields of an evaluation that the store derives: the standard OPTIMADE properties.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a state records of how it was made: seconds of work for each step of the loop, and metrics as this coevo writes them.
 
-What became of the force field in a state, told from the checkpoints: a fit that ends where it began is no new model.
+Also here, what became of the force field in a state, told from the checkpoints: a fit that ends where it began is no new model.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From the draft of a state to the documents that are stored, and to its id.
 
-The commit protocol: artifacts, then documents, then the state document, then the branch by compare-and-swap.
+Also here, the commit protocol: artifacts, then documents, then the state document, then the branch by compare-and-swap.
 """
 
 from __future__ import annotations

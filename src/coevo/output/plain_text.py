@@ -5,7 +5,7 @@ for people passes through :func:`plain` or :func:`plain_lines`: the consoles of 
 :func:`csv_rows`, and pages and figures of :mod:`coevo.report`. Documents for programs are
 :func:`json_text`, which loses nothing.
 
-Rows as comma-separated values that a spreadsheet only shows: no cell is a formula, no text acts on a terminal.
+Also here, rows as comma-separated values that a spreadsheet only shows: no cell is a formula, no text acts on a terminal.
 """
 
 from __future__ import annotations

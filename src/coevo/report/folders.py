@@ -1,6 +1,6 @@
 """The folder of a report: written whole or not at all, and never over anything but a former report.
 
-Structures of the report: a CIF for each of the best S.U.N. entries, and all of these in one archive and one file.
+Also here, structures of the report: a CIF for each of the best S.U.N. entries, and all of these in one archive and one file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The page of a report: its sections, tables and figures as HTML that fetches nothing.
 
-The tables of models, labels, times and versions.
+Also here: the tables of models, labels, times and versions.
 """
 
 from __future__ import annotations

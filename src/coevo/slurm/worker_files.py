@@ -4,7 +4,7 @@ They hold what must not stand in a job script: the URIs of the database and the 
 of the environments. The directory is named after what the site's file says, so jobs in the queue keep the settings they were
 submitted with, while a new password reaches them too.
 
-What a job printed, wherever it ran.
+Also here: what a job printed, wherever it ran.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Uniqueness: which structures are the same crystal, in the sense of pymatgen's StructureMatcher and of the bond graph.
 
-Novelty: which structures are known from the references.
+Also here, novelty: which structures are known from the references.
 
-Which frames of a file are one crystal on its way: steps of a relaxation, of molecular dynamics, rattled copies.
+Also here, which frames of a file are one crystal on its way: steps of a relaxation, of molecular dynamics, rattled copies.
 
 Such frames differ too much for the uniqueness test, and must not be apart in training and test all the same. Frames with the same
 atoms in the same order whose positions differ little are linked; what is linked, directly or through others, is one trajectory.

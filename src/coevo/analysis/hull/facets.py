@@ -1,6 +1,6 @@
 """Facets of a lower convex hull: which points can be corners, and the simplices between the corners.
 
-Which facet of a lower hull contains a composition, for many compositions at once and with bounded memory.
+Also here: which facet of a lower hull contains a composition, for many compositions at once and with bounded memory.
 
 Sums that enter a result are written out column by column: the answer for one composition then has the same bits whatever
 others are asked for with it, which matrix products of a library do not promise.

@@ -1,6 +1,6 @@
 """Lower convex hull of energy over composition: formation energies and energies above hull, for many structures at once.
 
-What a phase would decompose into: the most stable mixture of other phases, in formula units.
+Also here, what a phase would decompose into: the most stable mixture of other phases, in formula units.
 """
 
 from __future__ import annotations

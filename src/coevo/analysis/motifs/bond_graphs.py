@@ -1,6 +1,6 @@
 """Connected pieces of a periodic bond graph: their atoms, bonds, and in how many directions they are endless.
 
-Bond-graph fragments among the non-metals: which anions a structure is made of.
+Also here, bond-graph fragments among the non-metals: which anions a structure is made of.
 
 The default StructureMatcher confuses structures whose anions differ (Li4P2S6 with a P-P bond and other Li2PS3 structures); their
 signatures differ, and structures with different signatures never match (docs/architecture.md, curate).

@@ -11,7 +11,7 @@ proportion.
 It is a hash: two graphs that differ only in rings larger than the surroundings would share a label. The tests look for collisions
 among thousands of graphs.
 
-Canonical labels of bond graphs: the same motif has the same label in every cell, setting and order of atoms.
+Also here, canonical labels of bond graphs: the same motif has the same label in every cell, setting and order of atoms.
 """
 
 from __future__ import annotations

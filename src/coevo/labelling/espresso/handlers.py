@@ -1,6 +1,7 @@
 """The error handler of ``pw.x`` runs: finds an error in the table of messages and tries the error's corrections in turn.
 
-What is tried against each error of ``pw.x``, as data: a list per error, tried in order; after the last a run is given up.
+Also here: what is tried against each error of ``pw.x``, as data: a list per error, tried in order; after the last a run is given
+up.
 
 No correction changes what is computed: cutoffs, k-points and potentials are left alone, bands are only added, and smearing is
 added only where an input has none. Mixing, diagonalisation and restarts change the way to the ground state and not the ground

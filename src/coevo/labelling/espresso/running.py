@@ -1,6 +1,6 @@
 """One frame's run under custodian, and what is made of its end.
 
-The checks of a finished ``pw.x`` run as a validator of custodian.
+Also here: the checks of a finished ``pw.x`` run as a validator of custodian.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Each frame passes the same checks as a label that is computed here. What a file 
 labels of two calculations that differ are never mixed in one fit unless the user asks for it. What a file is, its content says,
 not its name: ``vasprun.xml.relax1.gz`` and ``aiida.out`` are read like ``vasprun.xml`` and ``pw.out``.
 
-Open a file that may be packed and say what it is by its content.
+Also here: open a file that may be packed and say what it is by its content.
 """
 
 from __future__ import annotations

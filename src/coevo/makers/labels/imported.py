@@ -4,7 +4,7 @@ A family's split follows from its hash, which over many families gives the fract
 all are likely to be train, and then nothing can be fitted, because a fit could not be judged. So new families are moved until no
 split is empty; families that have labels already never move.
 
-Labels that a later import of the same calculation replaced: a state that has the later ones counts them only.
+Also here, labels that a later import of the same calculation replaced: a state that has the later ones counts them only.
 """
 
 from __future__ import annotations

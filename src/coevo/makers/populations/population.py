@@ -1,6 +1,6 @@
 """The population of a state: its references and entries at their present geometry and energy, as the steps need them.
 
-The documents that a commit writes for entries and references, built from evaluated structures.
+Also here: the documents that a commit writes for entries and references, built from evaluated structures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The environments' numbers of a state: entropies by both descriptors, and how much of what is new in it is new.
 
-Rows of the ruler: what the samples of all iterations are by one force field, on one hull.
+Also here, rows of the ruler: what the samples of all iterations are by one force field, on one hull.
 """
 
 from __future__ import annotations

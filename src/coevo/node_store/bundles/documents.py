@@ -1,6 +1,7 @@
 """Documents of a bundle, one line each: what they must look like before anything is computed from them.
 
-What jobs take for granted of a state: complete labels and evaluations, offsets of a scale, and entries that are what they say.
+Also here, what jobs take for granted of a state: complete labels and evaluations, offsets of a scale, and entries that are what
+they say.
 
 Jobs read these without looking; a bundle is held to them before anything of it is stored.
 """

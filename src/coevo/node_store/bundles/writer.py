@@ -1,6 +1,6 @@
 """The file of a bundle: its members are planned and spooled first, because the table of contents at its beginning names them.
 
-A state as it was spooled for a bundle, read back and checked as an import checks it: nothing else is written.
+Also here, a state as it was spooled for a bundle, read back and checked as an import checks it: nothing else is written.
 """
 
 from __future__ import annotations

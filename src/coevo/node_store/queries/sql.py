@@ -3,7 +3,7 @@
 Filters are checked as a server checks them, before any document is read. The fields know their own SQL
 (:mod:`coevo.node_store.queries.fields`); regular expressions are Python's, which differ from MongoDB's in rare details.
 
-Python functions that a statement of SQLite calls.
+Also here: Python functions that a statement of SQLite calls.
 """
 
 from __future__ import annotations

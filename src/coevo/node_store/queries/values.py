@@ -1,6 +1,6 @@
 """Values of filters and of columns: what they may be, and how SQLite holds them.
 
-Conditions in SQL, and how they are joined.
+Also here: conditions in SQL, and how they are joined.
 
 A condition is true, false or NULL, and NULL means false: a negation is written ``IS NOT TRUE`` and never ``NOT``. Values travel
 as parameters; the SQL is made of constants of this package only.

@@ -4,7 +4,7 @@ A loader (:mod:`coevo.families`) either cannot run code, and then checks what it
 have been computed here, name published weights only, or be trusted by its sha256. Blobs that a bundle brings are marked in every
 role (:mod:`coevo.node_store.trust.loading`); the mark stops loaders that can run code and nothing else.
 
-Where blobs came from: what a bundle brings is marked in every role, unless it is a checkpoint that was computed here.
+Also here, where blobs came from: what a bundle brings is marked in every role, unless it is a checkpoint that was computed here.
 
 That a blob is in the artifact store proves nothing: an earlier bundle may have brought it in another role, a user may have added
 the file, or another database may share the store. What proves it are the documents of this database, which no bundle can write: a

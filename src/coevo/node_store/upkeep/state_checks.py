@@ -1,6 +1,6 @@
 """Checks of one state's documents: its manifest, the documents that it added, and its evaluations.
 
-Checks of what points at states: branches and campaigns.
+Also here, checks of what points at states: branches and campaigns.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a figure of the report is, its style, and how it and its data become files that are the same each time.
 
-The six panels in one figure, as in Fig. 1 of arXiv:2511.12420.
+Also here: the six panels in one figure, as in Fig. 1 of arXiv:2511.12420.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which structures of a batch are the same crystal, and which are known.
 
-Symmetry, validity and diversity of the structures of a batch.
+Also here: symmetry, validity and diversity of the structures of a batch.
 """
 
 from __future__ import annotations

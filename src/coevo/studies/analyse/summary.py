@@ -1,6 +1,6 @@
 """The analysis of a batch as one document: what ``summary.json`` holds and the tables show.
 
-Files that ``coevo analyse --output`` writes: the numbers as JSON, the structures as CSV.
+Also here: files that ``coevo analyse --output`` writes: the numbers as JSON, the structures as CSV.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The query is ``elements HAS ONLY …``, which the specification makes optional; a server without it is asked for each sub-system
 with ``elements HAS ALL … AND nelements=…``, which every server must have. What a server gives is checked structure by structure.
 
-One page of an OPTIMADE answer: its entries, where the next one is, and what the server says against it.
+Also here, one page of an OPTIMADE answer: its entries, where the next one is, and what the server says against it.
 """
 
 from __future__ import annotations

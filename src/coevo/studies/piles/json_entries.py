@@ -2,7 +2,7 @@
 
 Objects are read field by field: a class that a file names is never built, but for pymatgen's four energy adjustments, by a list.
 
-Structures of OPTIMADE as pymatgen's, and which of them are no ordered crystals.
+Also here: structures of OPTIMADE as pymatgen's, and which of them are no ordered crystals.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Print or write query results: table, CSV, JSON, CIF, extended XYZ.
 
-Structures as texts of CIF and POSCAR, in the cell that is asked for; and what the files of many are called.
+Also here: structures as texts of CIF and POSCAR, in the cell that is asked for; and what the files of many are called.
 """
 
 from __future__ import annotations

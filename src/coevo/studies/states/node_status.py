@@ -1,6 +1,6 @@
 """Where a node stands: its branches, its head's population and signals, and its campaigns.
 
-What a node needs next, in one sentence, from the signals of its last state.
+Also here: what a node needs next, in one sentence, from the signals of its last state.
 """
 
 from __future__ import annotations
