@@ -14,8 +14,7 @@ from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
 from coevo.report.figures.growth import growth_plot
 from coevo.report.figures.hull import hull_plot
-from coevo.report.figures.lineage import lineage_plot
-from coevo.report.figures.loop import loop_plot
+from coevo.report.figures.loop import lineage_plot, loop_plot
 from coevo.report.figures.plots import composite_plot, write_plot
 from coevo.report.folders import FOLDERS, files_in, report_folder, write_structures
 from coevo.report.gathering import ReportData, gather

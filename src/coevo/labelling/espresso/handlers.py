@@ -19,8 +19,8 @@ from typing import Any
 from custodian.custodian import ErrorHandler
 from custodian.utils import backup
 
-from coevo.labelling.espresso.messages import STATUS_FILE, diagnose, read_text
 from coevo.labelling.espresso.modder import PwInput, PwModder
+from coevo.labelling.espresso.parsing import STATUS_FILE, diagnose, read_text
 
 
 @dataclass(frozen=True)

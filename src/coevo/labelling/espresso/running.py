@@ -18,9 +18,8 @@ from coevo.labelling.contract import LabelResult
 from coevo.labelling.espresso.checks import CHECKS, Run
 from coevo.labelling.espresso.handlers import PwErrorHandler
 from coevo.labelling.espresso.job import PwJob
-from coevo.labelling.espresso.messages import last_words, read_text
 from coevo.labelling.espresso.modder import PwInput
-from coevo.labelling.espresso.parsing import parse_output
+from coevo.labelling.espresso.parsing import last_words, parse_output, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
