@@ -107,7 +107,7 @@ def _slurm() -> Finding:
 
 def _espresso() -> Finding:
     """Run ``pw.x`` as a label would."""
-    from coevo.labelling.espresso.installation import pw_version, split_command
+    from coevo.labelling.espresso.pseudopotentials import pw_version, split_command
 
     try:
         command = split_command(read_settings().espresso_command)

@@ -1,5 +1,4 @@
-"""Labels: the contract of a labelling code (:mod:`~coevo.labelling.contract`) and the codes that fulfil it.
+"""Labels: the contract of a labelling code, and the codes that fulfil it.
 
-Now: the *teacher*, a second force field (:mod:`~coevo.labelling.teacher`). The room is for first-principles codes behind the same
-contract.
+A second force field (the *teacher*), Quantum ESPRESSO, VASP, and calculations that users have already (``imported``).
 """

@@ -10,49 +10,16 @@ from jobflow import Flow, Response, job
 
 from coevo.configs.tree import LabellingConfig, NodeConfig, NodeSection
 from coevo.errors import LabellingError
+from coevo.makers.labels.labellers import labeller_for
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from coevo.labelling.contract import Labeller, LabelResult, LabelSettings
+    from coevo.labelling.contract import LabelResult, LabelSettings
     from coevo.node_store.store import NodeStore
-
-
-def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), workers: int = 1) -> Labeller:
-    """Return the labelling code that the configuration names; a teacher is handed its force field here.
-
-    Parameters
-    ----------
-    labelling : LabellingConfig
-    elements : sequence of str
-        Elements of the node, for codes whose settings name a potential of each.
-    workers : int
-
-    Raises
-    ------
-    LabellingError
-        If the code cannot be had; executables and potentials are looked for when its settings are asked for.
-    """
-    if labelling.code == "espresso":
-        from coevo.labelling.espresso.labeller import EspressoLabeller
-        from coevo.settings import read_settings
-
-        return EspressoLabeller.from_config(labelling, read_settings(), elements=elements, workers=workers)
-    if labelling.code == "vasp":
-        from coevo.labelling.vasp.labeller import VaspLabeller
-
-        return VaspLabeller.from_config(labelling, elements)
-    from coevo.labelling.teacher import TeacherLabeller
-    from coevo.models.registry import force_field_from
-    from coevo.settings import read_settings
-
-    family, weights = labelling.teacher.family, labelling.teacher.weights
-    teacher = force_field_from(family, weights=weights, device=read_settings().device)
-    return TeacherLabeller.from_config(teacher, labelling, workers=workers)
 
 
 def check_labelling(config: NodeConfig) -> None:
