@@ -11,7 +11,8 @@ from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
     GENERATOR_GROUP,  # noqa: F401  (job documents and other packages know it by this module)
     built_in,
-    installed_generators,
+    installed_generators,  # noqa: F401
+    names_of,
 )
 
 GENERATOR_FAMILIES = tuple(sorted(built_in("generator")))
@@ -74,19 +75,22 @@ class GeneratorConfig(Section):
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
 
     def not_in_use(self) -> frozenset[str]:
-        """The section of a family that does not generate."""
-        return frozenset({"mattergen"} - {self.family})
+        """The sections of families that do not generate."""
+        sections = {name for name, value in self if isinstance(value, Section)}
+        return frozenset(sections - {self.family})
+
+    @property
+    def own_section(self) -> Section | None:
+        """The section of the family that generates, if it has one."""
+        found = getattr(self, self.family.replace("-", "_"), None)
+        return found if isinstance(found, Section) else None
 
     @field_validator("family")
     @classmethod
     def _known_family(cls, value: str) -> str:
-        if value not in GENERATOR_FAMILIES:
-            installed = installed_generators()
-            if value not in installed:
-                allowed = ", ".join([*GENERATOR_FAMILIES, *sorted(installed)])
-                raise ValueError(
-                    f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)"
-                )
+        if value not in names_of("generator"):
+            allowed = ", ".join(names_of("generator"))
+            raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)")
         return value
 
     @field_validator("options")

@@ -11,9 +11,9 @@ from jobflow import Flow, Response, job
 from coevo.configs.tree import LabellingConfig, NodeConfig, NodeSection
 from coevo.errors import LabellingError
 from coevo.makers.progress import task
-from coevo.makers.screen import CHGNET_PACKAGES
+from coevo.makers.screen import FIRST_PACKAGES
 from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, step, versions_of_family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +121,13 @@ class LabelPacketMaker(StepMaker):
     stored_as: str = ""
 
     later: ClassVar[Mapping[str, Any]] = {"stored_as": ""}
-    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+    packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:  # noqa: ARG002 - the code labels, whatever the frames
+        """Those of the teacher; other codes are named, with their versions, by the digest of their settings."""
+        if self.labelling.code != "teacher":
+            return {}
+        return versions_of_family(self, "force_field", self.labelling.teacher.family)
 
     @step
     def make(self, frames: dict[str, Any]) -> dict[str, Any]:

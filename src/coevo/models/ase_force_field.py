@@ -31,9 +31,9 @@ FORMAT = "coevo-ase-1"
 class AseForceField(BatchForceField):
     """A force field that is an ASE calculator; immutable.
 
-    A family is a subclass: it says ``family``, ``cutoff`` and, if it has several, its ``weights`` in its descriptor, and makes its
-    calculator (:meth:`make_calculator`). A checkpoint is the name of the weights, which come with the family's package; so reading
-    one runs no code, and nothing is trained.
+    A family is a subclass that says ``family`` and ``cutoff`` and makes its calculator (:meth:`make_calculator`), with a
+    descriptor (:class:`coevo.families.Family`) that names its weights. A checkpoint is the name of the weights, which come with
+    the family's package; so reading one runs no code, and nothing is trained.
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ class AseForceField(BatchForceField):
             raise CheckpointError(f"checkpoint {path} cannot be read: {str(err)[:200]}") from None
         if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("family") != cls.family:
             raise CheckpointError(f"{path} is no checkpoint of {cls.family} ({FORMAT})")
-        weights = document.get("weights")
+        weights = str(document.get("weights"))
         if weights not in descriptor_of(cls.family, "force_field").weights:
-            raise CheckpointError(f"{path}: {cls.family} has no weights {str(weights)[:80]!r} here; install the version that has")
+            raise CheckpointError(f"{path}: {cls.family} has no weights {weights[:80]!r} here; install the version that has")
         return cls(weights, device)
 
     def save(self, path: Path) -> None:
@@ -133,12 +133,12 @@ class AseForceField(BatchForceField):
 
     def fit(
         self,
-        training: Sequence[TrainingFrame],
-        validation: Sequence[TrainingFrame],
-        settings: FitSettings,
-        seed: int,
+        training: Sequence[TrainingFrame],  # noqa: ARG002 - of the contract, as are the others
+        validation: Sequence[TrainingFrame],  # noqa: ARG002
+        settings: FitSettings,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
         *,
-        progress: Progress | None = None,
+        progress: Progress | None = None,  # noqa: ARG002
     ) -> tuple[ForceField, dict[str, Any]]:
         """Refuse: an ASE calculator has nothing that coevo could train; the training step asks the descriptor first.
 
@@ -146,7 +146,7 @@ class AseForceField(BatchForceField):
         ------
         ModelError
         """
-        raise ModelError(f"the force field {self.family} cannot be fitted: it is an ASE calculator, without a training of its own")
+        raise ModelError(f"the force field {self.family} cannot be fitted: it is an ASE calculator, which coevo cannot train")
 
 
 def _predictor_of(family: type[AseForceField], weights: str, device: str) -> AsePredictor:
@@ -234,7 +234,9 @@ class AsePredictor:
             stress = atoms.get_stress(voigt=False)
         except PropertyNotImplementedError as err:
             name = type(self.calculator).__name__
-            raise ModelError(f"the ASE calculator {name} cannot be a force field: it gives no {err}; energy, forces and stress") from err
+            raise ModelError(
+                f"the ASE calculator {name} cannot be a force field: it gives no {err}; energy, forces and stress"
+            ) from err
         except (CalculatorError, ArithmeticError, np.linalg.LinAlgError) as err:
             return Failure("calculation_failed", f"{type(err).__name__}: {str(err)[:200]}")
         return energy, forces, stress * atoms.get_volume()

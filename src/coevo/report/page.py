@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from coevo.families import DEFAULT_FORCE_FIELD
 from coevo.output.plain_text import plain, plain_lines
 from coevo.report import provenance_tables, tables
 from coevo.report.figures.composite import LETTERS
@@ -28,8 +29,7 @@ PACKAGES = (
     "pymatgen",
     "pymatgen-core",
     "ase",
-    "chgnet",
-    "torch",
+    *DEFAULT_FORCE_FIELD.packages[:2],
     "matplotlib",
     "jinja2",
     "chemiscope",
