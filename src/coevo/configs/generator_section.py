@@ -12,6 +12,7 @@ from coevo.families import (
     GENERATOR_GROUP,  # noqa: F401  (job documents and other packages know it by this module)
     built_in,
     installed_generators,  # noqa: F401
+    is_known,
     names_of,
 )
 
@@ -88,7 +89,7 @@ class GeneratorConfig(Section):
     @field_validator("family")
     @classmethod
     def _known_family(cls, value: str) -> str:
-        if value not in names_of("generator"):
+        if not is_known(value, "generator"):
             allowed = ", ".join(names_of("generator"))
             raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)")
         return value

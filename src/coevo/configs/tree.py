@@ -22,7 +22,7 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
 )
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.errors import CheckpointError
-from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, names_of
+from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, is_known, names_of
 
 
 def _names_a_file(references: Any) -> bool:
@@ -121,7 +121,7 @@ class ForceFieldConfig(Section):
     @classmethod
     def _default_weights(cls, data: Any) -> Any:
         """Take the default weights of the family that is named without any."""
-        if not isinstance(data, dict) or "weights" in data or data.get("family") not in names_of("force_field"):
+        if not isinstance(data, dict) or "weights" in data or not is_known(str(data.get("family")), "force_field"):
             return data
         try:
             return {**data, "weights": descriptor_of(data["family"], "force_field").default_weights}
@@ -131,7 +131,7 @@ class ForceFieldConfig(Section):
     @field_validator("family")
     @classmethod
     def _known_family(cls, value: str) -> str:
-        if value not in names_of("force_field"):
+        if not is_known(value, "force_field"):
             allowed = ", ".join(names_of("force_field"))
             raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/force-fields.md)")
         return value

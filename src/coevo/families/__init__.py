@@ -56,6 +56,11 @@ def installed_force_fields() -> dict[str, EntryPoint]:
     return installed("force_field")
 
 
+def is_known(family: str, role: str) -> bool:
+    """Whether a family of a role is known here; other packages are looked through only if it is none of coevo's own."""
+    return family in built_in(role) or family in installed(role)
+
+
 def names_of(role: str) -> tuple[str, ...]:
     """Families of a role that are known here, coevo's own first."""
     own = sorted(built_in(role))

@@ -10,7 +10,7 @@ import typer
 
 from coevo.app.terminal import Force, Format, app, err, out, print_json, say
 from coevo.errors import ConfigError
-from coevo.families import DEFAULT_FORCE_FIELD, names_of
+from coevo.families import DEFAULT_FORCE_FIELD, is_known, names_of
 
 if TYPE_CHECKING:
     from coevo.studies.analyse.batch import Batch
@@ -110,7 +110,7 @@ def check_force_field(family: str) -> None:
     ------
     ConfigError
     """
-    if family not in names_of("force_field"):
+    if not is_known(family, "force_field"):
         raise ConfigError(f"--force-field: got {family!r}, allowed: {', '.join(names_of('force_field'))}")
 
 
