@@ -73,8 +73,8 @@ def crushed(symbols: Sequence[str] = ("Li", "P", "S", "S")) -> Structure:
 class ForceFieldContract:
     """Subclass it as ``TestFamily`` and override :meth:`force_field`.
 
-    The crystals are of Li, P and S; a family that does not know these overrides :meth:`small` (three atoms or more), :meth:`large`
-    (eight atoms or more) and ``symbols``. What a family cannot do follows from its descriptor.
+    The crystals are of Li, P and S; a family that does not know these overrides :meth:`small` (three atoms or more),
+    :meth:`large` (eight atoms or more) and ``symbols``. What a family cannot do follows from its descriptor.
     """
 
     symbols: ClassVar[tuple[str, ...]] = ("Li", "P", "S", "S")
