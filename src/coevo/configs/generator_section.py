@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
+    DEFAULT_GENERATOR,
     GENERATOR_GROUP,  # noqa: F401  (job documents and other packages know it by this module)
     built_in,
     installed_generators,  # noqa: F401
@@ -56,9 +57,15 @@ class GeneratorConfig(Section):
     """How candidates are generated."""
 
     family: Annotated[str, Local("code of an installed package is run", _is_of_another_package)] = Field(
-        default="embedded",
+        default=DEFAULT_GENERATOR.name,
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
-        description="embedded: symmetric random crystals and variation, learned; mattergen; or a family of another package",
+        description="; ".join(
+            [
+                f"{DEFAULT_GENERATOR.name}: {DEFAULT_GENERATOR.summary}",
+                *(name for name in GENERATOR_FAMILIES if name != DEFAULT_GENERATOR.name),
+                "or a family of another package",
+            ]
+        ),
     )
     candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
     shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")

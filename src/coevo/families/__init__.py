@@ -34,6 +34,10 @@ DEFAULT_FORCE_FIELD = next(family for family in FAMILIES if family.role == "forc
 """The force field where none is named."""
 
 
+DEFAULT_GENERATOR = next(family for family in FAMILIES if family.role == "generator")
+"""The generator where none is named."""
+
+
 def built_in(role: str) -> dict[str, Loader]:
     """Loaders of the families that come with coevo, by name."""
     return {loader.family: loader for loader in BUILT_IN if loader.role == role}

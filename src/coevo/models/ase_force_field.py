@@ -234,9 +234,7 @@ class AsePredictor:
             stress = atoms.get_stress(voigt=False)
         except PropertyNotImplementedError as err:
             name = type(self.calculator).__name__
-            raise ModelError(
-                f"the ASE calculator {name} cannot be a force field: it gives no {err}; energy, forces and stress"
-            ) from err
+            raise ModelError(f"{name} cannot be a force field, which gives energy, forces and stress: {err}") from err
         except (CalculatorError, ArithmeticError, np.linalg.LinAlgError) as err:
             return Failure("calculation_failed", f"{type(err).__name__}: {str(err)[:200]}")
         return energy, forces, stress * atoms.get_volume()

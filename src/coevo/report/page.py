@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from coevo.families import DEFAULT_FORCE_FIELD
+from coevo.errors import CheckpointError
+from coevo.families import descriptor_of
 from coevo.output.plain_text import plain, plain_lines
 from coevo.report import provenance_tables, tables
 from coevo.report.figures.composite import LETTERS
@@ -15,6 +16,8 @@ from coevo.report.figures.hull_points import state_hull
 from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from coevo.report.figures.plots import Plot
     from coevo.report.gathering import ReportData
     from coevo.report.motif_gallery import MotifSection
@@ -29,7 +32,6 @@ PACKAGES = (
     "pymatgen",
     "pymatgen-core",
     "ase",
-    *DEFAULT_FORCE_FIELD.packages[:2],
     "matplotlib",
     "jinja2",
     "chemiscope",
@@ -66,6 +68,15 @@ class Content:
     motifs: MotifSection | None
     rediscovery: RediscoverySection | None
     mapped: list[dict[str, Any]]
+
+
+def _packages(document: Mapping[str, Any]) -> list[str]:
+    """Distributions whose versions the page shows: those of the state's force field among them."""
+    try:
+        own = descriptor_of(str(document["checkpoints"]["force_field"]["family"]), "force_field").packages
+    except CheckpointError:  # its package is not installed here
+        own = ()
+    return list(dict.fromkeys([*PACKAGES, *own]))
 
 
 def html(content: Content, lineage_svg: str) -> str:
@@ -120,7 +131,7 @@ def html(content: Content, lineage_svg: str) -> str:
         checkpoints=provenance_tables.checkpoint_table(data),
         labels=provenance_tables.label_table(data),
         times=provenance_tables.time_table(data),
-        versions=provenance_tables.version_rows(PACKAGES),
+        versions=provenance_tables.version_rows(_packages(data.view.document)),
         config=_block(yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True)),
     )
 
