@@ -9,8 +9,8 @@ import textwrap
 
 import pytest
 
-from coevo.errors import CheckpointError
-from coevo.families import BUILT_IN, find_loader, loader_of
+from coevo.errors import CheckpointError, ConfigError
+from coevo.families import BUILT_IN, FAMILIES, Family, Loader, Weights, descriptor_of, find_loader, loader_of
 from coevo.models.registry import generator_from
 
 
@@ -47,12 +47,12 @@ def test_asking_imports_no_model():
 def installed(tmp_path, monkeypatch):
     """Install families of other packages, from the source of their classes."""
 
-    def install(**sources: str) -> None:
+    def install(group: str = "coevo.generators", **sources: str) -> None:
         information = tmp_path / "site" / "others-1.dist-info"
         information.mkdir(parents=True)
         (information / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
         points = [f"{name} = others_{name}:Family\n" for name in sources]
-        (information / "entry_points.txt").write_text("[coevo.generators]\n" + "".join(points))
+        (information / "entry_points.txt").write_text(f"[{group}]\n" + "".join(points))
         for name, source in sources.items():
             (tmp_path / "site" / f"others_{name}.py").write_text(textwrap.dedent(source))
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
@@ -110,3 +110,57 @@ def test_a_loader_that_can_run_code_is_not_called_without_trust(installed, tmp_p
     assert not marker.exists()
     generator_from("pickles", checkpoint, trusted=True)
     assert marker.exists()
+
+
+def test_descriptors_say_what_the_models_say():
+    from coevo.configs.element_lists import ELEMENT_SYMBOLS
+    from coevo.models.chgnet.force_field import ChgnetForceField
+    from coevo.models.chgnet.weights import PUBLISHED
+
+    chgnet = descriptor_of("chgnet", "force_field")
+    assert {name: (w.energy_scale, w.functional) for name, w in chgnet.weights.items()} == {
+        name: (scale, functional) for name, (_, scale, functional) in PUBLISHED.items()
+    }
+    assert len(chgnet.elements) == len(ChgnetForceField.atomic_numbers)
+    assert chgnet.elements <= ELEMENT_SYMBOLS
+    assert chgnet.weights_on("mp2020") == ["0.2.0", "0.3.0"]
+    assert len({(family.name, family.role) for family in FAMILIES}) == len(FAMILIES)
+    for family in FAMILIES:
+        assert family.get
+        assert family.licence
+        assert family.checkpoint_bytes
+        if family.environment is not None:
+            assert set(family.environment_versions()) == set(family.environment_packages)
+
+
+def test_a_descriptor_that_contradicts_itself_is_refused():
+    loader = Loader("metal", "force_field", "json", "m:C")
+    with pytest.raises(ConfigError, match="got capabilities fly, allowed: fit, relax, stress, batched"):
+        Family(loader, title="m", weights={"a": Weights("emt")}, default_weights="a", capabilities=frozenset({"fly"}))
+    with pytest.raises(ConfigError, match="got default_weights 'b', allowed: one of its weights, a"):
+        Family(loader, title="m", weights={"a": Weights("emt")}, default_weights="b")
+
+
+def test_force_fields_of_other_packages_are_descriptors(installed):
+    head = "from coevo.families import Family as F, Loader, Weights\n"
+    row = "Family = F(Loader('{0}', '{1}', 'x-1', 'm:C'), title='m', weights={{'a': Weights('emt')}}, default_weights='a')\n"
+    installed(
+        "coevo.force_fields",
+        metal=head + row.format("metal", "force_field"),
+        liar=head + row.format("metal", "force_field"),
+        role=head + row.format("role", "generator"),
+        bare="class Family:\n    family, format = 'bare', 'x-1'\n",
+        chgnet=head + row.format("chgnet", "force_field"),
+    )
+    assert loader_of("metal", "force_field").runs_code
+    assert descriptor_of("metal", "force_field").weights_on("emt") == ["a"]
+    assert loader_of("chgnet", "force_field").format == "safetensors"
+    for name, message in (
+        ("liar", "describes metal as a force field; its entry point must say the same"),
+        ("role", "describes role as a generator"),
+        ("bare", "is no coevo.families.Family, got type"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            loader_of(name, "force_field")
+    with pytest.raises(CheckpointError, match="metal is a family of force fields and cannot be a generator"):
+        loader_of("metal", "generator")

@@ -161,3 +161,38 @@ def test_a_later_parameter_or_argument_enters_where_it_says_something_new() -> N
     assert step.job_key(Counting(), {"frames": 1, "attempt": 1}) == step.job_key(Counting(), {"frames": 1})
     assert step.job_key(Counting(seed=2), {"frames": 1}) != step.job_key(Counting(), {"frames": 1})
     assert step.job_key(Counting(), {"frames": 1, "attempt": 2}) != step.job_key(Counting(), {"frames": 1})
+
+
+CHECKPOINT = {"family": "chgnet", "sha256": "c" * 64}
+
+
+def test_a_result_is_stored_under_the_versions_of_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade of the force field's packages computes labels of a teacher again, and none of pw.x or VASP."""
+    plain = configurations()["li-p-s-demo"].model_dump(mode="json")
+    for code, same in (("teacher", False), ("espresso", True), ("vasp", True)):
+        config = config_from_dict(_merged(plain, {"labelling": {"code": code}}), code)
+        maker = LabelPacketMaker(labelling=config.labelling, elements=("Li", "S"))
+        before = step.job_keys(maker, {"frames": {"sha256": "b" * 64}})
+        with monkeypatch.context() as patch:
+            patch.setattr(step, "package_version", lambda name: f"{name} 2.0")
+            after = step.job_keys(maker, {"frames": {"sha256": "b" * 64}})
+        assert (before[0] == after[0]) is same
+
+
+def test_finished_work_is_found_under_the_key_that_it_was_stored_with() -> None:
+    """Every key of a job holds the one of the earlier version, which comes first where nothing changed."""
+    for config in configurations().values():
+        for maker in makers(config):
+            keys = step.job_keys(maker, {"checkpoint": CHECKPOINT})
+            assert step.job_key(maker, {"checkpoint": CHECKPOINT}) in keys
+            if isinstance(maker, (ScreenMaker, EvaluateMaker, TrainForceFieldMaker)):
+                assert len(keys) == 1
+
+
+def test_the_environment_of_a_family_is_in_the_key_of_its_work() -> None:
+    config = configurations()["mattergen"]
+    maker = GenerateMaker(node=config.node, generator=config.generator)
+    versions = maker.versions({"checkpoint": {"family": "mattergen"}})
+    assert versions["mattergen: mattergen"] == "1.0.3"
+    assert versions["mattergen: torch"] == "2.13.0"
+    assert not any(name.startswith("mattergen") for name in maker.versions({"checkpoint": {"family": "embedded"}}))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +13,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from scipy.spatial.transform import Rotation
 
+from coevo.errors import ModelError
+from coevo.families import Family, descriptor_of
 from coevo.models.contracts import (
     Failure,
     FitSettings,
@@ -55,18 +60,37 @@ def rattled(structure: Structure, seed: int, *, stdev: float = 0.08, strain: flo
     return Structure(Lattice(cell), moved.species, positions, coords_are_cartesian=True)
 
 
-def lonely_atom() -> Structure:
+def lonely_atom(symbol: str = "Li") -> Structure:
     """No neighbour within any cutoff that a force field uses."""
-    return Structure(Lattice.cubic(30.0), ["Li"], [[0, 0, 0]])
+    return Structure(Lattice.cubic(30.0), [symbol], [[0, 0, 0]])
 
 
-def crushed() -> Structure:
+def crushed(symbols: Sequence[str] = ("Li", "P", "S", "S")) -> Structure:
     """Four atoms in a cube of 1 Å."""
-    return Structure(Lattice.cubic(1.0), ["Li", "P", "S", "S"], [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    return Structure(Lattice.cubic(1.0), list(symbols), [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
 
 
 class ForceFieldContract:
-    """Subclass it as ``TestFamily`` and override :meth:`force_field`."""
+    """Subclass it as ``TestFamily`` and override :meth:`force_field`.
+
+    The crystals are of Li, P and S; a family that does not know these overrides :meth:`small` (three atoms or more),
+    :meth:`large` (eight atoms or more) and ``symbols``. What a family cannot do follows from its descriptor.
+    """
+
+    symbols: ClassVar[tuple[str, ...]] = ("Li", "P", "S", "S")
+
+    @staticmethod
+    def small() -> Structure:
+        return lithium_sulfide()
+
+    @staticmethod
+    def large() -> Structure:
+        return lithium_phosphide()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def descriptor(cls, force_field) -> Family:
+        return descriptor_of(force_field.family, "force_field")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -76,15 +100,25 @@ class ForceFieldContract:
     @pytest.fixture(scope="class")
     @classmethod
     def crystals(cls) -> list[Structure]:
-        return [rattled(lithium_sulfide(), 1), rattled(lithium_phosphide(), 2), rattled(lithium_sulfide(), 3)]
+        return [rattled(cls.small(), 1), rattled(cls.large(), 2), rattled(cls.small(), 3)]
 
     # ----- evaluate
 
-    def test_is_a_force_field(self, force_field):
+    def test_is_a_force_field(self, force_field, descriptor):
         assert isinstance(force_field, ForceField)
-        assert force_field.family
-        assert force_field.format
-        assert force_field.energy_scale in {"mp2020", "r2scan"}
+        assert force_field.family == descriptor.name
+        assert force_field.format == descriptor.loader.format
+        assert force_field.energy_scale in {weights.energy_scale for weights in descriptor.weights.values()}
+        assert {"relax", "stress"} <= descriptor.capabilities
+
+    def test_elements_of_the_descriptor_are_those_of_the_model(self, force_field, descriptor):
+        for symbol in sorted(descriptor.elements or ()):
+            crystal = Structure(Lattice.cubic(3.0), [symbol], [[0, 0, 0]])
+            [found] = force_field.evaluate([crystal])
+            assert isinstance(found, Prediction), symbol
+        if descriptor.elements is not None:
+            foreign = Structure(Lattice.cubic(3.0), ["Cm"], [[0, 0, 0]])
+            assert force_field.evaluate([foreign])[0].reason == "unsupported_element"
 
     def test_evaluates_in_order(self, force_field, crystals):
         together = force_field.evaluate(crystals)
@@ -141,7 +175,7 @@ class ForceFieldContract:
     @given(seed=st.integers(0, 2**32 - 1))
     def test_rotation_translation_permutation(self, force_field, seed):
         rng = np.random.default_rng(seed)
-        crystal = rattled(lithium_phosphide(), seed)
+        crystal = rattled(self.large(), seed)
         rotation = Rotation.random(rng=rng).as_matrix()
         order = rng.permutation(len(crystal))
         positions = (crystal.cart_coords + rng.uniform(-9, 9, 3))[order] @ rotation.T
@@ -165,8 +199,9 @@ class ForceFieldContract:
         assert two.stress == pytest.approx(one.stress, abs=2e-5)
 
     def test_failures_stay_in_their_places(self, force_field, crystals):
-        half = Structure(Lattice.cubic(4.0), [{"Li": 0.5, "S": 0.5}], [[0, 0, 0]])
-        found = force_field.evaluate([lonely_atom(), crystals[0], crushed(), half, crystals[1]])
+        half = Structure(Lattice.cubic(4.0), [{self.symbols[0]: 0.5, self.symbols[-1]: 0.5}], [[0, 0, 0]])
+        lonely, dense = lonely_atom(self.symbols[0]), crushed(self.symbols)
+        found = force_field.evaluate([lonely, crystals[0], dense, half, crystals[1]])
         assert [type(result) for result in found] == [Failure, Prediction, Failure, Failure, Prediction]
         assert [found[k].reason for k in (0, 2, 3)] == ["no_neighbours", "collapsed", "disordered"]
         assert all(found[k].detail for k in (0, 2, 3))
@@ -206,7 +241,8 @@ class ForceFieldContract:
         assert second.path == []
 
     def test_relaxation_failures_stay_in_their_places(self, force_field, crystals):
-        found = force_field.relax([crushed(), crystals[0], lonely_atom()], RelaxationSettings(fmax=0.05))
+        lonely, dense = lonely_atom(self.symbols[0]), crushed(self.symbols)
+        found = force_field.relax([dense, crystals[0], lonely], RelaxationSettings(fmax=0.05))
         assert [type(result) for result in found] == [Failure, Relaxation, Failure]
         assert [found[0].reason, found[2].reason] == ["collapsed", "no_neighbours"]
         [alone] = force_field.relax(crystals[:1], RelaxationSettings(fmax=0.05))
@@ -218,10 +254,27 @@ class ForceFieldContract:
         assert found.reason == "not_converged"
         assert "3 steps" in found.detail
 
+    def test_fixed_volume(self, force_field, crystals):
+        [result] = force_field.relax(crystals[1:2], RelaxationSettings(fmax=0.05, fixed_volume=True))
+        assert result.structure.volume == pytest.approx(crystals[1].volume, rel=1e-9)
+        stress = result.prediction.stress
+        deviator = stress - np.trace(stress) / 3 * np.eye(3)
+        assert np.abs(deviator).max() * crystals[1].volume / len(crystals[1]) < 0.06
+        assert result.prediction.fmax < 0.05
+        [free] = force_field.relax(crystals[1:2], RelaxationSettings(fmax=0.05))
+        assert free.prediction.energy < result.prediction.energy + 1e-3
+
+    def test_pressure(self, force_field, crystals):
+        pressure = 0.03  # eV/Å³, 4.8 GPa
+        [free] = force_field.relax(crystals[:1], RelaxationSettings(fmax=0.01))
+        [pressed] = force_field.relax(crystals[:1], RelaxationSettings(fmax=0.01, pressure=pressure))
+        assert pressed.structure.volume < free.structure.volume
+        assert pressed.prediction.stress == pytest.approx(-pressure * np.eye(3), abs=2e-3)
+
     # ----- workers and progress
 
     def test_workers_change_nothing(self, force_field, crystals):
-        structures = [*crystals, lonely_atom(), *[rattled(lithium_sulfide(), seed) for seed in range(10, 14)]]
+        structures = [*crystals, lonely_atom(self.symbols[0]), *[rattled(self.small(), seed) for seed in range(10, 14)]]
         chosen = RelaxationSettings(fmax=0.05, batch_size=2, path_frames=1)
         done: list[int] = []
         one = force_field.relax(structures, chosen, workers=1)
@@ -238,7 +291,7 @@ class ForceFieldContract:
                 assert a == b
 
     def test_workers_evaluate_the_same(self, force_field):
-        structures = [rattled(lithium_sulfide(), seed) for seed in range(40)]
+        structures = [rattled(self.small(), seed) for seed in range(40)]
         done: list[int] = []
         one = force_field.evaluate(structures, workers=1)
         two = force_field.evaluate(structures, workers=2, progress=done.append)
@@ -271,16 +324,20 @@ class ForceFieldContract:
 
     # ----- fit
 
-    @staticmethod
-    def shifted_frames(force_field: ForceField, seeds: range) -> list[TrainingFrame]:
+    @classmethod
+    def shifted_frames(cls, force_field: ForceField, seeds: range) -> list[TrainingFrame]:
         """Labels that differ from the model's own by a smooth, learnable change: energies and forces of a softened potential."""
-        structures = [rattled(lithium_sulfide() if seed % 2 else lithium_phosphide(), seed) for seed in seeds]
+        structures = [rattled(cls.small() if seed % 2 else cls.large(), seed) for seed in seeds]
         return [
             TrainingFrame(structure, found.energy + 0.05, 0.8 * found.forces, 0.8 * found.stress)
             for structure, found in zip(structures, force_field.evaluate(structures), strict=True)
         ]
 
-    def test_fit(self, force_field, crystals, tmp_path):
+    def test_fit(self, force_field, descriptor, crystals, tmp_path):
+        if not descriptor.can("fit"):
+            with pytest.raises(ModelError, match=f"{force_field.family} cannot be fitted"):
+                force_field.fit([], [], FitSettings(), seed=1)
+            return
         training, validation = self.shifted_frames(force_field, range(16)), self.shifted_frames(force_field, range(100, 106))
         before = force_field.evaluate(crystals)
         force_field.save(tmp_path / "before")
@@ -305,7 +362,9 @@ class ForceFieldContract:
         assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
         assert [p.energy for p in force_field.evaluate(crystals)] == [p.energy for p in before]
 
-    def test_fit_is_deterministic(self, force_field, tmp_path):
+    def test_fit_is_deterministic(self, force_field, descriptor, tmp_path):
+        if not descriptor.can("fit"):
+            return
         training, validation = self.shifted_frames(force_field, range(6)), self.shifted_frames(force_field, range(50, 52))
         chosen = FitSettings(epochs=1, learning_rate=1e-3, batch_size=2)
         for name, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -8,7 +8,7 @@ import time
 from force_field_contract import lithium_sulfide, rattled
 
 from coevo.models.chgnet.force_field import ChgnetForceField
-from coevo.models.chgnet.pool import run_batches
+from coevo.models.relaxing.pool import run_batches
 
 
 def end_abruptly(predictor, batch):
@@ -37,7 +37,7 @@ def process_id(predictor, batch):
 def name_workers_and_wait():
     """Start two workers, print their process ids, and wait to be killed."""
     force_field = ChgnetForceField.published("0.3.0")
-    found = run_batches(force_field._weights, force_field.predictor, process_id, [[1]] * 4, (), workers=2, progress=None)
+    found = run_batches(force_field.recipe, force_field.predictor, process_id, [[1]] * 4, (), workers=2, progress=None)
     print(*sorted({pid for [pid] in found}), flush=True)
     time.sleep(300)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from coevo.app.terminal import styled
 from coevo.errors import CoevoError
+from coevo.families import DEFAULT_FORCE_FIELD, FAMILIES, descriptor_of, names_of
 from coevo.settings import read_settings
 
 Condition = Literal["ok", "missing", "problem"]
@@ -70,14 +71,24 @@ def _executable(what: str, name: str, hint: str) -> Finding:
     return Finding(what, "ok", path) if path else Finding(what, "missing", f"no {name} on PATH", hint)
 
 
-def _force_field() -> Finding:
+def _force_fields() -> list[Finding]:
+    """Load each force field that is known here with its default weights."""
+    return [_force_field(name) for name in names_of("force_field")]
+
+
+def _force_field(name: str) -> Finding:
     from coevo.models.registry import force_field_from
 
+    what = "force field" if name == DEFAULT_FORCE_FIELD.name else f"force field {name}"
+    get = "repair its package"
     try:
-        force_field = force_field_from("chgnet", weights="0.3.0")
-    except (CoevoError, ImportError) as err:
-        return Finding("force field", "problem", f"CHGNet does not load: {err}", "pip install chgnet")
-    return Finding("force field", "ok", f"CHGNet {version('chgnet')}, weights 0.3.0, scale {force_field.energy_scale}")
+        family = descriptor_of(name, "force_field")
+        get = family.get or get
+        force_field = force_field_from(name, weights=family.default_weights)
+        told = " ".join([family.title, *map(version, family.packages[:1])])
+    except (CoevoError, ImportError, PackageNotFoundError) as err:
+        return Finding(what, "problem", f"{name} does not load: {err}", get)
+    return Finding(what, "ok", f"{told}, weights {family.default_weights}, scale {force_field.energy_scale}")
 
 
 def _gpu() -> Finding:
@@ -158,6 +169,11 @@ def _potcars() -> Finding:
     return Finding("POTCARs", "ok", ", ".join(f"{name}: {count} potentials" for name, count in libraries.items()))
 
 
+def _own_generator() -> str:
+    """Families of generators that run in this environment."""
+    return ", ".join(family.name for family in FAMILIES if family.role == "generator" and family.environment is None)
+
+
 def _environments() -> Finding:
     """Say which model families have an environment of their own; `coevo env check` runs one."""
     from coevo.models.external.checking import condition_of
@@ -170,7 +186,7 @@ def _environments() -> Finding:
     told = ", ".join(f"{name}: {condition}" for name, condition in found.items())
     if set(found.values()) <= {"ready", "described"}:
         return Finding("model environments", "ok", told)
-    hint = "`coevo env create FAMILY` makes one; the embedded generator needs none"
+    hint = f"`coevo env create FAMILY` makes one; the {_own_generator()} generator needs none"
     return Finding("model environments", "missing", told, hint)
 
 
@@ -179,9 +195,9 @@ def examine() -> list[Finding]:
     return [
         _cores(),
         _database(),
-        _force_field(),
+        *_force_fields(),
         _gpu(),
-        _package("pyxtal", "pyxtal", "pip install pyxtal (the embedded generator needs it)"),
+        _package("pyxtal", "pyxtal", f"pip install pyxtal (the {_own_generator()} generator needs it)"),
         _environments(),
         _espresso(),
         _executable("mpirun", "mpirun", "pw.x and VASP run on one core without it; apt install openmpi-bin"),

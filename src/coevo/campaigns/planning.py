@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import class_of_shards
+from coevo.families import descriptor_of
 from coevo.node_store.recorded import readable, step_seconds
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from coevo.configs.loading import LoadedConfig
     from coevo.configs.site_tree import Site
     from coevo.configs.tree import NodeConfig
+    from coevo.families import Family
     from coevo.node_store.views import StateView
 
 DEFAULT_CORE_SECONDS = {
@@ -30,14 +32,7 @@ DEFAULT_CORE_SECONDS = {
 """Core-seconds per candidate, candidate, frame, frame and epoch, structure, example (and epoch), structure, for cells of about 12
 atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure."""
 
-GPU_SECONDS = {"mattergen": {"generate": 7.2, "train-generator": 0.006}}
-"""GPU-seconds of families that want a GPU. MatterGen takes about 2 h for 1,000 structures on a V100 (its README); an example and
-epoch of its training is estimated from that: three of the 4,000 passes that a structure takes (1,000 levels, predictor and
-corrector, with and without conditions)."""
-
 BYTES_PER_STRUCTURE = 4_000
-BYTES_PER_CHECKPOINT = {"chgnet": 1_700_000, "embedded": 500_000, "mattergen": 190_000_000}
-"""MatterGen has 46.8 million parameters of four bytes (Zeni et al., Nature 639, 624 (2025), supplementary information)."""
 
 SHARD_OF_EVALUATION = 500
 SERIAL = {"generate", "train-generator", "train-force-field", "measure"}
@@ -199,13 +194,15 @@ def _amounts(
     candidates = config.generator.candidates
     shards = ceil(candidates / config.generator.shard_size)
     evaluated = population + config.maturity.ruler_size * iteration
-    epochs = config.generator.mattergen.epochs if config.generator.family == "mattergen" else 1
-    generator = BYTES_PER_CHECKPOINT.get(config.generator.family, 0) if config.generator.fit else 0
+    epochs = getattr(config.generator.own_section, "epochs", 1)
+    generator = _generator(config).checkpoint_bytes if config.generator.fit else 0
+    force_field = descriptor_of(config.screening.force_field.family, "force_field")
+    fits = config.training.enabled and force_field.can("fit")
     return {
         "generate": (shards, candidates, candidates * BYTES_PER_STRUCTURE / 4),
         "screen": (shards, candidates, candidates * BYTES_PER_STRUCTURE),
         "label": (ceil(frames / config.labelling.frames_per_job), frames, frames * BYTES_PER_STRUCTURE),
-        "train-force-field": (1, training * config.training.epochs, BYTES_PER_CHECKPOINT["chgnet"]),
+        "train-force-field": (1, training * config.training.epochs if fits else 0, force_field.checkpoint_bytes),
         "re-evaluate": (ceil(evaluated / SHARD_OF_EVALUATION), evaluated, evaluated * BYTES_PER_STRUCTURE),
         "train-generator": (1, population * epochs if config.generator.fit else 0, generator),
         "measure": (5, population, 0.0),  # curate, select, assess, measure, commit
@@ -227,7 +224,7 @@ def _row(
     resources = site.resources(kind) if site is not None else None
     if resources is not None:
         workers = resources.workers
-    gpu = GPU_SECONDS.get(config.generator.family, {}).get(step)
+    gpu = _generator(config).gpu_seconds.get(step)
     rate = (start.rates or {}).get(step) or gpu or DEFAULT_CORE_SECONDS[step] / (1 if step in SERIAL else workers)
     holds_gpu = resources is not None and "gpu" in (resources.gres or "")
     return PlannedStep(
@@ -241,6 +238,10 @@ def _row(
         kind,
         resources.walltime if resources is not None else None,
     )
+
+
+def _generator(config: NodeConfig) -> Family:
+    return descriptor_of(config.generator.family, "generator")
 
 
 def plan_json(rows: list[PlannedStep]) -> dict[str, Any]:

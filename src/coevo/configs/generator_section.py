@@ -9,9 +9,12 @@ from pydantic import Field, field_validator
 
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
+    DEFAULT_GENERATOR,
     GENERATOR_GROUP,  # noqa: F401  (job documents and other packages know it by this module)
     built_in,
-    installed_generators,
+    installed_generators,  # noqa: F401
+    is_known,
+    names_of,
 )
 
 GENERATOR_FAMILIES = tuple(sorted(built_in("generator")))
@@ -54,9 +57,15 @@ class GeneratorConfig(Section):
     """How candidates are generated."""
 
     family: Annotated[str, Local("code of an installed package is run", _is_of_another_package)] = Field(
-        default="embedded",
+        default=DEFAULT_GENERATOR.name,
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
-        description="embedded: symmetric random crystals and variation, learned; mattergen; or a family of another package",
+        description="; ".join(
+            [
+                f"{DEFAULT_GENERATOR.name}: {DEFAULT_GENERATOR.summary}",
+                *(name for name in GENERATOR_FAMILIES if name != DEFAULT_GENERATOR.name),
+                "or a family of another package",
+            ]
+        ),
     )
     candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
     shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")
@@ -74,19 +83,22 @@ class GeneratorConfig(Section):
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
 
     def not_in_use(self) -> frozenset[str]:
-        """The section of a family that does not generate."""
-        return frozenset({"mattergen"} - {self.family})
+        """The sections of families that do not generate."""
+        sections = {name for name, value in self if isinstance(value, Section)}
+        return frozenset(sections - {self.family})
+
+    @property
+    def own_section(self) -> Section | None:
+        """The section of the family that generates, if it has one."""
+        found = getattr(self, self.family.replace("-", "_"), None)
+        return found if isinstance(found, Section) else None
 
     @field_validator("family")
     @classmethod
     def _known_family(cls, value: str) -> str:
-        if value not in GENERATOR_FAMILIES:
-            installed = installed_generators()
-            if value not in installed:
-                allowed = ", ".join([*GENERATOR_FAMILIES, *sorted(installed)])
-                raise ValueError(
-                    f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)"
-                )
+        if not is_known(value, "generator"):
+            allowed = ", ".join(names_of("generator"))
+            raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)")
         return value
 
     @field_validator("options")

@@ -30,7 +30,8 @@ class ModelEnvironment(Section):
     python: str | None = Field(
         default=None,
         min_length=1,
-        description="interpreter; that of the environment made by `coevo env create` if null, or python if there is a prefix",
+        description="interpreter; that of the environment made by `coevo env create` if null, or python if there is a prefix; "
+        "coevo: this interpreter, of a family whose pins it has",
     )
     prefix: str = Field(
         default="",

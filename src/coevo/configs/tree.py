@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer, model_validator
 
 from coevo.configs.element_lists import ELEMENT_SYMBOLS as ELEMENT_SYMBOLS  # noqa: PLC0414 (others know it by this module)
 from coevo.configs.element_lists import split_elements, unknown_elements
@@ -21,6 +21,8 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     installed_generators,
 )
 from coevo.configs.section import Fraction, Local, Positive, Section
+from coevo.errors import CheckpointError
+from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, is_known, names_of
 
 
 def _names_a_file(references: Any) -> bool:
@@ -49,7 +51,11 @@ class NodeSection(Section):
     references: Annotated[str, Local("files of known structures are read", _names_a_file)] = Field(
         description="a bundled set (li-p-s) or a file: JSON, CIF, POSCAR or extxyz; or several, joined by +"
     )
-    energy_scale: Literal["mp2020"] = Field(default="mp2020", description="scale of all energies of the node")
+    energy_scale: str = Field(
+        default="mp2020",
+        pattern=r"^[a-z0-9][a-z0-9+-]{0,39}$",
+        description="scale of all energies of the node, that of the weights of screening.force_field",
+    )
     descriptor: DescriptorConfig = Field(default_factory=DescriptorConfig)
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed from which every other seed is derived")
     branch_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the branch (coevo branch, coevo run --seed)")
@@ -93,11 +99,60 @@ class ReferencesConfig(Section):
         return tuple(sorted(value))
 
 
+def _is_of_another_package(family: Any) -> bool:
+    return family not in built_in("force_field")
+
+
 class ForceFieldConfig(Section):
     """A force field by family and weights; weights come from a wheel or, after training, from the node's checkpoint."""
 
-    family: Literal["chgnet"] = Field(default="chgnet", description="chgnet: the weights of its wheel")
-    weights: Literal["0.2.0", "0.3.0", "r2scan"] = Field(default="0.3.0", description="published weights to start from")
+    family: Annotated[str, Local("code of an installed package is run", _is_of_another_package)] = Field(
+        default=DEFAULT_FORCE_FIELD.name,
+        pattern=r"^[a-z][a-z0-9-]{0,39}$",
+        description=f"{DEFAULT_FORCE_FIELD.name}: {DEFAULT_FORCE_FIELD.summary}; or a family of another package",
+    )
+    weights: str = Field(
+        default=DEFAULT_FORCE_FIELD.default_weights,
+        description=f"published weights to start from; of {DEFAULT_FORCE_FIELD.name}: {', '.join(DEFAULT_FORCE_FIELD.weights)}; "
+        "those of another family are its own default if none are named",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_weights(cls, data: Any) -> Any:
+        """Take the default weights of the family that is named without any."""
+        if not isinstance(data, dict) or "weights" in data or not is_known(str(data.get("family")), "force_field"):
+            return data
+        try:
+            return {**data, "weights": descriptor_of(data["family"], "force_field").default_weights}
+        except CheckpointError as err:
+            raise ValueError(str(err)) from None
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, value: str) -> str:
+        if not is_known(value, "force_field"):
+            allowed = ", ".join(names_of("force_field"))
+            raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/force-fields.md)")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, value: str, info: ValidationInfo) -> str:
+        if "family" not in info.data:
+            return value
+        try:
+            weights = descriptor_of(info.data["family"], "force_field").weights
+        except CheckpointError as err:
+            raise ValueError(str(err)) from None
+        if value not in weights:
+            raise ValueError(f"got {value!r}, allowed: {', '.join(weights)}")
+        return value
+
+    @property
+    def energy_scale(self) -> str:
+        """Scale of the energies of these weights."""
+        return descriptor_of(self.family, "force_field").weights[self.weights].energy_scale
 
 
 class ScreeningConfig(Section):
@@ -344,10 +399,21 @@ class NodeConfig(Section):
                 raise ValueError(
                     f"{key}: {formula} holds {foreign}, allowed: the elements of the node, {', '.join(self.node.elements)}"
                 )
-        if self.screening.force_field.weights == "r2scan":
+        chosen, scale = self.screening.force_field, self.node.energy_scale
+        if chosen.energy_scale != scale:
+            family = descriptor_of(chosen.family, "force_field")
+            weights = family.weights[chosen.weights]
+            what = f"raw {weights.functional}" if weights.functional and not weights.anion_corrected else weights.energy_scale
+            allowed = ", ".join(family.weights_on(scale)) or f"none; or set node.energy_scale: {weights.energy_scale}"
             raise ValueError(
-                "screening.force_field.weights: got r2scan, whose energies are raw r2SCAN and not on node.energy_scale mp2020, "
-                "allowed: 0.2.0, 0.3.0"
+                f"screening.force_field.weights: got {chosen.weights}, whose energies are {what} and not on node.energy_scale "
+                f"{scale}, allowed: {allowed}"
+            )
+        unknown = sorted(set(self.node.elements) - (descriptor_of(chosen.family, "force_field").elements or ELEMENT_SYMBOLS))
+        if unknown:
+            raise ValueError(
+                f"screening.force_field.family: got {chosen.family}, which does not know {', '.join(unknown)} of node.elements, "
+                f"allowed: a family that does; known: {', '.join(names_of('force_field'))}"
             )
         return self
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from coevo.errors import LabellingError
+from coevo.families import descriptor_of
 from coevo.labelling.contract import LabelResult, LabelSettings
 from coevo.labelling.sanity import SanityLimits, check_geometry, judge
 
@@ -36,14 +37,6 @@ class SinglePoints(Protocol):
     def save(self, path: Path) -> None:
         """Write the weights; equal weights give equal bytes."""
         ...
-
-
-FUNCTIONALS: dict[tuple[str, str], tuple[str, bool]] = {
-    ("chgnet", "r2scan"): ("r2SCAN", False),
-    ("chgnet", "0.3.0"): ("PBE", True),
-    ("chgnet", "0.2.0"): ("PBE", True),
-}
-"""Family and published weights to the functional of their training data, and whether its energies hold the MP2020 correction."""
 
 
 class TeacherLabeller:
@@ -107,18 +100,20 @@ class TeacherLabeller:
             If it is not known which functional the weights were trained on.
         """
         family, weights = config.teacher.family, config.teacher.weights
-        if (family, weights) not in FUNCTIONALS:
-            known = ", ".join("/".join(pair) for pair in FUNCTIONALS)
+        descriptor = descriptor_of(family, "force_field")
+        published = descriptor.weights.get(weights)
+        if published is None or not published.functional:
+            known = ", ".join(f"{family}/{name}" for name, one in descriptor.weights.items() if one.functional)
             raise LabellingError(
-                f"teacher {family}/{weights}: the functional of its training data is not known; allowed: {known}"
+                f"teacher {family}/{weights}: the functional of its training data is not known; "
+                f"allowed: {known or 'another family'}"
             )
-        functional, anion_corrected = FUNCTIONALS[family, weights]
         return cls(
             force_field,
             weights_digest=weights_digest(force_field),
-            version=f"{family} {metadata.version(family)}",
-            functional=functional,
-            anion_corrected=anion_corrected,
+            version=" ".join([family, *map(metadata.version, descriptor.packages[:1])]),
+            functional=published.functional,
+            anion_corrected=published.anion_corrected,
             limits=SanityLimits.from_config(config),
             workers=workers,
         )

@@ -1,4 +1,4 @@
-"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field: so a state is coherent."""
+"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field, so that a state is coherent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from jobflow import Flow, Response, job
 from coevo.configs.tree import NodeSection, ScreeningConfig
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.progress import task
-from coevo.makers.screen import CHGNET_PACKAGES, relaxation_settings
-from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.makers.screen import FIRST_PACKAGES, family_of, relaxation_settings
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from coevo.models.contracts import ForceField, Prediction
     from coevo.node_store.views import StateView
 
@@ -38,7 +40,11 @@ class EvaluateMaker(StepMaker):
     name: str = "evaluate"
     screening: ScreeningConfig = field(default_factory=ScreeningConfig)
 
-    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+    packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the checkpoint."""
+        return versions_of_family(self, "force_field", family_of(inputs, self.screening.force_field.family))
 
     @step
     def make(self, structures: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig, NodeSection
+from coevo.families.built_in import CRYSTAL_PACKAGES
 from coevo.makers.checkpoints import load_generator
 from coevo.makers.progress import task
+from coevo.makers.screen import family_of
 from coevo.makers.seeds import seed_for
-from coevo.makers.step import StepMaker, current_store, step, write_records
+from coevo.makers.step import StepMaker, current_store, step, versions_of_family, write_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
@@ -37,7 +42,11 @@ class GenerateMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
+    packages: ClassVar[tuple[str, ...]] = CRYSTAL_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the generator."""
+        return versions_of_family(self, "generator", family_of(inputs, self.generator.family))
 
     @step
     def make(self, checkpoint: dict[str, Any], iteration: int, shard: int, count: int) -> dict[str, Any]:

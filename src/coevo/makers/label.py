@@ -12,8 +12,8 @@ from coevo.configs.tree import LabellingConfig, NodeConfig, NodeSection
 from coevo.errors import LabellingError
 from coevo.makers.labels.labellers import labeller_for
 from coevo.makers.progress import task
-from coevo.makers.screen import CHGNET_PACKAGES
-from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.makers.screen import FIRST_PACKAGES
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,13 @@ class LabelPacketMaker(StepMaker):
     stored_as: str = ""
 
     later: ClassVar[Mapping[str, Any]] = {"stored_as": ""}
-    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+    packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:  # noqa: ARG002 - the code labels, whatever the frames
+        """Those of the teacher; other codes are named, with their versions, by the digest of their settings."""
+        if self.labelling.code != "teacher":
+            return {}
+        return versions_of_family(self, "force_field", self.labelling.teacher.family)
 
     @step
     def make(self, frames: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import ScreeningConfig
+from coevo.families import DEFAULT_FORCE_FIELD
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.progress import task
-from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from coevo.models.contracts import RelaxationSettings
 
-CHGNET_PACKAGES = ("chgnet", "torch", "numpy", "pymatgen-core")
+FIRST_PACKAGES = DEFAULT_FORCE_FIELD.packages
+"""Distributions whose versions are in the keys of all steps with a force field that earlier versions stored."""
+
+
+def family_of(inputs: Mapping[str, Any], otherwise: str) -> str:
+    """Family of the checkpoint among the inputs of a job."""
+    checkpoint = inputs.get("checkpoint")
+    return str(checkpoint["family"]) if isinstance(checkpoint, dict) and "family" in checkpoint else otherwise
 
 
 def relaxation_settings(screening: ScreeningConfig, *, path_frames: int = 0) -> RelaxationSettings:
@@ -44,7 +54,11 @@ class ScreenMaker(StepMaker):
     elements: list[str] = field(default_factory=list)
     screening: ScreeningConfig = field(default_factory=ScreeningConfig)
 
-    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+    packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the checkpoint."""
+        return versions_of_family(self, "force_field", family_of(inputs, self.screening.force_field.family))
 
     @step
     def make(self, candidates: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:

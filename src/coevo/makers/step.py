@@ -23,7 +23,8 @@ from jobflow import Maker, job
 from pydantic import BaseModel
 
 from coevo.configs.section import Section, identifying
-from coevo.errors import CorruptArtifactError
+from coevo.errors import CheckpointError, CorruptArtifactError
+from coevo.families import descriptor_of
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
@@ -66,6 +67,13 @@ class StepMaker(Maker):
     not_in_key: ClassVar[frozenset[str]] = frozenset({"name", "workers"})
     later: ClassVar[Mapping[str, Any]] = {}
 
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:  # noqa: ARG002 - of steps that run a model: its family's
+        """Versions of the distributions that change the numbers of this job; results are stored under the key with these.
+
+        Results of earlier versions, stored under a key with ``packages``, are found as well.
+        """
+        return installed_versions(self.packages)
+
     def usable_workers(self) -> int:
         """Worker processes to use on this machine."""
         return read_settings().workers or self.workers or len(os.sched_getaffinity(0))
@@ -96,7 +104,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def job_key(maker: StepMaker, inputs: dict[str, Any]) -> str:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of distributions of this interpreter."""
+    return {name: package_version(name) for name in packages}
+
+
+def versions_of_family(maker: StepMaker, role: str, family: str) -> dict[str, str]:
+    """Versions that the numbers of a job depend on that runs a model of a family: those that its descriptor names."""
+    try:
+        descriptor = descriptor_of(family, role)
+    except CheckpointError:  # not known here: its job will say so, and a finished one is found by its old key
+        return installed_versions(maker.packages)
+    mine = descriptor.packages or maker.packages
+    pinned = {f"{family}: {name}": version for name, version in descriptor.environment_versions().items()}
+    return installed_versions(mine) | pinned
+
+
+def job_keys(maker: StepMaker, inputs: dict[str, Any]) -> tuple[str, ...]:
+    """Return the key that the result of a job is stored under, and keys under which earlier versions may have stored it."""
+    return tuple(dict.fromkeys((job_key(maker, inputs, maker.versions(inputs)), job_key(maker, inputs))))
+
+
+def job_key(maker: StepMaker, inputs: dict[str, Any], versions: Mapping[str, str] | None = None) -> str:
     """Return the key of a job: 64 hexadecimal digits.
 
     Parameters
@@ -104,6 +133,8 @@ def job_key(maker: StepMaker, inputs: dict[str, Any]) -> str:
     maker : StepMaker
     inputs : dict
         Arguments of ``make`` by name, with every reference resolved.
+    versions : mapping of str to str, optional
+        Of distributions; those of ``maker.packages`` by default, as all keys had them at first.
     """
     from coevo.node_store.canonical import digest
 
@@ -114,7 +145,7 @@ def job_key(maker: StepMaker, inputs: dict[str, Any]) -> str:
             "version": maker.version,
             "parameters": _as_before(maker, parameters),
             "inputs": _as_before(maker, inputs),
-            "packages": {name: package_version(name) for name in maker.packages},
+            "packages": installed_versions(maker.packages) if versions is None else dict(versions),
         }
     )
 
@@ -153,19 +184,28 @@ def _check_output(maker: StepMaker, output: Document) -> None:
         ) from None
 
 
-def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Document:
-    store = current_store()
+def _finished(store: NodeStore, keys: Iterable[str]) -> Document | None:
+    """The output of a job that is done with all its artifacts present, under one of its keys."""
+    for key in keys:
+        take_in_spooled(store, key)
+        found = store.job_result(key)
+        if found is not None and _all_present(store, found["output"]):
+            return found["output"]
+        if found is not None:
+            # Its artifacts were removed: the stored result is of no use, and the one computed now takes its place.
+            store.drop_job_result(key)
+    return None
+
+
+def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Document]) -> Document:
+    store, key = current_store(), keys[0]
     listener = reporter()
     listener.job_started(maker.name)
-    take_in_spooled(store, key)
-    found = store.job_result(key)
-    if found is not None and _all_present(store, found["output"]):
-        _check_output(maker, found["output"])
+    finished = _finished(store, keys)
+    if finished is not None:
+        _check_output(maker, finished)
         listener.job_finished(maker.name, 0.0, reused=True)
-        return found["output"]
-    if found is not None:
-        # Its artifacts were removed: the stored result is of no use, and the one computed now takes its place.
-        store.drop_job_result(key)
+        return finished
     started, clock = datetime.now(UTC), time.perf_counter()
     logs: list[Document] = []
 
@@ -203,7 +243,7 @@ def step(method: Callable[..., Document]) -> Callable[..., Any]:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         inputs = {name: value for name, value in bound.arguments.items() if name != "self"}
-        return _run_once(self, job_key(self, inputs), lambda: method(self, *args, **kwargs))
+        return _run_once(self, job_keys(self, inputs), lambda: method(self, *args, **kwargs))
 
     return job(make)
 

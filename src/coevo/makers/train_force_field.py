@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import NodeSection, TrainingConfig
+from coevo.families import DEFAULT_FORCE_FIELD, descriptor_of
 from coevo.makers.checkpoints import load_force_field, save_checkpoint
 from coevo.makers.progress import task
-from coevo.makers.screen import CHGNET_PACKAGES
+from coevo.makers.screen import FIRST_PACKAGES, family_of
 from coevo.makers.seeds import seed_for
-from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.models.contracts import ForceField, TrainingFrame
     from coevo.node_store.store import NodeStore
@@ -34,7 +35,11 @@ class TrainForceFieldMaker(StepMaker):
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     version: ClassVar[int] = 2
-    packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
+    packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the checkpoint."""
+        return versions_of_family(self, "force_field", family_of(inputs, DEFAULT_FORCE_FIELD.name))
 
     @step
     def make(self, labelled: dict[str, Any], checkpoint: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
@@ -122,7 +127,7 @@ class TrainForceFieldMaker(StepMaker):
             "frames": {name: len(rows) for name, rows in by_split.items()},
             "test_before": self._errors(force_field, frames["test"], by_split["test"]),
         }
-        obstacle = self._obstacle(frames)
+        obstacle = self._obstacle(frames, checkpoint["family"])
         if obstacle:
             return {**common, "reason": obstacle}
         is_new = {label["_id"] for label in admitted}
@@ -142,10 +147,12 @@ class TrainForceFieldMaker(StepMaker):
         adopted = save_checkpoint(store, fitted, parent=checkpoint, training_set=training_set)
         return {**outcome, "adopted": True, "reason": f"test loss ratio {ratio:.3f}", "checkpoint": adopted}
 
-    def _obstacle(self, frames: dict[str, list[TrainingFrame]]) -> str:
+    def _obstacle(self, frames: dict[str, list[TrainingFrame]], family: str) -> str:
         """Say why no fit is possible, or return an empty string."""
         if not self.training.enabled:
             return "training is switched off"
+        if not descriptor_of(family, "force_field").can("fit"):
+            return f"the force field {family} cannot be fitted: it stays as it is, and the labels measure its error"
         if len(frames["train"]) < self.training.min_frames:
             return f"{len(frames['train'])} training frames, at least {self.training.min_frames} are needed (training.min_frames)"
         for name in ("validation", "test"):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig, NodeSection
+from coevo.families.built_in import CRYSTAL_PACKAGES
 from coevo.makers.checkpoints import load_generator, save_checkpoint
+from coevo.makers.screen import family_of
 from coevo.makers.seeds import seed_for
-from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass
@@ -25,7 +30,11 @@ class TrainGeneratorMaker(StepMaker):
     node: NodeSection = field(default=None)  # type: ignore[assignment]
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
+    packages: ClassVar[tuple[str, ...]] = CRYSTAL_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the generator."""
+        return versions_of_family(self, "generator", family_of(inputs, self.generator.family))
 
     @step
     def make(

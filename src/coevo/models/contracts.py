@@ -6,9 +6,12 @@ Units: energies eV/atom, forces eV/Å, stresses eV/Å³ in ASE's sign (positive 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,6 +208,11 @@ class RelaxationSettings:
         eV/Å; largest force on an atom, and largest generalised force on the cell (as in ASE's ``FrechetCellFilter``).
     max_steps : int
     relax_cell : bool
+        Otherwise the cell stays as it is, and the atoms move in it.
+    fixed_volume : bool
+        The cell changes its shape, and not its volume.
+    pressure : float
+        External pressure, eV/Å³ (1 GPa is 0.00624): E + pV is minimised; the predictions hold E, and the stress without it.
     batch_size : int
         Structures that advance together. Consecutive structures form a batch, so that the result does not depend on the workers.
     path_frames : int
@@ -219,6 +227,15 @@ class RelaxationSettings:
     batch_size: int = 16
     path_frames: int = 0
     optimiser: str = "lbfgs"
+    fixed_volume: bool = False
+    pressure: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.pressure):
+            raise ConfigError(f"pressure: got {self.pressure}, allowed: a finite number, eV/Å³")
+        if self.pressure and (self.fixed_volume or not self.relax_cell):
+            kept = "volume" if self.relax_cell else "cell"
+            raise ConfigError(f"pressure: got {self.pressure:g} eV/Å³ with a fixed {kept}, on which no pressure acts, allowed: 0")
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, ConfigError
-from coevo.families import built_in, installed_generators, loader_of
+from coevo.families import ROLES, built_in, descriptor_of, installed, loader_of, names_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from coevo.families import ExternalFamily
     from coevo.models.contracts import ForceField, Generator
-    from coevo.models.external.families import ExternalFamily
 
 FORCE_FIELDS = {name: loader.place for name, loader in built_in("force_field").items()}
 GENERATORS = {name: loader.place for name, loader in built_in("generator").items()}
@@ -26,7 +27,7 @@ def force_field_from(
     Parameters
     ----------
     family : str
-        A key of :data:`FORCE_FIELDS`.
+        A key of :data:`FORCE_FIELDS`, or an entry point ``coevo.force_fields``.
     weights : str, optional
         Name of published weights; the family's default if neither this nor a checkpoint is given.
     checkpoint : Path, optional
@@ -44,14 +45,12 @@ def force_field_from(
     CheckpointError
         If the checkpoint cannot be loaded, or must not be.
     """
-    force_field = _class_of("force field", FORCE_FIELDS, family)
+    force_field = force_field_class(family)
     where = _resolved_device(device)
     if checkpoint is not None:
         _require_trust(family, "force_field", checkpoint, trusted=trusted)
         return force_field.load(checkpoint, where)
-    if weights is not None:
-        return force_field.published(weights, where)
-    return force_field.published(device=where)
+    return force_field.published(weights or descriptor_of(family, "force_field").default_weights, where)
 
 
 def generator_from(family: str, checkpoint: Path | None = None, settings: Any = None, *, trusted: bool = False) -> Generator:
@@ -94,6 +93,17 @@ def _require_trust(family: str, role: str, checkpoint: Path, *, trusted: bool) -
         )
 
 
+def force_field_class(family: str) -> Any:
+    """Return the class of a force-field family: one of :data:`FORCE_FIELDS`, or of an entry point ``coevo.force_fields``.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown, or its package cannot be imported.
+    """
+    return _class_of("force_field", FORCE_FIELDS, family)
+
+
 def generator_class(family: str) -> Any:
     """Return the class of a generator family: one of :data:`GENERATORS`, or of an entry point ``coevo.generators``.
 
@@ -102,13 +112,7 @@ def generator_class(family: str) -> Any:
     ConfigError
         If the family is unknown, or its package cannot be imported.
     """
-    installed = {} if family in GENERATORS else installed_generators()
-    if family not in installed:
-        return _class_of("generator", GENERATORS, family)
-    try:
-        return installed[family].load()
-    except (ImportError, AttributeError) as err:
-        raise ConfigError(f"generator family {family!r}: {installed[family].value} cannot be imported: {err}") from None
+    return _class_of("generator", GENERATORS, family)
 
 
 def external_families() -> dict[str, ExternalFamily]:
@@ -119,15 +123,29 @@ def external_families() -> dict[str, ExternalFamily]:
     ConfigError
         If the package of one cannot be imported.
     """
-    classes = [generator_class(name) for name in sorted({*GENERATORS, *installed_generators()})]
-    return {cls.family: cls.external for cls in classes if hasattr(cls, "external")}
+    try:
+        own = [descriptor_of(name, role) for role in ROLES for name in names_of(role)]
+    except CheckpointError as err:
+        raise ConfigError(str(err)) from None
+    return {family.name: family.environment for family in own if family.environment is not None}
 
 
-def _class_of(kind: str, families: dict[str, str], family: str) -> Any:
-    if family not in families:
-        raise ConfigError(f"{kind} family {family!r} is unknown; allowed: {', '.join(sorted(families))}")
-    module, _, name = families[family].partition(":")
-    return getattr(import_module(module), name)
+def _class_of(role: str, own: dict[str, str], family: str) -> Any:
+    kind = role.replace("_", " ")
+    if family in own:
+        place = own[family]
+    elif family in installed(role):
+        try:
+            place = loader_of(family, role).place
+        except CheckpointError as err:
+            raise ConfigError(str(err)) from None
+    else:
+        raise ConfigError(f"{kind} family {family!r} is unknown; allowed: {', '.join(names_of(role))}")
+    module, _, name = place.partition(":")
+    try:
+        return reduce(getattr, name.split("."), import_module(module))
+    except (ImportError, AttributeError) as err:
+        raise ConfigError(f"{kind} family {family!r}: {place} cannot be imported: {err}") from None
 
 
 def _resolved_device(device: str) -> str:

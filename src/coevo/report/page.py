@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from coevo.errors import CheckpointError
+from coevo.families import descriptor_of
 from coevo.output.plain_text import plain, plain_lines
 from coevo.report import tables
 from coevo.report.figures.hull_points import state_hull
@@ -19,7 +21,7 @@ from coevo.report.tables import DASH, Cell, PageTable, number
 from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.report.figures.plots import Plot
     from coevo.report.gathering import ReportData
@@ -102,8 +104,6 @@ PACKAGES = (
     "pymatgen",
     "pymatgen-core",
     "ase",
-    "chgnet",
-    "torch",
     "matplotlib",
     "jinja2",
     "chemiscope",
@@ -140,6 +140,15 @@ class Content:
     motifs: MotifSection | None
     rediscovery: RediscoverySection | None
     mapped: list[dict[str, Any]]
+
+
+def _packages(document: Mapping[str, Any]) -> list[str]:
+    """Distributions whose versions the page shows: those of the state's force field among them."""
+    try:
+        own = descriptor_of(str(document["checkpoints"]["force_field"]["family"]), "force_field").packages
+    except CheckpointError:  # its package is not installed here
+        own = ()
+    return list(dict.fromkeys([*PACKAGES, *own]))
 
 
 def html(content: Content, lineage_svg: str) -> str:
@@ -194,7 +203,7 @@ def html(content: Content, lineage_svg: str) -> str:
         checkpoints=checkpoint_table(data),
         labels=label_table(data),
         times=time_table(data),
-        versions=version_rows(PACKAGES),
+        versions=version_rows(_packages(data.view.document)),
         config=_block(yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True)),
     )
 

@@ -35,10 +35,10 @@ from coevo.errors import CheckpointError, ConfigError, ModelError, StorageError
 from coevo.models.chgnet.force_field import ChgnetForceField
 from coevo.models.chgnet.gather import gather, plain_plan, plan, scatter
 from coevo.models.chgnet.graph import CandidatePairs
-from coevo.models.chgnet.neighbours import covers, pair_list
-from coevo.models.chgnet.pool import run_batches
 from coevo.models.contracts import Failure, FitSettings, RelaxationSettings, TrainingFrame
 from coevo.models.relaxing.crystal import Crystal
+from coevo.models.relaxing.neighbours import covers, pair_list
+from coevo.models.relaxing.pool import run_batches
 from coevo.models.relaxing.variables import Variables
 
 EV_PER_A3_IN_GPA = 160.21766208
@@ -199,11 +199,11 @@ def _is_running(pid: int) -> bool:
 
 class TestWorkers:
     def test_a_killed_worker_is_an_error_that_says_so(self, chgnet_030):
-        weights = chgnet_030._weights
+        recipe = chgnet_030.recipe
         with pytest.raises(ModelError, match=r"worker process .* died .* memory"):
-            run_batches(weights, chgnet_030.predictor, worker_tasks.end_abruptly, [[1], [2], [3]], (), workers=2, progress=None)
+            run_batches(recipe, chgnet_030.predictor, worker_tasks.end_abruptly, [[1], [2], [3]], (), workers=2, progress=None)
         # and the next call starts new workers
-        found = run_batches(weights, chgnet_030.predictor, worker_tasks.sizes, [["a", "bc"], ["d"]], (), workers=2, progress=None)
+        found = run_batches(recipe, chgnet_030.predictor, worker_tasks.sizes, [["a", "bc"], ["d"]], (), workers=2, progress=None)
         assert found == [[1, 2], [1]]
 
     def test_workers_end_with_a_killed_parent(self):

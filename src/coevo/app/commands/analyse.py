@@ -10,6 +10,7 @@ import typer
 
 from coevo.app.terminal import Force, Format, app, err, out, print_json, say
 from coevo.errors import ConfigError
+from coevo.families import DEFAULT_FORCE_FIELD, is_known, names_of
 from coevo.studies.piles.parsing import limits_for
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def analyse(
         str | None, typer.Option(help="known phases: a bundled set such as li-p-s, or a file", metavar="NAME|FILE")
     ] = None,
     force_field: Annotated[
-        Literal["chgnet"] | None, typer.Option(help="compute the energies of pile and references with its published weights")
+        str | None,
+        typer.Option(help="compute the energies of pile and references with its published weights", metavar="FAMILY"),
     ] = None,
     relax: Annotated[bool, typer.Option("--relax", help="relax them with the force field before")] = False,
     same_scale: Annotated[
@@ -81,7 +83,9 @@ def analyse(
     from coevo.studies.piles.workers import Workers
 
     if relax and force_field is None:
-        raise ConfigError("--relax needs a force field: add --force-field chgnet")
+        raise ConfigError(f"--relax needs a force field: add --force-field {DEFAULT_FORCE_FIELD.name}")
+    if force_field is not None:
+        check_force_field(force_field)
     if output is not None:
         force = check_output(output, force)
     own = {"ltol": ltol, "stol": stol, "angle_tol": angle_tol, "fragment_veto": fragment_veto, "stable_threshold": stable}
@@ -98,6 +102,17 @@ def analyse(
         out.print(analysis_table(result.numbers))
     if output is not None:
         say(f"written: {', '.join(str(path) for path in write_analysis(result, output, force=force))}")
+
+
+def check_force_field(family: str) -> None:
+    """Refuse a force field that is not known here.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not is_known(family, "force_field"):
+        raise ConfigError(f"--force-field: got {family!r}, allowed: {', '.join(names_of('force_field'))}")
 
 
 def _worker_count(asked: int | None) -> int:
@@ -136,7 +151,7 @@ def _batch(
         if both and not same_scale and force_field is None:
             batch.notes.append(
                 f"energies in {references} are not used: nobody said that they are on the scale of {Path(what).name}; if they "
-                "are, add --same-scale, else --force-field chgnet"
+                f"are, add --same-scale, else --force-field {DEFAULT_FORCE_FIELD.name}"
             )
     return batch
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from coevo.families import DEFAULT_FORCE_FIELD
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -84,7 +86,8 @@ def _hull(numbers: Numbers) -> Iterator[tuple[str, str]]:
     threshold = numbers["settings"]["stable_threshold"]
     yield "stable", f"{_share(hull['stable'], hull['with_energy'])} within {threshold:g} eV/atom"
     if numbers["sun"] is None:
-        yield "S.U.N.", "–  (the hull holds no references: --same-scale for references with energies, or --force-field chgnet)"
+        energies = f"--same-scale for references with energies, or --force-field {DEFAULT_FORCE_FIELD.name}"
+        yield "S.U.N.", f"–  (the hull holds no references: {energies})"
         return
     for which, name in (("hull", "S.U.N."), ("reference_hull", "  references' hull")):
         if which in numbers["sun"]:

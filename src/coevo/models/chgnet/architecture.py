@@ -19,6 +19,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """Smallest and largest values; published networks have 4 blocks, 9 or 31 functions, 6 and 3 Å, and exponents of 5 or 8."""
 
+ATOMIC_NUMBERS = range(1, 95)
+"""Elements that CHGNet embeds, up to Pu."""
+
 MAX_TEXT = 64
 """Characters of a name."""
 

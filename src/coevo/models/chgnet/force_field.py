@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.errors import ConfigError, StorageError
+from coevo.models.chgnet.architecture import ATOMIC_NUMBERS
 from coevo.models.chgnet.weights import Weights, published_weights, read_weights
-from coevo.models.contracts import Failure, FitSettings, Prediction, Progress, Relaxation, RelaxationSettings, TrainingFrame
+from coevo.models.relaxing.force_field import BatchForceField
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ase.calculators.calculator import Calculator
-    from pymatgen.core import Structure
-
     from coevo.models.chgnet.inference import Predictor
+    from coevo.models.contracts import FitSettings, Progress, TrainingFrame
+    from coevo.models.relaxing.predictor import Recipe
 
-EVALUATION_BATCH = 32
-"""Structures per single-point batch."""
 
-
-class ChgnetForceField:
+class ChgnetForceField(BatchForceField):
     """A CHGNet, published or fine-tuned; immutable.
 
     Parameters
@@ -42,6 +39,7 @@ class ChgnetForceField:
 
     family: ClassVar[str] = "chgnet"
     format: ClassVar[str] = "safetensors"
+    atomic_numbers: ClassVar[range] = ATOMIC_NUMBERS
 
     def __init__(self, weights: Weights, device: str = "cpu") -> None:
         self._weights = weights
@@ -122,71 +120,12 @@ class ChgnetForceField:
             self._predictor = Predictor(self._weights, self._device)
         return self._predictor
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, workers: int = 1, progress: Progress | None = None
-    ) -> list[Prediction | Failure]:
-        """Single points, in order; see :class:`~coevo.models.contracts.ForceField`."""
-        from coevo.models.chgnet.inference import evaluate_batch
+    def recipe(self) -> Recipe:
+        """How a worker process makes the same predictor: from the checkpoint's bytes."""
+        from coevo.models.chgnet.inference import predictor_from_bytes
+        from coevo.models.relaxing.predictor import Recipe
 
-        return self._run(structures, evaluate_batch, (), EVALUATION_BATCH, workers, progress)
-
-    def relax(
-        self,
-        structures: Sequence[Structure],
-        settings: RelaxationSettings,
-        *,
-        workers: int = 1,
-        progress: Progress | None = None,
-    ) -> list[Relaxation | Failure]:
-        """Relax, in order; see :class:`~coevo.models.contracts.ForceField` and :mod:`coevo.models.chgnet.relaxation`."""
-        from coevo.models.chgnet.relaxation import OPTIMISERS, relax_batch
-        from coevo.models.relaxing.crystal import structure_with_geometry
-
-        if settings.optimiser not in OPTIMISERS:
-            raise ConfigError(f"optimiser {settings.optimiser!r} is unknown; allowed: {', '.join(sorted(OPTIMISERS))}")
-        results: list[Relaxation | Failure] = []
-        found = self._run(structures, relax_batch, (settings,), settings.batch_size, workers, progress)
-        for structure, result in zip(structures, found, strict=True):
-            if isinstance(result, Failure):
-                results.append(result)
-                continue
-            results.append(
-                Relaxation(
-                    structure=structure_with_geometry(structure, result.positions, result.cell),
-                    prediction=result.prediction,
-                    steps=result.steps,
-                    path=[structure_with_geometry(structure, positions, cell) for positions, cell in result.path],
-                )
-            )
-        return results
-
-    def _run(
-        self,
-        structures: Sequence[Structure],
-        function: Any,
-        arguments: tuple[Any, ...],
-        batch_size: int,
-        workers: int,
-        progress: Progress | None,
-    ) -> list[Any]:
-        """Apply a batch function to the structures that the network can take and put all results in their places."""
-        from coevo.models.chgnet.pool import run_batches
-        from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
-
-        results: list[Any] = [crystal_from_structure(structure) for structure in structures]
-        # Batches are consecutive structures of the whole list, so that neither workers nor failures elsewhere change them.
-        chunks = [range(start, min(start + batch_size, len(results))) for start in range(0, len(results), batch_size)]
-        places = [[place for place in chunk if isinstance(results[place], Crystal)] for chunk in chunks]
-        rejected = sum(isinstance(result, Failure) for result in results)
-        if progress is not None and rejected:
-            progress(rejected)
-        places = [chunk for chunk in places if chunk]
-        batches = [[results[place] for place in chunk] for chunk in places]
-        found = run_batches(self._weights, self.predictor, function, batches, arguments, workers=workers, progress=progress)
-        for chunk, batch in zip(places, found, strict=True):
-            for place, result in zip(chunk, batch, strict=True):
-                results[place] = result
-        return results
+        return Recipe(self._weights.digest, predictor_from_bytes, (self._weights.to_bytes(),))
 
     def fit(
         self,
@@ -202,12 +141,6 @@ class ChgnetForceField:
 
         weights, report = fine_tune(self._weights, training, validation, settings, seed, device=self._device, progress=progress)
         return ChgnetForceField(weights, self._device), report
-
-    def calculator(self) -> Calculator:
-        """An ASE calculator of this model: energy (eV), forces (eV/Å), stress (eV/Å³, Voigt)."""
-        from coevo.models.chgnet.calculator import ChgnetCalculator
-
-        return ChgnetCalculator(self)
 
 
 def _checked_device(device: str) -> str:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.models.relaxing.neighbours import JoinedPairs
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from coevo.models.chgnet.neighbours import PairList
     from coevo.models.contracts import FloatArray
+    from coevo.models.relaxing.neighbours import PairList
 
     IntArray = NDArray[np.int64]
 
@@ -71,33 +73,13 @@ class Graph:
         """Crystals in the batch."""
         return len(self.counts)
 
-    def neighbours_per_atom(self) -> IntArray:
-        """Number of neighbours within the atom-graph cutoff, shape (n_atoms,)."""
-        n_atoms = len(self.numbers)
-        return np.bincount(self.first, minlength=n_atoms) + np.bincount(self.second, minlength=n_atoms)
 
-    def shortest_bonds(self) -> FloatArray:
-        """Length of the shortest bond of each crystal, Å, shape (n_crystals,); infinite where there is none."""
-        shortest = np.full(self.n_crystals, np.inf)
-        lengths = np.sqrt((self.vectors**2).sum(axis=1))
-        np.minimum.at(shortest, self.owner[self.first], lengths)
-        return shortest
-
-
-class CandidatePairs:
+class CandidatePairs(JoinedPairs):
     """Candidate pairs of a batch, joined from the pair lists of its crystals."""
 
     def __init__(self, numbers: Sequence[IntArray], pairs: Sequence[PairList]) -> None:
-        self.counts = np.array([len(z) for z in numbers], dtype=np.int64)
+        super().__init__(np.array([len(z) for z in numbers], dtype=np.int64), pairs)
         self.numbers = np.concatenate(numbers)
-        self.owner = np.repeat(np.arange(len(numbers)), self.counts)
-        starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
-        lengths = np.array([len(p.first) for p in pairs], dtype=np.int64)
-        self.pair_owner = np.repeat(np.arange(len(numbers)), lengths)
-        offset = np.repeat(starts, lengths)
-        self.first = np.concatenate([p.first for p in pairs]) + offset
-        self.second = np.concatenate([p.second for p in pairs]) + offset
-        self.shift = np.concatenate([p.shift for p in pairs])
 
     def graph(self, positions: FloatArray, cells: FloatArray, atom_cutoff: float, bond_cutoff: float) -> Graph:
         """Keep the pairs that are bonds now and find the angles between the short ones.
@@ -111,8 +93,7 @@ class CandidatePairs:
         atom_cutoff, bond_cutoff : float
             Longest bond, and longest bond that takes part in angles, Å.
         """
-        vectors = positions[self.second] - positions[self.first]
-        vectors += np.matmul(self.shift[:, None, :], cells[self.pair_owner])[:, 0, :]
+        vectors = self.vectors(positions, cells)
         square = (vectors**2).sum(axis=1)
         short = np.flatnonzero(square < bond_cutoff**2)
         long = np.flatnonzero((square >= bond_cutoff**2) & (square < atom_cutoff**2))

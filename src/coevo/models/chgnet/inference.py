@@ -1,50 +1,34 @@
-"""Energy, forces and stress of a batch of crystals by one forward and one gradient call."""
+"""Energies, forces and stresses of a batch of crystals by one forward and one gradient call for each group of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from coevo.errors import ModelError
 from coevo.models.chgnet.graph import CandidateGroups
 from coevo.models.chgnet.graph_tensors import graph_tensors
-from coevo.models.chgnet.neighbours import MIN_DISTANCE, pair_list
 from coevo.models.chgnet.network import Network
 from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
-from coevo.models.contracts import Failure, Prediction
+from coevo.models.chgnet.weights import weights_from_bytes
+from coevo.models.contracts import Failure
+from coevo.models.relaxing.neighbours import pair_list
+from coevo.models.relaxing.predictor import BatchPrediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from coevo.models.chgnet.graph import Graph
-    from coevo.models.chgnet.neighbours import PairList
     from coevo.models.chgnet.weights import Weights
     from coevo.models.contracts import FloatArray
-    from coevo.models.relaxing.crystal import Crystal
+    from coevo.models.relaxing.neighbours import PairList
 
-
-@dataclass(frozen=True)
-class BatchPrediction:
-    """What the network says of a batch.
-
-    Attributes
-    ----------
-    energies : ndarray, shape (n_crystals,)
-        eV per cell.
-    interaction : ndarray, shape (n_crystals,)
-        Part of the energies beyond that of the composition, eV/atom.
-    forces : ndarray, shape (n_atoms, 3)
-        eV/Å.
-    virials : ndarray, shape (n_crystals, 3, 3)
-        Derivative of the energy with respect to a symmetric strain, eV; the stress is this over the volume.
-    """
-
-    energies: FloatArray
-    interaction: FloatArray
-    forces: FloatArray
-    virials: FloatArray
+    IntArray = NDArray[np.int64]
 
 
 class Predictor:
@@ -63,9 +47,61 @@ class Predictor:
         parameters = {name: tensor.to(self.device) for name, tensor in weights.parameters.items()}
         self.network = Network(weights.architecture, parameters)
         self.element_energies = weights.parameters[COMPOSITION_KEY][0].numpy().astype(np.float64)
+        self._last: tuple[list[PairList], CandidateGroups] | None = None
 
-    def predict(self, graph: Graph) -> BatchPrediction:
-        """Predict a batch that has at least one bond."""
+    @property
+    def cutoff(self) -> float:
+        """Longest bond of the graph, Å."""
+        return self.architecture.atom_graph_cutoff
+
+    @property
+    def device_type(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.device.type
+
+    def predict(
+        self,
+        numbers: IntArray,
+        counts: IntArray,
+        positions: FloatArray,
+        cells: FloatArray,
+        *,
+        pairs: Sequence[PairList] = (),
+    ) -> BatchPrediction:
+        """Predict a batch; see :class:`coevo.models.relaxing.predictor.Predictor`."""
+        lists = list(pairs) or self._searched(counts, positions, cells)
+        groups = self._groups(numbers, counts, lists)
+        graphs = groups.graphs(positions, cells, self.cutoff, self.architecture.bond_graph_cutoff)
+        parts = [self.predict_graph(graph) for graph in graphs]
+        interaction = [part.interaction for part in parts if part.interaction is not None]
+        return BatchPrediction(
+            energies=np.concatenate([part.energies for part in parts]),
+            interaction=np.concatenate(interaction),
+            forces=np.concatenate([part.forces for part in parts]),
+            virials=np.concatenate([part.virials for part in parts]),
+        )
+
+    def _searched(self, counts: IntArray, positions: FloatArray, cells: FloatArray) -> list[PairList]:
+        lists = [
+            pair_list(part, cell, self.cutoff)
+            for part, cell in zip(np.split(positions, np.cumsum(counts)[:-1]), cells, strict=True)
+        ]
+        found = [one for one in lists if not isinstance(one, Failure)]
+        if len(found) < len(lists):
+            raise ModelError(f"{len(lists) - len(found)} of {len(lists)} crystals have a collapsed cell; check them before")
+        return found
+
+    def _groups(self, numbers: IntArray, counts: IntArray, lists: list[PairList]) -> CandidateGroups:
+        """The groups of these pair lists, kept for as long as the same lists come again."""
+        last = self._last
+        if last is not None and len(last[0]) == len(lists) and all(map(operator.is_, last[0], lists)):
+            return last[1]
+        groups = CandidateGroups(np.split(numbers, np.cumsum(counts)[:-1]), lists)
+        self._last = lists, groups
+        return groups
+
+    def predict_graph(self, graph: Graph) -> BatchPrediction:
+        """Predict the crystals of a graph that has at least one bond."""
         vectors = torch.tensor(graph.vectors, dtype=torch.float32, device=self.device, requires_grad=True)
         energies = self.network.energies(graph_tensors(graph, self.device), vectors)
         (gradient,) = torch.autograd.grad(energies.sum(), vectors)
@@ -100,63 +136,6 @@ def virials_from_bonds(graph: Graph, slope: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (virials + virials.transpose(0, 2, 1)), dtype=np.float64)
 
 
-def predict_groups(predictor: Predictor, graphs: Sequence[Graph]) -> BatchPrediction:
-    """Predict one graph after the other and join the results."""
-    parts = [predictor.predict(graph) for graph in graphs]
-    return BatchPrediction(
-        energies=np.concatenate([part.energies for part in parts]),
-        interaction=np.concatenate([part.interaction for part in parts]),
-        forces=np.concatenate([part.forces for part in parts]),
-        virials=np.concatenate([part.virials for part in parts]),
-    )
-
-
-def evaluate_batch(predictor: Predictor, crystals: Sequence[Crystal]) -> list[Prediction | Failure]:
-    """Single points of one batch, in order; a crystal that has no prediction is a failure at its place."""
-    results: list[Prediction | Failure | None] = [None] * len(crystals)
-    architecture = predictor.architecture
-    places, lists = [], []
-    for place, crystal in enumerate(crystals):
-        pairs = usable_pairs(crystal.positions, crystal.cell, architecture.atom_graph_cutoff)
-        if isinstance(pairs, Failure):
-            results[place] = pairs
-        else:
-            places.append(place)
-            lists.append(pairs)
-    if places:
-        batch = [crystals[place] for place in places]
-        groups = CandidateGroups([c.numbers for c in batch], lists)
-        positions, cells = np.concatenate([c.positions for c in batch]), np.stack([c.cell for c in batch])
-        graphs = groups.graphs(positions, cells, architecture.atom_graph_cutoff, architecture.bond_graph_cutoff)
-        predicted = predict_groups(predictor, graphs)
-        forces = np.split(predicted.forces, np.cumsum(groups.counts)[:-1])
-        for i, place in enumerate(places):
-            energy, stress = predicted.energies[i] / len(batch[i]), predicted.virials[i] / batch[i].volume
-            results[place] = prediction_of(energy, forces[i], stress)
-    return [result for result in results if result is not None]
-
-
-def prediction_of(energy: float, forces: FloatArray, stress: FloatArray) -> Prediction | Failure:
-    """Bundle one crystal's numbers, or say that they are not numbers."""
-    if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
-        return Failure("nan", "the network gave a number that is not finite")
-    return Prediction(energy=float(energy), forces=forces.copy(), stress=stress.copy())
-
-
-def usable_pairs(positions: FloatArray, cell: FloatArray, cutoff: float) -> PairList | Failure:
-    """Pairs within the cutoff, or why the network cannot take this geometry.
-
-    An atom without a neighbour gets an energy that is not that of an isolated atom, and atoms on top of each other none at all.
-    """
-    pairs = pair_list(positions, cell, cutoff)
-    if isinstance(pairs, Failure):
-        return pairs
-    n_atoms = len(positions)
-    neighbours = np.bincount(pairs.first, minlength=n_atoms) + np.bincount(pairs.second, minlength=n_atoms)
-    if lonely := int((neighbours == 0).sum()):
-        return Failure("no_neighbours", f"{lonely} of {n_atoms} atoms have no neighbour within {cutoff} Å")
-    vectors = positions[pairs.second] - positions[pairs.first] + pairs.shift @ cell
-    shortest = float(np.linalg.norm(vectors, axis=1).min())
-    if shortest < MIN_DISTANCE:
-        return Failure("collapsed", f"two atoms are {shortest:.3g} Å apart, closer than {MIN_DISTANCE}")
-    return pairs
+def predictor_from_bytes(data: bytes, device: str = "cpu") -> Predictor:
+    """Make a predictor from a checkpoint's bytes, in a worker process."""
+    return Predictor(weights_from_bytes(data, "weights sent to a worker"), device)

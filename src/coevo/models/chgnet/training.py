@@ -9,24 +9,25 @@ import numpy as np
 import torch
 
 from coevo.errors import ModelError
-from coevo.models.chgnet.determinism import reproducible_torch
+from coevo.models.chgnet.architecture import ATOMIC_NUMBERS
 from coevo.models.chgnet.gather import scatter
 from coevo.models.chgnet.graph import CandidatePairs
 from coevo.models.chgnet.graph_tensors import GraphTensors, graph_tensors
-from coevo.models.chgnet.inference import usable_pairs
 from coevo.models.chgnet.network import Network
 from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
 from coevo.models.chgnet.weights import Weights
 from coevo.models.contracts import Failure
 from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
+from coevo.models.relaxing.determinism import reproducible_torch
+from coevo.models.relaxing.single_points import usable_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-    from coevo.models.chgnet.neighbours import PairList
     from coevo.models.contracts import FitSettings, Progress, TrainingFrame
+    from coevo.models.relaxing.neighbours import PairList
 
 GPA = 160.21766208
 """GPa per eV/Å³, as in CHGNet's own training, where the stress loss is in GPa."""
@@ -159,7 +160,7 @@ class _FineTuning:
             values = (frame.energy, frame.forces, frame.stress)
             if not all(np.isfinite(value).all() for value in values):
                 raise ModelError(f"{kind} frame {index} ({frame.structure.formula}) has a label that is not finite; leave it out")
-            crystal = crystal_from_structure(frame.structure)
+            crystal = crystal_from_structure(frame.structure, ATOMIC_NUMBERS, "chgnet")
             if isinstance(crystal, Failure):
                 continue
             if np.shape(frame.forces) != (len(crystal), 3) or np.shape(frame.stress) != (3, 3):

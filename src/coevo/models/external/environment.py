@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.configs.model_environments import ModelEnvironment, read_environment_file
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MARK = "coevo-environment.json"
 """Written into an environment when ``coevo env create`` has finished it."""
+
+OWN = "coevo"
+"""Stands for coevo's own interpreter in the file of a family whose pins agree with what is installed here."""
 
 _OURS = re.compile(r"(COEVO|JOBFLOW|FW|JFREMOTE|MONGO|AWS|PYTHON|VIRTUAL_ENV|CONDA_PYTHON)")
 """Beginnings of variables that speak to coevo's own process: its servers and its Python are none of the family's business."""
@@ -117,6 +121,9 @@ def environment_of(family: ExternalFamily, settings: Settings | None = None) -> 
     file, directory = file_of(family.name, settings), directory_of(family.name, settings)
     described = read_environment_file(file) if file.exists() else ModelEnvironment()
     prefix = tuple(shlex.split(described.prefix))
+    if described.python == OWN:
+        _require_own(family, file, prefix)
+        return Environment(family.name, "file", (sys.executable,), described, settings.device)
     if described.python or prefix:
         return Environment(family.name, "file", (*prefix, described.python or "python"), described, settings.device)
     if mark_of(directory) is None:
@@ -126,6 +133,33 @@ def environment_of(family: ExternalFamily, settings: Settings | None = None) -> 
             f"name an existing Python in {file} (python: PATH, or prefix: conda run --no-capture-output -n NAME)"
         )
     return Environment(family.name, "made", (str(python_in(directory)),), described, settings.device)
+
+
+def _require_own(family: ExternalFamily, file: Path, prefix: tuple[str, ...]) -> None:
+    """Refuse coevo's own interpreter for a family whose pins it does not have.
+
+    Raises
+    ------
+    ConfigError
+        Naming what differs.
+    """
+    if prefix:
+        raise ConfigError(f"{file}: python: {OWN} is this interpreter, before which no prefix can stand; leave one of them away")
+    differing = []
+    for pin in family.pins():
+        name, _, wanted = pin.partition("==")
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "none"
+        if found.partition("+")[0] != wanted.partition("+")[0]:  # +cpu and +cu130 are builds of one version
+            differing.append(f"{name} {found}, pinned {wanted}")
+    if differing:
+        raise ConfigError(
+            f"{file}: python: {OWN} cannot run {family.name}: {'; '.join(differing[:5])}"
+            f"{f' and {len(differing) - 5} more' if len(differing) > 5 else ''}; make an environment with "
+            f"`coevo env create {family.name}`"
+        )
 
 
 def python_in(directory: Path) -> Path:

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ConfigError
+from coevo.families.built_in import MATTERGEN_ENVIRONMENT
 from coevo.models.contracts import Capabilities
-from coevo.models.external.families import HERE, ExternalFamily
 from coevo.models.external.generator import ExternalGenerator, ModelFiles
 
 if TYPE_CHECKING:
     from typing import Self
 
-_RUNNERS = HERE / "runners"
+    from coevo.families import ExternalFamily
 
-MATTERGEN = ExternalFamily(
-    "mattergen",
-    runner=_RUNNERS / "mattergen_runner.py",
-    requirements=HERE / "envs" / "mattergen.txt",
-    companions=tuple(_RUNNERS / f"mattergen_{part}.py" for part in ("model", "shims", "small", "training", "trust")),
-)
+MATTERGEN = MATTERGEN_ENVIRONMENT
 
 
 class MatterGenGenerator(ExternalGenerator):

@@ -1,4 +1,4 @@
-"""Crystals as plain arrays, which is all that the network and its worker processes need."""
+"""Crystals as plain arrays, which is all that force fields and their worker processes need."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import numpy as np
 from coevo.models.contracts import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
     from coevo.models.contracts import FloatArray
-
-MAX_ATOMIC_NUMBER = 94
-"""CHGNet embeds the elements up to Pu."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +45,26 @@ class Crystal:
         return float(abs(np.linalg.det(self.cell)))
 
 
-def crystal_from_structure(structure: Structure) -> Crystal | Failure:
-    """Read the arrays of a structure, or say why this network cannot take it."""
+def crystal_from_structure(structure: Structure, known: Collection[int], family: str) -> Crystal | Failure:
+    """Read the arrays of a structure, or say why a force field cannot take it.
+
+    Parameters
+    ----------
+    structure : Structure
+    known : collection of int
+        Atomic numbers that the force field knows.
+    family : str
+        For messages.
+    """
     if len(structure) == 0:
         return Failure("empty", "the structure has no atoms")
     if not structure.is_ordered:
         return Failure("disordered", f"{structure.composition.formula} has partially occupied sites; order it first")
     numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
-    if numbers.max() > MAX_ATOMIC_NUMBER:
-        symbol = structure[int(numbers.argmax())].specie.symbol
-        return Failure("unsupported_element", f"{symbol} (Z={numbers.max()}) is beyond the elements that CHGNet knows, Z <= 94")
+    for place, number in enumerate(numbers.tolist()):
+        if number not in known:
+            symbol = structure[place].specie.symbol
+            return Failure("unsupported_element", f"{symbol} (Z={number}) is none of the elements that {family} knows")
     crystal = Crystal(
         numbers=numbers,
         positions=np.array(structure.cart_coords, dtype=np.float64),
@@ -74,27 +81,3 @@ def structure_with_geometry(template: Structure, positions: FloatArray, cell: Fl
     from pymatgen.core import Structure as PymatgenStructure
 
     return PymatgenStructure(Lattice(cell), template.species, positions, coords_are_cartesian=True, to_unit_cell=True)
-
-
-def split_failures(structures: Sequence[Structure]) -> tuple[list[int], list[Crystal], dict[int, Failure]]:
-    """Separate the structures that the network can take from those that it cannot.
-
-    Returns
-    -------
-    places : list of int
-        Index in ``structures`` of each crystal.
-    crystals : list of Crystal
-    failures : dict of int to Failure
-        By index in ``structures``.
-    """
-    places: list[int] = []
-    crystals: list[Crystal] = []
-    failures: dict[int, Failure] = {}
-    for index, structure in enumerate(structures):
-        found = crystal_from_structure(structure)
-        if isinstance(found, Failure):
-            failures[index] = found
-        else:
-            places.append(index)
-            crystals.append(found)
-    return places, crystals, failures

@@ -22,6 +22,10 @@ def matrix_exponential(matrices: FloatArray) -> FloatArray:
     return torch.linalg.matrix_exp(torch.from_numpy(np.ascontiguousarray(matrices))).numpy()
 
 
+def _without_trace(matrices: FloatArray) -> FloatArray:
+    return matrices - np.trace(matrices, axis1=1, axis2=2)[:, None, None] / 3.0 * np.eye(3)
+
+
 class Variables:
     """Positions in the undeformed cells and ``n_atoms · ln F`` of each crystal, F being its deformation gradient.
 
@@ -33,10 +37,18 @@ class Variables:
     crystals : sequence of Crystal
         Starting geometries.
     relax_cell : bool
+    fixed_volume : bool
+        Only the shape of the cell moves: ln F has no trace, so that det F = 1.
+    pressure : float
+        External pressure, eV/Å³: the enthalpy E + pV is minimised.
     """
 
-    def __init__(self, crystals: Sequence[Crystal], *, relax_cell: bool) -> None:
+    def __init__(
+        self, crystals: Sequence[Crystal], *, relax_cell: bool, fixed_volume: bool = False, pressure: float = 0.0
+    ) -> None:
         self.relax_cell = relax_cell
+        self.fixed_volume = fixed_volume
+        self.pressure = pressure
         self.counts = np.array([len(crystal) for crystal in crystals], dtype=np.int64)
         self.owner = np.repeat(np.arange(len(crystals)), self.counts)
         self.start_cells = np.stack([crystal.cell for crystal in crystals])
@@ -68,6 +80,9 @@ class Variables:
         if not self.relax_cell:
             return forces, np.zeros_like(virials)
         deformation = self.deformation
+        if self.pressure:
+            volumes = np.abs(np.linalg.det(self.start_cells)) * np.linalg.det(deformation)
+            virials = virials + self.pressure * volumes[:, None, None] * np.eye(3)
         on_deformation = np.matmul(-virials, np.linalg.inv(deformation.transpose(0, 2, 1)))
         # The adjoint of the exponential's derivative at X is its derivative at Xᵀ, found as a block of exp [[Xᵀ, G], [0, Xᵀ]]
         # (Najfeld and Havel, Adv. Appl. Math. 16, 321 (1995)).
@@ -75,6 +90,8 @@ class Variables:
         blocks[:, :3, :3] = blocks[:, 3:, 3:] = self.log_deformation.transpose(0, 2, 1)
         blocks[:, :3, 3:] = on_deformation
         on_logarithm = matrix_exponential(blocks)[:, :3, 3:]
+        if self.fixed_volume:
+            on_logarithm = _without_trace(on_logarithm)
         return self._rows_times(forces, deformation), on_logarithm / self.counts[:, None, None]
 
     def largest_row(self, on_atoms: FloatArray, on_cells: FloatArray) -> FloatArray:
@@ -96,6 +113,7 @@ class Variables:
         """Add a vector to the variables."""
         self.reference = self.reference + atom_move
         if self.relax_cell:
+            cell_move = _without_trace(cell_move) if self.fixed_volume else cell_move
             self.log_deformation = self.log_deformation + cell_move / self.counts[:, None, None]
 
     def keep(self, chosen: NDArray[np.bool_]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coevo.errors import AnalysisError
+from coevo.families import DEFAULT_FORCE_FIELD
 from coevo.makers.progress import task
 from coevo.studies.piles.energy_scales import why_not_one_scale
 from coevo.studies.piles.rows import EnergyOrigin, PackedCrystal
@@ -172,7 +173,7 @@ def _above(hull: Hull, x: np.ndarray, energies: np.ndarray) -> list[float]:
 def _no_hull(batch: Batch, pile: Sequence[Row], known: Sequence[Row]) -> str | None:
     """Why there is no hull; None if there is one."""
     if not pile:
-        return "the structures have no energies: give a file with energies, or --force-field chgnet"
+        return f"the structures have no energies: give a file with energies, or --force-field {DEFAULT_FORCE_FIELD.name}"
     if len(batch.elements) > MAX_ELEMENTS:
         return f"{len(batch.elements)} elements, allowed {MAX_ELEMENTS}: choose a chemical system with --elements"
     apart = why_not_one_scale([*known, *pile])
@@ -184,11 +185,12 @@ def _no_hull(batch: Batch, pile: Sequence[Row], known: Sequence[Row]) -> str | N
     reason = f"no phase of {', '.join(missing)} alone"
     if batch.references and not batch.one_scale:
         return (
-            reason
-            + ", and energies of the references are not known to be on the pile's scale (--same-scale, or --force-field chgnet)"
+            reason + ", and energies of the references are not known to be on the pile's scale (--same-scale, or "
+            f"--force-field {DEFAULT_FORCE_FIELD.name})"
         )
     return (
-        reason + ": give --references with energies on the same scale (--same-scale), or --force-field chgnet with --references"
+        reason + ": give --references with energies on the same scale (--same-scale), or "
+        f"--force-field {DEFAULT_FORCE_FIELD.name} with --references"
     )
 
 

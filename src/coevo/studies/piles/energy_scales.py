@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from coevo.families import DEFAULT_FORCE_FIELD
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,7 +55,7 @@ def why_not_one_scale(rows: Sequence[Row]) -> str | None:
     named = Counter(row.origin.calculation for row in rows if row.origin.calculation)
     if len(named) > 1:
         several = ", ".join(f"{name} ({count} structures)" for name, count in sorted(named.items()))
-        return f"energies of several calculations: {several}; give a file for each, or --force-field chgnet"
+        return f"energies of several calculations: {several}; give a file for each, or --force-field {DEFAULT_FORCE_FIELD.name}"
     return _half_corrected(rows)
 
 

@@ -1,4 +1,4 @@
-"""An ASE calculator on the batched network, for molecular dynamics and checks with ASE's own tools."""
+"""Any force field as an ASE calculator, for molecular dynamics and checks with ASE's own tools."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from coevo.models.contracts import Failure
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from coevo.models.chgnet.force_field import ChgnetForceField
+    from coevo.models.contracts import ForceField
 
 
-class ChgnetCalculator(Calculator):
-    """ASE calculator of a :class:`~coevo.models.chgnet.force_field.ChgnetForceField`; crystals are taken as periodic."""
+class ForceFieldCalculator(Calculator):
+    """ASE calculator of a :class:`~coevo.models.contracts.ForceField`; crystals are taken as periodic."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE declares it so
 
-    def __init__(self, force_field: ChgnetForceField, **kwargs: Any) -> None:
+    def __init__(self, force_field: ForceField, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.force_field = force_field
 
@@ -43,7 +43,7 @@ class ChgnetCalculator(Calculator):
         structure = AseAtomsAdaptor.get_structure(self.atoms)
         [found] = self.force_field.evaluate([structure])
         if isinstance(found, Failure):
-            raise CalculationFailed(f"CHGNet: {found.reason}: {found.detail}")
+            raise CalculationFailed(f"{self.force_field.family}: {found.reason}: {found.detail}")
         energy = found.energy * len(structure)
         self.results = {
             "energy": energy,

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.chgnet.graph import CandidateGroups
-from coevo.models.chgnet.inference import predict_groups, prediction_of
-from coevo.models.chgnet.neighbours import MIN_DISTANCE, PairList, covers, pair_list
 from coevo.models.contracts import Failure, Prediction
 from coevo.models.relaxing.fire import Fire
 from coevo.models.relaxing.lbfgs import QuasiNewton
+from coevo.models.relaxing.neighbours import MIN_DISTANCE, JoinedPairs, PairList, covers, pair_list
+from coevo.models.relaxing.single_points import prediction_of
 from coevo.models.relaxing.variables import Variables
 
 if TYPE_CHECKING:
@@ -20,10 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from coevo.models.chgnet.graph import Graph
-    from coevo.models.chgnet.inference import BatchPrediction, Predictor
     from coevo.models.contracts import FloatArray, RelaxationSettings
     from coevo.models.relaxing.crystal import Crystal
+    from coevo.models.relaxing.predictor import BatchPrediction, Predictor
 
     BoolArray = NDArray[np.bool_]
 
@@ -32,8 +30,7 @@ SKIN = 0.6
 VOLUME_RATIO = (0.15, 6.0)
 """A crystal whose volume leaves these multiples of its first volume has collapsed or exploded."""
 INTERACTION_RANGE = (-20.0, 100.0)
-"""eV/atom beyond the energy of the composition; outside, the network is far from anything that it was trained on."""
-
+"""eV/atom beyond the energy of the elements; outside, a force field is far from anything that it was made for."""
 
 OPTIMISERS: dict[str, type[Fire | QuasiNewton]] = {"fire": Fire, "lbfgs": QuasiNewton}
 
@@ -78,12 +75,15 @@ class BatchRelaxation:
     def __init__(self, predictor: Predictor, crystals: Sequence[Crystal], settings: RelaxationSettings) -> None:
         self.predictor = predictor
         self.settings = settings
-        self.cutoff = predictor.architecture.atom_graph_cutoff
+        self.cutoff = predictor.cutoff
         self.members = [_Member(place, crystal) for place, crystal in enumerate(crystals)]
         self.results: dict[int, RelaxedCrystal | Failure] = {}
-        self.variables = Variables(crystals, relax_cell=settings.relax_cell)
+        self.variables = Variables(
+            crystals, relax_cell=settings.relax_cell, fixed_volume=settings.fixed_volume, pressure=settings.pressure
+        )
         self.optimiser = OPTIMISERS[settings.optimiser](self.variables)
-        self.candidates: CandidateGroups | None = None
+        self.numbers = np.concatenate([crystal.numbers for crystal in crystals])
+        self.joined: JoinedPairs | None = None
         self.steps = 0
 
     def run(self) -> list[RelaxedCrystal | Failure]:
@@ -93,10 +93,10 @@ class BatchRelaxation:
             positions, cells = self._usable_geometry()
             if not self.members:
                 break
-            graphs = self._graphs(positions, cells)
-            if not graphs:
+            if not self._sound(positions, cells):
                 continue
-            predicted = predict_groups(self.predictor, graphs)
+            lists = [member.pairs for member in self.members if member.pairs is not None]
+            predicted = self.predictor.predict(self.numbers, self.variables.counts, positions, cells, pairs=lists)
             atom_forces, cell_forces = self.variables.generalised_forces(predicted.forces, predicted.virials)
             fmax = self.variables.largest_row(atom_forces, cell_forces)
             finished = self._judge(predicted, positions, cells, fmax)
@@ -135,20 +135,15 @@ class BatchRelaxation:
             if isinstance(pairs, Failure):
                 return pairs
             member.pairs = pairs
-            self.candidates = None
+            self.joined = None
         return None
 
-    def _graphs(self, positions: FloatArray, cells: FloatArray) -> list[Graph]:
-        """The graphs now; none if crystals had to be dropped, so that the geometry is to be taken again."""
-        if self.candidates is None:
+    def _sound(self, positions: FloatArray, cells: FloatArray) -> bool:
+        """Whether every crystal can be predicted; those that cannot are dropped, and the geometry is to be taken again."""
+        if self.joined is None:
             lists = [member.pairs for member in self.members]
-            self.candidates = CandidateGroups(
-                [member.crystal.numbers for member in self.members], [pairs for pairs in lists if pairs is not None]
-            )
-        graphs = self.candidates.graphs(positions, cells, self.cutoff, self.predictor.architecture.bond_graph_cutoff)
-        alone = np.concatenate([graph.neighbours_per_atom() == 0 for graph in graphs])
-        lonely = np.bincount(self.variables.owner, alone, minlength=len(self.members))
-        shortest = np.concatenate([graph.shortest_bonds() for graph in graphs])
+            self.joined = JoinedPairs(self.variables.counts, [pairs for pairs in lists if pairs is not None])
+        lonely, shortest = self.joined.surroundings(positions, cells, self.cutoff)
         failures: dict[int, Failure] = {}
         for k in np.flatnonzero(lonely):
             detail = f"after {self.steps} steps {lonely[k]:.0f} of {self.variables.counts[k]} atoms have no neighbour"
@@ -157,8 +152,7 @@ class BatchRelaxation:
             failures[int(k)] = Failure("collapsed", f"after {self.steps} steps two atoms are {shortest[k]:.3g} Å apart")
         if failures:
             self._fail(failures)
-            return []
-        return graphs
+        return not failures
 
     def _judge(self, predicted: BatchPrediction, positions: FloatArray, cells: FloatArray, fmax: FloatArray) -> BoolArray:
         """Record the crystals that are finished; return which they are, shape (n,) of bool."""
@@ -168,8 +162,9 @@ class BatchRelaxation:
         finished = np.zeros(len(self.members), dtype=bool)
         for k, member in enumerate(self.members):
             energy = float(predicted.energies[k] / self.variables.counts[k])
-            prediction = prediction_of(energy, forces[k], predicted.virials[k] / volumes[k])
-            result = self._verdict(prediction, float(predicted.interaction[k]), float(fmax[k]))
+            prediction = predicted.failures.get(k) or prediction_of(energy, forces[k], predicted.virials[k] / volumes[k])
+            interaction = 0.0 if predicted.interaction is None else float(predicted.interaction[k])
+            result = self._verdict(prediction, interaction, float(fmax[k]))
             if result is None:
                 member.history.append((parts[k], cells[k]))
                 continue
@@ -203,9 +198,10 @@ class BatchRelaxation:
 
     def _drop(self, rest: BoolArray) -> None:
         self.members = [member for member, stays in zip(self.members, rest, strict=True) if stays]
+        self.numbers = self.numbers[rest[self.variables.owner]]
         self.optimiser.keep(rest)
         self.variables.keep(rest)
-        self.candidates = None
+        self.joined = None
 
 
 def evenly_spaced(history: list[tuple[FloatArray, FloatArray]], frames: int) -> list[tuple[FloatArray, FloatArray]]:

@@ -12,14 +12,13 @@ from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ModelError
-from coevo.models.chgnet.determinism import reproducible_torch
+from coevo.models.relaxing.determinism import reproducible_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from coevo.models.chgnet.inference import Predictor
-    from coevo.models.chgnet.weights import Weights
     from coevo.models.contracts import Progress
+    from coevo.models.relaxing.predictor import Predictor, Recipe
 
 
 _pool: ProcessPoolExecutor | None = None
@@ -29,7 +28,7 @@ _predictors: dict[str, Predictor] = {}
 
 
 def run_batches(
-    weights: Weights,
+    recipe: Callable[[], Recipe],
     predictor: Predictor,
     function: Callable[..., list[Any]],
     batches: Sequence[Sequence[Any]],
@@ -40,6 +39,7 @@ def run_batches(
 ) -> list[list[Any]]:
     """Apply ``function(predictor, batch, *arguments)`` to every batch, in order of the batches.
 
+    The recipe, asked for only if there are workers, makes the predictor in each of them.
     In a daemonic process, which may have no children, and on a GPU the batches run one after the other; the results are the same.
 
     Raises
@@ -48,30 +48,29 @@ def run_batches(
         If a worker process dies.
     """
     workers = min(workers, len(batches))
-    if workers <= 1 or predictor.device.type != "cpu" or multiprocessing.current_process().daemon:
+    if workers <= 1 or predictor.device_type != "cpu" or multiprocessing.current_process().daemon:
         results = []
-        with reproducible_torch(predictor.device.type):
+        with reproducible_torch(predictor.device_type):
             for batch in batches:
                 results.append(function(predictor, batch, *arguments))
                 if progress is not None:
                     progress(len(batch))
         return results
     with _pool_lock:
-        return _run_in_pool(weights, function, batches, arguments, workers, progress)
+        return _run_in_pool(recipe(), function, batches, arguments, workers, progress)
 
 
 def _run_in_pool(
-    weights: Weights,
+    recipe: Recipe,
     function: Callable[..., list[Any]],
     batches: Sequence[Sequence[Any]],
     arguments: tuple[Any, ...],
     workers: int,
     progress: Progress | None,
 ) -> list[list[Any]]:
-    data, digest = weights.to_bytes(), weights.digest
     try:
-        pool = _pool_of(workers)
-        futures = [pool.submit(_work, digest, data, function, batch, arguments) for batch in batches]
+        pool = _pool_of(workers, recipe.make.__module__)
+        futures = [pool.submit(_work, recipe, function, batch, arguments) for batch in batches]
         sizes = dict(zip(futures, map(len, batches), strict=True))
         waiting = set(futures)
         while waiting:
@@ -84,15 +83,15 @@ def _run_in_pool(
     except BrokenProcessPool as err:
         shut_down_pool()
         raise ModelError(
-            f"a worker process of CHGNet ({workers} workers) died while it ran {len(batches)} batches; it was killed, most "
-            "likely for want of memory: use fewer workers (COEVO_WORKERS) or a smaller batch_size"
+            f"a worker process of the force field ({workers} workers) died while it ran {len(batches)} batches; it was killed, "
+            "most likely for want of memory: use fewer workers (COEVO_WORKERS) or a smaller batch_size"
         ) from err
     except BaseException:
         shut_down_pool()
         raise
 
 
-def _pool_of(workers: int) -> ProcessPoolExecutor:
+def _pool_of(workers: int, family: str) -> ProcessPoolExecutor:
     """The pool of this process, kept between calls because starting a worker takes seconds."""
     global _pool, _pool_key
     key = (os.getpid(), workers)
@@ -102,8 +101,8 @@ def _pool_of(workers: int) -> ProcessPoolExecutor:
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
-            # The server imports torch once and its forks share it; it is single-threaded when it forks.
-            context.set_forkserver_preload(["coevo.models.chgnet.relaxation", "coevo.models.chgnet.inference"])
+            # The server imports torch and the family's module once and its forks share it; it is single-threaded when it forks.
+            context.set_forkserver_preload(["coevo.models.relaxing.batch", family])
             _start_server()
         _pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         _pool_key = key
@@ -145,13 +144,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(
-    digest: str, data: bytes, function: Callable[..., list[Any]], batch: Sequence[Any], arguments: tuple[Any, ...]
-) -> list[Any]:
-    if digest not in _predictors:
-        from coevo.models.chgnet.inference import Predictor
-        from coevo.models.chgnet.weights import weights_from_bytes
-
+def _work(recipe: Recipe, function: Callable[..., list[Any]], batch: Sequence[Any], arguments: tuple[Any, ...]) -> list[Any]:
+    if recipe.digest not in _predictors:
         _predictors.clear()
-        _predictors[digest] = Predictor(weights_from_bytes(data, "weights sent to a worker"))
-    return function(_predictors[digest], batch, *arguments)
+        _predictors[recipe.digest] = recipe.make(*recipe.arguments)
+    return function(_predictors[recipe.digest], batch, *arguments)

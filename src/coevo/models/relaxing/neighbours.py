@@ -10,6 +10,8 @@ import numpy as np
 from coevo.models.contracts import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from coevo.models.contracts import FloatArray
@@ -93,3 +95,56 @@ def covers(pairs: PairList, positions: FloatArray, cell: FloatArray, cutoff: flo
     farthest = float(np.sqrt((moved**2).sum(axis=1).max()))
     stretch = float(np.linalg.norm(np.linalg.inv(deformation), 2))
     return stretch * (cutoff + 2.0 * farthest) <= cutoff + skin
+
+
+class JoinedPairs:
+    """The pair lists of the crystals of a batch, joined: atoms are numbered through.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (n_crystals,)
+        Atoms of each crystal.
+    pairs : sequence of PairList
+        Of each crystal.
+
+    Attributes
+    ----------
+    owner : ndarray of int64, shape (n_atoms,)
+        Crystal of each atom.
+    pair_owner : ndarray of int64, shape (n_pairs,)
+        Crystal of each pair.
+    first, second : ndarray of int64, shape (n_pairs,)
+    shift : ndarray, shape (n_pairs, 3)
+    """
+
+    def __init__(self, counts: NDArray[np.int64], pairs: Sequence[PairList]) -> None:
+        self.counts = counts
+        self.owner = np.repeat(np.arange(len(counts)), counts)
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        lengths = np.array([len(p.first) for p in pairs], dtype=np.int64)
+        self.pair_owner = np.repeat(np.arange(len(counts)), lengths)
+        offset = np.repeat(starts, lengths)
+        self.first = np.concatenate([p.first for p in pairs]) + offset
+        self.second = np.concatenate([p.second for p in pairs]) + offset
+        self.shift = np.concatenate([p.shift for p in pairs])
+
+    def vectors(self, positions: FloatArray, cells: FloatArray) -> FloatArray:
+        """From the first to the second atom of each pair, Å, for positions (n_atoms, 3) and cells (n_crystals, 3, 3)."""
+        vectors = positions[self.second] - positions[self.first]
+        vectors += np.matmul(self.shift[:, None, :], cells[self.pair_owner])[:, 0, :]
+        return vectors
+
+    def _shifts(self, cells: FloatArray) -> FloatArray:
+        """Of each pair, Å: crystal by crystal, which is faster than a stack of small products and rounds in another way."""
+        parts = np.split(self.shift, np.searchsorted(self.pair_owner, np.arange(1, len(cells))))
+        return np.concatenate([part @ cell for part, cell in zip(parts, cells, strict=True)])
+
+    def surroundings(self, positions: FloatArray, cells: FloatArray, cutoff: float) -> tuple[NDArray[np.int64], FloatArray]:
+        """Atoms without a neighbour within the cutoff, and the shortest distance (Å; infinite without pairs), of each crystal."""
+        square = ((positions[self.second] - positions[self.first] + self._shifts(cells)) ** 2).sum(axis=1)
+        near = square < cutoff**2
+        n_atoms, n = len(self.owner), len(self.counts)
+        alone = np.bincount(self.first[near], minlength=n_atoms) + np.bincount(self.second[near], minlength=n_atoms) == 0
+        shortest = np.full(n, np.inf)
+        np.minimum.at(shortest, self.pair_owner[near], square[near])
+        return np.bincount(self.owner[alone], minlength=n), np.sqrt(shortest)

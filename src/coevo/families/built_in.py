@@ -1,0 +1,93 @@
+"""The families that come with coevo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coevo.families.descriptor import ExternalFamily, Family, Loader, Weights
+
+_EXTERNAL = Path(__file__).parents[1] / "models" / "external"
+_RUNNERS = _EXTERNAL / "runners"
+
+_SYMBOLS = """
+    H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh
+    Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr
+    Ra Ac Th Pa U Np Pu
+"""
+UP_TO_PLUTONIUM = frozenset(_SYMBOLS.split())
+
+CRYSTAL_PACKAGES = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
+"""What generated crystals depend on, whoever draws them."""
+
+_WHEEL = "in the wheel of chgnet"
+
+CHGNET = Family(
+    Loader("chgnet", "force_field", "safetensors", "coevo.models.chgnet.force_field:ChgnetForceField", runs_code=False),
+    title="CHGNet",
+    summary="the weights of its wheel",
+    packages=("chgnet", "torch", "numpy", "pymatgen-core"),
+    weights={
+        "0.2.0": Weights("mp2020", "PBE", True, "BSD-3-Clause", _WHEEL),
+        "0.3.0": Weights("mp2020", "PBE", True, "BSD-3-Clause", _WHEEL),
+        "r2scan": Weights("r2scan", "r2SCAN", False, "BSD-3-Clause", _WHEEL),
+    },
+    default_weights="0.3.0",
+    devices=("cpu", "cuda"),
+    elements=UP_TO_PLUTONIUM,
+    capabilities=frozenset({"fit", "relax", "stress", "batched"}),
+    get="pip install chgnet",
+    licence="BSD-3-Clause",
+    checkpoint_bytes=1_700_000,
+)
+
+RANDOM_CRYSTALS = Family(
+    Loader("embedded", "generator", "json", "coevo.models.random_crystals.generator:EmbeddedGenerator", runs_code=False),
+    title="random crystals",
+    summary="symmetric random crystals and variation, learned",
+    packages=CRYSTAL_PACKAGES,
+    capabilities=frozenset({"fit"}),
+    get="pip install pyxtal",
+    licence="MIT",
+    checkpoint_bytes=500_000,
+)
+
+MATTERGEN_ENVIRONMENT = ExternalFamily(
+    "mattergen",
+    runner=_RUNNERS / "mattergen_runner.py",
+    requirements=_EXTERNAL / "envs" / "mattergen.txt",
+    companions=tuple(_RUNNERS / f"mattergen_{part}.py" for part in ("model", "shims", "small", "training", "trust")),
+)
+
+# A model directory: hydra constructs whatever its config.yaml names, and Lightning's checkpoints are pickles.
+MATTERGEN = Family(
+    Loader(
+        "mattergen",
+        "generator",
+        "model-tar-1",
+        "coevo.models.external.mattergen:MatterGenGenerator",
+        runs_code=True,
+        published={
+            "chemical_system_energy_above_hull": "21852c6db0a2001bb5fbdb13548a2e755305643b488a41a569876d78ede47afd",
+            "chemical_system": "1462adc65c131f2337da80d04cf64a85fedb9840a1980ce298c0a8beebadec71",
+            "mattergen_base": "e4004432c97dd837208afe37f6a77438fac8f2b80946707d457fbc55df19a258",
+            "small": "6622508618e2e4876115e6dade72e1ff27e179f9626ef67431d7d95f6ed9102e",
+        },
+        sources=("huggingface:microsoft/mattergen",),
+    ),
+    title="MatterGen",
+    summary="a diffusion model (Zeni et al., Nature 639, 624 (2025))",
+    packages=CRYSTAL_PACKAGES,
+    environment=MATTERGEN_ENVIRONMENT,
+    environment_packages=("mattergen", "torch", "torch-geometric", "numpy", "pymatgen"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create mattergen",
+    licence="MIT",
+    # 46.8 million parameters of four bytes (Zeni et al., supplementary information)
+    checkpoint_bytes=190_000_000,
+    # About 2 h for 1,000 structures on a V100 (its README); an example and epoch of its training is estimated from that: three of
+    # the 4,000 passes that a structure takes (1,000 levels, predictor and corrector, with and without conditions).
+    gpu_seconds={"generate": 7.2, "train-generator": 0.006},
+)
+
+FAMILIES: tuple[Family, ...] = (CHGNET, RANDOM_CRYSTALS, MATTERGEN)

@@ -1,0 +1,223 @@
+"""What coevo knows of a family of models before anything of it is imported: plain data, for configurations and job keys."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+from coevo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Role = Literal["force_field", "generator"]
+"""What a state has a checkpoint for."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+CAPABILITIES: dict[str, dict[str, str]] = {
+    "force_field": {
+        "fit": "can be fine-tuned on labels",
+        "relax": "relaxes structures",
+        "stress": "gives stresses, so that cells relax",
+        "batched": "predicts many structures at once",
+    },
+    "generator": {"fit": "learns from the entries of a node"},
+}
+"""Words of :attr:`Family.capabilities`, by role."""
+
+
+@dataclass(frozen=True)
+class Loader:
+    """What reads the checkpoints of one family.
+
+    Attributes
+    ----------
+    family : str
+    role : {"force_field", "generator"}
+    format : str
+        The only one that it reads.
+    place : str
+        ``package.module:Class``.
+    runs_code : bool
+        Whether reading a checkpoint can run code of whoever wrote it: pickles, and configurations that name what to construct.
+        Such a checkpoint is loaded only if it was computed here or is trusted by its sha256. Other loaders check what they read.
+    published : mapping
+        Checkpoints that only name published weights, name to sha256: trusted, whoever sends them.
+    sources : tuple of str
+        Places whose published weights this family reads without a question; the runner is told of them.
+    """
+
+    family: str
+    role: Role
+    format: str
+    place: str
+    runs_code: bool = True
+    published: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.format} ({self.role.replace('_', ' ')})"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Published weights of a force field.
+
+    Attributes
+    ----------
+    energy_scale : str
+        Scale of its energies: ``mp2020``, ``pbe``, ``r2scan``, ``omat24``, …; energies of two scales never meet in one hull.
+    functional : str
+        Of the data that it was trained on; empty if it is not known, and then it cannot be a teacher.
+    anion_corrected : bool
+        Whether its energies hold the MP2020 anion correction.
+    licence : str
+    source : str
+        Where a user gets them.
+    """
+
+    energy_scale: str
+    functional: str = ""
+    anion_corrected: bool = False
+    licence: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class ExternalFamily:
+    """A model family that is run as a subprocess, in an environment of its own.
+
+    Attributes
+    ----------
+    name : str
+        As in a node's configuration.
+    runner : Path
+        Script that does the family's tasks; it imports nothing of coevo but ``coevo_runner``, which lies beside it when it runs.
+    requirements : Path
+        Pins of everything in the environment, direct and indirect, in pip's format.
+    companions : tuple of Path
+        Modules that the runner imports, copied beside it.
+    """
+
+    name: str
+    runner: Path
+    requirements: Path
+    companions: tuple[Path, ...] = ()
+
+    def pins(self) -> list[str]:
+        """The requirements, one a line, without comments.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read or a line is no pin of a version.
+        """
+        try:
+            lines = self.requirements.read_text(encoding="utf-8").splitlines()
+        except OSError as err:
+            raise ConfigError(
+                f"family {self.name}: its requirements cannot be read: {self.requirements}: {err.strerror}"
+            ) from None
+        pins = [text for line in lines if (text := line.partition("#")[0].strip())]
+        for text in pins:
+            if "==" not in text or text.startswith("-"):
+                raise ConfigError(f"{self.requirements}: got {text!r}, allowed: NAME==VERSION, one a line")
+        return pins
+
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of the pins: another set, another digest."""
+        return hashlib.sha256("\n".join(sorted(self.pins())).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of force fields or generators.
+
+    Attributes
+    ----------
+    loader : Loader
+        Name, role, checkpoint format, and whether reading a checkpoint can run code.
+    title : str
+        As people write it.
+    summary : str
+        One line, for tables and the command line.
+    packages : tuple of str
+        Distributions of coevo's own environment whose versions change the numbers: they enter the keys of jobs.
+    environment : ExternalFamily, optional
+        The environment of its own, whose pinned versions enter the keys of jobs as well.
+    environment_packages : tuple of str
+        Those of its distributions that do.
+    weights : mapping of str to Weights
+        Published weights by name, of a force field.
+    default_weights : str
+    devices : tuple of str
+        ``cpu``, ``cuda``.
+    elements : frozenset of str, optional
+        Symbols that it knows; None: whatever it is taught.
+    capabilities : frozenset of str
+        Words of :data:`CAPABILITIES`.
+    get : str
+        What a user does to have it.
+    licence : str
+        Of the code.
+    checkpoint_bytes : int
+        About, for plans.
+    gpu_seconds : mapping of str to float
+        Seconds per item of the steps that want a GPU, for plans.
+    """
+
+    loader: Loader
+    title: str
+    summary: str = ""
+    packages: tuple[str, ...] = ()
+    environment: ExternalFamily | None = None
+    environment_packages: tuple[str, ...] = ()
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    default_weights: str = ""
+    devices: tuple[str, ...] = ("cpu",)
+    elements: frozenset[str] | None = None
+    capabilities: frozenset[str] = frozenset()
+    get: str = ""
+    licence: str = ""
+    checkpoint_bytes: int = 0
+    gpu_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.capabilities - CAPABILITIES[self.role].keys())
+        if unknown:
+            raise ConfigError(
+                f"family {self.name}: got capabilities {', '.join(unknown)}, allowed: {', '.join(CAPABILITIES[self.role])}"
+            )
+        if self.role == "force_field" and self.default_weights not in self.weights:
+            raise ConfigError(
+                f"family {self.name}: got default_weights {self.default_weights!r}, allowed: one of its weights, "
+                f"{', '.join(self.weights) or 'of which it names none'}"
+            )
+
+    @property
+    def name(self) -> str:
+        """As in a configuration."""
+        return self.loader.family
+
+    @property
+    def role(self) -> Role:
+        """What a state has a checkpoint of this family for."""
+        return self.loader.role
+
+    def can(self, capability: str) -> bool:
+        """Whether the family has a capability."""
+        return capability in self.capabilities
+
+    def environment_versions(self) -> dict[str, str]:
+        """Versions that its environment pins, of the packages that change the numbers; empty without one."""
+        if self.environment is None:
+            return {}
+        pins = dict(pin.split("==", 1) for pin in self.environment.pins())
+        return {name: pins[name] for name in self.environment_packages if name in pins}
+
+    def weights_on(self, energy_scale: str) -> list[str]:
+        """Names of the weights whose energies are on a scale."""
+        return [name for name, weights in self.weights.items() if weights.energy_scale == energy_scale]
