@@ -20,7 +20,7 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     MatterGenConfig,
     installed_generators,
 )
-from coevo.configs.section import Fraction, Local, Positive, Section
+from coevo.configs.section import Fraction, Local, OneOf, Positive, Section
 from coevo.errors import CheckpointError
 from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, is_known, names_of
 
@@ -111,10 +111,9 @@ class ForceFieldConfig(Section):
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description=f"{DEFAULT_FORCE_FIELD.name}: {DEFAULT_FORCE_FIELD.summary}; or a family of another package",
     )
-    weights: str = Field(
+    weights: Annotated[str, OneOf(tuple(DEFAULT_FORCE_FIELD.weights))] = Field(
         default=DEFAULT_FORCE_FIELD.default_weights,
-        description=f"published weights to start from; of {DEFAULT_FORCE_FIELD.name}: {', '.join(DEFAULT_FORCE_FIELD.weights)}; "
-        "those of another family are its own default if none are named",
+        description="published weights to start from; another family has its own, and a default among them",
     )
 
     @model_validator(mode="before")
