@@ -27,7 +27,7 @@ curation: {max_e_hull: 0.5, stable_threshold: 0.2}
 selection: {structures: 3}
 labelling:
   frames_per_job: 30
-  teacher: {family: chgnet, weights: r2scan}
+  teacher: {family: chgnet, weights: 0.3.0}
 training: {min_frames: 4, test_fraction: 0.3, validation_fraction: 0.3}
 maturity: {environments: 20, subsamples: 2, ruler_size: 4}
 """
@@ -56,8 +56,7 @@ def test_one_iteration(coevo: Coevo, tmp_path: Path) -> None:
     assert not force_field["adopted"]
     assert "effective-medium cannot be fitted: it stays as it is" in force_field["reason"]
     assert force_field["prequential"]["all"]["energy_rmse_mev_per_atom"] > 0
-    coevo("verify")
-    assert "0 candidates" not in coevo("show", "cu-au@main").stdout
+    coevo("verify", "cu-au")
 
 
 def test_what_does_not_fit_is_refused_when_the_file_is_read(coevo: Coevo, tmp_path: Path) -> None:
@@ -69,7 +68,7 @@ def test_what_does_not_fit_is_refused_when_the_file_is_read(coevo: Coevo, tmp_pa
         (("{family: effective-medium}", "{family: effective}"), "got 'effective', allowed: chgnet, effective-medium"),
         (("{family: effective-medium}", "{family: effective-medium, weights: best}"), "got 'best', allowed: standard"),
         (("[Au, Cu]", "[Au, Cu, Li]"), "got effective-medium, which does not know Li of node.elements"),
-        (("{family: chgnet, weights: r2scan}", "{family: effective-medium}"), "functional of its training data is not known"),
+        (("{family: chgnet, weights: 0.3.0}", "{family: effective-medium}"), "functional of its training data is not known"),
     ):
         (tmp_path / "other.yaml").write_text(NODE.replace(*change))
         assert message in " ".join(coevo("init", "other.yaml", code=2).stderr.split())

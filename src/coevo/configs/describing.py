@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from coevo.configs.section import OneOf
 from coevo.configs.tree import NodeConfig
 from coevo.configs.yaml_tree import Location, show
 
@@ -93,6 +94,9 @@ def allowed_at(location: Location, root: type[BaseModel] = NodeConfig) -> str:
         arguments = get_args(field.annotation)
         index = 0 if len(arguments) == 2 and arguments[1] is Ellipsis else min(location[-1], len(arguments) - 1)
         return _KINDS.get(arguments[index], "a value") + _unit(field)
+    named = next((item for item in field.metadata if isinstance(item, OneOf)), None)
+    if named is not None:
+        return f"one of {', '.join(named.names)}"
     kind, null, _ = _kind(field.annotation).partition(" or null")
     return kind + _bounds(field) + _unit(field) + null
 

@@ -236,7 +236,7 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
     Raises
     ------
     ConfigError
-        If name, elements, references (or which of them are withheld), energy scale, descriptor or the generator's family change.
+        If name, elements, references (or which of them are withheld), energy scale, descriptor or the family of a model change.
     """
     changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
     refused = [line for line in changes if line.startswith(FIXED_KEYS)]
@@ -246,11 +246,15 @@ def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
             "energy_scale and descriptor cannot change, because hulls, energies and entropies of its states would no longer "
             "compare; put the old value back, or make a new node with `coevo init`"
         )
-    if old.generator.family != new.generator.family:
-        raise ConfigError(
-            f"node {old.node.name}: generator.family: {old.generator.family} -> {new.generator.family}: the checkpoint is of "
-            "the first family and goes on as that; put the old value back, or make a new node with `coevo init`"
-        )
+    for key, before, after in (
+        ("generator.family", old.generator.family, new.generator.family),
+        ("screening.force_field.family", old.screening.force_field.family, new.screening.force_field.family),
+    ):
+        if before != after:
+            raise ConfigError(
+                f"node {old.node.name}: {key}: {before} -> {after}: the checkpoint is of the first family and goes on as that; "
+                "put the old value back, or make a new node with `coevo init`"
+            )
     return changes
 
 

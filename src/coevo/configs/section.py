@@ -40,6 +40,13 @@ class Local:
     when: Callable[[Any], bool] = bool
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """Names that a text may be, for tables and messages; a validator decides."""
+
+    names: tuple[str, ...]
+
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 

@@ -20,7 +20,7 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     MatterGenConfig,
     installed_generators,
 )
-from coevo.configs.section import Fraction, Local, Positive, Section
+from coevo.configs.section import Fraction, Local, OneOf, Positive, Section
 from coevo.errors import CheckpointError
 from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, is_known, names_of
 
@@ -111,10 +111,9 @@ class ForceFieldConfig(Section):
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description=f"{DEFAULT_FORCE_FIELD.name}: {DEFAULT_FORCE_FIELD.summary}; or a family of another package",
     )
-    weights: str = Field(
+    weights: Annotated[str, OneOf(tuple(DEFAULT_FORCE_FIELD.weights))] = Field(
         default=DEFAULT_FORCE_FIELD.default_weights,
-        description=f"published weights to start from; of {DEFAULT_FORCE_FIELD.name}: {', '.join(DEFAULT_FORCE_FIELD.weights)}; "
-        "those of another family are its own default if none are named",
+        description="published weights to start from; another family has its own, and a default among them",
     )
 
     @model_validator(mode="before")
@@ -310,6 +309,17 @@ class LabellingConfig(Section):
         default=(-50.0, 20.0), description="energies outside (espresso: relative to free atoms) are rejected, eV/atom"
     )
 
+    @model_validator(mode="after")
+    def _teacher_has_a_functional(self) -> LabellingConfig:
+        """Refuse a teacher whose labels would say nothing of their functional."""
+        chosen = self.teacher
+        if self.code == "teacher" and not descriptor_of(chosen.family, "force_field").weights[chosen.weights].functional:
+            raise ValueError(
+                f"teacher: got {chosen.family}/{chosen.weights}, and the functional of its training data is not known, allowed: "
+                f"a force field that names it, such as {DEFAULT_FORCE_FIELD.name}"
+            )
+        return self
+
     def not_in_use(self) -> frozenset[str]:
         """The sections of the codes that do not label."""
         return frozenset({"teacher", "espresso", "vasp"} - {self.code})
@@ -408,12 +418,6 @@ class NodeConfig(Section):
             raise ValueError(
                 f"screening.force_field.weights: got {chosen.weights}, whose energies are {what} and not on node.energy_scale "
                 f"{scale}, allowed: {allowed}"
-            )
-        unknown = sorted(set(self.node.elements) - (descriptor_of(chosen.family, "force_field").elements or ELEMENT_SYMBOLS))
-        if unknown:
-            raise ValueError(
-                f"screening.force_field.family: got {chosen.family}, which does not know {', '.join(unknown)} of node.elements, "
-                f"allowed: a family that does; known: {', '.join(names_of('force_field'))}"
             )
         return self
 

@@ -118,13 +118,15 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
     NodeExistsError
         The node exists with another configuration.
     ConfigError
-        The configuration names the seed of a branch.
+        The configuration names the seed of a branch, or a force field that does not know its elements.
     ReferenceDataError
         The references cannot be read; then there is no node.
     """
     from coevo.configs.references import load_references
+    from coevo.makers.seeding import check_elements
 
     config = of_branch(loaded.config, 0, loaded.source)
+    check_elements(config)
     load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude, say=say)
     store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coevo.errors import ConfigError
+from coevo.families import descriptor_of, names_of
 from coevo.makers.checkpoints import save_checkpoint
 from coevo.makers.step import current_store, write_records
 
@@ -38,6 +40,22 @@ def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]
             **describe(reference.structure),
         }
     return write_records(current_store(), [documents[identity] for identity in sorted(documents)])
+
+
+def check_elements(config: NodeConfig) -> None:
+    """Refuse a node of elements that its force field does not know.
+
+    Raises
+    ------
+    ConfigError
+    """
+    family = descriptor_of(config.screening.force_field.family, "force_field")
+    unknown = sorted(set(config.node.elements) - (family.elements or set(config.node.elements)))
+    if unknown:
+        raise ConfigError(
+            f"screening.force_field.family: got {family.name}, which does not know {', '.join(unknown)} of node.elements, "
+            f"allowed: a family that does; known here: {', '.join(names_of('force_field'))}"
+        )
 
 
 def initial_checkpoints(config: NodeConfig) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -152,7 +152,7 @@ class TestFailures:
         assert found[1].prediction.energy == pytest.approx(alone.prediction.energy, abs=2e-4)
 
     def test_volume_bound(self, chgnet_030, monkeypatch):
-        monkeypatch.setattr("coevo.models.chgnet.relaxation.VOLUME_RATIO", (0.95, 1.05))
+        monkeypatch.setattr("coevo.models.relaxing.batch.VOLUME_RATIO", (0.95, 1.05))
         compressed = lithium_sulfide()
         compressed.apply_strain(-0.12)
         stretched = lithium_sulfide()
