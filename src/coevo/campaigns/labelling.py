@@ -10,6 +10,7 @@ from coevo.campaigns.running import run_flow
 from coevo.errors import StateNotFoundError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
+from coevo.labelling.registry import configured
 from coevo.makers.checkpoints import check_checkpoints
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
-
-CODES = {"qe": "espresso", "vasp": "vasp", "teacher": "teacher"}
-"""Name on the command line to ``labelling.code``."""
 
 
 def label_head(
@@ -42,7 +40,7 @@ def label_head(
     limit : int
         Entries, at most.
     labeller : str or None
-        One of :data:`CODES`; the configuration's code by default.
+        What the command line calls a code (:func:`coevo.labelling.registry.options`); the configuration's code by default.
     competing : bool
     say : callable
         Prints one line.
@@ -75,8 +73,7 @@ def label_head(
         check_checkpoints(store, head)
         config = live_config(store, node, head, say, branch)
         if labeller:
-            labelling = config.labelling.model_copy(update={"code": CODES[labeller]})
-            config = config.model_copy(update={"labelling": labelling})
+            config = config.model_copy(update={"labelling": configured(config.labelling, labeller)})
         message = f"labels of up to {limit} entries by {config.labelling.code}"
         command = {"message": message, "limit": limit, "competing": competing, "config": config.identity()}
         if is_done(store, branch, head, command):

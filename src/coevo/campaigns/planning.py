@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.step_classes import class_of_shards
 from coevo.configs.walltimes import parse_walltime
+from coevo.labelling.registry import seconds_of_frame
 from coevo.studies.states.summaries import readable, step_seconds
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 DEFAULT_CORE_SECONDS = {
     "generate": 0.15,
     "screen": 0.6,
-    "label": 0.03,
     "train-force-field": 0.05,
     "re-evaluate": 0.2,
     "train-generator": 0.001,
     "measure": 0.01,
 }
-"""Core-seconds per candidate, candidate, frame, frame and epoch, structure, example (and epoch), structure, for cells of about 12
-atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure."""
+"""Core-seconds per candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
+atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure.
+Those of a frame are its labelling code's."""
 
 GPU_SECONDS = {"mattergen": {"generate": 7.2, "train-generator": 0.006}}
 """GPU-seconds of families that want a GPU. MatterGen takes about 2 h for 1,000 structures on a V100 (its README); an example and
@@ -228,7 +229,8 @@ def _row(
     if resources is not None:
         workers = resources.workers
     gpu = GPU_SECONDS.get(config.generator.family, {}).get(step)
-    rate = (start.rates or {}).get(step) or gpu or DEFAULT_CORE_SECONDS[step] / (1 if step in SERIAL else workers)
+    core_seconds = seconds_of_frame(config.labelling) if step == "label" else DEFAULT_CORE_SECONDS[step]
+    rate = (start.rates or {}).get(step) or gpu or core_seconds / (1 if step in SERIAL else workers)
     holds_gpu = resources is not None and "gpu" in (resources.gres or "")
     return PlannedStep(
         iteration,

@@ -1,5 +1,5 @@
-"""Labels: the contract of a labelling code (:mod:`~coevo.labelling.contract`) and the codes that fulfil it.
+"""Labels: the contract of a labelling code, and the codes.
 
-Now: the *teacher*, a second force field (:mod:`~coevo.labelling.teacher`). The room is for first-principles codes behind the same
-contract.
+Those that there are: Quantum ESPRESSO, VASP, any static Maker of atomate2, a second force field as teacher, codes of other
+packages (:mod:`~coevo.labelling.registry`), and calculations that a user has already (:mod:`~coevo.labelling.imported`).
 """

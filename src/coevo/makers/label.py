@@ -8,67 +8,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from jobflow import Flow, Response, job
 
-from coevo.configs.tree import LabellingConfig, NodeConfig, NodeSection
+from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.errors import LabellingError
+from coevo.makers.labels.labeller import labeller_for
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from coevo.labelling.contract import Labeller, LabelResult, LabelSettings
+    from coevo.labelling.contract import LabelResult, LabelSettings
     from coevo.node_store.store import NodeStore
 
 
-def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), workers: int = 1) -> Labeller:
-    """Return the labelling code that the configuration names; a teacher is handed its force field here.
-
-    Parameters
-    ----------
-    labelling : LabellingConfig
-    elements : sequence of str
-        Elements of the node, for codes whose settings name a potential of each.
-    workers : int
-
-    Raises
-    ------
-    LabellingError
-        If the code cannot be had; executables and potentials are looked for when its settings are asked for.
-    """
-    if labelling.code == "espresso":
-        from coevo.labelling.espresso.labeller import EspressoLabeller
-        from coevo.settings import read_settings
-
-        return EspressoLabeller.from_config(labelling, read_settings(), elements=elements, workers=workers)
-    if labelling.code == "vasp":
-        from coevo.labelling.vasp.labeller import VaspLabeller
-
-        return VaspLabeller.from_config(labelling, elements)
-    from coevo.labelling.teacher import TeacherLabeller
-    from coevo.models.registry import force_field_from
-    from coevo.settings import read_settings
-
-    family, weights = labelling.teacher.family, labelling.teacher.weights
-    teacher = force_field_from(family, weights=weights, device=read_settings().device)
-    return TeacherLabeller.from_config(teacher, labelling, workers=workers)
-
-
-def check_labelling(config: NodeConfig) -> None:
-    """Look for what the labels of a node need on this machine, hours before the first of them is made.
-
-    Raises
-    ------
-    LabellingError
-        The executable, a potential or a package is missing or is not what the configuration names.
-    """
-    if config.selection.structures:
-        labeller_for(config.labelling, elements=config.node.elements).settings()
-
-
-def label_document(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
-    """Return the label document of one frame."""
+def label_document(
+    record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str, **more: Any
+) -> dict[str, Any]:
+    """Return the label document of one frame, with more fields of it."""
     from coevo.node_store.identity import label_id
 
     label = {
@@ -84,6 +42,7 @@ def label_document(record: dict[str, Any], result: LabelResult, settings: LabelS
         "forces": None if result.forces is None else result.forces.tolist(),
         "stress": None if result.stress is None else result.stress.tolist(),
         "detail": result.detail,
+        **more,
     }
     return {"_id": label_id(label), **label}
 
@@ -138,6 +97,7 @@ class LabelPacketMaker(StepMaker):
             ``labels`` (shard reference), ``counts`` (by status), ``reasons`` (of rejected and failed ones).
         """
         from coevo.labelling.digest import settings_digest
+        from coevo.labelling.registry import says_first_principles
         from coevo.makers.labels.settings import facts_of_label
         from coevo.node_store.canonical import structure_from_document
 
@@ -155,10 +115,13 @@ class LabelPacketMaker(StepMaker):
         with task("labelling", len(structures), "frames") as advance:
             results = labeller.label(structures, progress=advance)
         stored_as = self.stored_as or settings_id
-        labels = [label_document(record, result, settings, stored_as) for record, result in zip(records, results, strict=True)]
+        said = says_first_principles(labeller, settings.code)
+        labels = [
+            label_document(record, result, settings, stored_as, **said) for record, result in zip(records, results, strict=True)
+        ]
         if stored_as != settings_id:
             facts = [facts_of_label(settings, structure.symbol_set) for structure in structures]
-            labels = [{**label, **said} for label, said in zip(labels, facts, strict=True)]
+            labels = [{**label, **fact} for label, fact in zip(labels, facts, strict=True)]
         return packet_of(store, labels)
 
 

@@ -10,9 +10,11 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
-from coevo.errors import LabellingError
+from coevo.errors import CoevoError, LabellingError
+from coevo.labelling.contract import Found
 from coevo.labelling.espresso.messages import last_words
 from coevo.labelling.espresso.parsing import parse_output
+from coevo.settings import read_settings
 
 TIMEOUT = 120.0
 """Seconds that pw.x may take to refuse an empty input."""
@@ -89,3 +91,31 @@ def pw_version(command: tuple[str, ...]) -> str:
             f"{shlex.join(command)} is not a pw.x that runs (exit code {done.returncode}): {words}{root}; {hint}"
         )
     return version
+
+
+def installation() -> list[Found]:
+    """Look for ``pw.x``, which is run as a label would, and verify its potentials, by family."""
+    return [_program(), _pseudopotentials()]
+
+
+def _program() -> Found:
+    try:
+        command = split_command(read_settings().espresso_command)
+        return Found("Quantum ESPRESSO", "ok", f"{' '.join(command)}, version {pw_version(command)}")
+    except CoevoError as err:
+        return Found("Quantum ESPRESSO", "missing", str(err), "other codes label without it")
+
+
+def _pseudopotentials() -> Found:
+    from coevo.labelling.espresso.pseudopotentials import complete_elements, directory_of_potentials, families_of
+
+    try:
+        directory = directory_of_potentials(read_settings().pseudopotentials)
+        families = {family.name: complete_elements(family, directory) for family in families_of(directory)}
+    except CoevoError as err:
+        return Found("pseudopotentials", "missing", str(err), "Quantum ESPRESSO needs a UPF file of each element")
+    found = "; ".join(f"{name}: {', '.join(elements)}" for name, elements in families.items() if elements)
+    if not found:
+        hint = "write family.json beside the files (docs/espresso.md)"
+        return Found("pseudopotentials", "problem", f"{directory} holds no potential of a known family", hint)
+    return Found("pseudopotentials", "ok", found)
