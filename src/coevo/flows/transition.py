@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,15 @@ def shard_counts(total: int, shard_size: int) -> list[int]:
     return [min(shard_size, total - start) for start in range(0, total, shard_size)]
 
 
+def _called(maker: Maker | None, name: str) -> Any:
+    """Return a Maker of the user's under the name of the step; its settings are the user's."""
+    if maker is None:
+        return None
+    named = copy(maker)
+    named.name = name  # type: ignore[misc]  (a property without a setter in the base class only)
+    return named
+
+
 @dataclass
 class CoevolutionMaker(Maker):
     """One turn of the loop: the Flow that makes a new state of a node from its parent state.
@@ -38,11 +48,19 @@ class CoevolutionMaker(Maker):
     config : NodeConfig
     branch : str
         Moved to the new state by the last job.
+    screen_maker : Maker or None
+        Takes the place of :class:`~coevo.makers.screen.ScreenMaker`, shard by shard: ``make(candidates, checkpoint)`` gives a Job or
+        Flow whose output has the fields of :class:`~coevo.makers.outputs.Screened`.
+    label_maker : Maker or None
+        Takes the place of :class:`~coevo.makers.label.LabelMaker`: ``make(selected, parent)`` gives a Job or Flow whose output has
+        the fields of :class:`~coevo.makers.outputs.Labelled`. docs/labels.md has an example.
     """
 
     name: str = "coevolution"
     config: NodeConfig = field(default=None)  # type: ignore[assignment]
     branch: str = "main"
+    screen_maker: Maker | None = None
+    label_maker: Maker | None = None
 
     def make(self, parent: str, iteration: int, force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
         """Wire the transition.
@@ -69,7 +87,9 @@ class CoevolutionMaker(Maker):
         for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
             maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, node, config.generator)
             candidates = maker.make(generator, iteration, shard, count)
-            screen = ScreenMaker(f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening)
+            screen = _called(self.screen_maker, f"{prefix}/screen/{shard:04d}") or ScreenMaker(
+                f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening
+            )
             generated.append(candidates)
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
@@ -78,7 +98,8 @@ class CoevolutionMaker(Maker):
             **outputs, checkpoint=force_field, parent=parent, iteration=iteration
         )
         select = SelectMaker(f"{prefix}/select", workers, node, config.selection).make(curate.output, parent, iteration)
-        label = LabelMaker(f"{prefix}/label", workers, node, config.labelling).make(select.output, parent)
+        label_maker = _called(self.label_maker, f"{prefix}/label")
+        label = (label_maker or LabelMaker(f"{prefix}/label", workers, node, config.labelling)).make(select.output, parent)
         train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, config.training).make(
             label.output, force_field, parent, iteration
         )

@@ -136,7 +136,8 @@ class Labeller(Protocol):
     Notes
     -----
     A class may have, beside these: ``by_element`` (text), the parameter of its settings that names something of each element of
-    the node, as a mapping of elements; ``core_seconds`` (number), what a frame of about 12 atoms takes on one core; and ``here()``, a class method that returns a list of :class:`Found`.
+    the node, as a mapping of elements; ``core_seconds`` (number), what a frame of about 12 atoms takes on one core;
+    and ``here()``, a class method that returns a list of :class:`Found`.
     """
 
     code: ClassVar[str]

@@ -2,7 +2,8 @@
 
 Units and signs differ. Task documents of ``atomate2.ase`` and ``atomate2.forcefields`` hold the stress as the Materials Project
 does: in kbar, positive under pressure (:func:`atomate2.ase.schemas.convert_stress_from_voigt_to_symm`). A mapping of the minimal
-contract holds it as ASE does, in eV/Å³ and positive under tension. Those of VASP are read by :mod:`coevo.labelling.task_makers.vasp`.
+contract holds it as ASE does, in eV/Å³ and positive under tension. Those of VASP are read by
+:mod:`coevo.labelling.task_makers.vasp`.
 """
 
 from __future__ import annotations
