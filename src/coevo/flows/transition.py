@@ -49,11 +49,11 @@ class CoevolutionMaker(Maker):
     branch : str
         Moved to the new state by the last job.
     screen_maker : Maker or None
-        Takes the place of :class:`~coevo.makers.screen.ScreenMaker`, shard by shard: ``make(candidates, checkpoint)`` gives a Job or
-        Flow whose output has the fields of :class:`~coevo.makers.outputs.Screened`.
+        Takes the place of :class:`~coevo.makers.screen.ScreenMaker`, shard by shard: ``make(candidates, checkpoint)`` gives a Job
+        or Flow whose output has the fields of :class:`~coevo.makers.outputs.Screened`.
     label_maker : Maker or None
-        Takes the place of :class:`~coevo.makers.label.LabelMaker`: ``make(selected, parent)`` gives a Job or Flow whose output has
-        the fields of :class:`~coevo.makers.outputs.Labelled`. docs/labels.md has an example.
+        Takes the place of :class:`~coevo.makers.label.LabelMaker`: ``make(selected, parent)`` gives a Job or Flow whose output
+        has the fields of :class:`~coevo.makers.outputs.Labelled`. docs/labels.md has an example.
     """
 
     name: str = "coevolution"

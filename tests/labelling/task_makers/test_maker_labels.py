@@ -212,7 +212,7 @@ def test_what_is_stated_goes_before_what_is_known() -> None:
     assert made.first_principles
     assert not labeller("MappingMaker").first_principles
     assert not labeller(LENNARD_JONES).first_principles
-    with pytest.raises(LabellingError, match="labelling.stated.packages: no-such-thing is not installed here"):
+    with pytest.raises(LabellingError, match=r"labelling\.stated\.packages: no-such-thing is not installed here"):
         labeller("MappingMaker", stated={"packages": ["no-such-thing"]}).settings()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
@@ -137,7 +138,8 @@ def plain_fields(maker: Maker) -> dict[str, Any]:
     from monty.json import jsanitize
 
     try:
-        plain = jsanitize(maker.as_dict(), strict=True, enum_values=True)
+        # input sets hold numbers of ruamel.yaml's own types
+        plain = json.loads(json.dumps(jsanitize(maker.as_dict(), strict=True, enum_values=True)))
     except Exception as err:  # noqa: BLE001  (whatever an as_dict raises)
         raise LabellingError(
             f"{type(maker).__name__}: what it holds has no plain form, so that its labels cannot be told from others: "
