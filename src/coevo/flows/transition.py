@@ -33,8 +33,8 @@ def _called(maker: Maker | None, name: str) -> Any:
     """Return a Maker of the user's under the name of the step; its settings are the user's."""
     if maker is None:
         return None
-    named = copy(maker)
-    named.name = name  # type: ignore[misc]  (a property without a setter in the base class only)
+    named: Any = copy(maker)
+    named.name = name
     return named
 
 

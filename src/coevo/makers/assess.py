@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
     from coevo.analysis.hull.hull import Hull
+    from coevo.makers.outputs import Assessed
     from coevo.makers.populations.population import Member
 
 Record = dict[str, Any]
@@ -40,7 +41,7 @@ class AssessMaker(StepMaker):
     @step
     def make(
         self, shards: list[dict[str, Any]], parents: list[str] | None = None, labels: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    ) -> Assessed:
         """Assess.
 
         Parameters

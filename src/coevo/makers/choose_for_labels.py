@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.makers.shards import write_records
@@ -12,6 +12,7 @@ from coevo.makers.step import StepMaker, current_store, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Selected
     from coevo.makers.populations.population import Member
 
 ON_HULL = 1e-8
@@ -34,7 +35,7 @@ class ChooseForLabelsMaker(StepMaker):
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
 
     @step
-    def make(self, parent: str, limit: int, competing: bool) -> dict[str, Any]:
+    def make(self, parent: str, limit: int, competing: bool) -> Selected:
         """Choose.
 
         Parameters

@@ -14,6 +14,7 @@ from coevo.makers.step import StepMaker, current_store, provenance_of
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
+    from coevo.makers.outputs import Committed
     from coevo.node_store.states import StateDraft
     from coevo.node_store.views import StateView
 
@@ -49,7 +50,7 @@ class CommitMaker(StepMaker):
         selected: dict[str, Any] | None = None,
         labelled: dict[str, Any] | None = None,
         trained: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Committed:
         """Commit.
 
         Parameters

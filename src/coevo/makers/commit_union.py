@@ -16,6 +16,8 @@ from coevo.makers.step import current_store, provenance_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Committed
+
 
 @dataclass
 class CommitUnionMaker(CommitMaker):
@@ -35,7 +37,7 @@ class CommitUnionMaker(CommitMaker):
         expected: str | None,
         message: str,
         trained: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Committed:
         """Commit.
 
         Parameters

@@ -15,8 +15,10 @@ from coevo.makers.step import StepMaker, current_store, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Curated, Generated, Screened
 
-def _sum_reasons(outputs: Sequence[dict[str, Any]]) -> dict[str, int]:
+
+def _sum_reasons(outputs: Sequence[Generated] | Sequence[Screened]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for output in outputs:
         total.update(output["rejected"])
@@ -46,12 +48,12 @@ class CurateMaker(StepMaker):
     @step
     def make(
         self,
-        generated: list[dict[str, Any]],
-        screened: list[dict[str, Any]],
+        generated: list[Generated],
+        screened: list[Screened],
         checkpoint: dict[str, Any],
         parent: str,
         iteration: int,
-    ) -> dict[str, Any]:
+    ) -> Curated:
         """Curate.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.makers.checkpoints import load_generator
@@ -11,6 +11,9 @@ from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
 from coevo.makers.shards import write_records
 from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.makers.outputs import Checkpoint, Generated
 
 
 def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
@@ -41,7 +44,7 @@ class GenerateMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
 
     @step
-    def make(self, checkpoint: dict[str, Any], iteration: int, shard: int, count: int) -> dict[str, Any]:
+    def make(self, checkpoint: Checkpoint, iteration: int, shard: int, count: int) -> Generated:
         """Draw ``count`` candidates.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from jobflow import Flow, Response, job
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.labelling.contract import LabelResult, LabelSettings
+    from coevo.makers.outputs import Labelled, LabelPacket, Selected
+    from coevo.makers.shards import ShardReference
     from coevo.node_store.store import NodeStore
 
 
@@ -47,7 +49,7 @@ def label_document(
     return {"_id": label_id(label), **label}
 
 
-def packet_of(store: NodeStore, labels: list[dict[str, Any]]) -> dict[str, Any]:
+def packet_of(store: NodeStore, labels: list[dict[str, Any]]) -> LabelPacket:
     """Write labels as one packet: ``labels`` (shard reference), ``counts`` by status, ``reasons`` of those without numbers."""
     return {
         "labels": write_records(store, labels),
@@ -83,7 +85,7 @@ class LabelPacketMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
 
     @step
-    def make(self, frames: dict[str, Any]) -> dict[str, Any]:
+    def make(self, frames: ShardReference) -> LabelPacket:
         """Label.
 
         Parameters
@@ -143,7 +145,7 @@ class LabelMaker(StepMaker):
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
 
     @job
-    def make(self, selected: dict[str, Any], parent: str) -> Response[Any]:
+    def make(self, selected: Selected, parent: str) -> Response[Labelled]:
         """Fan out; the output is ``{"packets": [outputs of the packet jobs]}``, and ``notes`` where there is something to say.
 
         Parameters
@@ -164,9 +166,9 @@ class LabelMaker(StepMaker):
         size = self.labelling.frames_per_job
         # apart, so that the packets of new frames are the same work wherever they are wanted
         packets = [rows[start : start + size] for rows in (wanted.new, wanted.again) for start in range(0, len(rows), size)]
-        said = {"notes": wanted.notes} if wanted.notes else {}
+        said: dict[str, Any] = {"notes": wanted.notes} if wanted.notes else {}
         if not packets:
-            return Response(output={"packets": [], **said})
+            return Response(output=cast("Labelled", {"packets": [], **said}))
         jobs = []
         for index, packet in enumerate(packets):
             maker = LabelPacketMaker(

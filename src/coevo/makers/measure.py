@@ -11,6 +11,7 @@ from coevo.makers.shards import read_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
+    from coevo.makers.outputs import Curated, Labelled, Measured, Selected
     from coevo.node_store.views import StateView
 
 SIGNALS = (
@@ -48,12 +49,12 @@ class MeasureMaker(StepMaker):
         generator: dict[str, Any],
         iteration: int,
         parent: str | None = None,
-        curated: dict[str, Any] | None = None,
-        selected: dict[str, Any] | None = None,
-        labelled: dict[str, Any] | None = None,
+        curated: Curated | None = None,
+        selected: Selected | None = None,
+        labelled: Labelled | None = None,
         trained: dict[str, Any] | None = None,
         united: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Measured:
         """Measure.
 
         Parameters
@@ -137,7 +138,7 @@ class MeasureMaker(StepMaker):
             "space_group_entropy": shannon_entropy(groups),
         }
 
-    def _label_counts(self, labelled: dict[str, Any]) -> dict[str, Any]:
+    def _label_counts(self, labelled: Labelled) -> dict[str, Any]:
         status: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         for packet in labelled["packets"]:

@@ -13,6 +13,8 @@ from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
+    from coevo.makers.outputs import Checkpoint, Screened
+    from coevo.makers.shards import ShardReference
     from coevo.models.contracts import RelaxationSettings
 
 CHGNET_PACKAGES = ("chgnet", "torch", "numpy", "pymatgen-core")
@@ -48,7 +50,7 @@ class ScreenMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
 
     @step
-    def make(self, candidates: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def make(self, candidates: ShardReference, checkpoint: Checkpoint) -> Screened:
         """Relax candidates.
 
         Parameters

@@ -12,6 +12,7 @@ from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
 
 if TYPE_CHECKING:
+    from coevo.makers.outputs import Curated, Selected
     from coevo.node_store.views import StateView
 
 
@@ -32,7 +33,7 @@ class SelectMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
 
     @step
-    def make(self, curated: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
+    def make(self, curated: Curated, parent: str, iteration: int) -> Selected:
         """Select.
 
         Parameters

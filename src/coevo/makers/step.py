@@ -150,7 +150,7 @@ def _check_output(maker: StepMaker, output: Document) -> None:
         ) from None
 
 
-def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Document:
+def _run_once(maker: StepMaker, key: str, compute: Callable[[], Mapping[str, Any]]) -> Document:
     store = current_store()
     listener = reporter()
     listener.job_started(maker.name)
@@ -188,7 +188,7 @@ def _run_once(maker: StepMaker, key: str, compute: Callable[[], Document]) -> Do
     return winner["output"]
 
 
-def step(method: Callable[..., Document]) -> Callable[..., Any]:
+def step(method: Callable[..., Mapping[str, Any]]) -> Callable[..., Any]:
     """Make ``StepMaker.make`` a jobflow job whose result is stored under its key.
 
     The result is a small JSON document of references (``{"sha256": …}``) and counts; ``key`` is added to it.

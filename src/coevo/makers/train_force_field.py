@@ -16,6 +16,7 @@ from coevo.makers.step import StepMaker, current_store, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Checkpoint, Labelled
     from coevo.models.contracts import ForceField, TrainingFrame
     from coevo.node_store.store import NodeStore
 
@@ -38,7 +39,7 @@ class TrainForceFieldMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = CHGNET_PACKAGES
 
     @step
-    def make(self, labelled: dict[str, Any], checkpoint: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
+    def make(self, labelled: Labelled, checkpoint: Checkpoint, parent: str, iteration: int) -> dict[str, Any]:
         """Train.
 
         Parameters

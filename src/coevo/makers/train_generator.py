@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.makers.checkpoints import load_generator, save_checkpoint
 from coevo.makers.seeds import seed_for
 from coevo.makers.shards import read_records, write_records
 from coevo.makers.step import StepMaker, current_store, step
+
+if TYPE_CHECKING:
+    from coevo.makers.outputs import TrainedGenerator
 
 
 @dataclass
@@ -31,7 +34,7 @@ class TrainGeneratorMaker(StepMaker):
     @step
     def make(
         self, assessed: dict[str, Any], sources: list[dict[str, Any]], checkpoint: dict[str, Any], iteration: int
-    ) -> dict[str, Any]:
+    ) -> TrainedGenerator:
         """Train.
 
         Parameters

@@ -107,10 +107,10 @@ def input_settings(maker: Maker, elements: Sequence[str], command: str) -> tuple
 
 
 def check_version(document: Any, wanted: str, maker: str) -> None:
-    """Raise LabellingError if a document names another VASP than the labels are of."""
+    """Raise LabellingError if a document names another VASP than the one that is wanted, if any is."""
     found = str(get(get(document, "calcs_reversed")[0], "vasp_version") or "").strip()
     parts = wanted.split(".")
-    if found and found.split(".")[: len(parts)] != parts:
+    if wanted and found and found.split(".")[: len(parts)] != parts:
         raise LabellingError(
             f"{maker}: this is VASP {found}, and labelling.stated.version is {wanted}; labels of two versions are not mixed"
         )
