@@ -10,7 +10,7 @@ from jobflow import Flow, Response, job
 
 from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.errors import LabellingError
-from coevo.makers.labels.labeller import labeller_for
+from coevo.makers.labels.labellers import labeller_for
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
 from coevo.makers.shards import read_records, write_records

@@ -1,7 +1,7 @@
 """What the jobs of a step return: small JSON documents of references and counts, typed.
 
-They are dictionaries at run time. jobflow stores the module path of a pydantic schema in every job and output, and these are to be
-read by later versions.
+They are dictionaries at run time. jobflow stores the module path of a pydantic schema in every job and output, and these are to
+be read by later versions.
 """
 
 from __future__ import annotations

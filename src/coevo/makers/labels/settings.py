@@ -59,7 +59,7 @@ def current_settings(labelling: LabellingConfig, elements: Sequence[str], labels
     LabellingError
         If the code cannot run here.
     """
-    from coevo.makers.labels.labeller import labeller_for
+    from coevo.makers.labels.labellers import labeller_for
 
     return settings_among(labeller_for(labelling, elements=elements).settings(), labels)
 
