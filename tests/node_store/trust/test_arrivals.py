@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from li_p_s_states import CONFIG, NODE, Lineage
 from test_bundles import SAFETENSORS, checkpoint_of, embedded, export
@@ -235,6 +237,7 @@ def test_a_maker_of_a_bundle_is_not_imported_before_it_is_agreed_to(tmp_path, ot
 
     (tmp_path / "stranger.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'was here')!r}).touch()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "stranger", raising=False)
     hostile = PLAIN + "labelling: {code: maker, maker: stranger.Maker, arguments: {model: /etc/passwd}}\n"
     report = import_bundle(other, bundle(tmp_path, hostile))
     assert sorted(report.configuration) == ["labelling.arguments", "labelling.maker"]
