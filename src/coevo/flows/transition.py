@@ -57,7 +57,7 @@ class CoevolutionMaker(Maker):
     """
 
     name: str = "coevolution"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
     screen_maker: Maker | None = None
     label_maker: Maker | None = None
@@ -85,7 +85,7 @@ class CoevolutionMaker(Maker):
 
         generated, screened = [], []
         for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
-            maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, node, config.generator)
+            maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, config.generator, node=node)
             candidates = maker.make(generator, iteration, shard, count)
             screen = _called(self.screen_maker, f"{prefix}/screen/{shard:04d}") or ScreenMaker(
                 f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening
@@ -94,29 +94,29 @@ class CoevolutionMaker(Maker):
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
 
-        curate = CurateMaker(f"{prefix}/curate", workers, node, config.curation, config.maturity).make(
+        curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
             **outputs, checkpoint=force_field, parent=parent, iteration=iteration
         )
-        select = SelectMaker(f"{prefix}/select", workers, node, config.selection).make(curate.output, parent, iteration)
+        select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node).make(curate.output, parent, iteration)
         label_maker = _called(self.label_maker, f"{prefix}/label")
-        label = (label_maker or LabelMaker(f"{prefix}/label", workers, node, config.labelling)).make(select.output, parent)
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, config.training).make(
+        label = (label_maker or LabelMaker(f"{prefix}/label", workers, config.labelling, node=node)).make(select.output, parent)
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, node=node).make(
             label.output, force_field, parent, iteration
         )
-        evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(
+        evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
             curate.output, train.output, parent, iteration
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
             evaluate.output["shards"], [parent], train.output["labels"]
         )
-        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, iteration
         )
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, **steps
         )
-        commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             evaluate.output,
             assess.output,
             train_generator.output,
@@ -143,7 +143,7 @@ class SeedMaker(Maker):
     """
 
     name: str = "seed"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
     def make(self, references: dict[str, Any], force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
@@ -159,17 +159,17 @@ class SeedMaker(Maker):
         config, node = self.config, self.config.node
         prefix = f"{node.name}/0"
         workers = config.resources.workers
-        evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, node, config.screening).make(
+        evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, config.screening, node=node).make(
             references, force_field
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
-        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"])
+        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, 0
         )
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output, evaluate.output["shards"], train_generator.output, 0
         )
-        commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             evaluate.output, assess.output, train_generator.output, force_field, measure.output, 0, references=references
         )
         return Flow([evaluate, assess, train_generator, measure, commit], output=commit.output, name=prefix)

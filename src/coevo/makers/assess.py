@@ -32,7 +32,7 @@ class AssessMaker(StepMaker):
     """
 
     name: str = "assess"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
 
     version: ClassVar[int] = 5

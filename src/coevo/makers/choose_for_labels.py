@@ -31,7 +31,7 @@ class ChooseForLabelsMaker(StepMaker):
     """
 
     name: str = "choose"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
 
     @step

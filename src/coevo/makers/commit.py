@@ -30,7 +30,7 @@ class CommitMaker(StepMaker):
     """
 
     name: str = "commit"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
     @job

@@ -38,7 +38,7 @@ class CurateMaker(StepMaker):
     """
 
     name: str = "curate"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 

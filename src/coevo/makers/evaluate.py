@@ -80,7 +80,7 @@ class ReevaluateMaker(StepMaker):
     """
 
     name: str = "re-evaluate"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     screening: ScreeningConfig = field(default_factory=ScreeningConfig)
     shard_size: int = 500
 

@@ -38,7 +38,7 @@ class GenerateMaker(StepMaker):
     """
 
     name: str = "generate"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")

@@ -141,7 +141,7 @@ class LabelMaker(StepMaker):
     """
 
     name: str = "label"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
 
     @job

@@ -35,7 +35,7 @@ class MeasureMaker(StepMaker):
     """
 
     name: str = "measure"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 
     version: ClassVar[int] = 2

@@ -27,7 +27,7 @@ class SelectMaker(StepMaker):
     """
 
     name: str = "select"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")

@@ -32,7 +32,7 @@ class TrainForceFieldMaker(StepMaker):
     """
 
     name: str = "train-force-field"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     version: ClassVar[int] = 2
