@@ -99,7 +99,8 @@ def compare_groups(crystals: list[Crystal]) -> dict[str, Any]:
     """Groups by coevo and by pymatgen."""
     from pymatgen.core.structure_matcher import StructureMatcher
 
-    from coevo.analysis.comparison.uniqueness import Matching, find_representatives, in_order
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import find_representatives, in_order
 
     items = in_order(items_of(crystals))
     names = {id(item.structure): item.id for item in items}
@@ -142,7 +143,8 @@ def compare_with_mattergen(crystals: list[Crystal], python: Path, kind: Literal[
 
     MatterGen lays a structure on a representative and coevo the representative on the structure, which is not quite the same.
     """
-    from coevo.analysis.comparison.uniqueness import Matching, find_representatives, in_order
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import find_representatives, in_order
 
     items = in_order(items_of(crystals))
     script = Path(__file__).parent / "workloads" / "mattergen_uniqueness.py"
@@ -238,7 +240,8 @@ def grow(pool: Path, n: int) -> dict[str, Any]:
     """Everything that curation does with n structures, on all cores; to be run in a process of its own."""
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
     from coevo.analysis.comparison.grouping import group
-    from coevo.analysis.comparison.uniqueness import Matching, in_order
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import in_order
     from coevo.analysis.composition import fractions
     from coevo.analysis.environments.descriptors import descriptors_of
     from coevo.analysis.environments.entropy import sampled_entropy
@@ -293,7 +296,8 @@ def measure_recall(crystals: list[Crystal]) -> dict[str, Any]:
 
     from coevo.analysis.comparison.fingerprint_table import fingerprints
     from coevo.analysis.comparison.grouping import group
-    from coevo.analysis.comparison.uniqueness import DISTANCE_CUTOFF, Matching, in_order
+    from coevo.analysis.comparison.matching import DISTANCE_CUTOFF, Matching
+    from coevo.analysis.comparison.uniqueness import in_order
 
     workers = os.cpu_count() or 1
     table = fingerprints(in_order(items_of(crystals)), workers=workers)

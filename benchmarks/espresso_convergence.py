@@ -18,9 +18,8 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import EspressoConfig
 from coevo.errors import LabellingError
-from coevo.labelling.espresso.installation import split_command
 from coevo.labelling.espresso.labeller import EspressoLabeller
-from coevo.labelling.espresso.pseudopotentials import directory_of_potentials
+from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, split_command
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:

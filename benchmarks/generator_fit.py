@@ -198,7 +198,8 @@ def read_iteration(path: Path, ruler: Ruler, label: str) -> list[tuple[dict[str,
 
 def distinct(examples: list[Example], before: list[Example]) -> list[Example]:
     """The examples that match neither an earlier one nor any of ``before``, by StructureMatcher semantics."""
-    from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import Item, find_representatives
 
     items = [Item(e.id, e.structure, e.energy_above_hull) for e in examples]
     old = [Item(e.id, e.structure, e.energy_above_hull) for e in before]

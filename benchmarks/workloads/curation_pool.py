@@ -88,7 +88,8 @@ def generator(work: Path, *, fitted: bool) -> EmbeddedGenerator:
 
 def examples(work: Path) -> list[Example]:
     """References and distinct crystals of the first chunks, with their energies above hull."""
-    from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import Item, find_representatives
     from coevo.analysis.composition import fractions
     from coevo.analysis.hull.hull import Hull
     from coevo.configs.references import load_references

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from coevo.analysis import charge_neutrality
-from coevo.analysis.charge_neutrality import is_charge_neutral
+from coevo.analysis import composition
+from coevo.analysis.composition import is_charge_neutral
 from coevo.errors import AnalysisError
 
 
@@ -28,12 +28,12 @@ def test_the_set_of_oxidation_states_matters():
 def test_same_answer_for_every_way_to_write_a_composition(li3ps4):
     charged = li3ps4.copy()
     charged.add_oxidation_state_by_element({"Li": 1, "P": 5, "S": -2})
-    before = charge_neutrality._is_neutral.cache_info().currsize
+    before = composition._is_neutral.cache_info().currsize
     assert all(
         is_charge_neutral(source)
         for source in ("Li3PS4", "S8P2Li6", li3ps4, charged, {"S": 4, "P": 1, "Li": 3}, Counter(S=8, Li=6, P=2))
     )
-    assert charge_neutrality._is_neutral.cache_info().currsize <= before + 1
+    assert composition._is_neutral.cache_info().currsize <= before + 1
 
 
 def test_errors(monkeypatch):
@@ -43,6 +43,6 @@ def test_errors(monkeypatch):
         is_charge_neutral("Li2S", oxidation_states="guess")
     with pytest.raises(AnalysisError, match="empty"):
         is_charge_neutral({})
-    monkeypatch.setattr(charge_neutrality, "smact_version", lambda: None)
+    monkeypatch.setattr(composition, "smact_version", lambda: None)
     with pytest.raises(AnalysisError, match=r"pip install 'coevo\[analyse\]'"):
         is_charge_neutral("Li2S")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from coevo.analysis.frames import rattled, strained
+from coevo.analysis.selection import rattled, strained
 
 
 def test_rattled_displaces_by_the_standard_deviation(li2s):

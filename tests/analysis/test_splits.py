@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coevo.analysis.splits import split_of
+from coevo.analysis.selection import split_of
 from coevo.errors import AnalysisError
 
 SHARES = {"test_fraction": 0.15, "validation_fraction": 0.1}

@@ -9,7 +9,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from coevo.analysis.hull.decomposition import decomposition
+from coevo.analysis.hull.hull import decomposition
 from coevo.analysis.standard_cells import standard_cell
 
 CRYSTALS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.populations.evaluation_documents import describe
+from coevo.makers.populations.population import describe
 from coevo.node_store.canonical import structure_document, structure_id
 from coevo.node_store.identity import label_id
 from coevo.node_store.states import StateDraft

@@ -9,18 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_hostile_bundles import Forgery
+from forgeries import Forgery
 
 from tiny_node import Coevo, copy_of
 
 OLDER = """
 import sys
 from pathlib import Path
-from coevo.node_store import bundle_documents, bundle_format, stranger_json, transfers
+from coevo.node_store.bundles import documents, format, stranger_json
 from coevo.node_store.bundles.importing import import_bundle
+from coevo.node_store.lineage import transfers
 from coevo.node_store.store import open_store
 
-for module in (bundle_documents, bundle_format, stranger_json, transfers):
+for module in (documents, format, stranger_json, transfers):
     for name in ("refuse_marked_keys", "refuse_marked_text", "refuse_unknown_fields"):
         if hasattr(module, name):
             setattr(module, name, lambda *_: None)

@@ -154,7 +154,7 @@ def test_what_another_bundle_brought_in_another_role_is_not_trusted(bundle, vict
 
 
 def test_a_pickle_cannot_come_as_a_training_set(bundle, victim, tmp_path):
-    from test_hostile_bundles import Forgery
+    from forgeries import Forgery
 
     forgery = Forgery(bundle)
     document = forgery.state()

@@ -112,8 +112,8 @@ def test_a_cluster_gets_the_seed_of_the_branch(node, monkeypatch) -> None:
     def submitted(queue: Any, flow: Flow, campaign: Any, iteration: int) -> None:
         raise WiredError(flow)
 
-    monkeypatch.setattr("coevo.slurm.submission.insert_once", lambda queue, key, add: add())
-    monkeypatch.setattr("coevo.slurm.submission.add_transition", submitted)
+    monkeypatch.setattr("coevo.slurm.continuation.insert_once", lambda queue, key, add: add())
+    monkeypatch.setattr("coevo.slurm.continuation.add_transition", submitted)
     queue: Any = None
     for seed in (4, None):
         with pytest.raises(WiredError) as caught:
@@ -122,7 +122,7 @@ def test_a_cluster_gets_the_seed_of_the_branch(node, monkeypatch) -> None:
 
 
 def test_a_merge_has_the_seed_of_the_branch_that_it_goes_to(node) -> None:
-    give_seed(node.store, "try", node.other, 6)
+    give_seed(node.store.backend, "try", node.other, 6)
     into = {branch: merge(node.store, node.main, node.other, Target(NODE, branch), train=False)[0] for branch in ("try", "main")}
     assert into["try"].document["config"]["node"]["branch_seed"] == 6
     assert "branch_seed" not in into["main"].document["config"]["node"]
@@ -130,7 +130,7 @@ def test_a_merge_has_the_seed_of_the_branch_that_it_goes_to(node) -> None:
     node.store.create_branch(node.main, "behind")
     view, outcome = merge(node.store, node.main, into["try"], Target(NODE, "behind"))
     assert (view.id, outcome) == (into["try"].id, "fast-forward")
-    assert seed_of_branch(node.store, NODE, "behind", view) == 6
+    assert seed_of_branch(node.store.backend, NODE, "behind", view) == 6
     assert live_config(node.store, NODE, view, silent, "behind").node.branch_seed == 6
     new, _ = merge(node.store, node.main, node.other, Target("new-node", "main"), train=False)
     assert "branch_seed" not in new.document["config"]["node"]

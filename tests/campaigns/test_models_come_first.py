@@ -56,12 +56,11 @@ def blob_of(node: TwoBranches, kind: str) -> Path:
 
 def refused(node: TwoBranches, folder: Path, message: str, error: type[Exception] = CheckpointError) -> None:
     """Every command is refused, and leaves nothing: no job result, no campaign, no node, no state."""
-    upkeep = node.store.backend.upkeep()
-    before = list(upkeep.job_keys()), node.store.backend.branches(NODE), node.store.nodes()
+    before = list(node.store.backend.job_keys()), node.store.backend.branches(NODE), node.store.nodes()
     for name, command in commands(node, folder).items():
         with pytest.raises(error, match=message):
             command()
-        assert (list(upkeep.job_keys()), node.store.backend.branches(NODE), node.store.nodes()) == before, name
+        assert (list(node.store.backend.job_keys()), node.store.backend.branches(NODE), node.store.nodes()) == before, name
         assert node.store.campaigns(NODE) == [], name
 
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 DIES_AFTER_THE_COMMIT = """
 import os, sys
-from coevo.node_store import commits, embedded
-move = embedded.EmbeddedBackend.move_branch
+from coevo.node_store.directory import database
+move = database.EmbeddedBackend.move_branch
 def move_and_die(self, node, branch, expected, new):
     found = move(self, node, branch, expected, new)
     assert found == expected
     os._exit(7)
-embedded.EmbeddedBackend.move_branch = move_and_die
+database.EmbeddedBackend.move_branch = move_and_die
 from coevo.app.cli import main
 sys.argv = ["coevo", *sys.argv[1:]]
 main()

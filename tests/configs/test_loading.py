@@ -183,7 +183,7 @@ def test_the_presets_are_what_they_say() -> None:
     assert demo.generator.candidates <= 100
     for config in (demo, full):
         assert config.node.elements == ("Li", "P", "S")
-        assert config.labelling.code == "teacher"
+    assert (demo.labelling.code, full.labelling.code) == ("teacher", "espresso"), "production labels are of first principles"
 
 
 @pytest.mark.parametrize(

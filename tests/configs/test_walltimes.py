@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coevo.configs.walltimes import LONGEST, format_walltime, parse_walltime
+from coevo.configs.slurm_syntax import LONGEST, format_walltime, parse_walltime
 
 days, hours, minutes, seconds = (st.integers(0, top) for top in (300, 300, 5000, 500))
 digits = st.integers(0, 3)

@@ -10,8 +10,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import NodeConfig
-from coevo.makers.populations.evaluation_documents import describe, evaluation_document
-from coevo.makers.populations.population import Member
+from coevo.makers.populations.population import Member, describe, evaluation_document
 from coevo.makers.seeding import initial_checkpoints
 from coevo.node_store.canonical import digest, structure_document, structure_id
 from coevo.node_store.identity import label_id

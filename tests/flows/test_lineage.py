@@ -17,9 +17,9 @@ from pymatgen.io.cif import CifWriter
 
 from coevo.campaigns.merging import Target, extend, merge
 from coevo.errors import ConfigError, ReferenceDataError
-from coevo.makers.labels.united_splits import united_splits
 from coevo.makers.populations.population import matching_of
 from coevo.makers.step import current_store
+from coevo.makers.unite import united_splits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

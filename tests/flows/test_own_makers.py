@@ -31,7 +31,7 @@ class Unrelaxed(Maker):
     @job
     def make(self, candidates: Any, checkpoint: Any) -> Any:
         from coevo.makers.checkpoints import load_force_field
-        from coevo.makers.shards import read_records, write_records
+        from coevo.makers.step import read_records, write_records
         from coevo.node_store.canonical import structure_from_document
 
         store = current_store()

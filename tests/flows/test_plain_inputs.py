@@ -7,10 +7,9 @@ from jobflow import Flow, Maker, job
 
 from coevo.configs.loading import parse_config
 from coevo.errors import CheckpointError, CorruptArtifactError
-from coevo.flows.campaign import next_transition
-from coevo.flows.plain_inputs import check_inputs
+from coevo.flows.campaign import check_inputs, next_transition
 from coevo.node_store.documents import CheckpointDocument
-from coevo.node_store.trust.known_fields import checkpoint_reference
+from coevo.node_store.known_fields import checkpoint_reference
 
 CHECKPOINT = {"family": "chgnet", "format": "safetensors", "sha256": "0" * 64, "size": 1, "parent": None, "training_set": None}
 HOSTILE = {"@module": "evil", "@callable": "f"}

@@ -47,7 +47,7 @@ def test_one_job_per_shard_and_step(tiny_text: str) -> None:
 
 
 def test_every_input_must_be_there(tiny_text: str) -> None:
-    """A tolerated missing input would let a rerun build an iteration twice (DESIGN §6)."""
+    """A tolerated missing input would let a rerun build an iteration twice."""
     from jobflow import OnMissing
 
     assert {job.config.on_missing_references for job in transition(tiny_text).jobs} == {OnMissing.ERROR}
@@ -114,7 +114,7 @@ def test_entries_are_unique_by_structure_matcher(store) -> None:
     view = store.state("tiny")
     live = [d for d in view.evaluations("entry") if d["duplicate_of"] is None]
     matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5.0)
-    from coevo.analysis.motifs.fragments import fragment_signature
+    from coevo.analysis.motifs.bond_graphs import fragment_signature
 
     for a, b in combinations(live, 2):
         if a["formula"] == b["formula"]:

@@ -19,12 +19,18 @@ from coevo.configs.tree import EspressoConfig, LabellingConfig
 from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest
 from coevo.labelling.espresso.inputs import input_text, k_grid
-from coevo.labelling.espresso.installation import processes_of, pw_version, split_command
 from coevo.labelling.espresso.labeller import EspressoLabeller
 from coevo.labelling.espresso.modder import PwInput
-from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, find_family, verify
+from coevo.labelling.espresso.pseudopotentials import (
+    directory_of_potentials,
+    find_family,
+    processes_of,
+    pw_version,
+    split_command,
+    verify,
+)
 from coevo.labelling.sanity import SanityLimits
-from coevo.makers.label import labeller_for
+from coevo.makers.labels.labellers import labeller_for
 
 ROUGH = EspressoConfig(ecutwfc=20.0, k_spacing=1.0, conv_thr_per_atom=1e-8)
 """Fast, and far from converged."""

@@ -26,7 +26,7 @@ from coevo.labelling.espresso.job import PwJob
 from coevo.labelling.espresso.labeller import EspressoLabeller
 from coevo.labelling.espresso.modder import PwInput
 from coevo.labelling.espresso.parsing import parse_output
-from coevo.labelling.espresso.validators import PwValidator
+from coevo.labelling.espresso.running import PwValidator
 from coevo.labelling.sanity import SanityLimits
 
 ONCE = "if [ ! -e attempted ]; then touch attempted; {first}; else {then}; fi"

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from espresso_cases import CASES, RECORDINGS
 
-from coevo.labelling.espresso.corrections import CORRECTIONS
-from coevo.labelling.espresso.handlers import PwErrorHandler
-from coevo.labelling.espresso.messages import MESSAGES, diagnose, find_errors, last_words
+from coevo.labelling.espresso.handlers import CORRECTIONS, PwErrorHandler
 from coevo.labelling.espresso.modder import PwInput, PwModder
+from coevo.labelling.espresso.parsing import MESSAGES, diagnose, find_errors, last_words
 
 AGAIN = {"CONTROL->restart_mode": "from_scratch"}
 RESTART = {"CONTROL->restart_mode": "restart"}

@@ -11,7 +11,7 @@ import pytest
 from espresso_cases import CASES, PSEUDO, RECORDINGS, potentials
 
 from coevo.labelling.espresso.parsing import parse_output
-from coevo.labelling.espresso.validators import CHECKS, PwValidator
+from coevo.labelling.espresso.running import CHECKS, PwValidator
 
 RYDBERG, BOHR = 13.605691930242388, 0.529177208590253  # CODATA 2006, with which pw.x is made
 

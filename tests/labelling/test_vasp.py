@@ -172,8 +172,8 @@ def test_units_and_signs_are_those_of_ase_on_the_same_files(machine: Machine, fr
 
     from coevo.labelling.sanity import SanityLimits
     from coevo.labelling.vasp import running
-    from coevo.labelling.vasp.frames import prepare
     from coevo.labelling.vasp.labels import label_of as label_of_run
+    from coevo.labelling.vasp.labels import prepare
 
     prepared = prepare(frame)
     folder = tmp_path / "run"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from pydantic import Field
 
-from coevo.configs.identity import identifying, recorded
 from coevo.configs.loading import config_from_dict, load_config, preset_names
-from coevo.configs.section import Section
+from coevo.configs.section import Section, identifying, recorded
 from coevo.configs.tree import DescriptorConfig, TrainingConfig
 from coevo.makers import step
 from coevo.makers.assess import AssessMaker

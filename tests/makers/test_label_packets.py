@@ -12,9 +12,9 @@ from vasp_machine import Machine, make_machine
 from coevo.configs.tree import LabellingConfig
 from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest
-from coevo.makers.label import LabelPacketMaker, labeller_for
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import current_store
+from coevo.makers.label import LabelPacketMaker
+from coevo.makers.labels.labellers import labeller_for
+from coevo.makers.step import current_store, read_records, write_records
 from coevo.node_store.canonical import structure_document, structure_id
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -12,8 +12,7 @@ from jobflow import run_locally
 
 from coevo.errors import CorruptArtifactError
 from coevo.makers.progress import reporting_to
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, job_key, provenance_of, step
+from coevo.makers.step import StepMaker, current_store, job_key, provenance_of, read_records, step, write_records
 
 RUNS: list[int] = []
 

@@ -9,8 +9,7 @@ from jobflow import run_locally
 from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import GeneratorConfig, NodeSection
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import current_store
+from coevo.makers.step import current_store, read_records, write_records
 from coevo.makers.train_generator import TrainGeneratorMaker
 from coevo.node_store.canonical import structure_document, structure_id
 

@@ -32,15 +32,15 @@ class BranchSeedsContract:
         assert store.create_branch(first, "try", seed=5) == 5
         assert store.create_branch(first, "plain") == 0
         assert store.create_branch(first, "try") == 5  # again: nothing changes
-        assert seed_of_branch(reopened, NODE, "try", first) == 5
-        assert seed_of_branch(store, NODE, "main", first) == 0
+        assert seed_of_branch(reopened.backend, NODE, "try", first) == 5
+        assert seed_of_branch(store.backend, NODE, "main", first) == 0
         lineage.commit()
         later = store.state(NODE)
         store.move_branch(later, "try", first.id)
-        assert seed_of_branch(store, NODE, "try", later) == 5  # no state of its own has recorded it yet
+        assert seed_of_branch(store.backend, NODE, "try", later) == 5  # no state of its own has recorded it yet
         with pytest.raises(BranchExistsError):
             store.create_branch(first, "try", seed=6)
-        assert seed_of_branch(store, NODE, "try", later) == 5
+        assert seed_of_branch(store.backend, NODE, "try", later) == 5
         store.delete_branch(NODE, "try")
         assert store.create_branch(later, "try") == 0
 
@@ -48,21 +48,21 @@ class BranchSeedsContract:
         lineage.commit()
         seeded = {**CONFIG, "node": {**CONFIG["node"], "branch_seed": 9}}
         view = store.state(f"{NODE}@{lineage.commit(config=seeded)}")
-        assert seed_of_branch(store, NODE, "main", view) == 9
+        assert seed_of_branch(store.backend, NODE, "main", view) == 9
         assert store.create_branch(view, "again") == 9
         assert store.create_branch(view, "own", seed=0) == 0
-        give_seed(store, "main", view, 3)
-        assert seed_of_branch(store, NODE, "main", view) == 3
+        give_seed(store.backend, "main", view, 3)
+        assert seed_of_branch(store.backend, NODE, "main", view) == 3
 
     def test_a_seed_does_not_change_within_a_campaign(self, store, lineage):
         head = store.state(f"{NODE}@{lineage.commit()}")
         campaign = store.start_campaign(NODE, "main", 2, head.id)
-        give_seed(store, "main", head, 0)  # the one that it has
+        give_seed(store.backend, "main", head, 0)  # the one that it has
         with pytest.raises(CampaignError, match=f"campaign {campaign.id} of {NODE}@main is not finished"):
-            give_seed(store, "main", head, 4)
+            give_seed(store.backend, "main", head, 4)
         store.finish_campaign(campaign.id)
-        give_seed(store, "main", head, 4)
-        assert seed_of_branch(store, NODE, "main", head) == 4
+        give_seed(store.backend, "main", head, 4)
+        assert seed_of_branch(store.backend, NODE, "main", head) == 4
 
     @pytest.mark.parametrize("seed", [-1, 2**32])
     def test_seeds_that_are_none(self, store, lineage, seed):

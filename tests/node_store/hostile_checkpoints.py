@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from test_hostile_bundles import Forgery
+from forgeries import Forgery
 
 from coevo.models.external.archive import pack
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from li_p_s_states import evaluation, make_structure, structure_row
 
 from coevo.node_store.canonical import dump_plain, plain, read_plain, reduced, structure_document_id, structure_text_id
-from coevo.node_store.derived_fields import with_derived_fields
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, with_derived_fields
 from coevo.node_store.prepared_documents import (
     CheckedDocuments,
     Line,

@@ -19,8 +19,7 @@ from rich.text import Text
 from coevo.app import terminal
 from coevo.app.cli import app
 from coevo.app.terminal import PlainConsole, styled
-from coevo.output.csv_rows import as_csv, csv_cell
-from coevo.output.plain_text import json_text, plain, plain_lines
+from coevo.output.plain_text import as_csv, csv_cell, json_text, plain, plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from coevo.node_store.store import open_store
 from coevo.report.figures.hull import HEIGHT, corner_place, hull_plot
 from coevo.report.figures.hull_points import HullPoints, hull_points
 from coevo.report.figures.labels_on_axes import place_labels
-from coevo.report.figures.lineage import lanes_of, lineage_plot
+from coevo.report.figures.loop import lanes_of, lineage_plot
 from coevo.report.figures.plots import new_figure, paper_style, write_plot
 from coevo.report.gathering import gather
 from coevo.report.motif_gallery import charge_text

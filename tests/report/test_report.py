@@ -231,7 +231,7 @@ def test_numbers_that_are_no_numbers_are_one_error(data: ReportData, tmp_path: P
 
 def test_text_of_strangers_is_never_set_as_mathematics(data: ReportData, tmp_path: Path) -> None:
     data.branches[data.view.id] = ["$\\frac{1}{2$"]
-    from coevo.report.figures.lineage import lineage_plot
+    from coevo.report.figures.loop import lineage_plot
 
     assert "frac" in drawn(lineage_plot(data), tmp_path)
 

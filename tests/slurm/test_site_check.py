@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from coevo.configs.site_loading import LoadedSite, example_text, parse_site
+from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import CLASS_NAMES
-from coevo.configs.walltimes import parse_walltime
 from coevo.slurm.queue_adapter import SiteQueueAdapter
 from coevo.slurm.queue_scripts import queue_adapter
 from coevo.slurm.site_check import check_script, examine_site, read_verdict, try_class

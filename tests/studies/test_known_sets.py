@@ -18,11 +18,12 @@ from pymatgen.entries.computed_entries import ComputedStructureEntry
 from coevo.configs.references import load_references
 from coevo.errors import AnalysisError, ConfigError, ProviderError, ReferenceDataError, StorageError
 from coevo.studies.known_sets.http_json import HttpLimits, JsonReader, shown_url
-from coevo.studies.known_sets.known_sets import KnownSet, KnownStructure, read_known_set, save_known_set
+from coevo.studies.known_sets.known_sets import read_known_set, save_known_set
+from coevo.studies.known_sets.known_structures import KnownSet, KnownStructure
 from coevo.studies.known_sets.materials_project import read_materials_project
 from coevo.studies.known_sets.novelty_counts import NoveltyCount
 from coevo.studies.known_sets.optimade_provider import base_url, read_optimade, system_filters
-from coevo.studies.piles.optimade_structures import refusal, structure_of
+from coevo.studies.piles.json_entries import refusal, structure_of
 from crystal_piles import known_phases, write_extxyz
 from optimade_server import OptimadeServer, document
 from stub_server import Answer, Request, StubServer

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from li_p_s_states import NODE, Lineage, new_node
 
+from coevo.node_store.recorded import force_field_change
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
-from coevo.studies.states.model_changes import force_field_change
 from coevo.studies.states.summaries import log_table, summary
 
 if TYPE_CHECKING:

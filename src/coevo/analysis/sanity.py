@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.radii import covalent_radii
+from coevo.analysis.neighbour_lists import covalent_radii
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -1,8 +1,14 @@
-"""Which structures get labels: a random sample, new local environments, and low energy above hull."""
+"""Which structures get labels: a random sample, new local environments, and low energy above hull.
+
+Also here, displaced and strained frames: relaxed structures alone have no forces to learn from.
+
+Also here, train, validation and test by family: all frames of one structure stay together, for ever.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,6 +19,46 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+    from pymatgen.core import Structure
+
+
+def rattled(structure: Structure, stdev: float, seed: int) -> Structure:
+    """Copy with every atom displaced by independent normal deviates.
+
+    Parameters
+    ----------
+    structure : Structure
+    stdev : float
+        Standard deviation of each Cartesian component, Å.
+    seed : int
+    """
+    displacements = np.random.default_rng(seed).normal(0.0, stdev, size=(len(structure), 3))
+    return _rebuilt(structure, structure.lattice.matrix, structure.cart_coords + displacements)
+
+
+def strained(structure: Structure, max_strain: float, seed: int) -> Structure:
+    """Copy under a random homogeneous strain: fractional coordinates stay, cell and atoms follow x -> (1 + e) x.
+
+    Parameters
+    ----------
+    structure : Structure
+    max_strain : float
+        The six components of the symmetric strain e are uniform in [-max_strain, max_strain].
+    seed : int
+    """
+    components = np.random.default_rng(seed).uniform(-max_strain, max_strain, size=6)
+    strain = np.zeros((3, 3))
+    strain[np.triu_indices(3)] = components
+    strain = strain + np.triu(strain, 1).T
+    deformation = np.eye(3) + strain
+    return _rebuilt(structure, structure.lattice.matrix @ deformation, structure.cart_coords @ deformation)
+
+
+def _rebuilt(structure: Structure, cell: NDArray[np.float64], cartesian: NDArray[np.float64]) -> Structure:
+    """Same species at new places, without properties: energies or forces of the old geometry must not travel along."""
+    from pymatgen.core import Lattice, Structure
+
+    return Structure(Lattice(cell), [site.specie for site in structure], cartesian, coords_are_cartesian=True)
 
 
 def select_structures(
@@ -97,3 +143,40 @@ def _share(budget: int, fraction: float) -> int:
     if budget <= 0 or fraction <= 0:
         return 0
     return min(budget, max(1, round(budget * fraction)))
+
+
+Split = Literal["train", "validation", "test"]
+
+
+def split_of(family: str, *, test_fraction: float, validation_fraction: float, seed: int) -> Split:
+    """Split of a family, from the hash of its id alone.
+
+    It does not depend on other families or on the iteration. Raising ``test_fraction`` only moves families into test.
+
+    Parameters
+    ----------
+    family : str
+        Id of the source structure of the frames.
+    test_fraction, validation_fraction : float
+        Expected shares.
+    seed : int
+
+    Raises
+    ------
+    AnalysisError
+        If the shares are not within [0, 1] together.
+    """
+    if test_fraction < 0 or validation_fraction < 0 or not test_fraction + validation_fraction <= 1:
+        raise AnalysisError(
+            f"test_fraction {test_fraction} and validation_fraction {validation_fraction} must be >= 0 and sum to at most 1"
+        )
+    position = position_of(family, seed)
+    if position < test_fraction:
+        return "test"
+    return "validation" if position < test_fraction + validation_fraction else "train"
+
+
+def position_of(family: str, seed: int) -> float:
+    """Place of a family in [0, 1), from the hash of its id: test first, then validation, then train."""
+    digest = hashlib.sha256(f"coevo-split:{seed}:{family}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2.0**64

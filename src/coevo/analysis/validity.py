@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.charge_neutrality import is_charge_neutral, smact_version
-from coevo.analysis.radii import covalent_radii
+from coevo.analysis.composition import is_charge_neutral, smact_version
+from coevo.analysis.neighbour_lists import covalent_radii
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +76,7 @@ class Validity:
     structure_valid : bool
         As in published tables: ``distances_valid`` and a cell of at least 0.1 Å³.
     composition_valid : bool or None
-        By SMACT (:func:`coevo.analysis.charge_neutrality.is_charge_neutral`); None if it was not checked.
+        By SMACT (:func:`coevo.analysis.composition.is_charge_neutral`); None if it was not checked.
     """
 
     problem: str | None

@@ -13,7 +13,7 @@ from coevo.configs.tree import NodeConfig
 from coevo.makers.progress import reporting_to
 from coevo.makers.signals.recomputation import compare_signals
 from coevo.makers.step import StepMaker
-from coevo.studies.states.summaries import readable
+from coevo.node_store.recorded import readable
 
 if TYPE_CHECKING:
     from coevo.makers.signals.recomputation import Comparison

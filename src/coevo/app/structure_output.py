@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.app.terminal import print_document, say
 from coevo.errors import QueryError, StorageError
 from coevo.output.files import check_directory, check_place, is_stdout, write_bytes, write_text
-from coevo.studies.states.structure_texts import as_zip, entry_texts
+from coevo.studies.states.exporting import as_zip, entry_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

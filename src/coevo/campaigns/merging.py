@@ -14,9 +14,9 @@ from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.node_store.branch_seeds import seed_of_branch
+from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.trust.arrivals import refuse_unagreed
-from coevo.node_store.trust.known_fields import checkpoint_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,9 @@ def merge(
             return store.state(str(target)), "fast-forward"
         check_checkpoints(store, from_side)
         if head:
-            config = of_branch(config, seed_of_branch(store, target.node, target.branch, head), store.config_source(target.node))
+            config = of_branch(
+                config, seed_of_branch(store.backend, target.node, target.branch, head), store.config_source(target.node)
+            )
         sides = {"left": bring_history(store, left, target.node), "right": bring_history(store, right, target.node)}
         parents = [sides["right"], sides["left"]] if head_id == right.id else [sides["left"], sides["right"]]
         flow = MergeMaker(config=config, branch=target.branch, train=train).make(

@@ -93,8 +93,7 @@ def opened_queue(given: str | None, manager: Manager) -> Iterator[tuple[NodeStor
         If the manager is not installed.
     """
     if manager == "fireworks":
-        from coevo.slurm.fireworks_queue import FireworksQueue
-        from coevo.slurm.submission import prepare_launchpad
+        from coevo.slurm.fireworks_queue import FireworksQueue, prepare_launchpad
         from coevo.slurm.worker_files import write_worker_files
 
         with opened_site(given) as site:
@@ -145,7 +144,7 @@ def submit(
     from coevo.flows.campaign import live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.node_store.branch_seeds import check_seed, give_seed
-    from coevo.slurm.submission import advance, submit_seed
+    from coevo.slurm.continuation import advance, submit_seed
 
     check_seed(seed)
 
@@ -168,7 +167,7 @@ def submit(
         check_checkpoints(store, head)
         live_config(store, what, head, lambda _: None)
         if seed is not None:
-            give_seed(store, branch, head, seed)
+            give_seed(store.backend, branch, head, seed)
         campaign = start_or_resume(store, what, branch, iterations, say)
         return campaign, advance(store, queue, campaign, say)
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import class_of_shards
-from coevo.configs.walltimes import parse_walltime
 from coevo.labelling.registry import seconds_of_frame
-from coevo.studies.states.summaries import readable, step_seconds
+from coevo.node_store.recorded import readable, step_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ def run_flow(flow: Flow) -> None:
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
-    from coevo.flows.plain_inputs import check_inputs
+    from coevo.flows.campaign import check_inputs
 
     check_inputs(flow)
     with warnings.catch_warnings():
@@ -116,7 +116,7 @@ def run_campaign(
         check_checkpoints(store, head)
         check_labelling(live_config(store, node, head, lambda _: None))
         if seed is not None:
-            give_seed(store, branch, head, seed)
+            give_seed(store.backend, branch, head, seed)
         campaign = start_or_resume(store, node, branch, iterations, say)
         reported = campaign.start
         while True:

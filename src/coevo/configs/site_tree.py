@@ -27,10 +27,11 @@ from coevo.configs.slurm_syntax import (
     Prefix,
     Walltime,
     check_variable,
+    format_walltime,
+    parse_walltime,
 )
 from coevo.configs.step_classes import CLASS_NAMES, ClassName
 from coevo.configs.tree import Section
-from coevo.configs.walltimes import format_walltime, parse_walltime
 from coevo.settings import EMBEDDED_PREFIX, Settings
 
 LAUNCHPAD_SUFFIX = "_launchpad"

@@ -391,7 +391,7 @@ class NodeConfig(Section):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """The part of the tree that a state records and its id covers, as plain JSON types (:mod:`coevo.configs.identity`)."""
-        from coevo.configs.identity import recorded
+        """The part of the tree that a state records and its id covers, as plain JSON types (:mod:`coevo.configs.section`)."""
+        from coevo.configs.section import recorded
 
         return {name: value for name, value in recorded(self).items() if name != "resources"}

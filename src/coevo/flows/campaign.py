@@ -2,6 +2,8 @@
 
 The decision is idempotent: whoever asks, and however often, gets the same next workflow for the same head, and a campaign that
 was killed goes on where its branch stands.
+
+Also here, what a Flow may be handed: plain values, references to outputs of its own jobs, and nothing that a decoder acts on.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.configs.loading import check_change, config_difference, config_from_dict, parse_config
-from coevo.errors import CampaignError, ConfigError, StateNotFoundError
+from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
-from coevo.node_store.trust.known_fields import checkpoint_reference
+from coevo.node_store.known_fields import checkpoint_reference
+from coevo.node_store.marked_keys import refuse_marked_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +29,27 @@ if TYPE_CHECKING:
     from coevo.node_store.documents import CampaignDocument
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
+
+
+def check_inputs(flow: Flow) -> None:
+    """Look at the arguments of every job of a Flow before it is run or added to a queue.
+
+    jobflow writes arguments as JSON and reads them with a decoder that imports what a mapping with ``@module`` names. References
+    to outputs are objects of their own here, so a mapping with such a key can only have come from a document.
+
+    Raises
+    ------
+    CorruptArtifactError
+        With the job and the path to the key; nothing was run.
+    """
+    for job, _ in flow.iterflow():
+        try:
+            refuse_marked_keys(list(job.function_args), "arguments")
+            refuse_marked_keys(dict(job.function_kwargs), "arguments")
+        except ValueError as err:
+            what = f"job {job.name}: {err}; nothing was run; a document of the state holds it: see coevo verify"
+            raise CorruptArtifactError(what) from None
+
 
 Say = Callable[[str], None]
 Verdict = Literal["continue", "finished", "mature"]
@@ -150,7 +174,7 @@ def live_config(
     from coevo.node_store.trust.arrivals import refuse_unagreed
 
     source = store.config_source(node)
-    seed = recorded_seed(head) if branch is None else seed_of_branch(store, node, branch, head)
+    seed = recorded_seed(head) if branch is None else seed_of_branch(store.backend, node, branch, head)
     config = of_branch(parse_config(store.read_config_text(node), source=source), seed, source)
     if not only_read:
         refuse_unagreed(store, node, config.model_dump(mode="json"))

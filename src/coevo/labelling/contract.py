@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 LabelStatus = Literal["admitted", "rejected", "failed"]
-FrameKind = Literal["relaxed", "rattled", "strained", "path"]
 
 
 @dataclass(frozen=True)

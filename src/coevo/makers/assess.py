@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
 from coevo.makers.progress import task
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +62,7 @@ class AssessMaker(StepMaker):
         from coevo.makers.labels.validation import with_label_hull
         from coevo.makers.populations.fingerprints import fingerprint_table, write_table
         from coevo.makers.populations.population import hull_of, matching_of
-        from coevo.makers.signals.ruler_rows import ruler_rows
+        from coevo.makers.signals.measures import ruler_rows
 
         store = current_store()
         records = list(read_records(store, shards))
@@ -106,7 +105,7 @@ class AssessMaker(StepMaker):
 
     def _labels(self, parents: Sequence[str], new: dict[str, Any] | None) -> list[Record]:
         """Labels of the new state: those of its parents and the new ones, each once, without what a new one supersedes."""
-        from coevo.makers.labels.superseded import without_superseded
+        from coevo.makers.labels.imported import without_superseded
         from coevo.makers.populations.population import open_state
 
         store = current_store()
@@ -127,8 +126,7 @@ class AssessMaker(StepMaker):
     ) -> tuple[dict[str, str], dict[str, str | None]]:
         """Representative of each entry (older ones first, as they were before) and each reference; matching references."""
         from coevo.analysis.comparison.grouping import group
-        from coevo.analysis.comparison.novelty import match_references
-        from coevo.analysis.comparison.uniqueness import find_representatives
+        from coevo.analysis.comparison.uniqueness import find_representatives, match_references
         from coevo.makers.populations.population import matching_of
 
         matching, workers = matching_of(self.curation), self.usable_workers()
@@ -152,7 +150,7 @@ class AssessMaker(StepMaker):
         matched: dict[str, str | None],
     ) -> list[Record]:
         from coevo.analysis.composition import fractions
-        from coevo.makers.populations.evaluation_documents import evaluation_document
+        from coevo.makers.populations.population import evaluation_document
 
         shares = fractions([m.structure for m in population], self.node.elements)
         energies = [m.energy_per_atom for m in population]

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coevo.configs.tree import LabellingConfig, NodeSection
-from coevo.makers.shards import write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, step, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

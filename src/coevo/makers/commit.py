@@ -9,8 +9,7 @@ from jobflow import job
 
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
-from coevo.makers.shards import read_records
-from coevo.makers.step import StepMaker, current_store, provenance_of
+from coevo.makers.step import StepMaker, current_store, provenance_of, read_records
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
@@ -101,7 +100,7 @@ class CommitMaker(StepMaker):
         references: dict[str, Any] | None,
         iteration: int,
     ) -> StateDraft:
-        from coevo.makers.populations.evaluation_documents import describe
+        from coevo.makers.populations.population import describe
         from coevo.node_store.canonical import structure_from_document
         from coevo.node_store.states import StateDraft
 

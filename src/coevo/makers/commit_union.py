@@ -10,8 +10,7 @@ from jobflow import job
 from coevo.makers.commit import CommitMaker
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
-from coevo.makers.shards import read_records
-from coevo.makers.step import current_store, provenance_of
+from coevo.makers.step import current_store, provenance_of, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

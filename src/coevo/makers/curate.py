@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
 from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,8 +71,7 @@ class CurateMaker(StepMaker):
         dict
             ``screened``, ``admitted`` and ``sample`` (shard references), ``counts``.
         """
-        from coevo.analysis.comparison.novelty import match_references
-        from coevo.analysis.comparison.uniqueness import Item, find_representatives
+        from coevo.analysis.comparison.uniqueness import Item, find_representatives, match_references
         from coevo.analysis.composition import fractions
         from coevo.analysis.signals.ruler import quantiles
         from coevo.makers.populations.fingerprints import fingerprint_table
@@ -146,7 +144,7 @@ class CurateMaker(StepMaker):
         }
 
     def _sample(self, rows: list[dict[str, Any]], iteration: int) -> list[dict[str, Any]]:
-        """Draw the fixed-size random sample of this iteration's candidates (DESIGN: one ruler)."""
+        """Draw the fixed-size random sample of this iteration's candidates (the ruler)."""
         import numpy as np
 
         rng = np.random.default_rng(seed_for(self.node, iteration, "sample"))

@@ -1,4 +1,4 @@
-"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field (DESIGN: a state is coherent)."""
+"""Re-evaluate: every reference, entry and sampled candidate by the state's own force field: so a state is coherent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from coevo.configs.tree import NodeSection, ScreeningConfig
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES, relaxation_settings
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import Checkpoint, Curated, Evaluated
-    from coevo.makers.shards import ShardReference
+    from coevo.makers.step import ShardReference
     from coevo.models.contracts import ForceField, Prediction
     from coevo.node_store.views import StateView
 

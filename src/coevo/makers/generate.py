@@ -9,8 +9,7 @@ from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.makers.checkpoints import load_generator
 from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
-from coevo.makers.shards import write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, step, write_records
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import Checkpoint, Generated

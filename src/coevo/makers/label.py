@@ -13,15 +13,14 @@ from coevo.errors import LabellingError
 from coevo.makers.labels.labellers import labeller_for
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.labelling.contract import LabelResult, LabelSettings
     from coevo.makers.outputs import Labelled, LabelPacket, Selected
-    from coevo.makers.shards import ShardReference
+    from coevo.makers.step import ShardReference
     from coevo.node_store.store import NodeStore
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import MaturityConfig, NodeSection
-from coevo.makers.shards import read_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import Curated, Labelled, Measured, Selected
@@ -71,7 +70,7 @@ class MeasureMaker(StepMaker):
         dict
             ``metrics``: what the state records.
         """
-        from coevo.makers.signals.environment_metrics import environment_metrics
+        from coevo.makers.signals.measures import environment_metrics
 
         view = self._open(parent)
         documents = list(read_records(current_store(), assessed["evaluations"]))
@@ -122,7 +121,7 @@ class MeasureMaker(StepMaker):
 
     def _ruler(self, assessed: dict[str, Any]) -> dict[str, Any]:
         """Every iteration's sample, by the present model on the present hull."""
-        from coevo.makers.signals.ruler_rows import summaries
+        from coevo.makers.signals.measures import summaries
 
         return summaries(read_records(current_store(), assessed["samples"]))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
-    from coevo.makers.shards import ShardReference
+    from coevo.makers.step import ShardReference
 
 Counts = dict[str, int]
 """A word, such as a reason, to how many."""

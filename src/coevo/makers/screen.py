@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import ScreeningConfig
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.progress import task
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import Checkpoint, Screened
-    from coevo.makers.shards import ShardReference
+    from coevo.makers.step import ShardReference
     from coevo.models.contracts import RelaxationSettings
 
 CHGNET_PACKAGES = ("chgnet", "torch", "numpy", "pymatgen-core")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.checkpoints import save_checkpoint
-from coevo.makers.shards import write_records
-from coevo.makers.step import current_store
+from coevo.makers.step import current_store, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,7 @@ def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]
     ----------
     references : sequence of ReferenceStructure
     """
-    from coevo.makers.populations.evaluation_documents import describe
+    from coevo.makers.populations.population import describe
     from coevo.node_store.canonical import structure_document, structure_id
 
     documents: dict[str, dict[str, Any]] = {}

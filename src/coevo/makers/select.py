@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import NodeSection, SelectionConfig
 from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import Curated, Selected
@@ -115,7 +114,7 @@ class SelectMaker(StepMaker):
         return descriptors_of(structures, k, cutoff)[0]
 
     def _frames_of(self, row: dict[str, Any], how: str, seed: int) -> list[dict[str, Any]]:
-        from coevo.analysis.frames import rattled, strained
+        from coevo.analysis.selection import rattled, strained
         from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
 
         relaxed = structure_from_document(row["structure"])

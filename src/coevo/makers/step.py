@@ -3,6 +3,8 @@
 A job is a pure function of its artifacts. Its key hashes the Maker's class and version, its parameters, its inputs and the
 versions of the numerical packages it uses. A job that finds its key done, with all its artifacts present, returns the stored
 result: that is how a killed campaign resumes and why a rerun is safe.
+
+Also here, shards between jobs: a job writes records as one artifact and passes its reference, never the structures themselves.
 """
 
 from __future__ import annotations
@@ -20,18 +22,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jobflow import Maker, job
 from pydantic import BaseModel
 
-from coevo.configs.identity import identifying
-from coevo.configs.section import Section
+from coevo.configs.section import Section, identifying
 from coevo.errors import CorruptArtifactError
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
+from coevo.node_store.shards import read_shard, write_shard
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from coevo.node_store.store import NodeStore
+
 
 Document = dict[str, Any]
 
@@ -140,7 +143,7 @@ def _all_present(store: NodeStore, output: Document) -> bool:
 
 def _check_output(maker: StepMaker, output: Document) -> None:
     """Stop what the decoder of the next job would build objects from: text of a state may have found its way into an output."""
-    from coevo.node_store.trust.marked_keys import refuse_marked_keys
+    from coevo.node_store.marked_keys import refuse_marked_keys
 
     try:
         refuse_marked_keys(output, "output")
@@ -210,3 +213,20 @@ def provenance_of(outputs: Iterable[Document]) -> list[Document]:
     store = current_store()
     runs = [store.job_result(output["key"]) for output in outputs if "key" in output]
     return [run["provenance"] for run in runs if run is not None]
+
+
+Record = dict[str, Any]
+ShardReference = dict[str, Any]
+"""``{"sha256": str, "count": int}``."""
+
+
+def write_records(store: NodeStore, records: Iterable[Record]) -> ShardReference:
+    """Write records (JSON documents) as one shard."""
+    rows = list(records)
+    return {"sha256": write_shard(store.artifacts, rows).sha256, "count": len(rows)}
+
+
+def read_records(store: NodeStore, shards: ShardReference | Sequence[ShardReference]) -> Iterator[Record]:
+    """Read the records of one shard or of several, in order; every byte is verified against its hash."""
+    for shard in [shards] if isinstance(shards, dict) else shards:
+        yield from read_shard(store.artifacts, shard["sha256"])

@@ -10,8 +10,7 @@ from coevo.makers.checkpoints import load_force_field, save_checkpoint
 from coevo.makers.progress import task
 from coevo.makers.screen import CHGNET_PACKAGES
 from coevo.makers.seeds import seed_for
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +58,7 @@ class TrainForceFieldMaker(StepMaker):
             documents), ``splits`` (shard of ``{id, split}`` for all labels of the state), ``offsets``, ``prequential``,
             ``test_before`` and ``test_after`` (errors on the test split), ``fit`` (report of the fit).
         """
-        from coevo.makers.labels.superseded import without_superseded
+        from coevo.makers.labels.imported import without_superseded
         from coevo.makers.labels.training_set import splits_for
         from coevo.makers.populations.population import open_state
 

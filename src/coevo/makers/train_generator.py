@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.makers.checkpoints import load_generator, save_checkpoint
 from coevo.makers.seeds import seed_for
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import StepMaker, current_store, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import TrainedGenerator

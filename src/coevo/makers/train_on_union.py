@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from coevo.makers.shards import read_records, write_records
-from coevo.makers.step import current_store, step
+from coevo.makers.step import current_store, read_records, step, write_records
 from coevo.makers.train_force_field import TrainForceFieldMaker
 
 

@@ -7,19 +7,46 @@ that it is given are plain JSON, sorted by id.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from coevo.node_store.backend_upkeep import Upkeep
-    from coevo.node_store.prepared_documents import Line, SplitEvaluation
-    from coevo.node_store.states import PreparedState
-    from coevo.node_store.trust.marks import Mark
+    from coevo.node_store.prepared_documents import Line, PreparedState, SplitEvaluation
 
 Kind = Literal["structures", "references", "labels"]
 """Collections of documents that are keyed by content and shared between states."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The record of a blob that came from elsewhere, or that was computed here as a checkpoint.
+
+    Attributes
+    ----------
+    sha256 : str
+    reason : str
+        Where it came from.
+    trusted : str
+        When it was said, by the user or by the step that computed it, that it is trusted (ISO 8601 UTC); empty if nobody did.
+    """
+
+    sha256: str
+    reason: str
+    trusted: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON dictionary, as it is stored; an older coevo reads it as not trusted."""
+        plain = {"sha256": self.sha256, "reason": self.reason}
+        return plain | {"trusted": self.trusted} if self.trusted else plain
+
+    @classmethod
+    def from_dict(cls, sha256: str, document: Mapping[str, Any]) -> Mark:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(sha256, str(document["reason"]), str(document.get("trusted") or ""))
 
 
 class Backend(ABC):
@@ -28,10 +55,6 @@ class Backend(ABC):
     def close(self) -> None:
         """Give connections back; the backend is not used afterwards."""
         return
-
-    @abstractmethod
-    def upkeep(self) -> Upkeep:
-        """Return what verification, garbage collection and migration need to know of how this database is stored."""
 
     # --- nodes and branches
 
@@ -188,6 +211,10 @@ class Backend(ABC):
     @abstractmethod
     def put_job_result(self, key: str, document: dict[str, Any]) -> dict[str, Any]:
         """Insert if absent (atomic); return the document that is stored now."""
+
+    @abstractmethod
+    def job_keys(self) -> Iterator[str]:
+        """Keys of all stored job results."""
 
     @abstractmethod
     def drop_job_result(self, key: str) -> None:

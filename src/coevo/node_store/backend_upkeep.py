@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from coevo.node_store.backend import Backend, Kind
+    from coevo.node_store.blobs.stored import Tally
     from coevo.node_store.views import StateView
-
 
 DAMAGE: tuple[type[Exception], ...] = (
     ArtifactNotFoundError,
@@ -56,19 +56,6 @@ class Finding:
         return asdict(self)
 
 
-@dataclass
-class Tally:
-    """How many things of one kind, and their bytes."""
-
-    count: int = 0
-    bytes: int = 0
-
-    def add(self, size: int) -> None:
-        """Count one more thing of so many bytes."""
-        self.count += 1
-        self.bytes += size
-
-
 class Upkeep(ABC):
     """How one database is stored; every method raises :class:`~coevo.errors.StorageError` when the storage fails."""
 
@@ -99,10 +86,6 @@ class Upkeep(ABC):
     @abstractmethod
     def examine_state(self, view: StateView, *, quick: bool) -> Iterator[Finding]:
         """Look at how a state is stored, beyond its ids and hashes; ``quick`` reads no documents."""
-
-    @abstractmethod
-    def job_keys(self) -> Iterator[str]:
-        """Keys of all stored job results."""
 
     # --- garbage collection; times are seconds since the epoch
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.node_store.backend import Backend
-    from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
 NODES_OWN = 0
@@ -86,13 +85,13 @@ def forget_seed(backend: Backend, node: str, branch: str) -> None:
     backend.write_note(node, _key(branch), None)
 
 
-def seed_of_branch(store: NodeStore, node: str, branch: str, head: StateView) -> int:
+def seed_of_branch(backend: Backend, node: str, branch: str, head: StateView) -> int:
     """Return the seed with which a branch goes on from its head."""
-    noted = noted_seed(store.backend, node, branch, head.id)
+    noted = noted_seed(backend, node, branch, head.id)
     return recorded_seed(head) if noted is None else noted
 
 
-def give_seed(store: NodeStore, branch: str, head: StateView, seed: int) -> None:
+def give_seed(backend: Backend, branch: str, head: StateView, seed: int) -> None:
     """Let a branch go on from its head with another seed.
 
     Raises
@@ -100,16 +99,18 @@ def give_seed(store: NodeStore, branch: str, head: StateView, seed: int) -> None
     CampaignError
         If a campaign of the branch is not finished: half of its work would be done with either seed.
     """
-    if seed == seed_of_branch(store, head.node, branch, head):
+    if seed == seed_of_branch(backend, head.node, branch, head):
         return
-    unfinished = store.unfinished_campaign(head.node, branch)
+    unfinished = [
+        campaign for campaign in backend.campaigns(head.node) if campaign["branch"] == branch and campaign["status"] == "running"
+    ]
     if unfinished:
         raise CampaignError(
-            f"campaign {unfinished.id} of {head.node}@{branch} is not finished and goes on with the seed "
-            f"{seed_of_branch(store, head.node, branch, head)}, not {seed}; finish it first (coevo run {head.node} --branch "
+            f"campaign {unfinished[0]['id']} of {head.node}@{branch} is not finished and goes on with the seed "
+            f"{seed_of_branch(backend, head.node, branch, head)}, not {seed}; finish it first (coevo run {head.node} --branch "
             f"{branch}), or give another branch the seed: coevo branch {head.node}@{head.id[:12]} NAME --seed {seed}"
         )
-    note_seed(store.backend, head.node, branch, head.id, seed)
+    note_seed(backend, head.node, branch, head.id, seed)
 
 
 def _key(branch: str) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, dump_plain, plain, reduced, structure_text_id
-from coevo.node_store.derived_fields import with_derived_fields
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, label_id
+from coevo.node_store.marked_keys import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import (
     RELAXED,
     CheckedDocuments,
@@ -20,7 +20,6 @@ from coevo.node_store.prepared_documents import (
     joined_text,
     split_evaluation,
 )
-from coevo.node_store.trust.marked_keys import refuse_marked_keys, refuse_marked_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,6 +7,7 @@ read from elsewhere is read again each time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
@@ -245,3 +246,30 @@ def without_fields(document: dict[str, Any], text: bytes, fields: Collection[str
             return dump_plain({key: value for key, value in document.items() if key not in fields})
         text = text.replace(part, b"")
     return text
+
+
+@dataclass(frozen=True)
+class PreparedState:
+    """A checked draft, reduced to plain JSON and sorted.
+
+    Attributes
+    ----------
+    id : str
+        State id.
+    document : dict
+        The state document without ``created`` and without the place of the manifest.
+    manifest : dict
+    manifest_bytes : bytes
+        Canonical JSON of the manifest; not compressed, so that the state id does not depend on a compressor.
+    structures, references, labels, evaluations : Documents
+        Sorted by id; evaluations with the derived OPTIMADE fields.
+    """
+
+    id: str
+    document: dict[str, Any]
+    manifest: dict[str, Any]
+    manifest_bytes: bytes
+    structures: Documents
+    references: Documents
+    labels: Documents
+    evaluations: Documents

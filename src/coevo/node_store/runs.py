@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from coevo.errors import NodeBusyError
 from coevo.node_store.canonical import digest
-from coevo.node_store.directory.locks import LockedError, file_lock
-from coevo.node_store.durable import replace_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 def now() -> str:
@@ -42,42 +34,3 @@ def busy(node: str, branch: str, holder: dict[str, Any]) -> NodeBusyError:
     return NodeBusyError(
         f"branch {branch} of node {node} is being run by {who}; wait for it to end, or stop it, and run the same command again"
     )
-
-
-@contextmanager
-def embedded_run_lock(directory: Path, node: str, branch: str) -> Iterator[None]:
-    """Hold a branch of an embedded node; the kernel frees it when this process ends, however it ends.
-
-    Raises
-    ------
-    NodeBusyError
-        If another process (or thread) holds it.
-    """
-    holder = directory / f"{branch}.json"
-    lock = file_lock(directory / f".{branch}.lock", wait=False)
-    try:
-        lock.__enter__()
-    except LockedError:
-        raise busy(node, branch, _read_holder(holder)) from None
-    with _closing(lock):
-        replace_file(holder, json.dumps(this_process()).encode() + b"\n")
-        try:
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-
-
-@contextmanager
-def _closing(lock: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
-
-
-def _read_holder(path: Path) -> dict[str, Any]:
-    """Read who holds the lock; it is for a message only, so a file that is just being written is no error."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}

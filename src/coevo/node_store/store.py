@@ -17,10 +17,10 @@ from coevo.errors import (
 from coevo.node_store import branch_seeds
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
-from coevo.node_store.commits import check_branch_name, commit
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
 from coevo.node_store.names import MAIN, find_state, parse_reference
 from coevo.node_store.runs import campaign_id, now
+from coevo.node_store.states import check_branch_name, commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,14 +216,14 @@ class NodeStore:
         branch_seeds.check_seed(seed)
         if seed is not None and self.head(view.node, name) in {None, view.id}:
             # before the branch: one that a crash leaves without it would do the work of another branch again
-            branch_seeds.give_seed(self, name, view, seed)
+            branch_seeds.give_seed(self.backend, name, view, seed)
         found = self.backend.move_branch(view.node, name, None, view.id)
         if found not in {None, view.id}:
             raise BranchExistsError(
                 f"branch {name} of node {view.node} exists already, at state {str(found)[:16]}; choose another name, or "
                 f"delete it first: coevo branch {view.node}@{name} --delete"
             )
-        return branch_seeds.seed_of_branch(self, view.node, name, view)
+        return branch_seeds.seed_of_branch(self.backend, view.node, name, view)
 
     def delete_branch(self, node: str, name: str) -> str:
         """Remove a branch and return the state at which it was; the state stays until garbage is collected.

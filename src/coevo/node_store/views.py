@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.prepared_documents import SplitEvaluation
 
+
 _T = TypeVar("_T")
 _STORE_FIELDS = {"_id", "state", "stored_at"}
 

@@ -1,17 +1,25 @@
-r"""Text that somebody else wrote, as it may be shown: what acts on a terminal, a page or a spreadsheet is written out instead.
+"""Text that somebody else wrote, as it may be shown: what acts on a terminal, a page or a spreadsheet is written out instead.
 
 Names, messages, notes and errors may come from a stranger's bundle, file or server. Everything that coevo prints or writes
 for people passes through :func:`plain` or :func:`plain_lines`: the consoles of :mod:`coevo.app.terminal`, the CSV files of
-:mod:`coevo.output.csv_rows`, and pages and figures of :mod:`coevo.report`. Documents for programs are
+:func:`csv_rows`, and pages and figures of :mod:`coevo.report`. Documents for programs are
 :func:`json_text`, which loses nothing.
+
+Also here, rows as comma-separated values that a spreadsheet only shows: no cell is a formula, no text acts on a terminal.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
 
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories without a shape of their own: control and format characters (direction, joiners), surrogates, line ends."""
@@ -58,3 +66,33 @@ def _written_out(character: str) -> str:
         return _SHORT[character]
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""With what a cell begins that a spreadsheet computes; it takes the wide forms of the signs for the signs."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value as a cell: a text in one line of visible characters, after an apostrophe if it were a formula otherwise.
+
+    Numbers, also as texts, stay as they are, and so do True, False and None, which become ``True``, ``False`` and nothing.
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = plain(str(value))
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header; fields that are no column are left out."""
+    return csv_text(columns, ([row.get(name) for name in columns] for row in rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows, each in the order of the columns, as CSV with a header; numbers in full precision, nothing for None."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows(map(csv_cell, row) for row in rows)
+    return buffer.getvalue()

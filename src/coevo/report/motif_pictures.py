@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from coevo.analysis.radii import covalent_radii
+from coevo.analysis.neighbour_lists import covalent_radii
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

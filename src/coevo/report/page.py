@@ -1,23 +1,97 @@
-"""The page of a report: its sections, tables and figures as HTML that fetches nothing."""
+"""The page of a report: its sections, tables and figures as HTML that fetches nothing.
+
+Also here: the tables of models, labels, times and versions.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from coevo.output.plain_text import plain, plain_lines
-from coevo.report import provenance_tables, tables
-from coevo.report.figures.composite import LETTERS
+from coevo.report import tables
 from coevo.report.figures.hull_points import state_hull
+from coevo.report.figures.plots import LETTERS
+from coevo.report.tables import DASH, Cell, PageTable, number
 from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from coevo.report.figures.plots import Plot
     from coevo.report.gathering import ReportData
     from coevo.report.motif_gallery import MotifSection
     from coevo.report.rediscovery_table import RediscoverySection
+
+
+def checkpoint_table(data: ReportData) -> PageTable:
+    """Return both checkpoints, their hashes in full."""
+    rows: list[list[Any]] = []
+    for kind, found in data.view.document["checkpoints"].items():
+        size = found.get("size")
+        rows.append(
+            [
+                kind.replace("_", " "),
+                str(found["family"]),
+                str(found["format"]),
+                DASH if size is None else f"{size:,}",
+                Cell(found["sha256"], code=True),
+                Cell(found["parent"], code=True) if found.get("parent") else "published",
+            ]
+        )
+    return PageTable(("model", "family", "format", "size (bytes)", "sha256", "trained from"), rows, frozenset({3}))
+
+
+def label_table(data: ReportData) -> PageTable:
+    """Return the labels by the settings that they were made with."""
+    counts: dict[tuple[str, ...], Counter[str]] = {}
+    for label in data.view.labels():
+        key = tuple(str(label.get(field) or DASH) for field in ("code", "functional", "settings_digest"))
+        found = counts.setdefault(key, Counter())
+        found.update([f"status {label.get('status')}", f"kind {label.get('kind')}", f"split {label.get('split')}", "frames"])
+    rows: list[list[Any]] = []
+    for key, found in sorted(counts.items()):
+        parts = [
+            ", ".join(f"{count} {name.partition(' ')[2]}" for name, count in sorted(found.items()) if name.startswith(what))
+            for what in ("status ", "kind ", "split ")
+        ]
+        rows.append([key[0], key[1], Cell(key[2], code=True), str(found["frames"]), *parts])
+    columns = ("code", "functional", "settings digest", "frames", "status", "kinds", "splits")
+    return PageTable(columns, rows, frozenset({3}))
+
+
+def time_table(data: ReportData) -> PageTable:
+    """Return the seconds of work per step, of this state's iteration and of all states in the report."""
+    from coevo.node_store.recorded import STEPS, step_seconds
+
+    own = step_seconds(data.view)
+    everything: Counter[str] = Counter()
+    for view in data.states:
+        everything.update(step_seconds(view))
+    rows: list[list[Any]] = [
+        [name, number(own.get(name), 1), number(everything[name], 1)] for name in STEPS if name in everything
+    ]
+    if rows:
+        rows.append(["in all", number(sum(own.values()), 1), number(sum(everything.values()), 1)])
+    return PageTable(("step", "this iteration (s)", "all states (s)"), rows, frozenset({1, 2}))
+
+
+def version_rows(packages: Sequence[str]) -> list[tuple[str, str]]:
+    """Versions of what made the report."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    rows = [("Python", platform.python_version())]
+    for name in packages:
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return rows
+
 
 MOST_ENTRIES = 50
 """Rows of the table of S.U.N. entries, each with a CIF."""
@@ -117,10 +191,10 @@ def html(content: Content, lineage_svg: str) -> str:
         lineage_svg=Markup(_inline(lineage_svg)),  # noqa: S704
         states=tables.state_table(data),
         rediscovery=content.rediscovery,
-        checkpoints=provenance_tables.checkpoint_table(data),
-        labels=provenance_tables.label_table(data),
-        times=provenance_tables.time_table(data),
-        versions=provenance_tables.version_rows(PACKAGES),
+        checkpoints=checkpoint_table(data),
+        labels=label_table(data),
+        times=time_table(data),
+        versions=version_rows(PACKAGES),
         config=_block(yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True)),
     )
 

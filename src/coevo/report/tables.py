@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.report.figures.lineage import row_anchor
+from coevo.node_store.recorded import force_field_change
+from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
-from coevo.report.structure_files import cif_name
-from coevo.studies.states.model_changes import force_field_change
+from coevo.report.folders import cif_name
 from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 
 from coevo.errors import CoevoError, ConfigError, CorruptArtifactError
 from coevo.report import tables
-from coevo.report.figures.composite import composite_plot
 from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
 from coevo.report.figures.growth import growth_plot
 from coevo.report.figures.hull import hull_plot
-from coevo.report.figures.lineage import lineage_plot
-from coevo.report.figures.loop import loop_plot
-from coevo.report.figures.plots import write_plot
-from coevo.report.folders import FOLDERS, files_in, report_folder
+from coevo.report.figures.loop import lineage_plot, loop_plot
+from coevo.report.figures.plots import composite_plot, write_plot
+from coevo.report.folders import FOLDERS, files_in, report_folder, write_structures
 from coevo.report.gathering import ReportData, gather
 from coevo.report.motif_gallery import motif_section
 from coevo.report.page import MOST_ENTRIES, Content, html
 from coevo.report.rediscovery_table import rediscovery_section
-from coevo.report.structure_files import write_structures
 from coevo.report.structure_map import chemiscope_script, choose, write_map
 
 if TYPE_CHECKING:

@@ -1,5 +1,1 @@
-"""What coevo knows of SLURM.
-
-Now: whether this machine can submit to it (:mod:`~coevo.slurm.detection`). The room is for queue-adapter and worker templates
-rendered from a site's YAML, and for launching campaigns through FireWorks.
-"""
+"""Campaigns on a cluster: sites, queue adapters and job scripts, workflows that are added once, workers, launching, rerunning."""

@@ -1,4 +1,9 @@
-"""The last job of each workflow: decides on the next transition of the campaign and adds its workflow."""
+"""Campaigns as workflows: one for each transition, the last job of each adding the next.
+
+FireWorks' cost of a launch grows with the size of its workflow, and a job that is run again takes all its descendants along. So
+an iteration is a workflow of its own, and starting the next one is an insert keyed by campaign and iteration
+(:mod:`coevo.slurm.submission`): whoever asks, and however often, adds nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobflow import Maker, job
+from jobflow import Flow, JobConfig, Maker, OnMissing, job
 
-from coevo.errors import CampaignError
+from coevo.configs.step_classes import class_of, class_of_shards
+from coevo.errors import CampaignError, ConfigError
+from coevo.flows.campaign import check_inputs, create_node, decide, seed_flow
+from coevo.slurm.submission import Submission, insert_once
 
 if TYPE_CHECKING:
+    from coevo.configs.loading import LoadedConfig
+    from coevo.flows.campaign import Say
+    from coevo.node_store.documents import CampaignDocument
+    from coevo.node_store.store import NodeStore
     from coevo.slurm.submission import WorkflowQueue
 
 
@@ -45,7 +57,6 @@ class ContinueMaker(Maker):
             ``state``, ``verdict`` and ``iteration`` of the workflow that follows.
         """
         from coevo.makers.step import current_store
-        from coevo.slurm.submission import advance, campaign_of
 
         store = current_store()
         submission = advance(store, current_queue(), campaign_of(store, node, campaign), print)
@@ -86,3 +97,120 @@ def worker_files() -> Path:
             "start workers by `coevo launch`"
         )
     return Path(config).parent
+
+
+MAX_JOBS = 500
+"""Jobs of a workflow, at most: launching one of 1,000 takes four times as long as launching one of 100."""
+
+
+def submission_key(campaign: CampaignDocument, iteration: int) -> str:
+    """Return the key under which a workflow is added once."""
+    return f"{campaign.id}/{iteration}"
+
+
+def add_transition(queue: WorkflowQueue, flow: Flow, campaign: CampaignDocument, iteration: int) -> None:
+    """Add a transition: each job with its class, node, branch and iteration, then the job that goes on.
+
+    Parameters
+    ----------
+    queue : WorkflowQueue
+    flow : Flow
+        Its output is that of the commit.
+    campaign : CampaignDocument
+    iteration : int
+        Of the state that the flow makes.
+
+    Raises
+    ------
+    ConfigError
+        If a step has no class, or the transition has more jobs than a workflow may have.
+    """
+    check_inputs(flow)
+    prefix = f"{campaign.node}/{iteration}"
+    proceed = ContinueMaker(name=f"{prefix}/continue").make(flow.output, campaign.node, campaign.id)
+    whole = Flow([flow, proceed], name=flow.name)
+    jobs = [job for job, _ in whole.iterflow()]
+    if len(jobs) > MAX_JOBS:
+        raise ConfigError(
+            f"iteration {iteration} of {campaign.node} would have {len(jobs)} jobs, allowed: {MAX_JOBS} in a workflow; "
+            "raise generator.shard_size"
+        )
+    described = {
+        "node": campaign.node,
+        "branch": campaign.branch,
+        "campaign": campaign.id,
+        "iteration": iteration,
+        "key": submission_key(campaign, iteration),
+    }
+    for each in jobs:
+        config, shards = queue.job_config(class_of(each.name)), queue.job_config(class_of_shards(each.name))
+        each.update_config(JobConfig(manager_config=config, response_manager_config=shards), dynamic=False)
+        # jobflow lets the job that collects the outputs of the shards run without them; then others would fail in their place
+        each.update_config({"on_missing_references": OnMissing.ERROR}, name_filter="store_inputs", dynamic=True)
+    whole.update_metadata({"coevo": described}, dynamic=True)
+    queue.add(whole, described)
+
+
+def advance(store: NodeStore, queue: WorkflowQueue, campaign: CampaignDocument, say: Say) -> Submission:
+    """Add the workflow of the next transition of a campaign, or record that it has ended.
+
+    Raises
+    ------
+    CampaignError
+        If the branch no longer descends from where the campaign started, or the workflow was added to another manager.
+    ConfigError
+        If the node's configuration is not valid any more.
+    """
+    if campaign.status != "running":
+        return Submission(campaign.status, -1, added=False)
+    decision, head = decide(store, campaign, say)
+    flow = decision.flow
+    if flow is None:
+        store.finish_campaign(campaign.id, decision.verdict)
+        return Submission(decision.verdict, head.iteration, added=False)
+    iteration = head.iteration + 1
+    key = submission_key(campaign, iteration)
+    added = insert_once(queue, key, lambda: add_transition(queue, flow, campaign, iteration))
+    return Submission("continue", iteration, added=added)
+
+
+def submit_seed(
+    store: NodeStore, queue: WorkflowQueue, loaded: LoadedConfig, iterations: int, *, base: Path | None = None
+) -> tuple[CampaignDocument, Submission]:
+    """Create a node and add the workflow of its first state, which then goes on with the campaign.
+
+    Parameters
+    ----------
+    store : NodeStore
+    queue : WorkflowQueue
+    loaded : LoadedConfig
+    iterations : int
+        Transitions after the first state.
+    base : Path or None
+        Directory that a relative file of references starts from.
+
+    Raises
+    ------
+    NodeExistsError
+        The node exists with another configuration.
+    """
+    config = loaded.config
+    create_node(store, loaded, base=base)
+    campaign = store.unfinished_campaign(config.node.name) or store.start_campaign(config.node.name, "main", iterations, None)
+    key = submission_key(campaign, 0)
+    added = insert_once(queue, key, lambda: add_transition(queue, seed_flow(loaded, base=base), campaign, 0))
+    return campaign, Submission("continue", 0, added=added)
+
+
+def campaign_of(store: NodeStore, node: str, identifier: str) -> CampaignDocument:
+    """Return a recorded campaign.
+
+    Raises
+    ------
+    CampaignError
+        If there is none of this id.
+    """
+    for campaign in store.campaigns(node):
+        if campaign.id == identifier:
+            return campaign
+    raise CampaignError(f"node {node} has no campaign {identifier}; it was removed, or the worker uses another database")

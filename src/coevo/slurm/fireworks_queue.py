@@ -58,3 +58,15 @@ class FireworksQueue:
     def watching(self, node: str) -> str:
         """Return the command that shows the jobs."""
         return f"coevo jobs {node}"
+
+
+def prepare_launchpad(launchpad: LaunchPad) -> None:
+    """Make a new launchpad usable (FireWorks wants a `reset`, which would empty one that is in use) and indexed."""
+    first = {"next_fw_id": 1, "next_launch_id": 1}
+    # the id of FireWorks' own document; whoever comes second finds it
+    made = launchpad.fw_id_assigner.update_one({"_id": -1}, {"$setOnInsert": first}, upsert=True)
+    if made.upserted_id is not None:
+        launchpad.tuneup(bkground=True)
+    launchpad.fireworks.create_index("spec.coevo.node")
+    launchpad.fireworks.create_index("spec.coevo.key")
+    launchpad.workflows.create_index("metadata.coevo.key")

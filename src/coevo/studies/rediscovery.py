@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.analysis.cell_reduction import Crystal
-    from coevo.analysis.comparison.uniqueness import Item, Matching
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import Item
     from coevo.configs.tree import NodeConfig
     from coevo.makers.populations.population import Member
     from coevo.node_store.views import StateView
@@ -187,8 +188,7 @@ def _references_that_are(
     The state's force field may have moved a reference beyond the tolerances (the layers of black P), so references count as they
     were given too.
     """
-    from coevo.analysis.comparison.novelty import match_references
-    from coevo.analysis.comparison.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item, match_references
     from coevo.node_store.canonical import structure_from_document
 
     known = [Item(m.id, m.structure, m.energy_per_atom) for m in references]

@@ -7,7 +7,8 @@ from pymatgen.core.structure_matcher import OrderDisorderElementComparator, Stru
 
 from coevo.analysis.cell_reduction import Crystal
 from coevo.analysis.comparison.disordered_matching import can_mix, mixed, mixing_groups
-from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives
+from coevo.analysis.comparison.matching import Matching
+from coevo.analysis.comparison.uniqueness import Item, find_representatives
 
 LI, P, S, CL, CU, AU, NA, NE = 3, 15, 16, 17, 29, 79, 11, 10
 DISORDERED = Matching(fragment_veto=False, kind="disordered")

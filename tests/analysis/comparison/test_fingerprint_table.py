@@ -9,7 +9,7 @@ from coevo.analysis.cell_reduction import Crystal, reduced
 from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
 from coevo.analysis.comparison.fingerprints import average_minimum_distances
 from coevo.analysis.comparison.uniqueness import Item, table_of
-from coevo.analysis.motifs.fragments import fragment_signature
+from coevo.analysis.motifs.bond_graphs import fragment_signature
 from coevo.errors import AnalysisError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.comparison.frame_families import trajectories
+from coevo.analysis.comparison.uniqueness import trajectories
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.2), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 ZINCBLENDE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.2), ["Li", "S"], [[0, 0, 0], [0.25, 0.25, 0.25]])

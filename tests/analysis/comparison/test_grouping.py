@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
 from coevo.analysis.comparison.grouping import first_matches, group
-from coevo.analysis.comparison.uniqueness import Item, Matching
+from coevo.analysis.comparison.matching import Matching
+from coevo.analysis.comparison.uniqueness import Item
 
 PLAIN = Matching(fragment_veto=False)
 

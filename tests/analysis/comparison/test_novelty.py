@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from pymatgen.core.structure_matcher import StructureMatcher
 
-from coevo.analysis.comparison.novelty import match_references
-from coevo.analysis.comparison.uniqueness import Item, Matching
+from coevo.analysis.comparison.matching import Matching
+from coevo.analysis.comparison.uniqueness import Item, match_references
 
 
 def test_finds_the_known_phases_and_nothing_else(known_phases, random_crystals, vary):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from coevo.analysis.comparison.matching import Matching
 from coevo.analysis.comparison.rediscovery import (
     Carrier,
     Displacement,
@@ -25,8 +26,8 @@ from coevo.analysis.comparison.rediscovery import (
     motif_returns,
     summary_line,
 )
-from coevo.analysis.comparison.uniqueness import Item, Matching
-from coevo.analysis.motifs.fragments import fragment_signature
+from coevo.analysis.comparison.uniqueness import Item
+from coevo.analysis.motifs.bond_graphs import fragment_signature
 from crystal_piles import displaced
 
 MATCHING = Matching()

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from pymatgen.core import Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 
-from coevo.analysis.comparison.uniqueness import Item, Matching, find_representatives, in_order
-from coevo.analysis.motifs.fragments import fragment_signature
+from coevo.analysis.comparison.matching import Matching
+from coevo.analysis.comparison.uniqueness import Item, find_representatives, in_order
+from coevo.analysis.motifs.bond_graphs import fragment_signature
 
 PLAIN = Matching(fragment_veto=False)
 

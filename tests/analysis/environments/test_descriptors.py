@@ -11,7 +11,6 @@ from quests.entropy import entropy as quests_entropy
 
 from coevo.analysis.environments.descriptors import (
     descriptors,
-    descriptors_by_element,
     descriptors_of,
     multicomponent_descriptors,
     rows_by_structure,
@@ -92,11 +91,6 @@ def test_descriptors_are_invariant(shaken, move, seed):
     assert gaps.min(axis=0).max() < 1e-9
     doubled = descriptors(structure.make_supercell([1, 2, 1], in_place=False))
     assert np.abs(doubled[::2] - original).max() < 1e-9
-
-
-def test_by_element(shaken):
-    split = descriptors_by_element(shaken[4:6])
-    assert {symbol: len(rows) for symbol, rows in split.items()} == {"Li": 12, "P": 8 + 4, "S": 20 + 16}
 
 
 @pytest.mark.parametrize("k", [3, 5, 7, 11])

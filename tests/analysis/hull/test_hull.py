@@ -8,7 +8,7 @@ from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull.facet_search import FacetSearch
+from coevo.analysis.hull.facets import FacetSearch
 from coevo.analysis.hull.hull import Hull
 from coevo.errors import AnalysisError
 
@@ -125,54 +125,6 @@ def test_order_of_points_does_not_change_a_bit_without_ties():
     assert (other.energy_above_hull(x, energies) == one.energy_above_hull(x, energies)).all()
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    k=st.integers(1, 6),
-    sizes=st.lists(st.integers(0, 15), min_size=1, max_size=4),
-    spread=st.sampled_from([1e-3, 0.1, 1.0, 5.0]),
-)
-def test_batch_by_batch_is_the_hull_of_everything(seed, k, sizes, spread):
-    _, x, energies = random_system(seed, k, 10, spread)
-    hull = Hull.from_points(SYMBOLS[:k], x, energies)
-    for number, size in enumerate(sizes):
-        # Batches bring elements of their own, which may lie below those so far.
-        _, y, more = random_system(seed + number + 1, k, size, spread)
-        hull = hull.extended(y, more)
-        x, energies = np.vstack([x, y]), np.concatenate([energies, more])
-    scratch = Hull.from_points(SYMBOLS[:k], x, energies)
-    assert hull.n_points == scratch.n_points == len(x)
-    assert (hull.terminals == scratch.terminals).all()
-    assert hull.energy_above_hull(x, energies) == pytest.approx(scratch.energy_above_hull(x, energies), abs=1e-12)
-    assert (x[hull.vertices] == hull.vertex_fractions).all()
-    assert (energies[hull.vertices] == hull.vertex_energies_per_atom).all()
-    # A point on a facet to rounding may be a corner of one of the two.
-    on_hull = set(np.flatnonzero(scratch.energy_above_hull(x, energies) < 1e-10))
-    assert set(hull.vertices) ^ set(scratch.vertices) <= on_hull
-
-
-def test_batch_by_batch_to_the_bit_without_ties():
-    rng = np.random.default_rng(8)
-    for k in (2, 3, 4, 6):
-        x = np.vstack([np.eye(k), rng.dirichlet(np.ones(k), 200)])
-        energies = -1.0 - (1.0 - (x**2).sum(axis=1)) + rng.normal(0, 0.05, len(x))
-        hull = Hull.from_points(SYMBOLS[:k], x[:50], energies[:50])
-        for start in range(50, len(x), 40):
-            hull = hull.extended(x[start : start + 40], energies[start : start + 40])
-        scratch = Hull.from_points(SYMBOLS[:k], x, energies)
-        assert (hull.vertices == scratch.vertices).all()
-        assert (hull.simplices == scratch.simplices).all()
-        assert (hull.energy_above_hull(x, energies) == scratch.energy_above_hull(x, energies)).all()
-
-
-def test_an_empty_batch_changes_nothing():
-    _, x, energies = random_system(4, 3, 30, 0.3)
-    hull = Hull.from_points(SYMBOLS[:3], x, energies)
-    same = hull.extended(np.empty((0, 3)), [])
-    assert same.vertices.tolist() == hull.vertices.tolist()
-    assert (same.simplices == hull.simplices).all()
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), k=st.integers(2, 6))
 def test_decompositions_equal_pymatgen(seed, k):
@@ -181,13 +133,13 @@ def test_decompositions_equal_pymatgen(seed, k):
     energies = energies + np.random.default_rng(seed).uniform(0, 0.05, len(energies))
     hull = Hull.from_points(SYMBOLS[:k], x, energies)
     _, _, diagram = pymatgen_values(formulas, energies, formulas[:1], energies[:1])
-    for row, composition, parts in zip(x, formulas, hull.decompositions(x), strict=True):
+    for row, composition in zip(x, formulas, strict=True):
+        parts = hull.decomposition(row)
         expected: dict[str, float] = {}
         for entry, amount in diagram.get_decomposition(composition).items():
             expected[entry.composition.reduced_formula] = amount
         assert {formulas[i].reduced_formula: share for i, share in parts.items()} == pytest.approx(expected, abs=1e-7)
         assert sum(share * x[i] for i, share in parts.items()) == pytest.approx(row, abs=1e-8)
-    assert hull.decompositions(x)[-1] == hull.decomposition(x[-1])
 
 
 def test_large_queries_are_cut_into_blocks(monkeypatch):
@@ -196,7 +148,7 @@ def test_large_queries_are_cut_into_blocks(monkeypatch):
         hull = Hull.from_points(SYMBOLS[:k], x, energies)
         whole = hull.energy_above_hull(x, energies)
         with monkeypatch.context() as patch:
-            patch.setattr("coevo.analysis.hull.facet_search._BLOCK", 50)
+            patch.setattr("coevo.analysis.hull.facets._BLOCK", 50)
             assert (hull.energy_above_hull(x, energies) == whole).all()
         one_by_one = [hull.energy_above_hull(x[i : i + 1], energies[i : i + 1])[0] for i in range(len(x))]
         assert (np.array(one_by_one) == whole).all()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.motifs.fragments import fragment_signature, fragments
+from coevo.analysis.motifs.bond_graphs import fragment_signature, fragments
 
 # Fragments and bonds from the published structures: one P-P bond in P4S6 (beta) and P4S7, three in P4S3, none in P4S10; black and
 # fibrous phosphorus are three-fold coordinated; sulfur is S8 rings; Li7P3S11 holds a P2S7 and a PS4.

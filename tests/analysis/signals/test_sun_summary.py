@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from coevo.analysis.signals.sun_summary import sun_summary, unique_mask, wilson_interval
+from coevo.analysis.signals.sun_summary import sun_summary, wilson_interval
 from coevo.errors import AnalysisError
 
 REFERENCES = {"reference_set": "li-p-s", "reference_size": 16}
@@ -62,8 +62,7 @@ def test_equals_mattergens_definition(rows, rejected):
     first: dict[int, int] = {}
     for index, row in enumerate(rows):
         first.setdefault(row[1], index)
-    ids = [f"s{i}" for i in range(len(rows))]
-    unique = unique_mask(ids, {ids[i]: ids[first[row[1]]] for i, row in enumerate(rows)})
+    unique = np.array([first[row[1]] == index for index, row in enumerate(rows)], dtype=bool)
     found = sun_summary(e_hull, unique, ["x" if row[2] else None for row in rows], generated=len(rows) + rejected, **REFERENCES)
     groups = [rows[i] for i in first.values()]
     for threshold in (0.0, 0.1):
@@ -77,9 +76,7 @@ def test_equals_mattergens_definition(rows, rejected):
 
 def test_the_unique_one_must_be_stable_itself():
     # The stable structure repeats an entry that was there before: it is nobody's S.U.N.
-    unique = unique_mask(["a", "b", "b"], {"a": "old entry", "b": "b"})
-    assert unique.tolist() == [False, True, False]
-    found = sun_summary([0.0, 0.2, 0.2], unique, [None] * 3, generated=3, **REFERENCES)
+    found = sun_summary([0.0, 0.2, 0.2], [False, True, False], [None] * 3, generated=3, **REFERENCES)
     assert found.rate("sun", "generated", 0.1).count == 0
 
 

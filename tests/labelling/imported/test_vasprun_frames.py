@@ -12,8 +12,7 @@ import ase.test
 import numpy as np
 import pytest
 from pymatgen.io.vasp import Vasprun
-from test_vasprun_functional import write
-from vasprun_text import FORCES, STRESS, VOLUME, Run, Step
+from vasprun_text import FORCES, STRESS, VOLUME, Run, Step, write
 
 from coevo.errors import LabellingError
 from coevo.labelling.imported import read_labels

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pymatgen.io.vasp import Vasprun
-from vasprun_text import TYPES, Run, Step
+from vasprun_text import TYPES, Run, Step, write
 
 from coevo.errors import LabellingError
 from coevo.labelling.imported import read_labels
@@ -42,12 +42,6 @@ NAMED = {
     "QQ": (Run(parameters={"GGA": "QQ"}), "QQ"),
 }
 """Functional to a run of it, and what pymatgen calls it (None where pymatgen has no other word than a part of it)."""
-
-
-def write(folder: Path, run: Run) -> Path:
-    path = folder / "vasprun.xml"
-    path.write_text(run.text())
-    return path
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_vasprun_functional import write
-from vasprun_text import TYPES, Run
+from vasprun_text import TYPES, Run, write
 
 from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 CELL = ((0.0, 2.85, 2.85), (2.85, 0.0, 2.85), (2.85, 2.85, 0.0))
@@ -136,3 +137,9 @@ def structure(scale: float, name: str = "") -> str:
     cell = rows("basis", [[scale * value for value in row] for row in CELL])
     label = f' name="{name}"' if name else ""
     return f"<structure{label}><crystal>{cell}</crystal>{rows('positions', POSITIONS)}</structure>\n"
+
+
+def write(folder: Path, run: Run) -> Path:
+    path = folder / "vasprun.xml"
+    path.write_text(run.text())
+    return path

@@ -119,7 +119,7 @@ def test_a_task_document_from_elsewhere_is_read_as_one_of_ones_own(machine: Mach
     from monty.serialization import dumpfn
 
     from coevo.labelling.task_makers.running import run_frame
-    from coevo.labelling.vasp.frames import prepare
+    from coevo.labelling.vasp.labels import prepare
 
     prepared = prepare(frame)
     folder = tmp_path / "run"

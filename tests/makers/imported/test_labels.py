@@ -14,7 +14,7 @@ from coevo.labelling.contract import LabelSettings
 from coevo.labelling.imported.contract import ImportedFile, ImportedFrame
 from coevo.makers.imported.labels import ImportedLabels, imported_labels
 from coevo.makers.imported.settings import vouched_digest
-from coevo.makers.labels.superseded import without_superseded
+from coevo.makers.labels.imported import without_superseded
 from coevo.makers.labels.training_set import splits_for
 from coevo.node_store.canonical import structure_id
 

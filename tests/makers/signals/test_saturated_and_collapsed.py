@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from coevo.analysis.comparison.uniqueness import Matching
+from coevo.analysis.comparison.matching import Matching
 from coevo.analysis.signals.maturity import maturity
 from coevo.configs.tree import MaturityConfig, NodeSection
 from coevo.makers.populations.population import Member, hull_of
-from coevo.makers.signals.environment_metrics import environment_metrics
-from coevo.makers.signals.ruler_rows import ruler_rows, summaries
+from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
 from coevo.node_store.canonical import structure_document
 
 ELEMENTS = ("Li", "P", "S")

@@ -73,7 +73,7 @@ class TestMatterGenNode:
 
         from coevo.configs.tree import GeneratorConfig
         from coevo.makers.checkpoints import load_generator
-        from coevo.makers.shards import read_records
+        from coevo.makers.step import read_records
         from coevo.models.contracts import Conditions
 
         chain = [moved.state(f"tiny@main~{back}").document["checkpoints"]["generator"] for back in range(ITERATIONS, -1, -1)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundle_files import CONFIG_TEXT, PICKLE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage, pickled
 from hypothesis import HealthCheck, given, settings, strategies
 from li_p_s_states import CONFIG, NODE, Lineage, evaluation
 
@@ -34,28 +35,6 @@ from coevo.node_store.lineage.transfers import history
 from coevo.node_store.store import NodeStore, open_store
 from coevo.node_store.trust.loading import condition, fetch_checkpoint, trust
 from coevo.settings import Settings
-
-CONFIG_TEXT = f"node:  # a comment\n  name: {NODE}  # the name\n  elements: [Li, P, S]\n  references: li-p-s\n"
-SAFETENSORS = (2).to_bytes(8, "little") + b"{}"
-PICKLE = b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00]."
-
-
-def embedded(directory: Path) -> NodeStore:
-    return open_store(Settings(database=f"file:{directory}"))
-
-
-def new_lineage(store: NodeStore) -> Lineage:
-    store.create_node(NODE, ["Li", "P", "S"], CONFIG, CONFIG_TEXT)
-    return Lineage(store)
-
-
-def checkpoint_of(store: NodeStore, data: bytes, form: str = "safetensors", family: str = "chgnet") -> dict:
-    return {**store.artifacts.put_bytes(data).to_dict(), "family": family, "format": form}
-
-
-def pickled(store: NodeStore) -> dict:
-    """A checkpoint of a family whose loader can run code; what its bytes look like says nothing."""
-    return checkpoint_of(store, PICKLE, "model-tar-1", "mattergen")
 
 
 def content(store: NodeStore, ref: str) -> dict[str, bytes]:
@@ -85,12 +64,6 @@ def assert_same_history(left: NodeStore, right: NodeStore, node: str = NODE) -> 
         assert states == [view.id for view in history([right.state(f"{node}@{head}")])]
         for state in states:
             assert content(left, f"{node}@{state}") == content(right, f"{node}@{state}")
-
-
-def export(store: NodeStore, path: Path, ref: str = NODE, **options) -> Path:
-    whole_node = options.pop("whole_node", False)
-    export_bundle(store, heads_of(store, ref, whole_node=whole_node), path, **options)
-    return path
 
 
 @pytest.fixture
@@ -550,7 +523,9 @@ def test_a_large_checkpoint_is_never_whole_in_memory(tmp_path):
         import os, resource, sys
         sys.path[:0] = [sys.argv[2]]
         from pathlib import Path
-        import test_bundles as t
+        import bundle_files as t
+        from coevo.node_store.bundles.importing import import_bundle
+        from coevo.node_store.trust.loading import fetch_checkpoint
         tmp = Path(sys.argv[1])
         def flow(tmp, megabytes):
             store, other = t.embedded(tmp / "a"), t.embedded(tmp / "b")
@@ -563,13 +538,13 @@ def test_a_large_checkpoint_is_never_whole_in_memory(tmp_path):
             artifact = store.artifacts.put_file(tmp / "big")
             lineage = t.new_lineage(store)
             lineage.commit(checkpoints={"force_field": {**artifact.to_dict(), "family": "chgnet", "format": "safetensors"}})
-            t.import_bundle(other, t.export(store, tmp / "b.zip"))
-            t.fetch_checkpoint(other, other.state(t.NODE).document["checkpoints"]["force_field"], "force_field")
+            import_bundle(other, t.export(store, tmp / "b.zip"))
+            fetch_checkpoint(other, other.state(t.NODE).document["checkpoints"]["force_field"], "force_field")
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         small = flow(tmp / "small", 1)
         print(flow(tmp / "large", 300) - small)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parents[1])]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 100
@@ -587,11 +562,11 @@ def test_a_seed_that_no_state_records_yet_travels(tmp_path: Path) -> None:
     other = embedded(tmp_path / "there")
     import_bundle(other, report.path)
     view = other.state(NODE)
-    assert [seed_of_branch(other, NODE, branch, view) for branch in ("main", "try")] == [0, 5]
+    assert [seed_of_branch(other.backend, NODE, branch, view) for branch in ("main", "try")] == [0, 5]
     # a branch that is there keeps its own
-    give_seed(other, "try", view, 6)
+    give_seed(other.backend, "try", view, 6)
     import_bundle(other, report.path)
-    assert seed_of_branch(other, NODE, "try", view) == 6
+    assert seed_of_branch(other.backend, NODE, "try", view) == 6
     # what has no such branch says nothing of it, and older versions read it
     export_bundle(store, heads_of(store, NODE), tmp_path / "main.zip")
     with zipfile.ZipFile(tmp_path / "main.zip") as archive:

@@ -9,23 +9,19 @@ import random
 import stat
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zstandard
-from li_p_s_states import OFFSETS
-from test_bundles import CONFIG_TEXT, NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
+from bundle_files import CONFIG_TEXT, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
+from forgeries import SMALL, Forgery, decompressed, zip_entry
+from li_p_s_states import NODE, OFFSETS
 
 from coevo.errors import BundleError, CoevoError
 from coevo.node_store.bundles.documents import read_line
-from coevo.node_store.bundles.format import BundleLimits
 from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import canonical_json, structure_from_document
-from coevo.node_store.identity import identity_digest, label_id
-from coevo.node_store.shards import compress
-
-SMALL = BundleLimits(total=20_000_000)
+from coevo.node_store.identity import label_id
 
 
 @pytest.fixture(scope="module")
@@ -37,90 +33,6 @@ def good(tmp_path_factory) -> Path:
     for _ in range(2):
         lineage.commit(checkpoints={"force_field": checkpoint_of(store, SAFETENSORS)})
     return export(store, directory / "good.zip")
-
-
-class Forgery:
-    """The members of a bundle, to be changed and written again with hashes and sizes that fit."""
-
-    def __init__(self, path: Path):
-        with zipfile.ZipFile(path) as archive:
-            self.members = {name: archive.read(name) for name in archive.namelist()[1:]}
-            self.contents = json.loads(archive.read("bundle.json"))
-        self.extra: list[tuple[zipfile.ZipInfo, bytes]] = []
-
-    @property
-    def head(self) -> str:
-        return self.contents["states"][-1]
-
-    def lines(self, segment: str, state: str | None = None) -> list[dict]:
-        data = self.members[f"states/{state or self.head}/{segment}.jsonl.zst"]
-        text = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
-        return [json.loads(line) for line in text.splitlines()]
-
-    def put_lines(self, segment: str, documents: list[dict] | bytes) -> None:
-        text = documents if isinstance(documents, bytes) else b"".join(canonical_json(d) + b"\n" for d in documents)
-        self.members[f"states/{self.head}/{segment}.jsonl.zst"] = compress(text) if text else b""
-
-    def state(self) -> dict:
-        return json.loads(self.members[f"states/{self.head}/state.json"])
-
-    def put_state(self, document: dict) -> None:
-        """Replace the newest state, under the id that its new document has."""
-        old, new = self.head, identity_digest(document)
-        document["_id"] = new
-        renamed = {name.replace(old, new): data for name, data in self.members.items()}
-        self.members = {**renamed, f"states/{new}/state.json": canonical_json(document)}
-        self.contents["states"][-1] = self.contents["heads"]["main"] = new
-
-    def put_manifest(self, change: Callable[[dict], None]) -> None:
-        document = self.state()
-        old = document["manifest"]["sha256"]
-        manifest = json.loads(self.members.pop(f"blobs/{old[:2]}/{old[2:]}"))
-        change(manifest)
-        document["manifest"] = self.put_blob(canonical_json(manifest))
-        self.put_state(document)
-
-    def put_blob(self, data: bytes) -> dict:
-        sha256 = hashlib.sha256(data).hexdigest()
-        blobs = {name: data for name, data in self.members.items() if name.startswith("blobs/")}
-        blobs[f"blobs/{sha256[:2]}/{sha256[2:]}"] = data
-        states = {name: data for name, data in self.members.items() if not name.startswith("blobs/")}
-        self.members = {**states, **dict(sorted(blobs.items()))}
-        return {"sha256": sha256, "size": len(data)}
-
-    def declared(self, name: str) -> dict:
-        return next(member for member in self.contents["members"] if member["name"] == name)
-
-    def declare(self) -> None:
-        self.contents["members"] = [
-            {
-                "name": name,
-                "size": len(data),
-                "uncompressed": len(_decompressed(data)) if name.endswith(".zst") else len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
-            for name, data in self.members.items()
-        ]
-
-    def write(self, path: Path, contents: bytes | None = None) -> Path:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(_entry("bundle.json"), canonical_json(self.contents) if contents is None else contents)
-            for name, data in self.members.items():
-                archive.writestr(_entry(name), data)
-            for info, data in self.extra:
-                archive.writestr(info, data)
-        return path
-
-
-def _decompressed(data: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
-
-
-def _entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.create_system = 3
-    info.external_attr = mode << 16
-    return info
 
 
 @pytest.fixture
@@ -168,7 +80,7 @@ def test_what_is_forged_without_a_lie_imports(forgery, tmp_path):
     ],
 )
 def test_members_that_are_not_declared(forgery, refuse, tmp_path, name):
-    forgery.extra.append((_entry(name), b"harm"))
+    forgery.extra.append((zip_entry(name), b"harm"))
     refuse(forgery.write(tmp_path / "b.zip"), "is not declared in bundle.json|foreign separator")
 
 
@@ -181,13 +93,13 @@ def test_names_that_are_declared_and_must_not_be(forgery, refuse, tmp_path, name
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFDIR])
 def test_links_and_devices(forgery, refuse, tmp_path, kind):
-    forgery.extra.append((_entry("link", kind | 0o777), b"/etc/passwd"))
+    forgery.extra.append((zip_entry("link", kind | 0o777), b"/etc/passwd"))
     refuse(forgery.write(tmp_path / "b.zip"), "is a link, a directory or a device")
 
 
 def test_a_name_that_is_there_twice(forgery, refuse, tmp_path):
     name, data = next(iter(forgery.members.items()))
-    forgery.extra.append((_entry(name), data))
+    forgery.extra.append((zip_entry(name), data))
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = forgery.write(tmp_path / "b.zip")
     refuse(path, "is there twice")
@@ -377,7 +289,7 @@ def test_a_frame_whose_header_lies(forgery, refuse, tmp_path):
     for size in (b"\xff" * 7 + b"\x0f", b"\xff" * 8):  # single segment with a content size of 8 bytes
         forgery.members[name] = frame[:4] + b"\xe0" + size + frame[6:]
         with pytest.raises(zstandard.ZstdError):
-            _decompressed(forgery.members[name])
+            decompressed(forgery.members[name])
         member = {"name": name, "size": len(forgery.members[name]), "uncompressed": 3}
         forgery.declared(name).update(member, sha256=hashlib.sha256(forgery.members[name]).hexdigest())
         refuse(forgery.write(tmp_path / "b.zip"), "cannot be decompressed")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_bundles import NODE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage
-from test_hostile_bundles import SMALL, Forgery
+from bundle_files import SAFETENSORS, checkpoint_of, embedded, export, new_lineage
+from forgeries import SMALL, Forgery
+from li_p_s_states import NODE
 
 from coevo.errors import BundleError, ConfigError
 from coevo.node_store.branch_seeds import recorded_seed

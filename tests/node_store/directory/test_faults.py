@@ -18,7 +18,7 @@ from coevo.errors import CorruptArtifactError, StorageError
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture

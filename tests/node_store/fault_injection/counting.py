@@ -81,7 +81,7 @@ def _stored(store: NodeStore) -> Counter[str]:
         for node in store.nodes():
             found.update(f"state {node} {state}" for state in backend.state_ids(node))
             found.update(f"campaign {campaign['id']}" for campaign in backend.campaigns(node))
-        found.update(f"job {key}" for key in backend.upkeep().job_keys())
+        found.update(f"job {key}" for key in backend.job_keys())
         return found
     database = backend.connection.database  # type: ignore[attr-defined]
     for name in database.list_collection_names():

@@ -21,7 +21,7 @@ from bson.regex import Regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
-from test_queries import filters as optimade_filters
+from random_filters import filters as optimade_filters
 
 from coevo.errors import QueryError
 from coevo.node_store.queries.evaluation_index import MOST_COLUMNS, EvaluationIndex
@@ -264,7 +264,7 @@ def test_documents_come_back_as_they_were_to_the_bit(documents):
 @settings(max_examples=60, deadline=None)
 @given(optimade_filters)
 def test_optimade_filters(random_filter):
-    from test_queries import DOCUMENTS
+    from random_filters import DOCUMENTS
 
     expected = [document["formula"] for document in DOCUMENTS if random_filter.truth(document) is True]
     found = EvaluationIndex(DOCUMENTS).find(parse_filter(random_filter.text), ["formula"])

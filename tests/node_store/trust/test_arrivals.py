@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
+from bundle_files import SAFETENSORS, checkpoint_of, embedded, export
 from li_p_s_states import CONFIG, NODE, Lineage
-from test_bundles import SAFETENSORS, checkpoint_of, embedded, export
 
 from coevo.configs.loading import MOST_PROBLEMS
 from coevo.configs.local_values import local_values

@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from bundle_files import PICKLE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage, pickled
 from hostile_checkpoints import disguised_as_json, model_of_mattergen, with_checkpoint
-from li_p_s_states import Lineage
-from test_bundles import NODE, PICKLE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage, pickled
+from li_p_s_states import NODE, Lineage
 
 from coevo.errors import BundleError, CheckpointError
 from coevo.families import BUILT_IN, Loader

@@ -23,6 +23,7 @@ from coevo.errors import (
 from coevo.node_store.blobs.stored import ASIDE, remove_blob, stored_blobs
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.store import open_store
+from coevo.node_store.upkeep.backends import upkeep_of
 from coevo.node_store.upkeep.garbage import collect_garbage, doomed_states
 from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
@@ -101,7 +102,7 @@ class GarbageContract:
         assert set(doomed_states(store, NODE, time.time())) == set(states)
         assert not dry.deleted
         expected = {"states": 2, "artifacts": 2 * 3 + 1}  # each a manifest, a checkpoint and a sample
-        if store.backend.upkeep().shares_documents:
+        if upkeep_of(store.backend).shares_documents:
             expected |= {"structures": 3, "labels": 2, "evaluations": 10 + 2 + 10 + 3, "labels of states": 6 + 1 + 6 + 2}
         assert counts(dry) == expected
         assert all(tally.bytes > 0 for tally in dry.kinds.values() if tally.count)
@@ -180,7 +181,7 @@ class GarbageContract:
         """Another process commits on top of an old loose state while gc has already chosen it."""
         first = loose_branch(store, lineage).first
         make_old(store)
-        upkeep = type(store.backend.upkeep())
+        upkeep = type(upkeep_of(store.backend))
         original = upkeep.remove_states
         with open_store(settings) as other:
             fork = lineage.fork(variant=3)
@@ -254,7 +255,7 @@ class GarbageContract:
 def open_store_state(store, state: str):
     from coevo.node_store.views import open_state
 
-    return open_state(store.backend.upkeep().reader(), store.artifacts, NODE, state)
+    return open_state(upkeep_of(store.backend).reader(), store.artifacts, NODE, state)
 
 
 class TestEmbedded(GarbageContract):

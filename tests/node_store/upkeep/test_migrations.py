@@ -17,6 +17,7 @@ from coevo.node_store.directory.locks import file_lock
 from coevo.node_store.documents import SCHEMA_VERSION
 from coevo.node_store.durable import read_sealed, seal
 from coevo.node_store.store import open_store
+from coevo.node_store.upkeep.backends import upkeep_of
 from coevo.node_store.upkeep.garbage import collect_garbage
 from coevo.node_store.upkeep.migrations import STEPS, migrate
 from coevo.node_store.upkeep.verification import verify
@@ -107,7 +108,7 @@ class MigrationContract:
             with pytest.raises(NodeNotFoundError, match=f"no node 'other'; nodes of the database .+: {NODE}"):
                 migrate(store, "other")
             migrate(store, NODE)
-            store.backend.upkeep().write_schema_version(NODE, 99)
+            upkeep_of(store.backend).write_schema_version(NODE, 99)
             with pytest.raises(ConfigError, match="install a newer coevo"):
                 migrate(store, NODE)
 

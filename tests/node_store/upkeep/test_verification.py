@@ -250,7 +250,7 @@ def test_a_state_directory_that_is_gone(furnished):
 
 def test_places_that_point_elsewhere(furnished, monkeypatch):
     """A state that was stored with wrong places, with all its hashes right: written by a faulty program."""
-    from coevo.node_store import places
+    from coevo.node_store.directory import places
 
     original = places._inherited
     store = open_store(furnished)

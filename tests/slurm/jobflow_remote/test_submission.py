@@ -23,8 +23,8 @@ from coevo.configs.yaml_tree import write_value
 from coevo.errors import CampaignError, ConfigError
 from coevo.flows.campaign import seed_flow
 from coevo.node_store.documents import CampaignDocument
-from coevo.slurm import submission
-from coevo.slurm.fireworks_queue import FireworksQueue
+from coevo.slurm import continuation, submission
+from coevo.slurm.fireworks_queue import FireworksQueue, prepare_launchpad
 from coevo.slurm.queue_scripts import job_script, launchpad
 
 if not os.environ.get("CI"):  # there it must be installed
@@ -221,9 +221,9 @@ class TestQueue:
         queue.close()
 
     def add(self, queue: submission.WorkflowQueue, loaded: LoadedConfig, iteration: int = 0) -> bool:
-        key = submission.submission_key(self.campaign, iteration)
+        key = continuation.submission_key(self.campaign, iteration)
         return submission.insert_once(
-            queue, key, lambda: submission.add_transition(queue, seed_flow(loaded), self.campaign, iteration)
+            queue, key, lambda: continuation.add_transition(queue, seed_flow(loaded), self.campaign, iteration)
         )
 
     def test_every_job_has_its_worker_and_metadata(self, queue: JobflowRemoteQueue, loaded: LoadedConfig) -> None:
@@ -311,14 +311,14 @@ class TestQueue:
             raise OSError("away")
 
         with pytest.raises(OSError, match="away"):
-            submission.insert_once(queue, submission.submission_key(self.campaign, 0), fail)
+            submission.insert_once(queue, continuation.submission_key(self.campaign, 0), fail)
         assert self.add(queue, loaded)
 
     def test_what_one_manager_has_the_other_refuses(
         self, queue: JobflowRemoteQueue, site: LoadedSite, loaded: LoadedConfig
     ) -> None:
         fireworks = FireworksQueue(launchpad(site))
-        submission.prepare_launchpad(fireworks.launchpad)
+        prepare_launchpad(fireworks.launchpad)
         assert self.add(queue, loaded, 0)
         with pytest.raises(CampaignError, match="iteration 0 of this campaign was submitted to jobflow-remote"):
             self.add(fireworks, loaded, 0)

@@ -18,7 +18,7 @@ import numpy as np
 
 from coevo.analysis.cell_reduction import Crystal, reduced
 from coevo.analysis.comparison.fingerprints import NEIGHBOURS, average_minimum_distances
-from coevo.analysis.motifs.fragments import fragment_signature
+from coevo.analysis.motifs.bond_graphs import fragment_signature
 from coevo.errors import AnalysisError
 from coevo.processes import map_chunks
 
@@ -68,7 +68,7 @@ class FingerprintTable:
     numbers : ndarray of int, shape (sum of atoms,)
         Atomic numbers.
     signatures : tuple of str, length n
-        Fragments (:func:`coevo.analysis.motifs.fragments.fragment_signature`).
+        Fragments (:func:`coevo.analysis.motifs.bond_graphs.fragment_signature`).
     distances : ndarray of float32, flat
         Average minimum distances (:mod:`coevo.analysis.comparison.fingerprints`); a row of s elements owns s² :data:`NEIGHBOURS`
         of them.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
-    from coevo.analysis.comparison.uniqueness import Matching
+    from coevo.analysis.comparison.matching import Matching
 
     IntArray = NDArray[np.int64]
     Bucket = tuple[IntArray, IntArray]

@@ -11,7 +11,7 @@ not looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -26,6 +26,36 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
+
+DISTANCE_CUTOFF = 0.6
+"""Units of (V/n)^(1/3); crystals of which an average minimum distance differs by more are not compared. Twice the largest
+difference between matching relaxed crystals of Li-P-S (docs/benchmarks.md)."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What counts as the same crystal.
+
+    Attributes
+    ----------
+    ltol, stol, angle_tol : float
+        Of pymatgen's StructureMatcher: fractional length, site (in units of (V/n)^(1/3)) and angle (degrees) tolerances.
+    fragment_veto : bool
+        Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.motifs.bond_graphs`).
+    kind : str
+        ``"ordered"``, or ``"disordered"``: structures that match after elements that could replace each other are mixed match too
+        (:mod:`coevo.analysis.comparison.disordered_matching`).
+    distance_cutoff : float or None
+        Crystals further apart in their average minimum distances are taken as different without a comparison; None compares all.
+    """
+
+    ltol: float = 0.2
+    stol: float = 0.3
+    angle_tol: float = 5.0
+    fragment_veto: bool = True
+    kind: Literal["ordered", "disordered"] = "ordered"
+    distance_cutoff: float | None = DISTANCE_CUTOFF
+
 
 _BLOCK = 256
 _FIRST_TRIALS, _TRIALS, _PAIRS = 6, 400, 200_000

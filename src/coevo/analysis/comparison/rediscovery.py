@@ -1,7 +1,7 @@
 """Which known phases came back: entries that match a target by structure, and motifs of a target that appear in entries.
 
 By structure is the test that curation makes: StructureMatcher semantics and the veto of the bond-graph fragments, the target on
-the side of the reference (:mod:`coevo.analysis.comparison.novelty`). The distance of a match is pymatgen's root mean square
+the side of the reference (:mod:`coevo.analysis.comparison.uniqueness`). The distance of a match is pymatgen's root mean square
 displacement of paired sites.
 """
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
-    from coevo.analysis.comparison.uniqueness import Item, Matching
+    from coevo.analysis.comparison.matching import Matching
+    from coevo.analysis.comparison.uniqueness import Item
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,33 @@
-"""Uniqueness: which structures are the same crystal, in the sense of pymatgen's StructureMatcher and of the bond graph."""
+"""Uniqueness: which structures are the same crystal, in the sense of pymatgen's StructureMatcher and of the bond graph.
+
+Also here, novelty: which structures are known from the references.
+
+Also here, which frames of a file are one crystal on its way: steps of a relaxation, of molecular dynamics, rattled copies.
+
+Such frames differ too much for the uniqueness test, and must not be apart in training and test all the same. Frames with the same
+atoms in the same order whose positions differ little are linked; what is linked, directly or through others, is one trajectory.
+Whether two trajectories are one crystal is left to the uniqueness test (:mod:`coevo.analysis.comparison.uniqueness`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coevo.analysis.comparison.fingerprint_table import FingerprintTable, fingerprints
-from coevo.analysis.comparison.grouping import group
+from coevo.analysis.comparison.grouping import first_matches, group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-DISTANCE_CUTOFF = 0.6
-"""Units of (V/n)^(1/3); crystals of which an average minimum distance differs by more are not compared. Twice the largest
-difference between matching relaxed crystals of Li-P-S (docs/benchmarks.md)."""
+    from coevo.analysis.comparison.matching import Matching
 
-
-@dataclass(frozen=True)
-class Matching:
-    """What counts as the same crystal.
-
-    Attributes
-    ----------
-    ltol, stol, angle_tol : float
-        Of pymatgen's StructureMatcher: fractional length, site (in units of (V/n)^(1/3)) and angle (degrees) tolerances.
-    fragment_veto : bool
-        Structures whose bond-graph fragments differ never match (:mod:`coevo.analysis.motifs.fragments`).
-    kind : str
-        ``"ordered"``, or ``"disordered"``: structures that match after elements that could replace each other are mixed match too
-        (:mod:`coevo.analysis.comparison.disordered_matching`).
-    distance_cutoff : float or None
-        Crystals further apart in their average minimum distances are taken as different without a comparison; None compares all.
-    """
-
-    ltol: float = 0.2
-    stol: float = 0.3
-    angle_tol: float = 5.0
-    fragment_veto: bool = True
-    kind: Literal["ordered", "disordered"] = "ordered"
-    distance_cutoff: float | None = DISTANCE_CUTOFF
+    FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -141,3 +126,100 @@ def table_of(
     both = FingerprintTable.joined([known, fresh])
     rows |= {name: len(known) + row for row, name in enumerate(fresh.ids)}
     return both.take(np.array([rows[item.id] for item in items], dtype=np.int64))
+
+
+def match_references(
+    items: Sequence[Item],
+    references: Sequence[Item],
+    matching: Matching,
+    *,
+    known: FingerprintTable | None = None,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, str | None]:
+    """Find the reference that each structure is.
+
+    Parameters
+    ----------
+    items, references : sequence of Item
+        In any order: where several references match, the one lowest in (energy per atom, id) is named.
+    matching : Matching
+        The same tolerances as for uniqueness.
+    known : FingerprintTable, optional
+        Rows that were made before, by id; what it lacks is made.
+    workers : int
+        Processes; the answer does not depend on it.
+    progress : callable, optional
+        Called with the number of items compared since the last call.
+
+    Returns
+    -------
+    dict of str to (str or None)
+        Id of every item to the id of its reference, None if it is novel.
+    """
+    ordered = in_order(references)
+    table = table_of([*ordered, *items], known, fragments=matching.fragment_veto, workers=workers)
+    found = first_matches(table, len(ordered), matching, workers=workers, progress=progress)
+    return {item.id: table.ids[row] if row >= 0 else None for item, row in zip(items, found.tolist(), strict=True)}
+
+
+SAME_CELL = 0.3
+"""Displacement (root mean square, in units of (V/n)^(1/3)) up to which frames of one and the same cell are linked: the site
+tolerance of the uniqueness test. Thermal motion below melting stays below it."""
+OTHER_CELL = 0.15
+"""The same for frames of cells that differ."""
+STRAIN = 0.1
+"""Largest component of the strain between linked cells."""
+
+
+def trajectories(frames: Sequence[Structure]) -> list[int]:
+    """Link the frames of a file.
+
+    Parameters
+    ----------
+    frames : sequence of Structure
+        In the order of the file; finite lattices and positions.
+
+    Returns
+    -------
+    list of int
+        For each frame the index of the first frame of its trajectory.
+
+    Notes
+    -----
+    A frame is compared with the first and the last frame of each trajectory of the same atoms so far: a walk is followed, and
+    shuffled copies of one crystal meet.
+    """
+    found: list[int] = []
+    ends: dict[tuple[str, ...], dict[int, list[int]]] = {}
+    for number, frame in enumerate(frames):
+        known = ends.setdefault(tuple(site.species_string for site in frame), {})
+        linked = [first for first, seen in known.items() if any(is_near(frames[index], frame) for index in seen)]
+        first = linked[0] if linked else number
+        for other in linked[1:]:  # the frame joins what was apart so far
+            found = [first if index == other else index for index in found]
+            known[first] = [*known[first], *known.pop(other)]
+        known[first] = [*known.get(first, [])[:1], number] if len(linked) < 2 else [*known[first], number]
+        found.append(first)
+    return found
+
+
+def is_near(one: Structure, other: Structure) -> bool:
+    """Whether two frames with the same atoms in the same order are steps of one trajectory."""
+    strain = np.linalg.solve(one.lattice.matrix, other.lattice.matrix) - np.eye(3)
+    size = float(np.abs(strain).max())
+    if not size <= STRAIN:
+        return False
+    difference = other.frac_coords - one.frac_coords
+    difference -= np.round(difference)
+    difference -= _mean_of_periodic(difference)
+    difference -= np.round(difference)
+    moved = difference @ ((one.lattice.matrix + other.lattice.matrix) / 2.0)
+    limit = SAME_CELL if size < 1e-4 else OTHER_CELL
+    return bool(np.sqrt((moved**2).sum(axis=1).mean()) <= limit * (one.volume / len(one)) ** (1.0 / 3.0))
+
+
+def _mean_of_periodic(values: FloatArray) -> FloatArray:
+    """Mean of fractional shifts on the circle, so that 0.49 and −0.49 have the mean 0.5."""
+    mean: FloatArray = np.angle(np.exp(2j * np.pi * values).mean(axis=0)) / (2.0 * np.pi)
+    return mean

@@ -2,8 +2,8 @@
 
 Definitions are those of QUESTS (Schwalbe-Koda et al., "Model-free estimation of completeness, uncertainties, and outliers in
 atomistic machine learning using information theory", Nat. Commun. 2025), in numpy. The plain descriptor does not see species:
-NaCl and LiF of one lattice constant are the same to it. :func:`descriptors_by_element` splits by the centre's species,
-:func:`multicomponent_descriptors` adds a block per species.
+NaCl and LiF of one lattice constant are the same to it. :func:`multicomponent_descriptors` adds a block per
+species.
 
 Where more than ``k`` neighbours lie within the cutoff and the k-th shares its distance with the next (high-symmetry crystals),
 the descriptor depends on which of them is taken, in QUESTS as here; they are taken in the order of (distance, index, image).
@@ -22,7 +22,7 @@ from coevo.analysis.neighbour_lists import neighbours
 from coevo.processes import map_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -152,15 +152,6 @@ def multicomponent_descriptors_of(
     of_chunk = partial(_multicomponent, elements=tuple(elements), k=k, cutoff=cutoff)
     parts = list(map_chunks(of_chunk, chunks, workers=1 if len(structures) < _FEW else workers, progress=progress))
     return np.concatenate(parts) if parts else np.empty((0, (2 * k - 1) * (1 + len(elements) if len(elements) > 1 else 1)))
-
-
-def descriptors_by_element(structures: Iterable[Structure], k: int = 32, cutoff: float = 5.0) -> dict[str, FloatArray]:
-    """Descriptors of all atoms, by the species of the centre; keys sorted, rows in the order of the structures."""
-    rows: dict[str, list[FloatArray]] = {}
-    for structure in structures:
-        for site, row in zip(structure, descriptors(structure, k, cutoff), strict=True):
-            rows.setdefault(site.specie.symbol, []).append(row)
-    return {symbol: np.array(rows[symbol]) for symbol in sorted(rows)}
 
 
 def _multicomponent(

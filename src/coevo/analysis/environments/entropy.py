@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from coevo.analysis.environments.kernel_products import Precision
-
     FloatArray = NDArray[np.float64]
 
 MAX_DELTA_ENTROPY = float(-np.log(np.finfo(np.float64).tiny))
@@ -71,7 +69,7 @@ class EntropyBySpecies:
     counts: dict[str, int]
 
 
-def entropy(X: FloatArray, bandwidth: float, *, precision: Precision = "float64", device: str = "cpu") -> float:
+def entropy(X: FloatArray, bandwidth: float) -> float:
     """Information entropy H = -(1/N) sum_i ln[(1/N) sum_j exp(-|x_i - x_j|^2 / 2 h^2)] (QUESTS, eq. 1).
 
     Parameters
@@ -79,8 +77,6 @@ def entropy(X: FloatArray, bandwidth: float, *, precision: Precision = "float64"
     X : ndarray, shape (N, d)
     bandwidth : float
         h, 1/Å.
-    precision, device
-        As in :func:`coevo.analysis.environments.kernel_sums.kernel_sums`.
 
     Returns
     -------
@@ -94,7 +90,7 @@ def entropy(X: FloatArray, bandwidth: float, *, precision: Precision = "float64"
     """
     if len(X) == 0:
         raise AnalysisError("the entropy of no environments is not defined; give at least one row")
-    return entropy_of_sums(kernel_sums(X, X, bandwidth, precision=precision, device=device))
+    return entropy_of_sums(kernel_sums(X, X, bandwidth))
 
 
 def entropy_of_sums(sums: FloatArray) -> float:
@@ -102,9 +98,7 @@ def entropy_of_sums(sums: FloatArray) -> float:
     return float(-np.mean(np.log(sums / len(sums))))
 
 
-def delta_entropy(
-    Y: FloatArray, X: FloatArray, bandwidth: float, *, precision: Precision = "float64", device: str = "cpu"
-) -> FloatArray:
+def delta_entropy(Y: FloatArray, X: FloatArray, bandwidth: float) -> FloatArray:
     """Differential entropy dH(y|X) = -ln sum_j exp(-|y - x_j|^2 / 2 h^2) of each environment y (QUESTS, eq. 3).
 
     Positive: the environment is new with respect to X. Clipped at :data:`MAX_DELTA_ENTROPY`, also where X is empty.
@@ -114,7 +108,7 @@ def delta_entropy(
     ndarray, shape (len(Y),)
         nats.
     """
-    sums = kernel_sums(Y, X, bandwidth, precision=precision, device=device) if len(X) else np.zeros(len(Y))
+    sums = kernel_sums(Y, X, bandwidth) if len(X) else np.zeros(len(Y))
     return -np.log(np.maximum(sums, np.finfo(np.float64).tiny))
 
 

@@ -12,12 +12,12 @@ bound are done again with a larger cut, so that their relative error is below 1e
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coevo.analysis.environments.kernel_blocks import Blocks, Frame, middle
-from coevo.analysis.environments.kernel_products import Precision, products
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _LARGEST_EXPONENT = 800.0
 _RELATIVE = 1e-9
 _LARGEST_DESCRIPTOR = 1e100
 
+PIECE = 1024
+"""Columns of a product: the product (1 MB) stays in the cache between its steps."""
 _FEW_COLUMNS = 512
 _FEW_PAIRS = 2**20
 _PAIRS_AT_A_TIME = 2**17
@@ -46,8 +48,6 @@ def kernel_sums(
     bandwidth: float,
     *,
     relative: bool = True,
-    precision: Precision = "float64",
-    device: str = "cpu",
 ) -> FloatArray:
     """Sum_j exp(-|y_i - x_j|^2 / 2 h^2) of each row y_i.
 
@@ -61,11 +61,6 @@ def kernel_sums(
     relative : bool
         Keep the relative error below 1e-9 where the sum is small too (for its logarithm); otherwise the absolute error below
         1e-12 is enough (for counts of known environments).
-    precision : {"float64", "float32"}
-        Of the products; sums are always double. Single precision takes about 3/4 of the time on a CPU and has relative errors of
-        the sums up to about 1e-4, 1e-5 on average, which is what it costs an entropy in nats.
-    device : str
-        ``"cpu"`` (numpy); ``"cuda"``, ``"cuda:1"``, … (torch on a GPU); ``"torch"`` (torch on the CPU).
 
     Returns
     -------
@@ -74,41 +69,26 @@ def kernel_sums(
     Raises
     ------
     AnalysisError
-        If shapes do not fit, a number is not finite, or bandwidth, precision or device are not allowed.
+        If shapes do not fit, a number is not finite, or the bandwidth is not allowed.
     """
     _check(Y, X, bandwidth)
     if len(Y) == 0 or len(X) == 0:
         return np.zeros(len(Y))
-    if device == "cpu" and precision == "float64" and (len(X) <= _FEW_COLUMNS or len(X) * len(Y) <= _FEW_PAIRS):
+    if len(X) <= _FEW_COLUMNS or len(X) * len(Y) <= _FEW_PAIRS:
         return _all_pairs(Y, X, bandwidth)
     frame = Frame.of(X, bandwidth)
     columns = Blocks.of(X, frame)
     cut = np.log(len(X)) - np.log(LEFT_OUT)
     if Y is X:
-        return _accumulate(columns, columns, cut, precision, device)[0]
-    sums = _accumulate(Blocks.of(Y, frame), columns, cut, precision, device)[0]
+        return _accumulate(columns, columns, cut)
+    sums = _accumulate(Blocks.of(Y, frame), columns, cut)
     while relative and cut < _LARGEST_EXPONENT:
         weak = np.flatnonzero(sums * _RELATIVE < len(X) * np.exp(-cut))
         if not len(weak):
             break
         cut = min(2.0 * cut, _LARGEST_EXPONENT)
-        sums[weak] = _accumulate(Blocks.of(Y[weak], frame), columns, cut, precision, device)[0]
+        sums[weak] = _accumulate(Blocks.of(Y[weak], frame), columns, cut)
     return sums
-
-
-def both_kernel_sums(
-    Y: FloatArray, X: FloatArray, bandwidth: float, *, precision: Precision = "float64", device: str = "cpu"
-) -> tuple[FloatArray, FloatArray]:
-    """Sums of K(Y, X) over X, shape (M,), and over Y, shape (N,), at the cost of one; absolute error below 1e-12.
-
-    Parameters and errors as in :func:`kernel_sums`.
-    """
-    _check(Y, X, bandwidth)
-    if len(Y) == 0 or len(X) == 0:
-        return np.zeros(len(Y)), np.zeros(len(X))
-    frame = Frame.of(X, bandwidth)
-    cut = np.log(max(len(X), len(Y))) - np.log(LEFT_OUT)
-    return _accumulate(Blocks.of(Y, frame), Blocks.of(X, frame), cut, precision, device)
 
 
 def _all_pairs(Y: FloatArray, X: FloatArray, bandwidth: float) -> FloatArray:
@@ -143,13 +123,13 @@ def _check(Y: FloatArray, X: FloatArray, bandwidth: float) -> None:
             raise AnalysisError("descriptors hold numbers that are not finite; leave the structures out that they come from")
 
 
-def _accumulate(rows: Blocks, columns: Blocks, cut: float, precision: Precision, device: str) -> tuple[FloatArray, FloatArray]:
-    """Sums over the columns and over the rows, in the order the rows and columns were handed over.
+def _accumulate(rows: Blocks, columns: Blocks, cut: float) -> FloatArray:
+    """Sums over the columns, in the order the rows were handed over.
 
-    Where both are the same blocks, each pair of them is multiplied once, and the first result holds all.
+    Where both are the same blocks, each pair of them is multiplied once and counts for both.
     """
     symmetric = rows is columns
-    multiply = products(rows, columns, precision, device)
+    product = _Product(rows, columns)
     radius = float(np.sqrt(2.0 * cut))
     over_columns, over_rows = np.zeros(len(rows.Z)), np.zeros(len(columns.Z))
     for row in range(len(rows)):
@@ -157,22 +137,71 @@ def _accumulate(rows: Blocks, columns: Blocks, cut: float, precision: Precision,
         if symmetric:
             near = near[near >= row]
         start, stop = rows.starts[row : row + 2]
-        for ranges in _pieces(near, columns.starts, multiply.piece):
+        for ranges in _pieces(near, columns.starts, PIECE):
             diagonal = symmetric and ranges[0][0] == start
-            of_rows, of_columns = multiply(row, ranges, diagonal=diagonal)
-            over_columns[start:stop] += of_rows
+            block = product.of(row, ranges, diagonal=diagonal)
+            over_columns[start:stop] += block.sum(axis=1)
+            if not symmetric:
+                continue
+            of_columns = block.sum(axis=0)
             done = 0
             for first, last in ranges:
-                if not (diagonal and first == start):
-                    over_rows[first:last] += of_columns[done : done + last - first]
-                else:
-                    over_rows[stop:last] += of_columns[done + stop - start : done + last - first]
+                new = stop if diagonal and first == start else first
+                over_rows[new:last] += of_columns[done + new - first : done + last - first]
                 done += last - first
-    first_result = np.empty(len(rows.Z))
-    first_result[rows.order] = over_columns + over_rows if symmetric else over_columns
-    second_result = np.empty(len(columns.Z))
-    second_result[columns.order] = over_rows
-    return first_result, second_result
+    found = np.empty(len(rows.Z))
+    found[rows.order] = over_columns + over_rows if symmetric else over_columns
+    return found
+
+
+class _Product:
+    """exp(-|y - x|^2 / 2) of one block of rows against some blocks of columns.
+
+    One matrix product gives the exponent, by two extra columns that hold the squares. It is taken about the centre of the block
+    of rows: pairs near enough to matter lie near that centre, so that squares are small and their differences keep their digits.
+    """
+
+    def __init__(self, rows: Blocks, columns: Blocks):
+        self.rows, self.columns = rows, columns
+        d = rows.Z.shape[1]
+        size = max(stop - start for start, stop in pairwise(rows.starts))
+        self._left, self._right = np.empty((size, d + 2)), np.empty((PIECE, d + 2))
+        self._left[:, d + 1] = self._right[:, d] = 1.0
+        self._out = np.empty(size * PIECE)
+        self._row: int | None = None
+
+    def of(self, row: int, columns: list[tuple[int, int]], *, diagonal: bool) -> FloatArray:
+        """Return the kernel between a block of rows and ranges of the sorted columns, together at most :data:`PIECE` long.
+
+        ``diagonal``: the first range is the block of rows itself, whose terms with itself are exactly 1.
+        """
+        d = self.rows.Z.shape[1]
+        start, stop = self.rows.starts[row : row + 2]
+        centre = self.rows.centres[row]
+        left = self._left[: stop - start]
+        if self._row != row:
+            np.subtract(self.rows.Z[start:stop], centre, out=left[:, :d])
+            _minus_half_square(left[:, :d], left[:, d])
+            self._row = row
+        filled = 0
+        for first, last in columns:
+            np.subtract(self.columns.Z[first:last], centre, out=self._right[filled : filled + last - first, :d])
+            filled += last - first
+        right = self._right[:filled]
+        _minus_half_square(right[:, :d], right[:, d + 1])
+        block = self._out[: len(left) * filled].reshape(len(left), filled)
+        np.matmul(left, right.T, out=block)
+        if diagonal:
+            np.fill_diagonal(block, 0.0)
+        # Squares of distances are not negative; rounding can make them so.
+        np.minimum(block, 0.0, out=block)
+        return np.exp(block, out=block)
+
+
+def _minus_half_square(rows: FloatArray, out: FloatArray) -> None:
+    """Minus half the squared length of each row."""
+    np.einsum("ij,ij->i", rows, rows, out=out)
+    out *= -0.5
 
 
 def _pieces(near: NDArray[np.int64], starts: tuple[int, ...], size: int) -> Iterator[list[tuple[int, int]]]:

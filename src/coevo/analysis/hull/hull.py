@@ -1,15 +1,18 @@
-"""Lower convex hull of energy over composition: formation energies and energies above hull, for many structures at once."""
+"""Lower convex hull of energy over composition: formation energies and energies above hull, for many structures at once.
+
+Also here, what a phase would decompose into: the most stable mixture of other phases, in formula units.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.analysis.hull.facet_search import INSIDE, FacetSearch, weighted_sum
-from coevo.analysis.hull.facets import PURE, distinct_rows, lower_hull
+from coevo.analysis.composition import as_composition, fractions
+from coevo.analysis.hull.facets import INSIDE, PURE, FacetSearch, distinct_rows, lower_hull, weighted_sum
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ ROUNDING = 1e-12
 class Hull:
     """Convex hull of one chemical system on one energy scale.
 
-    Made by :meth:`from_points`, and from a hull and more points by :meth:`extended`. The value of the hull at a composition is
+    Made by :meth:`from_points`. The value of the hull at a composition is
     the energy of the simplex of stable points that contains it; where rounding leaves several, the lowest. (Interpolation inside
     a simplex is bounded by its vertices, while the planes of sliver facets, extended to other compositions, are not.)
 
@@ -44,10 +47,6 @@ class Hull:
     vertex_fractions : ndarray, shape (v, k)
     vertex_energies : ndarray, shape (v,)
         Formation energies, eV/atom.
-    vertex_energies_per_atom : ndarray, shape (v,)
-        Energies as given, eV/atom.
-    n_points : int
-        Points given so far, corners or not: those of :meth:`extended` are numbered from here.
     """
 
     elements: tuple[str, ...]
@@ -56,8 +55,6 @@ class Hull:
     simplices: IntArray
     vertex_fractions: FloatArray
     vertex_energies: FloatArray
-    vertex_energies_per_atom: FloatArray
-    n_points: int
 
     @classmethod
     def from_points(cls, elements: Sequence[str], fractions: ArrayLike, energies_per_atom: ArrayLike) -> Hull:
@@ -79,44 +76,11 @@ class Hull:
         """
         symbols = tuple(elements)
         x, energies = _checked(symbols, fractions, energies_per_atom)
-        return cls._of(symbols, x, energies, np.arange(len(x)), len(x))
-
-    def extended(self, fractions: ArrayLike, energies_per_atom: ArrayLike) -> Hull:
-        """Hull of this hull's points and more, at a cost that does not depend on how many points this hull has seen.
-
-        It is the hull that :meth:`from_points` makes of all the points: a point above a hull is above any lower one, so only the
-        corners of this hull are looked at again. Corners and facets are the same, bit for bit, unless some points lie on a facet
-        to rounding; energies then differ by rounding only.
-
-        Parameters
-        ----------
-        fractions : array, shape (m, k)
-        energies_per_atom : array, shape (m,)
-            eV/atom, on the scale of the hull.
-
-        Returns
-        -------
-        Hull
-            The new points have the indices ``n_points``, ``n_points + 1``, … of this hull; the old ones keep theirs.
-        """
-        x, energies = _checked(self.elements, fractions, energies_per_atom)
-        return self._of(
-            self.elements,
-            np.vstack([self.vertex_fractions, x]),
-            np.concatenate([self.vertex_energies_per_atom, energies]),
-            np.concatenate([self.vertices, self.n_points + np.arange(len(x))]),
-            self.n_points + len(x),
-        )
-
-    @classmethod
-    def _of(cls, symbols: tuple[str, ...], x: FloatArray, energies: FloatArray, indices: IntArray, n_points: int) -> Hull:
-        """Hull of points that have increasing indices."""
         terminal_indices = _terminals(symbols, x, energies)
         terminals = energies[terminal_indices]
         formation = energies - weighted_sum(x, terminals)
         vertices, simplices = lower_hull(x, formation, terminal_indices)
-        corners = (x[vertices], formation[vertices], energies[vertices])
-        return cls(symbols, terminals, indices[vertices], simplices, *corners, n_points)
+        return cls(symbols, terminals, vertices, simplices, x[vertices], formation[vertices])
 
     def formation_energy(self, fractions: ArrayLike, energies_per_atom: ArrayLike) -> FloatArray:
         """Energy relative to the lowest phase of each element, shape (m,), eV/atom."""
@@ -152,30 +116,16 @@ class Hull:
     def decomposition(self, fractions: ArrayLike) -> dict[int, float]:
         """Stable phases into which one composition, shape (k,), decomposes.
 
-        Returns
-        -------
-        dict of int to float
-            Index of the point the hull was made of, to its share of the atoms.
-        """
-        return self.decompositions(np.atleast_2d(np.asarray(fractions, dtype=float)))[0]
-
-    def decompositions(self, fractions: ArrayLike) -> list[dict[int, float]]:
-        """Stable phases into which each of many compositions, shape (m, k), decomposes.
-
         Where more phases than elements lie on one plane the decomposition is not unique: one of equal energy is given.
 
         Returns
         -------
-        list of dict of int to float, length m
-            As of :meth:`decomposition`; shares of no more than 1e-9 are left out.
+        dict of int to float
+            Index of the point the hull was made of, to its share of the atoms; shares of no more than 1e-9 are left out.
         """
-        x = self._compositions(fractions)
-        _, facet, weights = self._search.locate(x)
+        _, (facet,), (weights,) = self._search.locate(self._compositions(np.atleast_2d(np.asarray(fractions, dtype=float))))
         corners = self.vertices[self.simplices[facet]]
-        return [
-            {corner: weight for corner, weight in zip(row, shares, strict=True) if weight > INSIDE}
-            for row, shares in zip(corners.tolist(), weights.tolist(), strict=True)
-        ]
+        return {corner: share for corner, share in zip(corners.tolist(), weights.tolist(), strict=True) if share > INSIDE}
 
     @cached_property
     def _search(self) -> FacetSearch:
@@ -222,3 +172,74 @@ def _terminals(elements: tuple[str, ...], x: FloatArray, energies: FloatArray) -
             f"add at least one reference structure of {each} {', '.join(missing)}"
         )
     return np.array([points[energies[points].argmin()] for points in pure], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One phase of a mixture.
+
+    Attributes
+    ----------
+    index : int
+        Of the phase, as given.
+    amount : float
+        Formula units of it for one formula unit of the phase that decomposes.
+    atomic_fraction : float
+        Share of the atoms; those of all products sum to 1.
+    """
+
+    index: int
+    amount: float
+    atomic_fraction: float
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The products, the largest share first; ``energy`` is that of the phase less theirs, eV/atom."""
+
+    products: list[Product]
+    energy: float
+
+
+def decomposition(
+    elements: Sequence[str], formula: Any, energy_per_atom: float, others: Sequence[tuple[Any, float]]
+) -> Decomposition | None:
+    """Decompose a phase into others.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Chemical system.
+    formula : Composition or str
+    energy_per_atom : float
+        eV/atom, on the scale of ``others``.
+    others : sequence of (composition, eV/atom)
+        All phases that may form; the phase itself and its copies are not among them.
+
+    Returns
+    -------
+    Decomposition or None
+        With a positive energy if the phase is unstable, and a negative one if it is a phase of the hull: by so much it is more
+        stable than the mixture. None if the others have not each of the phase's elements.
+    """
+    composition = as_composition(formula)
+    wanted = [element for element in elements if composition[element] > 0]
+    within = [number for number, (other, _) in enumerate(others) if set(_symbols(other)) <= set(wanted)]
+    try:
+        hull = Hull.from_points(
+            wanted, fractions([others[number][0] for number in within], wanted), [others[number][1] for number in within]
+        )
+    except AnalysisError:
+        return None
+    shares = hull.decomposition(fractions([composition], wanted)[0])
+    (at_hull,) = hull.energy(fractions([composition], wanted))
+    atoms = composition.reduced_composition.num_atoms
+    products = [
+        Product(within[corner], share * atoms / as_composition(others[within[corner]][0]).reduced_composition.num_atoms, share)
+        for corner, share in shares.items()
+    ]
+    return Decomposition(sorted(products, key=lambda p: -p.atomic_fraction), float(energy_per_atom - at_hull))
+
+
+def _symbols(source: Any) -> list[str]:
+    return [element.symbol for element in as_composition(source)]

@@ -1,19 +1,31 @@
-"""Connected pieces of a periodic bond graph: their atoms, bonds, and in how many directions they are endless."""
+"""Connected pieces of a periodic bond graph: their atoms, bonds, and in how many directions they are endless.
+
+Also here, bond-graph fragments among the non-metals: which anions a structure is made of.
+
+The default StructureMatcher confuses structures whose anions differ (Li4P2S6 with a P-P bond and other Li2PS3 structures); their
+signatures differ, and structures with different signatures never match (docs/architecture.md, curate).
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.analysis.motifs.bonds import DEFAULT_RULE, bonds_of, is_metal
+from coevo.analysis.cell_reduction import Crystal
+from coevo.analysis.motifs.bonds import DEFAULT_RULE, bonds_of, is_metal, symbol_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from coevo.analysis.cell_reduction import Crystal
+    from pymatgen.core import Structure
+
     from coevo.analysis.motifs.bonds import BondRule, Bonds
+
 
 Cell = tuple[int, int, int]
 Bond = tuple[int, int, Cell]
@@ -89,3 +101,64 @@ def _walk(start: int, around: dict[int, list[tuple[int, Cell]]], place: dict[int
     loops = {offset for _, _, offset in bonds if offset != HOME}
     dimension = int(np.linalg.matrix_rank(np.array(sorted(loops)))) if loops else 0
     return Piece(tuple(members), tuple(place[site] for site in members), tuple(sorted(bonds)), dimension)
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A connected piece of the bond graph.
+
+    Attributes
+    ----------
+    atoms : tuple of int
+        Sites, sorted.
+    dimension : int
+        0 for a molecule or ion, 1 for a chain, 2 for a layer, 3 for a network.
+    """
+
+    atoms: tuple[int, ...]
+    dimension: int
+
+
+def fragments(structure: Structure) -> list[Fragment]:
+    """Connected fragments among the non-metal atoms, with their periodicity, in order of their first site."""
+    return [Fragment(piece.atoms, piece.dimension) for piece in pieces(Crystal.from_structure(structure))]
+
+
+def fragment_signature(crystal: Structure | Crystal) -> str:
+    """Canonical signature of the bond-graph fragments, per formula unit of the structure.
+
+    Fragments are named by their formula (of the molecule, or reduced with its dimension, as in ``PS3(1D)``) and counted, bonds
+    are counted by their pair of elements. The same crystal has the same signature in every cell and setting.
+
+    Returns
+    -------
+    str
+        E.g. ``"P2S6:1/2|P-P:1/2,P-S:3"`` for Li2PS3 with P2S6 ions; ``"|"`` if there is no non-metal.
+    """
+    if not isinstance(crystal, Crystal):
+        crystal = Crystal.from_structure(crystal)
+    symbols = [symbol_of(z) for z in crystal.numbers.tolist()]
+    units = _formula_units(Counter(symbols))
+    pairs: Counter[str] = Counter()
+    amounts: Counter[str] = Counter()
+    for fragment in pieces(crystal):
+        pairs.update("-".join(sorted((symbols[fragment.atoms[i]], symbols[fragment.atoms[j]]))) for i, j, _ in fragment.bonds)
+        content = Counter(symbols[atom] for atom in fragment.atoms)
+        if fragment.dimension == 0:
+            amounts[_formula(content)] += 1
+        else:
+            # An endless fragment has no size of its own: it is measured in reduced formulas.
+            repeats = _formula_units(content)
+            reduced = {symbol: count // repeats for symbol, count in content.items()}
+            amounts[f"{_formula(reduced)}({fragment.dimension}D)"] += repeats
+    parts = ",".join(f"{name}:{Fraction(count, units)}" for name, count in sorted(amounts.items()))
+    bonds = ",".join(f"{pair}:{Fraction(count, units)}" for pair, count in sorted(pairs.items()))
+    return f"{parts}|{bonds}"
+
+
+def _formula_units(content: Mapping[str, int]) -> int:
+    return gcd(*content.values())
+
+
+def _formula(content: Mapping[str, int]) -> str:
+    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(content.items()))

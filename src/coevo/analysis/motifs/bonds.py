@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from coevo.analysis.cell_reduction import Crystal
-from coevo.analysis.neighbour_lists import neighbours
-from coevo.analysis.radii import covalent_radii
+from coevo.analysis.neighbour_lists import covalent_radii, neighbours
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:

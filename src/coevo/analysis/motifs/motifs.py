@@ -18,9 +18,15 @@ from coevo.analysis.cell_reduction import Crystal
 from coevo.analysis.motifs.bond_graphs import pieces
 from coevo.analysis.motifs.bonds import DEFAULT_RULE, is_metal, symbol_of
 from coevo.analysis.motifs.charges import Surroundings, formal_charge, pyramid_or_flat
-from coevo.analysis.motifs.labels import KINDS, electronegativity, formula_content, formula_text, graph_label
 from coevo.analysis.motifs.names import known_name
-from coevo.analysis.motifs.periodic_labels import neighbours_in
+from coevo.analysis.motifs.periodic_labels import (
+    KINDS,
+    electronegativity,
+    formula_content,
+    formula_text,
+    graph_label,
+    neighbours_in,
+)
 from coevo.analysis.motifs.rings import bridges, endless_rings, molecule_rings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from coevo.analysis.motifs.labels import graph_label
+from coevo.analysis.motifs.periodic_labels import graph_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def known_name(label: str, symbols: Sequence[str], degrees: Sequence[int], dimen
     Parameters
     ----------
     label : str
-        Of its bond graph (:func:`coevo.analysis.motifs.labels.graph_label`).
+        Of its bond graph (:func:`coevo.analysis.motifs.periodic_labels.graph_label`).
     symbols, degrees : sequences, length n
         Elements and numbers of bonds of the atoms of the molecule, or of one cell of a chain, layer or framework.
     dimension : int

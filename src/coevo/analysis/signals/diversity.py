@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from coevo.analysis.composition import chemical_system, reduced_formula
-from coevo.analysis.motifs.fragments import fragment_signature
+from coevo.analysis.motifs.bond_graphs import fragment_signature
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ import numpy as np
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -138,7 +138,7 @@ def sun_summary(
     energies_above_hull : array, shape (n,)
         eV/atom; NaN for a structure without an energy (its relaxation failed), which then is neither stable nor assessed.
     unique : array of bool, shape (n,)
-        One structure of each group of equal ones (:func:`unique_mask`).
+        One structure of each group of equal ones.
     matched : sequence of (str or None), length n
         The reference that each structure is; None if it is novel.
     generated : int
@@ -201,25 +201,6 @@ def _marks(
             ("stable_novel", threshold, stable & novel),
             ("sun", threshold, stable & unique & novel),
         ]
-    return marks
-
-
-def unique_mask(ids: Sequence[str], representatives: Mapping[str, str]) -> BoolArray:
-    """Mark the structures that represent their group, shape (n,).
-
-    Parameters
-    ----------
-    ids : sequence of str, length n
-    representatives : mapping of str to str
-        Of :func:`coevo.analysis.comparison.uniqueness.find_representatives`. Structures that repeat an existing entry have one
-        that is not among ``ids`` and are not unique.
-    """
-    seen: set[str] = set()
-    marks = np.zeros(len(ids), dtype=bool)
-    for index, identifier in enumerate(ids):
-        # The same id twice is the same structure twice.
-        marks[index] = representatives.get(identifier) == identifier and identifier not in seen
-        seen.add(identifier)
     return marks
 
 

@@ -201,7 +201,7 @@ def trust(
     """Allow checkpoints that came in a bundle to be loaded, although their loader can run code; or agree to its configuration."""
     from coevo.makers.step import current_store
     from coevo.node_store.trust import loading as trusting
-    from coevo.node_store.trust.provenance import declared_checkpoints
+    from coevo.node_store.trust.loading import declared_checkpoints
 
     store = current_store()
     if configuration:

@@ -176,7 +176,7 @@ def logs(
 ) -> None:
     """Print what a job wrote to standard error and standard output, wherever it ran."""
     from coevo.campaigns.on_site import opened_site, rows_of
-    from coevo.slurm.job_logs import find_job, logs_of
+    from coevo.slurm.worker_files import find_job, logs_of
 
     with opened_site(site) as opened:
         names = [node] if node else [name for name in opened.store.nodes() if job.isdigit() or job.startswith(f"{name}/")]
@@ -205,8 +205,8 @@ def rerun(
 ) -> None:
     """Run failed and lost jobs again; what was computed is found by its key and not computed twice."""
     from coevo.campaigns.on_site import chosen, opened_site, rows_of
-    from coevo.slurm.job_logs import find_job
     from coevo.slurm.rerunning import rerun_jobs
+    from coevo.slurm.worker_files import find_job
 
     with opened_site(site) as opened:
         rows = rows_of(opened, node)

@@ -8,7 +8,7 @@ import typer
 
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
 from coevo.errors import ConfigError, CorruptArtifactError
-from coevo.studies.states.next_step import run_command
+from coevo.studies.states.node_status import run_command
 
 
 @app.command()

@@ -11,7 +11,7 @@ from coevo.app.structure_output import put_structures
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
 from coevo.output.files import check_place, is_stdout, write_text
-from coevo.studies.states.structure_texts import SUFFIXES, setting_of
+from coevo.studies.states.exporting import SUFFIXES, setting_of
 
 if TYPE_CHECKING:
     from coevo.analysis.standard_cells import Setting
@@ -104,8 +104,8 @@ def show(
 
 
 def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None:  # noqa: A002
+    from coevo.node_store.recorded import readable
     from coevo.studies.states.entry_description import describe_entry, entry_table
-    from coevo.studies.states.summaries import readable
 
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if not prefix or not found:

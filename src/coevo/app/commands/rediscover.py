@@ -14,7 +14,7 @@ from coevo.output.files import check_place
 if TYPE_CHECKING:
     from coevo.analysis.comparison.rediscovery import Rediscovery
     from coevo.node_store.views import StateView
-    from coevo.studies.known_sets.known_sets import KnownSet
+    from coevo.studies.known_sets.known_structures import KnownSet
     from coevo.studies.known_sets.novelty_counts import NoveltyCount
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.output.csv_rows import as_csv
+from coevo.output.plain_text import as_csv
 from coevo.studies.states.exporting import SHORT_ID
 
 if TYPE_CHECKING:

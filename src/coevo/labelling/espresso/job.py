@@ -13,9 +13,9 @@ from typing import Any
 from custodian.custodian import Job
 
 from coevo.errors import LabellingError
-from coevo.labelling.espresso.installation import pw_environment
-from coevo.labelling.espresso.messages import STATUS_FILE
 from coevo.labelling.espresso.modder import PwInput
+from coevo.labelling.espresso.parsing import STATUS_FILE
+from coevo.labelling.espresso.pseudopotentials import pw_environment
 
 LEFT_OVERS = ("CRASH", "input_tmp.in")
 

@@ -111,7 +111,7 @@ class EspressoLabeller:
         LabellingError
             If a setting of the machine is missing or wrong.
         """
-        from coevo.labelling.espresso.installation import split_command
+        from coevo.labelling.espresso.pseudopotentials import split_command
 
         return cls(
             config.espresso,
@@ -126,7 +126,7 @@ class EspressoLabeller:
     @classmethod
     def here(cls) -> list[Found]:
         """What this machine has for it."""
-        from coevo.labelling.espresso.installation import installation
+        from coevo.labelling.espresso.pseudopotentials import installation
 
         return installation()
 
@@ -138,7 +138,7 @@ class EspressoLabeller:
         LabellingError
             If ``pw.x`` does not run, or the potential of an element of the node is missing: so, before anything is queued.
         """
-        from coevo.labelling.espresso.installation import pw_version
+        from coevo.labelling.espresso.pseudopotentials import pw_version
 
         verify(self._family, self._elements, self._directory)
         config = self._config
@@ -227,7 +227,7 @@ class EspressoLabeller:
         return results
 
     def _at_once(self) -> int:
-        from coevo.labelling.espresso.installation import processes_of
+        from coevo.labelling.espresso.pseudopotentials import processes_of
 
         processes = processes_of(self._command)
         return max(1, self._workers // processes) if processes else 1

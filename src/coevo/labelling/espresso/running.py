@@ -1,27 +1,68 @@
-"""One frame's run under custodian, and what is made of its end."""
+"""One frame's run under custodian, and what is made of its end.
+
+Also here: the checks of a finished ``pw.x`` run as a validator of custodian.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custodian import Custodian
-from custodian.custodian import CustodianError, ReturnCodeError, ValidationError
+from custodian.custodian import CustodianError, ReturnCodeError, ValidationError, Validator
 
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelResult
+from coevo.labelling.espresso.checks import CHECKS, Run
 from coevo.labelling.espresso.handlers import PwErrorHandler
 from coevo.labelling.espresso.job import PwJob
-from coevo.labelling.espresso.messages import last_words, read_text
-from coevo.labelling.espresso.parsing import parse_output
-from coevo.labelling.espresso.validators import PwValidator
+from coevo.labelling.espresso.modder import PwInput
+from coevo.labelling.espresso.parsing import last_words, parse_output, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from coevo.configs.tree import EspressoConfig
+
+
+class PwValidator(Validator):
+    """Make every check of :data:`CHECKS`; the first that fails ends the run.
+
+    Parameters
+    ----------
+    functional : str or None
+        ``PBE`` or ``PBEsol``; None accepts any.
+    input_file, output_file : str
+        Names in the directory of the run.
+
+    Attributes
+    ----------
+    reason, detail : str
+        Of the check that failed; empty while none has.
+    """
+
+    def __init__(self, functional: str | None = None, input_file: str = "pw.in", output_file: str = "pw.out"):
+        self.functional = functional
+        self.input_file = input_file
+        self.output_file = output_file
+        self.reason = ""
+        self.detail = ""
+
+    def check(self, directory: str = "./") -> bool:
+        """Whether the run is not to be trusted."""
+        folder = Path(directory)
+        content = PwInput.from_file(folder / self.input_file)
+        run = Run(content, parse_output(read_text(folder / self.output_file)), self.functional)
+        self.reason, self.detail = "", ""
+        for reason, check in CHECKS.items():
+            problem = check(run)
+            if problem is not None:
+                self.reason, self.detail = reason, problem
+                return True
+        return False
+
 
 FAULTS = frozenset({"disk_full", "directory_not_writable", "potential_not_found", "potential_not_read"})
 """Errors of the machine and not of a frame: no further frame would fare better, so they end the job."""

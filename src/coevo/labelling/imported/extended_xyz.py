@@ -9,8 +9,6 @@ import re
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from coevo.configs.structures.extended_xyz import (
     MAX_TEXT,
     FrameError,
@@ -21,15 +19,13 @@ from coevo.configs.structures.extended_xyz import (
     why_no_crystal,
 )
 from coevo.errors import LabellingError
-from coevo.labelling.imported.contract import FileContents, ImportedFrame, LabelKeys, as_array
+from coevo.labelling.imported.contract import FileContents, ImportedFrame, LabelKeys
 from coevo.labelling.imported.xyz_keys import FUNCTIONALS, key_parts
 from coevo.labelling.imported.xyz_numbers import numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from ase import Atoms
 
     from coevo.configs.structures.extended_xyz import FrameText, XyzFrame
     from coevo.labelling.imported.xyz_numbers import FrameNumbers
@@ -213,24 +209,3 @@ def _lines(text: IO[str]) -> Iterator[str]:
     """Lines without their ends; one that is too long comes in pieces."""
     while line := text.readline(MAX_TEXT):
         yield line.rstrip("\r\n")
-
-
-def frame_of_atoms(atoms: Atoms, *, converged: bool = True) -> ImportedFrame:
-    """Return atoms with the results of their calculator as a frame."""
-    from pymatgen.core import Structure
-
-    results = atoms.calc.results if atoms.calc else {}
-    energy = results.get("energy")
-    stress = results.get("stress")
-    if stress is not None and np.shape(stress) == (6,):
-        from ase.stress import voigt_6_to_full_3x3_stress
-
-        stress = voigt_6_to_full_3x3_stress(stress)
-    structure = Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.get_scaled_positions(wrap=False))
-    return ImportedFrame(
-        structure,
-        None if energy is None else float(energy) / len(atoms),
-        as_array(results.get("forces")),
-        as_array(stress),
-        converged,
-    )

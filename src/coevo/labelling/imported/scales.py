@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from coevo.labelling.digest import canonical_json, settings_digest
-from coevo.labelling.imported.contract import CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -197,11 +196,6 @@ def place(files: Sequence[tuple[LabelSettings, Facts]], known: Mapping[str, Mapp
         digests[digest] = digests[digest].joined(facts) if digest in digests else facts
         placed.setdefault(number, Placed(digest))
     return [placed[number] for number in range(len(files))]
-
-
-def is_imported(settings: LabelSettings) -> bool:
-    """Whether settings are those of a file."""
-    return settings.code == CODE
 
 
 def _is_of_species(value: Any) -> bool:

@@ -88,11 +88,6 @@ class KeyParts:
         """Whether the family names a reference calculation."""
         return self.family.split("_")[0] in REFERENCE_FAMILIES
 
-    @property
-    def is_model(self) -> bool:
-        """Whether the family names a model."""
-        return self.family.split("_")[0] in MODEL_FAMILIES
-
 
 @dataclass(frozen=True)
 class ChosenKeys:

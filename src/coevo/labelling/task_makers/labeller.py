@@ -15,7 +15,7 @@ from coevo.labelling.task_makers.documents import is_vasp_document, numbers_of, 
 from coevo.labelling.task_makers.running import run_frame
 from coevo.labelling.task_makers.settings import DEFAULT_VASP, counts_as_first_principles, settings_of
 from coevo.labelling.task_makers.vasp import check_version, command_of, for_labels, vasp_label
-from coevo.labelling.vasp.frames import SAME_LENGTH, prepare
+from coevo.labelling.vasp.labels import SAME_LENGTH, prepare
 from coevo.labelling.vasp.running import own_walltime_clock, remove_large_files
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from coevo.configs.tree import LabellingConfig
     from coevo.labelling.contract import LabelSettings, Workplace
     from coevo.labelling.task_makers.running import MakerRun
-    from coevo.labelling.vasp.frames import PreparedFrame
+    from coevo.labelling.vasp.labels import PreparedFrame
 
 
 class MakerLabeller:

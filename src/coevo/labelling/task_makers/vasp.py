@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from coevo.labelling.contract import LabelResult
     from coevo.labelling.sanity import SanityLimits
     from coevo.labelling.task_makers.running import MakerRun
-    from coevo.labelling.vasp.frames import PreparedFrame
+    from coevo.labelling.vasp.labels import PreparedFrame
 
 ATOMATE2_COMMAND = "vasp_std"
 """What ``COEVO_VASP_COMMAND`` is by default; then atomate2's own setting counts."""

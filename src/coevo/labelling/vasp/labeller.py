@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelResult, LabelSettings
 from coevo.labelling.sanity import SanityLimits, check_geometry
-from coevo.labelling.vasp.frames import prepare
 from coevo.labelling.vasp.input_sets import element_choices, input_parameters, input_set
-from coevo.labelling.vasp.labels import label_of
+from coevo.labelling.vasp.labels import label_of, prepare
 from coevo.labelling.vasp.requirements import require_command, require_potcars
 from coevo.labelling.vasp.running import run_frame
 

@@ -72,7 +72,7 @@ def run_frame(structure: Structure, config: VaspConfig, *, command: str, directo
     Parameters
     ----------
     structure : Structure
-        As VASP shall see it (:func:`coevo.labelling.vasp.frames.prepare`).
+        As VASP shall see it (:func:`coevo.labelling.vasp.labels.prepare`).
     config : VaspConfig
     command : str
         How VASP is started.

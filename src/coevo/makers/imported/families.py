@@ -47,7 +47,7 @@ class Trajectory:
 
     def is_near(self, others: Iterable[Structure]) -> bool:
         """Whether it goes on from any of some frames with the same atoms in the same order."""
-        from coevo.analysis.comparison.frame_families import is_near
+        from coevo.analysis.comparison.uniqueness import is_near
 
         return any(is_near(one, other) for other in others for one in (frame.structure for frame in self.shown))
 
@@ -62,7 +62,7 @@ def families_of(
 ) -> list[list[str]]:
     """Return the family of each frame of each file; it does not depend on the order of the files.
 
-    Frames of one trajectory (:func:`coevo.analysis.comparison.frame_families.trajectories`) are one family, and so are
+    Frames of one trajectory (:func:`coevo.analysis.comparison.uniqueness.trajectories`) are one family, and so are
     trajectories of several files that go on from each other or of which frames are one crystal by the uniqueness test of the
     node. It is that of the reference or entry, or of the older imported labels, that one of these frames is; else that of a frame
     of the state that they go on from; else its own, named after the frame of lowest energy.
@@ -116,7 +116,7 @@ def _continued(
 
 def _trajectories(files: Sequence[Sequence[JudgedFrame]]) -> tuple[list[list[int]], dict[tuple[int, int], Trajectory]]:
     """For each frame the first of its trajectory, and the trajectories in which a frame is admitted."""
-    from coevo.analysis.comparison.frame_families import trajectories
+    from coevo.analysis.comparison.uniqueness import trajectories
 
     heads, found = [], dict[tuple[int, int], Trajectory]()
     for number, frames in enumerate(files):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.makers.imported.frames import JudgedFrame, judge_frames
 from coevo.makers.label import label_document, packet_of
-from coevo.makers.labels.superseded import superseded_by
+from coevo.makers.labels.imported import superseded_by
 from coevo.makers.step import current_store
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def _anchors(
 
     One of each elemental reference of the node; where none of an element is labelled, one of its family of lowest energy.
     """
-    from coevo.makers.labels.training_set import ANCHORS, elements_of
+    from coevo.makers.labels.imported import ANCHORS
+    from coevo.makers.labels.training_set import elements_of
 
     candidates: dict[tuple[str, str], dict[str, JudgedFrame]] = {}
     for file, of_frames in zip(files, families, strict=True):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.labels.training_set import ANCHORS, elements_of
+from coevo.makers.labels.imported import ANCHORS
+from coevo.makers.labels.training_set import elements_of
 from coevo.makers.populations.population import members
 from coevo.node_store.canonical import structure_document, structure_id
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.makers.labels.imported import ANCHORS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
     from coevo.models.contracts import ForceField, TrainingFrame
 
     Label = dict[str, Any]
-
-ANCHORS = ("reference", "anchor")
-"""How a frame was chosen on which the offsets between energy scales are fitted: a reference of the node, or an imported frame of
-a pure element of which no reference is labelled."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
 
     After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
     frame that fixes the offsets is trained on. Imported labels leave no split empty
-    (:func:`coevo.makers.imported.splits.completed`).
+    (:func:`coevo.makers.labels.imported.completed`).
 
     Parameters
     ----------
@@ -174,7 +172,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     training : TrainingConfig
     seed : int
     """
-    from coevo.makers.imported.splits import completed
+    from coevo.makers.labels.imported import completed
 
     known: dict[tuple[str, str | None], str] = {}
     for label in older:
@@ -196,7 +194,7 @@ def stricter(one: str | None, other: str | None) -> str:
 
 def split_for(label: Label, training: TrainingConfig, seed: int) -> str:
     """Return the split of a label; all frames of a family share it, and the references that fix the offsets are trained on."""
-    from coevo.analysis.splits import split_of
+    from coevo.analysis.selection import split_of
 
     if label["how"] in ANCHORS:
         return "train"

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.evaluate import evaluate_records
-from coevo.makers.shards import read_records
-from coevo.makers.signals.environment_metrics import environment_metrics
-from coevo.makers.signals.ruler_rows import ruler_rows, summaries
+from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
+from coevo.makers.step import read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

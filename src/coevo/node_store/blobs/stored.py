@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coevo.errors import StorageError
-from coevo.node_store.backend_upkeep import Tally
 from coevo.node_store.durable import storage_errors, sync_directory
 
 if TYPE_CHECKING:
@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.blobs.artifacts import ArtifactStore
+
+
+@dataclass
+class Tally:
+    """How many things of one kind, and their bytes."""
+
+    count: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """Count one more thing of so many bytes."""
+        self.count += 1
+        self.bytes += size
+
 
 ASIDE = ".tmp-gc-"
 """How the name of a blob begins that is being removed; a collection that is killed leaves at most one."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, CorruptArtifactError, StorageError
 from coevo.node_store.trust.arrivals import note_arrived
-from coevo.node_store.trust.provenance import mark_fetched
+from coevo.node_store.trust.loading import mark_fetched
 
 if TYPE_CHECKING:
     from coevo.node_store.bundles.format import OmittedCheckpoint

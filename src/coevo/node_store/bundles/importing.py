@@ -14,12 +14,11 @@ from coevo.node_store.bundles.archive import Archive
 from coevo.node_store.bundles.config import node_config
 from coevo.node_store.bundles.format import BundleLimits, silent_task
 from coevo.node_store.bundles.reader import MEGABYTE, BundleReader, Megabytes
-from coevo.node_store.commits import kept_names
 from coevo.node_store.lineage.transfers import put_state
 from coevo.node_store.runs import now
+from coevo.node_store.states import kept_names
 from coevo.node_store.trust.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
-from coevo.node_store.trust.loading import loader_for
-from coevo.node_store.trust.provenance import declared_checkpoints, mark_imported
+from coevo.node_store.trust.loading import declared_checkpoints, loader_for, mark_imported
 from coevo.node_store.views import open_state
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.bundles.format import Member, OmittedCheckpoint, Task
     from coevo.node_store.store import NodeStore
-    from coevo.node_store.trust.provenance import Declared
+    from coevo.node_store.trust.loading import Declared
 
 _ATTEMPTS = 5
 

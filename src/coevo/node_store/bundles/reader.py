@@ -15,8 +15,7 @@ from coevo.node_store.bundles.documents import (
 from coevo.node_store.bundles.format import SEGMENTS, refused, segment_member, silent_task, state_member
 from coevo.node_store.bundles.shards import check_shard
 from coevo.node_store.lineage.transfers import check_whole
-from coevo.node_store.prepared_documents import ReadTexts
-from coevo.node_store.states import PreparedState
+from coevo.node_store.prepared_documents import PreparedState, ReadTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

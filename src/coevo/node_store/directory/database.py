@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from coevo.errors import ConfigError, CorruptArtifactError, StateNotFoundError
-from coevo.node_store.backend import Backend
+from coevo.node_store.backend import Backend, Mark
 from coevo.node_store.canonical import plain
-from coevo.node_store.directory.locks import file_lock
+from coevo.node_store.directory.locks import embedded_run_lock, file_lock
 from coevo.node_store.directory.states import STATE_ID, EmbeddedStates
 from coevo.node_store.durable import (
     create_file,
@@ -43,8 +43,7 @@ from coevo.node_store.durable import (
     temporary_name,
     write_synced,
 )
-from coevo.node_store.runs import embedded_run_lock, now
-from coevo.node_store.trust.marks import Mark
+from coevo.node_store.runs import now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -52,9 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
-    from coevo.node_store.backend_upkeep import Upkeep
-    from coevo.node_store.prepared_documents import Line, SplitEvaluation
-    from coevo.node_store.states import PreparedState
+    from coevo.node_store.prepared_documents import Line, PreparedState, SplitEvaluation
 
 RESERVED = ("blobs", "jobs", "untrusted")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,199}")
@@ -71,12 +68,6 @@ class EmbeddedBackend(Backend):
     def __init__(self, directory: Path):
         self.directory = directory.absolute()
         self._states: dict[str, EmbeddedStates] = {}
-
-    @override
-    def upkeep(self) -> Upkeep:
-        from coevo.node_store.directory.upkeep import EmbeddedUpkeep
-
-        return EmbeddedUpkeep(self)
 
     # --- nodes and branches
 
@@ -352,6 +343,12 @@ class EmbeddedBackend(Backend):
             return content
         stored = self.job_result(key)
         return content if stored is None else stored
+
+    @override
+    def job_keys(self) -> Iterator[str]:
+        folder = self.directory / "jobs"
+        with storage_errors("listing job results", folder):
+            yield from sorted(path.stem for path in folder.glob("*/[!.]*.json"))
 
     @override
     def drop_job_result(self, key: str) -> None:

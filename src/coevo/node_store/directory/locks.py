@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from coevo.node_store.durable import make_directory, storage_errors
+from coevo.node_store.durable import make_directory, replace_file, storage_errors
+from coevo.node_store.runs import busy, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,3 +70,42 @@ def _lock(descriptor: int, path: Path, *, wait: bool) -> None:
             fcntl.lockf(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise LockedError from None
+
+
+@contextmanager
+def embedded_run_lock(directory: Path, node: str, branch: str) -> Iterator[None]:
+    """Hold a branch of an embedded node; the kernel frees it when this process ends, however it ends.
+
+    Raises
+    ------
+    NodeBusyError
+        If another process (or thread) holds it.
+    """
+    holder = directory / f"{branch}.json"
+    lock = file_lock(directory / f".{branch}.lock", wait=False)
+    try:
+        lock.__enter__()
+    except LockedError:
+        raise busy(node, branch, _read_holder(holder)) from None
+    with _closing(lock):
+        replace_file(holder, json.dumps(this_process()).encode() + b"\n")
+        try:
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+
+
+@contextmanager
+def _closing(lock: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def _read_holder(path: Path) -> dict[str, Any]:
+    """Read who holds the lock; it is for a message only, so a file that is just being written is no error."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}

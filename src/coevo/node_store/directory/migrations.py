@@ -7,11 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, NodeBusyError
+from coevo.node_store.backend import KINDS
 from coevo.node_store.directory.locks import LockedError, file_lock
+from coevo.node_store.directory.places import NAME as PLACES
+from coevo.node_store.directory.places import read_places, write_places
 from coevo.node_store.directory.segments import Segment
 from coevo.node_store.durable import read_sealed, replace_file, seal, storage_errors, sync_directory
-from coevo.node_store.places import KINDS, read_places, write_places
-from coevo.node_store.places import NAME as PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

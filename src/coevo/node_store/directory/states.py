@@ -11,7 +11,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError, StateNotFoundError, StorageError
+from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import read_plain
+from coevo.node_store.directory.places import read_places, write_places
 from coevo.node_store.directory.segments import Segment, SegmentWriter, write_segment
 from coevo.node_store.durable import (
     make_directory,
@@ -22,7 +24,6 @@ from coevo.node_store.durable import (
     temporary_name,
     write_synced,
 )
-from coevo.node_store.places import KINDS, read_places, write_places
 from coevo.node_store.prepared_documents import Line, SplitEvaluation
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.node_store.backend import Kind
+    from coevo.node_store.prepared_documents import PreparedState
     from coevo.node_store.queries.evaluation_index import EvaluationIndex
-    from coevo.node_store.states import PreparedState
 
 STATE_ID = re.compile(r"[0-9a-f]{64}")
 INDEXED_STATES = 2

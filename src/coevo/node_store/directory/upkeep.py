@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from coevo.errors import CoevoError, CorruptArtifactError, StorageError
-from coevo.node_store.backend_upkeep import DAMAGE, Finding, Tally, Upkeep
+from coevo.node_store.backend import KINDS
+from coevo.node_store.backend_upkeep import DAMAGE, Finding, Upkeep
+from coevo.node_store.blobs.stored import Tally
 from coevo.node_store.directory.database import EmbeddedBackend
+from coevo.node_store.directory.places import NAME as PLACES
+from coevo.node_store.directory.places import read_places
 from coevo.node_store.directory.segments import Segment
 from coevo.node_store.directory.states import STATE_ID
 from coevo.node_store.durable import read_sealed, replace_file, seal, storage_errors, sync_directory, temporary_name
-from coevo.node_store.places import KINDS, read_places
-from coevo.node_store.places import NAME as PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -135,12 +137,6 @@ class EmbeddedUpkeep(Upkeep):
     @staticmethod
     def _segment(directory: Path, name: str) -> Segment:
         return Segment(directory, name, read_sealed(directory / "state.json", f"state {directory.name}")["segments"][name])
-
-    @override
-    def job_keys(self) -> Iterator[str]:
-        folder = self._directory / "jobs"
-        with storage_errors("listing job results", folder):
-            yield from sorted(path.stem for path in folder.glob("*/[!.]*.json"))
 
     # --- garbage collection
 

@@ -11,15 +11,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
+from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
-from coevo.node_store.derived_fields import with_derived_fields
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
-from coevo.node_store.places import KINDS
-from coevo.node_store.prepared_documents import StoredDocuments, StoredEvaluations, cut_out, without_fields
-from coevo.node_store.states import SPLITS, PreparedState
+from coevo.node_store.marked_keys import refuse_marked_keys, refuse_marked_text
+from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
+from coevo.node_store.states import SPLITS
 from coevo.node_store.trust.arrivals import bring_arrivals
-from coevo.node_store.trust.marked_keys import refuse_marked_keys, refuse_marked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from coevo.errors import CorruptArtifactError, QueryError, StateNotFoundError, StorageError
-from coevo.node_store.backend import Backend
+from coevo.node_store.backend import KINDS, Backend, Mark
 from coevo.node_store.canonical import digest, dump_plain, plain
 from coevo.node_store.mongodb.connection import MongoConnection
 from coevo.node_store.mongodb.lease import mongodb_run_lock
 from coevo.node_store.mongodb.rows import ROW_HASH, MongoRows, in_batches, row_hash, state_label_rows, state_row
-from coevo.node_store.places import KINDS
 from coevo.node_store.runs import now
-from coevo.node_store.trust.marks import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from coevo.node_store.backend import Kind
-    from coevo.node_store.backend_upkeep import Upkeep
-    from coevo.node_store.states import PreparedState
+    from coevo.node_store.prepared_documents import PreparedState
 
 _INVALID_FILTER_CODES = {2, 9, 14, 51, 51091, 40353}
 """MongoDB's BadValue, FailedToParse, TypeMismatch and relatives: the filter, not the server."""
@@ -61,12 +58,6 @@ class MongoBackend(Backend):
     @override
     def close(self) -> None:
         self.connection.close()
-
-    @override
-    def upkeep(self) -> Upkeep:
-        from coevo.node_store.mongodb.upkeep import MongoUpkeep
-
-        return MongoUpkeep(self)
 
     # --- nodes and branches
 
@@ -320,6 +311,12 @@ class MongoBackend(Backend):
                 return content
         stored = self.job_result(key)
         return content if stored is None else stored
+
+    @override
+    def job_keys(self) -> Iterator[str]:
+        with self._errors("listing job results"):
+            for row in self._collection("job_results").find({}, {"_id": True}).sort("_id", 1):
+                yield row["_id"]
 
     @override
     def drop_job_result(self, key: str) -> None:

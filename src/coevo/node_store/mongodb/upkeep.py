@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.node_store.backend_upkeep import DAMAGE, Finding, Tally, Upkeep
+from coevo.node_store.backend import KINDS
+from coevo.node_store.backend_upkeep import DAMAGE, Finding, Upkeep
+from coevo.node_store.blobs.stored import Tally
 from coevo.node_store.canonical import plain
 from coevo.node_store.mongodb.rows import READABLE, ROW_HASH, STORED_AT, in_batches, row_hash
-from coevo.node_store.places import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -116,12 +117,6 @@ class MongoUpkeep(Upkeep):
 
     def _where(self, collection: str, identifier: str) -> str:
         return f"{self._place}, {collection}, {identifier}"
-
-    @override
-    def job_keys(self) -> Iterator[str]:
-        with self._errors("listing job results"):
-            for row in self._collection("job_results").find({}, {"_id": True}).sort("_id", 1):
-                yield row["_id"]
 
     # --- garbage collection
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.node_store.queries.conditions import NEVER, Condition
 from coevo.node_store.queries.fields import Field
-from coevo.node_store.queries.values import comparison_class
+from coevo.node_store.queries.values import NEVER, Condition, comparison_class
 
 if TYPE_CHECKING:
     import re

@@ -15,13 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import QueryError
-from coevo.node_store.queries.conditions import Condition
 from coevo.node_store.queries.document_filters import OtherField, applies
 from coevo.node_store.queries.fields import Field, GeometryField, ListField, ScalarField
-from coevo.node_store.queries.queries import FIELDS
-from coevo.node_store.queries.sql import invalid_filter, translate
-from coevo.node_store.queries.sql_calls import SqlCalls
-from coevo.node_store.queries.values import OBJECT, TRUE, encoded
+from coevo.node_store.queries.query_fields import FIELDS
+from coevo.node_store.queries.sql import SqlCalls, invalid_filter, translate
+from coevo.node_store.queries.values import OBJECT, TRUE, Condition, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

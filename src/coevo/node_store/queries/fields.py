@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from coevo.node_store.queries.conditions import NEVER, Condition, any_of
-from coevo.node_store.queries.values import InvalidFilterError, comparison_class, encoded
+from coevo.node_store.queries.values import NEVER, Condition, InvalidFilterError, any_of, comparison_class, encoded
 
 if TYPE_CHECKING:
     import re

@@ -16,7 +16,7 @@ from optimade.filterparser.lark_parser import AVAILABLE_PARSERS, LarkParser
 from optimade.filtertransformers.mongo import MongoTransformer
 
 from coevo.errors import QueryError
-from coevo.node_store.queries.queries import FIELDS, known_field
+from coevo.node_store.queries.query_fields import FIELDS, known_field
 
 GRAMMAR = (1, 2, 0)
 _LENGTH_FIELDS = {"elements": "nelements"}

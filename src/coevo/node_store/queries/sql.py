@@ -2,20 +2,72 @@
 
 Filters are checked as a server checks them, before any document is read. The fields know their own SQL
 (:mod:`coevo.node_store.queries.fields`); regular expressions are Python's, which differ from MongoDB's in rare details.
+
+Also here: Python functions that a statement of SQLite calls.
 """
 
 from __future__ import annotations
 
+import itertools
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coevo.errors import QueryError
-from coevo.node_store.queries.conditions import ALWAYS, NEVER, Condition, all_of, any_of, negated
-from coevo.node_store.queries.values import InvalidFilterError, check_text, checked, compiled, is_pattern
+from coevo.node_store.queries.values import (
+    ALWAYS,
+    NEVER,
+    Condition,
+    InvalidFilterError,
+    all_of,
+    any_of,
+    check_text,
+    checked,
+    compiled,
+    is_pattern,
+    negated,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from coevo.node_store.queries.fields import Field
+
+
+class SqlCalls:
+    """The SQL function ``call``: its first argument is the number of a Python function, which gets the others."""
+
+    def __init__(self) -> None:
+        self._functions: dict[int, tuple[Callable[..., Any], list[Exception]]] = {}
+        self._numbers = itertools.count()
+
+    def __call__(self, number: int, *arguments: Any) -> Any:
+        """Call the function of a number; SQLite does."""
+        function, failures = self._functions[number]
+        try:
+            return function(*arguments)
+        except Exception as err:
+            failures.append(err)  # SQLite reports that there was one, not which
+            raise
+
+    @contextmanager
+    def bound(self, parameters: Sequence[Any]) -> Iterator[tuple[list[Any], list[Exception]]]:
+        """Give functions among parameters their numbers; yield the parameters to bind and the list of errors to come."""
+        failures: list[Exception] = []
+        numbers: list[int] = []
+        values = []
+        for parameter in parameters:
+            if callable(parameter):
+                numbers.append(next(self._numbers))
+                self._functions[numbers[-1]] = (parameter, failures)
+                values.append(numbers[-1])
+            else:
+                values.append(parameter)
+        try:
+            yield values, failures
+        finally:
+            for number in numbers:
+                del self._functions[number]
+
 
 _LOGICAL = ("$and", "$or", "$nor")
 _COMPARISONS = {"$gt", "$gte", "$lt", "$lte"}

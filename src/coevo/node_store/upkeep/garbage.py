@@ -18,12 +18,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ConfigError, CorruptArtifactError, StateNotFoundError
-from coevo.node_store.backend_upkeep import Tally
-from coevo.node_store.blobs.stored import blob_leftovers, remove_blob, stored_blobs
+from coevo.node_store.backend import KINDS
+from coevo.node_store.blobs.stored import Tally, blob_leftovers, remove_blob, stored_blobs
 from coevo.node_store.directory.database import EmbeddedBackend
-from coevo.node_store.places import KINDS
 from coevo.node_store.upkeep.artifact_checks import named_sha256
-from coevo.node_store.upkeep.lineage_checks import closure
+from coevo.node_store.upkeep.backends import upkeep_of
+from coevo.node_store.upkeep.state_checks import closure
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def collect_garbage(
     now = time.time()
     before = now - older_than.total_seconds()
     left_before = now - LEFTOVER_LIMIT.total_seconds()
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     # everything is read before anything is removed: a job result or a state that is damaged may name what looks like garbage
     kept = _kept(store, before)
     for node in store.nodes():
@@ -177,7 +177,7 @@ def doomed_states(store: NodeStore, node: str, before: float) -> list[str]:
     CorruptArtifactError
         If a branch, a campaign or a state that may be needed cannot be read.
     """
-    backend = store.backend.upkeep().reader()
+    backend = upkeep_of(store.backend).reader()
     ids = backend.state_ids(node)
     kept = _history(store, backend, node, _roots(store, backend, node, ids, before))
     going = [state for state in ids if state not in kept]
@@ -185,7 +185,7 @@ def doomed_states(store: NodeStore, node: str, before: float) -> list[str]:
 
 
 def _roots(store: NodeStore, backend: Backend, node: str, ids: list[str], before: float) -> set[str]:
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     roots = set(backend.branches(node).values())
     for campaign in store.campaigns(node):
         if campaign.status == "running" and campaign.start:
@@ -225,14 +225,14 @@ def _parents_first(store: NodeStore, backend: Backend, node: str, states: list[s
 def _kept(store: NodeStore, before: float) -> _Kept:
     """Read all that stays, and what it refers to."""
     kept = _Kept()
-    backend = store.backend.upkeep().reader()
+    backend = upkeep_of(store.backend).reader()
     for node in store.nodes():
         store.node(node)  # of this schema version, or nothing is known of how it is stored
         ids = backend.state_ids(node)
         for view in _history(store, backend, node, _roots(store, backend, node, ids, before)).values():
             kept.states.add(view.id)
             kept.blobs |= named_sha256(view.document) | named_sha256({k: view.manifest[k] for k in ("samples", "offsets")})
-            if store.backend.upkeep().shares_documents:
+            if upkeep_of(store.backend).shares_documents:
                 for kind in KINDS:
                     kept.documents[kind].update(view.manifest[kind])
     for document in _job_results(store, backend):
@@ -241,7 +241,7 @@ def _kept(store: NodeStore, before: float) -> _Kept:
 
 
 def _job_results(store: NodeStore, backend: Backend) -> Iterator[dict[str, Any]]:
-    for key in store.backend.upkeep().job_keys():
+    for key in store.backend.job_keys():
         document = backend.job_result(key)
         if document is not None:
             yield document

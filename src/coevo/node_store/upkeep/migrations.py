@@ -12,6 +12,7 @@ from coevo.errors import ConfigError, NodeNotFoundError
 from coevo.node_store.directory.database import EmbeddedBackend
 from coevo.node_store.documents import SCHEMA_VERSION
 from coevo.node_store.mongodb.database import MongoBackend
+from coevo.node_store.upkeep.backends import upkeep_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +104,6 @@ def migrate(store: NodeStore, node: str, *, again: bool = False) -> list[Step]:
         else:
             assert isinstance(store.backend, MongoBackend)
             step.mongodb(store.backend, store.artifacts, node)
-        store.backend.upkeep().write_schema_version(node, max(version, step.version + 1))
+        upkeep_of(store.backend).write_schema_version(node, max(version, step.version + 1))
         done.append(step)
     return done

@@ -13,15 +13,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError, NodeNotFoundError, StorageError
+from coevo.node_store.backend import KINDS
 from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.documents import NODE_NAME
 from coevo.node_store.names import MAIN
-from coevo.node_store.places import KINDS
 from coevo.node_store.trust.arrivals import omitted as omitted_checkpoints
 from coevo.node_store.trust.arrivals import unagreed
 from coevo.node_store.upkeep.artifact_checks import ArtifactChecks
-from coevo.node_store.upkeep.lineage_checks import check_branches, check_campaigns
-from coevo.node_store.upkeep.state_checks import check_documents, check_evaluations, check_manifest
+from coevo.node_store.upkeep.backends import upkeep_of
+from coevo.node_store.upkeep.state_checks import (
+    check_branches,
+    check_campaigns,
+    check_documents,
+    check_evaluations,
+    check_manifest,
+)
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:
@@ -110,7 +116,7 @@ def verify(store: NodeStore, node: str, *, quick: bool = False) -> Verification:
 
 def _node(store: NodeStore, node: str) -> Iterator[Finding]:
     """Check the node's own document, its live configuration and its leftovers."""
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     try:
         document = upkeep.reader().node_document(node)
     except upkeep.damage as err:
@@ -146,7 +152,7 @@ def _states(
     store: NodeStore, node: str, documents: dict[str, tuple[str, ...]], checks: ArtifactChecks, result: Verification
 ) -> Iterator[Finding]:
     """Check every state, parents before children; fill ``documents`` with the parents of those whose document is whole."""
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     iterations: dict[str, int] = {}
     damaged: dict[str, str] = {}
     for state in upkeep.reader().state_ids(node):
@@ -180,7 +186,7 @@ def _state(
 ) -> Iterator[Finding]:
     where = f"{view.node}@{view.id}"
     checks.checkpoints(view)
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     problem = check_manifest(view, upkeep.damage)
     if problem:
         yield Finding("problem", problem, where, RESTORE)
@@ -206,13 +212,13 @@ def _state(
 
 def _lineage(store: NodeStore, node: str, documents: dict[str, tuple[str, ...]], result: Verification) -> Iterator[Finding]:
     """Check branches and campaigns against the states that are there."""
-    branches, findings = store.backend.upkeep().branches(node)
+    branches, findings = upkeep_of(store.backend).branches(node)
     result.counts["branches"] = len(branches)
     yield from findings
     yield from check_branches(node, branches, documents, main=MAIN)
     try:
-        campaigns = store.backend.upkeep().reader().campaigns(node)
-    except store.backend.upkeep().damage as err:
+        campaigns = upkeep_of(store.backend).reader().campaigns(node)
+    except upkeep_of(store.backend).damage as err:
         yield Finding("problem", str(err), f"campaigns of {node}", RESTORE)
         return
     result.counts["campaigns"] = len(campaigns)
@@ -221,7 +227,7 @@ def _lineage(store: NodeStore, node: str, documents: dict[str, tuple[str, ...]],
 
 def _from_bundles(store: NodeStore, node: str, findings: list[Finding]) -> tuple[dict[str, bool], dict[str, str]]:
     """Read what is remembered of bundles: the checkpoints that they left out, and the marks of distrust."""
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     omitted: dict[str, bool] = {}
     marks: dict[str, str] = {}
     try:
@@ -240,9 +246,9 @@ def _from_bundles(store: NodeStore, node: str, findings: list[Finding]) -> tuple
 
 
 def _jobs(store: NodeStore, checks: ArtifactChecks, result: Verification) -> Iterator[Finding]:
-    upkeep = store.backend.upkeep()
+    upkeep = upkeep_of(store.backend)
     again = "remove it: the job runs again when its result is wanted"
-    for key in upkeep.job_keys():
+    for key in store.backend.job_keys():
         result.counts["job results"] += 1
         try:
             document = upkeep.reader().job_result(key)

@@ -9,8 +9,8 @@ import numpy as np
 
 from coevo.errors import AnalysisError
 from coevo.makers.progress import task
-from coevo.studies.piles.energy_scales import EnergyOrigin, why_not_one_scale
-from coevo.studies.piles.rows import PackedCrystal
+from coevo.studies.piles.energy_scales import why_not_one_scale
+from coevo.studies.piles.rows import EnergyOrigin, PackedCrystal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

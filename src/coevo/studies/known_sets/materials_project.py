@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ConfigError, ProviderError
 from coevo.studies.known_sets.http_json import printable
-from coevo.studies.known_sets.known_sets import KnownSet, KnownStructure, reason_against, utc_now
+from coevo.studies.known_sets.known_structures import KnownSet, KnownStructure, reason_against, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from coevo.makers.progress import task
 
 if TYPE_CHECKING:
     from coevo.node_store.views import StateView
-    from coevo.studies.known_sets.known_sets import KnownSet
+    from coevo.studies.known_sets.known_structures import KnownSet
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class NoveltyCount:
     known : list of KnownEntry
         Those that the set has, by E_hull.
     against : dict
-        Source, date and size of the set (:meth:`coevo.studies.known_sets.known_sets.KnownSet.describe`).
+        Source, date and size of the set (:meth:`coevo.studies.known_sets.known_structures.KnownSet.describe`).
     """
 
     of: str
@@ -101,8 +101,7 @@ def count_new(view: StateView, known: KnownSet, *, every: bool = False, workers:
     workers : int
         Processes; the answer does not depend on it.
     """
-    from coevo.analysis.comparison.novelty import match_references
-    from coevo.analysis.comparison.uniqueness import Item
+    from coevo.analysis.comparison.uniqueness import Item, match_references
     from coevo.makers.populations.fingerprints import fingerprint_table
     from coevo.makers.populations.population import matching_of, members
 

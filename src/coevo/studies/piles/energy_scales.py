@@ -7,7 +7,6 @@ meet in one hull; where a file holds several there is none, and the reason names
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,28 +18,6 @@ _CHECKED = 50
 """Compounds without a correction that pymatgen is asked about, at most: a guess of oxidation states may take a second."""
 _ZERO = 1e-6
 """eV/atom."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyOrigin:
-    """What a file says of an energy.
-
-    Attributes
-    ----------
-    key : str
-        Under which name it stands.
-    calculation : str
-        Run type or functional (``GGA``, ``R2SCAN``, ``GGA+U``), empty if it is not said.
-    correction : float or None
-        What was added to the energy of the calculation, eV/atom; None where the file says nothing of corrections.
-    problem : str
-        Reason and sentence why the energy is not taken, empty if it is.
-    """
-
-    key: str = ""
-    calculation: str = ""
-    correction: float | None = None
-    problem: str = ""
 
 
 _SAME_CALCULATION = {

@@ -11,9 +11,9 @@ from coevo.configs.structures.bounds import BoundsError
 from coevo.configs.structures.cif_blocks import cif_blocks, holds_crystal, structure_from_cif
 from coevo.configs.structures.extended_xyz import FrameError, parse_frame, why_no_crystal
 from coevo.configs.structures.poscar_text import structure_from_poscar
-from coevo.studies.piles.energy_scales import EnergyOrigin, calculation_named
+from coevo.studies.piles.energy_scales import calculation_named
 from coevo.studies.piles.json_entries import EntryError, elements_named, energy_in, structure_in
-from coevo.studies.piles.rows import PackedCrystal, Row
+from coevo.studies.piles.rows import EnergyOrigin, PackedCrystal, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from coevo.configs.structures.extended_xyz import XyzFrame
     from coevo.studies.piles.sources import Source
+
 
 _PARSER_ERRORS = (
     ValueError,
@@ -66,6 +67,23 @@ class Limits:
     max_volume_per_atom: float
     max_length_ratio: float
     energy_key: str | None = None
+
+
+def limits_for(elements: str | None, max_atoms: int) -> Limits:
+    """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
+    from coevo.configs.element_lists import elements_of
+    from coevo.configs.tree import ScreeningConfig
+
+    system = None if elements is None else tuple(sorted(set(elements_of(elements, "--elements"))))
+    screening = ScreeningConfig()
+    return Limits(
+        elements=system,
+        max_atoms=max_atoms,
+        min_distance=screening.min_distance,
+        min_volume_per_atom=screening.min_volume_per_atom,
+        max_volume_per_atom=screening.max_volume_per_atom,
+        max_length_ratio=screening.max_length_ratio,
+    )
 
 
 class _RejectedError(Exception):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.analysis.sanity import REASONS as UNPHYSICAL
-from coevo.studies.piles.energy_scales import EnergyOrigin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +19,29 @@ if TYPE_CHECKING:
 
     from coevo.analysis.cell_reduction import Crystal
     from coevo.analysis.validity import Validity
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyOrigin:
+    """What a file says of an energy.
+
+    Attributes
+    ----------
+    key : str
+        Under which name it stands.
+    calculation : str
+        Run type or functional (``GGA``, ``R2SCAN``, ``GGA+U``), empty if it is not said.
+    correction : float or None
+        What was added to the energy of the calculation, eV/atom; None where the file says nothing of corrections.
+    problem : str
+        Reason and sentence why the energy is not taken, empty if it is.
+    """
+
+    key: str = ""
+    calculation: str = ""
+    correction: float | None = None
+    problem: str = ""
+
 
 OF_TEXT = ("unreadable", "too_large", "unknown_element", "not_periodic", "not_finite", "unknown_unit")
 """Reasons for which a text gave no structure at all."""

@@ -90,7 +90,7 @@ def branch_rows(store: NodeStore, node: str) -> list[Branch]:
                 sun=numbers["sun"],
                 message=head.document["message"],
                 neighbour=_neighbour(name, head, names, histories),
-                seed=seed_of_branch(store, node, name, head),
+                seed=seed_of_branch(store.backend, node, name, head),
             )
         )
     return rows
@@ -116,11 +116,6 @@ def _neighbour(name: str, head: StateView, names: Sequence[str], histories: dict
         ahead=len(mine - theirs),
         behind=len(theirs - mine),
     )
-
-
-def _distance(mine: set[str], theirs: set[str]) -> tuple[bool, int, int]:
-    """Whether two histories share nothing, and how many states are only in the one and only in the other."""
-    return not mine & theirs, len(mine - theirs), len(theirs - mine)
 
 
 def branches_table(node: str, rows: Sequence[Branch]) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from coevo.analysis.hull.decomposition import decomposition
+from coevo.analysis.hull.hull import decomposition
 from coevo.analysis.standard_cells import ANGLE_TOLERANCE, standard_cell
 
 if TYPE_CHECKING:

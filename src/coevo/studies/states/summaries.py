@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.configs.references import reference_set_words
-from coevo.errors import CorruptArtifactError
 from coevo.node_store.branch_seeds import recorded_seed
-from coevo.studies.states.model_changes import force_field_change
+from coevo.node_store.recorded import force_field_change, readable, step_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from coevo.node_store.views import StateView
+
 
 POPULATION = {"entries": "entries", "stable": "stable", "novel": "novel", "sun": "S.U.N."}
 FORCE_FIELD = {
@@ -26,45 +24,6 @@ FORCE_FIELD = {
     "parent's": "kept the parent's",
 }
 """What the table of an iteration says of the force field."""
-STEPS = (
-    "generate",
-    "screen",
-    "curate",
-    "select",
-    "label",
-    "train-force-field",
-    "evaluate-references",
-    "re-evaluate",
-    "assess",
-    "train-generator",
-    "measure",
-)
-
-
-@contextmanager
-def readable(view: StateView) -> Iterator[None]:
-    """Turn numbers that are not there, as in a state that somebody else's code made, into one error.
-
-    Raises
-    ------
-    CorruptArtifactError
-    """
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptArtifactError(
-            f"the metrics of {view.node}@{view.id[:12]} are not those that this coevo writes ({type(error).__name__}: {error}); "
-            "there is no table of them; --format json shows them as they are"
-        ) from error
-
-
-def step_seconds(view: StateView) -> dict[str, float]:
-    """Seconds of work per step of the loop; a shard that was reused counts with the time of its first run."""
-    seconds: Counter[str] = Counter()
-    for run in view.document.get("provenance", {}).get("jobs", []):
-        parts = run["name"].split("/")
-        seconds[next((part for part in parts if part in STEPS), parts[-1])] += run["seconds"]
-    return {name: seconds[name] for name in STEPS if name in seconds}
 
 
 def summary(view: StateView) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 ASE's reader is not used, because files of strangers need three things that it does not do: it refuses a whole file for one frame
 and a ``stress`` of six numbers, and it moves some keys into a calculator while others stay where they are. The grammar is that of
 https://github.com/libAtoms/extxyz in the flat form that ASE, QUIP, GPUMD and dpdata write; the tests compare with ASE.
+
+Whether a frame is a crystal, by one rule for every command that reads such files.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from coevo.configs.structures.extended_xyz.units import length_factor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
+
 
 NO_CELL = 'it has no cell; give Lattice="…" and pbc="T T T" in the comment line'
 _FLAT = 1e-6
@@ -245,4 +248,53 @@ def _periodic(text: str | None, lattice: str | None) -> tuple[bool, bool, bool]:
         a, b, c = flags * 3 if len(flags) == 1 else flags
     except (KeyError, ValueError):
         raise FrameError("unreadable", f'pbc is {text[:20]!r}, expected "T T T"') from None
+    return a, b, c
+
+
+VACUUM = 6.5
+"""Å. Atoms in a cell are a molecule in a box, and no crystal, if layers without atoms of this thickness cut them off in all three
+directions. The widest such layer in a crystal has 4.3 Å (between the (110) planes of caesium); boxes leave 8 Å and more."""
+
+_FLAT_CELL = 1e-6
+"""Å³."""
+
+
+def why_no_crystal(frame: XyzFrame) -> str | None:
+    """Say why a frame is no crystal, None if it is one.
+
+    No cell; not periodic in three directions; said to be an isolated atom (``config_type=IsolatedAtom``); or atoms that planes of
+    :data:`VACUUM` and more cut off in all three directions, as of a molecule in a box. A slab with periodic boundaries passes.
+    """
+    if frame.lattice is None:
+        return NO_CELL
+    if not all(frame.pbc):
+        given = " ".join("T" if flag else "F" for flag in frame.pbc)
+        return f'it is periodic along pbc="{given}" only, expected "T T T"'
+    kind = next((value for key, value in frame.info.items() if key.lower() == "config_type"), "")
+    if re.fullmatch(r"isolated_?atoms?", re.sub(r"[\s-]", "_", kind.strip()).lower()):
+        return f"config_type={kind[:30]}: an isolated atom"
+    gaps = vacuum_gaps(frame.lattice, frame.positions)
+    if min(gaps) >= VACUUM:
+        what = "an atom" if len(frame) == 1 else "a molecule"
+        return f"{what} in a box: no atoms for {min(gaps):.1f} Å and more in all directions, allowed: less than {VACUUM:g} Å"
+    return None
+
+
+def vacuum_gaps(lattice: Any, positions: Any) -> tuple[float, float, float]:
+    """Thickness of the widest layer without atoms along each pair of cell planes, Å; 0 for a flat cell.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Å, rows.
+    positions : ndarray, shape (n_atoms, 3)
+        Å.
+    """
+    volume = abs(float(np.linalg.det(lattice)))
+    if not volume > _FLAT_CELL:
+        return (0.0, 0.0, 0.0)
+    heights = [volume / float(np.linalg.norm(np.cross(lattice[i - 2], lattice[i - 1]))) for i in range(3)]
+    ordered = np.sort((positions @ np.linalg.inv(lattice)) % 1.0, axis=0)
+    widest = np.diff(np.vstack([ordered, ordered[:1] + 1.0]), axis=0).max(axis=0)
+    a, b, c = (float(height * gap) for height, gap in zip(heights, widest, strict=True))
     return a, b, c

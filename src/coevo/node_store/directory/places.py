@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CorruptArtifactError
-from coevo.node_store.backend import Kind
+from coevo.node_store.backend import KINDS, Kind
 from coevo.node_store.canonical import canonical_json
 from coevo.node_store.durable import storage_errors, write_synced
 from coevo.node_store.shards import compress, decompress
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "places.zst"
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def write_places(

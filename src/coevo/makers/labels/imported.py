@@ -3,6 +3,8 @@
 A family's split follows from its hash, which over many families gives the fractions that are asked for. Of three or five families
 all are likely to be train, and then nothing can be fitted, because a fit could not be judged. So new families are moved until no
 split is empty; families that have labels already never move.
+
+Also here, labels that a later import of the same calculation replaced: a state that has the later ones counts them only.
 """
 
 from __future__ import annotations
@@ -10,15 +12,64 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.splits import position_of
-from coevo.makers.labels.superseded import IMPORTED
+from coevo.analysis.selection import position_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from coevo.configs.tree import TrainingConfig
 
     Label = dict[str, Any]
+
+IMPORTED = "imported"
+"""Code of labels from files that a user has already."""
+ANCHORS = ("reference", "anchor")
+"""How a frame was chosen on which the offsets between energy scales are fitted: a reference of the node, or an imported frame of
+a pure element of which no reference is labelled."""
+
+
+def without_superseded(labels: Iterable[Label]) -> list[Label]:
+    """Return the labels that none of the others supersedes; of two that supersede each other the one of the lower id."""
+    rows = list(labels)
+    by_id = {label["_id"]: label for label in rows}
+    gone = {
+        old
+        for label in rows
+        for old in label.get("supersedes") or ()
+        if old in by_id and not (label["_id"] in (by_id[old].get("supersedes") or ()) and label["_id"] > old)
+    }
+    return [label for label in rows if label["_id"] not in gone]
+
+
+def superseded_by(older: Sequence[Label]) -> Callable[[Label], list[str]]:
+    """Return what tells the ids of the older labels that a new one replaces.
+
+    They are imported labels of the same frame under another digest that have the same forces and the same energy or stress: the
+    same calculation, read again. So are rejected ones from before settings were told apart as they are now.
+    """
+    by_frame: dict[str, list[Label]] = {}
+    for label in older:
+        if label.get("code") == IMPORTED and label.get("frame"):
+            by_frame.setdefault(label["frame"], []).append(label)
+
+    def find(new: Label) -> list[str]:
+        return sorted(
+            label["_id"]
+            for label in by_frame.get(new["frame"], ())
+            if label["settings_digest"] != new["settings_digest"] and _is_same_calculation(new, label)
+        )
+
+    return find
+
+
+def _is_same_calculation(new: Label, old: Label) -> bool:
+    if old["status"] != "admitted":
+        return "settings_base" not in old and old["status"] == "rejected"
+    if new["status"] != "admitted":
+        return False
+    return bool(
+        new["forces"] == old["forces"] and (new["energy_per_atom"] == old["energy_per_atom"] or new["stress"] == old["stress"])
+    )
 
 
 def completed(
@@ -49,8 +100,6 @@ def completed(
     older labels move first. After them those of which a reference was labelled with other settings to join the energy scales, and
     nothing else: they are train for this reason only.
     """
-    from coevo.makers.labels.training_set import ANCHORS
-
     found = dict(splits)
     of_older: dict[str, list[Label]] = {}
     for label in older:

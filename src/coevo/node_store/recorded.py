@@ -1,0 +1,85 @@
+"""What a state records of how it was made: seconds of work for each step of the loop, and metrics as this coevo writes them.
+
+Also here, what became of the force field in a state, told from the checkpoints: a fit that ends where it began is no new model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Literal
+
+from coevo.errors import CorruptArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from coevo.node_store.views import StateView
+
+
+STEPS = (
+    "generate",
+    "screen",
+    "curate",
+    "select",
+    "label",
+    "train-force-field",
+    "evaluate-references",
+    "re-evaluate",
+    "assess",
+    "train-generator",
+    "measure",
+)
+
+
+@contextmanager
+def readable(view: StateView) -> Iterator[None]:
+    """Turn numbers that are not there, as in a state that somebody else's code made, into one error.
+
+    Raises
+    ------
+    CorruptArtifactError
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptArtifactError(
+            f"the metrics of {view.node}@{view.id[:12]} are not those that this coevo writes ({type(error).__name__}: {error}); "
+            "there is no table of them; --format json shows them as they are"
+        ) from error
+
+
+def step_seconds(view: StateView) -> dict[str, float]:
+    """Seconds of work per step of the loop; a shard that was reused counts with the time of its first run."""
+    seconds: Counter[str] = Counter()
+    for run in view.document.get("provenance", {}).get("jobs", []):
+        parts = run["name"].split("/")
+        seconds[next((part for part in parts if part in STEPS), parts[-1])] += run["seconds"]
+    return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+Change = Literal["published", "new", "unchanged", "parent's"]
+
+
+def force_field_change(view: StateView) -> Change:
+    """Say what became of the force field.
+
+    Returns
+    -------
+    {"published", "new", "unchanged", "parent's"}
+        Published: the first state of a node. Parent's: no fit was made, or it was not adopted. Unchanged: it was adopted, and no
+        epoch was better than none, so its weights are those of a parent, by their sha256.
+    """
+    outcome = view.document["metrics"].get("force_field")
+    if outcome is None:
+        return "parent's" if view.parents else "published"
+    if not outcome["adopted"]:
+        return "parent's"
+    return "unchanged" if view.document["checkpoints"]["force_field"]["sha256"] in _parents_force_fields(view) else "new"
+
+
+def _parents_force_fields(view: StateView) -> set[str]:
+    found = {str(view.document["checkpoints"]["force_field"].get("parent"))}
+    with suppress(CorruptArtifactError):  # a parent that cannot be read is told of by coevo verify
+        found |= {parent.document["checkpoints"]["force_field"]["sha256"] for parent in view.parent_views()}
+    return found
