@@ -71,7 +71,10 @@ def test_the_message_of_a_value_out_of_range() -> None:
         ("generator:\n  candidates: {a: 1}", "x.yaml:6: generator.candidates: got a mapping, allowed: an integer"),
         ("screening: {fmax: .nan}", "x.yaml:5: screening.fmax: got .nan, allowed: a number > 0 and <= 1 eV/Å"),
         ("training: {learning_rate: 1e400}", "x.yaml:5: training.learning_rate: got .inf, allowed: a number > 0 and <= 0.1"),
-        ("labelling: {code: siesta}", "x.yaml:5: labelling.code: got siesta, allowed: one of teacher, espresso, vasp"),
+        (
+            "labelling: {code: siesta}",
+            "x.yaml:5: labelling.code: got siesta, allowed: teacher, espresso, vasp, maker, or a code whose package is installed",
+        ),
         ("labelling: {energy_range: [3, a]}", "x.yaml:5: labelling.energy_range[1]: got a, allowed: a number eV/atom"),
         ("labelling: {energy_range: [3]}", "x.yaml:5: labelling.energy_range[1]: missing"),
         (

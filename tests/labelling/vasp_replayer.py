@@ -263,7 +263,9 @@ def end_early(what: str, incar: dict[str, str]) -> bool:
 
 def main() -> None:
     what, incar = os.environ.get("REPLAY", "clean"), read_incar()
-    assert (incar["NSW"], incar["IBRION"], incar["ISIF"]) == ("0", "-1", "2"), "a label is a static run with its stress"
+    assert (incar["NSW"], incar.get("IBRION", "-1"), incar.get("ISIF", "2")) == ("0", "-1", "2"), (
+        "a label is a static run with its stress"
+    )
     assert "LORBIT" not in incar, "projections are not needed"
     assert (incar["LWAVE"], incar["LCHARG"]) == ("False", "False"), "large files are not needed"
     assert incar.get("GGA", "Pe").upper() == "PE", "the functional is PBE"

@@ -116,57 +116,11 @@ def _slurm() -> Finding:
     return Finding("SLURM", "ok", found.version or "version unknown")
 
 
-def _espresso() -> Finding:
-    """Run ``pw.x`` as a label would."""
-    from coevo.labelling.espresso.pseudopotentials import pw_version, split_command
+def _labelling_codes() -> list[Finding]:
+    """What each labelling code finds here: executables, potentials, packages."""
+    from coevo.labelling.registry import found_here
 
-    try:
-        command = split_command(read_settings().espresso_command)
-        return Finding("Quantum ESPRESSO", "ok", f"{' '.join(command)}, version {pw_version(command)}")
-    except CoevoError as err:
-        return Finding("Quantum ESPRESSO", "missing", str(err), "other codes label without it")
-
-
-def _pseudopotentials() -> Finding:
-    """Verify the potentials of Quantum ESPRESSO, by family."""
-    from coevo.labelling.espresso.pseudopotentials import complete_elements, directory_of_potentials, families_of
-
-    try:
-        directory = directory_of_potentials(read_settings().pseudopotentials)
-        families = {family.name: complete_elements(family, directory) for family in families_of(directory)}
-    except CoevoError as err:
-        return Finding("pseudopotentials", "missing", str(err), "Quantum ESPRESSO needs a UPF file of each element")
-    found = "; ".join(f"{name}: {', '.join(elements)}" for name, elements in families.items() if elements)
-    if not found:
-        hint = "write family.json beside the files (docs/espresso.md)"
-        return Finding("pseudopotentials", "problem", f"{directory} holds no potential of a known family", hint)
-    return Finding("pseudopotentials", "ok", found)
-
-
-def _vasp() -> Finding:
-    from coevo.labelling.vasp.requirements import require_command
-
-    try:
-        return Finding("VASP", "ok", require_command(read_settings().vasp_command))
-    except CoevoError as err:
-        return Finding(
-            "VASP", "missing", str(err), "set COEVO_VASP_COMMAND; VASP needs a licence, and other codes label without it"
-        )
-
-
-def _potcars() -> Finding:
-    """Find the POTCAR libraries; which elements they hold is checked when a node with ``labelling.code: vasp`` is run."""
-    from coevo.labelling.vasp.requirements import installed_libraries
-
-    try:
-        libraries = installed_libraries()
-    except CoevoError as err:
-        return Finding("POTCARs", "missing", str(err), "`pmg config -p SOURCE TARGET` sorts licensed POTCARs for pymatgen")
-    if not libraries:
-        return Finding(
-            "POTCARs", "missing", "PMG_VASP_PSP_DIR holds no PBE library", "labelling by VASP needs PBE_64 (matpes) or PBE (mp)"
-        )
-    return Finding("POTCARs", "ok", ", ".join(f"{name}: {count} potentials" for name, count in libraries.items()))
+    return [Finding(found.what, found.condition, found.found, found.hint) for found in found_here()]
 
 
 def _own_generator() -> str:
@@ -199,13 +153,9 @@ def examine() -> list[Finding]:
         _gpu(),
         _package("pyxtal", "pyxtal", f"pip install pyxtal (the {_own_generator()} generator needs it)"),
         _environments(),
-        _espresso(),
+        *_labelling_codes(),
         _executable("mpirun", "mpirun", "pw.x and VASP run on one core without it; apt install openmpi-bin"),
-        _pseudopotentials(),
-        _vasp(),
-        _potcars(),
         _package("FireWorks", "fireworks", "pip install 'coevo[fireworks]'"),
-        _package("atomate2", "atomate2", "pip install 'coevo[vasp]'"),
         _slurm(),
     ]
 

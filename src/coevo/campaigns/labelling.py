@@ -15,6 +15,7 @@ from coevo.campaigns.running import run_flow
 from coevo.errors import StateNotFoundError
 from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
+from coevo.labelling.registry import configured
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.node_store.canonical import digest
 
@@ -57,10 +58,6 @@ def _key(branch: str) -> str:
     return f"begun-{branch}"
 
 
-CODES = {"qe": "espresso", "vasp": "vasp", "teacher": "teacher"}
-"""Name on the command line to ``labelling.code``."""
-
-
 def label_head(
     store: NodeStore,
     node: str,
@@ -81,7 +78,7 @@ def label_head(
     limit : int
         Entries, at most.
     labeller : str or None
-        One of :data:`CODES`; the configuration's code by default.
+        What the command line calls a code (:func:`coevo.labelling.registry.options`); the configuration's code by default.
     competing : bool
     say : callable
         Prints one line.
@@ -114,8 +111,7 @@ def label_head(
         check_checkpoints(store, head)
         config = live_config(store, node, head, say, branch)
         if labeller:
-            labelling = config.labelling.model_copy(update={"code": CODES[labeller]})
-            config = config.model_copy(update={"labelling": labelling})
+            config = config.model_copy(update={"labelling": configured(config.labelling, labeller)})
         message = f"labels of up to {limit} entries by {config.labelling.code}"
         command = {"message": message, "limit": limit, "competing": competing, "config": config.identity()}
         if is_done(store, branch, head, command):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import class_of_shards
 from coevo.families import descriptor_of
+from coevo.labelling.registry import seconds_of_frame
 from coevo.node_store.recorded import readable, step_seconds
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 DEFAULT_CORE_SECONDS = {
     "generate": 0.15,
     "screen": 0.6,
-    "label": 0.03,
     "train-force-field": 0.05,
     "re-evaluate": 0.2,
     "train-generator": 0.001,
     "measure": 0.01,
 }
-"""Core-seconds per candidate, candidate, frame, frame and epoch, structure, example (and epoch), structure, for cells of about 12
-atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure."""
+"""Core-seconds per candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
+atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure.
+Those of a frame are its labelling code's."""
 
 BYTES_PER_STRUCTURE = 4_000
 
@@ -225,7 +226,8 @@ def _row(
     if resources is not None:
         workers = resources.workers
     gpu = _generator(config).gpu_seconds.get(step)
-    rate = (start.rates or {}).get(step) or gpu or DEFAULT_CORE_SECONDS[step] / (1 if step in SERIAL else workers)
+    core_seconds = seconds_of_frame(config.labelling) if step == "label" else DEFAULT_CORE_SECONDS[step]
+    rate = (start.rates or {}).get(step) or gpu or core_seconds / (1 if step in SERIAL else workers)
     holds_gpu = resources is not None and "gpu" in (resources.gres or "")
     return PlannedStep(
         iteration,

@@ -89,7 +89,8 @@ def allowed_at(location: Location, root: type[BaseModel] = NodeConfig) -> str:
     if field is None:
         return "nothing"
     if get_origin(field.annotation) is dict and section_at(location[:-1], root) is None:
-        return _kind(get_args(field.annotation)[1])
+        inner = get_args(field.annotation)[1]
+        return "a value" if inner is Any else _kind(inner)
     if location and isinstance(location[-1], int):
         arguments = get_args(field.annotation)
         index = 0 if len(arguments) == 2 and arguments[1] is Ellipsis else min(location[-1], len(arguments) - 1)
@@ -145,7 +146,7 @@ def _kind(annotation: Any) -> str:
     if origin in {Union, types.UnionType}:
         return " or ".join(_kind(part) for part in arguments)
     if origin is dict:
-        return "a mapping of names to texts" if arguments[1] is str else "a mapping of names to mappings"
+        return f"a mapping of names to {'texts' if arguments[1] is str else 'values' if arguments[1] is Any else 'mappings'}"
     if origin is Annotated:
         return _kind(arguments[0])
     if origin is tuple:

@@ -20,6 +20,15 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     MatterGenConfig,
     installed_generators,
 )
+from coevo.configs.labelling_codes import (
+    CODE_PATTERN,
+    IMPORT_PATH,
+    LABELLING_CODES,
+    StatedConfig,
+    is_of_another_package,
+    known_code,
+    plain_arguments,
+)
 from coevo.configs.section import Fraction, Local, OneOf, Positive, Section
 from coevo.errors import CheckpointError
 from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, is_known, names_of
@@ -295,13 +304,24 @@ class EspressoConfig(Section):
 class LabellingConfig(Section):
     """Which code labels, in which packets, and what a sane label is."""
 
-    code: Literal["teacher", "espresso", "vasp"] = Field(
+    code: Annotated[str, Local("code of an installed package is run", is_of_another_package)] = Field(
         default="teacher",
-        description="teacher: a second force field, where no DFT code is used; espresso: Quantum ESPRESSO; vasp: VASP",
+        pattern=CODE_PATTERN,
+        description="teacher: a second force field, where no DFT code is used; espresso: Quantum ESPRESSO; vasp: VASP; "
+        "maker: the Maker at labelling.maker; or a code of another package",
     )
     teacher: ForceFieldConfig = Field(default_factory=lambda: ForceFieldConfig(weights="r2scan"))
     espresso: EspressoConfig = Field(default_factory=EspressoConfig)
     vasp: VaspConfig = Field(default_factory=VaspConfig)
+    maker: Annotated[str, Local("the code of a Maker at this import path is run")] = Field(
+        default="",
+        pattern=IMPORT_PATH,
+        description="import path of a static Maker of atomate2 or another jobflow package, for code: maker",
+    )
+    arguments: Annotated[dict[str, Any], Local("they are handed to the Maker, or to a code of another package")] = Field(
+        default_factory=dict, description="arguments of the Maker by name, or of a code of another package"
+    )
+    stated: StatedConfig = Field(default_factory=StatedConfig)
     frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
     max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
@@ -321,8 +341,27 @@ class LabellingConfig(Section):
         return self
 
     def not_in_use(self) -> frozenset[str]:
-        """The sections of the codes that do not label."""
-        return frozenset({"teacher", "espresso", "vasp"} - {self.code})
+        """The sections of the codes that do not label, and what is for Makers and codes of other packages where none labels."""
+        own = {"maker": {"maker", "arguments", "stated"}}.get(
+            self.code, {"arguments"} if is_of_another_package(self.code) else {self.code}
+        )
+        return frozenset({*LABELLING_CODES, "arguments", "stated"} - own)
+
+    @field_validator("code")
+    @classmethod
+    def _installed_code(cls, value: str) -> str:
+        return known_code(value)
+
+    @field_validator("arguments")
+    @classmethod
+    def _plain_data(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return plain_arguments(value)
+
+    @model_validator(mode="after")
+    def _names_its_maker(self) -> LabellingConfig:
+        if self.code == "maker" and not self.maker:
+            raise ValueError("maker: code is maker, and no import path is given; such as atomate2.vasp.jobs.mp.MPGGAStaticMaker")
+        return self
 
     @field_validator("energy_range")
     @classmethod

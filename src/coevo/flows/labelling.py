@@ -32,7 +32,7 @@ class LabelFlowMaker(Maker):
     """
 
     name: str = "label"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
     def make(
@@ -63,8 +63,8 @@ class LabelFlowMaker(Maker):
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        choose = ChooseForLabelsMaker(f"{prefix}/choose", workers, node, config.labelling).make(parent, limit, competing)
-        label = LabelMaker(f"{prefix}/label", workers, node, config.labelling).make(choose.output, parent)
+        choose = ChooseForLabelsMaker(f"{prefix}/choose", workers, config.labelling, node=node).make(parent, limit, competing)
+        label = LabelMaker(f"{prefix}/label", workers, config.labelling, node=node).make(choose.output, parent)
         rest, commit = self._committed(label.output, parent, iteration, checkpoints, message)
         return Flow([choose, label, *rest, commit], output=commit.output, name=f"{prefix}/label")
 
@@ -84,12 +84,12 @@ class LabelFlowMaker(Maker):
         force_field, generator = checkpoints["force_field"], checkpoints["generator"]
         # the errors of the present model on the new labels, their splits and offsets; the model stays
         training = config.training.model_copy(update={"enabled": False})
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, training).make(
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, training, node=node).make(
             labelled, force_field, parent, iteration
         )
-        unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make([parent], parent, iteration)
+        unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
         evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent], train.output["labels"])
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output,
             evaluate.output["shards"],
             {"checkpoint": generator, "fitted": False, "report": {}},
@@ -98,7 +98,7 @@ class LabelFlowMaker(Maker):
             trained=train.output,
             labelled=labelled,
         )
-        commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             unite.output,
             evaluate.output,
             assess.output,

@@ -36,7 +36,7 @@ class MergeMaker(Maker):
     """
 
     name: str = "merge"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
     train: bool = True
 
@@ -63,26 +63,26 @@ class MergeMaker(Maker):
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         force_field, generator = checkpoints["force_field"], checkpoints["generator"]
-        unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make(parents, start, iteration)
+        unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make(parents, start, iteration)
         train = None
         if self.train:
-            train = TrainOnUnionMaker(f"{prefix}/train-force-field", workers, node, config.training).make(
+            train = TrainOnUnionMaker(f"{prefix}/train-force-field", workers, config.training, node=node).make(
                 unite.output, force_field, parents, start, iteration
             )
             force_field = train.output["checkpoint"]
         evaluate, assess, rest = assessed(config, prefix, unite, force_field, parents)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
-            refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+            refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
                 assess.output, evaluate.output["shards"], generator, iteration
             )
             rest.append(refit)
             fitted, generator = refit.output, refit.output["checkpoint"]
         trained = {"trained": train.output} if train else {}
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output, evaluate.output["shards"], fitted, iteration, parent=parents[0], united=unite.output, **trained
         )
-        commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             unite.output,
             evaluate.output,
             assess.output,
@@ -112,7 +112,7 @@ class ExtendMaker(Maker):
     """
 
     name: str = "extend"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
     def make(
@@ -143,9 +143,9 @@ class ExtendMaker(Maker):
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         force_field, generator = checkpoints["force_field"], checkpoints["generator"]
-        unite = UniteMaker(f"{prefix}/unite", workers, node, config.curation).make([parent], parent, iteration, references)
+        unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
         evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent])
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output,
             evaluate.output["shards"],
             {"checkpoint": generator, "fitted": False, "report": {}},
@@ -153,7 +153,7 @@ class ExtendMaker(Maker):
             parent=parent,
             united=unite.output,
         )
-        commit = CommitUnionMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             unite.output,
             evaluate.output,
             assess.output,
@@ -173,6 +173,6 @@ def assessed(
 ) -> tuple[Any, Any, list[Any]]:
     """Evaluate a united population by one force field and assess it; returns the two jobs, and both as a list."""
     node, workers = config.node, config.resources.workers
-    evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(unite.output, force_field)
-    assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"], parents, labels)
+    evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(unite.output, force_field)
+    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"], parents, labels)
     return evaluate, assess, [evaluate, assess]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,15 @@ def shard_counts(total: int, shard_size: int) -> list[int]:
     return [min(shard_size, total - start) for start in range(0, total, shard_size)]
 
 
+def _called(maker: Maker | None, name: str) -> Any:
+    """Return a Maker of the user's under the name of the step; its settings are the user's."""
+    if maker is None:
+        return None
+    named: Any = copy(maker)
+    named.name = name
+    return named
+
+
 @dataclass
 class CoevolutionMaker(Maker):
     """One turn of the loop: the Flow that makes a new state of a node from its parent state.
@@ -38,11 +48,19 @@ class CoevolutionMaker(Maker):
     config : NodeConfig
     branch : str
         Moved to the new state by the last job.
+    screen_maker : Maker or None
+        Takes the place of :class:`~coevo.makers.screen.ScreenMaker`, shard by shard: ``make(candidates, checkpoint)`` gives a Job
+        or Flow whose output has the fields of :class:`~coevo.makers.outputs.Screened`.
+    label_maker : Maker or None
+        Takes the place of :class:`~coevo.makers.label.LabelMaker`: ``make(selected, parent)`` gives a Job or Flow whose output
+        has the fields of :class:`~coevo.makers.outputs.Labelled`. docs/labels.md has an example.
     """
 
     name: str = "coevolution"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
+    screen_maker: Maker | None = None
+    label_maker: Maker | None = None
 
     def make(self, parent: str, iteration: int, force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
         """Wire the transition.
@@ -67,35 +85,38 @@ class CoevolutionMaker(Maker):
 
         generated, screened = [], []
         for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
-            maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, node, config.generator)
+            maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, config.generator, node=node)
             candidates = maker.make(generator, iteration, shard, count)
-            screen = ScreenMaker(f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening)
+            screen = _called(self.screen_maker, f"{prefix}/screen/{shard:04d}") or ScreenMaker(
+                f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening
+            )
             generated.append(candidates)
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
 
-        curate = CurateMaker(f"{prefix}/curate", workers, node, config.curation, config.maturity).make(
+        curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
             **outputs, checkpoint=force_field, parent=parent, iteration=iteration
         )
-        select = SelectMaker(f"{prefix}/select", workers, node, config.selection).make(curate.output, parent, iteration)
-        label = LabelMaker(f"{prefix}/label", workers, node, config.labelling).make(select.output, parent)
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, node, config.training).make(
+        select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node).make(curate.output, parent, iteration)
+        label_maker = _called(self.label_maker, f"{prefix}/label")
+        label = (label_maker or LabelMaker(f"{prefix}/label", workers, config.labelling, node=node)).make(select.output, parent)
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, node=node).make(
             label.output, force_field, parent, iteration
         )
-        evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, node, config.screening).make(
+        evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
             curate.output, train.output, parent, iteration
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
             evaluate.output["shards"], [parent], train.output["labels"]
         )
-        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, iteration
         )
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, **steps
         )
-        commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             evaluate.output,
             assess.output,
             train_generator.output,
@@ -122,7 +143,7 @@ class SeedMaker(Maker):
     """
 
     name: str = "seed"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
     def make(self, references: dict[str, Any], force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
@@ -138,17 +159,17 @@ class SeedMaker(Maker):
         config, node = self.config, self.config.node
         prefix = f"{node.name}/0"
         workers = config.resources.workers
-        evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, node, config.screening).make(
+        evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, config.screening, node=node).make(
             references, force_field
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, node, config.curation).make(evaluate.output["shards"])
-        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, node, config.generator).make(
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"])
+        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, 0
         )
-        measure = MeasureMaker(f"{prefix}/measure", workers, node, config.maturity).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             assess.output, evaluate.output["shards"], train_generator.output, 0
         )
-        commit = CommitMaker(f"{prefix}/commit", workers, config, self.branch).make(
+        commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             evaluate.output, assess.output, train_generator.output, force_field, measure.output, 0, references=references
         )
         return Flow([evaluate, assess, train_generator, measure, commit], output=commit.output, name=prefix)

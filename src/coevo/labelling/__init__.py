@@ -1,4 +1,5 @@
-"""Labels: the contract of a labelling code, and the codes that fulfil it.
+"""Labels: the contract of a labelling code, and the codes.
 
-A second force field (the *teacher*), Quantum ESPRESSO, VASP, and calculations that users have already (``imported``).
+Those that there are: Quantum ESPRESSO, VASP, any static Maker of atomate2, a second force field as teacher, codes of other
+packages (:mod:`~coevo.labelling.registry`), and calculations that a user has already (:mod:`~coevo.labelling.imported`).
 """

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from coevo.configs.tree import LabellingConfig
+    from coevo.settings import Settings
+
     FloatArray = NDArray[np.float64]
 
 LabelStatus = Literal["admitted", "rejected", "failed"]
@@ -27,7 +30,7 @@ class LabelSettings:
     Attributes
     ----------
     code : str
-        ``teacher``, ``espresso`` or ``vasp``.
+        ``teacher``, ``espresso``, ``vasp``, ``maker``, or the name of the entry point of another package.
     version : str
         Version of the code.
     functional : str
@@ -73,16 +76,99 @@ class LabelResult:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """What a labelling code is made from: what the node wants, and what this machine has.
+
+    Attributes
+    ----------
+    labelling : LabellingConfig
+        Limits of sane labels and the section of the code; ``labelling.arguments`` is for codes of other packages.
+    elements : tuple of str
+        Elements of the node; empty if they are not known.
+    settings : Settings
+        ``COEVO_*`` of this process: scratch directory, commands, device.
+    workers : int
+        Processes that may run at once. The numbers must not depend on it.
+    force_field : callable
+        ``force_field(family, weights)`` loads published weights, for codes that label by a force field of coevo's.
+    """
+
+    labelling: LabellingConfig
+    elements: tuple[str, ...]
+    settings: Settings
+    workers: int
+    force_field: Callable[[str, str], Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a machine has for a labelling code, as ``coevo doctor`` tells it.
+
+    Attributes
+    ----------
+    what : str
+    condition : {"ok", "missing", "problem"}
+        ``missing`` is optional and absent.
+    found : str
+    hint : str
+        What to do; empty when ok.
+    """
+
+    what: str
+    condition: Literal["ok", "missing", "problem"]
+    found: str
+    hint: str = ""
+
+
 @runtime_checkable
 class Labeller(Protocol):
-    """A labelling code."""
+    """A labelling code.
+
+    Attributes
+    ----------
+    code : str
+        Name in ``labelling.code``.
+    first_principles : bool
+        Whether its labels say something about stability: an energy above hull is made of such labels only.
+
+    Notes
+    -----
+    A class may have, beside these: ``by_element`` (text), the parameter of its settings that names something of each element of
+    the node, as a mapping of elements; ``core_seconds`` (number), what a frame of about 12 atoms takes on one core;
+    and ``here()``, a class method that returns a list of :class:`Found`.
+    """
 
     code: ClassVar[str]
+    first_principles: bool
+
+    @classmethod
+    def for_node(cls, place: Workplace) -> Labeller:
+        """Make the labeller of a node on this machine; what it needs is looked for when its settings are asked for.
+
+        Raises
+        ------
+        LabellingError
+            If the configuration or a setting of the machine is wrong.
+        """
+        ...
 
     def settings(self) -> LabelSettings:
-        """What the labels are computed with."""
+        """What the labels are computed with.
+
+        Raises
+        ------
+        LabellingError
+            If something that the labels need is missing here: it is asked before anything is queued.
+        """
         ...
 
     def label(self, frames: Sequence[Structure], *, progress: Callable[[int], None] | None = None) -> list[LabelResult]:
-        """Label the frames, in order; a frame that fails is a result."""
+        """Label the frames, in order; a frame that fails is a result.
+
+        Raises
+        ------
+        LabellingError
+            If the machine fails, and not the frame.
+        """
         ...

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.configs.tree import LabellingConfig
+    from coevo.labelling.contract import Workplace
 
 
 class SinglePoints(Protocol):
@@ -60,6 +61,7 @@ class TeacherLabeller:
     """
 
     code: ClassVar[str] = "teacher"
+    first_principles: bool = False
 
     def __init__(
         self,
@@ -82,6 +84,12 @@ class TeacherLabeller:
         )
         self._limits = limits or SanityLimits()
         self._workers = workers
+
+    @classmethod
+    def for_node(cls, place: Workplace) -> TeacherLabeller:
+        """Make the teacher of a node, whose force field is loaded here."""
+        teacher = place.labelling.teacher
+        return cls.from_config(place.force_field(teacher.family, teacher.weights), place.labelling, workers=place.workers)
 
     @classmethod
     def from_config(cls, force_field: SinglePoints, config: LabellingConfig, *, workers: int = 1) -> TeacherLabeller:

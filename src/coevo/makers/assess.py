@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
     from coevo.analysis.hull.hull import Hull
+    from coevo.makers.outputs import Assessed
     from coevo.makers.populations.population import Member
 
 Record = dict[str, Any]
@@ -30,7 +31,7 @@ class AssessMaker(StepMaker):
     """
 
     name: str = "assess"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
 
     version: ClassVar[int] = 5
@@ -39,7 +40,7 @@ class AssessMaker(StepMaker):
     @step
     def make(
         self, shards: list[dict[str, Any]], parents: list[str] | None = None, labels: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    ) -> Assessed:
         """Assess.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.makers.step import StepMaker, current_store, step, write_records
@@ -11,6 +11,7 @@ from coevo.makers.step import StepMaker, current_store, step, write_records
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Selected
     from coevo.makers.populations.population import Member
 
 ON_HULL = 1e-8
@@ -29,11 +30,11 @@ class ChooseForLabelsMaker(StepMaker):
     """
 
     name: str = "choose"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
 
     @step
-    def make(self, parent: str, limit: int, competing: bool) -> dict[str, Any]:
+    def make(self, parent: str, limit: int, competing: bool) -> Selected:
         """Choose.
 
         Parameters

@@ -13,6 +13,7 @@ from coevo.makers.step import StepMaker, current_store, provenance_of, read_reco
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
+    from coevo.makers.outputs import Committed
     from coevo.node_store.states import StateDraft
     from coevo.node_store.views import StateView
 
@@ -28,7 +29,7 @@ class CommitMaker(StepMaker):
     """
 
     name: str = "commit"
-    config: NodeConfig = field(default=None)  # type: ignore[assignment]
+    config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
     @job
@@ -48,7 +49,7 @@ class CommitMaker(StepMaker):
         selected: dict[str, Any] | None = None,
         labelled: dict[str, Any] | None = None,
         trained: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Committed:
         """Commit.
 
         Parameters

@@ -15,6 +15,8 @@ from coevo.makers.step import current_store, provenance_of, read_records
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Committed
+
 
 @dataclass
 class CommitUnionMaker(CommitMaker):
@@ -34,7 +36,7 @@ class CommitUnionMaker(CommitMaker):
         expected: str | None,
         message: str,
         trained: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Committed:
         """Commit.
 
         Parameters

@@ -14,8 +14,10 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, writ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.makers.outputs import Curated, Generated, Screened
 
-def _sum_reasons(outputs: Sequence[dict[str, Any]]) -> dict[str, int]:
+
+def _sum_reasons(outputs: Sequence[Generated] | Sequence[Screened]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for output in outputs:
         total.update(output["rejected"])
@@ -35,7 +37,7 @@ class CurateMaker(StepMaker):
     """
 
     name: str = "curate"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 
@@ -45,12 +47,12 @@ class CurateMaker(StepMaker):
     @step
     def make(
         self,
-        generated: list[dict[str, Any]],
-        screened: list[dict[str, Any]],
+        generated: list[Generated],
+        screened: list[Screened],
         checkpoint: dict[str, Any],
         parent: str,
         iteration: int,
-    ) -> dict[str, Any]:
+    ) -> Curated:
         """Curate.
 
         Parameters

@@ -16,6 +16,8 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.makers.outputs import Checkpoint, Curated, Evaluated
+    from coevo.makers.step import ShardReference
     from coevo.models.contracts import ForceField, Prediction
     from coevo.node_store.views import StateView
 
@@ -47,7 +49,7 @@ class EvaluateMaker(StepMaker):
         return versions_of_family(self, "force_field", family_of(inputs, self.screening.force_field.family))
 
     @step
-    def make(self, structures: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def make(self, structures: ShardReference, checkpoint: Checkpoint) -> Evaluated:
         """Evaluate.
 
         Parameters
@@ -83,12 +85,12 @@ class ReevaluateMaker(StepMaker):
     """
 
     name: str = "re-evaluate"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     screening: ScreeningConfig = field(default_factory=ScreeningConfig)
     shard_size: int = 500
 
     @job
-    def make(self, curated: dict[str, Any], trained: dict[str, Any], parent: str, iteration: int) -> Response[Any]:
+    def make(self, curated: Curated, trained: dict[str, Any], parent: str, iteration: int) -> Response[Any]:
         """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
 
         Parameters
@@ -128,14 +130,14 @@ class ReevaluateMaker(StepMaker):
         }
         return Response(replace=Flow(jobs, output=output, name=self.name))
 
-    def _admitted(self, curated: dict[str, Any], iteration: int) -> list[dict[str, Any]]:
+    def _admitted(self, curated: Curated, iteration: int) -> list[dict[str, Any]]:
         keys = ("id", "structure", "energy_per_atom", "fmax")
         return [
             {**{key: row[key] for key in keys}, "kind": "entry", "note": "", "since": iteration, "model": curated["model"]}
             for row in read_records(current_store(), curated["admitted"])
         ]
 
-    def _samples(self, view: StateView, curated: dict[str, Any], iteration: int) -> list[dict[str, Any]]:
+    def _samples(self, view: StateView, curated: Curated, iteration: int) -> list[dict[str, Any]]:
         """Samples of all iterations, each as that iteration screened it."""
         samples = {**view.manifest.get("samples", {}), str(iteration): curated["sample"]["sha256"]}
         records = []

@@ -16,6 +16,8 @@ from coevo.makers.step import StepMaker, current_store, step, versions_of_family
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.makers.outputs import Checkpoint, Generated
+
 
 def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
     """Weights of the chemical system and its proper sub-systems of two and more elements, which share ``subsystem_fraction``."""
@@ -39,7 +41,7 @@ class GenerateMaker(StepMaker):
     """
 
     name: str = "generate"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     packages: ClassVar[tuple[str, ...]] = CRYSTAL_PACKAGES
@@ -49,7 +51,7 @@ class GenerateMaker(StepMaker):
         return versions_of_family(self, "generator", family_of(inputs, self.generator.family))
 
     @step
-    def make(self, checkpoint: dict[str, Any], iteration: int, shard: int, count: int) -> dict[str, Any]:
+    def make(self, checkpoint: Checkpoint, iteration: int, shard: int, count: int) -> Generated:
         """Draw ``count`` candidates.
 
         Parameters

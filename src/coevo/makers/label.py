@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from jobflow import Flow, Response, job
 
-from coevo.configs.tree import LabellingConfig, NodeConfig, NodeSection
+from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.errors import LabellingError
 from coevo.makers.labels.labellers import labeller_for
 from coevo.makers.progress import task
@@ -19,23 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.labelling.contract import LabelResult, LabelSettings
+    from coevo.makers.outputs import Labelled, LabelPacket, Selected
+    from coevo.makers.step import ShardReference
     from coevo.node_store.store import NodeStore
 
 
-def check_labelling(config: NodeConfig) -> None:
-    """Look for what the labels of a node need on this machine, hours before the first of them is made.
-
-    Raises
-    ------
-    LabellingError
-        The executable, a potential or a package is missing or is not what the configuration names.
-    """
-    if config.selection.structures:
-        labeller_for(config.labelling, elements=config.node.elements).settings()
-
-
-def label_document(record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str) -> dict[str, Any]:
-    """Return the label document of one frame."""
+def label_document(
+    record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str, **more: Any
+) -> dict[str, Any]:
+    """Return the label document of one frame, with more fields of it."""
     from coevo.node_store.identity import label_id
 
     label = {
@@ -51,11 +43,12 @@ def label_document(record: dict[str, Any], result: LabelResult, settings: LabelS
         "forces": None if result.forces is None else result.forces.tolist(),
         "stress": None if result.stress is None else result.stress.tolist(),
         "detail": result.detail,
+        **more,
     }
     return {"_id": label_id(label), **label}
 
 
-def packet_of(store: NodeStore, labels: list[dict[str, Any]]) -> dict[str, Any]:
+def packet_of(store: NodeStore, labels: list[dict[str, Any]]) -> LabelPacket:
     """Write labels as one packet: ``labels`` (shard reference), ``counts`` by status, ``reasons`` of those without numbers."""
     return {
         "labels": write_records(store, labels),
@@ -97,7 +90,7 @@ class LabelPacketMaker(StepMaker):
         return versions_of_family(self, "force_field", self.labelling.teacher.family)
 
     @step
-    def make(self, frames: dict[str, Any]) -> dict[str, Any]:
+    def make(self, frames: ShardReference) -> LabelPacket:
         """Label.
 
         Parameters
@@ -111,6 +104,7 @@ class LabelPacketMaker(StepMaker):
             ``labels`` (shard reference), ``counts`` (by status), ``reasons`` (of rejected and failed ones).
         """
         from coevo.labelling.digest import settings_digest
+        from coevo.labelling.registry import says_first_principles
         from coevo.makers.labels.settings import facts_of_label
         from coevo.node_store.canonical import structure_from_document
 
@@ -128,10 +122,13 @@ class LabelPacketMaker(StepMaker):
         with task("labelling", len(structures), "frames") as advance:
             results = labeller.label(structures, progress=advance)
         stored_as = self.stored_as or settings_id
-        labels = [label_document(record, result, settings, stored_as) for record, result in zip(records, results, strict=True)]
+        said = says_first_principles(labeller, settings.code)
+        labels = [
+            label_document(record, result, settings, stored_as, **said) for record, result in zip(records, results, strict=True)
+        ]
         if stored_as != settings_id:
             facts = [facts_of_label(settings, structure.symbol_set) for structure in structures]
-            labels = [{**label, **said} for label, said in zip(labels, facts, strict=True)]
+            labels = [{**label, **fact} for label, fact in zip(labels, facts, strict=True)]
         return packet_of(store, labels)
 
 
@@ -149,11 +146,11 @@ class LabelMaker(StepMaker):
     """
 
     name: str = "label"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
 
     @job
-    def make(self, selected: dict[str, Any], parent: str) -> Response[Any]:
+    def make(self, selected: Selected, parent: str) -> Response[Labelled]:
         """Fan out; the output is ``{"packets": [outputs of the packet jobs]}``, and ``notes`` where there is something to say.
 
         Parameters
@@ -174,9 +171,9 @@ class LabelMaker(StepMaker):
         size = self.labelling.frames_per_job
         # apart, so that the packets of new frames are the same work wherever they are wanted
         packets = [rows[start : start + size] for rows in (wanted.new, wanted.again) for start in range(0, len(rows), size)]
-        said = {"notes": wanted.notes} if wanted.notes else {}
+        said: dict[str, Any] = {"notes": wanted.notes} if wanted.notes else {}
         if not packets:
-            return Response(output={"packets": [], **said})
+            return Response(output=cast("Labelled", {"packets": [], **said}))
         jobs = []
         for index, packet in enumerate(packets):
             maker = LabelPacketMaker(

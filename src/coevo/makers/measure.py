@@ -10,6 +10,7 @@ from coevo.configs.tree import MaturityConfig, NodeSection
 from coevo.makers.step import StepMaker, current_store, read_records, step
 
 if TYPE_CHECKING:
+    from coevo.makers.outputs import Curated, Labelled, Measured, Selected
     from coevo.node_store.views import StateView
 
 SIGNALS = (
@@ -33,7 +34,7 @@ class MeasureMaker(StepMaker):
     """
 
     name: str = "measure"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 
     version: ClassVar[int] = 2
@@ -47,12 +48,12 @@ class MeasureMaker(StepMaker):
         generator: dict[str, Any],
         iteration: int,
         parent: str | None = None,
-        curated: dict[str, Any] | None = None,
-        selected: dict[str, Any] | None = None,
-        labelled: dict[str, Any] | None = None,
+        curated: Curated | None = None,
+        selected: Selected | None = None,
+        labelled: Labelled | None = None,
         trained: dict[str, Any] | None = None,
         united: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Measured:
         """Measure.
 
         Parameters
@@ -136,7 +137,7 @@ class MeasureMaker(StepMaker):
             "space_group_entropy": shannon_entropy(groups),
         }
 
-    def _label_counts(self, labelled: dict[str, Any]) -> dict[str, Any]:
+    def _label_counts(self, labelled: Labelled) -> dict[str, Any]:
         status: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         for packet in labelled["packets"]:

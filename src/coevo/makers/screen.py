@@ -15,6 +15,8 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.makers.outputs import Checkpoint, Screened
+    from coevo.makers.step import ShardReference
     from coevo.models.contracts import RelaxationSettings
 
 FIRST_PACKAGES = DEFAULT_FORCE_FIELD.packages
@@ -61,7 +63,7 @@ class ScreenMaker(StepMaker):
         return versions_of_family(self, "force_field", family_of(inputs, self.screening.force_field.family))
 
     @step
-    def make(self, candidates: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def make(self, candidates: ShardReference, checkpoint: Checkpoint) -> Screened:
         """Relax candidates.
 
         Parameters

@@ -11,6 +11,7 @@ from coevo.makers.seeds import seed_for
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
+    from coevo.makers.outputs import Curated, Selected
     from coevo.node_store.views import StateView
 
 
@@ -25,13 +26,13 @@ class SelectMaker(StepMaker):
     """
 
     name: str = "select"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
 
     @step
-    def make(self, curated: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
+    def make(self, curated: Curated, parent: str, iteration: int) -> Selected:
         """Select.
 
         Parameters

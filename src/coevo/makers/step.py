@@ -197,7 +197,7 @@ def _finished(store: NodeStore, keys: Iterable[str]) -> Document | None:
     return None
 
 
-def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Document]) -> Document:
+def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Mapping[str, Any]]) -> Document:
     store, key = current_store(), keys[0]
     listener = reporter()
     listener.job_started(maker.name)
@@ -231,7 +231,7 @@ def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Doc
     return winner["output"]
 
 
-def step(method: Callable[..., Document]) -> Callable[..., Any]:
+def step(method: Callable[..., Mapping[str, Any]]) -> Callable[..., Any]:
     """Make ``StepMaker.make`` a jobflow job whose result is stored under its key.
 
     The result is a small JSON document of references (``{"sha256": …}``) and counts; ``key`` is added to it.

@@ -16,6 +16,7 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from coevo.makers.outputs import Checkpoint, Labelled
     from coevo.models.contracts import ForceField, TrainingFrame
     from coevo.node_store.store import NodeStore
 
@@ -31,7 +32,7 @@ class TrainForceFieldMaker(StepMaker):
     """
 
     name: str = "train-force-field"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     version: ClassVar[int] = 2
@@ -42,7 +43,7 @@ class TrainForceFieldMaker(StepMaker):
         return versions_of_family(self, "force_field", family_of(inputs, DEFAULT_FORCE_FIELD.name))
 
     @step
-    def make(self, labelled: dict[str, Any], checkpoint: dict[str, Any], parent: str, iteration: int) -> dict[str, Any]:
+    def make(self, labelled: Labelled, checkpoint: Checkpoint, parent: str, iteration: int) -> dict[str, Any]:
         """Train.
 
         Parameters

@@ -15,6 +15,9 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+if TYPE_CHECKING:
+    from coevo.makers.outputs import TrainedGenerator
+
 
 @dataclass
 class TrainGeneratorMaker(StepMaker):
@@ -27,7 +30,7 @@ class TrainGeneratorMaker(StepMaker):
     """
 
     name: str = "train-generator"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     packages: ClassVar[tuple[str, ...]] = CRYSTAL_PACKAGES
@@ -39,7 +42,7 @@ class TrainGeneratorMaker(StepMaker):
     @step
     def make(
         self, assessed: dict[str, Any], sources: list[dict[str, Any]], checkpoint: dict[str, Any], iteration: int
-    ) -> dict[str, Any]:
+    ) -> TrainedGenerator:
         """Train.
 
         Parameters

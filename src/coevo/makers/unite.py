@@ -119,7 +119,7 @@ class UniteMaker(StepMaker):
     """
 
     name: str = "unite"
-    node: NodeSection = field(default=None)  # type: ignore[assignment]
+    node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")

@@ -138,7 +138,10 @@ class LabelDocument(_Open):
     family: str | None = Field(default=None, description="id of the entry or reference that the frame comes from")
     kind: str | None = Field(default=None, description="relaxed, rattled, strained or path")
     how: str | None = Field(default=None, description="how its family was chosen: random, stability, environment, reference, …")
-    code: str | None = Field(default=None, description="teacher, espresso, vasp or imported")
+    code: str | None = Field(default=None, description="teacher, espresso, vasp, maker, imported, or that of another package")
+    first_principles: bool | None = Field(
+        default=None, description="whether it says something about stability, where the name of its code does not say that"
+    )
     functional: str | None = None
     anion_corrected: bool | None = Field(default=None, description="whether the energy holds the MP2020 anion correction already")
     settings_digest: str | None = Field(default=None, description="of everything that changes a number")

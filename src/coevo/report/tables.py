@@ -82,14 +82,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def labelled_by(data: ReportData) -> str:
     """Say who labels, plainly where it is another force field."""
-    labelling = data.view.document["config"]["labelling"]
-    if labelling["code"] != "teacher":
-        return str(labelling["code"])
-    teacher = labelling.get("teacher", {})
-    return (
-        f"teacher: a second force field ({teacher.get('family', '?')} {teacher.get('weights', '')}), not first-principles "
-        "calculations"
-    )
+    from coevo.labelling.registry import described
+
+    return described(data.view.document["config"]["labelling"])
 
 
 def header_rows(data: ReportData) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from bundle_files import SAFETENSORS, checkpoint_of, embedded, export
 from li_p_s_states import CONFIG, NODE, Lineage
@@ -225,3 +227,29 @@ def test_a_damaged_record_is_found_and_believed_by_nobody(tmp_path, other, reque
         refuse_unagreed(other, NODE, live(other))
     # the records of one node are not those of another
     assert other.backend.arrivals("mine") == {}
+
+
+def test_a_maker_of_a_bundle_is_not_imported_before_it_is_agreed_to(tmp_path, other, monkeypatch):
+    """The import path of a Maker is code; what comes with it waits too, and agreeing to one path is no agreement to another."""
+    from coevo.configs.loading import parse_config
+    from coevo.errors import LabellingError
+    from coevo.makers.labels.labellers import check_labelling
+
+    (tmp_path / "stranger.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'was here')!r}).touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "stranger", raising=False)
+    hostile = PLAIN + "labelling: {code: maker, maker: stranger.Maker, arguments: {model: /etc/passwd}}\n"
+    report = import_bundle(other, bundle(tmp_path, hostile))
+    assert sorted(report.configuration) == ["labelling.arguments", "labelling.maker"]
+    with pytest.raises(ConfigError, match=r'labelling\.maker: "stranger\.Maker"') as caught:
+        refuse_unagreed(other, NODE, live(other))
+    assert "the code of a Maker at this import path is run" in str(caught.value)
+    assert not (tmp_path / "was here").exists()
+    agree(other, NODE, unagreed(other, NODE))
+    refuse_unagreed(other, NODE, live(other))
+    with pytest.raises(LabellingError, match=r"stranger\.Maker cannot be imported: AttributeError"):
+        check_labelling(parse_config(other.read_config_text(NODE), "live"))
+    assert (tmp_path / "was here").exists()
+    import_bundle(other, bundle(tmp_path, name="d", config={**CONFIG, "labelling": {"code": "maker", "maker": "os.system"}}))
+    (record,) = unagreed(other, NODE).values()
+    assert (record["key"], record["value"]) == ("labelling.maker", "os.system")

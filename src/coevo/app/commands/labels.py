@@ -16,7 +16,10 @@ def label(
     ref: Reference,
     limit: Annotated[int, typer.Option(min=1, help="entries to label, the most stable S.U.N. ones first")] = 10,
     labeller: Annotated[
-        Literal["qe", "vasp", "teacher"] | None, typer.Option(help="instead of the configuration's labelling.code")
+        str | None,
+        typer.Option(
+            help="instead of the configuration's labelling.code: qe, vasp, teacher, maker, or a code of another package"
+        ),
     ] = None,
     competing: Annotated[
         bool, typer.Option("--competing/--no-competing", help="label the phases on the hull that they compete with, too")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.configs.tree import EspressoConfig, LabellingConfig
+    from coevo.labelling.contract import Found, Workplace
     from coevo.labelling.espresso.job import PwJob
     from coevo.labelling.espresso.pseudopotentials import Potential
     from coevo.settings import Settings
@@ -59,6 +60,7 @@ class EspressoLabeller:
     """
 
     code: ClassVar[str] = "espresso"
+    first_principles: bool = True
 
     def __init__(
         self,
@@ -94,6 +96,11 @@ class EspressoLabeller:
             )
 
     @classmethod
+    def for_node(cls, place: Workplace) -> EspressoLabeller:
+        """Make the labeller of a node on this machine."""
+        return cls.from_config(place.labelling, place.settings, elements=place.elements, workers=place.workers)
+
+    @classmethod
     def from_config(
         cls, config: LabellingConfig, settings: Settings, *, elements: Sequence[str] = (), workers: int = 1
     ) -> EspressoLabeller:
@@ -115,6 +122,13 @@ class EspressoLabeller:
             limits=SanityLimits.from_config(config),
             workers=workers,
         )
+
+    @classmethod
+    def here(cls) -> list[Found]:
+        """What this machine has for it."""
+        from coevo.labelling.espresso.pseudopotentials import installation
+
+        return installation()
 
     def settings(self) -> LabelSettings:
         """What the labels are computed with; runs ``pw.x`` once for its version.

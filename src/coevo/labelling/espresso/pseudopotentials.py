@@ -26,8 +26,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coevo.errors import LabellingError
+from coevo.errors import CoevoError, LabellingError
+from coevo.labelling.contract import Found
 from coevo.labelling.espresso.parsing import last_words, parse_output
+from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -291,3 +293,29 @@ def _read(path: Path, modified: int, size: int) -> tuple[str, float | None]:  # 
     stated = re.search(rb'total_psenergy\s*=\s*"\s*([-+\d.EeDd]+)\s*"', content[:200_000])
     energy = float(stated.group(1).decode().upper().replace("D", "E")) if stated else 0.0
     return hashlib.sha256(content).hexdigest(), energy or None
+
+
+def installation() -> list[Found]:
+    """Look for ``pw.x``, which is run as a label would, and verify its potentials, by family."""
+    return [_program(), _pseudopotentials()]
+
+
+def _program() -> Found:
+    try:
+        command = split_command(read_settings().espresso_command)
+        return Found("Quantum ESPRESSO", "ok", f"{' '.join(command)}, version {pw_version(command)}")
+    except CoevoError as err:
+        return Found("Quantum ESPRESSO", "missing", str(err), "other codes label without it")
+
+
+def _pseudopotentials() -> Found:
+    try:
+        directory = directory_of_potentials(read_settings().pseudopotentials)
+        families = {family.name: complete_elements(family, directory) for family in families_of(directory)}
+    except CoevoError as err:
+        return Found("pseudopotentials", "missing", str(err), "Quantum ESPRESSO needs a UPF file of each element")
+    found = "; ".join(f"{name}: {', '.join(elements)}" for name, elements in families.items() if elements)
+    if not found:
+        hint = "write family.json beside the files (docs/espresso.md)"
+        return Found("pseudopotentials", "problem", f"{directory} holds no potential of a known family", hint)
+    return Found("pseudopotentials", "ok", found)

@@ -15,14 +15,14 @@ from coevo.labelling.vasp.input_sets import element_choices, input_parameters, i
 from coevo.labelling.vasp.labels import label_of, prepare
 from coevo.labelling.vasp.requirements import require_command, require_potcars
 from coevo.labelling.vasp.running import run_frame
-from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pymatgen.core import Structure
 
-    from coevo.configs.tree import LabellingConfig, VaspConfig
+    from coevo.configs.tree import VaspConfig
+    from coevo.labelling.contract import Found, Workplace
     from coevo.labelling.vasp.running import VaspRun
 
 
@@ -47,6 +47,7 @@ class VaspLabeller:
     """
 
     code: ClassVar[str] = "vasp"
+    first_principles: bool = True
 
     def __init__(
         self,
@@ -65,16 +66,22 @@ class VaspLabeller:
         self._settings: LabelSettings | None = None
 
     @classmethod
-    def from_config(cls, config: LabellingConfig, elements: Sequence[str]) -> VaspLabeller:
+    def for_node(cls, place: Workplace) -> VaspLabeller:
         """Make the labeller of a node from its configuration and the ``COEVO_*`` settings of this process."""
-        settings = read_settings()
         return cls(
-            config.vasp,
-            elements,
-            limits=SanityLimits.from_config(config),
-            command=settings.vasp_command,
-            scratch=Path(settings.scratch).expanduser() if settings.scratch else None,
+            place.labelling.vasp,
+            place.elements,
+            limits=SanityLimits.from_config(place.labelling),
+            command=place.settings.vasp_command,
+            scratch=Path(place.settings.scratch).expanduser() if place.settings.scratch else None,
         )
+
+    @classmethod
+    def here(cls) -> list[Found]:
+        """What this machine has for it."""
+        from coevo.labelling.vasp.requirements import installation
+
+        return installation()
 
     def settings(self) -> LabelSettings:
         """What the labels are computed with.

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coevo.errors import LabellingError
+from coevo.errors import CoevoError, LabellingError
+from coevo.labelling.contract import Found
+from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,3 +165,29 @@ def installed_libraries() -> dict[str, int]:
         if count:
             found[library] = count
     return found
+
+
+def installation() -> list[Found]:
+    """Look for VASP and the POTCAR libraries; which elements they hold is checked when a node asks for labels."""
+    return [_program(), _libraries()]
+
+
+def _program() -> Found:
+    try:
+        return Found("VASP", "ok", require_command(read_settings().vasp_command))
+    except CoevoError as err:
+        return Found(
+            "VASP", "missing", str(err), "set COEVO_VASP_COMMAND; VASP needs a licence, and other codes label without it"
+        )
+
+
+def _libraries() -> Found:
+    try:
+        libraries = installed_libraries()
+    except CoevoError as err:
+        return Found("POTCARs", "missing", str(err), "`pmg config -p SOURCE TARGET` sorts licensed POTCARs for pymatgen")
+    if not libraries:
+        return Found(
+            "POTCARs", "missing", "PMG_VASP_PSP_DIR holds no PBE library", "labelling by VASP needs PBE_64 (matpes) or PBE (mp)"
+        )
+    return Found("POTCARs", "ok", ", ".join(f"{name}: {count} potentials" for name, count in libraries.items()))

@@ -85,8 +85,8 @@ def run_frame(structure: Structure, config: VaspConfig, *, command: str, directo
         Whatever goes wrong with VASP or its output is in it; large files are removed from the directory.
     """
     run = VaspRun()
-    with contextlib.chdir(directory), _own_walltime_clock():
-        maker = maker_for(config, _run_vasp_kwargs(config, command))
+    with contextlib.chdir(directory), own_walltime_clock():
+        maker = maker_for(config, run_vasp_kwargs(config, command))
         try:
             # The function of the job itself: Job.run would take the place of the job that is running this one.
             make: Any = type(maker).make
@@ -94,12 +94,17 @@ def run_frame(structure: Structure, config: VaspConfig, *, command: str, directo
             run.document = response.output
         except PARSER_ERRORS as err:
             run.error = f"{type(err).__name__}: {err}".replace(f"{directory}{os.sep}", "")
+    read_run(directory, run)
+    remove_large_files(directory)
+    return run
+
+
+def read_run(directory: Path, run: VaspRun) -> None:
+    """Add to a run what the files of its directory say of it: custodian's log, what VASP printed, and why its loop ended."""
     _read_log(directory, run)
     printed = [line.strip() for line in _text(directory, "vasp.out").splitlines() if line.strip()]
     run.stdout = " | ".join(printed[-STDOUT_LINES:])
     run.reached_ediff = EDIFF_REACHED in _text(directory, "OUTCAR")
-    remove_large_files(directory)
-    return run
 
 
 def remove_large_files(directory: Path) -> None:
@@ -126,7 +131,8 @@ def handlers_for(config: VaspConfig) -> list[Any]:
     return handlers
 
 
-def _run_vasp_kwargs(config: VaspConfig, command: str) -> dict[str, Any]:
+def run_vasp_kwargs(config: VaspConfig, command: str) -> dict[str, Any]:
+    """Return the arguments of :func:`atomate2.vasp.run.run_vasp` for one frame."""
     return {
         "vasp_cmd": command,
         "max_errors": config.max_errors,
@@ -138,7 +144,7 @@ def _run_vasp_kwargs(config: VaspConfig, command: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _own_walltime_clock() -> Iterator[None]:
+def own_walltime_clock() -> Iterator[None]:
     """Let custodian's walltime start with the frame: it notes the start of the first in the environment, for all that follow."""
     before = os.environ.pop(WALLTIME_VARIABLE, None)
     try:

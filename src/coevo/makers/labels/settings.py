@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from coevo.labelling.digest import canonical_json, settings_digest
+from coevo.labelling.registry import by_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     Label = dict[str, Any]
 
-BY_ELEMENT = {"vasp": "potcars"}
-"""Code to the parameter that names something of each element of the node."""
 MOST_ADDED = 12
 """Elements that a node may have got since its labels were made in any combination; of more, any three."""
 
@@ -72,8 +71,8 @@ def settings_among(settings: LabelSettings, labels: Iterable[Label]) -> CurrentS
     an older label, also of an element that came later, the settings are others.
     """
     own = settings_digest(settings)
-    name = BY_ELEMENT.get(settings.code)
-    if name is None:
+    name = by_element(settings.code)
+    if not settings.parameters.get(name):
         return CurrentSettings(own, own)
     by_digest: dict[str, list[Label]] = {}
     for label in labels:
@@ -93,7 +92,7 @@ def settings_among(settings: LabelSettings, labels: Iterable[Label]) -> CurrentS
 
 def facts_of_label(settings: LabelSettings, elements: Iterable[str]) -> Label:
     """Fields of a computed label that is stored under an older digest: what is said of its elements, hashed."""
-    said = settings.parameters[BY_ELEMENT[settings.code]]
+    said = settings.parameters[by_element(settings.code)]
     return {"settings_facts": {"potentials": {element: canonical_json(said[element]) for element in sorted(elements)}}}
 
 

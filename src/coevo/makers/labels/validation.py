@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from coevo.labelling.registry import is_first_principles
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Document = dict[str, Any]
-
-FIRST_PRINCIPLES = ("espresso", "vasp", "imported")
-"""Codes whose labels say something about stability; a teacher is another force field."""
 
 
 def with_label_hull(
@@ -85,10 +84,7 @@ def with_label_hull(
 
 def _is_usable(label: Document, members: set[str]) -> bool:
     return (
-        label["status"] == "admitted"
-        and label["kind"] == "relaxed"
-        and label["code"] in FIRST_PRINCIPLES
-        and label["family"] in members
+        label["status"] == "admitted" and label["kind"] == "relaxed" and is_first_principles(label) and label["family"] in members
     )
 
 

@@ -1,0 +1,1 @@
+"""Any static Maker of atomate2, or of another package for jobflow, as a labelling code."""
