@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coevo.app.commands.analyse import limits_for
+from coevo.studies.piles.parsing import limits_for
 from coevo.configs.element_lists import elements_of
 from coevo.configs.loading import parse_config
 from coevo.errors import ConfigError

@@ -17,7 +17,7 @@ from pymatgen.entries.computed_entries import (
 )
 
 from coevo.app.cli import main
-from coevo.app.commands.analyse import limits_for
+from coevo.studies.piles.parsing import limits_for
 from coevo.errors import AnalysisError
 from coevo.studies.analyse.batch import Batch, add_references, batch_from_file
 from coevo.studies.analyse.energies import above_hull

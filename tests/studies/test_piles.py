@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from coevo.app.commands.analyse import limits_for
+from coevo.studies.piles.parsing import limits_for
 from coevo.errors import AnalysisError
 from coevo.studies.analyse.batch import batch_from_file, read_pile
 from coevo.studies.piles import json_values as analyse_json

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
-from coevo.app.literal_help import LiteralGroup
+from coevo.app.help_groups import GroupedCommands
 from coevo.output.plain_text import json_text, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ class PlainConsole(Console):
 app = typer.Typer(
     name="coevo",
     help="A materials database whose structures, labels, generator and force field coevolve.",
-    cls=LiteralGroup,
+    cls=GroupedCommands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -68,6 +68,23 @@ class Limits:
     energy_key: str | None = None
 
 
+def limits_for(elements: str | None, max_atoms: int) -> Limits:
+    """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
+    from coevo.configs.element_lists import elements_of
+    from coevo.configs.tree import ScreeningConfig
+
+    system = None if elements is None else tuple(sorted(set(elements_of(elements, "--elements"))))
+    screening = ScreeningConfig()
+    return Limits(
+        elements=system,
+        max_atoms=max_atoms,
+        min_distance=screening.min_distance,
+        min_volume_per_atom=screening.min_volume_per_atom,
+        max_volume_per_atom=screening.max_volume_per_atom,
+        max_length_ratio=screening.max_length_ratio,
+    )
+
+
 class _RejectedError(Exception):
     """A structure that has to be left out: reason, detail."""
 

@@ -77,6 +77,7 @@ def analyse(
     from coevo.makers.progress import reporting_to
     from coevo.studies.analyse.output import check_output, write_analysis
     from coevo.studies.analyse.summary import analyse as analyse_batch
+    from coevo.studies.piles.parsing import limits_for
     from coevo.studies.piles.workers import Workers
 
     if relax and force_field is None:
@@ -103,24 +104,6 @@ def _worker_count(asked: int | None) -> int:
     from coevo.makers.step import StepMaker
 
     return asked or StepMaker().usable_workers()
-
-
-def limits_for(elements: str | None, max_atoms: int) -> Limits:
-    """What a structure of a file must keep to; ``elements`` as in ``Li-P-S``."""
-    from coevo.configs.element_lists import elements_of
-    from coevo.configs.tree import ScreeningConfig
-    from coevo.studies.piles.parsing import Limits
-
-    system = None if elements is None else tuple(sorted(set(elements_of(elements, "--elements"))))
-    screening = ScreeningConfig()
-    return Limits(
-        elements=system,
-        max_atoms=max_atoms,
-        min_distance=screening.min_distance,
-        min_volume_per_atom=screening.min_volume_per_atom,
-        max_volume_per_atom=screening.max_volume_per_atom,
-        max_length_ratio=screening.max_length_ratio,
-    )
 
 
 def is_file(what: str) -> bool:
