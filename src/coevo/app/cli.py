@@ -54,7 +54,7 @@ def main() -> None:
     handle_interrupts()
     try:
         # Not standalone: typer would print errors by markup, and end at an interrupt without a word.
-        code = app(standalone_mode=False)
+        code = app(prog_name="coevo", standalone_mode=False)
         sys.stdout.flush()
     except _ClickException as error:
         _say_usage(error)

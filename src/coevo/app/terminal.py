@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
+from coevo.app.completion import node_names
 from coevo.app.help_groups import GroupedCommands
 from coevo.output.plain_text import json_text, plain, plain_lines
 
@@ -54,8 +55,11 @@ out = PlainConsole()
 err = PlainConsole(stderr=True)
 
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="table for people, json for programs")]
-Reference = Annotated[str, typer.Argument(help="node, node@branch, node@branch~n or node@<id prefix>", metavar="REF")]
-NodeName = Annotated[str, typer.Argument(help="name of a node", metavar="NODE")]
+Reference = Annotated[
+    str,
+    typer.Argument(help="node, node@branch, node@branch~n or node@<id prefix>", metavar="REF", autocompletion=node_names),
+]
+NodeName = Annotated[str, typer.Argument(help="name of a node", metavar="NODE", autocompletion=node_names)]
 SiteFile = Annotated[
     str | None, typer.Option("--site", help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="FILE")
 ]

@@ -51,7 +51,7 @@ def label(
 @app.command()
 def add(
     node: Annotated[str, typer.Argument(help="node, or node@branch", metavar="NODE[@BRANCH]")],
-    files: Annotated[list[Path], typer.Argument(help="files to add", metavar="FILE…")],
+    files: Annotated[list[Path], typer.Argument(help="files to add", metavar="FILE")],
     kind: Annotated[
         Literal["references", "labels"],
         typer.Option("--as", help="references: CIF, POSCAR, extxyz, JSON; labels: vasprun.xml, pw.x outputs, extxyz"),

@@ -13,7 +13,7 @@ from coevo.errors import ConfigError
 @app.command()
 def branch(
     ref: Annotated[str, typer.Argument(help="state of the new branch; NODE alone lists; NODE@NAME with --delete", metavar="REF")],
-    name: Annotated[str | None, typer.Argument(help="name of the new branch", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="name of the new branch", metavar="NAME")] = None,
     seed: Annotated[
         int | None,
         typer.Option(help="of the new branch; 0: the node's own, as main has it (default: derived from NAME)", metavar="N"),

@@ -61,9 +61,7 @@ def _newest_first(tips: list[Any]) -> list[Any]:
 @app.command()
 def show(
     ref: Reference,
-    entry: Annotated[
-        str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="[ENTRY]")
-    ] = None,
+    entry: Annotated[str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="ENTRY")] = None,
     format: Annotated[  # noqa: A002
         Literal["table", "json", "cif", "poscar"], typer.Option("--format", help="cif and poscar: of an ENTRY")
     ] = "table",
@@ -133,7 +131,7 @@ def query(
     ref: Reference,
     where: Annotated[
         str | None,
-        typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="[FILTER]"),
+        typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="FILTER"),
     ] = None,
     sort: Annotated[str, typer.Option(help="fields to sort by, with commas; -field for descending")] = "energy_above_hull",
     limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from coevo.app.completion import node_names
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
 from coevo.errors import ConfigError, CorruptArtifactError
 from coevo.studies.states.next_step import run_command
@@ -35,7 +36,7 @@ def doctor(
 def init(
     config: Annotated[
         str | None,
-        typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]"),
+        typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="CONFIG"),
     ] = None,
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl or Na-Cl")] = None,
     references: Annotated[
@@ -129,7 +130,9 @@ def run(
 
 
 @app.command()
-def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None, format: Format = "table") -> None:  # noqa: A002
+def status(
+    node: Annotated[str | None, typer.Argument(metavar="NODE", autocompletion=node_names)] = None, format: Format = "table"
+) -> None:  # noqa: A002
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
     from coevo.makers.step import current_store
     from coevo.studies.states.node_status import node_status, status_tables
