@@ -85,8 +85,13 @@ class Settings(BaseSettings):
         return Path(path.removeprefix("//")).expanduser()
 
 
-def read_settings() -> Settings:
+def read_settings(**given: str) -> Settings:
     """Read the settings from the environment.
+
+    Parameters
+    ----------
+    **given
+        Settings that are given otherwise, and win.
 
     Raises
     ------
@@ -94,7 +99,7 @@ def read_settings() -> Settings:
         If a variable is not valid; the message names the variable and not its value, which may hold a password.
     """
     try:
-        return Settings()
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as err:
         lines = []
         for problem in err.errors(include_url=False, include_input=False):
