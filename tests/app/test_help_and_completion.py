@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
@@ -15,6 +15,9 @@ import typer.main
 from coevo.app import cli
 from coevo.app.help_groups import GROUPS
 from tiny_node import Coevo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COEVO = typer.main.get_command(cli.app)
 
@@ -97,20 +100,30 @@ def test_names_of_nodes_are_completed(finished: Coevo, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_shell_can_be_taught(tmp_path: Path) -> None:
-    coevo = Coevo(tmp_path, HOME=str(tmp_path), SHELL="/bin/bash")
-    assert "_COEVO_COMPLETE=complete_bash" in coevo("--show-completion", "bash").stdout
-    coevo("--install-completion", "bash")
+@pytest.fixture
+def in_bash(tmp_path: Path) -> Callable[[str], str]:
+    """What a bash prints, which has the command ``coevo`` and a home of its own; completion is taught to the shell that asks."""
+    program = tmp_path / "coevo"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m coevo.app.cli "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+    def run(line: str) -> str:
+        done = subprocess.run(["bash", "-c", f"{line}; true"], env=environment, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        return done.stdout
+
+    return run
+
+
+def test_a_shell_can_be_taught(in_bash: Callable[[str], str], tmp_path: Path) -> None:
+    assert "bash completion installed in" in in_bash("coevo --install-completion")
     script = next(tmp_path.rglob("coevo.sh"))
     assert "complete -o default -F _coevo_completion coevo" in script.read_text()
     assert str(script) in (tmp_path / ".bashrc").read_text()
 
 
-def test_a_taught_shell_completes(tmp_path: Path) -> None:
-    """In bash itself: the function that --show-completion prints fills the reply of a line."""
-    (tmp_path / "coevo").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m coevo.app.cli "$@"\n')
-    (tmp_path / "coevo").chmod(0o755)
-    asked = 'source <(coevo --show-completion bash); COMP_WORDS=(coevo rep); COMP_CWORD=1; _coevo_completion coevo; echo "${COMPREPLY[@]}"'
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", asked], env=environment, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("report\n", "")
+def test_a_taught_shell_completes(in_bash: Callable[[str], str]) -> None:
+    """The function that --show-completion prints fills the reply of a line."""
+    asked = 'COMP_WORDS=(coevo rep); COMP_CWORD=1; _coevo_completion coevo; echo "${COMPREPLY[@]}"'
+    assert in_bash(f'eval "$(coevo --show-completion)"; {asked}') == "report\n"
