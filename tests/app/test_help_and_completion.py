@@ -75,7 +75,9 @@ def test_a_usage_line_brackets_each_argument_once(words: tuple[str, ...]) -> Non
 
 
 def test_the_name_of_the_program_is_the_command(tmp_path: Path) -> None:
-    assert Coevo(tmp_path)("query", code=2).stderr.splitlines()[1].startswith("Usage: coevo query [OPTIONS] {REF} [FILTER]; help: ")
+    assert (
+        Coevo(tmp_path)("query", code=2).stderr.splitlines()[1].startswith("Usage: coevo query [OPTIONS] {REF} [FILTER]; help: ")
+    )
 
 
 def test_bash_completes_commands_options_and_choices() -> None:

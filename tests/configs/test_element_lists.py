@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from coevo.studies.piles.parsing import limits_for
 from coevo.configs.element_lists import elements_of
 from coevo.configs.loading import parse_config
 from coevo.errors import ConfigError
+from coevo.studies.piles.parsing import limits_for
 
 
 @pytest.mark.parametrize("text", ["Zn,S", "Zn-S", "Zn S", "Zn, S", " Zn - S ", "Zn;S", "Zn+S", "[Zn, S]", "Zn–S"])

@@ -17,10 +17,10 @@ from pymatgen.entries.computed_entries import (
 )
 
 from coevo.app.cli import main
-from coevo.studies.piles.parsing import limits_for
 from coevo.errors import AnalysisError
 from coevo.studies.analyse.batch import Batch, add_references, batch_from_file
 from coevo.studies.analyse.energies import above_hull
+from coevo.studies.piles.parsing import limits_for
 from coevo.studies.piles.rows import Row
 from coevo.studies.piles.workers import Workers
 

@@ -10,14 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ase import Atoms
+    from pymatgen.core import Structure
 
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
+    EnergyPerAtom = Callable[[dict[str, Any], Structure], float]
+
 EnergyOf = Literal["code", "state"]
 _STATUS = ("admitted", "rejected", "failed")
 _SPLITS = ("train", "validation", "test")
-_INFO = ("frame", "family", "kind", "how", "split", "code", "functional", "anion_corrected", "settings_digest", "status", "reason")
+_INFO = (
+    *("frame", "family", "kind", "how", "split", "code", "functional", "anion_corrected", "settings_digest"),
+    *("status", "reason"),
+)
+"""Fields of a label that go to the ``info`` of its Atoms."""
 
 
 def chosen_labels(view: StateView, status: str | None, split: str | None) -> list[dict[str, Any]]:
@@ -36,7 +43,7 @@ def atoms_of_labels(store: NodeStore, view: StateView, labels: Sequence[dict[str
     return [_atoms(label, energy_of) for label in labels if label.get("structure")]
 
 
-def _atoms(label: dict[str, Any], energy_of: Callable[[dict[str, Any], Any], float]) -> Atoms:
+def _atoms(label: dict[str, Any], energy_of: EnergyPerAtom) -> Atoms:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.stress import full_3x3_to_voigt_6_stress
     from numpy import array
@@ -59,11 +66,11 @@ def _atoms(label: dict[str, Any], energy_of: Callable[[dict[str, Any], Any], flo
     return atoms
 
 
-def _as_given(label: dict[str, Any], structure: Any) -> float:  # noqa: ARG001
+def _as_given(label: dict[str, Any], structure: Structure) -> float:  # noqa: ARG001
     return float(label["energy_per_atom"])
 
 
-def _on_the_scale_of(store: NodeStore, view: StateView, labels: Sequence[dict[str, Any]]) -> Callable[[dict[str, Any], Any], float]:
+def _on_the_scale_of(store: NodeStore, view: StateView, labels: Sequence[dict[str, Any]]) -> EnergyPerAtom:
     """How the energy of a label is mapped onto the energy scale of the state's force field, eV/atom."""
     from coevo.analysis.hull.energy_scale import Offsets
     from coevo.makers.checkpoints import load_force_field
@@ -76,12 +83,12 @@ def _on_the_scale_of(store: NodeStore, view: StateView, labels: Sequence[dict[st
     if lacking:
         raise LabellingError(
             f"labels: energy='state': {view.node}@{view.id[:12]} has no offsets from the energies of the settings "
-            f"{', '.join(digest[:12] for digest in lacking)} to those of its force field, allowed: settings that it was trained on; "
-            "take energy='code'"
+            f"{', '.join(digest[:12] for digest in lacking)} to those of its force field, allowed: settings that it was trained "
+            "on; take energy='code'"
         )
     force_field = load_force_field(store, checkpoint_reference(view.document["checkpoints"]["force_field"]))
 
-    def mapped(label: dict[str, Any], structure: Any) -> float:
+    def mapped(label: dict[str, Any], structure: Structure) -> float:
         own = corrected_energy(label, structure, force_field.energy_scale)
         return own + float(offsets[label["settings_digest"]].of(structure))
 

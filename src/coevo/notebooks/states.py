@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from coevo.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ase import Atoms
     from pandas import DataFrame
     from pymatgen.analysis.phase_diagram import PhaseDiagram
@@ -168,7 +166,12 @@ class State:
 
     @overload
     def labels(
-        self, form: Literal["ase"] = "ase", *, energy: EnergyOf = "code", status: str | None = "admitted", split: str | None = None
+        self,
+        form: Literal["ase"] = "ase",
+        *,
+        energy: EnergyOf = "code",
+        status: str | None = "admitted",
+        split: str | None = None,
     ) -> list[Atoms]: ...
     @overload
     def labels(
@@ -192,8 +195,8 @@ class State:
         Parameters
         ----------
         form : {"ase", "documents"}
-            ASE Atoms whose calculator holds the total energy (eV), forces (eV/Å) and stress (eV/Å³, six components in Voigt order,
-            positive = tensile: ASE's sign), with id, split, code and settings in ``info``; or the documents as stored.
+            ASE Atoms whose calculator holds the total energy (eV), forces (eV/Å) and stress (eV/Å³, six components in Voigt
+            order, positive = tensile: ASE's sign), with id, split, code and settings in ``info``; or the documents as stored.
         energy : {"code", "state"}
             Of Atoms: as the labelling code gives it; or on the energy scale of the state's force field (anion correction and
             offsets of the elements applied), which it is trained on and predicts. Forces and stresses are the same.

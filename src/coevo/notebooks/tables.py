@@ -47,7 +47,9 @@ def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFra
 
     _check_kind(kind)
     if where is not None and kind != "entry":
-        raise QueryError(f"to_dataframe: a filter is asked of entries; got kind={kind!r}, allowed: 'entry'; filter the table itself")
+        raise QueryError(
+            f"to_dataframe: a filter is asked of entries; got kind={kind!r}, allowed: 'entry'; filter the table itself"
+        )
     rows = list(view.entries(parse_filter(where))) if where else list(_evaluations(view, kind))
     rows.sort(key=_stability)
     data = {name: [row.get(name) for row in rows] for name in COLUMNS}

@@ -69,9 +69,9 @@ def _check_database(state: State) -> None:
     here, jobs = state.store, current_store()
     if (here.place, here.artifacts.uri) != (jobs.place, jobs.artifacts.uri):
         raise ConfigError(
-            f"the state is of the database {here.place} with artifacts in {here.artifacts.uri}, but jobs of this process would run "
-            f"on {jobs.place} with artifacts in {jobs.artifacts.uri}: set COEVO_DATABASE (and COEVO_ARTIFACTS) to those of the "
-            'state before, for instance os.environ["COEVO_DATABASE"] = "file:…"'
+            f"the state is of the database {here.place} with artifacts in {here.artifacts.uri}, but jobs of this process would "
+            f"run on {jobs.place} with artifacts in {jobs.artifacts.uri}: set COEVO_DATABASE (and COEVO_ARTIFACTS) to those of "
+            'the state before, for instance os.environ["COEVO_DATABASE"] = "file:…"'
         )
 
 
