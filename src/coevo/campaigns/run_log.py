@@ -36,7 +36,7 @@ FILES_KEPT = 3
 """Files that were set aside and stay."""
 _LONGEST_TEXT = 20_000
 _PACKAGES = ("numpy", "scipy", "torch", "chgnet", "pymatgen", "ase", "spglib", "pyxtal", "jobflow")
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]*@")
+_CREDENTIALS = re.compile(r"://[^/\s@]*@")
 
 
 def log_file(store: NodeStore, node: str, branch: str) -> Path:
@@ -171,11 +171,11 @@ class _LogFile(RotatingFileHandler):
     @override
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line, or as a line with further ones behind it: nobody's text is more than text."""
-        text = _CREDENTIALS.sub(r"\1***@", super().format(record))
+        text = super().format(record)
         if len(text) > _LONGEST_TEXT:
             half = _LONGEST_TEXT // 2
             text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-        return plain_lines(text).replace("\n", "\n    ")
+        return plain_lines(_CREDENTIALS.sub("://***@", text)).replace("\n", "\n    ")
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:
