@@ -15,15 +15,10 @@ from tiny_node import Coevo
 
 
 def test_importing_coevo_loads_the_standard_library_only() -> None:
-    code = "import sys; before = set(sys.modules); import coevo; print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": str(Path(coevo.__path__[0]).parent)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loaded = set(done.stdout.split())
+    code = "import sys; before = set(sys.modules); import coevo; print(*sorted(set(sys.modules) - before))"
+    source = {"PYTHONPATH": str(Path(coevo.__path__[0]).parent)}
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=source, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert loaded - sys.stdlib_module_names == {"coevo"}
 
 

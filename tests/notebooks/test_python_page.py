@@ -59,7 +59,10 @@ def test_a_server_is_read_through_maggma(mongodb_uri: str, finished: Coevo, tmp_
     coevo = Coevo(tmp_path, COEVO_DATABASE=mongodb_uri, COEVO_ARTIFACTS=f"file://{tmp_path}/artifacts")
     finished("export", "tiny", str(tmp_path / "tiny.zip"))
     coevo("import", "tiny.zip")
-    check = "\nfrom pymatgen.core import Structure\nprint(head, Structure.from_dict(geometry).composition.reduced_formula, rows[0]['formula'])"
+    check = """
+from pymatgen.core import Structure
+print(head, Structure.from_dict(geometry).composition.reduced_formula, rows[0]["formula"])
+"""
     printed = run(blocks(on_a_server=True).replace(SERVER, mongodb_uri) + check, tmp_path).split()
     assert printed[0] == open_store(Settings(database=f"file:{finished.database}")).state("tiny").id
     assert printed[1] == printed[2]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.documents import CampaignDocument
 from coevo.node_store.runs import campaign_id
+from coevo.output.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ def check_branches(
         yield Finding("note", f"there are {len(parents)} states and no branch {main}", node, todo)
     loose = set(parents) - closure(branches.values(), parents)
     if loose:
-        what = f"{len(loose)} states are in no branch, e.g. {min(loose)}"
+        what = f"{counted(len(loose), 'states')} in no branch, e.g. {min(loose)}"
         yield Finding("note", what, node, "coevo gc removes old ones; coevo branch gives one a name")
 
 

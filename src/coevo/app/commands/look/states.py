@@ -10,6 +10,7 @@ import typer
 from coevo.app.structure_output import put_structures
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
+from coevo.output.counts import counted
 from coevo.output.files import check_place, is_stdout, write_text
 from coevo.studies.states.structure_texts import SUFFIXES, setting_of
 
@@ -162,7 +163,7 @@ def query(
     for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
         say(f"hint: {hint}")
     if format == "table":
-        out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
+        out.print(exporting.entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
         return
     if format in SUFFIXES:
         put_structures(view, rows, format, setting, output, force=force)
@@ -177,4 +178,4 @@ def query(
         print_document(text)
     else:
         write_text(output, text, force=force)
-        say(f"{len(rows)} entries written to {output}")
+        say(f"{counted(len(rows), 'entries')} written to {output}")
