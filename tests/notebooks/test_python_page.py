@@ -10,13 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from pymongo.uri_parser import parse_uri
 
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 from tiny_node import Coevo, copy_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
-DEMO, SERVER = "li-p-s-demo", "mongodb://reader:password@localhost/coevo"
+DEMO = "li-p-s-demo"
+SERVER = '{"database": "coevo", "host": "localhost", "port": 27017, "username": "reader", "password": "…"}'
 
 
 def blocks(on_a_server: bool) -> str:
@@ -63,6 +65,9 @@ def test_a_server_is_read_through_maggma(mongodb_uri: str, finished: Coevo, tmp_
 from pymatgen.core import Structure
 print(head, Structure.from_dict(geometry).composition.reduced_formula, rows[0]["formula"])
 """
-    printed = run(blocks(on_a_server=True).replace(SERVER, mongodb_uri) + check, tmp_path).split()
+    address = parse_uri(mongodb_uri)
+    (host, port), database = address["nodelist"][0], address["database"]
+    server = repr({"database": database, "host": host, "port": port})
+    printed = run(blocks(on_a_server=True).replace(SERVER, server) + check, tmp_path).split()
     assert printed[0] == open_store(Settings(database=f"file:{finished.database}")).state("tiny").id
     assert printed[1] == printed[2]

@@ -6,6 +6,8 @@ import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from coevo.errors import ConfigError, StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -27,8 +29,14 @@ def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
     flow : Flow
     job_store : JobStore, optional
         Keeps the documents of jobflow too; they are held in memory by default, because results are found by their keys.
+
+    Raises
+    ------
+    StorageError
+        The ``job_store`` did not take a document.
     """
     from jobflow import JobStore, run_locally
+    from maggma.core import StoreError
     from maggma.stores import MemoryStore
 
     from coevo.flows.plain_inputs import check_inputs
@@ -37,7 +45,13 @@ def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
     with warnings.catch_warnings():
         # Third-party chatter (CIF rounding, spglib's deprecations) would drown what the user has to see.
         warnings.filterwarnings("ignore", module=r"(jobflow|maggma|pymatgen|spglib|chgnet|torch|ase|pyxtal)(\.|$)")
-        run_locally(flow, log=False, store=job_store or JobStore(MemoryStore()), ensure_success=True, raise_immediately=True)
+        store = job_store or JobStore(MemoryStore())
+        try:
+            run_locally(flow, log=False, store=store, ensure_success=True, raise_immediately=True)
+        except StoreError as error:
+            raise StorageError(
+                f"jobflow's JOB_STORE did not take the documents of {flow.name}: {error}; mend it, or run without --job-store"
+            ) from error
 
 
 def users_job_store(say: Say) -> JobStore:
@@ -56,8 +70,6 @@ def users_job_store(say: Say) -> JobStore:
     from jobflow import SETTINGS
     from maggma.stores import MemoryStore
 
-    from coevo.errors import ConfigError
-
     store = SETTINGS.JOB_STORE
     where = f"JOB_STORE of jobflow's settings ({SETTINGS.CONFIG_FILE})"
     try:
@@ -65,7 +77,7 @@ def users_job_store(say: Say) -> JobStore:
         store.count()
     except Exception as error:  # of whichever database it is
         raise ConfigError(
-            f"{where} cannot be opened: {type(error).__name__}: {error}; mend it, or run without --job-store"
+            f"{where} cannot be opened: {type(error).__name__}: {str(error)[:300]}; mend it, or run without --job-store"
         ) from error
     if type(store.docs_store) is MemoryStore:
         say(f"note: {where} is in memory and keeps nothing; docs/python.md says how to name another")
