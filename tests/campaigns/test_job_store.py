@@ -8,6 +8,7 @@ from pathlib import Path
 import jobflow
 import pytest
 from jobflow import Flow, JobStore, job
+from maggma.core import StoreError
 from maggma.stores import JSONStore, MemoryStore, MongoStore
 
 from coevo.campaigns.running import run_flow, users_job_store
@@ -54,11 +55,16 @@ def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
         users_job_store(said.append)
 
 
-def test_a_store_that_takes_nothing_is_one_line(tmp_path: Path, said: list[str]) -> None:
-    (tmp_path / "outputs.json").write_text("[]")
-    store = JobStore(JSONStore(str(tmp_path / "outputs.json"), read_only=True))
-    with pytest.raises(StorageError, match="JOB_STORE did not take the documents of tiny: .*without --job-store"):
-        run_flow(Flow([job(abs)(-1)], name="tiny"), store)
+class FullStore(MemoryStore):
+    def update(self, docs: object, key: object = None) -> None:
+        raise StoreError("the disk is full")
+
+
+def test_a_store_that_takes_nothing_is_one_line() -> None:
+    with pytest.raises(
+        StorageError, match=r"JOB_STORE did not take the documents of tiny: the disk is full; .*without --job-store"
+    ):
+        run_flow(Flow([job(abs)(-1)], name="tiny"), JobStore(FullStore()))
 
 
 @pytest.mark.slow

@@ -50,7 +50,8 @@ def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
             run_locally(flow, log=False, store=store, ensure_success=True, raise_immediately=True)
         except StoreError as error:
             raise StorageError(
-                f"jobflow's JOB_STORE did not take the documents of {flow.name}: {error}; mend it, or run without --job-store"
+                f"jobflow's JOB_STORE did not take the documents of {flow.name}: {error.args[-1]}; mend it, or run "
+                "without --job-store"
             ) from error
 
 
