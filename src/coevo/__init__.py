@@ -8,10 +8,10 @@ For notebooks: ``coevo.open("li-p-s").state("main~1")`` (docs/python.md). What i
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for true; typing itself need not be loaded
 if TYPE_CHECKING:
+    from typing import Any
+
     from coevo.notebooks.nodes import Node
     from coevo.notebooks.nodes import open_node as open  # noqa: A004 - as gzip.open and fsspec.open
     from coevo.notebooks.states import State
@@ -31,6 +31,8 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     module, _, attribute = _PLACES[name].partition(":")
     return getattr(import_module(module), attribute)
 

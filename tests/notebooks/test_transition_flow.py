@@ -9,7 +9,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 import coevo
 from coevo.configs.loading import parse_config
-from coevo.errors import ConfigError, StateNotFoundError
+from coevo.errors import ConfigError, LabellingError, StateNotFoundError
 from coevo.flows.campaign import next_transition
 from coevo.notebooks.nodes import Node
 from tiny_node import Coevo, copy_of
@@ -62,6 +62,17 @@ def test_a_state_of_another_database_than_that_of_the_jobs_is_refused(own: Node,
     other = coevo.open("tiny", database=finished.database).state()
     with pytest.raises(ConfigError, match="set COEVO_DATABASE"):
         coevo.transition_flow(other)
+    assert branch_of(coevo.transition_flow(other, here=False)) == "main"
+
+
+def test_what_the_labels_need_is_looked_for_where_they_are_made(own: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a code that is on no machine: the Flow is wired for others, and refused here before anything is computed."""
+    monkeypatch.setenv("COEVO_ESPRESSO_COMMAND", "pw-of-nowhere.x")
+    labelling = "labelling:\n  code: espresso"
+    own.store.write_config_text("tiny", own.store.read_config_text("tiny").replace("labelling:", labelling))
+    with pytest.raises(LabellingError):
+        coevo.transition_flow(own.state())
+    assert branch_of(coevo.transition_flow(own.state(), here=False)) == "main"
 
 
 def test_a_configuration_that_is_not_valid_is_refused(own: Node) -> None:

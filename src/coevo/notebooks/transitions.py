@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("coevo")
 
 
-def transition_flow(state: State, *, branch: str | None = None) -> Flow:
+def transition_flow(state: State, *, branch: str | None = None, here: bool = True) -> Flow:
     """Wire the transition that makes the next state of a branch; its last job commits it, and its output is ``{"state": id}``.
 
     Run it by ``jobflow.run_locally``, or turn it into a workflow by ``jobflow.managers.fireworks.flow_to_workflow``. The state
@@ -30,6 +30,9 @@ def transition_flow(state: State, *, branch: str | None = None) -> Flow:
         The head of a branch.
     branch : str, optional
         The branch that is moved to the new state; the one by which the state was opened, or the only one that is there.
+    here : bool
+        The jobs will run on this machine: it is made sure that they open the state's database, and that the models and what
+        the labels need are here. False for jobs that run elsewhere, whose workers may have what is lacking here.
 
     Raises
     ------
@@ -48,11 +51,13 @@ def transition_flow(state: State, *, branch: str | None = None) -> Flow:
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.label import check_labelling
 
-    _check_database(state)
+    if here:
+        _check_database(state)
     name = _branch_of(state, branch)
     config = live_config(state.store, state.node, state.view, _log.info, name)
-    check_checkpoints(state.store, state.view)
-    check_labelling(config)
+    if here:
+        check_checkpoints(state.store, state.view)
+        check_labelling(config)
     # as the command line has it: sums that are split over threads differ in their last digits
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     document = {**state.view.document, "_id": state.id}
