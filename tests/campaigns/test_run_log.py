@@ -158,6 +158,6 @@ def test_a_run_that_is_refused_is_logged_and_one_that_never_began_is_not(finishe
     assert "failed after" in (logs / "main.log").read_text().rpartition("run tiny")[2]
     assert "ConfigError" in lines(logs / "main.log")[-1]
     coevo("run", "tiny", "--branch", "nope", code=2)
-    coevo("run", "tiny", "--branch", "../../evil", code=2)
+    assert "cannot name a branch" in coevo("run", "tiny", "--branch", "../../evil", code=2).stderr
     assert [path.name for path in logs.iterdir()] == ["main.log"]
     assert not list(tmp_path.rglob("evil*"))

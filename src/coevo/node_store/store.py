@@ -423,10 +423,13 @@ class NodeStore:
 
         Raises
         ------
+        ConfigError
+            If the name cannot be one of a branch.
         NodeBusyError
             When entered, if another process holds it; the message names pid, host and since when.
         """
         self._node(node)
+        check_branch_name(branch)
         return self.backend.run_lock(node, branch)
 
 
