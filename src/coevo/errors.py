@@ -39,6 +39,10 @@ class BranchExistsError(CoevoError, ValueError):
     """A branch of this name is there already, at another state."""
 
 
+class UnmergedBranchError(CoevoError, ValueError):
+    """A branch is to be removed whose work no other branch holds."""
+
+
 class BranchMovedError(CoevoError, RuntimeError):
     """A branch was moved by somebody else between read and commit.
 

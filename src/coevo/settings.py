@@ -86,8 +86,13 @@ class Settings(BaseSettings):
         return Path(path.removeprefix("//")).expanduser()
 
 
-def read_settings() -> Settings:
+def read_settings(**given: str) -> Settings:
     """Read the settings from the environment, as it is now.
+
+    Parameters
+    ----------
+    **given
+        Settings that are given otherwise, and win.
 
     Raises
     ------
@@ -95,14 +100,15 @@ def read_settings() -> Settings:
         If a variable is not valid; the message names the variable and not its value, which may hold a password.
     """
     prefix = str(Settings.model_config["env_prefix"])
-    return _settings_of(tuple(sorted(item for item in os.environ.items() if item[0].upper().startswith(prefix))))
+    variables = sorted(item for item in os.environ.items() if item[0].upper().startswith(prefix))
+    return _settings_of(tuple(variables), tuple(sorted(given.items())))
 
 
 @lru_cache(maxsize=16)
-def _settings_of(variables: tuple[tuple[str, str], ...]) -> Settings:  # noqa: ARG001
+def _settings_of(variables: tuple[tuple[str, str], ...], given: tuple[tuple[str, str], ...]) -> Settings:  # noqa: ARG001
     """Read the settings once for each state of the environment: jobs ask a hundred times, and each answer takes 15 ms."""
     try:
-        return Settings()
+        return Settings(**dict(given))  # type: ignore[arg-type]
     except ValidationError as err:
         lines = []
         for problem in err.errors(include_url=False, include_input=False):

@@ -123,7 +123,7 @@ def test_the_configuration_of_a_bundle_is_inert_until_it_was_seen(bundle: Path, 
     for command in ("status", "show", "log", "query"):
         coevo(command, "tiny")
     coevo("run", "tiny", "--plan")
-    assert "1 notes" in coevo("verify", "tiny").stderr
+    assert "1 note" in coevo("verify", "tiny").stderr
     assert not any(campaign for campaign in (coevo.database / "tiny" / "campaigns").iterdir())
     asked = coevo("trust", "tiny", "--configuration", code=2)  # nobody answers
     assert 'generator.options: ["steps = [red]"]' in asked.stderr

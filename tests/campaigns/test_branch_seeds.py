@@ -44,7 +44,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TwoBranches:
     monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
     monkeypatch.delenv("COEVO_ARTIFACTS", raising=False)
 
-    def wired(flow: Flow) -> None:
+    def wired(flow: Flow, job_store: object) -> None:
         raise WiredError(flow)
 
     monkeypatch.setattr(running, "run_flow", wired)

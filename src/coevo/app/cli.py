@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-# Each module adds its commands to the application, in the order of the help text.
 from coevo import __version__
+
+# Each module adds its commands to the application.
+from coevo.app.commands import labels, upkeep  # noqa: F401
+from coevo.app.commands.cluster import jobs, site  # noqa: F401
+from coevo.app.commands.lineage import branches, bundles, merge  # noqa: F401
+from coevo.app.commands.look import analyse, motifs, rediscover, report, states  # noqa: F401
+from coevo.app.commands.start import environments, loop  # noqa: F401
 from coevo.app.interruption import EXIT_CODE, end_at_once, handle_interrupts, what_to_do
 from coevo.app.terminal import app, err, out, say
 from coevo.errors import CoevoError, ConfigError, ModelError
@@ -48,7 +54,7 @@ def main() -> None:
     handle_interrupts()
     try:
         # Not standalone: typer would print errors by markup, and end at an interrupt without a word.
-        code = app(standalone_mode=False)
+        code = app(prog_name="coevo", standalone_mode=False)
         sys.stdout.flush()
     except _ClickException as error:
         _say_usage(error)

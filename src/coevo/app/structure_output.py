@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.app.terminal import print_document, say
 from coevo.errors import QueryError, StorageError
+from coevo.output.counts import counted
 from coevo.output.files import check_directory, check_place, is_stdout, write_bytes, write_text
 from coevo.studies.states.exporting import as_zip, entry_texts
 
@@ -56,7 +57,7 @@ def put_structures(
     else:
         _write_each(output, texts, force)
     if not printed:
-        say(f"{len(rows)} entries written to {output}")
+        say(f"{counted(len(rows), 'entries')} written to {output}")
     for remark in remarks:
         say(remark)
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
-from coevo.app.literal_help import LiteralGroup
+from coevo.app.completion import node_names
+from coevo.app.help_groups import GroupedCommands
 from coevo.output.plain_text import json_text, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ class PlainConsole(Console):
 app = typer.Typer(
     name="coevo",
     help="A materials database whose structures, labels, generator and force field coevolve.",
-    cls=LiteralGroup,
+    cls=GroupedCommands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -55,8 +55,11 @@ out = PlainConsole()
 err = PlainConsole(stderr=True)
 
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="table for people, json for programs")]
-Reference = Annotated[str, typer.Argument(help="node, node@branch, node@branch~n or node@<id prefix>", metavar="REF")]
-NodeName = Annotated[str, typer.Argument(help="name of a node", metavar="NODE")]
+Reference = Annotated[
+    str,
+    typer.Argument(help="node, node@branch, node@branch~n or node@<id prefix>", metavar="REF", autocompletion=node_names),
+]
+NodeName = Annotated[str, typer.Argument(help="name of a node", metavar="NODE", autocompletion=node_names)]
 SiteFile = Annotated[
     str | None, typer.Option("--site", help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="FILE")
 ]

@@ -13,6 +13,7 @@ from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
+from coevo.output.counts import counted
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def add_labels(
         say(f"split: {splits_line(file, splits)}")
     moved = len(set(known) - set(splits))
     if moved:
-        say(f"{moved} labels of an earlier import of the same calculations are replaced (older states keep them)")
+        say(f"{counted(moved, 'labels')} of an earlier import of the same calculations are replaced (older states keep them)")
     return AddedLabels(view, view.document["counts"]["labels_added"], found, warnings)
 
 

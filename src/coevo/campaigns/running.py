@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
+
+from coevo.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jobflow import Flow
+    from jobflow import Flow, JobStore
 
+    from coevo.campaigns.run_log import RunLog
     from coevo.configs.loading import LoadedConfig
     from coevo.flows.campaign import Say
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
 
-def run_flow(flow: Flow) -> None:
-    """Run a Flow in this process; the first error ends it, and what was finished stays stored under its key."""
+def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
+    """Run a Flow in this process; the first error ends it, and what was finished stays stored under its key.
+
+    Parameters
+    ----------
+    flow : Flow
+    job_store : JobStore, optional
+        Keeps the documents of jobflow too; they are held in memory by default, because results are found by their keys.
+
+    Raises
+    ------
+    StorageError
+        The ``job_store`` did not take a document.
+    """
     from jobflow import JobStore, run_locally
+    from maggma.core import StoreError
     from maggma.stores import MemoryStore
 
     from coevo.flows.campaign import check_inputs
@@ -28,7 +45,44 @@ def run_flow(flow: Flow) -> None:
     with warnings.catch_warnings():
         # Third-party chatter (CIF rounding, spglib's deprecations) would drown what the user has to see.
         warnings.filterwarnings("ignore", module=r"(jobflow|maggma|pymatgen|spglib|chgnet|torch|ase|pyxtal)(\.|$)")
-        run_locally(flow, log=False, store=JobStore(MemoryStore()), ensure_success=True, raise_immediately=True)
+        store = job_store or JobStore(MemoryStore())
+        try:
+            run_locally(flow, log=False, store=store, ensure_success=True, raise_immediately=True)
+        except StoreError as error:
+            raise StorageError(
+                f"jobflow's JOB_STORE did not take the documents of {flow.name}: {error.args[-1]}; mend it, or run "
+                "without --job-store"
+            ) from error
+
+
+def users_job_store(say: Say) -> JobStore:
+    """Open the ``JOB_STORE`` of the user's jobflow settings.
+
+    Parameters
+    ----------
+    say : callable
+        Is told if it keeps nothing.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be opened.
+    """
+    from jobflow import SETTINGS
+    from maggma.stores import MemoryStore
+
+    store = SETTINGS.JOB_STORE
+    where = f"JOB_STORE of jobflow's settings ({SETTINGS.CONFIG_FILE})"
+    try:
+        store.connect()
+        store.count()
+    except Exception as error:  # of whichever database it is
+        raise ConfigError(
+            f"{where} cannot be opened: {type(error).__name__}: {str(error)[:300]}; mend it, or run without --job-store"
+        ) from error
+    if type(store.docs_store) is MemoryStore:
+        say(f"note: {where} is in memory and keeps nothing; docs/python.md says how to name another")
+    return store
 
 
 def initialise(
@@ -76,6 +130,8 @@ def run_campaign(
     say: Say,
     on_state: Callable[[StateView], None],
     seed: int | None = None,
+    log: RunLog | None = None,
+    job_store: JobStore | None = None,
 ) -> str:
     """Run a campaign to its end and return how it ended: ``finished`` or ``mature``.
 
@@ -91,6 +147,10 @@ def run_campaign(
         Called with every new state.
     seed : int or None
         Seed of the branch from here on; as before by default.
+    log : RunLog, optional
+        Keeps what happens, from when the branch is held.
+    job_store : JobStore, optional
+        As :func:`run_flow` takes it.
 
     Raises
     ------
@@ -109,23 +169,27 @@ def run_campaign(
     from coevo.node_store.branch_seeds import check_seed, give_seed
 
     check_seed(seed)
-
     with store.run_lock(node, branch):
-        # A configuration that is not valid, or whose labels or models cannot be had here, must not leave a campaign behind.
         head = store.state(f"{node}@{branch}")
-        check_checkpoints(store, head)
-        check_labelling(live_config(store, node, head, lambda _: None))
-        if seed is not None:
-            give_seed(store.backend, branch, head, seed)
-        campaign = start_or_resume(store, node, branch, iterations, say)
-        reported = campaign.start
-        while True:
-            decision, head = decide(store, campaign, say)
-            if head.id != reported:
-                on_state(head)
-                reported = head.id
-            if decision.flow is None:
-                store.finish_campaign(campaign.id, decision.verdict)
-                return decision.verdict
-            say(f"transition {decision.done + 1} of {campaign.iterations}: iteration {head.iteration + 1} from {head.id[:8]}")
-            run_flow(decision.flow)
+        with log or nullcontext():
+            say = log.telling(say) if log is not None else say
+            # A configuration that is not valid, or whose labels or models cannot be had here, must not leave a campaign behind.
+            check_checkpoints(store, head)
+            check_labelling(live_config(store, node, head, lambda _: None))
+            if seed is not None:
+                give_seed(store.backend, branch, head, seed)
+            campaign = start_or_resume(store, node, branch, iterations, say)
+            reported = campaign.start
+            while True:
+                decision, head = decide(store, campaign, say)
+                if head.id != reported:
+                    if log is not None:
+                        log.state(head)
+                    on_state(head)
+                    reported = head.id
+                if decision.flow is None:
+                    store.finish_campaign(campaign.id, decision.verdict)
+                    return decision.verdict
+                transition = f"transition {decision.done + 1} of {campaign.iterations}"
+                say(f"{transition}: iteration {head.iteration + 1} from {head.id[:8]}")
+                run_flow(decision.flow, job_store)

@@ -17,6 +17,7 @@ from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, State
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.marked_keys import refuse_marked_keys
+from coevo.output.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -215,8 +216,8 @@ def start_or_resume(store: NodeStore, node: str, branch: str, iterations: int, s
     if unfinished is None:
         return store.start_campaign(node, branch, iterations, head)
     say(
-        f"finishing the campaign of {unfinished.iterations} transitions that started from {(unfinished.start or '')[:8]}; "
-        "run again for more"
+        f"finishing the campaign of {counted(unfinished.iterations, 'transitions')} that started from "
+        f"{(unfinished.start or '')[:8]}; run again for more"
     )
     return unfinished
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from coevo.makers.outputs import Checkpoint, Generated
 
+if TYPE_CHECKING:
+    from coevo.models.contracts import Conditions
+
 
 def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
     """Weights of the chemical system and its proper sub-systems of two and more elements, which share ``subsystem_fraction``."""
@@ -28,6 +31,19 @@ def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> di
     if not proper:
         return {whole: 1.0}
     return {whole: 1.0 - subsystem_fraction, **{name: subsystem_fraction / len(proper) for name in proper}}
+
+
+def conditions_of(node: NodeSection, generator: GeneratorConfig) -> Conditions:
+    """What a configuration asks a generator for."""
+    from coevo.models.contracts import Conditions
+
+    return Conditions(
+        elements=node.elements,
+        max_atoms=generator.max_atoms,
+        chemical_systems=chemical_systems(node.elements, generator.subsystem_fraction),
+        compositions=generator.compositions,
+        energy_above_hull=generator.target_energy_above_hull,
+    )
 
 
 @dataclass
@@ -67,19 +83,12 @@ class GenerateMaker(StepMaker):
         dict
             ``candidates`` (shard reference), ``rejected`` (reason to count).
         """
-        from coevo.models.contracts import Conditions
         from coevo.node_store.canonical import structure_document, structure_id
 
         store = current_store()
         generator = load_generator(store, checkpoint, self.generator)
         seed = seed_for(self.node, iteration, "generate", shard)
-        conditions = Conditions(
-            elements=self.node.elements,
-            max_atoms=self.generator.max_atoms,
-            chemical_systems=chemical_systems(self.node.elements, self.generator.subsystem_fraction),
-            compositions=self.generator.compositions,
-            energy_above_hull=self.generator.target_energy_above_hull,
-        )
+        conditions = conditions_of(self.node, self.generator)
         with task("generating", count, "structures") as advance:
             sample = generator.sample(count, conditions, seed, progress=advance)
         where = {"generator": checkpoint["sha256"], "iteration": iteration, "shard": shard, "seed": seed}

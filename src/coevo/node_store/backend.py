@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from coevo.node_store.prepared_documents import Line, PreparedState, SplitEvaluation
 
@@ -77,6 +78,10 @@ class Backend(ABC):
     @abstractmethod
     def config_source(self, name: str) -> str:
         """Say where the live configuration of a node stands, for messages."""
+
+    def log_directory(self, node: str) -> Path | None:  # noqa: ARG002
+        """Where logs of a node can be written beside it; None if the database is no directory."""
+        return None
 
     @property
     def place(self) -> str:

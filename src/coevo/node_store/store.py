@@ -13,6 +13,7 @@ from coevo.errors import (
     NodeExistsError,
     NodeNotFoundError,
     StateNotFoundError,
+    UnmergedBranchError,
 )
 from coevo.node_store import branch_seeds
 from coevo.node_store.blobs.artifacts import ArtifactStore
@@ -25,6 +26,7 @@ from coevo.node_store.states import check_branch_name, commit
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from coevo.node_store.backend import Backend
     from coevo.node_store.states import StateDraft
@@ -155,6 +157,10 @@ class NodeStore:
         """Say where the live configuration of a node stands, for messages."""
         return self.backend.config_source(name)
 
+    def log_directory(self, node: str) -> Path | None:
+        """Where logs of a node can be written beside it; None if the database is on a server."""
+        return self.backend.log_directory(node)
+
     @property
     def place(self) -> str:
         """Where the database is, for messages."""
@@ -225,11 +231,19 @@ class NodeStore:
             )
         return branch_seeds.seed_of_branch(self.backend, view.node, name, view)
 
-    def delete_branch(self, node: str, name: str) -> str:
+    def delete_branch(self, node: str, name: str, *, unmerged: bool = True) -> str:
         """Remove a branch and return the state at which it was; the state stays until garbage is collected.
+
+        Parameters
+        ----------
+        node, name : str
+        unmerged : bool
+            Also if no other branch is at its state or descends from it; as ``git branch -D`` and not ``-d``.
 
         Raises
         ------
+        UnmergedBranchError
+            If no other branch holds its work, and ``unmerged`` is false.
         StateNotFoundError
             If there is no such branch.
         NodeBusyError
@@ -250,6 +264,12 @@ class NodeStore:
                     f"campaign {unfinished.id} of {node}@{name} is not finished; finish it before the branch is deleted: "
                     f"coevo run {node} --branch {name}"
                 )
+            if not unmerged and not self._is_held_elsewhere(node, name, head):
+                raise UnmergedBranchError(
+                    f"branch {name} of node {node} was not removed: no other branch is at its state {head[:12]} or descends from "
+                    f"it, so its work would be lost; merge it first, keep it by another name (coevo branch {node}@{head[:12]} "
+                    f"NAME), or insist: coevo branch {node}@{name} --delete --force"
+                )
             found = self.backend.delete_branch(node, name, head)
         if found not in {head, None}:  # None: another process has removed it just now
             raise BranchMovedError(
@@ -260,6 +280,13 @@ class NodeStore:
             )
         branch_seeds.forget_seed(self.backend, node, name)
         return head
+
+    def _is_held_elsewhere(self, node: str, name: str, head: str) -> bool:
+        """Whether another branch is at a state, or descends from it."""
+        others = {state for other, state in self.backend.branches(node).items() if other != name}
+        return head in others or any(
+            ancestor.id == head for state in sorted(others) for ancestor in self.state(f"{node}@{state}").ancestors()
+        )
 
     def move_branch(self, view: StateView, branch: str, expected: str | None) -> None:
         """Move a branch to a state of its node (a fast-forward), if it is at ``expected`` (None: no such branch yet).
@@ -396,10 +423,13 @@ class NodeStore:
 
         Raises
         ------
+        ConfigError
+            If the name cannot be one of a branch.
         NodeBusyError
             When entered, if another process holds it; the message names pid, host and since when.
         """
         self._node(node)
+        check_branch_name(branch)
         return self.backend.run_lock(node, branch)
 
 

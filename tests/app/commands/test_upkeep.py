@@ -49,7 +49,7 @@ def test_gc_says_what_it_would_remove_and_removes_it(finished: Coevo, tmp_path: 
     coevo = copy_of(finished.directory, tmp_path)
     assert "nothing is garbage" in coevo("gc").stderr
     coevo("branch", "tiny@main~2", "main2")
-    coevo("branch", "tiny@main", "--delete")
+    coevo("branch", "tiny@main", "--delete", "--force")
     make_old(coevo.database)
     dry = json.loads(coevo("gc", "--format", "json").stdout)
     assert dry["deleted"] is False

@@ -68,7 +68,7 @@ class VerifyContract:
             lost = store.delete_branch(NODE, "try")
         ((severity, what),) = findings(furnished)
         assert severity == "note"
-        assert f"1 states are in no branch, e.g. {lost}" in what
+        assert f"1 state in no branch, e.g. {lost}" in what
 
     def test_a_live_configuration_that_is_not_valid(self, furnished):
         with open_store(furnished) as store:

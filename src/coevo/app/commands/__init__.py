@@ -1,1 +1,1 @@
-"""The commands, one module for each group of the help text."""
+"""The commands, one module or folder for each group of the help text (:mod:`coevo.app.help_groups`)."""

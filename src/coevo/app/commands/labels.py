@@ -9,6 +9,7 @@ import typer
 
 from coevo.app.terminal import Format, Reference, app, err, out, print_json, say
 from coevo.errors import ConfigError
+from coevo.output.counts import counted
 
 
 @app.command()
@@ -44,7 +45,10 @@ def label(
         def report(new: Any, added: int) -> None:
             bars.stop()
             _report(
-                new, f"{where.node}@{where.name} is at {new.id[:12]} with {added} more labels", format, {"labels_added": added}
+                new,
+                f"{where.node}@{where.name} is at {new.id[:12]} with {counted(added, 'more labels')}",
+                format,
+                {"labels_added": added},
             )
 
         options: dict[str, Any] = {"limit": limit, "labeller": labeller, "competing": competing, "say": say}
@@ -54,7 +58,7 @@ def label(
 @app.command()
 def add(
     node: Annotated[str, typer.Argument(help="node, or node@branch", metavar="NODE[@BRANCH]")],
-    files: Annotated[list[Path], typer.Argument(help="files to add", metavar="FILE…")],
+    files: Annotated[list[Path], typer.Argument(help="files to add", metavar="FILE")],
     kind: Annotated[
         Literal["references", "labels"],
         typer.Option("--as", help="references: CIF, POSCAR, extxyz, JSON; labels: vasprun.xml, pw.x outputs, extxyz"),
@@ -108,7 +112,7 @@ def add(
             new = add_references(store, where.node, where.name, files, say)
             # the head that was there before has all of them already
             count = 0 if new.id == before else new.document["counts"]["references_added"]
-            done = f"{count} references added"
+            done = f"{counted(count, 'references')} added"
             report: dict[str, Any] = {"labels_added": 0}
         else:
             added = add_labels(
@@ -122,7 +126,7 @@ def add(
                 keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
                 same_settings_as=same_settings_as,
             )
-            new, done = added.view, f"{added.added} labels added"
+            new, done = added.view, f"{counted(added.added, 'labels')} added"
             splits = new.manifest["labels"]
             report = {
                 "labels_added": added.added,

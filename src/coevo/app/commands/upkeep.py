@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coevo.app.terminal import Format, NodeName, app, out, print_json, say, styled
+from coevo.output.counts import counted
 
 if TYPE_CHECKING:
     from coevo.node_store.upkeep.garbage import Garbage
@@ -55,11 +56,11 @@ def _print_verification(result: Verification) -> None:
         for finding in result.findings:
             table.add_row(styled(finding.severity, colours[finding.severity]), finding.what, finding.where, finding.todo)
         out.print(table)
-    looked = ", ".join(f"{count} {what}" for what, count in result.counts.items())
+    looked = ", ".join(counted(count, what) for what, count in result.counts.items())
     notes = len(result.findings) - len(result.problems)
-    verdict = f"{len(result.problems)} problems" if result.problems else "no problem"
+    verdict = counted(len(result.problems), "problems") if result.problems else "no problem"
     quick = " (quick: documents were not read)" if result.quick else ""
-    say(f"{result.node}: {verdict}, {notes} notes; looked at {looked}{quick}")
+    say(f"{result.node}: {verdict}, {counted(notes, 'notes')}; looked at {looked}{quick}")
 
 
 @app.command()
@@ -102,7 +103,7 @@ def _print_garbage(garbage: Garbage) -> None:
         for kind, tally in found.items():
             table.add_row(kind, str(tally.count), decimal(tally.bytes))
         out.print(table)
-    total = f"{garbage.total.count} things, {decimal(garbage.total.bytes)}"
+    total = f"{counted(garbage.total.count, 'things')}, {decimal(garbage.total.bytes)}"
     days = garbage.older_than / timedelta(days=1)
     if not found:
         say(f"nothing is garbage that is older than {days:g} days")

@@ -12,6 +12,7 @@
     DIR/NODE/states/ID/places.zst  which state added each document of this one
     DIR/NODE/campaigns/ID.json     campaign documents       DIR/NODE/runs/       who runs which branch
     DIR/NODE/notes/KEY.json        seeds of branches, commands that were begun
+    DIR/NODE/logs/BRANCH.log       what its runs did; for people
 
 Every file appears whole by one rename, a state with all its segments by the rename of its directory. Documents that a state
 shares with its ancestors are in the segments of the ancestor that added them, where its places say.
@@ -124,6 +125,10 @@ class EmbeddedBackend(Backend):
     @override
     def config_source(self, name: str) -> str:
         return str(self.directory / name / "node.yaml")
+
+    @override
+    def log_directory(self, node: str) -> Path:
+        return self.directory / node / "logs"
 
     @property
     @override

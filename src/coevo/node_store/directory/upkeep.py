@@ -73,7 +73,7 @@ class EmbeddedUpkeep(Upkeep):
     @override
     def examine_node(self, node: str) -> Iterator[Finding]:
         folder = self._directory / node
-        known = {"node.json", "node.yaml", "refs", "states", "campaigns", "notes", "runs", ".lock"}
+        known = {"node.json", "node.yaml", "refs", "states", "campaigns", "notes", "runs", "logs", ".lock"}
         with storage_errors("listing a node", folder):
             strangers = [path for path in sorted(folder.iterdir()) if path.name not in known and not _is_temporary(path)]
             for part in ("refs", "states", "campaigns"):

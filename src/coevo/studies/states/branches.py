@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.node_store.branch_seeds import seed_of_branch
+from coevo.output.counts import counted
 from coevo.studies.states.graph import SHORT_ID, population
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _neighbour(name: str, head: StateView, names: Sequence[str], histories: dict
 
 def branches_table(node: str, rows: Sequence[Branch]) -> Table:
     """Return the branches as a table for the terminal."""
-    table = Table(title=f"{node}: {len(rows)} branches", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    table = Table(title=f"{node}: {counted(len(rows), 'branches')}", title_justify="left", box=SIMPLE_HEAD, padding=0)
     for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("seed", justify="right", no_wrap=True)

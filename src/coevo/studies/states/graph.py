@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coevo.node_store.lineage.transfers import history
+from coevo.output.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -179,7 +180,7 @@ def describe(view: StateView, names: Sequence[str] = ()) -> str:
     sun = population(view)["sun"]
     message = (view.document["message"].splitlines() or [""])[0]
     return (
-        f"{view.id[:SHORT_ID]}{at} it. {view.iteration}: {view.document['counts']['entries']} entries, "
+        f"{view.id[:SHORT_ID]}{at} it. {view.iteration}: {counted(view.document['counts']['entries'], 'entries')}, "
         f"{'–' if sun is None else sun} S.U.N.  {message}"
     )
 

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.node_store.recorded import readable
+from coevo.output.counts import counted
 from coevo.studies.states.signal_rows import signal_rows, sparkline
 from coevo.studies.states.summaries import reference_set_of
 
@@ -175,7 +176,7 @@ def status_table(status: dict[str, Any]) -> Table:
     for campaign in unfinished:
         table.add_row(
             "unfinished campaign",
-            f"{campaign['iterations']} transitions from {campaign['start'][:12]}; finish it: "
+            f"{counted(campaign['iterations'], 'transitions')} from {campaign['start'][:12]}; finish it: "
             + run_command(status["node"], campaign["branch"]),
         )
     return table

@@ -10,6 +10,7 @@ from rich.table import Table
 from coevo.configs.references import reference_set_words
 from coevo.node_store.branch_seeds import recorded_seed
 from coevo.node_store.recorded import force_field_change, readable, step_seconds
+from coevo.output.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +98,13 @@ def _union_rows(view: StateView, union: dict[str, Any]) -> list[tuple[str, str]]
         rows += [
             ("labels", f"{union['labels']} ({union['labels_in_both']} in both)"),
             ("structures in both", str(union["in_both"])),
-            ("duplicates", f"{population['duplicates']} entries, {population['reference_duplicates']} references"),
+            (
+                "duplicates",
+                f"{counted(population['duplicates'], 'entries')}, {counted(population['reference_duplicates'], 'references')}",
+            ),
         ]
     if union["entries_that_became_references"]:
-        rows.append(("became references", f"{union['entries_that_became_references']} entries"))
+        rows.append(("became references", counted(union["entries_that_became_references"], "entries")))
     return rows
 
 
@@ -186,7 +190,7 @@ def iteration_table(view: StateView) -> Table:
 def log_table(states: Sequence[StateView], node: str) -> Table:
     """Return one row per state, newest first."""
     table = Table(
-        title=f"{node}: {len(states)} states, newest first",
+        title=f"{node}: {counted(len(states), 'states')}, newest first",
         caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å",
         title_justify="left",
         caption_justify="left",

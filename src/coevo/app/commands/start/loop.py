@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
 
+from coevo.app.completion import node_names
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
 from coevo.errors import ConfigError, CorruptArtifactError
 from coevo.studies.states.node_status import run_command
@@ -35,7 +37,7 @@ def doctor(
 def init(
     config: Annotated[
         str | None,
-        typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="[CONFIG]"),
+        typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="CONFIG"),
     ] = None,
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl or Na-Cl")] = None,
     references: Annotated[
@@ -96,11 +98,18 @@ def run(
     plan: Annotated[
         bool, typer.Option("--plan", help="print jobs, classes, expected time, GPU-hours and disk, and do nothing")
     ] = False,
+    job_store: Annotated[
+        bool, typer.Option("--job-store", help="keep jobflow's documents in the JOB_STORE of your jobflow settings, too")
+    ] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
-    """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on."""
+    """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on.
+
+    What happened when is kept in a log beside the node: NODE/logs/BRANCH.log.
+    """
     from coevo.app.progress_bars import ProgressBars
-    from coevo.campaigns.running import run_campaign
+    from coevo.campaigns.run_log import RunLog, log_file
+    from coevo.campaigns.running import run_campaign, users_job_store
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
     from coevo.studies.states.summaries import iteration_table
@@ -120,6 +129,8 @@ def run(
             say=say,
             on_state=lambda view: bars.above(iteration_table(view), out),
             seed=seed,
+            log=RunLog(log_file(store, node, branch), ["coevo", *sys.argv[1:]], say),
+            job_store=users_job_store(say) if job_store else None,
         )
     head = store.state(f"{node}@{branch}")
     if verdict == "mature":
@@ -129,7 +140,10 @@ def run(
 
 
 @app.command()
-def status(node: Annotated[str | None, typer.Argument(metavar="[NODE]")] = None, format: Format = "table") -> None:  # noqa: A002
+def status(
+    node: Annotated[str | None, typer.Argument(metavar="NODE", autocompletion=node_names)] = None,
+    format: Format = "table",  # noqa: A002
+) -> None:
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
     from coevo.makers.step import current_store
     from coevo.studies.states.node_status import node_status, status_tables

@@ -9,6 +9,7 @@ import typer
 
 from coevo.app.terminal import Format, NodeName, SiteFile, app, err, out, print_json, print_log, say
 from coevo.errors import CampaignError, CoevoError
+from coevo.output.counts import counted
 
 Branch = Annotated[str, typer.Option(help="branch of the campaign")]
 
@@ -47,7 +48,10 @@ def submit(
     if submission.verdict != "continue":
         say(f"the campaign of {where} has ended: {submission.verdict} at iteration {submission.iteration}")
     elif submission.added:
-        say(f"submitted iteration {submission.iteration} of {where}, campaign {campaign.id} of {campaign.iterations} transitions")
+        say(
+            f"submitted iteration {submission.iteration} of {where}, campaign {campaign.id} of "
+            f"{counted(campaign.iterations, 'transitions')}"
+        )
         say(f"next: {queue.next_step(campaign.node)}")
     else:
         say(f"iteration {submission.iteration} of {where} is in {queue.place} already; {queue.watching(campaign.node)}")
@@ -243,7 +247,10 @@ def cancel(node: NodeName, branch: Branch = "main", site: SiteFile = None) -> No
             raise CampaignError(f"{node}@{branch} has no unfinished campaign; nothing to cancel")
         mine = [row for row in rows if row.campaign == campaign.id]
         ended = cancel_campaign(opened.store, opened.launchpad, campaign.id, mine, packed=packed_classes(opened))
-    say(f"cancelled campaign {campaign.id} of {node}@{branch}, {ended} jobs; what was computed is used when you submit again")
+    say(
+        f"cancelled campaign {campaign.id} of {node}@{branch}, {counted(ended, 'jobs')}; what was computed is used when you "
+        "submit again"
+    )
 
 
 @app.command()
@@ -254,7 +261,7 @@ def pause(node: NodeName, site: SiteFile = None) -> None:
 
     with opened_site(site) as opened:
         held = pause_jobs(opened.launchpad, rows_of(opened, node))
-    say(f"{held} jobs of {node} are paused; go on: coevo resume {node}")
+    say(f"{counted(held, 'jobs')} of {node} are paused; go on: coevo resume {node}")
 
 
 @app.command()
@@ -265,4 +272,4 @@ def resume(node: NodeName, site: SiteFile = None) -> None:
 
     with opened_site(site) as opened:
         freed = resume_jobs(opened.launchpad, rows_of(opened, node))
-    say(f"{freed} jobs of {node} go on" + ("; coevo launch --loop" if freed else ""))
+    say(f"{counted(freed, 'jobs')} of {node} go on" + ("; coevo launch --loop" if freed else ""))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coevo.app.terminal import Format, LiteralGroup, app, out, print_json, say, styled
+from coevo.app.literal_help import LiteralGroup
+from coevo.app.terminal import Format, app, out, print_json, say, styled
 from coevo.errors import CoevoError, ConfigError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import typer
 
 from coevo.app.terminal import Force, Format, Reference, app, err, out, print_json, say
 from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError, StorageError
+from coevo.output.counts import counted
 from coevo.output.files import check_place, is_stdout
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool)
     if format == "json":
         print_json({"agreed": [{"key": record["key"], "value": record["value"]} for record in waiting.values()]})
     if waiting:
-        say(f"{node}: agreed to {len(waiting)} values")
+        say(f"{node}: agreed to {counted(len(waiting), 'values')}")
     else:
         say(f"{node}: nothing to do, no value of its configuration waits for your agreement")
 

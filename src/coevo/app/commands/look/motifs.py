@@ -63,7 +63,7 @@ def motifs(
 
 def _carriers(what: str) -> tuple[str, list[Carrier]]:
     """What is looked at, and its structures."""
-    from coevo.app.commands.analyse import is_file
+    from coevo.app.commands.look.analyse import is_file
     from coevo.makers.step import current_store
     from coevo.studies.motif_carriers import carriers_of_file, carriers_of_state
 

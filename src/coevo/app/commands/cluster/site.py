@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.terminal import Format, LiteralGroup, app, print_json, print_lines, say
+from coevo.app.literal_help import LiteralGroup
+from coevo.app.terminal import Format, app, print_json, print_lines, say
 from coevo.errors import ConfigError
 from coevo.output.files import write_text
 
-_File = Annotated[str | None, typer.Argument(help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="[FILE]")]
+_File = Annotated[str | None, typer.Argument(help="file of the site (default: COEVO_SITE, else ./site.yaml)", metavar="FILE")]
 
 site = typer.Typer(
     help="Write, show and check the file that describes a cluster or workstation.", no_args_is_help=True, cls=LiteralGroup

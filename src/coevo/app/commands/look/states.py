@@ -10,6 +10,7 @@ import typer
 from coevo.app.structure_output import put_structures
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError
+from coevo.output.counts import counted
 from coevo.output.files import check_place, is_stdout, write_text
 from coevo.studies.states.exporting import SUFFIXES, setting_of
 
@@ -61,9 +62,7 @@ def _newest_first(tips: list[Any]) -> list[Any]:
 @app.command()
 def show(
     ref: Reference,
-    entry: Annotated[
-        str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="[ENTRY]")
-    ] = None,
+    entry: Annotated[str | None, typer.Argument(help="id, or its beginning, of an entry of that state", metavar="ENTRY")] = None,
     format: Annotated[  # noqa: A002
         Literal["table", "json", "cif", "poscar"], typer.Option("--format", help="cif and poscar: of an ENTRY")
     ] = "table",
@@ -133,7 +132,7 @@ def query(
     ref: Reference,
     where: Annotated[
         str | None,
-        typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="[FILTER]"),
+        typer.Argument(help='OPTIMADE filter, e.g. elements HAS "P" AND energy_above_hull < 0.05', metavar="FILTER"),
     ] = None,
     sort: Annotated[str, typer.Option(help="fields to sort by, with commas; -field for descending")] = "energy_above_hull",
     limit: Annotated[int, typer.Option(min=0, help="rows, at most; 0: all")] = 0,
@@ -164,7 +163,7 @@ def query(
     for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
         say(f"hint: {hint}")
     if format == "table":
-        out.print(exporting.entries_table(rows, f"{ref}: {len(rows)} entries"))
+        out.print(exporting.entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
         return
     if format in SUFFIXES:
         put_structures(view, rows, format, setting, output, force=force)
@@ -179,4 +178,4 @@ def query(
         print_document(text)
     else:
         write_text(output, text, force=force)
-        say(f"{len(rows)} entries written to {output}")
+        say(f"{counted(len(rows), 'entries')} written to {output}")

@@ -13,12 +13,15 @@ from coevo.errors import ConfigError
 @app.command()
 def branch(
     ref: Annotated[str, typer.Argument(help="state of the new branch; NODE alone lists; NODE@NAME with --delete", metavar="REF")],
-    name: Annotated[str | None, typer.Argument(help="name of the new branch", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="name of the new branch", metavar="NAME")] = None,
     seed: Annotated[
         int | None,
         typer.Option(help="of the new branch; 0: the node's own, as main has it (default: derived from NAME)", metavar="N"),
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", "-d", help="remove the branch REF; its state stays for a while")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="with --delete: also if no other branch holds its states, which are then lost in time")
+    ] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Give a state a branch (REF NAME), list the branches of a node (NODE), or remove one (NODE@NAME --delete)."""
@@ -29,8 +32,10 @@ def branch(
     store = current_store()
     if seed is not None and (delete or name is None):
         raise ConfigError("branch --seed: it is for a new branch: coevo branch REF NAME --seed N (or coevo run NODE --seed N)")
+    if force and not delete:
+        raise ConfigError("branch --force: it goes with --delete; a branch that is there is never moved by coevo branch")
     if delete:
-        _delete(store, ref, name)
+        _delete(store, ref, name, force=force)
     elif name is not None:
         view = store.state(ref)
         if seed is None and name != MAIN and store.head(view.node, name) is None:
@@ -43,13 +48,13 @@ def branch(
         _list(store, ref, format)
 
 
-def _delete(store: Any, ref: str, name: str | None) -> None:
+def _delete(store: Any, ref: str, name: str | None, *, force: bool) -> None:
     from coevo.node_store.names import parse_reference
 
     where = parse_reference(ref)
     if name is not None or "@" not in ref or "~" in ref:
         raise ConfigError(f"branch --delete: write NODE@NAME, one branch; got {' '.join(filter(None, (ref, name)))!r}")
-    state = store.delete_branch(where.node, where.name)
+    state = store.delete_branch(where.node, where.name, unmerged=force)
     say(f"branch {where.name} of {where.node} was at {state[:12]} and is removed; its state stays until garbage is collected")
     say(f"to have it back: coevo branch {where.node}@{state[:16]} {where.name}")
 

@@ -1,0 +1,1 @@
+"""Commands on branches, unions and exchange of states."""

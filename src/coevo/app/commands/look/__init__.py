@@ -1,0 +1,1 @@
+"""Commands that look at states, files and known sets, and change nothing."""

@@ -1,0 +1,1 @@
+"""Commands with which one begins: ``doctor``, ``init``, ``run``, ``status``, ``env``."""
