@@ -19,6 +19,7 @@ from coevo.node_store.marked_keys import refuse_marked_geometry, refuse_marked_k
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
 from coevo.node_store.runs import campaign_id
 from coevo.node_store.states import SPLITS
+from coevo.output.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -165,7 +166,7 @@ def check_branches(
         yield Finding("note", f"there are {len(parents)} states and no branch {main}", node, todo)
     loose = set(parents) - closure(branches.values(), parents)
     if loose:
-        what = f"{len(loose)} states are in no branch, e.g. {min(loose)}"
+        what = f"{counted(len(loose), 'states')} in no branch, e.g. {min(loose)}"
         yield Finding("note", what, node, "coevo gc removes old ones; coevo branch gives one a name")
 
 
