@@ -75,7 +75,7 @@ def _on_the_scale_of(store: NodeStore, view: StateView, labels: Sequence[dict[st
     from coevo.analysis.hull.energy_scale import Offsets
     from coevo.makers.checkpoints import load_force_field
     from coevo.makers.labels.training_set import corrected_energy
-    from coevo.node_store.trust.known_fields import checkpoint_reference
+    from coevo.node_store.known_fields import checkpoint_reference
 
     stored = view.manifest["offsets"] or {}
     offsets = {digest: Offsets.from_dict(values) for digest, values in stored.items()}

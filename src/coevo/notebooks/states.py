@@ -231,7 +231,7 @@ class State:
             If it is not here, came in a bundle and is not trusted, or cannot be read.
         """
         from coevo.makers.checkpoints import load_force_field
-        from coevo.node_store.trust.known_fields import checkpoint_reference
+        from coevo.node_store.known_fields import checkpoint_reference
 
         return load_force_field(self.store, checkpoint_reference(self.view.document["checkpoints"]["force_field"]))
 

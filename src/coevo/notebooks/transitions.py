@@ -46,10 +46,9 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     CorruptArtifactError
         A document of the state holds what jobflow would build objects from.
     """
-    from coevo.flows.campaign import live_config, next_transition
-    from coevo.flows.plain_inputs import check_inputs
+    from coevo.flows.campaign import check_inputs, live_config, next_transition
     from coevo.makers.checkpoints import check_checkpoints
-    from coevo.makers.label import check_labelling
+    from coevo.makers.labels.labellers import check_labelling
 
     if here:
         _check_database(state)
