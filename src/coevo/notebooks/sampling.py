@@ -60,8 +60,8 @@ def load_state_generator(store: NodeStore, view: StateView) -> StateGenerator:
     from coevo.configs.loading import config_from_dict
     from coevo.makers.checkpoints import load_generator
     from coevo.makers.generate import conditions_of
-    from coevo.node_store.trust.arrivals import refuse_unagreed
     from coevo.node_store.known_fields import checkpoint_reference
+    from coevo.node_store.trust.arrivals import refuse_unagreed
 
     config = config_from_dict(view.document["config"], source=f"configuration of {view.node}@{view.id[:12]}")
     refuse_unagreed(store, view.node, config.model_dump(mode="json"))
