@@ -103,10 +103,7 @@ def run(
     ] = False,
     format: Format = "table",  # noqa: A002
 ) -> None:
-    """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on.
-
-    What happened when is kept in a log beside the node: NODE/logs/BRANCH.log.
-    """
+    """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.campaigns.run_log import RunLog, log_file
     from coevo.campaigns.running import run_campaign, users_job_store
