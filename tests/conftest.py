@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from slurm_cluster import slurm_cluster
 from tiny_node import TINY, Coevo, copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 __all__ = ["mongodb_server", "mongodb_uri", "slurm_cluster"]
@@ -37,6 +38,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, end in enumerate(LONGEST_FIRST) if path.endswith(end)), len(LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+LONGEST = 900
+"""Seconds that a test may take: one that does not end is a failure with its name, and the others run."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    def too_long(signum: int, frame: object) -> None:
+        raise TimeoutError(f"{item.nodeid} took longer than {LONGEST} s")
+
+    limited = item.get_closest_marker("long") is None and item.get_closest_marker("models") is None
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LONGEST if limited else 0)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

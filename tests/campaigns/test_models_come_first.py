@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from coevo.campaigns.merging import Target, extend, merge
 from coevo.campaigns.on_site import submit
 from coevo.campaigns.running import run_campaign
 from coevo.errors import CheckpointError, CorruptArtifactError
+from coevo.families import find_loader
 from coevo.makers.step import current_store
 
 if TYPE_CHECKING:
@@ -71,7 +73,11 @@ def test_without_a_model_nothing_begins(node: TwoBranches, tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("kind", ["force_field", "generator"])
-def test_with_a_model_that_is_not_trusted_nothing_begins(node: TwoBranches, tmp_path: Path, kind: str) -> None:
+def test_with_a_model_that_is_not_trusted_nothing_begins(
+    node: TwoBranches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As if the loaders could run code: those of the node's own families cannot, and load what nobody trusts."""
+    monkeypatch.setattr("coevo.node_store.trust.find_loader", lambda *asked: replace(find_loader(*asked), runs_code=True))
     sha256 = node.main.document["checkpoints"][kind]["sha256"]
     node.store.backend.mark_untrusted(sha256, "it came from a stranger")
     refused(node, tmp_path, f"came from a stranger.*coevo trust {sha256}")
