@@ -77,7 +77,7 @@ def test_with_a_model_that_is_not_trusted_nothing_begins(
     node: TwoBranches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """As if the loaders could run code: those of the node's own families cannot, and load what nobody trusts."""
-    monkeypatch.setattr("coevo.node_store.trust.find_loader", lambda *asked: replace(find_loader(*asked), runs_code=True))
+    monkeypatch.setattr("coevo.node_store.trust.loading.find_loader", lambda *asked: replace(find_loader(*asked), runs_code=True))
     sha256 = node.main.document["checkpoints"][kind]["sha256"]
     node.store.backend.mark_untrusted(sha256, "it came from a stranger")
     refused(node, tmp_path, f"came from a stranger.*coevo trust {sha256}")
