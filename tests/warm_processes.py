@@ -50,7 +50,7 @@ _IMPORTED = (
     "mongomock",
     "fsspec",
 )
-"""Packages of others; all modules of coevo come with them, but those that run in other environments."""
+"""Packages of others; the modules of coevo come with them, but for the command line and what runs in other environments."""
 
 _READ_AT_IMPORT = ("PYTHON", "LD_", "OMP_", "MKL_", "JOBFLOW", "ATOMATE2", "PMG_", "FW_", "MPL", "TORCH", "HOME", "XDG_")
 """How variables begin that the imported packages read: a command with others than the test process needs a start of its own."""
@@ -154,10 +154,13 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _modules_of_coevo() -> list[str]:
+    """All but the command line, whose consoles take their width and colours from the environment when they are made."""
     import coevo
 
     names = [module.name for module in pkgutil.walk_packages(coevo.__path__, "coevo.")]
-    return [name for name in names if ".runners." not in name and not name.endswith("__main__")]
+    return [
+        name for name in names if not name.startswith("coevo.app") and ".runners." not in name and not name.endswith("__main__")
+    ]
 
 
 def _answer(connection: socket.socket) -> None:

@@ -24,7 +24,7 @@ def test_an_iteration_through_slurm_is_that_of_coevo_run(
     assert "no job is left to run" in site("launch", "--loop", "--every", "1").stderr
     rows = site.jobs()
     assert {row["state"] for row in rows} == {"completed"}
-    assert {row["class"] for row in rows} == {"gpu", "screen", "label", "small"}
+    assert {row["category"] for row in rows} == {"gpu", "screen", "label", "small"}
     assert all(row["slurm_id"] for row in rows)
     there, here = (json.loads(coevo("log", "tiny", "--format", "json").stdout) for coevo in (site, finished))
     assert [state["id"] for state in there] == [state["id"] for state in here][1:]
