@@ -1,7 +1,7 @@
-"""``coevo`` in processes forked from one that has imported everything: a command then starts in milliseconds instead of seconds.
+"""``coevo`` in processes forked from one that has imported what it needs: a command then starts in a fraction of a second.
 
 Each command still has a process, a working directory, an environment and an exit code of its own; what it does not have is a
-start of its own. Tests of starting, of being killed and of hash seeds use processes that are started anew (``Coevo.start``).
+start of its own. Tests of starting and of being killed use processes that are started anew (``Coevo.start``).
 
 Run as a script, this file is the process that is forked from: it listens on the socket that it is given, one connection a
 command, and ends with the test process that started it.

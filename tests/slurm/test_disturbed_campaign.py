@@ -133,8 +133,8 @@ def drain_nodes(site: OnCluster) -> None:
     site.begun("tiny/1/train-generator")
     for node in ("gpu1", "gpu2"):
         site.cluster.drain(node)
-    row = site.wait_for_state("tiny/2/generate/0000", "queued")
-    assert row["slurm_id"]
+    # it is reserved first, and has a SLURM job as soon as sbatch has answered
+    wait_for(lambda: site.wait_for_state("tiny/2/generate/0000", "queued")["slurm_id"], "a SLURM job in the queue", every=0.5)
     time.sleep(3)
     assert site.job("tiny/2/generate/0000")["state"] == "queued"
     for node in ("gpu1", "gpu2"):
