@@ -68,7 +68,7 @@ def node(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     def reached(store: Any, view: Any) -> None:
         raise ReachedError
 
-    for module in ("makers.checkpoints", "app.labelling", "app.adding", "app.merging"):
+    for module in ("makers.checkpoints", "campaigns.labelling", "campaigns.adding", "campaigns.merging"):
         monkeypatch.setattr(f"coevo.{module}.check_checkpoints", reached)
     return two_branches(current_store())
 
@@ -96,7 +96,7 @@ def test_a_command_holds_its_branch_alone_while_it_works(
         with store.run_lock(NODE, "main"):
             raise ReachedError
 
-    for module in ("makers.checkpoints", "app.labelling", "app.adding", "app.merging"):
+    for module in ("makers.checkpoints", "campaigns.labelling", "campaigns.adding", "campaigns.merging"):
         monkeypatch.setattr(f"coevo.{module}.check_checkpoints", locked)
     with pytest.raises(ReachedError):
         command(node, "try")

@@ -14,7 +14,6 @@ from labeller_contract import LabellerContract
 from pw_executable import require_pw
 from pymatgen.core import Lattice, Structure
 
-from coevo.app import doctor
 from coevo.configs.tree import EspressoConfig, LabellingConfig
 from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest
@@ -137,11 +136,11 @@ class TestRefused:
 
     def test_the_doctor_runs_pw(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COEVO_ESPRESSO_COMMAND", "/nonexistent/pw.x")
-        assert doctor._espresso().condition == "missing"
+        assert EspressoLabeller.here()[0].condition == "missing"
         require_pw()
         monkeypatch.setenv("COEVO_ESPRESSO_COMMAND", "pw.x")
-        assert doctor._espresso().condition == "ok"
-        assert doctor._espresso().found.startswith("pw.x, version ")
+        assert EspressoLabeller.here()[0].condition == "ok"
+        assert EspressoLabeller.here()[0].found.startswith("pw.x, version ")
 
     def test_mpirun_as_root_is_told(self, tmp_path: Path) -> None:
         refusing = tmp_path / "mpirun"
@@ -232,7 +231,7 @@ class TestPotentials:
 
     @staticmethod
     def finding() -> tuple[str, str]:
-        finding = doctor._pseudopotentials()
+        finding = EspressoLabeller.here()[1]
         return finding.condition, finding.found
 
     def test_the_setting_must_be_a_directory(self, directory: Path) -> None:

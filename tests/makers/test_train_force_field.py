@@ -174,7 +174,7 @@ def test_loss_ratio_is_the_mean_of_energy_and_force() -> None:
 class BiasedField(KnownField):
     """A force field off by a known bias, whose fit leads to another known bias."""
 
-    family = "known"
+    family = "chgnet"
     format = "text"
 
     def __init__(self, bias: float, fitted_bias: float | None = None):
@@ -218,7 +218,7 @@ def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
         for i, row in enumerate(references + frames)
     ]
     splits = {row["_id"]: ("train", "validation", "test")[i % 3] if i >= 3 else "train" for i, row in enumerate(rows)}
-    checkpoint = {"family": "known", "format": "text", "sha256": "0" * 64, "size": 1, "parent": None, "training_set": None}
+    checkpoint = {"family": "chgnet", "format": "text", "sha256": "0" * 64, "size": 1, "parent": None, "training_set": None}
     return maker._train(current_store(), rows, [], splits, checkpoint, {}, 1)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from coevo.configs.section import Section
+from coevo.families import entry_points_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -27,9 +28,7 @@ _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(->[^\s>]+)*")
 
 def installed_labellers() -> dict[str, EntryPoint]:
     """Labelling codes that other installed packages bring, by name."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=LABELLER_GROUP)}
+    return entry_points_of(LABELLER_GROUP)
 
 
 def is_of_another_package(code: Any) -> bool:

@@ -11,6 +11,8 @@ A family of another package is an entry point: of ``coevo.force_fields`` a :clas
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError
@@ -43,11 +45,22 @@ def built_in(role: str) -> dict[str, Loader]:
     return {loader.family: loader for loader in BUILT_IN if loader.role == role}
 
 
-def installed(role: str) -> dict[str, EntryPoint]:
-    """Entry points of the families of a role that other installed packages bring, by name."""
+def entry_points_of(group: str) -> dict[str, EntryPoint]:
+    """Entry points of a group, by name; those of what is on ``sys.path`` when it is first asked for."""
+    return dict(_entry_points_on(tuple(sys.path), group))
+
+
+@cache
+def _entry_points_on(path: tuple[str, ...], group: str) -> dict[str, EntryPoint]:  # noqa: ARG001 - told apart by it
+    """Read them once: the metadata of some two hundred distributions take tenths of a second each time."""
     from importlib.metadata import entry_points
 
-    return {point.name: point for point in entry_points(group=GROUPS[role])}
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def installed(role: str) -> dict[str, EntryPoint]:
+    """Entry points of the families of a role that other installed packages bring, by name."""
+    return entry_points_of(GROUPS[role])
 
 
 def installed_generators() -> dict[str, EntryPoint]:
