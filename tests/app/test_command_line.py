@@ -197,6 +197,7 @@ def test_what_cannot_change_is_refused(fresh: Coevo, old: str, new: str) -> None
     assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"] == []
 
 
+@pytest.mark.long
 def test_two_runs_on_one_node_at_once(fresh: Coevo) -> None:
     first = fresh.start("run", "tiny")
     deadline = time.monotonic() + 300

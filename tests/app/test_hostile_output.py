@@ -141,6 +141,7 @@ def test_files_of_structures_with_hostile_names(coevo: Callable[..., Printed], t
     assert not unsafe_in((tmp_path / "numbers" / "summary.json").read_text())
 
 
+@pytest.mark.long
 def test_a_report_holds_no_character_that_acts(coevo: Callable[..., Printed], tmp_path: Path) -> None:
     if not os.environ.get("CI"):  # there it must be installed
         pytest.importorskip("matplotlib")

@@ -69,7 +69,7 @@ def has_workers(process: subprocess.Popen[str]) -> Callable[[], bool]:
     return lambda: any("forkserver" in command for command in members(process.pid).values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(fresh: Coevo) -> None:
     process = start(fresh, "run", "tiny", "-n", "1", "--branch", "main")
     out, err = interrupted(process, has_workers(process))

@@ -47,7 +47,7 @@ def test_the_block_shows_branch_run_and_merge() -> None:
     assert verbs[where : where + 3] == ["branch", "run", "merge"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_do_what_they_say(finished: Coevo, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "coevo"

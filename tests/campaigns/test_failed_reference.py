@@ -59,6 +59,7 @@ def sulphur(view: StateView) -> list[str]:
     return sorted(x["status"] for x in view.labels() if {s["species"][0]["element"] for s in x["structure"]["sites"]} == {"S"})
 
 
+@pytest.mark.long
 def test_the_next_iteration_and_coevo_label_mend_it(store: NodeStore) -> None:
     first = run(store)
     field = first.document["metrics"]["force_field"]

@@ -63,6 +63,7 @@ def states(store: NodeStore, node: str = NODE) -> set[str]:
     return set(store.backend.state_ids(node))
 
 
+@pytest.mark.long
 def test_labels(coevo: Coevo, node: TwoBranches) -> None:
     command = ("label", NODE, "--limit", "1", "--no-competing", "--format", "json")
     killed(coevo, *command)
@@ -78,6 +79,7 @@ def test_labels(coevo: Coevo, node: TwoBranches) -> None:
     assert states(node.store) != before
 
 
+@pytest.mark.long
 def test_labels_of_another_command_are_others(coevo: Coevo, node: TwoBranches) -> None:
     killed(coevo, "label", NODE, "--limit", "1", "--no-competing")
     head = node.store.head(NODE)
@@ -85,6 +87,7 @@ def test_labels_of_another_command_are_others(coevo: Coevo, node: TwoBranches) -
     assert other["parents"] == [head]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["labels", "references"])
 def test_what_users_have(coevo: Coevo, node: TwoBranches, kind: str) -> None:
     crystal = bulk("LiS", "rocksalt", a=5.3)
@@ -114,6 +117,7 @@ def test_a_merge(coevo: Coevo, node: TwoBranches) -> None:
     assert states(node.store) == before
 
 
+@pytest.mark.long
 def test_an_extension(coevo: Coevo, node: TwoBranches) -> None:
     write(coevo.directory / "chlorine.extxyz", [bulk("Cl", "sc", a=3.0), bulk("LiCl", "rocksalt", a=5.1)], format="extxyz")
     command = ("extend", NODE, "--elements", "Cl", "--as", "more", "--references", "chlorine.extxyz", "--format", "json")

@@ -49,7 +49,7 @@ def kill_when(coevo: Coevo, results: int) -> set[int]:
     return workers
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_again_and_again_ends_in_the_same_state(finished: Coevo, seeded: Path, tmp_path: Path) -> None:
     coevo = copy_of(seeded, tmp_path)
     before = len(job_results(coevo))
@@ -81,6 +81,7 @@ def test_workers_of_a_killed_run_end(fresh: Coevo) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_a_killed_init_is_finished_by_running_it_again(tmp_path: Path, tiny_text: str, seeded: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(tiny_text)
     coevo = Coevo(tmp_path)

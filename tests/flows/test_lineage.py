@@ -109,6 +109,7 @@ def test_a_merge_is_the_union_and_test_stays_test(store, entries_a, labels_a, en
     assert all(len(found) == 1 for found in by_family.values())
 
 
+@pytest.mark.long
 @FEW
 @given(chosen, chosen, chosen)
 def test_merging_is_associative_in_entries(store, entries_a, entries_b, entries_c):
@@ -138,6 +139,7 @@ def test_merging_with_an_ancestor_is_a_fast_forward(store, entries, more):
     assert (view.id, outcome) == (second.id, "fast-forward")
 
 
+@pytest.mark.long
 @FEW
 @given(chosen, chosen)
 def test_extend_then_merge_is_merge_then_extend_in_entries(store, entries_a, entries_b):

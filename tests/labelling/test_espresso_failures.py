@@ -99,6 +99,7 @@ def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("error.*.tar.gz"))) == len(steps)
 
 
+@pytest.mark.long
 def test_a_restart_ends_at_the_energy_of_an_undisturbed_run(tmp_path: Path) -> None:
     for name in ("disturbed", "undisturbed"):
         (tmp_path / name).mkdir()

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.long
 def test_the_quick_benchmark_measures_every_step(tmp_path):
     result, plot = tmp_path / "node_store.json", tmp_path / "plot.png"
     command = [sys.executable, str(BENCHMARKS / "node_store.py"), "--quick", "--backends", "embedded"]

@@ -43,7 +43,7 @@ def run(program: str, directory: Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_examples_run_and_the_flow_ends_in_the_state_of_coevo_run(finished: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(finished.directory, tmp_path)
     store = open_store(Settings(database=f"file:{coevo.database}"))

@@ -95,6 +95,7 @@ def test_the_cell_does_not_matter(seed, atoms, dimension, extra, data):
     assert periodic_colours(*moved(*supercell(numbers, bonds, counts), rng, basis)) == label
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dimension", "atoms", "nets", "counts"), [(1, 4, 1500, (24, 1, 1)), (2, 3, 500, (4, 4, 1)), (3, 1, 80, (4, 4, 4))]
 )

@@ -115,7 +115,7 @@ def check_hull(evaluations: Sequence[dict[str, Any]], energies: dict[str, float]
         assert found[name] == pytest.approx(diagram.get_e_above_hull(entry), abs=1e-6), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_vasp_set_of_five_crystals_is_one_scale(five: Path, tmp_path: Path, calculated: dict[str, list[Calculated]]) -> None:
     coevo = copy_of(five, tmp_path)
     report = added(coevo, "five", *vaspruns(tmp_path, calculated))

@@ -108,6 +108,7 @@ def collapsed() -> list[dict]:
     return node(lambda iteration: range(size) if iteration == 1 else rng.permutation(size)[:40] if iteration == 2 else few * 13)
 
 
+@pytest.mark.long
 def test_both_have_flat_signals(saturated, collapsed) -> None:
     for history in (saturated, collapsed):
         found = {signal.name: signal.status for signal in maturity(history, CONFIG).signals}

@@ -301,6 +301,7 @@ class TestCheckpoints:
 
 
 class TestFit:
+    @pytest.mark.long
     def test_learns_from_the_teacher(self, chgnet_030):
         """Labels of the r2SCAN weights, moved onto the model's scale by offsets per element, lower the held-out error."""
         teacher = ChgnetForceField.published("r2scan")

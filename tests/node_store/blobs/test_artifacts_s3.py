@@ -85,6 +85,7 @@ def test_processes_put_and_read_the_same_blobs_at_once(uri, store, tmp_path):
     assert set(names) < {blob.sha256 for blob in blobs}
 
 
+@pytest.mark.long
 def test_a_large_blob_is_never_whole_in_memory(uri, client, s3_bucket, tmp_path):
     """200 MB up and down, in a process whose memory is measured."""
     size = 200_000_000

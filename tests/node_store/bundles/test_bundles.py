@@ -291,6 +291,7 @@ def _import_and_die(database: Path, bundle: Path, flushes: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.long
 def test_an_import_that_died_anywhere_is_completed_by_the_next(store, lineage, tmp_path):
     lineage.commit(checkpoints={"generator": pickled(store)})
     path = export(store, tmp_path / "b.zip")
@@ -517,6 +518,7 @@ def test_limits_are_enforced(store, other, lineage, tmp_path):
 # --- size
 
 
+@pytest.mark.long
 def test_a_large_checkpoint_is_never_whole_in_memory(tmp_path):
     """Put, export, import and fetch 300 MB; the process may grow by less than a third of it."""
     script = """

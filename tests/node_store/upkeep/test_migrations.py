@@ -232,6 +232,7 @@ class TestMongoDB(MigrationContract):
             locks.update_one({}, {"$set": {"expires": datetime.now(UTC) - timedelta(seconds=60)}})
             assert len(migrate(store, NODE)) == 1
 
+    @pytest.mark.long
     def test_a_migration_that_stops_anywhere_is_completed_by_the_next(self, settings, monkeypatch):
         """Before each write to the server."""
         from pymongo.collection import Collection

@@ -66,6 +66,7 @@ def place(short: Path) -> Iterator[Path]:
     assert processes_of(directory) == []
 
 
+@pytest.mark.long
 def test_a_cluster_starts_stops_and_starts_again(place: Path) -> None:
     assert local_cluster("status", place).returncode == 3
     done = local_cluster("start", place, "--no-database")
@@ -118,6 +119,7 @@ def saved_jobs(place: Path) -> bytes:
         return b""
 
 
+@pytest.mark.long
 def test_daemons_that_were_killed_are_shown_and_started_again(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
     job = cluster.submit(f"until [ -e {place}/go ]; do sleep 0.1; done; echo done")
@@ -153,6 +155,7 @@ def test_jobs_are_ended_although_no_daemon_is_left_to_do_it(place: Path) -> None
     assert processes_of(place) == []
 
 
+@pytest.mark.long
 def test_a_database_outlives_its_server(place: Path) -> None:
     from pymongo import MongoClient
 
@@ -232,6 +235,7 @@ def test_a_stale_pid_file_harms_no_foreign_process(place: Path) -> None:
             process.wait()
 
 
+@pytest.mark.long
 def test_a_port_that_somebody_took_meanwhile_is_not_used(place: Path) -> None:
     before = SlurmCluster.start(place)
     before.stop()

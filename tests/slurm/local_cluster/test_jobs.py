@@ -156,6 +156,7 @@ def test_the_status_counts_jobs(slurm_cluster: SlurmCluster) -> None:
     assert "jobs: " in done.stdout
 
 
+@pytest.mark.long
 def test_a_job_that_is_out_of_time_is_ended_even_if_it_refuses(slurm_cluster: SlurmCluster, out_of_time: int) -> None:
     told = slurm_cluster.wait(out_of_time, seconds=60)
     assert (told["JobState"], told["Reason"]) == ("TIMEOUT", "TimeLimit")

@@ -15,6 +15,7 @@ def coevo(tmp_path: Path) -> Coevo:
     return Coevo(tmp_path, MONGO_USER="me", MONGO_PASSWORD="h4rd-to-guess")
 
 
+@pytest.mark.long
 def test_a_site_is_written_checked_and_shown(coevo: Coevo, tmp_path: Path) -> None:
     assert "wrote site.yaml" in coevo("site", "init").stderr
     assert "is valid: site my-cluster, queue slurm, digest " in coevo("site", "check").stderr

@@ -34,6 +34,7 @@ def without_uris(found: list[dict]) -> list[dict]:
     return found
 
 
+@pytest.mark.long
 def test_a_campaign_goes_on_in_another_database_as_in_its_own(finished: Coevo, tmp_path: Path) -> None:
     path = tmp_path / "b.zip"
     finished("export", "tiny~1", str(path))

@@ -47,7 +47,7 @@ def merge_killed_after(coevo: Coevo, step: str) -> None:
     run.communicate()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_merge_killed_again_and_again_ends_in_the_same_state(two_branches: Coevo, tmp_path: Path) -> None:
     whole = copy_of(two_branches.directory, tmp_path / "whole")
     before = {ref: shown(whole, ref) for ref in ("tiny", "tiny@other")}
@@ -89,7 +89,7 @@ def test_a_merge_without_training_is_evaluated_by_the_force_field_of_one_side(tw
         assert rows["tiny@both"][identity]["energy_per_atom"] == row["energy_per_atom"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_extended_node_runs_in_the_larger_system(finished: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(finished.directory, tmp_path)
     licl = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.13), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -282,7 +282,7 @@ def test_all_unique_entries_and_several_sets(command: Any, tmp_path: Path) -> No
 # --- a node of the loop
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_withholds_a_phase_runs_without_it(tmp_path: Path) -> None:
     """Fewer references, a first state, one turn of the loop; what the command finds is what pymatgen finds among the entries."""
     text = """

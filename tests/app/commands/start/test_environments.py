@@ -112,6 +112,7 @@ def test_what_cannot_be_installed_or_imported_is_told(coevo: Coevo, tmp_path: Pa
     assert "no family 'nobody' with an environment" in coevo("env", "check", "nobody", code=2).stderr
 
 
+@pytest.mark.long
 def test_a_node_whose_generator_is_an_installed_family(coevo: Coevo, tmp_path: Path, tiny_text: str) -> None:
     """One transition with the example of docs/generators.md; its logs are artifacts, and its checkpoint names its parent."""
     (tmp_path / "tiny.yaml").write_text(tiny_text.replace("generator:\n", "generator:\n  family: nobody\n"))
