@@ -38,7 +38,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "faults.json"
-sys.path.insert(0, str(HERE.parent / "tests" / "node_store"))  # the same code as the tests
+sys.path[:0] = [str(HERE.parent / "tests" / "node_store" / below) for below in ("", "upkeep")]  # the same code as the tests
 
 from fault_injection.own_server import OwnServer  # noqa: E402
 from fault_injection.running import inject, may_mount  # noqa: E402

@@ -80,7 +80,6 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(fresh: Coevo
     assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"][0]["status"] == "running"
 
 
-@pytest.mark.slow
 def test_an_interrupted_analysis_wrote_nothing(fresh: Coevo) -> None:
     site = {"species": [{"element": "Li", "occu": 1}], "abc": [0, 0, 0]}
     pile = fresh.directory / "pile [1].jsonl"

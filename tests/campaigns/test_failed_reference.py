@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
     from tiny_node import Coevo
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class FailsOnce:

@@ -67,7 +67,6 @@ def test_a_store_that_takes_nothing_is_one_line() -> None:
         run_flow(Flow([job(abs)(-1)], name="tiny"), JobStore(FullStore()))
 
 
-@pytest.mark.slow
 def test_the_documents_of_a_run_are_kept_where_the_user_says(finished: Coevo, tmp_path: Path) -> None:
     """The second transition again: its results are found by their keys, and the state is the same."""
     (tmp_path / "jobflow.yaml").write_text(CONFIG.format(path=tmp_path / "outputs.json"))

@@ -18,7 +18,7 @@ from coevo.flows.transition import CoevolutionMaker
 from coevo.makers.step import current_store
 from tiny_node import Coevo
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "labels.md"
 
 

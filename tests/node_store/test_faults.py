@@ -25,28 +25,30 @@ KILLS = {"commit": 14, "branch": 13, "merge": 12, "import": 12, "gc": 12}
 KILLS_ON_A_SERVER = {"commit": 12, "branch": 6, "merge": 10, "import": 12, "gc": 10}
 
 
+OPERATIONS = [pytest.param(name, marks=() if name == "commit" else pytest.mark.long) for name in KILLS]
+"""A commit in `make test`, all in `make test-long`."""
+
+
 def harmless(found: dict) -> bool:
     return (found["lost"], found["doubled"], found["half_visible"]) == (0, 0, 0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("operation", list(KILLS))
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_embedded_database_survives_a_killed_process(tmp_path: Path, operation: str) -> None:
     found = inject(tmp_path / "site", None, operation, "kill", limit=KILLS[operation])
     assert found["faults"] == KILLS[operation]
     assert harmless(found), found["examples"]
 
 
-@pytest.mark.slow
 @pytest.mark.service
-@pytest.mark.parametrize("operation", list(KILLS))
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_database_on_a_server_survives_a_killed_process(tmp_path: Path, mongodb_server: str, operation: str) -> None:
     found = inject(tmp_path / f"site_{operation}", mongodb_server, operation, "kill", limit=KILLS_ON_A_SERVER[operation])
     assert found["faults"] == KILLS_ON_A_SERVER[operation]
     assert harmless(found), found["examples"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.service
 @pytest.mark.parametrize("operation", ["commit", "import"])
 def test_a_dropped_connection_loses_nothing(tmp_path: Path, mongodb_server: str, operation: str) -> None:
@@ -56,7 +58,7 @@ def test_a_dropped_connection_loses_nothing(tmp_path: Path, mongodb_server: str,
     assert harmless(found), found["examples"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.service
 def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
     found = inject(tmp_path / "dies", None, "commit", "server dies", limit=3)
@@ -64,7 +66,6 @@ def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
     assert harmless(found), found["examples"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["commit", "import", "gc"])
 def test_a_full_disk_loses_nothing(tmp_path: Path, operation: str) -> None:
     """A small file system of its own, with less and less space."""
@@ -82,7 +83,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, operation: str) -> None:
 # --- the counters can count
 
 
-@pytest.mark.slow
 def test_a_branch_that_moves_before_the_documents_is_counted(tmp_path: Path) -> None:
     """The order of a commit broken on purpose: the same points, and the counters are not 0."""
     found = inject(tmp_path / "broken", None, "commit", "kill", limit=8, broken=True)
@@ -90,7 +90,7 @@ def test_a_branch_that_moves_before_the_documents_is_counted(tmp_path: Path) -> 
     assert found["lost"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.service
 def test_a_branch_that_moves_before_the_documents_is_counted_on_a_server(tmp_path: Path, mongodb_server: str) -> None:
     found = inject(tmp_path / "broken_served", mongodb_server, "commit", "kill", limit=6, broken=True)

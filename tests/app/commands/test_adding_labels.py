@@ -154,7 +154,6 @@ def trained_on(coevo: Coevo, node: str) -> None:
     assert set(force_field["test_before"]["how"]) >= {"imported"}
 
 
-@pytest.mark.slow
 def test_one_extended_xyz_of_five_formulas_also_after_an_extension(
     five: Path, tmp_path: Path, calculated: dict[str, list[Calculated]]
 ) -> None:
@@ -183,7 +182,6 @@ def test_one_extended_xyz_of_five_formulas_also_after_an_extension(
     check_hull(evaluations, relaxed(calculated))
 
 
-@pytest.mark.slow
 def test_a_set_of_pw_outputs_is_one_scale(five: Path, tmp_path: Path) -> None:
     """Recorded outputs of pw.x 6.7 at 30 Ry: lithium, phosphorus and sulphur smeared, the compounds with fixed occupations."""
     coevo = copy_of(five, tmp_path)
@@ -200,7 +198,6 @@ def test_a_set_of_pw_outputs_is_one_scale(five: Path, tmp_path: Path) -> None:
     check_hull(evaluations, {name: formula[name]["energy_per_atom"] + ANION * sulphur.get(name, 0.0) for name in CRYSTALS})
 
 
-@pytest.mark.slow
 def test_each_frame_is_counted_and_nothing_admitted_changes_nothing(
     five: Path, tmp_path: Path, calculated: dict[str, list[Calculated]]
 ) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.slow
 def test_labels_of_the_best_entries_make_a_state_and_the_models_stay(finished: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(finished.directory, tmp_path)
     before = json.loads(coevo("show", "tiny", "--format", "json").stdout)
@@ -51,7 +50,6 @@ def test_what_cannot_be_labelled(finished: Coevo, arguments: list[str], message:
     assert message in " ".join(finished(*arguments, code=2).stderr.split())
 
 
-@pytest.mark.slow
 def test_what_users_have_is_added_through_the_same_checks(finished: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(finished.directory, tmp_path)
     lithium = bulk("Li", "bcc", a=3.43)

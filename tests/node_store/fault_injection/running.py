@@ -43,7 +43,8 @@ def inject(
         command = [*NAMESPACE, *command]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(
-        [str(NODE_STORE_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]  # the modules that the tests of the store share
+        # the modules that the tests of the store share
+        [str(NODE_STORE_TESTS), str(NODE_STORE_TESTS / "upkeep"), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     for name in [name for name in environment if name.startswith("COEVO_")]:
         del environment[name]
