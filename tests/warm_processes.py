@@ -137,6 +137,7 @@ def _serve(listener: socket.socket) -> None:
     """Answer until the test process has ended; returns only in a process that is to be a command."""
     for package in [*_IMPORTED, *_modules_of_coevo()]:
         importlib.import_module(package)
+    _read_what_is_installed()
     # what is here now is shared by all commands and never collected: no command copies these pages
     gc.collect()
     gc.freeze()
@@ -151,6 +152,16 @@ def _serve(listener: socket.socket) -> None:
             return
         connection.close()
     os._exit(0)
+
+
+def _read_what_is_installed() -> None:
+    """What a process reads once, from files that no test changes: known phases with their space groups, published weights."""
+    from coevo.configs.references import load_references
+    from coevo.models.chgnet.weights import PUBLISHED, published_weights
+
+    load_references("li-p-s", ["Li", "P", "S"])
+    for name in PUBLISHED:
+        published_weights(name)
 
 
 def _modules_of_coevo() -> list[str]:
