@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from coevo.analysis.comparison.matching import Matching
+    from coevo.makers.outputs import United
+    from coevo.makers.step import ShardReference
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -125,7 +127,7 @@ class UniteMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
 
     @step
-    def make(self, parents: list[str], start: str, iteration: int, references: dict[str, Any] | None = None) -> dict[str, Any]:
+    def make(self, parents: list[str], start: str, iteration: int, references: ShardReference | None = None) -> United:
         """Unite.
 
         Parameters

@@ -60,8 +60,9 @@ def _delete(store: Any, ref: str, name: str | None, *, force: bool) -> None:
 
 
 def _list(store: Any, ref: str, format: str) -> None:  # noqa: A002
+    from coevo.app.tables.states import branches_table
     from coevo.node_store.names import parse_reference
-    from coevo.studies.states.branches import branch_rows, branches_table
+    from coevo.studies.states.branches import branch_rows
 
     node = parse_reference(ref).node
     if node != ref:

@@ -85,7 +85,8 @@ def extend(
 
 
 def _report(view: Any, outcome: str, said: str, format: str) -> None:  # noqa: A002
-    from coevo.studies.states.summaries import iteration_table, summary
+    from coevo.app.tables.states import iteration_table
+    from coevo.studies.states.summaries import summary
 
     if format == "json":
         print_json({"outcome": outcome, **summary(view)})

@@ -32,9 +32,10 @@ def log(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """List the states that led to REF, newest first."""
+    from coevo.app.tables.states import log_table
     from coevo.makers.step import current_store
     from coevo.studies.states.graph import graph_lines
-    from coevo.studies.states.summaries import log_table, summary
+    from coevo.studies.states.summaries import summary
 
     store = current_store()
     view = store.state(ref)
@@ -71,9 +72,10 @@ def show(
     as_is: AsIs = False,
 ) -> None:
     """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
+    from coevo.app.tables.states import iteration_table
     from coevo.makers.step import current_store
     from coevo.node_store.trust.loading import condition
-    from coevo.studies.states.summaries import iteration_table, summary
+    from coevo.studies.states.summaries import summary
 
     setting = setting_of(format, primitive=primitive, conventional=conventional, as_is=as_is)
     store = current_store()
@@ -103,8 +105,9 @@ def show(
 
 
 def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None:  # noqa: A002
+    from coevo.app.tables.entries import entry_table
     from coevo.node_store.recorded import readable
-    from coevo.studies.states.entry_description import describe_entry, entry_table
+    from coevo.studies.states.entry_description import describe_entry
 
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if not prefix or not found:
@@ -147,6 +150,7 @@ def query(
     as_is: AsIs = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
+    from coevo.app.tables.entries import entries_table
     from coevo.makers.step import current_store
     from coevo.node_store.queries.hints import filter_hints
     from coevo.node_store.queries.queries import parse_filter, parse_sort
@@ -163,7 +167,7 @@ def query(
     for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
         say(f"hint: {hint}")
     if format == "table":
-        out.print(exporting.entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
+        out.print(entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
         return
     if format in SUFFIXES:
         put_structures(view, rows, format, setting, output, force=force)
