@@ -9,8 +9,8 @@ from rich.table import Table
 
 from coevo.node_store.recorded import readable
 from coevo.output.counts import counted
-from coevo.studies.states.node_status import run_command
 from coevo.studies.states.signal_rows import sparkline
+from coevo.studies.states.summaries import run_command
 
 if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore

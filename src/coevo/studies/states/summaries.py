@@ -1,14 +1,22 @@
-"""Summaries of states: the JSON that ``log`` and ``show`` print, and words that several tables and the report use."""
+"""States as JSON, as ``log`` and ``show`` print them, and where a node stands, as ``status`` does.
+
+Also here: what a node needs next, in one sentence, from the signals of its last state.
+"""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from coevo.configs.references import reference_set_words
 from coevo.node_store.branch_seeds import recorded_seed
-from coevo.node_store.recorded import force_field_change
+from coevo.node_store.recorded import force_field_change, readable
+from coevo.studies.states.signal_rows import signal_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
 
@@ -34,3 +42,120 @@ def reference_set_of(document: dict[str, Any]) -> str:
     """Say which references a state has, from its document: ``li-p-s without 3 phases``."""
     name = document["metrics"]["reference_set"]["name"]
     return reference_set_words(name, document["config"].get("references", {}).get("exclude", ()))
+
+
+_ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "narrowing", "short", "moving")
+"""What to see to first: what no number of further iterations would mend."""
+
+
+def run_command(node: str, branch: str = "main", iterations: int | None = None) -> str:
+    """Return the command that goes on with a branch, as it can be typed."""
+    where = "" if branch == "main" else f" --branch {shlex.quote(branch)}"
+    return f"coevo run {node}{where}" + (f" -n {iterations}" if iterations else "")
+
+
+def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any], branch: str = "main") -> str:
+    """Say what to do next.
+
+    Parameters
+    ----------
+    node : str
+        Name of the node, for the command.
+    metrics : mapping
+        Of the last state.
+    config : mapping
+        Configuration of the node, as a document.
+    branch : str
+        That the state is the head of.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    maturity = metrics["maturity"]
+    if maturity["mature"]:
+        where = node if branch == "main" else f"{node}@{branch}"
+        use = f"coevo query {where}, coevo report {where}"
+        return f"{where} is mature: use it ({use}), extend it by an element, or tighten its tolerances"
+    if "iteration" not in metrics and not metrics.get("ruler"):
+        return f"no candidate was generated yet: {run_command(node, branch, config['maturity']['patience'] + 1)}"
+    causes = {signal.get("cause"): signal for signal in maturity["signals"] if signal.get("cause")}
+    for cause in _ORDER:
+        if cause in causes:
+            return _sentence(
+                cause, causes[cause]["name"], run_command(node, branch, config["maturity"]["patience"] + 1), metrics, config
+            )
+    return f"go on: {run_command(node, branch, 1)}"
+
+
+def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    settings = config["maturity"]
+    frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
+    size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
+    sentences = {
+        "collapse": (
+            "the generator repeats itself: widen it (a lower generator.variation_fraction or guidance_factor, more "
+            "compositions), or branch from a state before the collapse"
+        ),
+        "narrowing": (
+            "look at the formulas of the last candidates (coevo query): fewer than before, because these are the stable ones, or "
+            f"because the generator has narrowed; then {more}, or widen it (generator.compositions, a lower variation_fraction)"
+        ),
+        "few frames": (
+            f"more labels: {frames} labelled frames so far, maturity.min_frames is {settings['min_frames']} and "
+            f"min_test_frames {settings['min_test_frames']}; {more}, or raise selection.structures"
+        ),
+        "few environments": (
+            f"more entries: they have fewer than the {settings['environments']} environments that an entropy is of; {more}"
+        ),
+        "ceiling": (
+            f"more environments per entropy estimate: {settings['environments']} are nearly all different, so raise "
+            f"maturity.environments towards the number that the state has ({_environments(metrics)}), and go on: {more}"
+        ),
+        "noise": (
+            f"a larger ruler: the median of {size} candidates is too uncertain for the tolerance, so raise maturity.ruler_size "
+            "(it holds for the iterations to come)"
+        ),
+        "short": f"more iterations, to see whether the signals settle: {more}",
+        "moving": f"more iterations, the {signal} signal still moves: {more}",
+    }
+    return sentences[cause]
+
+
+def _environments(metrics: Mapping[str, Any]) -> int | str:
+    entropy = metrics.get("entropy")
+    return entropy["environments"] if entropy else "unknown"
+
+
+def node_status(store: NodeStore, name: str) -> dict[str, Any]:
+    """Return the status of a node as JSON."""
+    node = store.node(name)
+    campaigns = [
+        campaign.model_dump(include={"id", "branch", "start", "iterations", "status", "created", "ended"})
+        for campaign in store.campaigns(name)
+    ]
+    status: dict[str, Any] = {
+        "node": name,
+        "elements": list(node.elements),
+        "branches": dict(node.branches),
+        "campaigns": campaigns,
+        "head": None,
+    }
+    if node.branches.get("main"):
+        view = store.state(name)
+        with readable(view):
+            metrics = view.document["metrics"]
+            status["head"] = {
+                "id": view.id,
+                "iteration": view.iteration,
+                "counts": view.document["counts"],
+                "population": metrics["population"],
+                "reference_set": metrics["reference_set"],
+                "references": reference_set_of(view.document),
+                "maturity": metrics["maturity"],
+                "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
+                "signals": [row.to_dict() for row in signal_rows(view)],
+                "next": next_step(name, metrics, view.document["config"]),
+            }
+    return status

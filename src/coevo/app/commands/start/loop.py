@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.completion import node_names
-from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
+from coevo.app.terminal import Format, NodeName, app, err, node_names, out, print_json, say
 from coevo.errors import ConfigError, CorruptArtifactError
-from coevo.studies.states.node_status import run_command
+from coevo.studies.states.summaries import run_command
 
 
 @app.command()
@@ -144,7 +143,7 @@ def status(
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
     from coevo.app.tables.status import status_tables
     from coevo.makers.step import current_store
-    from coevo.studies.states.node_status import node_status
+    from coevo.studies.states.summaries import node_status
 
     store = current_store()
     rows, tables = [], []
