@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
-from coevo.analysis.composition import as_composition, chemical_system, fractions, is_element, reduced_formula
+from coevo.analysis.composition import as_composition, chemical_system, fractions, reduced_formula
 from coevo.errors import AnalysisError, CoevoError
 
 
@@ -63,5 +63,3 @@ def test_errors_are_those_of_the_careful_way(source, message):
 def test_names():
     assert chemical_system("S4PLi3") == "Li-P-S"
     assert reduced_formula("Li6P2S8") == "Li3PS4"
-    assert is_element("S8")
-    assert not is_element("Li2S")

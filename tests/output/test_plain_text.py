@@ -182,4 +182,4 @@ def test_nothing_is_printed_but_through_the_consoles() -> None:
     assert printing_calls(folder / "terminal.py") == {"stdout.write"}
     for path in paths:
         assert not printing_calls(path) - allowed.get(path.name, set()), path
-        assert "rich.markup" not in path.read_text(encoding="utf-8") or path.name == "literal_help.py", path
+        assert "rich.markup" not in path.read_text(encoding="utf-8") or path.name == "help_groups.py", path

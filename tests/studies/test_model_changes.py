@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from li_p_s_states import NODE, Lineage, new_node
 
+from coevo.app.tables.states import log_table
 from coevo.node_store.recorded import force_field_change
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
-from coevo.studies.states.summaries import log_table, summary
+from coevo.studies.states.summaries import summary
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from coevo.analysis.signals.maturity import maturity
 from coevo.configs.tree import MaturityConfig
-from coevo.studies.states.node_status import next_step
 from coevo.studies.states.signal_rows import signal_rows, sparkline
+from coevo.studies.states.summaries import next_step
 
 CONFIG = MaturityConfig(environments=100, min_frames=10, min_test_frames=2, ruler_size=32)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from li_p_s_states import NODE, new_node
 
+from coevo.app.tables.states import iteration_table, log_table
 from coevo.campaigns.planning import start_from_state
 from coevo.errors import CorruptArtifactError
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
-from coevo.studies.states.node_status import node_status
-from coevo.studies.states.summaries import iteration_table, log_table, summary
+from coevo.studies.states.summaries import node_status, summary
 from tiny_node import Coevo
 
 if TYPE_CHECKING:

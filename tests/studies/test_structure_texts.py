@@ -19,7 +19,7 @@ from coevo.configs.structures.cif_blocks import structure_from_cif
 from coevo.configs.tree import MaturityConfig
 from coevo.errors import QueryError, StorageError
 from coevo.studies.states.exporting import cif_text, poscar_text, setting_of
-from coevo.studies.states.node_status import next_step, run_command
+from coevo.studies.states.summaries import next_step, run_command
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 SMALL = SALT.get_primitive_structure()

@@ -134,11 +134,6 @@ def reduced_formula(source: Any) -> str:
     return as_composition(source).reduced_formula
 
 
-def is_element(source: Any) -> bool:
-    """Whether there is one element only."""
-    return bool(as_composition(source).is_element)
-
-
 OXIDATION_STATES = "smact14"
 """SMACT's name of the set of oxidation states."""
 

@@ -14,14 +14,27 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
-from coevo.app.completion import node_names
 from coevo.app.help_groups import GroupedCommands
+from coevo.errors import CoevoError
 from coevo.output.plain_text import json_text, plain, plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import ConsoleOptions, RenderableType
+
+
+def node_names(incomplete: str) -> list[str]:
+    """Return the names of nodes that begin with what is typed; none of a server's, which might keep the shell waiting."""
+    from coevo.node_store.directory.database import EmbeddedBackend
+    from coevo.settings import read_settings
+
+    try:
+        settings = read_settings()
+        names = EmbeddedBackend(settings.directory).node_names() if settings.is_embedded else []
+    except (CoevoError, OSError):  # the command itself will say it
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 class PlainConsole(Console):

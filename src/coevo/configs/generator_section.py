@@ -12,7 +12,6 @@ from coevo.families import (
     DEFAULT_GENERATOR,
     GENERATOR_GROUP,  # noqa: F401  (job documents and other packages know it by this module)
     built_in,
-    installed_generators,  # noqa: F401
     is_known,
     names_of,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.describing import describe_keys, field_at, section_at
+from coevo.configs.describing import field_at, section_at
 from coevo.configs.section import Local
 from coevo.configs.tree import NodeConfig
 
@@ -29,11 +29,6 @@ def local_values(data: Mapping[str, Any], root: type[BaseModel] = NodeConfig) ->
         Dotted key to value, in the order of the data.
     """
     return dict(_found(data, (), root))
-
-
-def local_keys(root: type[BaseModel] = NodeConfig) -> list[str]:
-    """Every key of a tree that is marked, in its order."""
-    return [described.key for described in describe_keys(root) if _mark(tuple(described.key.split(".")), root)]
 
 
 def what_it_does(key: str, root: type[BaseModel] = NodeConfig) -> str:

@@ -18,7 +18,6 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     GENERATOR_GROUP,
     GeneratorConfig,
     MatterGenConfig,
-    installed_generators,
 )
 from coevo.configs.labelling_codes import (
     CODE_PATTERN,

@@ -63,16 +63,6 @@ def installed(role: str) -> dict[str, EntryPoint]:
     return entry_points_of(GROUPS[role])
 
 
-def installed_generators() -> dict[str, EntryPoint]:
-    """Families of generators that other installed packages bring, by name."""
-    return installed("generator")
-
-
-def installed_force_fields() -> dict[str, EntryPoint]:
-    """Families of force fields that other installed packages bring, by name."""
-    return installed("force_field")
-
-
 def is_known(family: str, role: str) -> bool:
     """Whether a family of a role is known here; other packages are looked through only if it is none of coevo's own."""
     return family in built_in(role) or family in installed(role)

@@ -17,6 +17,7 @@ from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
+    from coevo.makers.outputs import Checkpoints, LabelPacket
 
 
 @dataclass
@@ -39,7 +40,7 @@ class LabelFlowMaker(Maker):
         self,
         parent: str,
         iteration: int,
-        checkpoints: dict[str, dict[str, Any]],
+        checkpoints: Checkpoints,
         *,
         limit: int,
         competing: bool,
@@ -68,15 +69,13 @@ class LabelFlowMaker(Maker):
         rest, commit = self._committed(label.output, parent, iteration, checkpoints, message)
         return Flow([choose, label, *rest, commit], output=commit.output, name=f"{prefix}/label")
 
-    def add(
-        self, packets: list[dict[str, Any]], parent: str, iteration: int, checkpoints: dict[str, dict[str, Any]], message: str
-    ) -> Flow:
+    def add(self, packets: list[LabelPacket], parent: str, iteration: int, checkpoints: Checkpoints, message: str) -> Flow:
         """Wire a state with labels that are there already, as packets (see :func:`coevo.makers.label.packet_of`)."""
         rest, commit = self._committed({"packets": packets}, parent, iteration, checkpoints, message)
         return Flow([*rest, commit], output=commit.output, name=f"{self.config.node.name}/{iteration}/add")
 
     def _committed(
-        self, labelled: Any, parent: str, iteration: int, checkpoints: dict[str, dict[str, Any]], message: str
+        self, labelled: Any, parent: str, iteration: int, checkpoints: Checkpoints, message: str
     ) -> tuple[list[Any], Any]:
         """Jobs from labels to the commit of a state that has them."""
         config, node = self.config, self.config.node
@@ -99,16 +98,18 @@ class LabelFlowMaker(Maker):
             labelled=labelled,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
-            unite.output,
-            evaluate.output,
-            assess.output,
-            force_field,
-            generator,
-            measure.output,
-            iteration,
-            [parent],
-            parent,
-            message,
-            trained=train.output,
+            {
+                "united": unite.output,
+                "evaluated": evaluate.output,
+                "assessed": assess.output,
+                "force_field": force_field,
+                "generator": generator,
+                "measured": measure.output,
+                "iteration": iteration,
+                "parents": [parent],
+                "expected": parent,
+                "message": message,
+                "trained": train.output,
+            }
         )
         return [train, unite, *rest, measure], commit

@@ -17,8 +17,8 @@ from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
-
-Checkpoints = dict[str, dict[str, Any]]
+    from coevo.makers.outputs import Checkpoints
+    from coevo.makers.step import ShardReference
 
 
 @dataclass
@@ -83,17 +83,19 @@ class MergeMaker(Maker):
             assess.output, evaluate.output["shards"], fitted, iteration, parent=parents[0], united=unite.output, **trained
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
-            unite.output,
-            evaluate.output,
-            assess.output,
-            force_field,
-            generator,
-            measure.output,
-            iteration,
-            parents,
-            expected,
-            message,
-            **trained,
+            {
+                "united": unite.output,
+                "evaluated": evaluate.output,
+                "assessed": assess.output,
+                "force_field": force_field,
+                "generator": generator,
+                "measured": measure.output,
+                "iteration": iteration,
+                "parents": parents,
+                "expected": expected,
+                "message": message,
+                **trained,
+            }
         )
         jobs = [unite, *([train] if train else []), *rest, measure, commit]
         return Flow(jobs, output=commit.output, name=f"{prefix}/merge")
@@ -119,7 +121,7 @@ class ExtendMaker(Maker):
         self,
         parent: str,
         iteration: int,
-        references: dict[str, Any],
+        references: ShardReference,
         checkpoints: Checkpoints,
         message: str,
         expected: str | None = None,
@@ -154,16 +156,18 @@ class ExtendMaker(Maker):
             united=unite.output,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
-            unite.output,
-            evaluate.output,
-            assess.output,
-            force_field,
-            generator,
-            measure.output,
-            iteration,
-            [parent],
-            expected,
-            message,
+            {
+                "united": unite.output,
+                "evaluated": evaluate.output,
+                "assessed": assess.output,
+                "force_field": force_field,
+                "generator": generator,
+                "measured": measure.output,
+                "iteration": iteration,
+                "parents": [parent],
+                "expected": expected,
+                "message": message,
+            }
         )
         return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")
 

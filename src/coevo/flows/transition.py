@@ -22,6 +22,8 @@ from coevo.makers.train_generator import TrainGeneratorMaker
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
+    from coevo.makers.outputs import Checkpoint
+    from coevo.makers.step import ShardReference
 
 
 def shard_counts(total: int, shard_size: int) -> list[int]:
@@ -62,7 +64,7 @@ class CoevolutionMaker(Maker):
     screen_maker: Maker | None = None
     label_maker: Maker | None = None
 
-    def make(self, parent: str, iteration: int, force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
+    def make(self, parent: str, iteration: int, force_field: Checkpoint, generator: Checkpoint) -> Flow:
         """Wire the transition.
 
         Parameters
@@ -117,15 +119,17 @@ class CoevolutionMaker(Maker):
             assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, **steps
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
-            evaluate.output,
-            assess.output,
-            train_generator.output,
-            train.output["checkpoint"],
-            measure.output,
-            iteration,
-            parent=parent,
-            **outputs,
-            **steps,
+            {
+                "evaluated": evaluate.output,
+                "assessed": assess.output,
+                "generator": train_generator.output,
+                "force_field": train.output["checkpoint"],
+                "measured": measure.output,
+                "iteration": iteration,
+                "parent": parent,
+                **outputs,
+                **steps,
+            }
         )
         jobs = [*generated, *screened, curate, select, label, train, evaluate, assess, train_generator, measure, commit]
         return Flow(jobs, output=commit.output, name=prefix)
@@ -146,7 +150,7 @@ class SeedMaker(Maker):
     config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
-    def make(self, references: dict[str, Any], force_field: dict[str, Any], generator: dict[str, Any]) -> Flow:
+    def make(self, references: ShardReference, force_field: Checkpoint, generator: Checkpoint) -> Flow:
         """Wire the first state.
 
         Parameters
@@ -170,6 +174,14 @@ class SeedMaker(Maker):
             assess.output, evaluate.output["shards"], train_generator.output, 0
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
-            evaluate.output, assess.output, train_generator.output, force_field, measure.output, 0, references=references
+            {
+                "evaluated": evaluate.output,
+                "assessed": assess.output,
+                "generator": train_generator.output,
+                "force_field": force_field,
+                "measured": measure.output,
+                "iteration": 0,
+                "references": references,
+            }
         )
         return Flow([evaluate, assess, train_generator, measure, commit], output=commit.output, name=prefix)

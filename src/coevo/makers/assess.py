@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
 from coevo.makers.progress import task
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from coevo.analysis.hull.hull import Hull
     from coevo.makers.outputs import Assessed
     from coevo.makers.populations.population import Member
-
-Record = dict[str, Any]
+    from coevo.makers.step import Record, ShardReference
 
 
 @dataclass
@@ -39,7 +38,7 @@ class AssessMaker(StepMaker):
 
     @step
     def make(
-        self, shards: list[dict[str, Any]], parents: list[str] | None = None, labels: dict[str, Any] | None = None
+        self, shards: list[ShardReference], parents: list[str] | None = None, labels: ShardReference | None = None
     ) -> Assessed:
         """Assess.
 
@@ -103,7 +102,7 @@ class AssessMaker(StepMaker):
             },
         }
 
-    def _labels(self, parents: Sequence[str], new: dict[str, Any] | None) -> list[Record]:
+    def _labels(self, parents: Sequence[str], new: ShardReference | None) -> list[Record]:
         """Labels of the new state: those of its parents and the new ones, each once, without what a new one supersedes."""
         from coevo.makers.labels.imported import without_superseded
         from coevo.makers.populations.population import open_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.models.contracts import Generator
 from coevo.models.registry import force_field_from, generator_from
@@ -13,11 +13,10 @@ from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from coevo.configs.tree import GeneratorConfig
+    from coevo.makers.outputs import Checkpoint
     from coevo.models.contracts import ForceField
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
-
-Checkpoint = dict[str, Any]
 
 
 def save_checkpoint(

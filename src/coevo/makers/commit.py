@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
+from coevo.makers.outputs import Transition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
 from coevo.makers.step import StepMaker, current_store, provenance_of, read_records
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import Committed
+    from coevo.makers.outputs import Checkpoint, Committed
     from coevo.node_store.states import StateDraft
     from coevo.node_store.views import StateView
 
@@ -33,79 +36,50 @@ class CommitMaker(StepMaker):
     branch: str = "main"
 
     @job
-    def make(
-        self,
-        evaluated: dict[str, Any],
-        assessed: dict[str, Any],
-        generator: dict[str, Any],
-        force_field: dict[str, Any],
-        measured: dict[str, Any],
-        iteration: int,
-        parent: str | None = None,
-        references: dict[str, Any] | None = None,
-        generated: list[dict[str, Any]] | None = None,
-        screened: list[dict[str, Any]] | None = None,
-        curated: dict[str, Any] | None = None,
-        selected: dict[str, Any] | None = None,
-        labelled: dict[str, Any] | None = None,
-        trained: dict[str, Any] | None = None,
-    ) -> Committed:
+    def make(self, transition: Transition, *others: Any, **outputs: Any) -> Committed:
         """Commit.
 
         Parameters
         ----------
-        evaluated, assessed, measured, curated, selected, labelled, trained, generator : dict
-            Outputs of the steps of the transition.
-        generated, screened : list of dict
-            Outputs of the generate and screen jobs.
-        force_field : dict
-            Adopted force-field checkpoint.
-        iteration : int
-        parent : str or None
-            Id of the parent state; None for the first one.
-        references : dict or None
-            Shard reference of reference documents that are new in this state.
+        transition : Transition
+            What the state is made of.
+        others, outputs : Any
+            Its fields one by one, in their order and by name: so they stand in jobs that an earlier version queued.
 
         Returns
         -------
         dict
             ``state``: id of the new state.
         """
+        done: Transition = as_one(Transition, transition, others, outputs)
         store = current_store()
         reporter().job_started(self.name)
+        parent = done.get("parent")
         view = None if parent is None else store.state(f"{self.config.node.name}@{parent}")
-        trained = trained or {}
-        draft = self._draft(view, assessed, curated, trained, references, iteration)
-        draft.checkpoints = {"force_field": self._located(force_field), "generator": self._located(generator["checkpoint"])}
-        draft.metrics = measured["metrics"]
-        packets = labelled["packets"] if labelled else []
-        runs = [*(generated or []), *(screened or []), *packets, *evaluated["runs"], assessed, generator, measured]
-        runs += [output for output in (curated, selected, trained) if output]
-        draft.provenance = {"jobs": provenance_of(runs)}
+        draft = self._draft(view, done)
+        draft.checkpoints = {
+            "force_field": self._located(done["force_field"]),
+            "generator": self._located(done["generator"]["checkpoint"]),
+        }
+        draft.metrics = done["measured"]["metrics"]
+        draft.provenance = {"jobs": provenance_of(_runs(done))}
         state = store.commit(draft, branch=self.branch, expected=parent)
-        remember(state, assessed["fingerprints"])
+        remember(state, done["assessed"]["fingerprints"])
         reporter().job_finished(self.name, 0.0, reused=False)
         return {"state": state}
 
-    def _located(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def _located(self, checkpoint: Checkpoint) -> Checkpoint:
         """Add where the checkpoint is, for people; the URI is not part of the state id."""
         return {**checkpoint, "uri": current_store().artifacts.uri_of(checkpoint["sha256"])}
 
-    def _draft(
-        self,
-        view: StateView | None,
-        assessed: dict[str, Any],
-        curated: dict[str, Any] | None,
-        trained: dict[str, Any],
-        references: dict[str, Any] | None,
-        iteration: int,
-    ) -> StateDraft:
+    def _draft(self, view: StateView | None, done: Transition) -> StateDraft:
         from coevo.makers.populations.population import describe
         from coevo.node_store.canonical import structure_from_document
         from coevo.node_store.states import StateDraft
 
-        store = current_store()
-        evaluations = list(read_records(store, assessed["evaluations"]))
+        store, iteration = current_store(), done["iteration"]
+        curated, trained, references = done.get("curated"), done.get("trained"), done.get("references")
+        evaluations = list(read_records(store, done["assessed"]["evaluations"]))
         evaluated = {document["structure_id"] for document in evaluations}
         structures = []
         for row in read_records(store, curated["admitted"]) if curated else ():
@@ -116,7 +90,7 @@ class CommitMaker(StepMaker):
         if curated:
             samples[str(iteration)] = curated["sample"]["sha256"]
         inherited = dict(view.manifest.get("offsets", {})) if view else {}
-        counts = assessed["counts"]
+        counts = done["assessed"]["counts"]
         return StateDraft(
             node=self.config.node.name,
             parents=(view.id,) if view else (),
@@ -134,3 +108,18 @@ class CommitMaker(StepMaker):
             offsets=trained["offsets"] if trained else inherited,
             provenance={},
         )
+
+
+def as_one(document: type, first: Any, others: Sequence[Any], outputs: Mapping[str, Any]) -> Any:
+    """Return what a commit is given as the one document that it is: a job of an earlier version holds its fields one by one."""
+    if not others:
+        return first
+    return {**dict(zip(document.__annotations__, (first, *others), strict=False)), **outputs}
+
+
+def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
+    """Outputs of the jobs of a transition, in the order in which a state names them."""
+    yield from [*(done.get("generated") or []), *(done.get("screened") or [])]
+    yield from (done.get("labelled") or {"packets": []})["packets"]
+    yield from [*done["evaluated"]["runs"], done["assessed"], done["generator"], done["measured"]]
+    yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained")))

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
-from coevo.makers.commit import CommitMaker
+from coevo.makers.commit import CommitMaker, as_one
+from coevo.makers.outputs import UnionTransition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
 from coevo.makers.step import current_store, provenance_of, read_records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from coevo.makers.outputs import Committed
+    from coevo.makers.outputs import Checkpoint, Committed
 
 
 @dataclass
@@ -23,34 +24,15 @@ class CommitUnionMaker(CommitMaker):
     """Commit a state of one parent or two whose entries are those of the parents."""
 
     @job
-    def make(  # type: ignore[override]
-        self,
-        united: dict[str, Any],
-        evaluated: dict[str, Any],
-        assessed: dict[str, Any],
-        force_field: dict[str, Any],
-        generator: dict[str, Any],
-        measured: dict[str, Any],
-        iteration: int,
-        parents: list[str],
-        expected: str | None,
-        message: str,
-        trained: dict[str, Any] | None = None,
-    ) -> Committed:
+    def make(self, transition: UnionTransition, *others: Any, **outputs: Any) -> Committed:  # type: ignore[override]
         """Commit.
 
         Parameters
         ----------
-        united, evaluated, assessed, measured, trained : dict
-            Outputs of the steps before.
-        force_field, generator : dict
-            Checkpoints of the new state.
-        iteration : int
-        parents : list of str
-            Ids of the parent states, the one that is continued first.
-        expected : str or None
-            Head of the branch when the work began.
-        message : str
+        transition : UnionTransition
+            What the state is made of.
+        others, outputs : Any
+            Its fields one by one, in their order and by name: so they stand in jobs that an earlier version queued.
 
         Returns
         -------
@@ -59,23 +41,31 @@ class CommitUnionMaker(CommitMaker):
         """
         from coevo.node_store.states import StateDraft
 
+        done: UnionTransition = as_one(UnionTransition, transition, others, outputs)
+        united, assessed, trained = done["united"], done["assessed"], done.get("trained")
         store = current_store()
         reporter().job_started(self.name)
         evaluations = list(read_records(store, assessed["evaluations"]))
         evaluated_ids = {document["structure_id"] for document in evaluations}
-        views = [store.state(f"{self.config.node.name}@{parent}") for parent in parents]
-        runs = [united, *evaluated["runs"], assessed, measured, *([trained] if trained else [])]
+        views = [store.state(f"{self.config.node.name}@{parent}") for parent in done["parents"]]
+        runs: list[Mapping[str, Any]] = [
+            united,
+            *done["evaluated"]["runs"],
+            assessed,
+            done["measured"],
+            *([trained] if trained else []),
+        ]
         draft = StateDraft(
             node=self.config.node.name,
-            parents=tuple(parents),
-            iteration=iteration,
-            message=message,
+            parents=tuple(done["parents"]),
+            iteration=done["iteration"],
+            message=done["message"],
             config=self.config.identity(),
             checkpoints={
                 kind: self._located(self._descended(checkpoint, [view.document["checkpoints"][kind] for view in views]))
-                for kind, checkpoint in (("force_field", force_field), ("generator", generator))
+                for kind, checkpoint in (("force_field", done["force_field"]), ("generator", done["generator"]))
             },
-            metrics=measured["metrics"],
+            metrics=done["measured"]["metrics"],
             labels=list(read_records(store, trained["labels"])) if trained else [],
             references=[row for row in read_records(store, united["references"]) if row["_id"] in evaluated_ids],
             evaluations=evaluations,
@@ -84,11 +74,11 @@ class CommitUnionMaker(CommitMaker):
             offsets=trained["offsets"] if trained else united["offsets"],
             provenance={"jobs": provenance_of(runs)},
         )
-        state = store.commit(draft, branch=self.branch, expected=expected)
+        state = store.commit(draft, branch=self.branch, expected=done["expected"])
         remember(state, assessed["fingerprints"])
         reporter().job_finished(self.name, 0.0, reused=False)
         return {"state": state}
 
-    def _descended(self, checkpoint: dict[str, Any], parents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _descended(self, checkpoint: Checkpoint, parents: Sequence[Checkpoint]) -> Checkpoint:
         """Record the checkpoints of all parent states beside the one that it was trained from."""
         return {**checkpoint, "parents": [parent["sha256"] for parent in parents]}

@@ -14,7 +14,8 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, writ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coevo.makers.outputs import Curated, Generated, Screened
+    from coevo.makers.outputs import Checkpoint, Curated, Generated, Screened
+    from coevo.makers.step import Record
 
 
 def _sum_reasons(outputs: Sequence[Generated] | Sequence[Screened]) -> dict[str, int]:
@@ -49,7 +50,7 @@ class CurateMaker(StepMaker):
         self,
         generated: list[Generated],
         screened: list[Screened],
-        checkpoint: dict[str, Any],
+        checkpoint: Checkpoint,
         parent: str,
         iteration: int,
     ) -> Curated:
@@ -143,7 +144,7 @@ class CurateMaker(StepMaker):
             "energy_above_hull": quantiles(list(e_hull.values())),
         }
 
-    def _sample(self, rows: list[dict[str, Any]], iteration: int) -> list[dict[str, Any]]:
+    def _sample(self, rows: list[Record], iteration: int) -> list[dict[str, Any]]:
         """Draw the fixed-size random sample of this iteration's candidates (the ruler)."""
         import numpy as np
 

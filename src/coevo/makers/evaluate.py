@@ -16,8 +16,8 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from coevo.makers.outputs import Checkpoint, Curated, Evaluated
-    from coevo.makers.step import ShardReference
+    from coevo.makers.outputs import Checkpoint, Curated, Evaluated, Reevaluated, TrainedForceField, United
+    from coevo.makers.step import Record, ShardReference
     from coevo.models.contracts import ForceField, Prediction
     from coevo.node_store.views import StateView
 
@@ -90,7 +90,7 @@ class ReevaluateMaker(StepMaker):
     shard_size: int = 500
 
     @job
-    def make(self, curated: Curated, trained: dict[str, Any], parent: str, iteration: int) -> Response[Any]:
+    def make(self, curated: Curated, trained: TrainedForceField, parent: str, iteration: int) -> Response[Reevaluated]:
         """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
 
         Parameters
@@ -108,14 +108,14 @@ class ReevaluateMaker(StepMaker):
         records = [*population_records(view), *self._admitted(curated, iteration), *self._samples(view, curated, iteration)]
         return self._evaluated(records, trained["checkpoint"])
 
-    def _evaluated(self, records: list[dict[str, Any]], checkpoint: dict[str, Any]) -> Response[Any]:
+    def _evaluated(self, records: list[Record], checkpoint: Checkpoint) -> Response[Reevaluated]:
         """Carry over what this force field has evaluated, and evaluate the rest."""
         carried = [r for r in records if r["model"] == checkpoint["sha256"]]
         stale = [r for r in records if r["model"] != checkpoint["sha256"]]
         shards = [write_records(current_store(), carried)] if carried else []
         return self._fan_out(shards, stale, checkpoint)
 
-    def _fan_out(self, shards: list[dict[str, Any]], stale: list[dict[str, Any]], checkpoint: dict[str, Any]) -> Response[Any]:
+    def _fan_out(self, shards: list[ShardReference], stale: list[Record], checkpoint: Checkpoint) -> Response[Reevaluated]:
         store = current_store()
         jobs = []
         for index, start in enumerate(range(0, len(stale), self.shard_size)):
@@ -130,14 +130,14 @@ class ReevaluateMaker(StepMaker):
         }
         return Response(replace=Flow(jobs, output=output, name=self.name))
 
-    def _admitted(self, curated: Curated, iteration: int) -> list[dict[str, Any]]:
+    def _admitted(self, curated: Curated, iteration: int) -> list[Record]:
         keys = ("id", "structure", "energy_per_atom", "fmax")
         return [
             {**{key: row[key] for key in keys}, "kind": "entry", "note": "", "since": iteration, "model": curated["model"]}
             for row in read_records(current_store(), curated["admitted"])
         ]
 
-    def _samples(self, view: StateView, curated: Curated, iteration: int) -> list[dict[str, Any]]:
+    def _samples(self, view: StateView, curated: Curated, iteration: int) -> list[Record]:
         """Samples of all iterations, each as that iteration screened it."""
         samples = {**view.manifest.get("samples", {}), str(iteration): curated["sample"]["sha256"]}
         records = []
@@ -153,7 +153,7 @@ class ReevaluateUnionMaker(ReevaluateMaker):
     """Evaluate a united population by one force field."""
 
     @job
-    def make(self, united: dict[str, Any], checkpoint: dict[str, Any]) -> Response[Any]:  # type: ignore[override]
+    def make(self, united: United, checkpoint: Checkpoint) -> Response[Reevaluated]:  # type: ignore[override]
         """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
 
         Parameters
@@ -178,7 +178,7 @@ class EvaluateReferencesMaker(ReevaluateMaker):
     name: str = "evaluate-references"
 
     @job
-    def make(self, references: dict[str, Any], checkpoint: dict[str, Any]) -> Response[Any]:  # type: ignore[override]
+    def make(self, references: ShardReference, checkpoint: Checkpoint) -> Response[Reevaluated]:  # type: ignore[override]
         """Fan out; the output is ``{"shards": [shard references], "runs": [{"key": …}]}``.
 
         Parameters
@@ -193,9 +193,7 @@ class EvaluateReferencesMaker(ReevaluateMaker):
         return self._fan_out([], stale, checkpoint)
 
 
-def evaluate_records(
-    force_field: ForceField, records: list[dict[str, Any]], screening: ScreeningConfig, workers: int
-) -> list[dict[str, Any]]:
+def evaluate_records(force_field: ForceField, records: list[Record], screening: ScreeningConfig, workers: int) -> list[Record]:
     """Evaluate records at their geometry, and relax again those whose forces ask for it.
 
     Parameters
@@ -218,7 +216,7 @@ def evaluate_records(
     structures = [structure_from_document(record["structure"]) for record in records]
     with task("evaluating", len(structures), "structures") as advance:
         predictions = force_field.evaluate(structures, workers=workers, progress=advance)
-    rows: list[dict[str, Any]] = []
+    rows: list[Record] = []
     to_relax: list[int] = []
     for index, (record, structure, p) in enumerate(zip(records, structures, predictions, strict=True)):
         if isinstance(p, Failure):

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
     from coevo.labelling.contract import LabelResult, LabelSettings
     from coevo.makers.outputs import Labelled, LabelPacket, Selected
-    from coevo.makers.step import ShardReference
+    from coevo.makers.step import Document, Record, ShardReference
     from coevo.node_store.store import NodeStore
 
 
-def label_document(
-    record: dict[str, Any], result: LabelResult, settings: LabelSettings, settings_id: str, **more: Any
-) -> dict[str, Any]:
+def label_document(record: Record, result: LabelResult, settings: LabelSettings, settings_id: str, **more: Any) -> Record:
     """Return the label document of one frame, with more fields of it."""
     from coevo.node_store.identity import label_id
 
@@ -48,7 +46,7 @@ def label_document(
     return {"_id": label_id(label), **label}
 
 
-def packet_of(store: NodeStore, labels: list[dict[str, Any]]) -> LabelPacket:
+def packet_of(store: NodeStore, labels: list[Record]) -> LabelPacket:
     """Write labels as one packet: ``labels`` (shard reference), ``counts`` by status, ``reasons`` of those without numbers."""
     return {
         "labels": write_records(store, labels),
@@ -171,7 +169,7 @@ class LabelMaker(StepMaker):
         size = self.labelling.frames_per_job
         # apart, so that the packets of new frames are the same work wherever they are wanted
         packets = [rows[start : start + size] for rows in (wanted.new, wanted.again) for start in range(0, len(rows), size)]
-        said: dict[str, Any] = {"notes": wanted.notes} if wanted.notes else {}
+        said: Document = {"notes": wanted.notes} if wanted.notes else {}
         if not packets:
             return Response(output=cast("Labelled", {"packets": [], **said}))
         jobs = []

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import MaturityConfig, NodeSection
 from coevo.makers.step import StepMaker, current_store, read_records, step
 
 if TYPE_CHECKING:
-    from coevo.makers.outputs import Curated, Labelled, Measured, Selected
+    from coevo.makers.outputs import (
+        Assessed,
+        Curated,
+        Labelled,
+        Measured,
+        Selected,
+        TrainedForceField,
+        TrainedGenerator,
+        United,
+    )
+    from coevo.makers.step import Document, Record, ShardReference
     from coevo.node_store.views import StateView
 
 SIGNALS = (
@@ -43,16 +53,16 @@ class MeasureMaker(StepMaker):
     @step
     def make(
         self,
-        assessed: dict[str, Any],
-        sources: list[dict[str, Any]],
-        generator: dict[str, Any],
+        assessed: Assessed,
+        sources: list[ShardReference],
+        generator: TrainedGenerator,
         iteration: int,
         parent: str | None = None,
         curated: Curated | None = None,
         selected: Selected | None = None,
         labelled: Labelled | None = None,
-        trained: dict[str, Any] | None = None,
-        united: dict[str, Any] | None = None,
+        trained: TrainedForceField | None = None,
+        united: United | None = None,
     ) -> Measured:
         """Measure.
 
@@ -110,7 +120,7 @@ class MeasureMaker(StepMaker):
 
         return None if parent is None else open_state(current_store(), self.node.name, parent)
 
-    def _errors(self, trained: dict[str, Any] | None) -> dict[str, float | None]:
+    def _errors(self, trained: TrainedForceField | None) -> dict[str, float | None]:
         """Error of the adopted model on the test split."""
         names = ("energy_rmse_mev_per_atom", "force_rmse_mev_per_angstrom")
         if trained is None:
@@ -119,13 +129,13 @@ class MeasureMaker(StepMaker):
         whole = test["all"] if test is not None else None
         return {name: whole[name] if whole is not None else None for name in names}
 
-    def _ruler(self, assessed: dict[str, Any]) -> dict[str, Any]:
+    def _ruler(self, assessed: Assessed) -> Document:
         """Every iteration's sample, by the present model on the present hull."""
         from coevo.makers.signals.measures import summaries
 
         return summaries(read_records(current_store(), assessed["samples"]))
 
-    def _diversity(self, live: list[dict[str, Any]]) -> dict[str, Any]:
+    def _diversity(self, live: list[Record]) -> Document:
         from coevo.analysis.signals.diversity import shannon_entropy
 
         formulas = Counter(d["formula"] for d in live)
@@ -137,7 +147,7 @@ class MeasureMaker(StepMaker):
             "space_group_entropy": shannon_entropy(groups),
         }
 
-    def _label_counts(self, labelled: Labelled) -> dict[str, Any]:
+    def _label_counts(self, labelled: Labelled) -> Document:
         status: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         for packet in labelled["packets"]:
@@ -148,7 +158,7 @@ class MeasureMaker(StepMaker):
         said = {"warnings": warnings, "notes": labelled.get("notes")}
         return counts | {name: texts for name, texts in said.items() if texts}
 
-    def _maturity(self, view: StateView | None, metrics: dict[str, Any]) -> dict[str, Any]:
+    def _maturity(self, view: StateView | None, metrics: Document) -> Document:
         from coevo.analysis.signals.maturity import maturity
 
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]

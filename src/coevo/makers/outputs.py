@@ -9,13 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
-    from coevo.makers.step import ShardReference
+    from coevo.makers.step import Document, ShardReference
 
 Counts = dict[str, int]
 """A word, such as a reason, to how many."""
 
 Checkpoint = dict[str, Any]
 """As a state holds it (:class:`coevo.node_store.documents.CheckpointDocument`)."""
+
+Checkpoints = dict[str, Checkpoint]
+"""``force_field`` and ``generator`` of a state."""
 
 
 class Keyed(TypedDict):
@@ -51,10 +54,10 @@ class Curated(Keyed):
     screened: ShardReference
     admitted: ShardReference
     sample: ShardReference
-    counts: dict[str, Any]
+    counts: Document
     model: str
     """sha256 of the force field that screened the candidates."""
-    energy_above_hull: dict[str, Any] | None
+    energy_above_hull: Document | None
     """Quantiles, eV/atom."""
 
 
@@ -63,7 +66,7 @@ class Selected(Keyed):
 
     frames: ShardReference
     """Of ``{id, structure, family, kind, how}``."""
-    counts: dict[str, Any]
+    counts: Document
 
 
 class LabelPacket(Keyed):
@@ -93,12 +96,66 @@ class Evaluated(Keyed):
     """The records with ``structure``, ``energy_per_atom`` (None where that failed, with a ``note``) and ``fmax``."""
 
 
+class Reevaluated(TypedDict):
+    """Of a population, shard by shard."""
+
+    shards: list[ShardReference]
+    runs: list[Keyed]
+    """The evaluations that were done for it."""
+
+
+class Fit(TypedDict):
+    """What became of a fit of the force field."""
+
+    checkpoint: Checkpoint
+    """The adopted one: new or the parent's."""
+    adopted: bool
+    reason: str
+    warning: str
+    offsets: Document
+    """Energy offsets per element (eV/atom), by digest of the settings of labels."""
+    prequential: NotRequired[Document]
+    """Errors of the parent's force field on the new labels."""
+    frames: NotRequired[Counts]
+    """By split."""
+    test_before: NotRequired[Document]
+    test_after: NotRequired[Document]
+    """Errors on the test split."""
+    fit: NotRequired[Document]
+    """The family's own report."""
+    test_loss_ratio: NotRequired[float]
+
+
+class TrainedForceField(Fit, Keyed):
+    """The force field that a state gets, and its labels."""
+
+    labels: ShardReference
+    """Of the label documents that are new in the state."""
+    splits: ShardReference
+    """Of ``{id, split}``, for all its labels."""
+
+
 class TrainedGenerator(Keyed):
     """The generator that a state gets."""
 
     checkpoint: Checkpoint
     fitted: bool
-    report: dict[str, Any]
+    report: Document
+
+
+class United(Keyed):
+    """What the parents of a merge, or the one of an extension, hold together."""
+
+    population: ShardReference
+    """Of ``{id, kind, structure, energy_per_atom, fmax, note, since, model}``."""
+    samples: dict[str, ShardReference]
+    """By iteration."""
+    splits: ShardReference
+    """Of ``{id, split}``, for all labels."""
+    offsets: Document
+    references: ShardReference
+    """Of the reference documents that are new."""
+    counts: Document
 
 
 class Assessed(Keyed):
@@ -107,8 +164,8 @@ class Assessed(Keyed):
     evaluations: ShardReference
     samples: ShardReference
     """Rows of the ruler."""
-    counts: dict[str, Any]
-    validation: dict[str, Any] | None
+    counts: Document
+    validation: Document | None
     """What first-principles labels say of stability."""
     fingerprints: Any
 
@@ -116,7 +173,7 @@ class Assessed(Keyed):
 class Measured(Keyed):
     """What a state records of itself."""
 
-    metrics: dict[str, Any]
+    metrics: Document
 
 
 class Committed(TypedDict):
@@ -124,3 +181,46 @@ class Committed(TypedDict):
 
     state: str
     """Its id."""
+
+
+class Transition(TypedDict):
+    """What a state is made of by :class:`~coevo.makers.commit.CommitMaker`: the outputs of the steps of a transition.
+
+    The first state of a node has neither a parent nor what an iteration generates, screens, selects, labels and trains on.
+    """
+
+    evaluated: Reevaluated
+    assessed: Assessed
+    generator: TrainedGenerator
+    force_field: Checkpoint
+    """The adopted one."""
+    measured: Measured
+    iteration: int
+    parent: NotRequired[str | None]
+    """Id of the parent state."""
+    references: NotRequired[ShardReference | None]
+    """Of the reference documents that are new."""
+    generated: NotRequired[list[Generated]]
+    screened: NotRequired[list[Screened]]
+    curated: NotRequired[Curated]
+    selected: NotRequired[Selected]
+    labelled: NotRequired[Labelled]
+    trained: NotRequired[TrainedForceField]
+
+
+class UnionTransition(TypedDict):
+    """What a state is made of by :class:`~coevo.makers.commit_union.CommitUnionMaker`: a merge, an extension, added labels."""
+
+    united: United
+    evaluated: Reevaluated
+    assessed: Assessed
+    force_field: Checkpoint
+    generator: Checkpoint
+    measured: Measured
+    iteration: int
+    parents: list[str]
+    """Ids, that of the state that is continued first."""
+    expected: str | None
+    """Head of the branch when the work began."""
+    message: str
+    trained: NotRequired[TrainedForceField]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.makers.outputs import Checkpoint, Screened
-    from coevo.makers.step import ShardReference
+    from coevo.makers.step import Record, ShardReference
     from coevo.models.contracts import RelaxationSettings
 
 FIRST_PACKAGES = DEFAULT_FORCE_FIELD.packages
@@ -82,8 +82,8 @@ class ScreenMaker(StepMaker):
         from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
 
         store = current_store()
-        passed: list[dict[str, Any]] = []
-        failed: list[dict[str, Any]] = []
+        passed: list[Record] = []
+        failed: list[Record] = []
         for record in read_records(store, candidates):
             reason = self._reason_against(structure_from_document(record["structure"]))
             if reason:

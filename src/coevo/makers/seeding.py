@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError
 from coevo.families import descriptor_of, names_of
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from coevo.configs.references import ReferenceStructure
     from coevo.configs.tree import NodeConfig
+    from coevo.makers.outputs import Checkpoint
+    from coevo.makers.step import Record, ShardReference
 
 
-def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]:
+def write_references(references: Sequence[ReferenceStructure]) -> ShardReference:
     """Write reference documents as a shard, sorted by id; equal structures are one reference (the first name stays).
 
     Parameters
@@ -26,7 +28,7 @@ def write_references(references: Sequence[ReferenceStructure]) -> dict[str, Any]
     from coevo.makers.populations.population import describe
     from coevo.node_store.canonical import structure_document, structure_id
 
-    documents: dict[str, dict[str, Any]] = {}
+    documents: dict[str, Record] = {}
     for reference in references:
         identity = structure_id(reference.structure)
         if identity in documents:
@@ -58,7 +60,7 @@ def check_elements(config: NodeConfig) -> None:
         )
 
 
-def initial_checkpoints(config: NodeConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     """Write the published force field and the unfitted generator as artifacts and return their checkpoints."""
     from coevo.models.registry import force_field_from, generator_from
 

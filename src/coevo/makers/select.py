@@ -12,6 +12,7 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, writ
 
 if TYPE_CHECKING:
     from coevo.makers.outputs import Curated, Selected
+    from coevo.makers.step import Record, ShardReference
     from coevo.node_store.views import StateView
 
 
@@ -66,7 +67,7 @@ class SelectMaker(StepMaker):
             },
         }
 
-    def _choose(self, screened: dict[str, Any], admitted: set[str], parent: str, iteration: int) -> dict[str, str]:
+    def _choose(self, screened: ShardReference, admitted: set[str], parent: str, iteration: int) -> dict[str, str]:
         """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones."""
         import numpy as np
 
@@ -113,7 +114,7 @@ class SelectMaker(StepMaker):
         structures = [m.structure for m in members(view, "reference")] + frames
         return descriptors_of(structures, k, cutoff)[0]
 
-    def _frames_of(self, row: dict[str, Any], how: str, seed: int) -> list[dict[str, Any]]:
+    def _frames_of(self, row: Record, how: str, seed: int) -> list[Record]:
         from coevo.analysis.selection import rattled, strained
         from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
 

@@ -248,7 +248,7 @@ def step(method: Callable[..., Mapping[str, Any]]) -> Callable[..., Any]:
     return job(make)
 
 
-def provenance_of(outputs: Iterable[Document]) -> list[Document]:
+def provenance_of(outputs: Iterable[Mapping[str, Any]]) -> list[Document]:
     """Collect what is stored about the runs of these outputs (name, host, start, seconds), in order."""
     store = current_store()
     runs = [store.job_result(output["key"]) for output in outputs if "key" in output]

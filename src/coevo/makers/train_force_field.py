@@ -16,7 +16,8 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from coevo.makers.outputs import Checkpoint, Labelled
+    from coevo.makers.outputs import Checkpoint, Fit, Labelled, TrainedForceField
+    from coevo.makers.step import Document, Record
     from coevo.models.contracts import ForceField, TrainingFrame
     from coevo.node_store.store import NodeStore
 
@@ -43,7 +44,7 @@ class TrainForceFieldMaker(StepMaker):
         return versions_of_family(self, "force_field", family_of(inputs, DEFAULT_FORCE_FIELD.name))
 
     @step
-    def make(self, labelled: Labelled, checkpoint: Checkpoint, parent: str, iteration: int) -> dict[str, Any]:
+    def make(self, labelled: Labelled, checkpoint: Checkpoint, parent: str, iteration: int) -> TrainedForceField:
         """Train.
 
         Parameters
@@ -71,7 +72,7 @@ class TrainForceFieldMaker(StepMaker):
         view = open_state(store, self.node.name, parent)
         older = list(view.labels())
         known = {label["_id"] for label in older}
-        made: dict[str, dict[str, Any]] = {}
+        made: dict[str, Record] = {}
         for label in read_records(store, [p["labels"] for p in labelled["packets"]]):
             made.setdefault(label["_id"], label)  # two packets may hold the same label, as two files do
         new = [label for identifier, label in made.items() if identifier not in known]
@@ -86,16 +87,16 @@ class TrainForceFieldMaker(StepMaker):
     def _train(
         self,
         store: NodeStore,
-        new: list[dict[str, Any]],
-        older: list[dict[str, Any]],
+        new: list[Record],
+        older: list[Record],
         splits: dict[str, str],
-        checkpoint: dict[str, Any],
-        offsets: dict[str, Any],
+        checkpoint: Checkpoint,
+        offsets: Document,
         iteration: int,
-    ) -> dict[str, Any]:
+    ) -> Fit:
         from coevo.makers.labels.training_set import replayed, scales_for
 
-        refused = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": ""}
+        refused: Fit = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": "", "reason": ""}
         admitted = [label for label in new if label["status"] == "admitted"]
         if not admitted:
             return {**refused, "reason": "no new label was admitted"}
@@ -115,12 +116,12 @@ class TrainForceFieldMaker(StepMaker):
         if not admitted:
             return {**refused, "reason": warning, "warning": warning}
         offsets |= scales.offsets()
-        by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
+        by_split: dict[str, list[Record]] = {"train": [], "validation": [], "test": []}
         for label in usable:
             by_split[splits[label["_id"]]].append(label)
         frames = {name: scales.frames(rows) for name, rows in by_split.items()}
         prequential = self._errors(force_field, scales.frames(admitted), admitted)
-        common: dict[str, Any] = {
+        common: Fit = {
             **refused,
             "offsets": offsets,
             "warning": warning,
@@ -141,7 +142,7 @@ class TrainForceFieldMaker(StepMaker):
         fitted, report = self._fit(force_field, scales.frames(training), frames["validation"], iteration)
         after = self._errors(fitted, frames["test"], by_split["test"])
         ratio = loss_ratio(common["test_before"]["all"], after["all"])
-        outcome = {**common, "fit": report, "test_after": after, "test_loss_ratio": ratio}
+        outcome: Fit = {**common, "fit": report, "test_after": after, "test_loss_ratio": ratio}
         if ratio > 1.0 + self.training.worse_tolerance:
             return {**outcome, "reason": f"worse than its parent on the test split: loss ratio {ratio:.3f}"}
         training_set = write_records(store, [{"id": x["_id"]} for x in training])["sha256"]
@@ -163,7 +164,7 @@ class TrainForceFieldMaker(StepMaker):
 
     def _fit(
         self, force_field: ForceField, training: list[TrainingFrame], validation: list[TrainingFrame], iteration: int
-    ) -> tuple[ForceField, dict[str, Any]]:
+    ) -> tuple[ForceField, Document]:
         from coevo.models.contracts import FitSettings
 
         names = ("epochs", "learning_rate", "batch_size", "force_weight", "stress_weight", "patience")
@@ -172,9 +173,7 @@ class TrainForceFieldMaker(StepMaker):
         with task("training the force field", settings.epochs, "epochs") as advance:
             return force_field.fit(training, validation, settings, seed, progress=advance)
 
-    def _errors(
-        self, force_field: ForceField, frames: Sequence[TrainingFrame], labels: Sequence[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _errors(self, force_field: ForceField, frames: Sequence[TrainingFrame], labels: Sequence[Record]) -> Document:
         """Errors of all frames, and apart by the way their family was chosen and by kind of frame."""
         from coevo.analysis.signals.residuals import grouped_errors
         from coevo.models.contracts import Prediction
@@ -188,7 +187,7 @@ class TrainForceFieldMaker(StepMaker):
         )
 
 
-def loss_ratio(before: dict[str, Any], after: dict[str, Any]) -> float:
+def loss_ratio(before: Document, after: Document) -> float:
     """Mean of the energy and force RMSE ratios after / before; below one the new model is better."""
     names = ("energy_rmse_mev_per_atom", "force_rmse_mev_per_angstrom")
     ratios = [after[name] / before[name] if before[name] > 0 else 1.0 + float(after[name] > 0) for name in names]

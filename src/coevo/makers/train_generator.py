@@ -15,8 +15,8 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from coevo.makers.outputs import TrainedGenerator
+    from coevo.makers.outputs import Assessed, Checkpoint, TrainedGenerator
+    from coevo.makers.step import ShardReference
 
 
 @dataclass
@@ -40,9 +40,7 @@ class TrainGeneratorMaker(StepMaker):
         return versions_of_family(self, "generator", family_of(inputs, self.generator.family))
 
     @step
-    def make(
-        self, assessed: dict[str, Any], sources: list[dict[str, Any]], checkpoint: dict[str, Any], iteration: int
-    ) -> TrainedGenerator:
+    def make(self, assessed: Assessed, sources: list[ShardReference], checkpoint: Checkpoint, iteration: int) -> TrainedGenerator:
         """Train.
 
         Parameters

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from coevo.makers.step import current_store, read_records, step, write_records
 from coevo.makers.train_force_field import TrainForceFieldMaker
+
+if TYPE_CHECKING:
+    from coevo.makers.outputs import Checkpoint, TrainedForceField, United
+    from coevo.makers.step import Record
 
 
 @dataclass
@@ -16,8 +20,8 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
 
     @step
     def make(  # type: ignore[override]
-        self, united: dict[str, Any], checkpoint: dict[str, Any], parents: list[str], start: str, iteration: int
-    ) -> dict[str, Any]:
+        self, united: United, checkpoint: Checkpoint, parents: list[str], start: str, iteration: int
+    ) -> TrainedForceField:
         """Train.
 
         Parameters
@@ -40,7 +44,7 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
         from coevo.makers.populations.population import open_state
 
         store = current_store()
-        labels: dict[str, dict[str, Any]] = {}
+        labels: dict[str, Record] = {}
         for parent in sorted(parents, key=lambda identifier: (identifier != start, identifier)):
             for label in open_state(store, self.node.name, parent).labels():
                 labels.setdefault(label["_id"], label)
@@ -61,7 +65,7 @@ class TrainOnUnionMaker(TrainForceFieldMaker):
         return {**result, "labels": write_records(store, []), "splits": united["splits"]}
 
 
-def _most_used(labels: list[dict[str, Any]]) -> str | None:
+def _most_used(labels: list[Record]) -> str | None:
     """Settings digest that most labels have; of equally many the first in order."""
     counts = Counter(label["settings_digest"] for label in labels)
     return min(counts, key=lambda digest: (-counts[digest], digest)) if counts else None

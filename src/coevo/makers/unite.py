@@ -6,7 +6,7 @@ Also here, train, validation and test after a merge: a frame that is test in eit
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from coevo.analysis.comparison.matching import Matching
+    from coevo.makers.outputs import United
+    from coevo.makers.step import Document, Record, ShardReference
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
 
-Label = dict[str, Any]
 PRECEDENCE = ("test", "validation", "train")
 
 
@@ -41,7 +42,7 @@ class _Groups:
         self._parent[b] = a
 
 
-def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dict[str, str]:
+def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> dict[str, str]:
     """Assign the labels of several states to splits.
 
     Frames of one family, of families that are one crystal, and labels of one frame belong together. Such a group is test if
@@ -62,7 +63,7 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
     """
     from coevo.makers.labels.imported import without_superseded
 
-    labels: dict[str, Label] = {}
+    labels: dict[str, Record] = {}
     wanted: dict[str, set[str]] = {}
     groups = _Groups()
     for parent in parents:
@@ -86,12 +87,12 @@ def united_splits(parents: Sequence[Iterable[Label]], matching: Matching) -> dic
     }
 
 
-def _same_crystals(labels: Iterable[Label], matching: Matching) -> dict[str, str]:
+def _same_crystals(labels: Iterable[Record], matching: Matching) -> dict[str, str]:
     """Representative of each family whose relaxed frame is labelled."""
     from coevo.analysis.comparison.uniqueness import Item, find_representatives
     from coevo.node_store.canonical import structure_from_document
 
-    relaxed: dict[str, Label] = {}
+    relaxed: dict[str, Record] = {}
     for label in sorted(labels, key=lambda label: label["_id"]):
         if label.get("kind") == "relaxed" and label.get("structure") and label.get("family"):
             relaxed.setdefault(label["family"], label)
@@ -101,9 +102,6 @@ def _same_crystals(labels: Iterable[Label], matching: Matching) -> dict[str, str
         for family, x in sorted(relaxed.items())
     ]
     return find_representatives(items, [], matching)
-
-
-Record = dict[str, Any]
 
 
 @dataclass
@@ -125,7 +123,7 @@ class UniteMaker(StepMaker):
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
 
     @step
-    def make(self, parents: list[str], start: str, iteration: int, references: dict[str, Any] | None = None) -> dict[str, Any]:
+    def make(self, parents: list[str], start: str, iteration: int, references: ShardReference | None = None) -> United:
         """Unite.
 
         Parameters
@@ -175,7 +173,7 @@ class UniteMaker(StepMaker):
         }
 
 
-def united_population(populations: Sequence[Sequence[Record]]) -> tuple[list[Record], dict[str, Any]]:
+def united_population(populations: Sequence[Sequence[Record]]) -> tuple[list[Record], Document]:
     """Return the union of populations by id, sorted, and counts; the first that has a structure gives its geometry.
 
     A structure that is a reference anywhere is a reference. It entered when the first of them admitted it.
@@ -206,7 +204,7 @@ def _to_be_evaluated(reference: Record, iteration: int) -> Record:
     return {"id": reference["_id"], "kind": "reference", "structure": reference["structure"], "since": iteration, "model": ""}
 
 
-def _other_origins(views: Sequence[StateView]) -> dict[str, Any]:
+def _other_origins(views: Sequence[StateView]) -> Document:
     """Origins of entries that both parents found, each in its own way; the structure document keeps one of them."""
     if len(views) < 2:
         return {}

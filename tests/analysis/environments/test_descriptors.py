@@ -12,7 +12,7 @@ from quests.entropy import entropy as quests_entropy
 from coevo.analysis.environments.descriptors import (
     descriptors,
     descriptors_of,
-    multicomponent_descriptors,
+    multicomponent_descriptors_of,
     rows_by_structure,
 )
 from coevo.analysis.environments.entropy import entropy
@@ -58,14 +58,18 @@ def test_an_atom_alone_has_the_zero_descriptor():
     assert not descriptors(Structure(Lattice.cubic(9), ["Li"], [[0, 0, 0]])).any()
 
 
+def of_every_atom(structure: Structure, elements: tuple[str, ...]) -> np.ndarray:
+    return multicomponent_descriptors_of([structure], elements, atoms=[np.arange(len(structure))])
+
+
 def test_multicomponent_equals_quests(shaken):
     for structure in shaken[4:7]:
-        mine = multicomponent_descriptors(structure, ("Li", "P", "S"))
+        mine = of_every_atom(structure, ("Li", "P", "S"))
         theirs = get_descriptors_multicomponent([atoms(structure)], species=["Li", "P", "S"])
         assert np.sort(mine, axis=1) == pytest.approx(np.sort(theirs, axis=1), abs=1e-9)
         assert entropy(mine, 0.05) == pytest.approx(quests_entropy(theirs, h=0.05), abs=1e-9)
     lithium = shaken[0]
-    assert (multicomponent_descriptors(lithium, ("Li",)) == descriptors(lithium)).all()
+    assert (of_every_atom(lithium, ("Li",)) == descriptors(lithium)).all()
 
 
 def test_multicomponent_sees_species_and_the_plain_one_does_not():
@@ -75,7 +79,7 @@ def test_multicomponent_sees_species_and_the_plain_one_does_not():
     ]
     plain = [descriptors(structure) for structure in rock_salt]
     assert plain[0] == pytest.approx(plain[1], abs=1e-12)
-    kinds = [multicomponent_descriptors(structure, ("Li", "P", "S")) for structure in rock_salt]
+    kinds = [of_every_atom(structure, ("Li", "P", "S")) for structure in rock_salt]
     assert np.linalg.norm(kinds[0][0] - kinds[1][0]) > 10 * H
 
 

@@ -11,7 +11,7 @@ from quests.descriptor import get_descriptors_multicomponent
 from quests.entropy import delta_entropy as quests_delta_entropy
 from quests.entropy import entropy as quests_entropy
 
-from coevo.analysis.environments.descriptors import descriptors_of, multicomponent_descriptors, multicomponent_descriptors_of
+from coevo.analysis.environments.descriptors import descriptors_of, multicomponent_descriptors_of
 from coevo.analysis.environments.entropy import draws, sampled_entropies
 from coevo.analysis.environments.signal import Share, entropy_document, multicomponent_entropies, new_environments
 from coevo.configs.references import load_references
@@ -61,7 +61,10 @@ def test_chosen_rows_are_those_of_the_whole_description(crystals):
     rng = np.random.default_rng(0)
     chosen = [np.sort(rng.choice(len(s), size=min(3, len(s)), replace=False)) for s in crystals]
     rows = multicomponent_descriptors_of(crystals, ELEMENTS, atoms=chosen)
-    whole = [multicomponent_descriptors(s, ELEMENTS)[sites] for s, sites in zip(crystals, chosen, strict=True)]
+    whole = [
+        multicomponent_descriptors_of([s], ELEMENTS, atoms=[np.arange(len(s))])[sites]
+        for s, sites in zip(crystals, chosen, strict=True)
+    ]
     assert (rows == np.concatenate(whole)).all()
     assert multicomponent_descriptors_of([], ELEMENTS, atoms=[]).shape == (0, 4 * 63)
 

@@ -2,7 +2,7 @@
 
 Definitions are those of QUESTS (Schwalbe-Koda et al., "Model-free estimation of completeness, uncertainties, and outliers in
 atomistic machine learning using information theory", Nat. Commun. 2025), in numpy. The plain descriptor does not see species:
-NaCl and LiF of one lattice constant are the same to it. :func:`multicomponent_descriptors` adds a block per
+NaCl and LiF of one lattice constant are the same to it. :func:`multicomponent_descriptors_of` adds a block per
 species.
 
 Where more than ``k`` neighbours lie within the cutoff and the k-th shares its distance with the next (high-symmetry crystals),
@@ -102,18 +102,6 @@ def rows_by_structure(X: FloatArray, offsets: NDArray[np.int64]) -> list[FloatAr
     return [X[start:stop] for start, stop in pairwise(offsets.tolist())]
 
 
-def multicomponent_descriptors(structure: Structure, elements: Sequence[str], k: int = 32, cutoff: float = 5.0) -> FloatArray:
-    """The descriptor with, for each element, a second one within the sublattice of that element (zero for other centres).
-
-    Returns
-    -------
-    ndarray, shape (n_atoms, (1 + n_elements) (2 k - 1))
-        1/Å. The blocks follow the sorted elements; the distances between rows, hence entropies, equal QUESTS's
-        ``get_descriptors_multicomponent``. One element: the plain descriptor, as there.
-    """
-    return _multicomponent([(Crystal.from_structure(structure), np.arange(len(structure)))], tuple(elements), k, cutoff)
-
-
 def multicomponent_descriptors_of(
     structures: Sequence[Structure],
     elements: Sequence[str],
@@ -124,12 +112,16 @@ def multicomponent_descriptors_of(
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> FloatArray:
-    """Rows of :func:`multicomponent_descriptors` of some atoms of many structures, in one array.
+    """The descriptor with, for each element, a second one within the sublattice of that element (zero for other centres).
 
     Parameters
     ----------
-    structures, elements, k, cutoff
-        As in :func:`multicomponent_descriptors`.
+    structures : sequence of Structure
+    elements : sequence of str
+    k : int
+        Neighbours.
+    cutoff : float
+        Å.
     atoms : sequence of ndarray of int
         For each structure the sites whose rows are wanted.
     workers : int
@@ -140,7 +132,8 @@ def multicomponent_descriptors_of(
     Returns
     -------
     ndarray, shape (sum of the numbers of sites, (1 + n_elements) (2 k - 1))
-        1/Å.
+        1/Å. The blocks follow the sorted elements; the distances between rows, hence entropies, equal QUESTS's
+        ``get_descriptors_multicomponent``. One element: the plain descriptor, as there.
     """
     chunks = (
         [

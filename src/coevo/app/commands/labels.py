@@ -137,7 +137,8 @@ def add(
 
 
 def _report(view: Any, said: str, format: str, report: dict[str, Any]) -> None:  # noqa: A002
-    from coevo.studies.states.summaries import iteration_table, summary
+    from coevo.app.tables.states import iteration_table
+    from coevo.studies.states.summaries import summary
 
     if format == "json":
         print_json({**report, **summary(view)})

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.output.plain_text import as_csv
-from coevo.studies.states.exporting import SHORT_ID
+from coevo.studies.states.graph import SHORT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

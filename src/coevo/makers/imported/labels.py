@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.labelling.imported import ImportedFile
     from coevo.makers.imported.settings import FileSettings, Vouched
+    from coevo.makers.outputs import LabelPacket
     from coevo.node_store.views import StateView
 
     Label = dict[str, Any]
@@ -65,7 +66,7 @@ class ImportedLabels:
         """Frames that are admitted."""
         return sum(frame.is_admitted for frame in self.frames)
 
-    def packet(self) -> dict[str, Any]:
+    def packet(self) -> LabelPacket:
         """Write the labels as one packet; its counts are those of the frames, also of those that are no label."""
         counts = Counter(frame.result.status for frame in self.frames)
         counts["rejected"] += len(self.left_out)

@@ -97,11 +97,6 @@ class ChgnetForceField(BatchForceField):
         return self._weights.architecture.functional
 
     @property
-    def weights_name(self) -> str:
-        """Published weights that these come from."""
-        return self._weights.architecture.weights
-
-    @property
     def digest(self) -> str:
         """sha256 of the checkpoint's bytes, hexadecimal; names the model in job keys and labels."""
         return self._weights.digest

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from coevo.node_store.branch_seeds import seed_of_branch
-from coevo.output.counts import counted
 from coevo.studies.states.graph import SHORT_ID, population
 
 if TYPE_CHECKING:
@@ -117,25 +113,3 @@ def _neighbour(name: str, head: StateView, names: Sequence[str], histories: dict
         ahead=len(mine - theirs),
         behind=len(theirs - mine),
     )
-
-
-def branches_table(node: str, rows: Sequence[Branch]) -> Table:
-    """Return the branches as a table for the terminal."""
-    table = Table(title=f"{node}: {counted(len(rows), 'branches')}", title_justify="left", box=SIMPLE_HEAD, padding=0)
-    for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("seed", justify="right", no_wrap=True)
-    table.add_column("left", overflow="fold")
-    table.add_column("message", overflow="fold")
-    for row in rows:
-        table.add_row(
-            row.name,
-            row.state[:SHORT_ID],
-            str(row.iteration),
-            str(row.entries),
-            "–" if row.sun is None else str(row.sun),
-            str(row.seed) if row.seed else "–",
-            str(row.neighbour or "–"),
-            row.message,
-        )
-    return table

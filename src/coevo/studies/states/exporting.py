@@ -1,4 +1,4 @@
-"""Print or write query results: table, CSV, JSON, CIF, extended XYZ.
+"""Query results as texts: CSV, JSON, CIF, extended XYZ.
 
 Also here: structures as texts of CIF and POSCAR, in the cell that is asked for; and what the files of many are called.
 """
@@ -10,9 +10,6 @@ import re
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from coevo.analysis.standard_cells import ANGLE_TOLERANCE, IDEAL, StandardCell, standard_cell
 from coevo.errors import QueryError
@@ -166,42 +163,6 @@ COLUMNS = (
     "is_stable_dft",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
-
-SHORT_ID = 8
-
-
-def _remark(row: dict[str, Any]) -> str:
-    if row.get("duplicate_of"):
-        return f"= {row['duplicate_of'][:SHORT_ID]}"
-    if row.get("matched_reference"):
-        return f"ref {row['matched_reference'][:SHORT_ID]}"
-    return "S.U.N." if row.get("is_sun") else ("stable" if row.get("is_stable") else "")
-
-
-def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
-    """Return entries as a table for the terminal."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption="energies in eV/atom; = duplicate of, ref: matches a reference (coevo show REF ID)",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-    )
-    has_labels = any(row.get("energy_above_hull_dft") is not None for row in rows)
-    by_labels = ("E_hull DFT",) if has_labels else ()
-    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", *by_labels, "it.", ""):
-        right = name not in {"id", "formula", ""}
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for row in rows:
-        energies = [f"{row[key]:.3f}" for key in COLUMNS[5:8]]
-        if has_labels:
-            labelled = row.get("energy_above_hull_dft")
-            energies.append("–" if labelled is None else f"{labelled:.3f}")
-        group = "–" if row["space_group"] is None else str(row["space_group"])
-        start = (row["structure_id"][:SHORT_ID], row["formula"], str(row["nsites"]), group)
-        table.add_row(*start, *energies, str(row["iteration_added"]), _remark(row))
-    return table
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:

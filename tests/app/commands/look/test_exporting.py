@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from coevo.studies.states.exporting import as_csv, entries_table
+from coevo.app.tables.entries import entries_table
+from coevo.studies.states.exporting import as_csv
 
 ROW: dict[str, Any] = {
     "structure_id": "ab" * 32,

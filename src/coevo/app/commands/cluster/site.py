@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.literal_help import LiteralGroup
+from coevo.app.help_groups import LiteralGroup
 from coevo.app.terminal import Format, app, print_json, print_lines, say
 from coevo.errors import ConfigError
 from coevo.output.files import write_text

@@ -1,4 +1,4 @@
-"""Commands that read states: ``log``, ``show``, ``query``."""
+"""Commands that read states: ``log``, ``show``, ``query``, ``report``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from coevo.studies.states.exporting import SUFFIXES, setting_of
 if TYPE_CHECKING:
     from coevo.analysis.standard_cells import Setting
 
+
 Primitive = Annotated[bool, typer.Option("--primitive", help="cif, poscar: the primitive standard cell")]
 Conventional = Annotated[
     bool, typer.Option("--conventional", help="cif, poscar: the conventional standard cell (the default of cif)")
@@ -32,9 +33,10 @@ def log(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """List the states that led to REF, newest first."""
+    from coevo.app.tables.states import log_table
     from coevo.makers.step import current_store
     from coevo.studies.states.graph import graph_lines
-    from coevo.studies.states.summaries import log_table, summary
+    from coevo.studies.states.summaries import summary
 
     store = current_store()
     view = store.state(ref)
@@ -71,9 +73,10 @@ def show(
     as_is: AsIs = False,
 ) -> None:
     """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
+    from coevo.app.tables.states import iteration_table
     from coevo.makers.step import current_store
     from coevo.node_store.trust.loading import condition
-    from coevo.studies.states.summaries import iteration_table, summary
+    from coevo.studies.states.summaries import summary
 
     setting = setting_of(format, primitive=primitive, conventional=conventional, as_is=as_is)
     store = current_store()
@@ -103,8 +106,9 @@ def show(
 
 
 def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None:  # noqa: A002
+    from coevo.app.tables.entries import entry_table
     from coevo.node_store.recorded import readable
-    from coevo.studies.states.entry_description import describe_entry, entry_table
+    from coevo.studies.states.entry_description import describe_entry
 
     found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
     if not prefix or not found:
@@ -147,6 +151,7 @@ def query(
     as_is: AsIs = False,
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
+    from coevo.app.tables.entries import entries_table
     from coevo.makers.step import current_store
     from coevo.node_store.queries.hints import filter_hints
     from coevo.node_store.queries.queries import parse_filter, parse_sort
@@ -163,7 +168,7 @@ def query(
     for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
         say(f"hint: {hint}")
     if format == "table":
-        out.print(exporting.entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
+        out.print(entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
         return
     if format in SUFFIXES:
         put_structures(view, rows, format, setting, output, force=force)
@@ -179,3 +184,26 @@ def query(
     else:
         write_text(output, text, force=force)
         say(f"{counted(len(rows), 'entries')} written to {output}")
+
+
+@app.command()
+def report(
+    ref: Reference,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="folder to write; it must not be there, or be empty", metavar="DIR")
+    ],
+    targets: Annotated[
+        str | None, typer.Option(help="known phases to look for among the entries: a set or a file", metavar="SET|FILE")
+    ] = None,
+    without_map: Annotated[bool, typer.Option("--without-map", help="leave the interactive map of structures out")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace a former report in DIR")] = False,
+) -> None:
+    """Write the report of a state: a page that needs no network, its figures, their data and structures."""
+    from coevo.makers.step import StepMaker, current_store
+    from coevo.report.writing import write_report
+
+    workers = StepMaker().usable_workers()
+    written = write_report(current_store(), ref, output, targets=targets, with_map=not without_map, force=force, workers=workers)
+    shown = "without a map" if written.in_map is None else f"{written.in_map} structures in the map"
+    say(f"report of {ref} written to {written.folder}: {written.files} files, {written.size / 1e6:.1f} MB, {shown}")
+    say(f"open {written.folder / 'index.html'} in a browser")

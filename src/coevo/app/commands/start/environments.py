@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coevo.app.literal_help import LiteralGroup
+from coevo.app.help_groups import LiteralGroup
 from coevo.app.terminal import Format, app, out, print_json, say, styled
 from coevo.errors import CoevoError, ConfigError
 

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coevo.app.completion import node_names
-from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say
+from coevo.app.terminal import Format, NodeName, app, err, node_names, out, print_json, say
 from coevo.errors import ConfigError, CorruptArtifactError
-from coevo.studies.states.node_status import run_command
+from coevo.studies.states.summaries import run_command
 
 
 @app.command()
@@ -53,11 +52,11 @@ def init(
 ) -> None:
     """Create a node and its first state: its references, evaluated by the published force field."""
     from coevo.app.progress_bars import ProgressBars
+    from coevo.app.tables.states import iteration_table
     from coevo.campaigns.running import initialise
     from coevo.configs.loading import load_config
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
-    from coevo.studies.states.summaries import iteration_table
 
     if (config is None) == (elements is None):
         raise ConfigError("init: give either CONFIG (a preset or a YAML file) or --elements with --references")
@@ -105,11 +104,11 @@ def run(
 ) -> None:
     """Run a campaign of transitions in this process; an unfinished campaign is finished first, and a killed one goes on."""
     from coevo.app.progress_bars import ProgressBars
+    from coevo.app.tables.states import iteration_table
     from coevo.campaigns.run_log import RunLog, log_file
     from coevo.campaigns.running import run_campaign, users_job_store
     from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
-    from coevo.studies.states.summaries import iteration_table
 
     store = current_store()
     if plan:
@@ -142,8 +141,9 @@ def status(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
+    from coevo.app.tables.status import status_tables
     from coevo.makers.step import current_store
-    from coevo.studies.states.node_status import node_status, status_tables
+    from coevo.studies.states.summaries import node_status
 
     store = current_store()
     rows, tables = [], []

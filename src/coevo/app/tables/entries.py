@@ -1,0 +1,153 @@
+"""Tables of entries and references: one of them, and what a query finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from coevo.studies.states.exporting import COLUMNS
+from coevo.studies.states.graph import SHORT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.node_store.views import StateView
+
+_ROUNDING = 1e-9
+"""eV/atom; what is nearer to the hull is on it."""
+
+
+def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """Return entries as a table for the terminal."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption="energies in eV/atom; = duplicate of, ref: matches a reference (coevo show REF ID)",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
+    has_labels = any(row.get("energy_above_hull_dft") is not None for row in rows)
+    by_labels = ("E_hull DFT",) if has_labels else ()
+    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", *by_labels, "it.", ""):
+        right = name not in {"id", "formula", ""}
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        energies = [f"{row[key]:.3f}" for key in COLUMNS[5:8]]
+        if has_labels:
+            labelled = row.get("energy_above_hull_dft")
+            energies.append("–" if labelled is None else f"{labelled:.3f}")
+        group = "–" if row["space_group"] is None else str(row["space_group"])
+        start = (row["structure_id"][:SHORT_ID], row["formula"], str(row["nsites"]), group)
+        table.add_row(*start, *energies, str(row["iteration_added"]), _remark(row))
+    return table
+
+
+def _remark(row: dict[str, Any]) -> str:
+    if row.get("duplicate_of"):
+        return f"= {row['duplicate_of'][:SHORT_ID]}"
+    if row.get("matched_reference"):
+        return f"ref {row['matched_reference'][:SHORT_ID]}"
+    return "S.U.N." if row.get("is_sun") else ("stable" if row.get("is_stable") else "")
+
+
+def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any]) -> Table:
+    """Return an entry as a table for the terminal."""
+    table = Table(
+        title=f"{evaluation['kind']} {evaluation['structure_id'][:12]} of {view.node}@{view.id[:12]}, iteration {view.iteration}",
+        show_header=False,
+        title_justify="left",
+    )
+    table.add_column("what", style="bold")
+    table.add_column("value", overflow="fold")
+    for row in (*_what(evaluation, more), *_energies(evaluation, more), *_standing(evaluation, more)):
+        table.add_row(*row)
+    return table
+
+
+def _what(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]]:
+    cell = more["cell"]
+    group = "none found" if more["space_group_symbol"] is None else f"{more['space_group_symbol']} ({more['space_group_number']})"
+    rows = [
+        ("formula", f"{row['formula']}, {row['nsites']} atoms in the cell ({more['cell_formula']})"),
+        ("space group", f"{group} by spglib, symprec {more['space_group_symprec']:g} Å"),
+        (
+            "cell",
+            f"{cell['a']:.3f} {cell['b']:.3f} {cell['c']:.3f} Å, {cell['alpha']:.2f} {cell['beta']:.2f} {cell['gamma']:.2f}°",
+        ),
+        ("density", f"{more['density']:.2f} g/cm³, {row['volume_per_atom']:.2f} Å³/atom"),
+    ]
+    if more["name"]:
+        rows.insert(0, ("name", more["name"]))
+    if more["source"]:
+        rows.append(("source", more["source"] + (f" ({more['licence']})" if more["licence"] else "")))
+    if row["kind"] == "entry":
+        rows.append(("origin", _origin(row, more["origin"])))
+    return rows
+
+
+def _origin(row: dict[str, Any], origin: Any) -> str:
+    """How the entry came into the node; what the generator notes of a draw differs by family."""
+    text = f"generated, admitted in iteration {row['iteration_added']}"
+    if not isinstance(origin, dict):
+        return text
+    if operator := origin.get("operator"):
+        parents = [str(parent)[:SHORT_ID] for parent in origin.get("parents") or () if isinstance(parent, str)]
+        text += f", by {operator}" + (f" of {', '.join(parents)}" if parents else "")
+    return text + (f"; generator {str(origin['generator'])[:12]}" if origin.get("generator") else "")
+
+
+def _energies(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("energy", f"{row['energy_per_atom']:.4f} eV/atom; formation {row['formation_energy_per_atom']:.4f} eV/atom"),
+        (
+            "E_hull",
+            f"{row['energy_above_hull']:.4f} eV/atom; against references only {row['energy_above_reference_hull']:.4f} eV/atom",
+        ),
+        ("decomposes into" if row["energy_above_hull"] > _ROUNDING else "competes with", _products(more["decomposition"])),
+    ]
+    if row.get("energy_above_hull_dft") is not None:
+        verdict = "stable" if row.get("is_stable_dft") else "not stable"
+        rows.append(("E_hull by DFT", f"{row['energy_above_hull_dft']:.4f} eV/atom, {verdict} (first-principles labels)"))
+    rows.append(("largest force", f"{row['fmax']:.3f} eV/Å" + (f"; {row['note']}" if row.get("note") else "")))
+    return rows
+
+
+def _products(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "nothing: the state has no other phase of its elements"
+    parts = [
+        f"{product['amount']:.4g} {product['formula']} ({product['name'] or product['kind'] + ' ' + product['structure_id'][:8]})"
+        for product in found["products"]
+    ]
+    energy = found["energy_per_atom"]
+    gain = "more" if energy < 0 else "less"
+    return f"{' + '.join(parts)}; {abs(energy):.4f} eV/atom {gain} stable than these"
+
+
+def _standing(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]]:
+    words = ["stable" if row["is_stable"] else "not stable"]
+    if row["kind"] == "entry":
+        words.append("novel" if row["is_novel"] else "not novel")
+        words.append("S.U.N." if row["is_sun"] else "not S.U.N.")
+    rows = [("standing", ", ".join(words))]
+    if row.get("duplicate_of"):
+        rows.append(("duplicate of", row["duplicate_of"]))
+    if row.get("matched_reference"):
+        named = f"{more['matched_reference_name']}, " if more["matched_reference_name"] else ""
+        rows.append(("matches", f"{named}reference {row['matched_reference']}"))
+    rows.append(("labels", _label_words(more["labels"])))
+    rows.append(("id", row["structure_id"]))
+    return rows
+
+
+def _label_words(labels: list[dict[str, Any]]) -> str:
+    if not labels:
+        return "none"
+    return "; ".join(
+        " ".join(word for word in (str(count["frames"]), count["code"], count["functional"], count["status"]) if word)
+        + (f" ({count['split']})" if count["split"] else "")
+        for count in labels
+    )
