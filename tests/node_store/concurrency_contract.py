@@ -108,7 +108,7 @@ def ready(*processes: subprocess.Popen[str]) -> None:
     """Wait until each has said so."""
     for process in processes:
         line = process.stdout.readline()
-        assert line == "ready\n", line + process.communicate(timeout=60)[1]
+        assert line == "ready\n", line + process.communicate(timeout=300)[1]
 
 
 def go(process: subprocess.Popen[str]) -> None:
@@ -118,7 +118,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 def answer(process: subprocess.Popen[str]):
     """What a process printed at its end; it must have ended well."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return json.loads(out)
 
@@ -420,7 +420,7 @@ class ConcurrencyContract:
         gate = threading.Barrier(4)
 
         def run(each):
-            gate.wait(timeout=60)
+            gate.wait(timeout=300)
             for _ in range(5):
                 try:
                     with each.run_lock(NODE):
@@ -434,7 +434,7 @@ class ConcurrencyContract:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=300)
         assert len(most) + len(refused) == 20
         assert max(most) == 1
         with store.run_lock(NODE):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run_python(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a script in another process, with this directory on its path."""
     code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
@@ -369,7 +369,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         for writer in writers:
             writer.stdin.write("go\n")
             writer.stdin.flush()
-        answers = {writer.communicate(timeout=60)[0] for writer in writers}
+        answers = {writer.communicate(timeout=300)[0] for writer in writers}
         assert len(answers) == 1
         assert store.job_result("ab" * 32)["writer"] in "012"
 
@@ -417,7 +417,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         for racer in racers:
             racer.stdin.write("go\n")
             racer.stdin.flush()
-        answers = [racer.communicate(timeout=60)[0].split() for racer in racers]
+        answers = [racer.communicate(timeout=300)[0].split() for racer in racers]
         assert sorted(answer[0] for answer in answers) == ["lost", "won"]
         head = next(answer[1] for answer in answers if answer[0] == "won")
         assert store.head(NODE) == head
@@ -439,7 +439,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         message = rf"node {NODE} is being run by process {holder.pid} on \S+ since 20"
         with pytest.raises(NodeBusyError, match=message), store.run_lock(NODE):
             pass
-        holder.communicate("go\n", timeout=60)
+        holder.communicate("go\n", timeout=300)
         with store.run_lock(NODE), pytest.raises(NodeBusyError), store.run_lock(NODE):
             pass
         with store.run_lock(NODE):
@@ -450,11 +450,11 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         script = (
             OPEN
             + f"""
-    import os, signal, time
+    import os, signal
     with store.run_lock({NODE!r}):
         child = os.fork()
         if child == 0:
-            time.sleep(30)
+            signal.pause()
             os._exit(0)
         print(child, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -462,7 +462,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         )
         holder = start_python(script, settings.model_dump_json())
         worker = int(holder.stdout.readline())
-        holder.wait(timeout=60)
+        holder.wait(timeout=300)
         try:
             with store.run_lock(NODE):
                 pass

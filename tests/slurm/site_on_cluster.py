@@ -14,6 +14,7 @@ from typing import Any
 from coevo.configs.site_loading import LoadedSite, parse_site
 from coevo.slurm.queue_scripts import launchpad
 from coevo.slurm.worker import process_start
+from job_gates import JobGates
 from slurm_cluster import SlurmCluster, without_slurm
 from tiny_node import Coevo
 
@@ -34,8 +35,6 @@ classes:
   label: {{partition: cpu, walltime: 0:10:00, longer_walltimes: [0:20:00]}}
   small: {{partition: cpu, walltime: 0:10:00, mode: packed, packed_idle: 15}}
 """
-GATES = Path(__file__).with_name("job_gates")
-"""On the path of the jobs, where its ``sitecustomize.py`` lets them wait for the test that holds them."""
 PATIENCE = 300.0
 """Seconds for any one thing to happen on a busy machine."""
 
@@ -56,15 +55,13 @@ class OnCluster(Coevo):
     def __init__(self, cluster: SlurmCluster, directory: Path, database: str, text: str = SITE):
         super().__init__(directory)
         self.cluster = cluster
-        self.gates = directory / "gates"
-        self.gates.mkdir()
-        path = os.pathsep.join([str(GATES), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.gates = JobGates(directory / "gates")
         written = text.format(
             server=cluster.mongodb,
             database=database,
             directory=directory,
             python=Path(sys.executable).parent,
-            gates=f'JOB_GATES: "{self.gates}", PYTHONPATH: "{path}"',
+            gates=self.gates.variables,
         )
         (directory / "site.yaml").write_text(written)
         self.site: LoadedSite = parse_site(written, "site.yaml", dict(os.environ))
@@ -129,28 +126,14 @@ class OnCluster(Coevo):
 
         wait_for(look, f"{name} to end", every=0.1)
 
-    def gate(self, name: str) -> Path:
-        """The folder at which a job of this name waits while it is there."""
-        return self.gates / name.replace("/", "_")
-
-    def hold(self, *names: str) -> None:
-        """Let jobs that have not begun wait when they run, until they are :meth:`let go <let_go>`; also those that are rerun."""
-        for name in names:
-            self.gate(name).mkdir()
-
     def held(self, name: str) -> dict[str, Any]:
         """Wait until a job runs and waits at its gate; return its launch."""
 
         def look() -> dict[str, Any] | None:
             launch = self.running(name)
-            return launch if (self.gate(name) / str(launch["fworker"]["env"]["pid"])).exists() else None
+            return launch if launch["fworker"]["env"]["pid"] in self.gates.waiting(name) else None
 
         return wait_for(look, f"{name} to wait at its gate", every=0.05)
-
-    def let_go(self, name: str) -> None:
-        """Let a job go on that waits, and those of its name that come."""
-        gate = self.gate(name)
-        gate.rename(gate.with_suffix(".open"))
 
     def wait_for_the_end_of(self, launch: dict[str, Any]) -> None:
         """Wait until the process of a launch has ended: what SLURM calls ended may live until it is killed."""

@@ -52,7 +52,7 @@ def campaign(site: OnCluster) -> OnCluster:
     told = site("submit", "tiny.yaml", "-n", "2").stderr
     assert "submitted iteration 0 of tiny@main" in told
     assert "in the launchpad already" in site("submit", "tiny.yaml", "-n", "2").stderr
-    site.hold(*HELD)
+    site.gates.hold(*HELD)
     site.start_launcher()
     try:
         scancel_a_running_job(site)
@@ -85,7 +85,7 @@ def scancel_a_running_job(site: OnCluster) -> None:
     row = site.wait_for_state(name, "lost")
     assert (row["slurm_id"], row["error"]) == (job, f"SLURM job {job} is gone")
     site.wait_for_the_end_of(launch)
-    site.let_go(name)
+    site.gates.let_go(name)
     assert "CANCELLED" in rerun(site, name, "--lost")
 
 
@@ -96,7 +96,7 @@ def kill_the_process_of_a_job(site: OnCluster) -> None:
     os.kill(launch["fworker"]["env"]["pid"], signal.SIGKILL)
     row = site.wait_for_state(name, "fizzled")
     assert row["error"] == "the process of the job was killed by SIGKILL (out of memory?)"
-    site.let_go(name)
+    site.gates.let_go(name)
     rerun(site, name, "--fizzled", "--step", "generate")
 
 
@@ -109,7 +109,7 @@ def fail_a_node(site: OnCluster) -> None:
     site.cluster.fail(node)
     site.wait_for_state(name, "lost")
     site.wait_for_the_end_of(launch)
-    site.let_go(name)
+    site.gates.let_go(name)
     assert "NODE_FAIL" in rerun(site, name)
     # slurmd may have registered its node again by itself
     site.cluster.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
@@ -138,7 +138,7 @@ def take_an_artifact_away(site: OnCluster) -> None:
     away = site.directory / "away"
     # no job that needs it runs at this time: labels are made by the teacher
     blob.rename(away)
-    site.let_go("tiny/1/label/0001")
+    site.gates.let_go("tiny/1/label/0001")
     row = site.wait_for_state(name, "fizzled")
     assert "CheckpointError" in row["error"]
     assert sha256[:8] in row["error"]
@@ -155,7 +155,7 @@ def kill_the_launcher(site: OnCluster) -> None:
     name = "tiny/1/re-evaluate/0000"
     site.held(name)
     site.kill_launcher()
-    site.let_go(name)
+    site.gates.let_go(name)
     site.ended(name)
     site.start_launcher()
 
@@ -166,7 +166,7 @@ def drain_nodes(site: OnCluster) -> None:
     site.held(before)
     for node in ("gpu1", "gpu2"):
         site.cluster.drain(node)
-    site.let_go(before)
+    site.gates.let_go(before)
     # it is reserved first, and has a SLURM job as soon as sbatch has answered
     row = wait_for(lambda: with_slurm_job(site.wait_for_state(name, "queued")), "a SLURM job in the queue", every=0.5)
     # SLURM has tried to start it: only then its nodes are the reason
@@ -185,7 +185,7 @@ def restart_the_database(site: OnCluster) -> None:
     name = "tiny/2/generate/0000"
     site.held(name)
     site.cluster.kill("mongodb")
-    site.let_go(name)
+    site.gates.let_go(name)
     time.sleep(OUTAGE)
     site.cluster.repair()
 

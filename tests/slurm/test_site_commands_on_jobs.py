@@ -69,7 +69,7 @@ def test_a_campaign_is_paused_resumed_cancelled_and_submitted_again(site: OnClus
 def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) -> None:
     """Without a queue the launcher starts workers; one whose worker and job were killed together is lost, and run again."""
     name = "tiny/0/evaluate-references/0000"
-    site.hold(name)
+    site.gates.hold(name)
     site.start_launcher()
     env = site.held(name)["fworker"]["env"]
     assert "slurm_job_id" not in env
@@ -78,7 +78,7 @@ def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) 
     os.kill(env["pid"], signal.SIGKILL)
     row = site.wait_for_state(name, "lost")
     assert row["error"] == f"process {env['pid']} of this machine has ended"
-    site.let_go(name)
+    site.gates.let_go(name)
     assert f"ready again: {name}" in site("rerun", "tiny", "--lost").stderr
     wait_for(lambda: site.job("tiny/0/commit")["state"] == "completed", "the first state", every=0.5)
     site.kill_launcher()
