@@ -197,6 +197,7 @@ def test_what_cannot_change_is_refused(fresh: Coevo, old: str, new: str) -> None
     assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"] == []
 
 
+@pytest.mark.timing
 def test_two_runs_on_one_node_at_once(fresh: Coevo) -> None:
     stored = len(list((fresh.database / "jobs").glob("*/*.json")))
     first, told = start(fresh, "run", "tiny", number=signal.SIGSTOP, results=stored + 1)

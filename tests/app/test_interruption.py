@@ -69,6 +69,7 @@ def has_workers(process: subprocess.Popen[str]) -> Callable[[], bool]:
     return lambda: any("forkserver" in command for command in members(process.pid).values())
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(fresh: Coevo) -> None:
     process = start(fresh, "run", "tiny", "-n", "1", "--branch", "main")
@@ -80,6 +81,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(fresh: Coevo
     assert json.loads(fresh("status", "tiny", "--format", "json").stdout)["campaigns"][0]["status"] == "running"
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_an_interrupted_analysis_wrote_nothing(fresh: Coevo) -> None:
     site = {"species": [{"element": "Li", "occu": 1}], "abc": [0, 0, 0]}

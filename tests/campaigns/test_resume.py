@@ -20,6 +20,7 @@ def head(coevo: Coevo) -> dict:
     return json.loads(coevo("log", "tiny", "--format", "json").stdout)[0]
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_killed_again_and_again_ends_in_the_same_state(finished: Coevo, seeded: Path, tmp_path: Path) -> None:
     coevo = copy_of(seeded, tmp_path)
@@ -50,6 +51,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.timing
 def test_workers_of_a_killed_run_end(fresh: Coevo) -> None:
     fresh.environment["COEVO_WORKERS"] = "2"
     workers = killed(fresh, "run", "tiny", results=len(job_results(fresh)) + 3)
@@ -60,6 +62,7 @@ def test_workers_of_a_killed_run_end(fresh: Coevo) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.timing
 def test_a_killed_init_is_finished_by_running_it_again(tmp_path: Path, tiny_text: str, seeded: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(tiny_text)
     coevo = Coevo(tmp_path)

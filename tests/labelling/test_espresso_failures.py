@@ -99,6 +99,7 @@ CORRECTED: dict[str, tuple[Case, list[tuple[str, dict[str, Any]]]]] = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", CORRECTED)
 def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
     case, steps = CORRECTED[name]
@@ -110,6 +111,7 @@ def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("error.*.tar.gz"))) == len(steps)
 
 
+@pytest.mark.timing
 def test_a_restart_ends_at_the_energy_of_an_undisturbed_run(tmp_path: Path) -> None:
     for name in ("disturbed", "undisturbed"):
         (tmp_path / name).mkdir()
@@ -180,6 +182,7 @@ class TestJob:
         with pytest.raises(LabellingError, match="allowed: a directory below that of the run"):
             PwJob(["pw.x"]).setup(str(tmp_path))
 
+    @pytest.mark.timing
     def test_a_run_that_hangs_is_ended_with_all_its_processes(self, tmp_path: Path) -> None:
         hanging = in_shell(ONCE.format(first="sleep 977 & echo $! > child; wait", then='exec pw.x "$@"'))
         steps = run(replace(CASES["clean"], command=hanging), tmp_path, HangingAtFirst)
@@ -194,6 +197,7 @@ class TestJob:
             time.sleep(0.01)
         job.cancel()
 
+    @pytest.mark.timing
     def test_a_cancelled_run_ends_and_does_not_begin_again(self, tmp_path: Path) -> None:
         (tmp_path / "pw.in").write_text(CASES["killed"].text(str(potentials())))
         job = PwJob(["pw.x"])

@@ -132,6 +132,7 @@ class ConcurrencyContract:
 
     # --- several writers
 
+    @pytest.mark.timing
     def test_two_processes_commit_on_two_branches_at_once(self, store, lineage, settings, reopened):
         start, rounds = lineage.commit(), 4
         branches = ("left", "right")
@@ -203,6 +204,7 @@ class ConcurrencyContract:
 
     # --- readers
 
+    @pytest.mark.timing
     def test_readers_see_complete_states_while_a_writer_commits(self, store, lineage, settings):
         start, rounds = lineage.commit(), 6
         writer = start_python(WRITER, settings.model_dump_json(), start, "main", "1", str(rounds), "0.2")
@@ -387,6 +389,7 @@ class ConcurrencyContract:
 
     # --- runs
 
+    @pytest.mark.timing
     def test_a_branch_is_run_by_one_process_and_two_branches_by_two(self, store, lineage, settings):
         script = (
             OPEN
@@ -415,6 +418,7 @@ class ConcurrencyContract:
         with store.run_lock(NODE):
             pass
 
+    @pytest.mark.timing
     def test_threads_of_a_process_take_turns_on_a_branch(self, store, lineage, reopened):
         inside, refused, most = [], [], []
         gate = threading.Barrier(4)

@@ -357,6 +357,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         assert store.job_result(key) is None
         assert store.put_job_result(key, {"n": 3}) == {"n": 3}
 
+    @pytest.mark.timing
     def test_one_of_many_writers_of_a_job_result_wins(self, store, settings):
         script = (
             OPEN
@@ -393,6 +394,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
 
     # --- two processes
 
+    @pytest.mark.timing
     def test_two_processes_race_for_a_branch(self, store, lineage, settings):
         start = lineage.commit()
         script = (
@@ -425,6 +427,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
             assert found == head
             assert len(list(store.state(f"{NODE}@{kept_as}").entries())) == 8
 
+    @pytest.mark.timing
     def test_a_node_is_run_by_one_process_at_a_time(self, store, lineage, settings):
         script = (
             OPEN
@@ -445,6 +448,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         with store.run_lock(NODE):
             pass
 
+    @pytest.mark.timing
     def test_a_killed_holder_frees_the_node(self, store, lineage, settings):
         """Its worker processes may outlive it by a moment; they do not hold the node."""
         script = (

@@ -15,7 +15,7 @@ from coevo.slurm.worker import NOTHING_TO_DO, process_start, whereabouts
 
 PATIENCE = 300
 """Seconds for a worker to end."""
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.timing, pytest.mark.filterwarnings("ignore")]
 
 
 def run(files: Path, *arguments: str, slurm_job: str = "77") -> subprocess.CompletedProcess[str]:

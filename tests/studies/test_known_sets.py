@@ -281,6 +281,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
         assert len(read_optimade(server.url, ELEMENTS, QUICK).structures) == 1
 
 
+@pytest.mark.timing
 def test_a_server_that_does_not_answer() -> None:
     given_up = threading.Event()
 

@@ -25,9 +25,15 @@ def wait_at_the_gate(name: str) -> None:
         (gate / str(os.getpid())).touch()
     except FileNotFoundError:
         return
-    # The worker ends at SIGTERM, and this process by SIGKILL after it: a job that SLURM ends is never taken for one whose
-    # process died under a worker that is well.
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker = os.getppid()
+
+    def end_after_the_worker(*_: object) -> None:
+        """A job that SLURM ends is never taken for one whose process died under a worker that is well."""
+        while os.getppid() == worker:
+            time.sleep(_EVERY)
+        os._exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end_after_the_worker)
     while gate.exists():
         time.sleep(_EVERY)
     signal.signal(signal.SIGTERM, before)

@@ -197,6 +197,7 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.timing
 class TestWorkers:
     def test_a_killed_worker_is_an_error_that_says_so(self, chgnet_030):
         recipe = chgnet_030.recipe

@@ -161,6 +161,7 @@ def test_counts_of_a_stranger_are_checked():
     assert sample("odd_counts").rejected == {"too_close": 2, "unreadable_count": 3}
 
 
+@pytest.mark.timing
 def test_a_run_that_hangs_is_ended_with_its_children(environments, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "GRACE", 0.5)
     note = tmp_path / "pids"
@@ -177,12 +178,14 @@ def test_a_run_that_hangs_is_ended_with_its_children(environments, tmp_path, mon
     wait_for_the_end_of(*pids)
 
 
+@pytest.mark.timing
 def test_children_that_a_run_leaves_are_ended(tmp_path):
     note = tmp_path / "pid"
     assert len(sample("leave_child", f"note = {note}").candidates) == 1
     wait_for_the_end_of(int(note.read_text()))
 
 
+@pytest.mark.timing
 def test_an_interrupted_run_is_ended(tmp_path):
     """Whatever ends the wait ends the run: here the progress callback, as a signal would."""
     note = tmp_path / "pids"
@@ -315,6 +318,7 @@ def test_a_model_goes_with_its_last_generator():
     assert not path.exists()
 
 
+@pytest.mark.timing
 def test_a_runner_whose_parent_is_gone_ends_itself(tmp_path):
     """The script as it is copied, started alone; it waits for the test between its looks instead of for some seconds."""
     import subprocess

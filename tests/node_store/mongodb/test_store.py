@@ -118,6 +118,8 @@ def clock(monkeypatch):
     return clock
 
 
+@pytest.mark.timing
+@pytest.mark.timing
 def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch, clock):
     new_node(store)
     monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 3600.0)
@@ -132,6 +134,8 @@ def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch, cloc
             pass
 
 
+@pytest.mark.timing
+@pytest.mark.timing
 def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch, clock):
     new_node(store)
     monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 0.01)
@@ -147,6 +151,8 @@ def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch, clock
             pass
 
 
+@pytest.mark.timing
+@pytest.mark.timing
 def test_a_lease_lasts_by_the_clock_of_the_server(store, database):
     def server_time():
         return database.command("hello")["localTime"].replace(tzinfo=None)

@@ -386,6 +386,7 @@ def test_a_remote_artifact_store(tmp_path):
     assert verify(store, NODE).findings == []
 
 
+@pytest.mark.timing
 def test_puts_and_collections_of_the_same_blob_at_once(settings):
     """A put that has returned is never lost, however the two interleave."""
     store = open_store(settings)

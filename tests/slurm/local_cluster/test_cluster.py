@@ -24,7 +24,7 @@ from slurm_cluster import LOCAL_CLUSTER, PATIENCE, SlurmCluster, local_cluster, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timing]
 
 
 def processes_of(directory: Path) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slurm_cluster import SlurmCluster
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timing]
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@ def two_branches(finished: Coevo, tmp_path_factory: pytest.TempPathFactory) -> C
     return coevo
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_a_merge_killed_again_and_again_ends_in_the_same_state(two_branches: Coevo, tmp_path: Path) -> None:
     whole = copy_of(two_branches.directory, tmp_path / "whole")
