@@ -207,6 +207,17 @@ class TestJob:
         with pytest.raises(LabellingError, match="cancelled"):
             job.run(str(tmp_path))
 
+    def test_a_run_that_is_cancelled_while_it_is_started_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "pw.in").write_text(CASES["killed"].text(str(potentials())))
+        job, start = PwJob(["pw.x"]), subprocess.Popen
+
+        def start_cancelled(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+            job.cancel()
+            return start(*arguments, **options)
+
+        monkeypatch.setattr(subprocess, "Popen", start_cancelled)
+        assert job.run(str(tmp_path)).returncode == -signal.SIGTERM
+
     def test_it_can_be_written_to_custodians_log_and_read_back(self) -> None:
         job = PwJob(["mpirun", "-np", "2", "pw.x"], timeout=5.0)
         assert PwJob.from_dict(job.as_dict()).as_dict() == job.as_dict()

@@ -149,10 +149,10 @@ class OnCluster(Coevo):
         return wait_for(look, f"{name} to be {state}", every=0.5)
 
 
-def wait_for(look: Callable[[], Any], what: str, every: float) -> Any:
+def wait_for(look: Callable[[], Any], what: str, every: float, patience: float = PATIENCE) -> Any:
     """Look until there is something; return it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := look()):
-        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {patience:g} s for {what}"
         time.sleep(every)
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_on_cluster import OnCluster, wait_for
+from site_on_cluster import PATIENCE, OnCluster, wait_for
 
 from slurm_cluster import SlurmCluster
 from tiny_node import Coevo
@@ -199,9 +199,9 @@ def finish(site: OnCluster) -> None:
             site("rerun", "tiny")
         return {row["state"] for row in rows} == {"completed"} and max(row["iteration"] for row in rows) == 2
 
-    wait_for(ended, "the campaign to end", every=1.0)
+    wait_for(ended, "the campaign to end", every=1.0, patience=3 * PATIENCE)
     assert site.launcher is not None
-    told = site.launcher.communicate(timeout=120)[1]
+    told = site.launcher.communicate(timeout=PATIENCE)[1]
     assert site.launcher.returncode == 0
     assert "no job is left to run" in told
 
