@@ -115,8 +115,10 @@ def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
 def test_a_restart_ends_at_the_energy_of_an_undisturbed_run(tmp_path: Path) -> None:
     for name in ("disturbed", "undisturbed"):
         (tmp_path / name).mkdir()
+    # its time is up while it is in the middle of an iteration, whatever it had got to by then
+    held = 'pw.x "$@" & until grep -q "iteration #" pw.out; do :; done; kill -STOP $!; sleep 12; kill -CONT $!; wait $!'
     more_time = 'sed -i "s/max_seconds.*/max_seconds = 600/" pw.in; exec pw.x "$@"'
-    short = replace(CASES["walltime"], command=in_shell(ONCE.format(first='exec pw.x "$@"', then=more_time)))
+    short = replace(CASES["walltime"], control={"max_seconds": 10}, command=in_shell(ONCE.format(first=held, then=more_time)))
     assert run(short, tmp_path / "disturbed") == [("walltime", {"CONTROL->restart_mode": "restart"})]
     run(replace(CASES["walltime"], control={}), tmp_path / "undisturbed")
     disturbed, undisturbed = (parse_output((tmp_path / n / "pw.out").read_text()) for n in ("disturbed", "undisturbed"))
