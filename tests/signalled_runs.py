@@ -35,9 +35,9 @@ def start(
     -------
     subprocess.Popen
     Path
-        File that gets, before the signal is sent, the process ids of the command's children.
+        File that gets, before the signal is sent, the process ids of the command's descendants.
     """
-    told = coevo.directory / f"children-{uuid.uuid4().hex}"
+    told = coevo.directory / f"descendants-{uuid.uuid4().hex}"
     path = os.pathsep.join([str(HOOK), *filter(None, [coevo.environment.get("PYTHONPATH")])])
     at = json.dumps({"signal": int(number), "results": results, "name": name, "told": str(told)})
     before = coevo.environment
@@ -49,9 +49,9 @@ def start(
 
 
 def killed(coevo: Coevo, *arguments: str, results: int | None = None, name: str | None = None) -> list[int]:
-    """Run a command that is ended by SIGKILL when a result is stored; return the process ids of the children that it had."""
+    """Run a command that is ended by SIGKILL when a result is stored; return the process ids of those that it had started."""
     process, told = start(coevo, *arguments, number=signal.SIGKILL, results=results, name=name)
     printed = process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL, f"it ended before {name or f'{results} results'}:\n{printed}"
-    children: list[int] = json.loads(told.read_text())
-    return children
+    descendants: list[int] = json.loads(told.read_text())
+    return descendants

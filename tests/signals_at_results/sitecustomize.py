@@ -1,7 +1,7 @@
 """A ``coevo`` command of a test sends itself a signal once a job's result is stored: loaded by Python where this is on its path.
 
 ``$SIGNAL_AT_RESULT`` is ``{"signal": number, "results": so many in the database or null, "name": that of the job or null,
-"told": file}``; the file gets the process ids of the command's children.
+"told": file}``; the file gets the process ids of the command's descendants.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 
-def _children() -> list[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return [int(word) for task in tasks for word in task.read_text().split()]
+def _descendants(pid: int) -> list[int]:
+    # workers are children of the server that forks them
+    children = [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in task.read_text().split()]
+    return [*children, *(each for child in children for each in _descendants(child))]
 
 
 def _send_at(number: int, results: int | None, name: str | None, told: str) -> None:
@@ -28,7 +29,7 @@ def _send_at(number: int, results: int | None, name: str | None, told: str) -> N
         winner = put(store, key, document)
         enough = results is not None and len(list(stored_in.glob("*/*.json"))) >= results
         if (enough or document["provenance"]["name"] == name) and not Path(told).exists():
-            Path(told).write_text(json.dumps(_children()))
+            Path(told).write_text(json.dumps(_descendants(os.getpid())))
             os.kill(os.getpid(), number)
         return winner
 
