@@ -31,13 +31,12 @@ test: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# What takes many minutes and is no part of `make test`. One process: its tests start SLURM clusters of their own, which are as
-# many processes as these cores can run.
+# What takes many minutes and is no part of `make test`. Each of the two workers has a SLURM cluster of its own.
 test-long: $(STAMP)-test
 	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 # The tests that depend on time, ten times in a row beside six processes that compute.
 test-under-load: $(STAMP)-test
