@@ -51,7 +51,7 @@ def start(
 def killed(coevo: Coevo, *arguments: str, results: int | None = None, name: str | None = None) -> list[int]:
     """Run a command that is ended by SIGKILL when a result is stored; return the process ids of those that it had started."""
     process, told = start(coevo, *arguments, number=signal.SIGKILL, results=results, name=name)
-    printed = process.communicate(timeout=600)
+    printed = process.communicate(timeout=1800)
     assert process.returncode == -signal.SIGKILL, f"it ended before {name or f'{results} results'}:\n{printed}"
     descendants: list[int] = json.loads(told.read_text())
     return descendants
