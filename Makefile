@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_ITERATIONS ?= 2
+TIMES ?= 10
+LOAD ?= 6
 # Two workers; a module stays on one of them, so that its fixtures are made once. The order is that of tests/conftest.py.
 PYTEST_ARGS ?= -n 2 --dist loadscope --no-loadscope-reorder
 
@@ -14,7 +16,7 @@ STAMP := $(VENV)/stamp
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: venv demo test test-long test-models lint benchmarks clean
+.PHONY: venv demo test test-long test-under-load test-models lint benchmarks clean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)-run
@@ -29,12 +31,19 @@ test: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# What takes many minutes and is no part of `make test`.
+# What takes many minutes and is no part of `make test`. Each of the two workers has a SLURM cluster of its own.
 test-long: $(STAMP)-test
 	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
+# The tests that depend on time, ten times in a row beside six processes that compute.
+test-under-load: $(STAMP)-test
+	@tests/app/install_chromium.sh
+	@tests/labelling/install_pw.sh
+	@tests/slurm/install_slurm.sh
+	tests/repeat_under_load.sh $(BIN)/python $(TIMES) $(LOAD)
 
 # Model families in environments of their own: makes that of MatterGen (about 2 GB) and trains a small model there.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments

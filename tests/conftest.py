@@ -41,17 +41,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 LONGEST = 900
-"""Seconds that a test may take: one that does not end is a failure with its name, and the others run."""
+"""Seconds that a test may take: one that does not end is a failure with its name, and the others run.
+
+So much more on a machine as more processes want to compute than it has cores.
+"""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     def too_long(signum: int, frame: object) -> None:
-        raise TimeoutError(f"{item.nodeid} took longer than {LONGEST} s")
+        raise TimeoutError(f"{item.nodeid} took longer than {longest} s")
 
+    longest = int(LONGEST * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
     limited = item.get_closest_marker("long") is None and item.get_closest_marker("models") is None
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(LONGEST if limited else 0)
+    signal.alarm(longest if limited else 0)
     try:
         return (yield)
     finally:

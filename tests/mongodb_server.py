@@ -48,7 +48,7 @@ def mongodb_server(tmp_path_factory) -> Iterator[str]:
 
 
 def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         if server.poll() is not None:
             pytest.fail(f"the MongoDB server ended with code {server.returncode}: {log.read_text()[-2000:]}")

@@ -56,7 +56,7 @@ class OptimadeServer:
         path.write_text(json.dumps(self._settings))
         log = (self._folder / "server.log").open("w")
         self._process = subprocess.Popen([sys.executable, __file__, str(path)], stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not self._answers():
             assert self._process.poll() is None, (self._folder / "server.log").read_text()[-2000:]
             assert time.monotonic() < deadline, "the server does not start"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCAL_CLUSTER = Path(__file__).resolve().parents[1] / "slurm" / "local-cluster"
+PATIENCE = 180.0
+"""Seconds that a cluster on a busy machine is given for any one thing."""
 ENDED = (
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED TIMEOUT".split()  # noqa: SIM905
 )
@@ -27,7 +29,7 @@ def local_cluster(verb: str, directory: Path, *options: str, **environment: str)
     """Run ``slurm/local-cluster`` outside any cluster, or in the environment that is given."""
     command = [sys.executable, str(LOCAL_CLUSTER), verb, "--directory", str(directory), *options]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env={**without_slurm(), **environment}
+        command, capture_output=True, text=True, check=False, timeout=300, env={**without_slurm(), **environment}
     )
 
 
@@ -72,7 +74,7 @@ class SlurmCluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
             cwd=self.directory,
             env={**without_slurm(), **self.environment},
         )
@@ -89,7 +91,7 @@ class SlurmCluster:
         path = self.directory / "log" / f"job-{job}.txt"
         return path.read_text() if path.exists() else ""
 
-    def wait_for_output(self, job: int, seconds: float = 30) -> str:
+    def wait_for_output(self, job: int, seconds: float = PATIENCE) -> str:
         """Wait until a job wrote a line; return what it wrote."""
         deadline = time.monotonic() + seconds
         while not (told := self.output(job)).endswith("\n"):
@@ -101,7 +103,7 @@ class SlurmCluster:
         """Return what SLURM says of a job, such as ``{"JobState": "RUNNING", "NodeList": "cpu1", …}``."""
         return dict(word.split("=", 1) for word in self.run("scontrol", "show", "job", str(job), "-o").split() if "=" in word)
 
-    def wait(self, job: int, *states: str, seconds: float = 30) -> dict[str, str]:
+    def wait(self, job: int, *states: str, seconds: float = PATIENCE) -> dict[str, str]:
         """Wait until a job is in one of the states (without any: until it has ended); return what SLURM says of it."""
         deadline = time.monotonic() + seconds
         while (told := self.job(job))["JobState"] not in (states or ENDED):
@@ -127,7 +129,7 @@ class SlurmCluster:
         """Let a node that was drained or down take jobs again."""
         # refused if the node has come back meanwhile, as one that is down does by itself (ReturnToService=2)
         told = self.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while (state := self.run("sinfo", "-h", "-N", "-n", node, "-o", "%T").split()[0]).startswith(("down", "drain")):
             assert time.monotonic() < deadline, f"{node} stays {state}: {told}"
             time.sleep(0.05)

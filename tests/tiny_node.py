@@ -83,7 +83,7 @@ class Coevo:
         )
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = run_coevo(arguments, cwd=self.directory, env=self.environment, timeout=600)
+        done = run_coevo(arguments, cwd=self.directory, env=self.environment, timeout=1800)
         assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done

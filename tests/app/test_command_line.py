@@ -7,11 +7,11 @@ import io
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
+from signalled_runs import start
 from tiny_node import Coevo
 
 
@@ -198,15 +198,13 @@ def test_what_cannot_change_is_refused(fresh: Coevo, old: str, new: str) -> None
 
 
 @pytest.mark.long
+@pytest.mark.timing
 def test_two_runs_on_one_node_at_once(fresh: Coevo) -> None:
-    first = fresh.start("run", "tiny")
-    deadline = time.monotonic() + 300
-    jobs = len(list((fresh.database / "jobs").glob("*/*.json")))
-    while len(list((fresh.database / "jobs").glob("*/*.json"))) == jobs:
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(first.pid, signal.SIGSTOP)
+    stored = len(list((fresh.database / "jobs").glob("*/*.json")))
+    first, told = start(fresh, "run", "tiny", number=signal.SIGSTOP, results=stored + 1)
+    # in the middle of its work, for as long as it takes to look at it
+    assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1]), first.communicate()
+    assert told.exists()
     try:
         message = fresh("run", "tiny", code=2).stderr
     finally:

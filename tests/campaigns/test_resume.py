@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from signalled_runs import killed
 from tiny_node import Coevo, copy_of
 
 
@@ -21,35 +20,8 @@ def head(coevo: Coevo) -> dict:
     return json.loads(coevo("log", "tiny", "--format", "json").stdout)[0]
 
 
-def children_of(pid: int) -> set[int]:
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.add(int(stat.parent.name))
-    return found
-
-
-def kill_when(coevo: Coevo, results: int) -> set[int]:
-    """Start a run, SIGKILL its process once that many job results are stored, and return the worker processes it had."""
-    run = coevo.start("run", "tiny", "-n", "2")
-    deadline = time.monotonic() + 300
-    workers: set[int] = set()
-    while len(job_results(coevo)) < results:
-        assert run.poll() is None, f"the run ended before {results} results:\n{run.communicate()[1]}"
-        assert time.monotonic() < deadline
-        workers |= children_of(run.pid)
-        time.sleep(0.02)
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-    assert run.returncode == -signal.SIGKILL
-    return workers
-
-
 @pytest.mark.long
+@pytest.mark.timing
 def test_killed_again_and_again_ends_in_the_same_state(finished: Coevo, seeded: Path, tmp_path: Path) -> None:
     coevo = copy_of(seeded, tmp_path)
     before = len(job_results(coevo))
@@ -57,7 +29,7 @@ def test_killed_again_and_again_ends_in_the_same_state(finished: Coevo, seeded: 
     points = sorted({before + 1, before + 5, before + 9, (before + total) // 2 + 1, total - 2})
     for point in points:
         stored = job_results(coevo)
-        kill_when(coevo, point)
+        killed(coevo, "run", "tiny", "-n", "2", results=point)
         after = job_results(coevo)
         assert {name: after[name] for name in stored} == stored, "a finished job was computed again"
     last = coevo("run", "tiny", "-n", "2")
@@ -72,26 +44,31 @@ def test_killed_again_and_again_ends_in_the_same_state(finished: Coevo, seeded: 
     assert len(ids) == len(set(ids)) == log[0]["counts"]["entries"]
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.timing
 def test_workers_of_a_killed_run_end(fresh: Coevo) -> None:
     fresh.environment["COEVO_WORKERS"] = "2"
-    workers = kill_when(fresh, len(job_results(fresh)) + 3)
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text() for pid in workers):
+    workers = killed(fresh, "run", "tiny", results=len(job_results(fresh)) + 3)
+    assert workers
+    deadline = time.monotonic() + 120
+    while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline, f"workers {workers} outlive the run that was killed"
         time.sleep(0.1)
 
 
 @pytest.mark.long
+@pytest.mark.timing
 def test_a_killed_init_is_finished_by_running_it_again(tmp_path: Path, tiny_text: str, seeded: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(tiny_text)
     coevo = Coevo(tmp_path)
-    start = coevo.start("init", "tiny.yaml")
-    deadline = time.monotonic() + 120
-    while not (coevo.database / "tiny" / "node.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    start.kill()
-    start.communicate()
+    killed(coevo, "init", "tiny.yaml", results=1)
+    assert (coevo.database / "tiny" / "node.json").exists()
     assert "coevo init" in coevo("run", "tiny", code=2).stderr
     coevo("init", "tiny.yaml")
     assert head(coevo)["id"] == head(Coevo(seeded))["id"]

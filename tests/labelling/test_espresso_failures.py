@@ -32,16 +32,27 @@ from coevo.labelling.sanity import SanityLimits
 ONCE = "if [ ! -e attempted ]; then touch attempted; {first}; else {then}; fi"
 """A machine that fails at the first attempt only."""
 
+KILLED_AT_WORK = 'pw.x "$@" & until [ -s pw.out ]; do :; done; kill -9 $!; wait $!'
+"""As soon as it has said that it began."""
+
 
 @pytest.fixture(autouse=True)
 def pw() -> None:
     require_pw()
 
 
-def run(case: Case, directory: Path, timeout: float | None = 120) -> list[tuple[str, dict[str, Any] | None]]:
+class HangingAtFirst(PwJob):
+    """A job whose first attempt hangs, for which it is not waited long."""
+
+    def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
+        self.timeout = 300 if Path(directory, "attempted").exists() else 5
+        return super().run(directory)
+
+
+def run(case: Case, directory: Path, kind: type[PwJob] = PwJob) -> list[tuple[str, dict[str, Any] | None]]:
     """Run a case through custodian; return each error with the values that its correction set."""
     (directory / "pw.in").write_text(case.text(str(potentials())))
-    job = PwJob(list(case.command), timeout=timeout)
+    job = kind(list(case.command), timeout=300)
     custodian = Custodian([PwErrorHandler()], [job], [PwValidator("PBE")], max_errors=9, directory=str(directory))
     try:
         custodian.run()
@@ -77,7 +88,7 @@ CORRECTED: dict[str, tuple[Case, list[tuple[str, dict[str, Any]]]]] = {
     "a process killed for its memory": (
         replace(
             CASES["clean"],
-            command=in_shell(ONCE.format(first='pw.x "$@" & sleep 0.3; kill -9 $!; wait $!', then='exec pw.x "$@"')),
+            command=in_shell(ONCE.format(first=KILLED_AT_WORK, then='exec pw.x "$@"')),
         ),
         [("killed", {"ELECTRONS->diago_david_ndim": 2})],
     ),
@@ -88,6 +99,7 @@ CORRECTED: dict[str, tuple[Case, list[tuple[str, dict[str, Any]]]]] = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", CORRECTED)
 def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
     case, steps = CORRECTED[name]
@@ -100,11 +112,14 @@ def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timing
 def test_a_restart_ends_at_the_energy_of_an_undisturbed_run(tmp_path: Path) -> None:
     for name in ("disturbed", "undisturbed"):
         (tmp_path / name).mkdir()
+    # its time is up while it is in the middle of an iteration, whatever it had got to by then
+    held = 'pw.x "$@" & until grep -q "iteration #" pw.out; do :; done; kill -STOP $!; sleep 12; kill -CONT $!; wait $!'
     more_time = 'sed -i "s/max_seconds.*/max_seconds = 600/" pw.in; exec pw.x "$@"'
-    short = replace(CASES["walltime"], command=in_shell(ONCE.format(first='exec pw.x "$@"', then=more_time)))
+    short = replace(CASES["walltime"], control={"max_seconds": 10}, command=in_shell(ONCE.format(first=held, then=more_time)))
     assert run(short, tmp_path / "disturbed") == [("walltime", {"CONTROL->restart_mode": "restart"})]
     run(replace(CASES["walltime"], control={}), tmp_path / "undisturbed")
     disturbed, undisturbed = (parse_output((tmp_path / n / "pw.out").read_text()) for n in ("disturbed", "undisturbed"))
@@ -170,22 +185,41 @@ class TestJob:
         with pytest.raises(LabellingError, match="allowed: a directory below that of the run"):
             PwJob(["pw.x"]).setup(str(tmp_path))
 
+    @pytest.mark.timing
     def test_a_run_that_hangs_is_ended_with_all_its_processes(self, tmp_path: Path) -> None:
         hanging = in_shell(ONCE.format(first="sleep 977 & echo $! > child; wait", then='exec pw.x "$@"'))
-        steps = run(replace(CASES["clean"], command=hanging), tmp_path, timeout=5)
+        steps = run(replace(CASES["clean"], command=hanging), tmp_path, HangingAtFirst)
         assert steps == [("timed_out", {"CONTROL->restart_mode": "from_scratch"})]
         assert not _alive(int((tmp_path / "child").read_text()))
 
+    @staticmethod
+    def cancel_at_work(job: PwJob, output: Path) -> None:
+        """End the job when it has said that it began."""
+        deadline = time.monotonic() + 120
+        while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        job.cancel()
+
+    @pytest.mark.timing
     def test_a_cancelled_run_ends_and_does_not_begin_again(self, tmp_path: Path) -> None:
         (tmp_path / "pw.in").write_text(CASES["killed"].text(str(potentials())))
         job = PwJob(["pw.x"])
-        threading.Timer(0.5, job.cancel).start()
-        started = time.monotonic()
+        threading.Thread(target=self.cancel_at_work, args=(job, tmp_path / "pw.out")).start()
         process = job.run(str(tmp_path))
         assert process.returncode == -signal.SIGTERM
-        assert time.monotonic() - started < 10
         with pytest.raises(LabellingError, match="cancelled"):
             job.run(str(tmp_path))
+
+    def test_a_run_that_is_cancelled_while_it_is_started_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "pw.in").write_text(CASES["killed"].text(str(potentials())))
+        job, start = PwJob(["pw.x"]), subprocess.Popen
+
+        def start_cancelled(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+            job.cancel()
+            return start(*arguments, **options)
+
+        monkeypatch.setattr(subprocess, "Popen", start_cancelled)
+        assert job.run(str(tmp_path)).returncode == -signal.SIGTERM
 
     def test_it_can_be_written_to_custodians_log_and_read_back(self) -> None:
         job = PwJob(["mpirun", "-np", "2", "pw.x"], timeout=5.0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from pathlib import Path
 
 from force_field_contract import lithium_sulfide, rattled
 
@@ -28,16 +30,20 @@ def energies_in_daemon(queue):
     queue.put([prediction.energy for prediction in force_field.evaluate(structures, workers=2)])
 
 
-def process_id(predictor, batch):
-    """Say which process this is, slowly enough for every worker to get a batch."""
-    time.sleep(0.5)
+def process_id(predictor, batch, seen):
+    """Say which process this is, once each of two has got a batch."""
+    Path(seen, str(os.getpid())).touch()
+    deadline = time.monotonic() + 300
+    while len(list(Path(seen).iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
     return [os.getpid()]
 
 
 def name_workers_and_wait():
     """Start two workers, print their process ids, and wait to be killed."""
     force_field = ChgnetForceField.published("0.3.0")
-    found = run_batches(force_field.recipe, force_field.predictor, process_id, [[1]] * 4, (), workers=2, progress=None)
+    with tempfile.TemporaryDirectory() as seen:
+        found = run_batches(force_field.recipe, force_field.predictor, process_id, [[1]] * 4, (seen,), workers=2, progress=None)
     print(*sorted({pid for [pid] in found}), flush=True)
     time.sleep(300)
 

@@ -108,7 +108,7 @@ def ready(*processes: subprocess.Popen[str]) -> None:
     """Wait until each has said so."""
     for process in processes:
         line = process.stdout.readline()
-        assert line == "ready\n", line + process.communicate(timeout=60)[1]
+        assert line == "ready\n", line + process.communicate(timeout=300)[1]
 
 
 def go(process: subprocess.Popen[str]) -> None:
@@ -118,7 +118,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 def answer(process: subprocess.Popen[str]):
     """What a process printed at its end; it must have ended well."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return json.loads(out)
 
@@ -132,6 +132,7 @@ class ConcurrencyContract:
 
     # --- several writers
 
+    @pytest.mark.timing
     def test_two_processes_commit_on_two_branches_at_once(self, store, lineage, settings, reopened):
         start, rounds = lineage.commit(), 4
         branches = ("left", "right")
@@ -203,6 +204,7 @@ class ConcurrencyContract:
 
     # --- readers
 
+    @pytest.mark.timing
     def test_readers_see_complete_states_while_a_writer_commits(self, store, lineage, settings):
         start, rounds = lineage.commit(), 6
         writer = start_python(WRITER, settings.model_dump_json(), start, "main", "1", str(rounds), "0.2")
@@ -387,6 +389,7 @@ class ConcurrencyContract:
 
     # --- runs
 
+    @pytest.mark.timing
     def test_a_branch_is_run_by_one_process_and_two_branches_by_two(self, store, lineage, settings):
         script = (
             OPEN
@@ -415,12 +418,13 @@ class ConcurrencyContract:
         with store.run_lock(NODE):
             pass
 
+    @pytest.mark.timing
     def test_threads_of_a_process_take_turns_on_a_branch(self, store, lineage, reopened):
         inside, refused, most = [], [], []
         gate = threading.Barrier(4)
 
         def run(each):
-            gate.wait(timeout=60)
+            gate.wait(timeout=300)
             for _ in range(5):
                 try:
                     with each.run_lock(NODE):
@@ -434,7 +438,7 @@ class ConcurrencyContract:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=300)
         assert len(most) + len(refused) == 20
         assert max(most) == 1
         with store.run_lock(NODE):

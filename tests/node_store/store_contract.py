@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run_python(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a script in another process, with this directory on its path."""
     code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
@@ -357,6 +357,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         assert store.job_result(key) is None
         assert store.put_job_result(key, {"n": 3}) == {"n": 3}
 
+    @pytest.mark.timing
     def test_one_of_many_writers_of_a_job_result_wins(self, store, settings):
         script = (
             OPEN
@@ -369,7 +370,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         for writer in writers:
             writer.stdin.write("go\n")
             writer.stdin.flush()
-        answers = {writer.communicate(timeout=60)[0] for writer in writers}
+        answers = {writer.communicate(timeout=300)[0] for writer in writers}
         assert len(answers) == 1
         assert store.job_result("ab" * 32)["writer"] in "012"
 
@@ -393,6 +394,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
 
     # --- two processes
 
+    @pytest.mark.timing
     def test_two_processes_race_for_a_branch(self, store, lineage, settings):
         start = lineage.commit()
         script = (
@@ -417,7 +419,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         for racer in racers:
             racer.stdin.write("go\n")
             racer.stdin.flush()
-        answers = [racer.communicate(timeout=60)[0].split() for racer in racers]
+        answers = [racer.communicate(timeout=300)[0].split() for racer in racers]
         assert sorted(answer[0] for answer in answers) == ["lost", "won"]
         head = next(answer[1] for answer in answers if answer[0] == "won")
         assert store.head(NODE) == head
@@ -425,6 +427,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
             assert found == head
             assert len(list(store.state(f"{NODE}@{kept_as}").entries())) == 8
 
+    @pytest.mark.timing
     def test_a_node_is_run_by_one_process_at_a_time(self, store, lineage, settings):
         script = (
             OPEN
@@ -439,22 +442,23 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         message = rf"node {NODE} is being run by process {holder.pid} on \S+ since 20"
         with pytest.raises(NodeBusyError, match=message), store.run_lock(NODE):
             pass
-        holder.communicate("go\n", timeout=60)
+        holder.communicate("go\n", timeout=300)
         with store.run_lock(NODE), pytest.raises(NodeBusyError), store.run_lock(NODE):
             pass
         with store.run_lock(NODE):
             pass
 
+    @pytest.mark.timing
     def test_a_killed_holder_frees_the_node(self, store, lineage, settings):
         """Its worker processes may outlive it by a moment; they do not hold the node."""
         script = (
             OPEN
             + f"""
-    import os, signal, time
+    import os, signal
     with store.run_lock({NODE!r}):
         child = os.fork()
         if child == 0:
-            time.sleep(30)
+            signal.pause()
             os._exit(0)
         print(child, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -462,7 +466,7 @@ class StoreContract(ConcurrencyContract, BranchSeedsContract):
         )
         holder = start_python(script, settings.model_dump_json())
         worker = int(holder.stdout.readline())
-        holder.wait(timeout=60)
+        holder.wait(timeout=300)
         try:
             with store.run_lock(NODE):
                 pass

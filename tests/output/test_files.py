@@ -114,7 +114,7 @@ def test_pipes_and_devices_are_written_to_as_they_are(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: read.append(fifo.read_text()))
     reader.start()
     write_text(fifo, "text\n")
-    reader.join(10)
+    reader.join(120)
     assert read == ["text\n"]
     write_text(Path("/dev/null"), "text")
     assert Path("/dev/null").is_char_device()

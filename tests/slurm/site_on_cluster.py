@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 from coevo.configs.site_loading import LoadedSite, parse_site
 from coevo.slurm.queue_scripts import launchpad
+from coevo.slurm.worker import process_start
+from job_gates import JobGates
 from slurm_cluster import SlurmCluster, without_slurm
 from tiny_node import Coevo
 
@@ -27,15 +28,15 @@ retries: 3
 environments:
   default:
     commands: ["export PATH={python}:$PATH"]
-    variables: {{COEVO_DEVICE: cpu, COEVO_PATIENCE: 20}}
+    variables: {{COEVO_DEVICE: cpu, COEVO_PATIENCE: 20, {gates}}}
 classes:
   gpu: {{partition: gpu, gres: gpu:1, walltime: 0:10:00}}
   screen: {{partition: gpu, gres: gpu:1, walltime: 0:10:00}}
   label: {{partition: cpu, walltime: 0:10:00, longer_walltimes: [0:20:00]}}
   small: {{partition: cpu, walltime: 0:10:00, mode: packed, packed_idle: 15}}
 """
-PATIENCE = 240.0
-"""Seconds for anything to happen on a busy machine."""
+PATIENCE = 300.0
+"""Seconds for any one thing to happen on a busy machine."""
 
 
 class OnCluster(Coevo):
@@ -48,13 +49,20 @@ class OnCluster(Coevo):
     database : str
         Name of the database.
     text : str
-        Template of the site's file.
+        Template of the site's file; ``{gates}`` are the variables that let jobs wait.
     """
 
     def __init__(self, cluster: SlurmCluster, directory: Path, database: str, text: str = SITE):
         super().__init__(directory)
         self.cluster = cluster
-        written = text.format(server=cluster.mongodb, database=database, directory=directory, python=Path(sys.executable).parent)
+        self.gates = JobGates(directory / "gates")
+        written = text.format(
+            server=cluster.mongodb,
+            database=database,
+            directory=directory,
+            python=Path(sys.executable).parent,
+            gates=self.gates.variables,
+        )
         (directory / "site.yaml").write_text(written)
         self.site: LoadedSite = parse_site(written, "site.yaml", dict(os.environ))
         self.environment = {
@@ -106,24 +114,31 @@ class OnCluster(Coevo):
 
         return wait_for(look, f"{name} to run", every=0.1)
 
-    def begun(self, name: str) -> None:
-        """Wait until a job runs or has run."""
-        query = {"name": name, "state": {"$in": ["RUNNING", "COMPLETED"]}}
+    def ended(self, name: str) -> None:
+        """Wait until a job has ended well."""
 
         def look() -> bool:
             pad = self.launchpad
             try:
-                return pad.fireworks.find_one(query, {"_id": 1}) is not None
+                return pad.fireworks.find_one({"name": name, "state": "COMPLETED"}, {"_id": 1}) is not None
             finally:
                 pad.connection.close()
 
-        wait_for(look, f"{name} to begin", every=0.1)
+        wait_for(look, f"{name} to end", every=0.1)
 
-    def hold(self, name: str) -> dict[str, Any]:
-        """Wait until a job runs and stop its process, so that it stays running; return its launch."""
-        launch = self.running(name)
-        os.kill(launch["fworker"]["env"]["pid"], signal.SIGSTOP)
-        return launch
+    def held(self, name: str) -> dict[str, Any]:
+        """Wait until a job runs and waits at its gate; return its launch."""
+
+        def look() -> dict[str, Any] | None:
+            launch = self.running(name)
+            return launch if launch["fworker"]["env"]["pid"] in self.gates.waiting(name) else None
+
+        return wait_for(look, f"{name} to wait at its gate", every=0.05)
+
+    def wait_for_the_end_of(self, launch: dict[str, Any]) -> None:
+        """Wait until the process of a launch has ended: what SLURM calls ended may live until it is killed."""
+        process = launch["fworker"]["env"]
+        wait_for(lambda: process_start(process["pid"]) != process["started"], f"process {process['pid']} to end", every=0.05)
 
     def wait_for_state(self, name: str, state: str) -> dict[str, Any]:
         """Wait until ``coevo jobs`` shows a job in a state; return its row."""
@@ -134,10 +149,10 @@ class OnCluster(Coevo):
         return wait_for(look, f"{name} to be {state}", every=0.5)
 
 
-def wait_for(look: Callable[[], Any], what: str, every: float) -> Any:
+def wait_for(look: Callable[[], Any], what: str, every: float, patience: float = PATIENCE) -> Any:
     """Look until there is something; return it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := look()):
-        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {patience:g} s for {what}"
         time.sleep(every)
     return found

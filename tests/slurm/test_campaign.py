@@ -12,7 +12,7 @@ from site_on_cluster import OnCluster
 from slurm_cluster import SlurmCluster
 from tiny_node import Coevo
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.timing, pytest.mark.filterwarnings("ignore")]
 
 
 def test_an_iteration_through_slurm_is_that_of_coevo_run(

@@ -70,13 +70,14 @@ def test_a_controller_that_is_down(bin_dir: Path, body: str) -> None:
     assert "DOWN" in found.detail or "Unable to contact" in found.detail
 
 
+@pytest.mark.timing
 def test_a_controller_that_hangs_is_given_up(bin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detection, "TIMEOUT", 0.3)
     executable(bin_dir / "sbatch", 'echo "slurm 23.11.4"')
-    executable(bin_dir / "scontrol", "exec sleep 30")
+    executable(bin_dir / "scontrol", "exec sleep 600")
     started = time.monotonic()
     found = find_slurm()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 300
     assert found is not None
     assert not found.controller_answers
     assert found.detail == "no answer within 0.3 s"

@@ -14,12 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_on_cluster import OnCluster, wait_for
+from site_on_cluster import PATIENCE, OnCluster, wait_for
 
 from slurm_cluster import SlurmCluster
 from tiny_node import Coevo
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
+
+
+HELD = (
+    "tiny/0/evaluate-references/0000",
+    "tiny/1/generate/0000",
+    "tiny/1/screen/0000",
+    "tiny/1/label/0001",
+    "tiny/1/re-evaluate/0000",
+    "tiny/1/train-generator",
+    "tiny/2/generate/0000",
+)
+"""Jobs that wait when they run until the campaign lets them go, so that each disturbance meets its job at work."""
+
+NOT_TRIED = ("None", "Priority")
+"""Why a job waits that SLURM has not yet tried to start."""
+OUTAGE = 3.0
+"""Seconds without the database; nothing is assumed of what happens in them."""
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +52,7 @@ def campaign(site: OnCluster) -> OnCluster:
     told = site("submit", "tiny.yaml", "-n", "2").stderr
     assert "submitted iteration 0 of tiny@main" in told
     assert "in the launchpad already" in site("submit", "tiny.yaml", "-n", "2").stderr
+    site.gates.hold(*HELD)
     site.start_launcher()
     try:
         scancel_a_running_job(site)
@@ -61,43 +79,53 @@ def rerun(site: OnCluster, name: str, *options: str) -> str:
 
 def scancel_a_running_job(site: OnCluster) -> None:
     name = "tiny/0/evaluate-references/0000"
-    job = site.hold(name)["fworker"]["env"]["slurm_job_id"]
+    launch = site.held(name)
+    job = launch["fworker"]["env"]["slurm_job_id"]
     site.cluster.run("scancel", job)
     row = site.wait_for_state(name, "lost")
     assert (row["slurm_id"], row["error"]) == (job, f"SLURM job {job} is gone")
+    site.wait_for_the_end_of(launch)
+    site.gates.let_go(name)
     assert "CANCELLED" in rerun(site, name, "--lost")
 
 
 def kill_the_process_of_a_job(site: OnCluster) -> None:
     name = "tiny/1/generate/0000"
-    launch = site.hold(name)
+    launch = site.held(name)
     assert site.job(name)["state"] == "running"
     os.kill(launch["fworker"]["env"]["pid"], signal.SIGKILL)
     row = site.wait_for_state(name, "fizzled")
     assert row["error"] == "the process of the job was killed by SIGKILL (out of memory?)"
+    site.gates.let_go(name)
     rerun(site, name, "--fizzled", "--step", "generate")
 
 
 def fail_a_node(site: OnCluster) -> None:
     name = "tiny/1/screen/0000"
-    job = site.hold(name)["fworker"]["env"]["slurm_job_id"]
+    launch = site.held(name)
+    site.ended("tiny/1/screen/0001")  # which may be on the same node
+    job = launch["fworker"]["env"]["slurm_job_id"]
     node = site.cluster.job(int(job))["NodeList"]
     site.cluster.fail(node)
     site.wait_for_state(name, "lost")
+    site.wait_for_the_end_of(launch)
+    site.gates.let_go(name)
     assert "NODE_FAIL" in rerun(site, name)
     # slurmd may have registered its node again by itself
     site.cluster.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
 
 
 def reach_the_walltime_of_a_job(site: OnCluster) -> None:
+    """The job runs again in more time, and is held there: what follows begins before its descendants do."""
     name = "tiny/1/label/0001"
-    job = site.hold(name)["fworker"]["env"]["slurm_job_id"]
-    site.cluster.reach_walltime(int(job))
+    launch = site.held(name)
+    site.cluster.reach_walltime(int(launch["fworker"]["env"]["slurm_job_id"]))
     site.wait_for_state(name, "lost")
+    site.wait_for_the_end_of(launch)
     told = rerun(site, name, "--lost", "--step", "label")
     assert "TIMEOUT" in told
     assert "now with 20:00" in told or "0:20:00" in told
-    again = site.running(name)["fworker"]["env"]["slurm_job_id"]
+    again = site.held(name)["fworker"]["env"]["slurm_job_id"]
     assert site.cluster.job(int(again))["TimeLimit"] == "00:20:00"
 
 
@@ -110,6 +138,7 @@ def take_an_artifact_away(site: OnCluster) -> None:
     away = site.directory / "away"
     # no job that needs it runs at this time: labels are made by the teacher
     blob.rename(away)
+    site.gates.let_go("tiny/1/label/0001")
     row = site.wait_for_state(name, "fizzled")
     assert "CheckpointError" in row["error"]
     assert sha256[:8] in row["error"]
@@ -123,38 +152,42 @@ def take_an_artifact_away(site: OnCluster) -> None:
 
 
 def kill_the_launcher(site: OnCluster) -> None:
-    site.begun("tiny/1/re-evaluate/0000")
+    name = "tiny/1/re-evaluate/0000"
+    site.held(name)
     site.kill_launcher()
+    site.gates.let_go(name)
+    site.ended(name)
     site.start_launcher()
 
 
 def drain_nodes(site: OnCluster) -> None:
     """Nodes that are drained take no job; those in the queue wait, and are not lost."""
-    site.begun("tiny/1/train-generator")
+    before, name = "tiny/1/train-generator", "tiny/2/generate/0000"
+    site.held(before)
     for node in ("gpu1", "gpu2"):
         site.cluster.drain(node)
+    site.gates.let_go(before)
     # it is reserved first, and has a SLURM job as soon as sbatch has answered
-    wait_for(lambda: site.wait_for_state("tiny/2/generate/0000", "queued")["slurm_id"], "a SLURM job in the queue", every=0.5)
-    time.sleep(3)
-    assert site.job("tiny/2/generate/0000")["state"] == "queued"
+    row = wait_for(lambda: with_slurm_job(site.wait_for_state(name, "queued")), "a SLURM job in the queue", every=0.5)
+    # SLURM has tried to start it: only then its nodes are the reason
+    wait_for(lambda: site.cluster.job(int(row["slurm_id"]))["Reason"] not in NOT_TRIED, "SLURM to find no node", every=0.5)
+    assert site.job(name)["state"] == "queued"
     for node in ("gpu1", "gpu2"):
         site.cluster.resume(node)
 
 
+def with_slurm_job(row: dict[str, Any]) -> dict[str, Any] | None:
+    return row if row["slurm_id"] else None
+
+
 def restart_the_database(site: OnCluster) -> None:
     """Kill the server while jobs run, and start it again; what they do in between is theirs to survive or to repeat."""
-    launch = site.hold("tiny/2/generate/0000")
+    name = "tiny/2/generate/0000"
+    site.held(name)
     site.cluster.kill("mongodb")
-    continue_process(launch["fworker"]["env"]["pid"])
-    time.sleep(3)
+    site.gates.let_go(name)
+    time.sleep(OUTAGE)
     site.cluster.repair()
-
-
-def continue_process(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:
-        return
 
 
 def finish(site: OnCluster) -> None:
@@ -166,9 +199,9 @@ def finish(site: OnCluster) -> None:
             site("rerun", "tiny")
         return {row["state"] for row in rows} == {"completed"} and max(row["iteration"] for row in rows) == 2
 
-    wait_for(ended, "the campaign to end", every=1.0)
+    wait_for(ended, "the campaign to end", every=1.0, patience=3 * PATIENCE)
     assert site.launcher is not None
-    told = site.launcher.communicate(timeout=120)[1]
+    told = site.launcher.communicate(timeout=PATIENCE)[1]
     assert site.launcher.returncode == 0
     assert "no job is left to run" in told
 

@@ -10,10 +10,11 @@ import pytest
 from coevo.configs.site_loading import LoadedSite, example_text, parse_site
 from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import CLASS_NAMES
+from coevo.slurm.local_cluster.processes import wait_until
 from coevo.slurm.queue_adapter import SiteQueueAdapter
 from coevo.slurm.queue_scripts import queue_adapter
 from coevo.slurm.site_check import check_script, examine_site, read_verdict, try_class
-from slurm_cluster import SlurmCluster
+from slurm_cluster import PATIENCE, SlurmCluster
 
 SECRET = "h4rd-to-guess"
 DEAD = f"mongodb://me:{SECRET}@127.0.0.1:9/coevo?serverSelectionTimeoutMS=200&connectTimeoutMS=200"
@@ -136,6 +137,7 @@ def test_slurm_refuses_what_the_cluster_has_not(
     assert hint in finding.hint
 
 
+@pytest.mark.timing
 @pytest.mark.service
 def test_jobs_are_submitted_counted_by_class_and_show_no_secret(
     on_the_cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,7 +146,7 @@ def test_jobs_are_submitted_counted_by_class_and_show_no_secret(
     monkeypatch.chdir(tmp_path)
     adapters = {name: queue_adapter(loaded, name) for name in ("label", "small")}
     adapter = adapters["label"]
-    adapter.update(pre_rocket=None, rocket_launch="sleep 60", title="li-p-s/3/label/0001")
+    adapter.update(pre_rocket=None, rocket_launch="sleep 600", title="li-p-s/3/label/0001")
     (tmp_path / "script").write_text(adapter.get_script_str(str(tmp_path)))
     job = adapter.submit_to_queue("script")
     assert job is not None
@@ -154,6 +156,8 @@ def test_jobs_are_submitted_counted_by_class_and_show_no_secret(
         assert (told["JobName"], told["Comment"], told["Requeue"]) == ("li-p-s/3/label/0001", "coevo:here:label", "0")
         assert SECRET not in str(told)
         on_the_cluster.wait(int(job), "RUNNING")
+        # SLURM calls it so a moment before the node has started it
+        assert wait_until((tmp_path / f"coevo-{job}.err").exists, PATIENCE)
     finally:
         subprocess.run(["scancel", job], check=True)
     on_the_cluster.wait(int(job), "CANCELLED")

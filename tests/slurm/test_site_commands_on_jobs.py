@@ -26,7 +26,7 @@ workers: 2
 environments:
   default:
     commands: ["export PATH={python}:$PATH"]
-    variables: {{COEVO_DEVICE: cpu}}
+    variables: {{COEVO_DEVICE: cpu, {gates}}}
 """
 
 
@@ -45,6 +45,7 @@ def states(site: OnCluster) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.timing
 def test_a_campaign_is_paused_resumed_cancelled_and_submitted_again(site: OnCluster) -> None:
     assert "no node 'tiny'" in site("submit", "tiny", code=2).stderr
     assert "no node 'tiny'" in site("jobs", "tiny", code=2).stderr
@@ -66,17 +67,20 @@ def test_a_campaign_is_paused_resumed_cancelled_and_submitted_again(site: OnClus
     assert states(site) == {"waiting": 5, "ready": 1}
 
 
+@pytest.mark.timing
 def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) -> None:
     """Without a queue the launcher starts workers; one whose worker and job were killed together is lost, and run again."""
     name = "tiny/0/evaluate-references/0000"
+    site.gates.hold(name)
     site.start_launcher()
-    env = site.hold(name)["fworker"]["env"]
+    env = site.held(name)["fworker"]["env"]
     assert "slurm_job_id" not in env
     worker = int(Path(f"/proc/{env['pid']}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(worker, signal.SIGKILL)
     os.kill(env["pid"], signal.SIGKILL)
     row = site.wait_for_state(name, "lost")
     assert row["error"] == f"process {env['pid']} of this machine has ended"
+    site.gates.let_go(name)
     assert f"ready again: {name}" in site("rerun", "tiny", "--lost").stderr
     wait_for(lambda: site.job("tiny/0/commit")["state"] == "completed", "the first state", every=0.5)
     site.kill_launcher()
@@ -90,6 +94,7 @@ def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) 
     assert "has not run yet" in site("logs", "tiny/1/curate", code=2).stderr
 
 
+@pytest.mark.timing
 def test_jobs_behind_a_failed_one_are_told_of(site: OnCluster) -> None:
     """Nothing is left to run, and a launcher that was not told to stay ends instead of waiting for ever."""
     site("resume", "tiny")

@@ -197,6 +197,7 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.timing
 class TestWorkers:
     def test_a_killed_worker_is_an_error_that_says_so(self, chgnet_030):
         recipe = chgnet_030.recipe
@@ -215,7 +216,7 @@ class TestWorkers:
         assert all(Path(f"/proc/{pid}").exists() for pid in pids)
         parent.kill()
         parent.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and any(_is_running(pid) for pid in pids):
             time.sleep(0.1)
         assert not any(_is_running(pid) for pid in pids)
@@ -226,14 +227,14 @@ class TestWorkers:
         found = []
         thread = threading.Thread(target=lambda: found.extend(chgnet_030.evaluate(structures, workers=2)))
         thread.start()
-        thread.join(120)
+        thread.join(300)
         assert [p.energy for p in found] == expected
         context = multiprocessing.get_context("spawn")
         queue = context.Queue()
         process = context.Process(target=worker_tasks.energies_in_daemon, args=(queue,), daemon=True)
         process.start()
-        assert queue.get(timeout=120) == expected
-        process.join(30)
+        assert queue.get(timeout=300) == expected
+        process.join(300)
 
 
 class TestCheckpoints:

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +55,14 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def wait_for_the_end_of(*pids: int) -> None:
+    """Of processes that have been killed: they may take a moment to go."""
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} live on"
+        time.sleep(0.02)
 
 
 def test_without_a_fault_nothing_is_left_behind(tmp_path):
@@ -152,27 +161,31 @@ def test_counts_of_a_stranger_are_checked():
     assert sample("odd_counts").rejected == {"too_close": 2, "unreadable_count": 3}
 
 
+@pytest.mark.timing
 def test_a_run_that_hangs_is_ended_with_its_children(environments, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "GRACE", 0.5)
-    (environments / "faulty.yaml").write_text(f"python: {sys.executable}\ntimeout: 3\n")
-    note, begun = tmp_path / "pids", time.monotonic()
+    note = tmp_path / "pids"
+
+    def now() -> float:
+        """The time limit is over as soon as the run hangs."""
+        return 1e6 if note.exists() and len(note.read_text().split()) == 2 else 0.0
+
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=now))
     with pytest.raises(ModelError, match=r"gave no result .it was ended after its time limit"):
         sample("hang", f"note = {note}")
-    assert time.monotonic() - begun < 20
     pids = [int(word) for word in note.read_text().split()]
     assert len(pids) == 2
-    assert not any(alive(pid) for pid in pids)
+    wait_for_the_end_of(*pids)
 
 
+@pytest.mark.timing
 def test_children_that_a_run_leaves_are_ended(tmp_path):
     note = tmp_path / "pid"
     assert len(sample("leave_child", f"note = {note}").candidates) == 1
-    deadline = time.monotonic() + 5
-    while alive(int(note.read_text())) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(int(note.read_text()))
+    wait_for_the_end_of(int(note.read_text()))
 
 
+@pytest.mark.timing
 def test_an_interrupted_run_is_ended(tmp_path):
     """Whatever ends the wait ends the run: here the progress callback, as a signal would."""
     note = tmp_path / "pids"
@@ -184,7 +197,8 @@ def test_an_interrupted_run_is_ended(tmp_path):
     running = run_task(FAULTY, "sample", asked, prepare=lambda d: (d.parent / "progress").write_text("1\n"), progress=interrupt)
     with pytest.raises(KeyboardInterrupt), running:
         pass
-    assert not note.exists() or not any(alive(int(word)) for word in note.read_text().split())
+    if note.exists():
+        wait_for_the_end_of(*map(int, note.read_text().split()))
 
 
 def test_a_log_is_bounded_and_kept_whether_the_run_failed_or_not():
@@ -304,25 +318,36 @@ def test_a_model_goes_with_its_last_generator():
     assert not path.exists()
 
 
+@pytest.mark.timing
 def test_a_runner_whose_parent_is_gone_ends_itself(tmp_path):
-    """The script as it is copied, started alone with a shorter patience."""
+    """The script as it is copied, started alone; it waits for the test between its looks instead of for some seconds."""
     import subprocess
 
     from coevo.models.external.families import PROTOCOL_FILE
 
-    text = PROTOCOL_FILE.read_text().replace("_CHECK = 5.0", "_CHECK = 0.05")
-    (tmp_path / "coevo_runner.py").write_text(text)
+    text, wait = PROTOCOL_FILE.read_text(), "time.sleep(_CHECK)"
+    assert text.count(wait) == 1
+    (tmp_path / "coevo_runner.py").write_text(text.replace(wait, "os.write(1, b'waits\\n'), sys.stdin.readline()"))
     (tmp_path / "runner.py").write_text(
         "import time\nfrom coevo_runner import run\nrun('x', {'wait': lambda r: time.sleep(60)})\n"
     )
     (tmp_path / "request.json").write_text('{"protocol": 1, "family": "x", "task": "wait"}')
     (tmp_path / "alive").touch()
-    runner = subprocess.Popen([sys.executable, "runner.py", "request.json"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    for _ in range(40):  # we live for longer than its patience
-        time.sleep(0.05)
-        os.utime(tmp_path / "alive")
-    assert runner.poll() is None
-    _, told = runner.communicate(timeout=30)
+    pipe = subprocess.PIPE
+    command = [sys.executable, "runner.py", "request.json"]
+    runner = subprocess.Popen(command, cwd=tmp_path, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def looks(time_ns: int) -> None:
+        assert runner.stdout.readline() == "waits\n"
+        os.utime(tmp_path / "alive", ns=(time_ns, time_ns))
+        runner.stdin.write("look\n")
+        runner.stdin.flush()
+
+    for number in range(40):  # we live for longer than its patience
+        looks(number)
+    for _ in range(24):
+        looks(39)
+    _, told = runner.communicate(timeout=300)
     assert runner.returncode == 75
     assert "the process that started this run is gone" in told
 

@@ -101,7 +101,7 @@ def race(uri: str, folder: Path, *, writers: int, readers: int, rounds: int, siz
     folder.mkdir()
     numbers = [str(number) for number in (writers, readers, rounds, size)]
     command = [sys.executable, "-c", SCRIPT, uri, str(folder), *numbers]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     for answer in (*result["written"], *result["read"]):

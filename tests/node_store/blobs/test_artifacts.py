@@ -69,6 +69,7 @@ class TestLocalArtifacts(ArtifactContract):
             store.put_file(source)
         assert not [path for path in store._local.rglob("*") if path.is_file()]
 
+    @pytest.mark.timing
     def test_processes_put_and_read_the_same_blobs_at_once(self, tmp_path):
         folder = tmp_path / "blobs"
         names = race(folder.as_uri(), tmp_path / "race", writers=4, readers=3, rounds=8, size=300_000)

@@ -78,6 +78,7 @@ def test_a_blob_is_one_object(store, client, s3_bucket, uri):
     assert [(item["Key"], item["Size"]) for item in found] == [(f"a/prefix/{SHA[:2]}/{SHA[2:]}", len(DATA))]
 
 
+@pytest.mark.timing
 def test_processes_put_and_read_the_same_blobs_at_once(uri, store, tmp_path):
     names = race(uri, tmp_path / "race", writers=3, readers=2, rounds=4, size=400_000)
     blobs = list(stored_blobs(store))
@@ -107,7 +108,7 @@ assert store.fetch(artifact.sha256).stat().st_size == artifact.size
 print(json.dumps({"up": up, "all": peak() - before, "sha256": artifact.sha256}))
 """
     command = [sys.executable, "-c", script, uri, str(path), str(tmp_path / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     with path.open("rb") as file:
@@ -168,7 +169,7 @@ def test_a_listing_is_not_remembered(store, uri):
     """s3fs remembers listings; what another process put or removed since then is seen all the same."""
 
     def elsewhere(script: str, argument: str) -> None:
-        subprocess.run([sys.executable, "-c", f"import sys; {script}", uri, argument], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", f"import sys; {script}", uri, argument], check=True, timeout=300)
 
     store.put_bytes(b"first")
     assert len(list(stored_blobs(store))) == 1
@@ -194,7 +195,7 @@ def test_a_forked_process_uses_the_store_of_its_parent(store):
     answers = context.SimpleQueue()
     child = context.Process(target=_read_in_child, args=(store, SHA, answers))
     child.start()
-    child.join(timeout=60)
+    child.join(timeout=300)
     assert child.exitcode == 0
     assert answers.get() == DATA
     assert store.get_bytes(SHA) == DATA
@@ -281,6 +282,7 @@ def test_no_server_is_an_error_that_says_where(s3_environment, monkeypatch, tmp_
 # --- the store on S3
 
 
+@pytest.mark.timing
 def test_times_of_blobs_decide_what_is_collected(store):
     start = time.time()
     store.put_bytes(b"other")
@@ -322,7 +324,7 @@ with open_store() as store:
     environment = {**os.environ, "COEVO_DATABASE": settings.database, "COEVO_ARTIFACTS": uri}
     environment["FSSPEC_S3_ENDPOINT_URL"] = environment.pop("AWS_ENDPOINT_URL")
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, env=environment
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     manifest = store.state(NODE).manifest

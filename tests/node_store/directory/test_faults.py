@@ -66,7 +66,7 @@ def _in_a_namespace(script: str, tmp_path: Path) -> str:
         pytest.skip(reason)
     code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
     done = subprocess.run(
-        [*unshare, sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+        [*unshare, sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -207,7 +207,7 @@ for write in writes(store):
     for path in folders:
         path.chmod(0o555)
     command = [sys.executable, "-c", script, settings.database, f"file:{tmp_path / 'own'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     for path in folders:
         path.chmod(0o755)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from killed_commits import kill_commits
@@ -108,28 +109,58 @@ def test_a_bad_uri_is_an_error_without_the_password(uri):
     assert "s3cr" not in str(caught.value)
 
 
-def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """The server's clock, which goes on when the test says so."""
+    started = datetime(2026, 1, 1)  # noqa: DTZ001 - as the server's times are read
+    clock = SimpleNamespace(now=started)
+    monkeypatch.setattr(mongodb_lease, "_server_time", lambda locks: clock.now)
+    return clock
+
+
+@pytest.mark.timing
+@pytest.mark.timing
+def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch, clock):
     new_node(store)
-    monkeypatch.setattr(mongodb_lease, "LEASE", timedelta(seconds=0.6))
+    monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 3600.0)
     with store.run_lock(NODE):
         # as if it were held on another machine, whose processes cannot be seen from here
         database.locks.update_one({}, {"$set": {"host": "elsewhere", "pid": 1}})
+        clock.now += mongodb_lease.LEASE - timedelta(milliseconds=1)
         with pytest.raises(NodeBusyError, match="process 1 on elsewhere"), store.run_lock(NODE):
             pass
-        time.sleep(0.7)
+        clock.now += timedelta(milliseconds=1)
         with store.run_lock(NODE):
             pass
 
 
-def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch):
+@pytest.mark.timing
+@pytest.mark.timing
+def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch, clock):
     new_node(store)
-    monkeypatch.setattr(mongodb_lease, "LEASE", timedelta(seconds=0.6))
-    monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 0.01)
     with store.run_lock(NODE):
         database.locks.update_one({}, {"$set": {"host": "elsewhere"}})
-        time.sleep(1.0)
+        for _ in range(3):
+            clock.now += mongodb_lease.LEASE - timedelta(seconds=1)
+            deadline = time.monotonic() + 120
+            while database.locks.find_one()["expires"] != clock.now + mongodb_lease.LEASE:
+                assert time.monotonic() < deadline, "the lease is not renewed"
+                time.sleep(0.01)
         with pytest.raises(NodeBusyError), store.run_lock(NODE):
             pass
+
+
+@pytest.mark.timing
+@pytest.mark.timing
+def test_a_lease_lasts_by_the_clock_of_the_server(store, database):
+    def server_time():
+        return database.command("hello")["localTime"].replace(tzinfo=None)
+
+    new_node(store)
+    before = server_time()
+    with store.run_lock(NODE):
+        assert before <= database.locks.find_one()["expires"] - mongodb_lease.LEASE <= server_time()
 
 
 def test_a_lease_of_another_owner_is_left_alone(store, database):

@@ -143,7 +143,7 @@ def test_nothing_of_the_optimade_server_is_started(tmp_path):
     (tmp_path / ".optimade.json").write_text("not json")
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".optimade.json"]

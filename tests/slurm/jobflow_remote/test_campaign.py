@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from coevo.configs.step_classes import class_of
+from job_gates import JobGates
 from slurm_cluster import SlurmCluster, without_slurm
 from tiny_node import Coevo, copy_of
 
@@ -38,7 +39,7 @@ directory: {directory}/jobs
 environments:
   default:
     commands: ["export PATH={python}:$PATH"]
-    variables: {{COEVO_DEVICE: cpu{variables}}}
+    variables: {{COEVO_DEVICE: cpu, {gates}}}
 """
 CLASSES = """
 classes:
@@ -47,6 +48,8 @@ classes:
   label: {partition: cpu, walltime: 0:10:00}
   small: {partition: cpu, walltime: 0:10:00}
 """
+HELD = ("tiny/0/evaluate-references/0000", "tiny/1/screen/0001", "tiny/1/commit")
+"""Jobs that wait when they run until the campaign lets them go."""
 EAGER = {"delay_checkout": 1, "delay_check_run_status": 1, "delay_advance_status": 1}
 PATIENCE = 300.0
 """Seconds for anything to happen on a busy machine."""
@@ -57,14 +60,13 @@ class Remote(Coevo):
 
     def __init__(self, directory: Path, server: str, classes: str, environment: dict[str, str]):
         super().__init__(directory)
-        path = os.environ.get("PYTHONPATH")
-        variables = f', PYTHONPATH: "{path}"' if path else ""
+        self.gates = JobGates(directory / "gates")
         site = SITE.format(
             server=server,
             database=f"remote_{uuid.uuid4().hex[:8]}",
             directory=directory,
             python=Path(sys.executable).parent,
-            variables=variables,
+            gates=self.gates.variables,
         )
         (directory / "site.yaml").write_text(site + classes)
         data = yaml.safe_load(site)
@@ -136,6 +138,11 @@ class Remote(Coevo):
         job: dict[str, Any] = found
         return job
 
+    def held(self, name: str) -> dict[str, Any]:
+        """Wait until a job runs, waits at its gate, and is known to run."""
+        self.wait_for(lambda: self.gates.waiting(name), f"{name} to wait at its gate")
+        return self.wait_for_job(name, "RUNNING")
+
     def wait_for(self, look: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + PATIENCE
         while not (found := look()):
@@ -163,6 +170,7 @@ def remote(slurm_cluster: SlurmCluster, tmp_path_factory: pytest.TempPathFactory
     assert "submitted iteration 0 of tiny@main" in told
     assert "jf runner start" in " ".join(told.split())
     assert "is in the queue of jobflow-remote already" in remote.submit("tiny.yaml", "-n", "1")
+    remote.gates.hold(*HELD)
     remote.start_runner()
     try:
         kill_the_runner_while_a_job_runs(remote)
@@ -178,8 +186,9 @@ def remote(slurm_cluster: SlurmCluster, tmp_path_factory: pytest.TempPathFactory
 def kill_the_runner_while_a_job_runs(remote: Remote) -> None:
     """The job goes on in SLURM, and the next runner finds its result."""
     name = "tiny/0/evaluate-references/0000"
-    before = remote.wait_for_job(name, "RUNNING")
+    before = remote.held(name)
     remote.kill_runner()
+    remote.gates.let_go(name)
     result = Path(before["run_dir"]) / "remote_job_data.json"
     remote.wait_for(result.exists, f"{name} to end without a runner")
     remote.start_runner_again()
@@ -189,11 +198,12 @@ def kill_the_runner_while_a_job_runs(remote: Remote) -> None:
 
 def scancel_a_job(remote: Remote, cluster: SlurmCluster) -> None:
     name = "tiny/1/screen/0001"
-    job = remote.wait_for_job(name, "RUNNING")
+    job = remote.held(name)
     cluster.run("scancel", job["remote"]["process_id"])
     failed = remote.wait_for_job(name, "FAILED")
     assert "killed before completing" in failed["error"] or "not present" in failed["error"]
     assert name in remote.jf("job", "list", "-s", "FAILED")
+    remote.gates.let_go(name)
     remote.jf("job", "rerun", failed["db_id"])
     again = remote.wait_for_job(name, "RUNNING", "COMPLETED")
     assert again["remote"]["process_id"] != job["remote"]["process_id"]
@@ -206,6 +216,7 @@ def run_the_decision_again(remote: Remote) -> None:
     assert remote.wait_for_job("tiny/0/continue", "COMPLETED")["end_time"] > before["end_time"]
     assert remote.flows()[-1]["state"] == "RUNNING"
     assert len(remote.flows()) == 2
+    remote.gates.let_go("tiny/1/commit")
 
 
 def kill_the_runner_at_any_time(remote: Remote) -> None:

@@ -247,6 +247,7 @@ class TestQueue:
         assert SECRET not in told
         assert "mongodb://" not in told
 
+    @pytest.mark.timing
     def test_who_adds_at_once_adds_one_workflow(self, site: LoadedSite, loaded: LoadedConfig) -> None:
         """Each with connections of its own, on a queue that nobody has prepared."""
         path = write_project(site)

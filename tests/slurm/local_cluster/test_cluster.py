@@ -19,12 +19,12 @@ from coevo.settings import read_settings
 from coevo.slurm.local_cluster.daemons import find_programs, refuse_another
 from coevo.slurm.local_cluster.files import LONGEST_DIRECTORY, locate
 from coevo.slurm.local_cluster.processes import Process, end, running_daemon, wait_until
-from slurm_cluster import LOCAL_CLUSTER, SlurmCluster, local_cluster, need_slurm, without_slurm
+from slurm_cluster import LOCAL_CLUSTER, PATIENCE, SlurmCluster, local_cluster, need_slurm, without_slurm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timing]
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -126,7 +126,7 @@ def test_daemons_that_were_killed_are_shown_and_started_again(place: Path) -> No
     cluster.wait(job, "RUNNING")
     # slurmctld saves what it knows of jobs within seconds; what it saved before the job ran would let it start the job again
     cluster.run("scontrol", "update", f"jobid={job}", "comment=known-to-run")
-    assert wait_until(lambda: b"known-to-run" in saved_jobs(place), 20)
+    assert wait_until(lambda: b"known-to-run" in saved_jobs(place), PATIENCE)
     kept = {name: cluster.pid(name) for name in ("munged", "slurmd-cpu1", "slurmd-gpu2")}
     cluster.kill("slurmctld")
     cluster.kill("slurmd-cpu2")

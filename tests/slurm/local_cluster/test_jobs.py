@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slurm_cluster import local_cluster
+from coevo.slurm.local_cluster.processes import wait_until
+from slurm_cluster import PATIENCE, local_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from slurm_cluster import SlurmCluster
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timing]
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +48,12 @@ def test_each_partition_runs_jobs(slurm_cluster: SlurmCluster, partition: str, n
     assert told["NodeList"] in {f"{nodes}1", f"{nodes}2"}
 
 
-def test_a_job_sees_the_gpus_that_it_asked_for(slurm_cluster: SlurmCluster) -> None:
-    # both on one node, at the same time
+def test_a_job_sees_the_gpus_that_it_asked_for(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
+    # both on one node, at the same time: each waits for the other
     options = ["-p", "gpu", "-w", "gpu2", "--gres", "gpu:1"]
-    first, second = (slurm_cluster.submit("echo $CUDA_VISIBLE_DEVICES; sleep 2", *options) for _ in range(2))
+    script = "echo $CUDA_VISIBLE_DEVICES; touch {tmp}/{mine}; until [ -e {tmp}/{other} ]; do sleep 0.1; done"
+    first = slurm_cluster.submit(script.format(tmp=tmp_path, mine=1, other=2), *options)
+    second = slurm_cluster.submit(script.format(tmp=tmp_path, mine=2, other=1), *options)
     both = slurm_cluster.submit("echo $CUDA_VISIBLE_DEVICES", "-p", "gpu", "-w", "gpu1", "--gres", "gpu:2")
     none = slurm_cluster.submit("echo none$CUDA_VISIBLE_DEVICES", "-p", "cpu")
     assert {slurm_cluster.wait(job)["JobState"] for job in (first, second, both, none)} == {"COMPLETED"}
@@ -68,27 +71,39 @@ def test_two_jobs_run_at_once_on_two_nodes(slurm_cluster: SlurmCluster, tmp_path
     assert [job["JobState"] for job in told] == ["COMPLETED", "COMPLETED"]
 
 
+def command_of(process: Path) -> bytes:
+    """Nothing if it has ended."""
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_a_cancelled_job_ends_with_what_it_started(slurm_cluster: SlurmCluster) -> None:
     job = slurm_cluster.submit("sleep 300 & echo $!; wait")
     slurm_cluster.wait(job, "RUNNING")
     child = Path("/proc") / slurm_cluster.wait_for_output(job).strip()
-    assert (child / "cmdline").read_bytes() == b"sleep\x00300\x00"
+    # it is the shell's copy for a moment
+    assert wait_until(lambda: command_of(child) == b"sleep\x00300\x00", PATIENCE)
     slurm_cluster.run("scancel", str(job))
     assert slurm_cluster.wait(job)["JobState"] == "CANCELLED"
-    assert not child.exists() or not (child / "cmdline").read_bytes()
+    assert wait_until(lambda: not command_of(child), PATIENCE)
 
 
-def test_a_drained_node_takes_no_jobs_until_it_is_resumed(slurm_cluster: SlurmCluster) -> None:
-    running = slurm_cluster.submit("sleep 2", "-w", "cpu2")
+def test_a_drained_node_takes_no_jobs_until_it_is_resumed(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
+    running = slurm_cluster.submit(f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", "-w", "cpu2")
     slurm_cluster.wait(running, "RUNNING")
     slurm_cluster.drain("cpu2", "disk")
     try:
         waiting = slurm_cluster.submit("true", "-w", "cpu2")
+        (tmp_path / "go").touch()
         assert slurm_cluster.wait(running)["JobState"] == "COMPLETED"
-        assert slurm_cluster.run("sinfo", "-h", "-n", "cpu2", "-p", "cpu", "-o", "%T %E").split() == ["drained", "disk"]
-        told = slurm_cluster.job(waiting)
-        assert told["JobState"] == "PENDING"
-        assert told["Reason"].startswith("ReqNodeNotAvail") or told["Reason"] == "Resources", told["Reason"]
+        shown = ["sinfo", "-h", "-n", "cpu2", "-p", "cpu", "-o", "%T %E"]
+        assert wait_until(lambda: slurm_cluster.run(*shown).split() == ["drained", "disk"], PATIENCE)
+        # why it waits is known once SLURM has tried to start it
+        tried = ("ReqNodeNotAvail", "Resources")
+        assert wait_until(lambda: slurm_cluster.job(waiting)["Reason"].startswith(tried), PATIENCE), slurm_cluster.job(waiting)
+        assert slurm_cluster.job(waiting)["JobState"] == "PENDING"
     finally:
         slurm_cluster.resume("cpu2")
     assert slurm_cluster.wait(waiting)["JobState"] == "COMPLETED"
@@ -158,7 +173,7 @@ def test_the_status_counts_jobs(slurm_cluster: SlurmCluster) -> None:
 
 @pytest.mark.long
 def test_a_job_that_is_out_of_time_is_ended_even_if_it_refuses(slurm_cluster: SlurmCluster, out_of_time: int) -> None:
-    told = slurm_cluster.wait(out_of_time, seconds=60)
+    told = slurm_cluster.wait(out_of_time)
     assert (told["JobState"], told["Reason"]) == ("TIMEOUT", "TimeLimit")
     assert slurm_cluster.output(out_of_time).startswith("began\n")
     assert "survived" not in slurm_cluster.output(out_of_time)

@@ -104,6 +104,8 @@ class PwJob(Job):
                 raise LabellingError(f"{self.command[0]} cannot be started: {err.strerror}") from None
             self._process = process
             try:
+                if self._cancelled:  # while it was started
+                    self.terminate()
                 process.wait(timeout=self.timeout)
             except subprocess.TimeoutExpired:
                 timed_out = True

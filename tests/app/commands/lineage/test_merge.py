@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +11,7 @@ from pymatgen.io.cif import CifWriter
 
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
+from signalled_runs import killed
 from tiny_node import Coevo, copy_of
 
 if TYPE_CHECKING:
@@ -35,19 +33,8 @@ def two_branches(finished: Coevo, tmp_path_factory: pytest.TempPathFactory) -> C
     return coevo
 
 
-def merge_killed_after(coevo: Coevo, step: str) -> None:
-    """Start the merge and SIGKILL it when the result of a step is stored."""
-    run = coevo.start("merge", "tiny", "tiny@other", "--into", "tiny")
-    deadline = time.monotonic() + 240
-    while not any(f"tiny/3/{step}" in path.read_text() for path in (coevo.database / "jobs").glob("*/[!.]*.json")):
-        assert run.poll() is None, f"the merge ended before {step}:\n{run.communicate()[1]}"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-
-
 @pytest.mark.long
+@pytest.mark.timing
 def test_a_merge_killed_again_and_again_ends_in_the_same_state(two_branches: Coevo, tmp_path: Path) -> None:
     whole = copy_of(two_branches.directory, tmp_path / "whole")
     before = {ref: shown(whole, ref) for ref in ("tiny", "tiny@other")}
@@ -61,11 +48,11 @@ def test_a_merge_killed_again_and_again_ends_in_the_same_state(two_branches: Coe
     assert merged["metrics"]["union"]["labels"] > max(state["counts"]["labels"] for state in before.values())
     assert merged["metrics"]["force_field"]["prequential"]["all"]["n"] > 0
     assert whole("merge", "tiny", "tiny@other", "--into", "tiny").stderr.strip().endswith("nothing to do")
-    killed = copy_of(two_branches.directory, tmp_path / "killed")
+    other = copy_of(two_branches.directory, tmp_path / "killed")
     for step in ("unite", "train-force-field", "assess"):
-        merge_killed_after(killed, step)
-    killed("merge", "tiny", "tiny@other", "--into", "tiny")
-    assert shown(killed, "tiny")["id"] == merged["id"]
+        killed(other, "merge", "tiny", "tiny@other", "--into", "tiny", name=f"tiny/3/{step}")
+    other("merge", "tiny", "tiny@other", "--into", "tiny")
+    assert shown(other, "tiny")["id"] == merged["id"]
     # the merge is a state like any other: the loop goes on from it
     whole("run", "tiny", "-n", "1")
     assert shown(whole, "tiny")["parents"] == [merged["id"]]
