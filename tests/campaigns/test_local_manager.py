@@ -75,7 +75,6 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "stopped within": lambda: chain(become("first", how="detour", stop="stop_jobflow")),
     "error": lambda: chain(fail()),
     "error of a child": lambda: Flow([first := note("first"), failing := fail(first.output), note("never", failing.output)]),
-    "empty": lambda: Flow([]),
 }
 
 
@@ -134,7 +133,7 @@ class Beside(StepMaker):
         Beside.together.add(len(Beside.running))
         Beside.running.remove(self.name)
         ran.append(self.name)
-        if number < 0:
+        if number == -1:
             raise ArithmeticError(f"{self.name} in {context.get()}")
         return number
 
