@@ -156,7 +156,8 @@ class _Run:
         job = place.job
         start_workers(place.workers)  # by the main thread, which alone can shield their server from interrupts
         job.resolve_args(store=self._store)
-        function = MethodType(job.function.original, job.maker)
+        decorated: Any = job.function
+        function = MethodType(decorated.original, job.maker)
         context = copy_context()
         context.run(given_up.set, self._given_up)
 
@@ -193,7 +194,8 @@ class _Run:
         if response.stop_jobflow:
             self.successful, self._stopped = False, True
             return
-        for flow in (response.replace, response.detour, response.addition):
-            if flow is not None:
+        for made in (response.replace, response.detour, response.addition):
+            if made is not None:
+                flow: Any = made  # one by now, whatever the job gave
                 place.diversions += _places(flow, place.diversions.copy())
         self._waiting[:0] = place.diversions

@@ -68,7 +68,9 @@ def order(number: int) -> int:
     import spglib
     from pyxtal.symmetry import pyxtal_hall_numbers
 
-    return len(spglib.get_symmetry_from_database(pyxtal_hall_numbers[number - 1])["rotations"])
+    operations = spglib.get_symmetry_from_database(pyxtal_hall_numbers[number - 1])
+    assert operations is not None
+    return len(operations["rotations"])
 
 
 @lru_cache(maxsize=230)
