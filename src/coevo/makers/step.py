@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import threading
 import time
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -243,11 +244,13 @@ def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Map
         output = {**compute(), "key": key}
     _check_output(maker, output)
     seconds = time.perf_counter() - clock
+    # Only of jobs that run side by side in threads does it matter when exactly: their times overlap.
+    timespec = "seconds" if threading.current_thread() is threading.main_thread() else "milliseconds"
     provenance: Document = {
         "name": maker.name,
         "maker": type(maker).__name__,
         "host": platform.node(),
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec=timespec),
         "seconds": seconds,
     }
     if logs:
