@@ -119,6 +119,10 @@ class AnalysisError(CoevoError, ValueError):
     """Structures, compositions, energies or arrays handed to an analysis cannot be used."""
 
 
+class WorkerDiedError(AnalysisError):
+    """A worker process was ended by something else than its work."""
+
+
 class LocalClusterError(CoevoError, RuntimeError):
     """The one-host SLURM cluster for tests cannot be started, or may not be started here."""
 

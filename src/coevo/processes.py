@@ -1,4 +1,7 @@
-"""Chunks of work in processes of this machine; results do not depend on how many there are."""
+"""The one pool of worker processes: chunks of work, whose results do not depend on how many processes there are.
+
+Several threads may give it work at once; their chunks wait in one queue, so that no process is idle while one of them has any.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Sized
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coevo.errors import AnalysisError
+from coevo.errors import WorkerDiedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +26,46 @@ if TYPE_CHECKING:
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
-_pool: ProcessPoolExecutor | None = None
-_pool_key: tuple[int, int] | None = None
 _AHEAD = 2
 """Chunks a worker has waiting: enough to keep it busy, few enough to bound memory."""
+
+given_up: ContextVar[threading.Event | None] = ContextVar("coevo_given_up", default=None)
+"""Where it is set, nothing more is begun in this context: another part of the same work has failed."""
+
+
+@dataclass(eq=False)
+class _Workers:
+    """The pool of this process, kept between calls because starting a worker takes seconds."""
+
+    executor: ProcessPoolExecutor
+    key: tuple[int, int]
+    """Process that it belongs to (a forked child has a copy that is not its own), and number of workers."""
+    users: int = 0
+
+
+_workers: _Workers | None = None
+_lock = threading.RLock()
+_preloaded = ["coevo.analysis.comparison.grouping", "coevo.analysis.environments.descriptors", "pymatgen.core"]
+
+
+def has_processes(workers: int) -> bool:
+    """Whether work is done in processes: not with one worker, and not in a daemonic process, which may have none."""
+    return workers > 1 and not multiprocessing.current_process().daemon
+
+
+def preload(*modules: str) -> None:
+    """Have the server of the workers import modules that its forks share; those named before the first worker starts count.
+
+    Workers import whatever else they need themselves, each for itself.
+    """
+    with _lock:
+        _preloaded.extend(module for module in modules if module not in _preloaded)
+
+
+def start_workers(workers: int) -> None:
+    """Start the server of the workers, from the main thread, before other threads give them work."""
+    with _lease(workers):
+        pass
 
 
 def map_chunks(
@@ -31,7 +74,8 @@ def map_chunks(
     *,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
-    size: Callable[[Chunk], int] = len,  # type: ignore[assignment]
+    size: Callable[[Chunk], int] | None = None,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """Apply a function to chunks, in order.
 
@@ -45,8 +89,10 @@ def map_chunks(
         Processes; with one, and in a daemonic process, which may have no children, the work is done here.
     progress : callable, optional
         Called with the size of each chunk when it is done.
-    size : callable
+    size : callable, optional
         Of a chunk; its length unless given.
+    ahead : int, optional
+        Chunks that are handed out before their turn, at most; two for each worker unless given.
 
     Yields
     ------
@@ -54,55 +100,90 @@ def map_chunks(
 
     Raises
     ------
-    AnalysisError
+    WorkerDiedError
         If a worker dies. What the function raises is raised as it is.
+    CancelledError
+        If the work that this is part of was given up.
     """
-    if workers <= 1 or multiprocessing.current_process().daemon:
+    size = size or _length
+    if not has_processes(workers):
         for chunk in chunks:
+            _go_on()
             result = function(chunk)
             if progress is not None:
                 progress(size(chunk))
             yield result
         return
     pending: list[Future[Any]] = []
-    try:
-        yield from _in_order(_pool_of(workers), function, iter(chunks), workers * _AHEAD, progress, size, pending)
-    except BrokenProcessPool as error:
-        shut_down_workers()
-        raise AnalysisError(
-            f"a worker process died ({workers} workers); it was killed, most likely for want of memory: use fewer workers"
-        ) from error
-    finally:
-        for future in pending:
-            future.cancel()
+    with _lease(workers) as lease:
+        try:
+            yield from _in_order(lease.executor, function, iter(chunks), ahead or workers * _AHEAD, progress, size, pending)
+        except BrokenProcessPool as error:
+            _drop(lease)
+            raise WorkerDiedError(
+                f"a worker process died ({workers} workers); it was killed, most likely for want of memory: use fewer workers"
+            ) from error
+        finally:
+            for future in pending:
+                future.cancel()
 
 
-def _pool_of(workers: int) -> ProcessPoolExecutor:
-    """The pool of this process, kept between calls because starting a worker takes seconds."""
-    global _pool, _pool_key
+def _length(chunk: Any) -> int:
+    return len(chunk) if isinstance(chunk, Sized) else 1
+
+
+def _go_on() -> None:
+    event = given_up.get()
+    if event is not None and event.is_set():
+        raise CancelledError
+
+
+@contextmanager
+def _lease(workers: int) -> Iterator[_Workers]:
+    """The pool with this many workers, which is kept as long as one of its users needs it."""
+    global _workers
     key = (os.getpid(), workers)
-    if _pool is None or _pool_key != key:
-        shut_down_workers()
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            # The server imports once what its forks share.
-            context.set_forkserver_preload(
-                ["coevo.analysis.comparison.grouping", "coevo.analysis.environments.descriptors", "pymatgen.core"]
-            )
-            _start_server()
-        _pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-        _pool_key = key
-    return _pool
+    with _lock:
+        if _workers is None or _workers.key != key:
+            if _workers is not None and _workers.users == 0:
+                shut_down_workers()
+            _workers = _Workers(_started(workers), key)
+        lease = _workers
+        lease.users += 1
+    try:
+        yield lease
+    finally:
+        with _lock:
+            lease.users -= 1
+            if lease.users == 0 and lease is not _workers:
+                lease.executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _started(workers: int) -> ProcessPoolExecutor:
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        # The server imports once what its forks share; it is single-threaded when it forks.
+        context.set_forkserver_preload(list(_preloaded))
+        _start_server()
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _drop(lease: _Workers) -> None:
+    """Let the next call start other workers: one of these died."""
+    global _workers
+    with _lock:
+        if _workers is lease:
+            _workers = None
 
 
 def shut_down_workers() -> None:
-    """End the worker processes, if there are any."""
-    global _pool, _pool_key
-    # A forked child has a copy of the pool that is not its own.
-    if _pool is not None and _pool_key is not None and _pool_key[0] == os.getpid():
-        _pool.shutdown(wait=True, cancel_futures=True)
-    _pool = _pool_key = None
+    """End the worker processes, if there are any, when they have done what they are at."""
+    global _workers
+    with _lock:
+        old, _workers = _workers, None
+    if old is not None and old.key[0] == os.getpid():
+        old.executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order(
@@ -118,6 +199,7 @@ def _in_order(
     sizes: dict[Future[Any], int] = {}
     exhausted = False
     while True:
+        _go_on()
         while not exhausted and len(sizes) < ahead:
             try:
                 chunk = next(chunks)

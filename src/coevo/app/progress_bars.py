@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import local
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -31,6 +32,14 @@ class RateColumn(TextColumn):
         return Text(f"{speed:.1f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit.removesuffix('s')}", style="cyan")
 
 
+class _Running(local):
+    """The job of a thread and its bars: several jobs may run side by side, each in a thread."""
+
+    def __init__(self) -> None:
+        self.job = ""
+        self.tasks: list[TaskID] = []
+
+
 class ProgressBars:
     """A reporter (:mod:`coevo.makers.progress`) that draws on a console.
 
@@ -53,8 +62,7 @@ class ProgressBars:
             transient=True,
             disable=not console.is_interactive,  # into a file no bars are drawn, and no blank line is left by them
         )
-        self._job = ""
-        self._tasks: list[TaskID] = []
+        self._here = _Running()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -65,7 +73,7 @@ class ProgressBars:
 
     def job_started(self, name: str) -> None:
         """Remember the job's name for its bars."""
-        self._job = name
+        self._here.job = name
 
     def job_finished(self, name: str, seconds: float, *, reused: bool) -> None:
         """Print one line."""
@@ -84,14 +92,14 @@ class ProgressBars:
 
     def task_started(self, what: str, total: int, unit: str) -> None:
         """Draw a bar."""
-        self._tasks.append(self._progress.add_task(plain(f"{self._job}: {what}"), total=total, unit=unit))
+        self._here.tasks.append(self._progress.add_task(plain(f"{self._here.job}: {what}"), total=total, unit=unit))
 
     def task_advanced(self, count: int) -> None:
         """Advance the latest bar."""
-        if self._tasks:
-            self._progress.advance(self._tasks[-1], count)
+        if self._here.tasks:
+            self._progress.advance(self._here.tasks[-1], count)
 
     def task_finished(self) -> None:
         """Remove the latest bar."""
-        if self._tasks:
-            self._progress.remove_task(self._tasks.pop())
+        if self._here.tasks:
+            self._progress.remove_task(self._here.tasks.pop())

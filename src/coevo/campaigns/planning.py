@@ -36,7 +36,7 @@ Those of a frame are its labelling code's."""
 BYTES_PER_STRUCTURE = 4_000
 
 SHARD_OF_EVALUATION = 500
-SERIAL = {"generate", "train-generator", "train-force-field", "measure"}
+SERIAL = {"train-generator", "train-force-field", "measure"}
 """Steps that one process does, whatever the number of workers."""
 
 
@@ -227,7 +227,8 @@ def _row(
         workers = resources.workers
     gpu = _generator(config).gpu_seconds.get(step)
     core_seconds = seconds_of_frame(config.labelling) if step == "label" else DEFAULT_CORE_SECONDS[step]
-    rate = (start.rates or {}).get(step) or gpu or core_seconds / (1 if step in SERIAL else workers)
+    alone = step in SERIAL or (step == "generate" and not _generator(config).in_workers)
+    rate = (start.rates or {}).get(step) or gpu or core_seconds / (1 if alone else workers)
     holds_gpu = resources is not None and "gpu" in (resources.gres or "")
     return PlannedStep(
         iteration,

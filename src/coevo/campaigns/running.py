@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
-    """Run a Flow in this process; the first error ends it, and what was finished stays stored under its key.
+    """Run a Flow on this machine; the first error ends it, and what was finished stays stored under its key.
 
     Parameters
     ----------
@@ -35,10 +35,11 @@ def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
     StorageError
         The ``job_store`` did not take a document.
     """
-    from jobflow import JobStore, run_locally
+    from jobflow import JobStore
     from maggma.core import StoreError
     from maggma.stores import MemoryStore
 
+    from coevo.campaigns.local_manager import run_side_by_side
     from coevo.flows.campaign import check_inputs
 
     check_inputs(flow)
@@ -47,7 +48,7 @@ def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
         warnings.filterwarnings("ignore", module=r"(jobflow|maggma|pymatgen|spglib|chgnet|torch|ase|pyxtal)(\.|$)")
         store = job_store or JobStore(MemoryStore())
         try:
-            run_locally(flow, log=False, store=store, ensure_success=True, raise_immediately=True)
+            run_side_by_side(flow, store)
         except StoreError as error:
             raise StorageError(
                 f"jobflow's JOB_STORE did not take the documents of {flow.name}: {error.args[-1]}; mend it, or run "

@@ -37,6 +37,7 @@ CHGNET = Family(
     capabilities=frozenset({"fit", "relax", "stress", "batched"}),
     get="pip install chgnet",
     licence="BSD-3-Clause",
+    in_workers=("coevo.models.relaxing.batch", "coevo.models.chgnet.inference"),
     checkpoint_bytes=1_700_000,
 )
 
@@ -48,6 +49,7 @@ RANDOM_CRYSTALS = Family(
     capabilities=frozenset({"fit"}),
     get="pip install pyxtal",
     licence="MIT",
+    in_workers=("coevo.models.random_crystals.generator", "pyxtal.symmetry", "pyxtal.lattice"),
     checkpoint_bytes=500_000,
 )
 

@@ -163,6 +163,10 @@ class Family:
         What a user does to have it.
     licence : str
         Of the code.
+    in_workers : tuple of str
+        Modules that coevo's worker processes import to do the family's work on CPUs. Jobs with such a family run side by side in
+        threads of one process (:mod:`coevo.campaigns.local_manager`); ``sample`` of such a generator takes ``workers``. Empty:
+        the family uses the machine in its own way, and its jobs run alone.
     checkpoint_bytes : int
         About, for plans.
     gpu_seconds : mapping of str to float
@@ -182,6 +186,7 @@ class Family:
     capabilities: frozenset[str] = frozenset()
     get: str = ""
     licence: str = ""
+    in_workers: tuple[str, ...] = ()
     checkpoint_bytes: int = 0
     gpu_seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from coevo.configs.tree import NodeSection, ScreeningConfig
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.progress import task
 from coevo.makers.screen import FIRST_PACKAGES, family_of, relaxation_settings
-from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, workers_of_family, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,10 @@ class EvaluateMaker(StepMaker):
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Those of the family of the checkpoint."""
         return versions_of_family(self, "force_field", family_of(inputs, self.screening.force_field.family))
+
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
+        """Worker processes, where they do all the work of the family."""
+        return workers_of_family(self, "force_field", family_of(inputs, ""))
 
     @step
     def make(self, structures: ShardReference, checkpoint: Checkpoint) -> Evaluated:

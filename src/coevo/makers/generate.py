@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig, NodeSection
+from coevo.families import descriptor_of
 from coevo.families.built_in import CRYSTAL_PACKAGES
 from coevo.makers.checkpoints import load_generator
 from coevo.makers.progress import task
 from coevo.makers.screen import family_of
 from coevo.makers.seeds import seed_for
-from coevo.makers.step import StepMaker, current_store, step, versions_of_family, write_records
+from coevo.makers.step import StepMaker, current_store, step, versions_of_family, workers_of_family, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,10 @@ class GenerateMaker(StepMaker):
         """Those of the family of the generator."""
         return versions_of_family(self, "generator", family_of(inputs, self.generator.family))
 
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
+        """Worker processes, where they do all the work of the family."""
+        return workers_of_family(self, "generator", family_of(inputs, ""))
+
     @step
     def make(self, checkpoint: Checkpoint, iteration: int, shard: int, count: int) -> Generated:
         """Draw ``count`` candidates.
@@ -90,7 +95,11 @@ class GenerateMaker(StepMaker):
         seed = seed_for(self.node, iteration, "generate", shard)
         conditions = conditions_of(self.node, self.generator)
         with task("generating", count, "structures") as advance:
-            sample = generator.sample(count, conditions, seed, progress=advance)
+            if descriptor_of(checkpoint["family"], "generator").in_workers:
+                spread: Any = generator  # its sample takes ``workers``, which the contract does not ask of all families
+                sample = spread.sample(count, conditions, seed, progress=advance, workers=self.usable_workers())
+            else:
+                sample = generator.sample(count, conditions, seed, progress=advance)
         where = {"generator": checkpoint["sha256"], "iteration": iteration, "shard": shard, "seed": seed}
         records = [
             {

@@ -13,7 +13,7 @@ from coevo.errors import LabellingError
 from coevo.makers.labels.labellers import labeller_for
 from coevo.makers.progress import task
 from coevo.makers.screen import FIRST_PACKAGES
-from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, workers_of_family, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +86,10 @@ class LabelPacketMaker(StepMaker):
         if self.labelling.code != "teacher":
             return {}
         return versions_of_family(self, "force_field", self.labelling.teacher.family)
+
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:  # noqa: ARG002 - the code labels, whatever the frames
+        """Worker processes, where they do all the work of the teacher; other codes run alone."""
+        return workers_of_family(self, "force_field", self.labelling.teacher.family) if self.labelling.code == "teacher" else 0
 
     @step
     def make(self, frames: ShardReference) -> LabelPacket:

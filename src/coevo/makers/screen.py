@@ -10,7 +10,7 @@ from coevo.configs.tree import ScreeningConfig
 from coevo.families import DEFAULT_FORCE_FIELD
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.progress import task
-from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, workers_of_family, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,10 @@ class ScreenMaker(StepMaker):
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Those of the family of the checkpoint."""
         return versions_of_family(self, "force_field", family_of(inputs, self.screening.force_field.family))
+
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
+        """Worker processes, where they do all the work of the family."""
+        return workers_of_family(self, "force_field", family_of(inputs, ""))
 
     @step
     def make(self, candidates: ShardReference, checkpoint: Checkpoint) -> Screened:

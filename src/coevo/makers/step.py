@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import threading
 import time
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
 from coevo.node_store.shards import read_shard, write_shard
+from coevo.processes import has_processes, preload
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -77,6 +79,31 @@ class StepMaker(Maker):
     def usable_workers(self) -> int:
         """Worker processes to use on this machine."""
         return read_settings().workers or self.workers or len(os.sched_getaffinity(0))
+
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:  # noqa: ARG002 - of steps that run a model: its family
+        """Worker processes that do the work of this job, if it may run in a thread beside others; 0 if it must run alone.
+
+        What is needed of ``inputs`` may not be known yet (a reference to an output); such a job runs alone.
+        """
+        return 0
+
+
+def workers_of_family(maker: StepMaker, role: str, family: str) -> int:
+    """Worker processes for a job that runs a model of a family, if they do all its work (:attr:`Family.in_workers`); else 0."""
+    try:
+        modules = descriptor_of(family, role).in_workers
+    except CheckpointError:  # not known here: its job will say so
+        return 0
+    workers = maker.usable_workers()
+    if not modules or not has_processes(workers):
+        return 0
+    if role == "force_field":
+        from coevo.models.registry import resolved_device
+
+        if resolved_device(read_settings().device) != "cpu":
+            return 0
+    preload(*modules)
+    return workers
 
 
 @lru_cache(maxsize=4)
@@ -217,11 +244,13 @@ def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Map
         output = {**compute(), "key": key}
     _check_output(maker, output)
     seconds = time.perf_counter() - clock
+    # Only of jobs that run side by side in threads does it matter when exactly: their times overlap.
+    timespec = "seconds" if threading.current_thread() is threading.main_thread() else "milliseconds"
     provenance: Document = {
         "name": maker.name,
         "maker": type(maker).__name__,
         "host": platform.node(),
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec=timespec),
         "seconds": seconds,
     }
     if logs:

@@ -46,7 +46,7 @@ def force_field_from(
         If the checkpoint cannot be loaded, or must not be.
     """
     force_field = force_field_class(family)
-    where = _resolved_device(device)
+    where = resolved_device(device)
     if checkpoint is not None:
         _require_trust(family, "force_field", checkpoint, trusted=trusted)
         return force_field.load(checkpoint, where)
@@ -148,7 +148,8 @@ def _class_of(role: str, own: dict[str, str], family: str) -> Any:
         raise ConfigError(f"{kind} family {family!r}: {place} cannot be imported: {err}") from None
 
 
-def _resolved_device(device: str) -> str:
+def resolved_device(device: str) -> str:
+    """Return the device that a setting means: ``auto`` is a GPU if there is one."""
     if device != "auto":
         return device
     import torch

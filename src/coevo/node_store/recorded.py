@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from coevo.errors import CorruptArtifactError
@@ -50,12 +51,28 @@ def readable(view: StateView) -> Iterator[None]:
 
 
 def step_seconds(view: StateView) -> dict[str, float]:
-    """Seconds of work per step of the loop; a shard that was reused counts with the time of its first run."""
+    """Seconds of work per step of the loop; a shard that was reused counts with the time of its first run.
+
+    Shards that ran side by side in one process, whose start is known to the millisecond, count with the time that passed.
+    """
     seconds: Counter[str] = Counter()
-    for run in view.document.get("provenance", {}).get("jobs", []):
+    until: dict[tuple[str, str], float] = {}
+    for run in sorted(view.document.get("provenance", {}).get("jobs", []), key=lambda run: str(run.get("started", ""))):
         parts = run["name"].split("/")
-        seconds[next((part for part in parts if part in STEPS), parts[-1])] += run["seconds"]
+        step, spent = next((part for part in parts if part in STEPS), parts[-1]), run["seconds"]
+        began, place = _moment(str(run.get("started", ""))), (step, str(run.get("host")))
+        if began is not None:
+            spent = max(0.0, began + spent - max(began, until.get(place, began)))
+            until[place] = max(until.get(place, 0.0), began + run["seconds"])
+        seconds[step] += spent
     return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+def _moment(started: str) -> float | None:
+    """Seconds since the epoch, if the start is known to the millisecond."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(started).timestamp() if "." in started else None
+    return None
 
 
 Change = Literal["published", "new", "unchanged", "parent's"]

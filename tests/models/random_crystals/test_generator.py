@@ -258,6 +258,48 @@ def test_fractions_of_the_settings_are_the_mix(knowledge):
     assert operators(variation_fraction=0.0, unit_fraction=0.0) <= {"symmetric", "occupation"}
 
 
+@pytest.mark.parametrize("number", [1, 2, 15, 70, 146, 155, 166, 194, 227])
+def test_space_groups_are_those_of_pyxtal(number):
+    from pyxtal.symmetry import Group
+
+    group, found = Group(number), cells.positions(number)
+    assert [p.label for p in found] == [f"{w.multiplicity}{w.letter}" for w in group]
+    assert [p.freedom for p in found] == [w.get_dof() for w in group]
+    for position, wyckoff in zip(found, group, strict=True):
+        assert np.array_equal(position.rotations, [op.rotation_matrix for op in wyckoff.ops])
+        assert np.array_equal(position.translations, [op.translation_vector for op in wyckoff.ops])
+    assert cells.order(number) == found[0].multiplicity
+    assert cells.centring(number) == group.cellsize()
+    for counts in ((1,), (2, 1), (3, 1, 4), (5, 2), (8, 8, 8)):
+        conventional = [n * group.cellsize() for n in counts]
+        assert cells.compatible(number, counts) == group.check_compatible(conventional)[0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+@pytest.mark.parametrize("taught", [False, True])
+def test_workers_do_not_change_a_draw(knowledge, n, taught):
+    generator = EmbeddedGenerator(knowledge) if taught else EmbeddedGenerator.initial()
+    conditions = Conditions(LI_P_S, max_atoms=10)
+
+    def drawn_by(workers: int):
+        told = []
+        sample = generator.sample(n, conditions, 3, progress=told.append, workers=workers)
+        assert sum(told) == len(sample.candidates) == n
+        return [(c.structure.as_dict(), c.origin) for c in sample.candidates], sample.rejected
+
+    alone = drawn_by(1)
+    assert drawn_by(2) == alone
+    assert drawn_by(3) == alone
+
+
+def test_workers_draw_no_more_than_one_process_would():
+    """Where nothing can be drawn, the draws end and are counted as ever."""
+    impossible = Conditions(LI_P_S, max_atoms=1, compositions=("Li7P3S11",))
+    samples = [EmbeddedGenerator.initial().sample(2, impossible, 0, workers=workers) for workers in (1, 2)]
+    assert samples[0].candidates == samples[1].candidates == []
+    assert samples[0].rejected == samples[1].rejected == {"no_composition": 28}
+
+
 def test_settings_given_at_loading_take_the_place_of_the_checkpoints(tmp_path):
     path = tmp_path / "checkpoint"
     EmbeddedGenerator.initial(GeneratorConfig(variation_fraction=0.4)).save(path)

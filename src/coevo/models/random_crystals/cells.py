@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coevo.models.random_crystals.chemistry import electrostatic_energy
-from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances, primitive, shifts
+from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances, primitive, shifts, squared_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,24 +56,38 @@ class Position:
 
 @lru_cache(maxsize=230)
 def group(number: int) -> Group:
-    """A space group (PyXtal), cached because its tables take milliseconds to read."""
+    """A space group (PyXtal) without the tables of its positions, most of which nobody here asks for."""
     from pyxtal.symmetry import Group
 
-    return Group(number)
+    return Group(number, quick=True)
+
+
+@lru_cache(maxsize=230)
+def order(number: int) -> int:
+    """Atoms of the general position: known without reading the operations."""
+    import spglib
+    from pyxtal.symmetry import pyxtal_hall_numbers
+
+    operations = spglib.get_symmetry_from_database(pyxtal_hall_numbers[number - 1])
+    assert operations is not None
+    return len(operations["rotations"])
 
 
 @lru_cache(maxsize=230)
 def positions(number: int) -> tuple[Position, ...]:
     """Wyckoff positions of a space group, the general one first."""
+    from pyxtal.symmetry import get_wyckoffs, letter_from_index
+
+    found = get_wyckoffs(number)
     return tuple(
         Position(
-            label=f"{wp.multiplicity}{wp.letter}",
-            multiplicity=int(wp.multiplicity),
-            freedom=int(wp.get_dof()),
-            rotations=np.array([op.rotation_matrix for op in wp.ops]),
-            translations=np.array([op.translation_vector for op in wp.ops]),
+            label=f"{len(operations)}{letter_from_index(index, found)}",
+            multiplicity=len(operations),
+            freedom=int(np.linalg.matrix_rank(operations[0].rotation_matrix)),
+            rotations=np.array([op.rotation_matrix for op in operations]),
+            translations=np.array([op.translation_vector for op in operations]),
         )
-        for wp in group(number)
+        for index, operations in enumerate(found)
     )
 
 
@@ -85,8 +99,16 @@ def centring(number: int) -> int:
 
 @lru_cache(maxsize=4096)
 def compatible(number: int, counts: tuple[int, ...]) -> bool:
-    """Whether atoms of these counts per primitive cell fit the Wyckoff positions of a space group."""
-    return bool(group(number).check_compatible([n * centring(number) for n in counts])[0])
+    """Whether atoms of these counts per primitive cell fit the Wyckoff positions of a space group (PyXtal's rule)."""
+    from pyxtal.util import get_wyc_from_comp
+
+    rooms: dict[int, int | None] = {}
+    for position in positions(number):
+        room = rooms.get(position.multiplicity, 0)
+        # a position without freedom is taken once, others as often as one likes
+        rooms[position.multiplicity] = None if position.freedom or room is None else room + 1
+    wanted = [n * centring(number) for n in counts]
+    return bool(get_wyc_from_comp(wanted, list(rooms), list(rooms.values()), max_wyc=1))
 
 
 class Cell:
@@ -156,9 +178,9 @@ class Cell:
         delta = images[:, :1] - images
         delta -= np.round(delta)
         vectors = (delta[:, :, None, :] + shifts()[None, None]) @ self.matrix
-        lengths = np.sqrt((vectors**2).sum(axis=-1))
-        lengths[:, 0, 0] = np.inf
-        ratios = lengths.min(axis=(1, 2)) / self.context.minima[symbol, symbol]
+        squares = squared_lengths(vectors)
+        squares[:, 0, 0] = np.inf
+        ratios = np.sqrt(squares.min(axis=(1, 2))) / self.context.minima[symbol, symbol]
         if self.symbols:
             minima = np.array([self.context.minima[symbol, s] for s in self.symbols])
             others = (nearest_distances(self.matrix, images[:, 0], self.coords) / minima).min(axis=1)

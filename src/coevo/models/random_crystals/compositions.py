@@ -75,6 +75,16 @@ def cell_contents(system: tuple[str, ...], max_atoms: int) -> tuple[tuple[int, .
     return tuple(sorted(drawn))
 
 
+def _priors(amounts: Sequence[Mapping[str, int]]) -> FloatArray:
+    """Neutrality of compositions, which the tables of one draw after the other ask for."""
+    return np.array([_neutrality(tuple(a.items())) for a in amounts])
+
+
+@lru_cache(maxsize=50_000)
+def _neutrality(amounts: tuple[tuple[str, int], ...]) -> float:
+    return neutrality(dict(amounts))
+
+
 class CompositionTable:
     """The distribution over cell contents under given conditions.
 
@@ -121,7 +131,7 @@ class CompositionTable:
     def quality(self, amounts: Sequence[Mapping[str, int]]) -> FloatArray:
         """Expected preference of compositions, in (0, 1], shape (n,): kernel regression on the examples, shrunk to the prior."""
         rows = fraction_rows(amounts, self._symbols)
-        prior = np.array([neutrality(a) for a in amounts])
+        prior = _priors(amounts)
         totals, masses = np.zeros(len(rows)), np.zeros(len(rows))
         step = max(1, _TOGETHER // max(1, self._known.size))
         for start in range(0, len(rows), step):
@@ -146,7 +156,7 @@ class CompositionTable:
         quality = self.quality(rows)
         atoms = np.array([sum(row.values()) for row in rows], dtype=float)
         if not self.allowed:
-            return atoms**_SIZE_POWER * (_FLOOR + quality) * np.array([neutrality(row) for row in rows])
+            return atoms**_SIZE_POWER * (_FLOOR + quality) * _priors(rows)
         # Formulas asked for are all wanted: each weighs the same over its cells, and the learned quality only tilts them.
         units = np.array([gcd(*row.values()) for row in rows])
         most = self.conditions.max_atoms * units // atoms.astype(int)

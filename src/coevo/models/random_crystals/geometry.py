@@ -51,11 +51,17 @@ def nearest_distances(lattice: FloatArray, a: FloatArray, b: FloatArray, *, same
     delta = a[:, None, :] - b[None, :, :]
     delta -= np.round(delta)
     vectors = (delta[:, :, None, :] + shifts()[None, None, :, :]) @ lattice
-    lengths = np.sqrt((vectors**2).sum(axis=-1))
+    squares = squared_lengths(vectors)
     if same:
         index = np.arange(len(a))
-        lengths[index, index, 0] = np.inf
-    return lengths.min(axis=-1)
+        squares[index, index, 0] = np.inf
+    return np.sqrt(squares.min(axis=-1))
+
+
+def squared_lengths(vectors: FloatArray) -> FloatArray:
+    """Squared lengths of vectors along the last axis: the three terms are added in the order of ``sum``, in less time."""
+    squares = vectors * vectors
+    return squares[..., 0] + squares[..., 1] + squares[..., 2]
 
 
 def reduced(structure: Structure) -> Structure:
@@ -93,7 +99,11 @@ def closeness(lattice: FloatArray, coords: FloatArray, symbols: Sequence[str], m
 
 def random_rotation(rng: np.random.Generator) -> FloatArray:
     """A rotation drawn uniformly, shape (3, 3)."""
-    quaternion = rng.normal(size=4)
+    return rotation_of(rng.normal(size=4))
+
+
+def rotation_of(quaternion: FloatArray) -> FloatArray:
+    """The rotation of a quaternion of any length, shape (3, 3)."""
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
     return np.array(
         [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.random_crystals.cells import MERGE, Cell, best_filling, centring, merged, positions
+from coevo.models.random_crystals.cells import MERGE, Cell, best_filling, centring, merged, order, positions
 from coevo.models.random_crystals.chemistry import electronegativity, electrostatic_energy, is_cation
 from coevo.models.random_crystals.geometry import RejectedDrawError, minimum_matrix, nearest_distances
 from coevo.models.random_crystals.units import bond_lengths, orientation, point_operations
@@ -121,6 +121,8 @@ def _site_operations(cell: Cell, general: Position, centre: FloatArray) -> list[
     """Cartesian operations, without the identity, that keep a point (modulo lattice vectors)."""
     moved = general.rotations @ centre + general.translations - centre
     kept = (np.abs(moved - np.round(moved)).max(axis=1) < 1e-4) & (np.abs(general.rotations - np.eye(3)).max(axis=(1, 2)) > 1e-6)
+    if not kept.any():
+        return []
     transform = cell.matrix.T
     inverse = np.linalg.inv(transform)
     return [transform @ rotation @ inverse for rotation in general.rotations[kept]]
@@ -189,7 +191,8 @@ def _draw_group(context: SamplingContext, units: Sequence[Unit], rng: np.random.
     fewest = min(units.count(u) for u in set(units))
     for _ in range(30):
         number = int(rng.integers(1, 231)) if not numbers or rng.random() < 0.7 else numbers[context.pick(weights, rng)]
-        smallest = min(p.multiplicity for p in positions(number))
-        if positions(number)[0].multiplicity <= _LARGEST_GROUP_ORDER and smallest <= fewest * centring(number):
+        if order(number) > _LARGEST_GROUP_ORDER:
+            continue
+        if min(p.multiplicity for p in positions(number)) <= fewest * centring(number):
             return number
     raise RejectedDrawError("no_space_group")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coevo.models.random_crystals.chemistry import covalent_radius, is_cation
-from coevo.models.random_crystals.geometry import random_rotation
+from coevo.models.random_crystals.geometry import random_rotation, rotation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,29 +108,30 @@ def shape_vector(species: tuple[str, ...], coordinates: FloatArray) -> FloatArra
     return distances[upper][order]
 
 
-@dataclass(frozen=True)
 class Operation:
     """A rotation or rotoinversion: matrix (Cartesian), trace, determinant, and the axis (None for the inversion)."""
 
-    matrix: FloatArray
-    trace: float
-    determinant: float
-    axis: FloatArray | None
+    def __init__(self, matrix: FloatArray):
+        self.matrix = matrix
+        self.trace = float(np.trace(matrix))
+
+    @cached_property
+    def determinant(self) -> float:
+        """1 or -1, but for rounding."""
+        return float(np.linalg.det(self.matrix))
+
+    @cached_property
+    def axis(self) -> FloatArray | None:
+        """The axis that it turns about, found when it is asked for: that of few operations is."""
+        proper = self.matrix * np.sign(self.determinant)
+        if np.abs(proper - np.eye(3)).max() < 1e-3:
+            return None
+        values, vectors = np.linalg.eig(proper)
+        return np.real(vectors[:, int(np.argmin(np.abs(values - 1.0)))])
 
     def same_kind(self, other: Operation) -> bool:
         """Whether both turn by the same angle, and both or neither invert."""
         return abs(self.trace - other.trace) < 0.05 and self.determinant * other.determinant > 0
-
-
-def operation(matrix: FloatArray) -> Operation:
-    """Classify an operation."""
-    determinant = float(np.linalg.det(matrix))
-    proper = matrix * np.sign(determinant)
-    axis = None
-    if np.abs(proper - np.eye(3)).max() >= 1e-3:
-        values, vectors = np.linalg.eig(proper)
-        axis = np.real(vectors[:, int(np.argmin(np.abs(values - 1.0)))])
-    return Operation(matrix, float(np.trace(matrix)), determinant, axis)
 
 
 @lru_cache(maxsize=512)
@@ -146,7 +147,7 @@ def point_operations(species: tuple[str, ...], coordinates: tuple[tuple[float, f
     operations = PointGroupAnalyzer(molecule, tolerance=_SYMMETRY_TOLERANCE).get_symmetry_operations()
     matrices = [np.array(op.rotation_matrix) for op in operations]
     kept = [m for m in matrices if np.abs(m - np.eye(3)).max() > 1e-3]
-    return tuple(operation(m) for m in sorted(kept, key=lambda m: tuple(np.round(m, 6).ravel())))
+    return tuple(Operation(m) for m in sorted(kept, key=lambda m: tuple(np.round(m, 6).ravel())))
 
 
 def _to_axis(source: FloatArray, target: FloatArray, angle: float) -> FloatArray:
@@ -175,11 +176,14 @@ def orientation(site: Sequence[FloatArray], unit: Sequence[Operation], rng: np.r
     """
     if not site:
         return random_rotation(rng)
-    operations = [operation(h) for h in site]
+    operations = [Operation(h) for h in site]
+    wanted, found = np.array(site), np.array([g.matrix for g in unit])
     for _ in range(_ORIENTATIONS):
         chosen = operations[int(rng.integers(len(site)))]
-        rotation = random_rotation(rng)
-        if chosen.axis is not None:
+        quaternion = rng.normal(size=4)  # drawn whether it is needed or not: a seed gives the crystals that it always gave
+        if chosen.axis is None:
+            rotation = rotation_of(quaternion)
+        else:
             options = [g for g in unit if g.same_kind(chosen)]
             if not options:
                 return None
@@ -191,18 +195,15 @@ def orientation(site: Sequence[FloatArray], unit: Sequence[Operation], rng: np.r
                 rotation = _to_axis(sign * source, chosen.axis, float(rng.uniform(0, 2 * np.pi)))
             else:
                 rotation = _aligned(unit, second, sign * source, chosen.axis, rng)
-        if _contains(unit, site, rotation):
+        if len(unit) and _contains(found, wanted, rotation):
             return rotation
     return None
 
 
-def _contains(unit: Sequence[Operation], site: Sequence[FloatArray], rotation: FloatArray) -> bool:
-    """Whether the turned unit has all the symmetry of the site."""
-    if not unit:
-        return False
-    wanted = rotation.T @ np.array(site) @ rotation
-    found = np.array([g.matrix for g in unit])
-    return bool((np.abs(wanted[:, None] - found[None]).max(axis=(2, 3)) < 0.15).any(axis=1).all())
+def _contains(unit: FloatArray, site: FloatArray, rotation: FloatArray) -> bool:
+    """Whether the turned unit has all the symmetry of the site (matrices, shapes (n, 3, 3) and (m, 3, 3))."""
+    wanted = rotation.T @ site @ rotation
+    return bool((np.abs(wanted[:, None] - unit[None]).max(axis=(2, 3)) < 0.15).any(axis=1).all())
 
 
 def _aligned(

@@ -1,0 +1,146 @@
+"""Draws: each has random numbers of its own, so that they may be made anywhere and in any order, and are taken in theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from coevo.models.random_crystals.context import SystemContexts
+from coevo.models.random_crystals.geometry import RejectedDrawError
+from coevo.processes import has_processes, map_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pymatgen.core import Structure
+
+    from coevo.models.contracts import Conditions
+    from coevo.models.random_crystals.context import SamplingContext
+    from coevo.models.random_crystals.knowledge import Knowledge
+
+_REPEATS = 8
+_OCCUPATION_SHARE = 0.3
+"""Share of the random symmetric crystals that reuse the Wyckoff positions of good examples."""
+
+_CHUNK = 4
+"""Draws that a worker makes at a time: a few tenths of a second."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What came of one draw.
+
+    Attributes
+    ----------
+    number : int
+    structure : Structure or None
+        None if all its tries were rejected.
+    origin : dict
+        Operator and its parameters.
+    rejected : mapping of str to int
+        Tries that were rejected, by reason.
+    """
+
+    number: int
+    structure: Structure | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+def in_order(knowledge: Knowledge, conditions: Conditions, seed: int, n: int, *, most: int, workers: int) -> Iterator[Drawn]:
+    """Draw until ``n`` draws have a structure.
+
+    Parameters
+    ----------
+    knowledge : Knowledge
+    conditions : Conditions
+    seed : int
+    n, most : int
+        Structures wanted, and draws at most.
+    workers : int
+        Processes that draw. Draws that turn out not to be needed are dropped, so the result does not depend on it.
+
+    Yields
+    ------
+    Drawn
+        In order of their numbers, from 0.
+    """
+    handed_out = taken = found = 0
+
+    def chunks() -> Iterator[range]:
+        nonlocal handed_out
+        while handed_out < most:
+            # near the end, draws are handed out one by one: few of them are made in vain
+            size = _CHUNK if found + handed_out - taken + _CHUNK <= n else 1
+            chunk = range(handed_out, min(handed_out + size, most))
+            handed_out = chunk.stop
+            yield chunk
+
+    if has_processes(workers):
+        packed = pickle.dumps((knowledge, conditions))
+        draw = partial(_draw_in_worker, packed, hashlib.sha256(packed).hexdigest(), seed)
+        results = map_chunks(draw, chunks(), workers=workers)
+    else:
+        systems = SystemContexts(knowledge, conditions)
+        results = ([_draw(systems, seed, number) for number in chunk] for chunk in chunks())
+    for result in results if n else ():
+        for drawn in result:
+            taken += 1
+            found += drawn.structure is not None
+            yield drawn
+            if found == n:
+                return
+
+
+def _draw_in_worker(packed: bytes, digest: str, seed: int, numbers: range) -> list[Drawn]:
+    if digest not in _systems:
+        _systems.clear()
+        _systems[digest] = SystemContexts(*pickle.loads(packed))  # noqa: S301  (of this program's own parent)
+    return [_draw(_systems[digest], seed, number) for number in numbers]
+
+
+_systems: dict[str, SystemContexts] = {}
+"""In a worker: what follows from the knowledge and the conditions at hand."""
+
+
+def _draw(systems: SystemContexts, seed: int, number: int) -> Drawn:
+    rng = np.random.default_rng([seed, number])
+    context = systems.draw(rng)
+    if context is None:
+        return Drawn(number, rejected={"no_composition": 1})
+    operator = _operator(context, rng)
+    rejected: Counter[str] = Counter()
+    # A failed draw is repeated in the same system with the same operator: the mix is that asked for, not the easy one.
+    for _ in range(_REPEATS):
+        try:
+            structure, origin = operator(context, rng)
+            context.check(structure)
+        except RejectedDrawError as err:
+            rejected[err.reason] += 1
+        else:
+            return Drawn(number, structure, origin, rejected)
+    return Drawn(number, rejected=rejected)
+
+
+def _operator(
+    context: SamplingContext, rng: np.random.Generator
+) -> Callable[[SamplingContext, np.random.Generator], tuple[Structure, dict[str, Any]]]:
+    from coevo.models.random_crystals.packing import draw_packing
+    from coevo.models.random_crystals.symmetric import draw_occupation, draw_symmetric
+    from coevo.models.random_crystals.variation import draw_variation
+
+    settings = context.knowledge.settings
+    small = any(len(p.species) <= context.conditions.max_atoms for p, _ in context.parents)
+    if small and rng.random() < settings.variation_fraction:
+        return draw_variation
+    if context.units and rng.random() < settings.unit_fraction:
+        return draw_packing
+    if context.knowledge.occupations and rng.random() < _OCCUPATION_SHARE:
+        return draw_occupation
+    return draw_symmetric
