@@ -176,6 +176,7 @@ def test_a_new_system_from_elements_and_a_file_of_structures(tmp_path: Path) -> 
     assert shown["head"]["reference_set"]["size"] == 3
 
 
+@pytest.mark.long
 def test_an_edit_of_the_live_configuration_is_recorded_and_printed(fresh: Coevo) -> None:
     live = fresh.database / "tiny" / "node.yaml"
     live.write_text(live.read_text().replace("max_e_hull: 0.5", "max_e_hull: 0.4"))
@@ -225,7 +226,9 @@ def damage(path: Path, change: bytes | None) -> None:
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("change", [b"\x01", None], ids=["flipped", "truncated"])
+@pytest.mark.parametrize(
+    "change", [pytest.param(b"\x01", id="flipped", marks=pytest.mark.long), pytest.param(None, id="truncated")]
+)
 def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(fresh: Coevo, change: bytes | None) -> None:
     before = json.loads(fresh("log", "tiny", "--format", "json").stdout)
     sha256 = before[0]["checkpoints"]["force_field"]["sha256"]
@@ -248,7 +251,7 @@ def test_doctor_reports_and_hints(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("artifacts", [{}, {"COEVO_ARTIFACTS": "memory://coevo"}], ids=["no artifact store", "no server"])
 def test_doctor_finds_a_database_that_does_not_work_and_keeps_its_password(tmp_path: Path, artifacts: dict[str, str]) -> None:
-    broken = Coevo(tmp_path, COEVO_DATABASE="mongodb://user:secret@127.0.0.1:1/coevo", **artifacts)
+    broken = Coevo(tmp_path, COEVO_DATABASE="mongodb://user:secret@127.0.0.1:1/coevo?serverSelectionTimeoutMS=500", **artifacts)
     done = broken("doctor", "--format", "json", code=1)
     (database,) = [row for row in json.loads(done.stdout) if row["what"] == "database"]
     assert database["condition"] == "problem"

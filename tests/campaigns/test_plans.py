@@ -135,7 +135,9 @@ def test_a_plan_fits_the_terminal(width: int, preset: str, tmp_path: Path) -> No
 
 
 def test_submit_plans_without_a_server_and_without_fireworks(fresh: Coevo) -> None:
-    (fresh.directory / "site.yaml").write_text(site(fresh.directory, database="mongodb://user:secret@127.0.0.1:1/coevo"))
+    (fresh.directory / "site.yaml").write_text(
+        site(fresh.directory, database="mongodb://user:secret@127.0.0.1:1/coevo?serverSelectionTimeoutMS=500")
+    )
     blocked = (
         "import sys; sys.modules['fireworks'] = sys.modules['jobflow_remote'] = None; "
         "sys.argv = ['coevo', *sys.argv[1:]]; from coevo.app.cli import main; main()"

@@ -51,6 +51,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_workers_of_a_killed_run_end(fresh: Coevo) -> None:
     fresh.environment["COEVO_WORKERS"] = "2"
@@ -74,6 +75,7 @@ def test_a_killed_init_is_finished_by_running_it_again(tmp_path: Path, tiny_text
     assert head(coevo)["id"] == head(Coevo(seeded))["id"]
 
 
+@pytest.mark.long
 def test_the_number_of_workers_does_not_change_the_state(finished: Coevo, seeded: Path, tmp_path: Path) -> None:
     coevo = copy_of(seeded, tmp_path, COEVO_WORKERS="1")
     coevo("run", "tiny", "-n", "1")

@@ -84,6 +84,7 @@ def merged(store: NodeStore, left: StateView, right: StateView, **options: Any) 
     return merge(store, left, right, Target(left.node, name("merged")), **options)[0]
 
 
+@pytest.mark.long
 @FEW
 @given(chosen, labelled, chosen, labelled)
 def test_merging_is_commutative_in_content(store, entries_a, labels_a, entries_b, labels_b):

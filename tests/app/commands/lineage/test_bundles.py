@@ -53,6 +53,7 @@ def test_a_campaign_goes_on_in_another_database_as_in_its_own(finished: Coevo, t
     assert [state["id"] for state in states(other, "tiny")] == [state["id"] for state in states(finished, "tiny")]
 
 
+@pytest.mark.long
 def test_a_renamed_node_whose_loaders_cannot_run_code_needs_no_trust(bundle: Path, tmp_path: Path) -> None:
     """README's export, import, run; that all its blobs are marked as a bundle's stops nothing."""
     coevo = Coevo(tmp_path)

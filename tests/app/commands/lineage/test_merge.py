@@ -58,6 +58,7 @@ def test_a_merge_killed_again_and_again_ends_in_the_same_state(two_branches: Coe
     assert shown(whole, "tiny")["parents"] == [merged["id"]]
 
 
+@pytest.mark.long
 def test_a_merge_without_training_is_evaluated_by_the_force_field_of_one_side(two_branches: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(two_branches.directory, tmp_path)
     right = shown(coevo, "tiny@other")

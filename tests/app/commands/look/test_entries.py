@@ -39,6 +39,7 @@ def test_show_of_an_entry_says_what_it_is_and_what_it_decomposes_into(finished: 
     assert "is for one entry" in finished("show", "tiny", "--format", "cif", code=2).stderr
 
 
+@pytest.mark.long
 def test_show_writes_an_entry_in_the_cell_that_is_asked_for(finished: Coevo) -> None:
     entry = json.loads(finished("query", "tiny", "--limit", "1", "--format", "json").stdout)[0]["structure_id"]
     for format_ in ("cif", "poscar"):

@@ -90,6 +90,7 @@ def test_an_environment_is_made_checked_updated_and_listed(coevo: Coevo, tmp_pat
     assert "not here" in table
 
 
+@pytest.mark.long
 def test_what_cannot_be_installed_or_imported_is_told(coevo: Coevo, tmp_path: Path) -> None:
     (tmp_path / "installed" / "tiny.txt").write_text("answer==3.0\n")
     failed = coevo("env", "create", "tiny-family", code=2).stderr
