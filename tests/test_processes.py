@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from chunk_tasks import die_on_seven, fail_on_seven, total
@@ -44,3 +46,12 @@ def test_a_killed_worker_is_one_clear_error():
 
 def test_nothing():
     assert list(map_chunks(total, [], workers=2)) == []
+
+
+def test_workers_import_from_where_the_call_is_made(tmp_path, monkeypatch):
+    """Also modules of a place that came onto the path when the workers ran already."""
+    assert list(map_chunks(total, CHUNKS, workers=2))
+    (tmp_path / "tasks_of_another_place.py").write_text("def first(chunk):\n    return chunk[0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = importlib.import_module("tasks_of_another_place").first
+    assert list(map_chunks(first, CHUNKS, workers=2)) == [chunk[0] for chunk in CHUNKS]

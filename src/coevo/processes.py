@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sized
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
@@ -38,8 +39,8 @@ class _Workers:
     """The pool of this process, kept between calls because starting a worker takes seconds."""
 
     executor: ProcessPoolExecutor
-    key: tuple[int, int]
-    """Process that it belongs to (a forked child has a copy that is not its own), and number of workers."""
+    key: tuple[int, int, tuple[str, ...]]
+    """Process that it belongs to (a forked child has a copy that is not its own), number of workers, and where they import from."""
     users: int = 0
 
 
@@ -142,7 +143,7 @@ def _go_on() -> None:
 def _lease(workers: int) -> Iterator[_Workers]:
     """The pool with this many workers, which is kept as long as one of its users needs it."""
     global _workers
-    key = (os.getpid(), workers)
+    key = (os.getpid(), workers, tuple(sys.path))
     with _lock:
         if _workers is None or _workers.key != key:
             if _workers is not None and _workers.users == 0:
