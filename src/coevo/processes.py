@@ -40,7 +40,7 @@ class _Workers:
 
     executor: ProcessPoolExecutor
     key: tuple[int, int, tuple[str, ...]]
-    """Process that it belongs to (a forked child has a copy that is not its own), number of workers, and where they import from."""
+    """Process that it belongs to (a forked child has a copy that is not its own), number of workers, where they import from."""
     users: int = 0
 
 
