@@ -95,6 +95,7 @@ def test_a_merge_does_not_change_what_a_node_withholds(store: NodeStore) -> None
     assert exclude_of(merged) == []
 
 
+@pytest.mark.long
 def test_an_extension_does_not_bring_withheld_phases_back(store: NodeStore, tmp_path: Path) -> None:
     made = node(store, "small", ("Li2S",))
     given = {"Li2S": SULPHIDE, "Cl simple": simple("Cl", 2.4), "LiCl": rocksalt("Li", "Cl", 5.1)}

@@ -16,6 +16,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import EspressoConfig, LabellingConfig
 from coevo.errors import LabellingError
+from coevo.labelling.contract import Labeller, LabelResult
 from coevo.labelling.digest import settings_digest
 from coevo.labelling.espresso.inputs import input_text, k_grid
 from coevo.labelling.espresso.labeller import EspressoLabeller
@@ -67,6 +68,12 @@ class TestEspresso(LabellerContract):
         require_pw()
         config = EspressoConfig(ecutwfc=60.0, k_spacing=1.0, conv_thr_per_atom=1e-8)
         return EspressoLabeller(config, command=["pw.x"], potentials=potentials(), elements=["Li", "S"])
+
+    @pytest.mark.long  # four runs of pw.x
+    def test_stress_is_the_strain_derivative_over_the_volume(
+        self, labeller: Labeller, frame: Structure, label: LabelResult
+    ) -> None:
+        super().test_stress_is_the_strain_derivative_over_the_volume(labeller, frame, label)
 
 
 class TestSettings:

@@ -26,7 +26,7 @@ KILLS_ON_A_SERVER = {"commit": 12, "branch": 6, "merge": 10, "import": 12, "gc":
 
 
 OPERATIONS = [pytest.param(name, marks=() if name == "commit" else pytest.mark.long) for name in KILLS]
-"""A commit in `make test`, all in `make test-long`."""
+"""A commit in `make test`, the others in `make test-long`."""
 
 
 def harmless(found: dict) -> bool:
@@ -41,7 +41,8 @@ def test_an_embedded_database_survives_a_killed_process(tmp_path: Path, operatio
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.long
+@pytest.mark.parametrize("operation", list(KILLS))
 def test_a_database_on_a_server_survives_a_killed_process(tmp_path: Path, mongodb_server: str, operation: str) -> None:
     found = inject(tmp_path / f"site_{operation}", mongodb_server, operation, "kill", limit=KILLS_ON_A_SERVER[operation])
     assert found["faults"] == KILLS_ON_A_SERVER[operation]
@@ -83,6 +84,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, operation: str) -> None:
 # --- the counters can count
 
 
+@pytest.mark.long
 def test_a_branch_that_moves_before_the_documents_is_counted(tmp_path: Path) -> None:
     """The order of a commit broken on purpose: the same points, and the counters are not 0."""
     found = inject(tmp_path / "broken", None, "commit", "kill", limit=8, broken=True)

@@ -125,6 +125,7 @@ def test_every_link_leads_somewhere(report: Path) -> None:
     assert links.tags.count("h1") == 1
 
 
+@pytest.mark.long
 def test_the_map_is_the_same_each_time_and_its_licence_is_there(report: Path, finished: Coevo, tmp_path: Path) -> None:
     finished("report", "tiny", "--output", str(tmp_path / "again"))
     for name in ("map.js", "index.html"):
@@ -169,6 +170,7 @@ def hostile(finished: Coevo) -> ReportData:
     return dataclasses.replace(data, ref=HOSTILE, reference_names=names, branches={data.view.id: [HOSTILE]})
 
 
+@pytest.mark.long
 def test_names_of_strangers_are_text_and_nothing_else(hostile: ReportData, tmp_path: Path) -> None:
     require_chromium()
     for name in FOLDERS:

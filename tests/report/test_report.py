@@ -59,6 +59,7 @@ def value(text: str) -> float | None:
 # --- numbers
 
 
+@pytest.mark.long
 def test_growth_is_what_the_states_count(report: Path, data: ReportData) -> None:
     rows = rows_of(report, "growth")
     assert [int(row["iteration"]) for row in rows] == [0, 1, 2]
@@ -288,6 +289,7 @@ def test_a_folder_with_other_things_is_refused(store: NodeStore, tmp_path: Path)
         check_place(other / "thesis.txt", force=True)
 
 
+@pytest.mark.long
 def test_a_former_report_is_replaced_only_on_demand_and_only_itself(report: Path, store: NodeStore, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "report"
     write_report(store, "tiny~1", folder, with_map=False)
@@ -324,6 +326,7 @@ def test_a_report_that_fails_leaves_nothing(store: NodeStore, tmp_path: Path) ->
         write_report(store, "tiny", tmp_path / "file" / "report", with_map=False)
 
 
+@pytest.mark.long
 def test_known_phases_are_looked_for(store: NodeStore, tmp_path: Path) -> None:
     write_report(store, "tiny", tmp_path / "report", targets="li-p-s", with_map=False)
     rows = rows_of(tmp_path / "report", "rediscovery")

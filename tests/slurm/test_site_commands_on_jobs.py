@@ -67,6 +67,7 @@ def test_a_campaign_is_paused_resumed_cancelled_and_submitted_again(site: OnClus
     assert states(site) == {"waiting": 5, "ready": 1}
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) -> None:
     """Without a queue the launcher starts workers; one whose worker and job were killed together is lost, and run again."""

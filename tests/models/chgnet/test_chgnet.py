@@ -207,6 +207,7 @@ class TestWorkers:
         found = run_batches(recipe, chgnet_030.predictor, worker_tasks.sizes, [["a", "bc"], ["d"]], (), workers=2, progress=None)
         assert found == [[1, 2], [1]]
 
+    @pytest.mark.long
     def test_workers_end_with_a_killed_parent(self):
         """SIGKILL leaves the parent no time to say goodbye; its workers must notice by themselves."""
         script = Path(worker_tasks.__file__)

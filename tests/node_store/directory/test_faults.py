@@ -37,6 +37,7 @@ def no_leftovers(directory: Path) -> bool:
 # --- killed
 
 
+@pytest.mark.long
 def test_a_commit_that_is_killed_anywhere_is_completed_by_the_next(tmp_path):
     """SIGKILL before every call that changes the disk; reopened: the old state or the new, and the same commit completes it."""
     patches = {"os": ["fsync", "replace", "rename", "link", "mkdir", "fchmod", "unlink", "utime", "rmdir"]}
