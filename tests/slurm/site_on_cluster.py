@@ -81,8 +81,15 @@ class OnCluster(Coevo):
         return launchpad(self.site)
 
     def start_launcher(self) -> None:
-        """Start ``coevo launch --loop``."""
+        """Start ``coevo launch --loop``, whose jobs have login shells without the profile of whoever runs the tests.
+
+        What such a profile does may take long, and a job that is killed meanwhile may leave it locked for all others.
+        """
+        home = self.directory / "home"
+        home.mkdir(exist_ok=True)
+        usual, self.environment = self.environment, {**self.environment, "HOME": str(home)}
         self.launcher = self.start("launch", "--loop", "--every", "1")
+        self.environment = usual
 
     def kill_launcher(self) -> None:
         """End the launcher by SIGKILL."""
