@@ -28,7 +28,7 @@ def tiny_text() -> str:
     return TINY
 
 
-LONGEST_FIRST = ("slurm/test_campaign.py", "slurm/test_disturbed_campaign.py", "slurm/jobflow_remote/test_campaign.py")
+LONGEST_FIRST = ("slurm/test_campaign.py", "slurm/test_disturbed_campaign.py")
 """Modules with which the run begins, so that none of them is left for its end, when the other test process has nothing to do."""
 
 
