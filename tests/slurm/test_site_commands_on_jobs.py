@@ -30,12 +30,16 @@ environments:
 """
 
 
+def workstation(cluster: SlurmCluster, directory: Path, tiny_text: str) -> OnCluster:
+    """A workstation with the cluster's MongoDB server and no queue, in a directory and with a database of its own."""
+    (directory / "tiny.yaml").write_text(tiny_text)
+    return OnCluster(cluster, directory, f"workstation_{uuid.uuid4().hex[:8]}", WORKSTATION)
+
+
 @pytest.fixture(scope="module")
 def site(slurm_cluster: SlurmCluster, tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> OnCluster:
-    """A workstation: the cluster's MongoDB server, and no queue."""
-    directory = tmp_path_factory.mktemp("workstation")
-    (directory / "tiny.yaml").write_text(tiny_text)
-    return OnCluster(slurm_cluster, directory, f"workstation_{uuid.uuid4().hex[:8]}", WORKSTATION)
+    """The workstation of those tests here that follow one campaign."""
+    return workstation(slurm_cluster, tmp_path_factory.mktemp("workstation"), tiny_text)
 
 
 def states(site: OnCluster) -> dict[str, int]:
@@ -69,8 +73,12 @@ def test_a_campaign_is_paused_resumed_cancelled_and_submitted_again(site: OnClus
 
 @pytest.mark.long
 @pytest.mark.timing
-def test_jobs_run_here_and_a_killed_one_is_found(site: OnCluster, seeded: Path) -> None:
+def test_jobs_run_here_and_a_killed_one_is_found(
+    slurm_cluster: SlurmCluster, tmp_path: Path, tiny_text: str, seeded: Path
+) -> None:
     """Without a queue the launcher starts workers; one whose worker and job were killed together is lost, and run again."""
+    site = workstation(slurm_cluster, tmp_path, tiny_text)
+    site("submit", "tiny.yaml", "-n", "1")
     name = "tiny/0/evaluate-references/0000"
     site.gates.hold(name)
     site.start_launcher()
