@@ -86,6 +86,16 @@ class SlurmCluster:
         given = ["--parsable", "--output", f"{self.directory}/log/job-%j.txt", *options, "--wrap", script]
         return int(self.run("sbatch", *given))
 
+    def begin(self, script: str, *options: str) -> int:
+        """Submit a script that writes a line once it has begun, and wait for that; return the job's id.
+
+        SLURM calls a job running from the moment at which it has a node, before the node has started anything.
+        """
+        job = self.submit(script, *options)
+        self.wait(job, "RUNNING")
+        self.wait_for_output(job)
+        return job
+
     def output(self, job: int) -> str:
         """Return what a job wrote so far."""
         path = self.directory / "log" / f"job-{job}.txt"

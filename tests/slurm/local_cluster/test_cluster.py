@@ -80,8 +80,7 @@ def test_a_cluster_starts_stops_and_starts_again(place: Path) -> None:
     assert local_cluster("status", place).returncode == 0
 
     cluster = SlurmCluster.start(place, "--no-database")
-    stubborn = cluster.submit("trap '' TERM; sleep 300 & sleep 300")
-    cluster.wait(stubborn, "RUNNING")
+    stubborn = cluster.begin("trap '' TERM; echo began; sleep 300 & sleep 300")
     cluster.submit("true", "-w", "cpu1", "--exclusive")
     logs = set((place / "log").iterdir())
     cluster.stop()
@@ -122,8 +121,7 @@ def saved_jobs(place: Path) -> bytes:
 @pytest.mark.long
 def test_daemons_that_were_killed_are_shown_and_started_again(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
-    job = cluster.submit(f"until [ -e {place}/go ]; do sleep 0.1; done; echo done")
-    cluster.wait(job, "RUNNING")
+    job = cluster.begin(f"echo began; until [ -e {place}/go ]; do sleep 0.1; done; echo done")
     # slurmctld saves what it knows of jobs within seconds; what it saved before the job ran would let it start the job again
     cluster.run("scontrol", "update", f"jobid={job}", "comment=known-to-run")
     assert wait_until(lambda: b"known-to-run" in saved_jobs(place), PATIENCE)
@@ -140,13 +138,12 @@ def test_daemons_that_were_killed_are_shown_and_started_again(place: Path) -> No
     assert kept == {name: cluster.pid(name) for name in kept}
     (place / "go").touch()
     assert cluster.wait(job)["JobState"] == "COMPLETED"
-    assert cluster.output(job) == "done\n"
+    assert cluster.output(job) == "began\ndone\n"
 
 
 def test_jobs_are_ended_although_no_daemon_is_left_to_do_it(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
-    job = cluster.submit("sleep 300")
-    cluster.wait(job, "RUNNING")
+    cluster.begin("echo began; sleep 300")
     for daemon in ("slurmctld", "slurmd-cpu1", "slurmd-cpu2", "slurmd-gpu1", "slurmd-gpu2", "munged"):
         cluster.kill(daemon)
     assert local_cluster("status", place).returncode == 3
@@ -181,9 +178,7 @@ def test_two_clusters_know_nothing_of_each_other(place: Path, slurm_cluster: Slu
     other = SlurmCluster.start(place, "--no-database")
     theirs, ours = (json.loads((cluster.directory / "cluster.json").read_text())["ports"] for cluster in (slurm_cluster, other))
     assert not {theirs["controller"], *theirs["nodes"].values()} & {ours["controller"], *ours["nodes"].values()}
-    jobs = [cluster.submit("sleep 300", "-J", name) for cluster, name in ((slurm_cluster, "theirs"), (other, "ours"))]
-    for cluster, job in zip((slurm_cluster, other), jobs, strict=True):
-        cluster.wait(job, "RUNNING")
+    jobs = [cluster.begin("echo began; sleep 300", "-J", name) for cluster, name in ((slurm_cluster, "theirs"), (other, "ours"))]
     assert other.run("squeue", "-h", "-o", "%j") == "ours\n"
     other.stop()
     assert processes_of(place) == []

@@ -80,8 +80,7 @@ def command_of(process: Path) -> bytes:
 
 
 def test_a_cancelled_job_ends_with_what_it_started(slurm_cluster: SlurmCluster) -> None:
-    job = slurm_cluster.submit("sleep 300 & echo $!; wait")
-    slurm_cluster.wait(job, "RUNNING")
+    job = slurm_cluster.begin("sleep 300 & echo $!; wait")
     child = Path("/proc") / slurm_cluster.wait_for_output(job).strip()
     # it is the shell's copy for a moment
     assert wait_until(lambda: command_of(child) == b"sleep\x00300\x00", PATIENCE)
@@ -91,8 +90,7 @@ def test_a_cancelled_job_ends_with_what_it_started(slurm_cluster: SlurmCluster) 
 
 
 def test_a_drained_node_takes_no_jobs_until_it_is_resumed(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
-    running = slurm_cluster.submit(f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", "-w", "cpu2")
-    slurm_cluster.wait(running, "RUNNING")
+    running = slurm_cluster.begin(f"echo began; until [ -e {tmp_path}/go ]; do sleep 0.1; done", "-w", "cpu2")
     slurm_cluster.drain("cpu2", "disk")
     try:
         waiting = slurm_cluster.submit("true", "-w", "cpu2")
@@ -110,8 +108,7 @@ def test_a_drained_node_takes_no_jobs_until_it_is_resumed(slurm_cluster: SlurmCl
 
 
 def test_jobs_of_a_node_that_fails_are_not_started_again(slurm_cluster: SlurmCluster) -> None:
-    job = slurm_cluster.submit("sleep 300", "-w", "gpu1", "-p", "gpu")
-    slurm_cluster.wait(job, "RUNNING")
+    job = slurm_cluster.begin("echo began; sleep 300", "-w", "gpu1", "-p", "gpu")
     slurm_cluster.fail("gpu1")
     slurm_cluster.resume("gpu1")
     told = slurm_cluster.wait(job)
@@ -120,10 +117,8 @@ def test_jobs_of_a_node_that_fails_are_not_started_again(slurm_cluster: SlurmClu
 
 def test_preempted_jobs_end_and_wait_again_only_if_they_asked_for_it(slurm_cluster: SlurmCluster) -> None:
     options = ["-p", "preempt", "--exclusive"]
-    ends = slurm_cluster.submit("sleep 300", *options, "-w", "gpu1")
-    returns = slurm_cluster.submit("sleep 300", *options, "-w", "gpu2", "--requeue")
-    for job in (ends, returns):
-        slurm_cluster.wait(job, "RUNNING")
+    ends = slurm_cluster.begin("echo began; sleep 300", *options, "-w", "gpu1")
+    returns = slurm_cluster.begin("echo began; sleep 300", *options, "-w", "gpu2", "--requeue")
     stronger = [slurm_cluster.submit("true", "-p", "gpu", "-w", node) for node in ("gpu1", "gpu2")]
     assert {slurm_cluster.wait(job)["JobState"] for job in stronger} == {"COMPLETED"}
     assert slurm_cluster.wait(ends)["JobState"] == "PREEMPTED"
