@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+OVERLAPPING = 0.08
+"""Å³ an atom; closest packing of atoms that are :data:`MIN_DISTANCE` apart has 0.088, and nearer ones get no admitted label."""
+
 _Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
@@ -95,16 +98,14 @@ def check_geometry(geometry: Mapping[str, Any], *, computed_with: bool = True, f
         raise ValueError("its geometry has a site that is not one whole atom")
     if not frame and not all(lattice["pbc"]):
         raise ValueError("its geometry is not periodic in all three directions, which a crystal is")
-    _check_density(cell, len(sites))
+    _check_density(cell, len(sites), OVERLAPPING if frame else MIN_VOLUME_PER_ATOM)
 
 
-def _check_density(cell: NDArray[np.float64], atoms: int) -> None:
+def _check_density(cell: NDArray[np.float64], atoms: int, smallest: float) -> None:
     """Bound the neighbours that an atom can have, whatever the cell."""
     volume = abs(float(np.linalg.det(cell)))
-    if volume < MIN_VOLUME_PER_ATOM * atoms:
-        raise ValueError(
-            f"its geometry has {atoms} atoms in {volume:.3g} Å³, allowed: {MIN_VOLUME_PER_ATOM:g} Å³ an atom and more"
-        )
+    if volume < smallest * atoms:
+        raise ValueError(f"its geometry has {atoms} atoms in {volume:.3g} Å³, allowed: {smallest:g} Å³ an atom and more")
     # no vector of the lattice is shorter than the least distance between two planes; only a skew cell needs a second look
     areas = np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
     if (volume / areas).min() < MIN_DISTANCE:
