@@ -70,6 +70,15 @@ class Listener:
         self.reused.append(reused)
 
 
+def test_a_configuration_starts_no_more_processes_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have come with a bundle; what this machine's own settings say is done."""
+    monkeypatch.delenv("COEVO_WORKERS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    assert [SquareMaker(workers=workers).usable_workers() for workers in (None, 2, 100_000)] == [3, 2, 3]
+    monkeypatch.setenv("COEVO_WORKERS", "8")
+    assert SquareMaker(workers=2).usable_workers() == 8
+
+
 def test_a_finished_job_is_not_computed_again() -> None:
     listener = Listener()
     with reporting_to(listener):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from coevo.app.terminal import out, print_json, say
@@ -50,7 +49,7 @@ def print_plan(
     from coevo.campaigns.planning import plan, plan_json, start_from_state, start_of_new
     from coevo.configs.loading import load_config
     from coevo.flows.campaign import live_config
-    from coevo.settings import read_settings
+    from coevo.makers.step import StepMaker
 
     nodes = [] if store is None else store.nodes()
     node = what
@@ -66,7 +65,7 @@ def print_plan(
         config, start = live_config(store, node, head, say, only_read=True), start_from_state(head)
     else:
         config, start = loaded.config, start_of_new(loaded)
-    workers = read_settings().workers or config.resources.workers or len(os.sched_getaffinity(0))
+    workers = StepMaker(workers=config.resources.workers).usable_workers()
     rows = plan(config, start, iterations, workers, site)
     if format == "json":
         print_json(plan_json(rows))

@@ -13,8 +13,8 @@ from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
+from coevo.makers.step import StepMaker
 from coevo.output.counts import counted
-from coevo.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,7 +156,7 @@ def add_labels(
                 return read_labels(file, functional=vouched.functional, anion_corrected=anion_corrected, keys=keys)
 
         read = [(file.name, read_file(file)) for file in files]
-        workers = read_settings().workers or config.resources.workers or 1
+        workers = StepMaker(workers=config.resources.workers or 1).usable_workers()
         found = imported_labels(head, config, read, vouched=vouched, workers=workers)
         for line in all_lines(found):
             say(line)

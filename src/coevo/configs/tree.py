@@ -418,7 +418,9 @@ class MaturityConfig(Section):
 class ResourcesConfig(Section):
     """How a transition is cut into jobs for the machine at hand; never part of a result's identity."""
 
-    workers: int | None = Field(default=None, ge=1, description="worker processes of a job; all usable cores if unset")
+    workers: int | None = Field(
+        default=None, ge=1, description="worker processes of a job; all usable cores if unset, and never more"
+    )
 
 
 class NodeConfig(Section):

@@ -77,8 +77,9 @@ class StepMaker(Maker):
         return installed_versions(self.packages)
 
     def usable_workers(self) -> int:
-        """Worker processes to use on this machine."""
-        return read_settings().workers or self.workers or len(os.sched_getaffinity(0))
+        """Worker processes here: those of this machine's settings, else of the configuration, which may be a stranger's."""
+        cores = len(os.sched_getaffinity(0))
+        return read_settings().workers or min(self.workers or cores, cores)
 
     def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:  # noqa: ARG002 - of steps that run a model: its family
         """Worker processes that do the work of this job, if it may run in a thread beside others; 0 if it must run alone.

@@ -261,6 +261,48 @@ def test_hubbard_u_is_of_its_species(tmp_path: Path) -> None:
         assert imported.settings.parameters["hubbard"] == {"Si": {"d": 4.0}}
 
 
+INTERNAL = "     Internal variables: lda_plus_u =T, lda_plus_u_kind = {}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hubbard"),
+    [
+        ("     U(Si-3d)  =  4.0000\n     J0(Si-3d) =  0.5000\n" + INTERNAL.format(0), {"d": 4.0, "J0_d": 0.5}),
+        ("     U(Si-3d) =  4.0000\n     alpha(Si-3d) =  0.1000\n" + INTERNAL.format(0), {"d": 4.0, "alpha_d": 0.1}),
+        (
+            "     U(Si-3d) =  4.0000\n     J(Si-3d) =  0.7000\n     B(Si-3d) =  0.1000\n" + INTERNAL.format(1),
+            {"d": 4.0, "J_d": 0.7, "B_d": 0.1, "form": "Liechtenstein"},
+        ),
+        (
+            "     Hubbard projectors: ortho-atomic\n     U(Si-3d) =  4.0000\n" + INTERNAL.format(0),
+            {"d": 4.0, "projectors": "ortho-atomic"},
+        ),
+        ("     Hubbard projectors: atomic\n     U(Si-3d) =  4.0000\n" + INTERNAL.format(0), {"d": 4.0}),
+        (OLD_HUBBARD.replace("4.0000   0.0000   0.0000", "4.0000   0.0000   0.5000"), {"d": 4.0, "J0_d": 0.5}),
+    ],
+)
+def test_what_stands_beside_u_is_told(tmp_path: Path, words: str, hubbard: dict[str, object]) -> None:
+    path = tmp_path / "u.out"
+    path.write_text(recording("scf").read_text().replace("     celldm(1)", words + "     celldm(1)", 1))
+    settings = read_labels(path).settings
+    assert (settings.functional, settings.parameters["hubbard"]) == ("PBE+U", {"Si": hubbard})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (INTERNAL.format(2), r"DFT\+U\+V, whose V are of pairs"),
+        (INTERNAL.format(0), "no U of an element is printed"),
+    ],
+)
+def test_a_hubbard_correction_that_is_not_told_by_element_is_refused(tmp_path: Path, words: str, message: str) -> None:
+    """Such a run printed no U, and was taken for PBE."""
+    path = tmp_path / "v.out"
+    path.write_text(recording("scf").read_text().replace("     celldm(1)", words + "     celldm(1)", 1))
+    with pytest.raises(LabellingError, match=message):
+        read_labels(path)
+
+
 def test_what_ase_reads_of_a_recording_is_what_it_read() -> None:
     """The recordings hold the free energy: with smearing, ``!`` is F and its derivatives are the forces."""
     text = recording("charged").read_text()

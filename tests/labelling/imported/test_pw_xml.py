@@ -106,3 +106,24 @@ def test_another_form_of_d3_is_another_scale(tmp_path: Path) -> None:
         assert settings.functional == "PBE+D3"
         found.append(settings.parameters.get("dispersion"))
     assert found == [None, {"dftd3_version": 4}, {"threebody": False}]
+
+
+def test_hubbard_corrections_are_told_as_in_the_text_and_those_of_pairs_are_refused(tmp_path: Path) -> None:
+    usual = gzip.decompress(document("scf").read_bytes()).decode()
+    path = tmp_path / "data-file-schema.xml"
+
+    def with_correction(kind: int, values: str, projectors: str) -> Path:
+        tree = f"<lda_plus_u_kind>{kind}</lda_plus_u_kind>{values}<U_projection_type>{projectors}</U_projection_type>"
+        path.write_text(usual.replace("</functional>", f"</functional><dftU>{tree}</dftU>"))
+        return path
+
+    names = 'specie="Si" label="3d"'
+    u = f"<Hubbard_U {names}>0.147</Hubbard_U>"
+    settings = read_labels(with_correction(0, u + f"<Hubbard_J0 {names}>0.0184</Hubbard_J0>", "ortho-atomic")).settings
+    assert settings.functional == "PBE+U"
+    assert settings.parameters["hubbard"] == {"Si": {"d": 4.0001, "J0_d": 0.5007, "projectors": "ortho-atomic"}}
+    j = f"<Hubbard_J {names}>0.0257 0.0037 0.0</Hubbard_J>"
+    settings = read_labels(with_correction(1, u + j, "atomic")).settings
+    assert settings.parameters["hubbard"] == {"Si": {"d": 4.0001, "J_d": 0.6993, "B_d": 0.1007, "form": "Liechtenstein"}}
+    with pytest.raises(LabellingError, match=r"DFT\+U\+V"):
+        read_labels(with_correction(2, "", "ortho-atomic"))

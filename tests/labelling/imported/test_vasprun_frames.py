@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from vasprun_text import FORCES, STRESS, VOLUME, Run, Step, write
 from coevo.errors import LabellingError
 from coevo.labelling.imported import read_labels
 from coevo.labelling.sanity import SanityLimits
+from coevo.makers.imported.frames import judge_frames
 
 FROM_ASE = Path(ase.test.__file__).parent / "testdata" / "vasp" / "vasprun_pstress.xml"
 EV_PER_A3_PER_KBAR = 6.241509074460763e-4
@@ -88,6 +90,23 @@ def test_every_step_is_judged_by_itself(tmp_path: Path) -> None:
     assert found == ["admitted", "not_converged", "not_finite", "missing_stress", "missing_forces", "not_converged", "admitted"]
     detail = read_labels(path).frames[1].label(SanityLimits()).detail
     assert "60 electronic steps, converged are fewer than NELM = 60" in detail
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (r'(<varray name="stress">\s*)<v>.*?</v>', "missing_stress"),
+        (r'(<varray name="forces">\s*)<v>.*?</v>', "missing_forces"),
+        (r'(<varray name="basis">\s*<v>\s*)\S+', "no_crystal"),
+    ],
+)
+def test_a_step_that_lacks_rows_costs_itself(tmp_path: Path, pattern: str, reason: str) -> None:
+    head, first, rest = Run(steps=(Step(), Step(scale=1.01))).text().partition("<calculation>")
+    value = "nan" if reason == "no_crystal" else ""
+    path = tmp_path / "vasprun.xml"
+    path.write_text(head + first + re.sub(pattern, rf"\g<1>{value}", rest, count=1, flags=re.DOTALL))
+    judged = judge_frames(read_labels(path), SanityLimits(), ["Li", "S"])
+    assert [frame.result.reason or frame.result.status for frame in judged] == [reason, "admitted"]
 
 
 @pytest.mark.parametrize("isif", [0, 1])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from bundle_files import SAFETENSORS, checkpoint_of, embedded, export, new_lineage
-from forgeries import SMALL, Forgery
+from forgeries import SMALL, Forgery, decompressed
 from li_p_s_states import NODE
 
 from coevo.errors import BundleError, ConfigError
 from coevo.node_store.branch_seeds import recorded_seed
 from coevo.node_store.bundles.importing import import_bundle
+from coevo.node_store.canonical import canonical_json, structure_document_id
 from coevo.node_store.identity import evaluations_digest, label_id
 
 
@@ -56,6 +59,57 @@ def of_evaluations(change: dict[str, Any]) -> Callable[[Forgery], None]:
 
 def of_structures(change: dict[str, Any]) -> Callable[[Forgery], None]:
     return lambda forgery: forgery.put_lines("structures", [row | change for row in forgery.lines("structures")])
+
+
+def of_geometry(change: Callable[[dict[str, Any]], None]) -> Callable[[Forgery], None]:
+    """Change the geometry of an entry, with all ids, hashes and descriptions that follow from it."""
+
+    def forge(forgery: Forgery) -> None:
+        rows, evaluations = forgery.lines("structures"), forgery.lines("evaluations")
+        row = rows[0]
+        old = row["_id"]
+        change(row["structure"])
+        new = row["_id"] = structure_document_id(row["structure"])
+        row |= {"nsites": len(row["structure"]["sites"]), "elements": elements_of(row["structure"])}
+        row["chemsys"] = "-".join(row["elements"])
+        forgery.put_lines("structures", sorted(rows, key=lambda row: row["_id"]))
+        for evaluation in evaluations:
+            if evaluation["structure_id"] == old:
+                evaluation["structure_id"] = new
+        evaluations.sort(key=lambda row: row["structure_id"])
+        forgery.put_lines("evaluations", evaluations)
+        document = forgery.state()
+        document["evaluations"]["digest"] = evaluations_digest(evaluations)
+        forgery.put_state(document)
+        forgery.put_manifest(lambda m: m.update(structures=sorted(new if name == old else name for name in m["structures"])))
+
+    return forge
+
+
+def elements_of(geometry: dict[str, Any]) -> list[str]:
+    return sorted({species["element"] for site in geometry["sites"] for species in site["species"]})
+
+
+def of_cell(*matrix: list[float]) -> Callable[[Forgery], None]:
+    return of_geometry(lambda geometry: geometry["lattice"].update(matrix=list(matrix)))
+
+
+def of_site(**change: Any) -> Callable[[Forgery], None]:
+    return of_geometry(lambda geometry: geometry["sites"][0]["species"][0].update(change))
+
+
+def of_sample(change: Callable[[dict[str, Any]], None]) -> Callable[[Forgery], None]:
+    def forge(forgery: Forgery) -> None:
+        def put(manifest: dict[str, Any]) -> None:
+            iteration, old = next(iter(manifest["samples"].items()))
+            rows = [json.loads(line) for line in decompressed(forgery.members.pop(f"blobs/{old[:2]}/{old[2:]}")).splitlines()]
+            change(rows[0]["structure"])
+            text = b"".join(canonical_json(row) + b"\n" for row in rows)
+            manifest["samples"][iteration] = forgery.put_blob(zstandard.ZstdCompressor().compress(text))["sha256"]
+
+        forgery.put_manifest(put)
+
+    return forge
 
 
 def of_offsets(change: Any) -> Callable[[Forgery], None]:
@@ -101,6 +155,22 @@ def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> Non
         (of_structures({"nsites": 99}), "nsites: got 99, its geometry has "),
         (of_structures({"elements": ["Au"]}), "elements: got ..Au.., its geometry has "),
         (of_structures({"chemsys": "Au"}), "chemsys: got Au, its geometry has "),
+        (of_cell([1e300, 0.0, 0.0], [0.0, 1e300, 0.0], [0.0, 0.0, 1e300]), "its geometry: a cell vector of inf Å"),
+        (of_cell([5000.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]), "a cell vector of 5000 Å"),
+        (of_cell([1e-3, 0.0, 0.0], [0.0, 1e-3, 0.0], [0.0, 0.0, 1e-3]), "atoms in 1e-09 Å³, allowed: 1 Å³ an atom"),
+        (of_cell([5.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 5.0]), "the cell vectors lie in a plane"),
+        (of_cell([900.0, 0.0, 0.0], [900.0, 0.1, 0.0], [0.0, 0.0, 9.0]), r"its geometry repeats after 0\.1 Å"),
+        (of_geometry(lambda g: g["sites"][0].update(abc=[1e300, 0.0, 0.0])), "beyond 1e.06 cells"),
+        (
+            of_geometry(lambda g: g.update(sites=[{**g["sites"][0], "abc": [i / 1999, 0.0, 0.0]} for i in range(1999)])),
+            "1999 atoms",
+        ),
+        (of_geometry(lambda g: g["lattice"].update(pbc=[True, True, False])), "not periodic in all three"),
+        (of_site(element="Xq"), "its geometry holds 'Xq', which is no element"),
+        (of_site(element="Na"), "structure .* holds Na, its elements are Li, P, S"),
+        (of_site(occu=0.5), "a site that is not one whole atom"),
+        (of_site(occu=-3.0), "a site that is not one whole atom"),
+        (of_sample(lambda g: g["lattice"].update(matrix=[[1e-3, 0.0, 0.0], [0.0, 1e-3, 0.0], [0.0, 0.0, 1e-3]])), "1 Å³ an atom"),
         (of_offsets([1.0]), "offsets.abc"),
         (of_offsets({"values": ["a", "b", "c"]}), "offsets.abc.values"),
         (of_offsets({"values": [0.1]}), "1 values for 3 elements"),

@@ -67,7 +67,8 @@ def _print_verification(result: Verification) -> None:
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="remove it; otherwise only say what would be removed")] = False,
     older_than: Annotated[
-        float, typer.Option("--older-than", min=0, help="days; what was stored or wanted since then stays", metavar="DAYS")
+        float,
+        typer.Option("--older-than", min=0, max=36_500, help="days; what was stored or wanted since then stays", metavar="DAYS"),
     ] = 14.0,
     artifacts_not_shared: Annotated[
         bool,

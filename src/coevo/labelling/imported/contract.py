@@ -69,6 +69,8 @@ class ImportedFrame:
             return LabelResult(
                 "rejected", "missing_forces", detail=f"forces of {len(self.forces)} of {len(self.structure)} atoms"
             )
+        if self.stress.shape != (3, 3):
+            return LabelResult("rejected", "missing_stress", detail=f"a stress of shape {self.stress.shape}, expected (3, 3)")
         return check_geometry(self.structure, limits) or self._judge(self.energy, self.forces, self.stress, limits)
 
     def _judge(self, energy: float, forces: FloatArray, stress: FloatArray, limits: SanityLimits) -> LabelResult:

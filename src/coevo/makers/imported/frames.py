@@ -102,13 +102,18 @@ def _judged(frame: ImportedFrame, limits: SanityLimits, elements: set[str]) -> J
 
 def _no_crystal(frame: ImportedFrame, elements: set[str]) -> LabelResult | None:
     """Reject what is no crystal of the node's elements."""
-    import numpy as np
+    from coevo.configs.structures.bounds import BoundsError, check_cell, check_coordinates
 
     structure = frame.structure
     if frame.reason in NO_CRYSTAL:
         return LabelResult("rejected", frame.reason, detail=frame.detail)
-    if not len(structure) or not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
-        return LabelResult("rejected", "no_crystal", detail="cell or positions are not finite numbers")
+    if not len(structure):
+        return LabelResult("rejected", "no_crystal", detail="no atoms")
+    try:
+        check_cell(structure.lattice.matrix)
+        check_coordinates(structure.frac_coords)
+    except BoundsError as error:
+        return LabelResult("rejected", "no_crystal", detail=str(error))
     if not structure.volume > 1e-3 * len(structure):
         return LabelResult("rejected", "no_crystal", detail=f"a cell of {structure.volume:.3g} Å³ for {len(structure)} atoms")
     if not structure.is_ordered:

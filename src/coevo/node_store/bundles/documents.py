@@ -14,6 +14,7 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from coevo.node_store.branch_seeds import seed_in
+from coevo.node_store.bundles.geometries import Exact, Geometry, check_geometry
 from coevo.node_store.bundles.stranger_json import control_characters, parse_document
 from coevo.node_store.documents import (
     STATE_VERSION,
@@ -142,48 +143,15 @@ _MODELS: dict[str, type[BaseModel]] = {
     "evaluations": EvaluationDocument,
 }
 
-_Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
-
-class _Exact(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Species(_Exact):
-    element: str = Field(max_length=8)
-    occu: float
-    oxidation_state: float | None = None
-    spin: float | None = None
-
-
-class _Site(_Exact):
-    species: list[_Species] = Field(min_length=1)
-    abc: _Three
-
-
-class _Lattice(_Exact):
-    matrix: Annotated[list[_Three], Field(min_length=3, max_length=3)]
-    pbc: Annotated[list[bool], Field(min_length=3, max_length=3)]
-
-
-class _Geometry(_Exact):
-    """A structure as :func:`coevo.node_store.canonical.structure_document` writes it; the content id covers no more than this."""
-
-    module: str = Field(alias="@module", pattern=r"^pymatgen\.core\.structure$")
-    kind: str = Field(alias="@class", pattern=r"^Structure$")
-    lattice: _Lattice
-    sites: list[_Site] = Field(min_length=1)
-    charge: float | None = None
-
-
-class ManifestReference(_Exact):
+class ManifestReference(Exact):
     """Where the manifest of a state is, in its document."""
 
     sha256: ContentId
     size: int = Field(ge=0)
 
 
-class Manifest(_Exact):
+class Manifest(Exact):
     """What belongs to a state."""
 
     structures: list[ContentId]
@@ -209,9 +177,11 @@ def read_line(segment: str, line: bytes) -> dict[str, Any]:
     geometry = document.get(field)
     if geometry is not None:
         try:
-            _Geometry.model_validate(geometry, strict=True)
+            Geometry.model_validate(geometry, strict=True)
         except ValidationError as err:
             raise _explained("its geometry: ", err) from None
+        frame = segment == "labels"
+        check_geometry(geometry, computed_with=not frame or document.get("status") == "admitted", frame=frame)
     CHECKS[segment](document)
     return document
 

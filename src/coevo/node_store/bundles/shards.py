@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from coevo.node_store.bundles.documents import WINDOW, _Geometry, lines
+from coevo.node_store.bundles.documents import WINDOW, lines
+from coevo.node_store.bundles.geometries import Geometry, check_geometry
 from coevo.node_store.bundles.stranger_json import parse_json
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.documents import ContentId  # noqa: TC001  (pydantic resolves it at run time)
@@ -31,7 +32,7 @@ class SampleRow(_Row):
     """A candidate of an iteration's random sample (:class:`coevo.makers.curate.CurateMaker`)."""
 
     id: ContentId
-    structure: _Geometry
+    structure: Geometry
     energy_per_atom: FiniteFloat
     fmax: FiniteFloat
     is_unique: bool | None = None
@@ -68,9 +69,12 @@ def check_shard(kind: ShardKind, source: VerifiedStream, limit: int, line_limit:
     row = _ROWS[kind]
     for number, line in enumerate(lines(_one_frame(source, limit), line_limit), start=1):
         try:
-            if dump_plain(parse_json(line)) != line:  # which bounds integers and nesting, and refuses what is not finite
+            record = parse_json(line)  # which bounds integers and nesting, and refuses what is not finite
+            if dump_plain(record) != line:
                 raise ValueError("it is not canonical JSON")
             row.model_validate_json(line)
+            if kind == "sample":
+                check_geometry(record["structure"])
         except ValidationError as err:
             problem = err.errors(include_url=False)[0]
             where = ".".join(str(part) for part in problem["loc"])

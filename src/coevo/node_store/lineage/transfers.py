@@ -108,6 +108,7 @@ def _manifest_problem(prepared: PreparedState) -> str:
 
 
 def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> str:
+    allowed = set(prepared.document["elements"])
     for kind in KINDS:
         members = set(prepared.manifest[kind])
         lacking = members.difference(*(parent[kind] for parent in parents))
@@ -118,6 +119,8 @@ def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]
                 return f"the content id of {kind[:-1]} {document['_id']} is {content}"
             if content not in members:
                 return f"{kind[:-1]} {content} is not in its manifest"
+            if foreign := _elements_of(document).difference(allowed):
+                return f"{kind[:-1]} {content} holds {', '.join(sorted(foreign))}, its elements are {', '.join(sorted(allowed))}"
             if (
                 kind == "labels"
                 and document.get("structure")
@@ -128,6 +131,11 @@ def _documents_problem(prepared: PreparedState, parents: Sequence[dict[str, Any]
         if lacking:
             return f"{len(lacking)} {kind} are missing, e.g. {min(lacking)}"
     return ""
+
+
+def _elements_of(document: dict[str, Any]) -> set[str]:
+    sites = (document.get("structure") or {"sites": ()})["sites"]
+    return {species["element"] for site in sites for species in site["species"]}
 
 
 def _evaluations_problem(prepared: PreparedState) -> str:

@@ -17,7 +17,7 @@ Branch = Annotated[str, typer.Option(help="branch of the campaign")]
 @app.command()
 def submit(
     node: Annotated[str, typer.Argument(help="a node, or a preset or YAML file of a new one", metavar="NODE|CONFIG")],
-    iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
+    iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, max=1000, help="state transitions to make")] = 1,
     branch: Branch = "main",
     seed: Annotated[
         int | None, typer.Option(help="seed of the branch from here on; 0: the node's own (default: as before)", metavar="N")
@@ -63,7 +63,7 @@ def launch(
     max_in_queue: Annotated[int | None, typer.Option(min=1, help="jobs of a class in the queue, instead of the site's")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="go on until no job is left")] = False,
     rerun_lost: Annotated[bool, typer.Option("--rerun-lost", help="with --loop: run lost jobs again")] = False,
-    every: Annotated[float, typer.Option(min=0.5, help="with --loop: seconds between rounds")] = 30.0,
+    every: Annotated[float, typer.Option(min=0.5, max=86_400, help="with --loop: seconds between rounds")] = 30.0,
     site: SiteFile = None,
 ) -> None:
     """Send ready jobs to the queue (without a queue: run them here); nothing else runs on this machine."""
@@ -136,7 +136,7 @@ def jobs(
     node: NodeName,
     every_job: Annotated[bool, typer.Option("--all", help="each job, and those of earlier campaigns")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="go on showing them, until all have ended")] = False,
-    every: Annotated[float, typer.Option(min=0.5, help="with --watch: seconds between looks")] = 5.0,
+    every: Annotated[float, typer.Option(min=0.5, max=86_400, help="with --watch: seconds between looks")] = 5.0,
     branch: Branch = "main",
     site: SiteFile = None,
     format: Format = "table",  # noqa: A002

@@ -125,6 +125,8 @@ def is_file(what: str) -> bool:
     """Whether a file is meant and not a state: it is there, or is written like one."""
     from coevo.configs.structures.files import KINDS, VASP_NAMES
 
+    if not what.strip():  # an empty path would be this directory
+        raise ConfigError("'' names neither a state nor a file; give one, or . for the files of this directory")
     path = Path(what)
     suffixes = {*KINDS, ".zip", ".gz", ".bz2"}
     # names of nodes are written in small letters

@@ -76,6 +76,8 @@ def _check_options(
 ) -> None:
     if against and (targets or name or relax):
         raise ConfigError("rediscover: --against compares entries with a set; leave --targets, --name and --relax away")
+    if any(not source.strip() for source in against or ()):  # an empty path would be this directory
+        raise ConfigError("--against '': names no set; give a bundled set, a file, optimade:URL or mp")
     if save is not None and len(against or []) != 1:
         raise ConfigError("rediscover: --save keeps the structures of one --against SOURCE; give one")
     if name and not targets:

@@ -89,7 +89,7 @@ def _config_for(elements: str, references: str | None, name: str | None, like: s
 @app.command()
 def run(
     node: NodeName,
-    iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, help="state transitions to make")] = 1,
+    iterations: Annotated[int, typer.Option("-n", "--iterations", min=1, max=1000, help="state transitions to make")] = 1,
     branch: Annotated[str, typer.Option(help="branch to continue")] = "main",
     seed: Annotated[
         int | None, typer.Option(help="seed of the branch from here on; 0: the node's own (default: as before)", metavar="N")

@@ -18,10 +18,13 @@ from coevo.labelling.imported.k_points import mesh_of, mesh_of_points, step_of
 from coevo.labelling.imported.pwscf.atoms import find_potential, free_atoms, md5_of
 from coevo.labelling.imported.pwscf.functional import DISPERSION, name_of, with_additions
 from coevo.labelling.imported.pwscf.head import Head
+from coevo.labelling.imported.pwscf.hubbard import PAIRS, anisotropic, key_of, with_form
 from coevo.labelling.imported.pwscf.output import once_each
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+    from coevo.labelling.imported.pwscf.hubbard import Hubbard
 
 HARTREE, BOHR = 27.21138386, 0.52917720859
 """eV, Å, of CODATA 2006, by which ASE reads the text output: both give one number for one calculation."""
@@ -148,6 +151,9 @@ def _refuse_fields(name: str, given: dict[str, Any], output: dict[str, Any]) -> 
         raise LabellingError(f"{name}: no run of a crystal by itself: assume_isolated = {isolated}")
     if given.get("electric_field") or output.get("electric_field"):
         raise LabellingError(f"{name}: no run of a crystal by itself: an electric field")
+    functional = _at(output, "dft") or _at(given, "dft") or {}
+    if int(_content(_at(functional, "dftU", "lda_plus_u_kind")) or 0) == 2:
+        raise LabellingError(f"{name}: {PAIRS}; give runs with U of elements")
 
 
 def _structure(tree: dict[str, Any]) -> Structure:
@@ -278,17 +284,22 @@ def _spin(tree: dict[str, Any]) -> int | str:
     return "noncollinear" if tree.get("noncolin") else 2 if tree.get("lsda") else 1
 
 
-def _hubbard(functional: dict[str, Any]) -> dict[str, Any]:
-    """U by element and shell, eV, as the text output's."""
+def _hubbard(functional: dict[str, Any]) -> Hubbard:
+    """What the text output says of U and its companions."""
     from ase.io.espresso import label_to_symbol
 
-    found: dict[str, dict[str, float]] = {}
-    for item in _list(_at(functional, "dftU", "Hubbard_U")):
-        value = float(_content(item) or 0.0) * HARTREE
-        if abs(value) > 1e-6 and isinstance(item, dict):
-            element = label_to_symbol(str(item.get("@specie") or item.get("@species")))
-            found.setdefault(element, {})[str(item.get("@label", ""))[-1:]] = round(value, 4)
-    return dict(sorted(found.items()))
+    found: Hubbard = {}
+    for name in ("U", "J0", "alpha", "beta", "J"):
+        for item in _list(_at(functional, "dftU", f"Hubbard_{name}")):
+            given = _content(item)
+            values = [round(float(value or 0.0) * HARTREE, 4) for value in (given if isinstance(given, list) else [given])]
+            if not any(values) or not isinstance(item, dict):
+                continue
+            element, shell = label_to_symbol(str(item.get("@specie") or item.get("@species"))), str(item.get("@label", ""))[-1:]
+            named = anisotropic(shell, values) if name == "J" else {key_of(name, shell): values[0]}
+            found.setdefault(element, {}).update(named)
+    tree = _at(functional, "dftU") or {}
+    return with_form(found, str(_content(tree.get("U_projection_type")) or ""), int(_content(tree.get("lda_plus_u_kind")) or 0))
 
 
 def _damping(functional: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from coevo.errors import LabellingError
 from coevo.labelling.espresso.parsing import parse_output
 from coevo.labelling.imported.k_points import STEPS, Mesh, mesh_of_points, step_of
 from coevo.labelling.imported.pwscf.functional import name_of, printed_dispersion, with_additions
+from coevo.labelling.imported.pwscf.hubbard import printed_hubbard, untold_hubbard
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -47,7 +48,8 @@ class Head:
     charge : float
         Of the cell, e; positive if electrons are missing.
     hubbard, exchange : dict
-        U by element and shell, eV; share of exact exchange (the screening is not printed: the functional's name stands for it).
+        U by element and shell, eV, and what stands beside it (:mod:`.hubbard`); share of exact exchange (the screening is not
+        printed: the functional's name stands for it).
     damping : dict
         Form of D3 where it is not the usual one; only the document says it.
     fixed_moment : bool
@@ -129,6 +131,8 @@ def read_head(text: str, name: str) -> Head:
     for pattern, sentence in REFUSALS:
         if re.search(pattern, text):
             raise LabellingError(f"{name}: no run of a crystal by itself: {sentence}")
+    if not_told := untold_hubbard(text):
+        raise LabellingError(f"{name}: {not_told}; give runs with U of elements")
     atoms = last_atoms(text, results_required=False)
     if atoms is None:
         raise LabellingError(f"{name}: the cell and the atoms of the run cannot be read")
@@ -137,7 +141,7 @@ def read_head(text: str, name: str) -> Head:
     printed = " and ".join(parsed.functionals)
     bases = {name_of(functional) for functional in parsed.functionals}
     dispersion = printed_dispersion(text)
-    hubbard = _hubbard(text)
+    hubbard = printed_hubbard(text)
     version = re.search(r"Program PWSCF v\.?\s*(\S+)", text)
     mesh, spacing = _k_points(text, structure)
     smearing = re.search(r"number of k points=\s*\d+[ \t]+(\S[^\n]*)", text)
@@ -193,22 +197,6 @@ def _charge(text: str, structure: Structure) -> float:
         return 0.0
     charge = round(sum(valence[symbol] for symbol in symbols) - electrons, 2)
     return charge if abs(charge) > 0.005 else 0.0
-
-
-def _hubbard(text: str) -> dict[str, Any]:
-    """U by element and shell, eV: of the table of 6.x, or the lines ``U(Fe-3d) = 4.6`` of 7.x."""
-    from ase.io.espresso import label_to_symbol
-
-    found: dict[str, dict[str, float]] = {}
-    for label, shell, value in re.findall(rf"\bU\((\w+)-\d?([spdf])\)\s*=\s*{NUMBER}", text):
-        found.setdefault(label_to_symbol(label), {})[shell] = float(value)
-    table = re.search(r"LDA\+U calculation[^\n]*\n\s*atomic species[^\n]*\n((?:[ \t]*\S+[ \t]+\d+[ \t]+[-\d.][^\n]*\n)+)", text)
-    for line in table[1].splitlines() if table else ():
-        words = line.split()
-        if any(abs(float(word)) > 1e-8 for word in words[2:]):
-            found.setdefault(label_to_symbol(words[0]), {})["spdf"[int(words[1])]] = float(words[2])
-    kept = {element: {shell: value for shell, value in values.items() if value} for element, values in sorted(found.items())}
-    return {element: values for element, values in kept.items() if values}
 
 
 def _exchange(text: str) -> dict[str, Any]:
