@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jobflow
@@ -79,3 +82,25 @@ def test_the_documents_of_a_run_are_kept_where_the_user_says(finished: Coevo, tm
     kept = json.loads((tmp_path / "outputs.json").read_text())
     assert {"tiny/2/curate", "tiny/2/train-force-field", "tiny/2/commit"} <= {document["name"] for document in kept}
     assert [document["output"] for document in kept if document["name"] == "tiny/2/commit"] == [{"state": head}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "told"),
+    [
+        ("JOB_STORE: {docs_store: {type: NoStore}}", {}, "KeyError: 'NoStore'"),
+        ("JOB_STORE: [1,", {}, "ParserError: "),
+        ("CREATE_FOLDERS: false", {"JOBFLOW_JOB_STORE": '{"password": "s3cret"}'}, "JOB_STORE: Value error, Must provide JobStore"),
+    ],
+)
+def test_settings_of_jobflow_that_cannot_be_read_are_one_line(
+    tmp_path: Path, settings: str, variables: dict[str, str], told: str
+) -> None:
+    file = tmp_path / "jobflow.yaml"
+    file.write_text(settings)
+    environment = {**os.environ, "JOBFLOW_CONFIG_FILE": str(file), "COEVO_DATABASE": f"file:{tmp_path}/db", **variables}
+    command = [sys.executable, "-m", "coevo.app.cli", "log", "tiny"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"coevo: jobflow's settings ({file}, or JOBFLOW_… variables) cannot be read: {told}")
+    assert "s3cret" not in line

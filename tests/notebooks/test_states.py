@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from coevo.errors import LabellingError, QueryError
+from coevo.errors import LabellingError, ModelError, QueryError
 from coevo.models.contracts import Generator
 from coevo.notebooks.nodes import Node
 from coevo.notebooks.states import State
@@ -36,6 +38,24 @@ def test_a_table_is_filtered_as_a_query(state: State, finished: Coevo) -> None:
         state.to_dataframe("energy_above_hull <")
     with pytest.raises(QueryError, match="kind='all'"):
         state.to_dataframe(wanted, kind="all")
+
+
+def test_a_table_without_rows_has_the_types_of_one_with_rows(node: Node) -> None:
+    full, empty, none = (
+        node.state().to_dataframe(),
+        node.state().to_dataframe("nsites > 9999"),
+        node.state("main~2").to_dataframe(),
+    )
+    assert len(full) > len(empty) == len(none) == 0
+    assert full.dtypes.to_dict() == empty.dtypes.to_dict() == none.dtypes.to_dict()
+    assert none[none.formula.str.contains("Li") & none.is_sun].empty
+    assert full[full.duplicate_of.isna()].shape == full.shape
+
+
+def test_what_a_notebook_does_to_the_metrics_changes_no_state(state: State) -> None:
+    reason = state.metrics["maturity"]["reason"]
+    state.metrics["maturity"]["reason"] = "because"
+    assert state.metrics["maturity"]["reason"] == reason
 
 
 def test_references_are_rows_too(state: State) -> None:
@@ -139,3 +159,39 @@ def test_the_generator_draws_what_the_configuration_asks_for(state: State) -> No
     assert all(len(c.structure) <= 8 for c in sample.candidates)
     small = generator.sample(2, seed=5, max_atoms=4)
     assert all(len(c.structure) <= 4 for c in small.candidates)
+
+
+def test_conditions_are_taken_as_they_are_written(state: State) -> None:
+    generator = state.generator()
+    one = generator.sample(2, seed=5, compositions="Li2S")
+    assert [c.structure for c in one.candidates] == [
+        c.structure for c in generator.sample(2, seed=5, compositions=["Li2S"]).candidates
+    ]
+    assert {c.structure.composition.reduced_formula for c in one.candidates} == {"Li2S"}
+    for systems in ("S-P", ("P-S",), {"P-S": 2.0}):
+        drawn = generator.sample(np.int64(2), seed=5, chemical_systems=systems).candidates
+        assert [c.structure.chemical_system for c in drawn] == ["P-S", "P-S"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"n": -1}, "n: got -1, allowed: an integer >= 0"),
+        ({"n": 2.5}, "n: got 2.5"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"seed": "a"}, "seed: got 'a'"),
+        ({"max_atoms": 0}, "max_atoms: got 0, allowed: an integer >= 1"),
+        ({"compositions": "lithium"}, "compositions: got 'lithium', allowed: formulas"),
+        ({"atoms": 4}, "got atoms, allowed: elements, max_atoms, chemical_systems"),
+    ],
+)
+def test_conditions_that_are_none_are_told(state: State, wrong: dict, told: str) -> None:
+    with pytest.raises(ModelError, match=f"sample: {told}"):
+        state.generator().sample(**{"n": 1, **wrong})
+
+
+def test_atoms_without_a_cell_have_no_energy(state: State) -> None:
+    atoms = Atoms("Li2", positions=[[0, 0, 0], [0, 0, 3]])
+    atoms.calc = state.force_field().calculator()
+    with pytest.raises(CalculationFailed, match="not_periodic: the atoms have 0 cell vectors"):
+        atoms.get_potential_energy()

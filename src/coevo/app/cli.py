@@ -72,7 +72,10 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         code = EXIT_CODE
-    except Exception:  # noqa: BLE001  (a fault of coevo, or of what it calls: all that is known of it, in plain words)
+    except Exception as error:  # noqa: BLE001  (a fault of coevo, or of what it calls: all that is known of it, in plain words)
+        if _ended_the_import_of_jobflow(error):
+            _say_error([_of_jobflow_settings(error)])
+            sys.exit(2)
         sys.stderr.write(plain_lines(traceback.format_exc()))
         sys.exit(1)
     if code == EXIT_CODE:
@@ -80,6 +83,27 @@ def main() -> None:
         arguments = sys.argv[1:]
         say(what_to_do(next((word for word in arguments if not word.startswith("-")), None), arguments))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _ended_the_import_of_jobflow(error: Exception) -> bool:
+    """Jobflow reads its settings where it is imported, which nearly every command does."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    imported = any((frame.f_globals.get("__name__"), frame.f_code.co_name) == ("jobflow", "<module>") for frame in frames)
+    return imported and not isinstance(error, ImportError)
+
+
+def _of_jobflow_settings(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    file = os.environ.get("JOBFLOW_CONFIG_FILE") or "~/.jobflow.yaml"
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(error, ValidationError):  # whose text holds what was given, passwords among it
+        problems = error.errors(include_url=False, include_input=False)
+        told = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
+    return (
+        f"jobflow's settings ({file}, or JOBFLOW_… variables) cannot be read: {' '.join(told.split())[:300]}; mend them, or name "
+        "another file by JOBFLOW_CONFIG_FILE"
+    )
 
 
 def _say_error(lines: Sequence[str]) -> None:

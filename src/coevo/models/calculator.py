@@ -40,6 +40,11 @@ class ForceFieldCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        if self.atoms.cell.rank < 3:
+            raise CalculationFailed(
+                f"{self.force_field.family}: not_periodic: the atoms have {self.atoms.cell.rank} cell vectors, and the force "
+                "field is one of crystals; give them a cell, of a molecule atoms.center(vacuum=8)"
+            )
         structure = AseAtomsAdaptor.get_structure(self.atoms)
         [found] = self.force_field.evaluate([structure])
         if isinstance(found, Failure):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from os import fspath
 from typing import TYPE_CHECKING
 
-from coevo.errors import StateNotFoundError
+from coevo.errors import ConfigError, StateNotFoundError
 from coevo.node_store.names import MAIN, parse_reference
 from coevo.node_store.store import NodeStore, open_store
 from coevo.notebooks.states import State
-from coevo.settings import EMBEDDED_PREFIX, read_settings
+from coevo.settings import EMBEDDED_PREFIX, MONGODB_PREFIXES, read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
 
@@ -36,9 +39,42 @@ def open_node(name: str, database: str | PathLike[str] | None = None, *, artifac
     """
     given = {} if artifacts is None else {"artifacts": artifacts}
     if database is not None:
-        given["database"] = database if isinstance(database, str) else f"{EMBEDDED_PREFIX}{database.__fspath__()}"
+        given["database"] = _uri_of(database)
     store = open_store(read_settings(**given))
     store.node(name)
+    return Node(store, name)
+
+
+def _uri_of(database: str | PathLike[str]) -> str:
+    """Return the URI of a database: of a path to its directory, if it is none already."""
+    named = fspath(database)
+    if not named:
+        raise ConfigError(
+            "coevo.open: database: got '', allowed: file:DIRECTORY, a path to the directory, or mongodb://HOST/DATABASE"
+        )
+    if not isinstance(database, str):
+        return EMBEDDED_PREFIX + named
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", named)
+    if scheme is None:
+        return EMBEDDED_PREFIX + named
+    if not named.startswith((EMBEDDED_PREFIX, *MONGODB_PREFIXES)):
+        raise ConfigError(
+            f"coevo.open: database: got an address that begins with {scheme[0]!r}, allowed: file:DIRECTORY, a path to the "
+            "directory, or mongodb://HOST/DATABASE"
+        )
+    return named
+
+
+def _open_again(place: str, artifacts: str, name: str) -> Node:
+    """Open a node that was pickled; the password of a server is in no pickle, which may lie on a disk, but in the settings."""
+    if not place.startswith(MONGODB_PREFIXES):
+        return open_node(name, f"{EMBEDDED_PREFIX}{place}", artifacts=artifacts)
+    store = open_store(read_settings(artifacts=artifacts))
+    if store.place != place:
+        raise ConfigError(
+            f"node {name} was pickled in a process that reads {place}, and COEVO_DATABASE of this process leads to "
+            f"{store.place}: set it to the same"
+        )
     return Node(store, name)
 
 
@@ -55,6 +91,9 @@ class Node:
     def __init__(self, store: NodeStore, name: str):
         self.store = store
         self.name = name
+
+    def __reduce__(self) -> tuple[Callable[..., Node], tuple[str, str, str]]:
+        return _open_again, (self.store.place, self.store.artifacts.uri, self.name)
 
     def __repr__(self) -> str:
         return f"<coevo node {self.name} of {'-'.join(self.elements)} in {self.store.place}>"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from operator import index
 from typing import TYPE_CHECKING, Any
 
+from coevo.errors import ModelError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from coevo.models.contracts import Conditions, Generator, Progress, Sample
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
@@ -44,15 +50,69 @@ class StateGenerator:
         progress : callable, optional
             Called with the number of structures finished since the last call.
         **changes
-            Fields of the conditions to set otherwise, such as ``max_atoms=12`` or ``compositions=("Li3PS4",)``.
+            Fields of the conditions to set otherwise, such as ``max_atoms=12``, ``compositions="Li3PS4"`` or
+            ``chemical_systems=("Li-P-S", "Li-S")``; systems with weights are a mapping.
 
         Returns
         -------
         Sample
             ``candidates``, each with ``structure`` and ``origin``, and ``rejected``: the draws that are no candidates, by reason.
+
+        Raises
+        ------
+        ModelError
+            If there is no such condition, or what is given is none.
         """
-        asked = replace(conditions or self.conditions, **changes)
-        return self.model.sample(n, asked, seed, progress=progress)
+        asked = replace(conditions or self.conditions, **_as_conditions(changes))
+        return self.model.sample(_whole(n, "n"), asked, _whole(seed, "seed"), progress=progress)
+
+
+def _as_conditions(changes: dict[str, Any]) -> dict[str, Any]:
+    """Bring what a person writes into the types of :class:`~coevo.models.contracts.Conditions`."""
+    from coevo.models.contracts import Conditions
+
+    allowed = [field.name for field in fields(Conditions)]
+    unknown = sorted(changes.keys() - set(allowed))
+    if unknown:
+        raise ModelError(f"sample: got {', '.join(unknown)}, allowed: {', '.join(allowed)}")
+    given = dict(changes)
+    if "max_atoms" in given:
+        given["max_atoms"] = _whole(given["max_atoms"], "max_atoms", least=1)
+    for name in ("elements", "compositions"):
+        if name in given:
+            given[name] = tuple(_listed(given[name]))
+    for formula in given.get("compositions", ()):
+        _check_formula(formula)
+    if "chemical_systems" in given:
+        systems = given["chemical_systems"]
+        weights = dict(systems) if isinstance(systems, Mapping) else dict.fromkeys(_listed(systems), 1.0)
+        given["chemical_systems"] = {"-".join(sorted(name.split("-"))): float(weight) for name, weight in weights.items()}
+    return given
+
+
+def _listed(words: str | Iterable[str]) -> list[str]:
+    return [words] if isinstance(words, str) else list(words)
+
+
+def _check_formula(formula: str) -> None:
+    from pymatgen.core import Composition
+
+    try:
+        atoms = Composition(formula).num_atoms
+    except (ValueError, KeyError, TypeError):
+        atoms = 0
+    if not atoms:
+        raise ModelError(f"sample: compositions: got {formula!r}, allowed: formulas such as 'Li3PS4'")
+
+
+def _whole(number: int, name: str, least: int = 0) -> int:
+    try:
+        whole = index(number)
+    except TypeError:
+        whole = least - 1
+    if whole < least:
+        raise ModelError(f"sample: {name}: got {number!r}, allowed: an integer >= {least}")
+    return whole
 
 
 def load_state_generator(store: NodeStore, view: StateView) -> StateGenerator:

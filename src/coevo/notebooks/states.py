@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from coevo.errors import QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ase import Atoms
     from pandas import DataFrame
     from pymatgen.analysis.phase_diagram import PhaseDiagram
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
     from coevo.notebooks.label_frames import EnergyOf
+    from coevo.notebooks.nodes import Node
     from coevo.notebooks.sampling import StateGenerator
     from coevo.notebooks.tables import Kind
 
@@ -39,6 +43,11 @@ class State:
         self.store = store
         self.view = view
         self.branch = branch
+
+    def __reduce__(self) -> tuple[Callable[..., State], tuple[Node, str, str | None]]:
+        from coevo.notebooks.nodes import Node
+
+        return _of_node, (Node(self.store, self.node), self.id, self.branch)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.counts[kind]} {kind}" for kind in ("entries", "references", "labels") if kind in self.counts)
@@ -75,7 +84,7 @@ class State:
     @property
     def metrics(self) -> dict[str, Any]:
         """Maturity signals, errors, counts by reason (docs/data.md)."""
-        return dict(self.view.document["metrics"])
+        return deepcopy(self.view.document["metrics"])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -248,3 +257,8 @@ class State:
         from coevo.notebooks.sampling import load_state_generator
 
         return load_state_generator(self.store, self.view)
+
+
+def _of_node(node: Node, identifier: str, branch: str | None) -> State:
+    """Open a state that was pickled."""
+    return State(node.store, node.store.state(f"{node.name}@{identifier}"), branch=branch)

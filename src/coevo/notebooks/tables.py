@@ -22,7 +22,15 @@ COLUMNS = tuple(name for name in EvaluationDocument.model_fields if name not in 
 
 _TYPES = {
     **dict.fromkeys(("is_stable", "is_stable_dft", "is_novel", "is_sun"), "boolean"),
-    **dict.fromkeys(("nelements", "nsites", "iteration_added"), "Int64"),
+    **dict.fromkeys(("nelements", "nsites", "space_group", "iteration_added"), "Int64"),
+    **dict.fromkeys(
+        (
+            *("kind", "formula", "chemical_formula_reduced", "chemical_formula_anonymous", "chemsys"),
+            *("matched_reference", "duplicate_of", "note"),
+        ),
+        "string",
+    ),
+    "elements": "object",
     **dict.fromkeys(
         (
             "volume_per_atom",
@@ -36,7 +44,7 @@ _TYPES = {
         "float64",
     ),
 }
-"""Types of columns that pandas would not guess where values are missing."""
+"""Types of columns: those that pandas guesses would be others in a table without rows, or where values are missing."""
 
 
 def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFrame:

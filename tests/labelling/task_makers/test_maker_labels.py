@@ -68,7 +68,13 @@ def test_the_numbers_are_those_of_ase_in_the_order_of_the_frame(maker: str, allo
     [
         ("not converged", "rejected", "not_converged", "not converged"),
         ("nan", "rejected", "not_finite", ""),
+        ("zero", "rejected", "not_converged", "not converged"),
         ("moved", "rejected", "geometry_changed", "0.1 Å"),
+        ("moved atoms", "rejected", "geometry_changed", "0.1 Å"),
+        ("in place", "rejected", "geometry_changed", "0.1 Å"),
+        ("reversed", "rejected", "geometry_changed", "another order of them"),
+        ("exit", "failed", "maker_failed", "SystemExit: 3"),
+        ("time", "failed", "maker_failed", "TimeoutError: no answer in 10 s"),
         ("crash", "failed", "maker_failed", "RuntimeError: the determinant is zero"),
         ("nothing", "failed", "no_output", ""),
     ],
@@ -97,6 +103,11 @@ def test_a_frame_that_fails_spoils_no_other(alloy: Structure) -> None:
         ("shape", r"forces \(3, 3\) and stress \(6,\) for 4 atoms|forces \(3, 3\)"),
         ("words", "are no numbers"),
         ("number", "has no energy and no forces and no stress"),
+        ("text", "the structure of its dict is a str, allowed: pymatgen's Structure"),
+        ("half a structure", "the structure of its dict cannot be read: KeyError"),
+        ("skew", "is not symmetric"),
+        ("no word", "converged of its dict: got 'no', allowed: true, false"),
+        ("half of VASP", "has calcs_reversed, as emmet's task document of VASP has, and cannot be read as one"),
         ("disk", "No space left on device"),
         ("package", "No module named 'a_package_that_is_nowhere'"),
     ],
@@ -106,6 +117,11 @@ def test_what_is_no_fault_of_the_frame_is_an_error(alloy: Structure, breaks: str
         labeller("MappingMaker", breaks=breaks).label([alloy])
     assert "MappingMaker" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_structure_may_be_atoms_of_ase(alloy: Structure) -> None:
+    plain, atoms = (labeller("MappingMaker", breaks=breaks).label([alloy])[0] for breaks in ("", "atoms"))
+    assert (atoms.status, atoms.energy) == ("admitted", plain.energy)
 
 
 def test_jobs_without_end_are_ended(alloy: Structure) -> None:
@@ -122,6 +138,10 @@ def test_jobs_without_end_are_ended(alloy: Structure) -> None:
         ("toy_makers.nothing", "cannot be imported: AttributeError"),
         ("nowhere.at.all", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
         (EMT, "relaxes a structure"),
+        ("toy_makers.RelaxingFlowMaker", r"relaxes a structure \(inner\.inner\.steps: "),
+        ("atomate2.vasp.flows.core.DoubleRelaxMaker", r"is a Flow of calculations by VASP \(relax_maker1: RelaxMaker, "),
+        ("toy_makers.ContinuingMaker", "cannot be called with a structure alone: missing a required argument: 'prev_dir'"),
+        ("toy_makers.MakerOfNothing", "has no make"),
         (f"{LENNARD_JONES}.x", "cannot be imported"),
     ],
 )

@@ -59,6 +59,31 @@ class MappingMaker(Maker):
                 return None
             case "number":
                 return 3.0
+            case "in place":  # moves its structure itself, and says so
+                structure.translate_sites([0], [0.0, 0.0, 0.1], frac_coords=False)
+            case "reversed":
+                document["structure"] = structure.from_sites(list(structure)[::-1])
+            case "atoms":
+                document["structure"] = structure.to_ase_atoms()
+            case "moved atoms":
+                document["structure"] = structure.to_ase_atoms()
+                document["structure"].positions[0, 2] += 0.1
+            case "text":
+                document["structure"] = structure.to(fmt="cif")
+            case "half a structure":
+                document["structure"] = {"@class": "Structure", "sites": []}
+            case "skew":
+                document["stress"] = [[0.1, 0.05, 0.0], [-0.05, 0.1, 0.0], [0.0, 0.0, 0.1]]
+            case "zero":
+                document["converged"] = 0
+            case "no word":
+                document["converged"] = "no"
+            case "exit":
+                raise SystemExit(3)
+            case "time":
+                raise TimeoutError("no answer in 10 s")
+            case "half of VASP":
+                document["calcs_reversed"] = [{"output": {}}]
         return document
 
 
@@ -98,6 +123,44 @@ class FlowMaker(Maker):
     def make(self, structure: Any) -> Flow:
         first, second = MappingMaker(scale=5.0).make(structure), MappingMaker().make(structure)
         return Flow([first, second], output=second.output)
+
+
+@dataclass
+class HoldingMaker(Maker):
+    """A Flow of the Maker that it holds."""
+
+    name: str = "holding"
+    inner: Maker | None = None
+
+    def make(self, structure: Any) -> Flow:
+        assert self.inner is not None
+        made = self.inner.make(structure)
+        return Flow([made], output=made.output)
+
+
+@dataclass
+class RelaxingFlowMaker(HoldingMaker):
+    """Holds a Maker that relaxes, one below."""
+
+    def __post_init__(self) -> None:
+        from atomate2.ase.jobs import EmtRelaxMaker
+
+        self.inner = HoldingMaker(inner=EmtRelaxMaker())
+
+
+@dataclass
+class ContinuingMaker(Maker):
+    """Goes on from a directory of before."""
+
+    name: str = "continuing"
+
+    @job
+    def make(self, structure: Any, prev_dir: str) -> Any:
+        return {}
+
+
+class MakerOfNothing(Maker):
+    name = "nothing"
 
 
 @dataclass

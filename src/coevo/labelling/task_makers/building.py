@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import LabellingError
@@ -67,13 +68,56 @@ def build_maker(path: str, arguments: Mapping[str, Any]) -> Maker:
             maker = maker.update_kwargs({"_set": parts}, nested=False, dict_mod=True)
     except Exception as err:  # noqa: BLE001  (whatever the class raises on arguments that it does not take)
         raise LabellingError(f"labelling.arguments: {path} does not take them: {type(err).__name__}: {err}") from None
-    steps = getattr(maker, "steps", 1) if is_of(maker, "atomate2.ase.jobs.AseRelaxMaker") else 1
-    if steps > 1:
-        raise LabellingError(
-            f"labelling.maker: {path} relaxes a structure (steps: {steps}), and a label is of the frame as it is; take a "
-            "static Maker, or steps: 1 in labelling.arguments"
-        )
+    _check_make(path, maker)
+    _check_static(path, maker)
     return maker
+
+
+def _check_make(path: str, maker: Maker) -> None:
+    """Raise LabellingError if a Maker cannot be called with a structure alone."""
+    from jobflow import Maker
+
+    if type(maker).make is Maker.make:
+        raise LabellingError(f"labelling.maker: {path} has no make; allowed: a Maker whose make takes one structure")
+    try:
+        takes = signature(maker.make)
+        takes.bind(object())
+    except TypeError as err:
+        raise LabellingError(
+            f"labelling.maker: {path}.make cannot be called with a structure alone: {err}; it takes {takes}, and a Maker of a "
+            "static calculation is called by make(structure)"
+        ) from None
+    except ValueError:  # it has no signature that Python can tell
+        return
+
+
+def _check_static(path: str, maker: Maker) -> None:
+    """Raise LabellingError if a Maker relaxes, or is a Flow of VASP's calculations, whose settings would be in no digest."""
+    inner = _within(maker)
+    for where, one in [("", maker), *inner]:
+        steps = getattr(one, "steps", 1) if is_of(one, "atomate2.ase.jobs.AseRelaxMaker") else 1
+        if steps > 1:
+            raise LabellingError(
+                f"labelling.maker: {path} relaxes a structure ({where}steps: {steps}), and a label is of the frame as it is; "
+                "take a static Maker, or steps: 1 in labelling.arguments"
+            )
+    of_vasp = [f"{where.removesuffix('.')}: {type(one).__name__}" for where, one in inner if is_vasp(one)]
+    if of_vasp:
+        raise LabellingError(
+            f"labelling.maker: {path} is a Flow of calculations by VASP ({', '.join(of_vasp)}), and a label is one static "
+            "calculation; take the static Maker itself"
+        )
+
+
+def _within(maker: Maker, above: str = "") -> list[tuple[str, Maker]]:
+    """Makers that a Maker of Flows holds, at any depth, each with where: ``static_maker.``."""
+    from jobflow import Maker
+
+    found = []
+    for name, value in vars(maker).items():
+        if isinstance(value, Maker):
+            found += [(f"{above}{name}.", value), *_within(value, f"{above}{name}.")]
+    return found
 
 
 def is_of(maker: Maker, path: str) -> bool:

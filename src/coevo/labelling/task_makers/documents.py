@@ -25,6 +25,12 @@ ALLOWED = (
     "(eV/Å, n by 3) and stress (eV/Å³, positive under tension, 3 by 3 or six of Voigt)"
 )
 
+SYMMETRY = 0.02
+"""Of the largest component: what a stress may deviate from symmetry by rounding and numerical noise, as of imported labels."""
+
+SMALL_STRESS = 1e-5
+"""eV/Å³: below it a deviation is noise."""
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -61,13 +67,24 @@ def is_vasp_document(document: Any) -> bool:
     return bool(get(document, "calcs_reversed"))
 
 
-def why_not_converged(document: Any) -> str:
-    """Say why the numbers of a document are not to be trusted; empty if it does not say so."""
+def why_not_converged(document: Any, maker: str) -> str:
+    """Say why the numbers of a document are not to be trusted; empty if it does not say so.
+
+    Raises
+    ------
+    LabellingError
+        If it says so in a way that cannot be read.
+    """
     state = get(document, "state")
     state = getattr(state, "value", state)
     if state is not None and state != "successful":
         return f"the task document says: {state}"
-    return "the document says: not converged" if get(document, "converged") is False else ""
+    converged = get(document, "converged")
+    if converged is not None and not isinstance(converged, bool | np.bool_ | int):
+        raise LabellingError(
+            f"{maker}: converged of its {type(document).__name__}: got {converged!r:.60}, allowed: true, false, or none at all"
+        )
+    return "the document says: not converged" if converged is not None and not converged else ""
 
 
 def numbers_of(document: Any, atoms: int, maker: str) -> Numbers:
@@ -115,14 +132,37 @@ def numbers_of(document: Any, atoms: int, maker: str) -> Numbers:
         version = str(get(document, "forcefield_version") or "")
     else:
         version = str(get(document, "version") or "")
-    return Numbers(energy, forces, (stress + stress.T) / 2, _structure_of(document, values if from_ase else None), version)
+    if np.abs(stress - stress.T).max() > max(SYMMETRY * np.abs(stress).max(), SMALL_STRESS):
+        raise LabellingError(
+            f"{maker}: the stress of its {type(document).__name__} is not symmetric, so what its numbers are is not clear: got "
+            f"{stress.tolist()}; {ALLOWED}"
+        )
+    structure = _structure_of(document, values if from_ase else None, maker)
+    return Numbers(energy, forces, (stress + stress.T) / 2, structure, version)
 
 
-def _structure_of(document: Any, output: Any) -> Structure | None:
+def _structure_of(document: Any, output: Any, maker: str) -> Structure | None:
     """What was computed: in documents of ASE that of the last step, from which the numbers are."""
+    from ase import Atoms
     from pymatgen.core import Structure
+    from pymatgen.io.ase import AseAtomsAdaptor
 
     steps = get(output, "ionic_steps") if output is not None else None
     found = get(steps[-1], "mol_or_struct") if isinstance(steps, list) and steps else None
     found = get(document, "structure") if found is None else found
-    return Structure.from_dict(found) if isinstance(found, dict) else found
+    try:
+        if isinstance(found, dict):
+            found = Structure.from_dict(found)
+        elif isinstance(found, Atoms):
+            found = AseAtomsAdaptor.get_structure(found)
+    except Exception as err:  # noqa: BLE001  (whatever pymatgen raises on a mapping that is no structure)
+        raise LabellingError(
+            f"{maker}: the structure of its {type(document).__name__} cannot be read: {type(err).__name__}: {err}; allowed: "
+            "pymatgen's Structure or its dictionary, ASE's Atoms, or none at all"
+        ) from None
+    if found is not None and not isinstance(found, Structure):
+        raise LabellingError(
+            f"{maker}: the structure of its {type(document).__name__} is a {type(found).__name__}, allowed: pymatgen's Structure "
+            "or its dictionary, ASE's Atoms, or none at all"
+        )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -171,17 +172,26 @@ class MakerLabeller:
             return LabelResult("failed", "too_many_jobs", detail=f"{self._name}: {run.error}")
         if run.error and not self._is_vasp:
             return LabelResult("failed", "maker_failed", detail=f"{self._name}: {run.error}")
-        if is_vasp_document(run.document):
-            check_version(run.document, self._config.stated.version or (DEFAULT_VASP if self._is_vasp else ""), self._name)
         if run.error or is_vasp_document(run.document):
-            return vasp_label(run, frame, self._limits)
+            return self._of_vasp(run, frame)
         return self._numbers(run.document, frame)
+
+    def _of_vasp(self, run: MakerRun, frame: PreparedFrame) -> LabelResult:
+        try:
+            if run.document is not None:
+                check_version(run.document, self._config.stated.version or (DEFAULT_VASP if self._is_vasp else ""), self._name)
+            return vasp_label(run, frame, self._limits)
+        except (AttributeError, LookupError, TypeError, ValueError) as err:
+            raise LabellingError(
+                f"{self._name}: its {type(run.document).__name__} has calcs_reversed, as emmet's task document of VASP has, and "
+                f"cannot be read as one: {str(err).splitlines()[0]}"
+            ) from err
 
     def _numbers(self, document: Any, frame: PreparedFrame) -> LabelResult:
         if document is None:
             return LabelResult("failed", "no_output", detail=f"{self._name}: its job gave no output")
         atoms = len(frame.structure)
-        why = why_not_converged(document)
+        why = why_not_converged(document, self._name)
         if why:
             return LabelResult("rejected", "not_converged", detail=f"{self._name}: {why}")
         numbers = numbers_of(document, atoms, self._name)
@@ -192,10 +202,11 @@ class MakerLabeller:
                 "of two versions are not mixed"
             )
         if numbers.structure is not None and (deviation := frame.deviation(numbers.structure)) > SAME_LENGTH:
+            differs = f"is {deviation:.3g} Å off the frame" if isfinite(deviation) else "has other atoms or another order of them"
             return LabelResult(
                 "rejected",
                 "geometry_changed",
-                detail=f"{self._name} computed a structure that is {deviation:.3g} Å off the frame",
+                detail=f"{self._name} computed a structure that {differs}",
             )
         label = judge(numbers.energy / atoms, frame.forces_on_frame(numbers.forces), numbers.stress, self._limits)
         if label.status == "admitted" and numbers.version:

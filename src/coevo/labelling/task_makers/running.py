@@ -26,7 +26,10 @@ PRINTED = "maker.out"
 """File of what a Maker prints."""
 
 OF_THE_MACHINE = (CoevoError, ImportError, MemoryError, NameError, NotImplementedError)
-"""What a Maker raises where not the frame is to blame; so is an OSError, but for files that a run did not write."""
+"""What a Maker raises where not the frame is to blame; so is an OSError, but for :data:`OF_THE_FRAME`."""
+
+OF_THE_FRAME = (FileNotFoundError, TimeoutError)
+"""Errors of the operating system's kind that end a calculation: files that it did not write, the time that it was given."""
 
 
 class TooManyJobsError(Exception):
@@ -88,7 +91,7 @@ def run_frame(maker: Maker, structure: Structure, directory: Path) -> MakerRun:
     store = Bounded(MemoryStore())
     try:
         with open(directory / PRINTED, "w", encoding="utf-8") as out, contextlib.redirect_stdout(out), _own_job():  # noqa: PTH123
-            made = maker.make(structure)
+            made = maker.make(structure.copy())  # what a Maker does to its structure must not hide that it computed another
             if not isinstance(made, Job | Flow):
                 raise LabellingError(
                     f"{type(maker).__name__}.make gives a {type(made).__name__}, allowed: a Job or a Flow (decorate make with "
@@ -104,15 +107,15 @@ def run_frame(maker: Maker, structure: Structure, directory: Path) -> MakerRun:
     except OF_THE_MACHINE as err:
         raise LabellingError(f"{type(maker).__name__}: {type(err).__name__}: {err}") from err
     except OSError as err:
-        if not isinstance(err, FileNotFoundError):
+        if not isinstance(err, OF_THE_FRAME):
             raise LabellingError(f"{type(maker).__name__}: {type(err).__name__}: {err}") from err
         return MakerRun(_last(directory), error=_told(err, directory))
-    except Exception as err:  # noqa: BLE001  (whatever a calculation ends with is the failure of its frame)
+    except (Exception, SystemExit) as err:  # noqa: BLE001  (whatever a calculation ends with is the failure of its frame)
         return MakerRun(_last(directory), error=_told(err, directory))
     return MakerRun(_last(directory), document)
 
 
-def _told(err: Exception, directory: Path) -> str:
+def _told(err: BaseException, directory: Path) -> str:
     text = f"{type(err).__name__}: {err}".replace(str(directory), "").strip()
     return text.splitlines()[0][:400]
 
