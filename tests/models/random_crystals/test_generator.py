@@ -23,7 +23,8 @@ from coevo.models.random_crystals.context import SamplingContext
 from coevo.models.random_crystals.generator import EmbeddedGenerator
 from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances
 from coevo.models.random_crystals.knowledge import ENERGY_CENTRES, Knowledge, binned_preference, energy_bin, preference
-from coevo.models.random_crystals.units import fragments, orientation, point_operations, same_unit
+from coevo.models.random_crystals.unit_orientation import Site, orientation, point_operations
+from coevo.models.random_crystals.units import fragments, same_unit
 
 
 class TestEmbeddedGenerator(GeneratorContract):
@@ -179,11 +180,11 @@ def test_a_tetrahedron_is_oriented_on_special_sites(knowledge):
     group = PointGroupAnalyzer(Molecule(unit.species, unit.coordinates), tolerance=0.3)
     assert len(operations) + 1 == len(group.get_symmetry_operations())
     mirror = np.diag([1.0, 1.0, -1.0])
-    turn = orientation([mirror], operations, np.random.default_rng(0))
+    turn = orientation(Site([mirror]), operations, np.random.default_rng(0))
     body = np.array(unit.coordinates) @ turn.T
     image = body @ mirror
     assert np.linalg.norm(body[:, None] - image[None], axis=-1).min(axis=1).max() < 0.3
-    assert orientation([-np.eye(3)], operations, np.random.default_rng(0)) is None, "a tetrahedron has no inversion"
+    assert orientation(Site([-np.eye(3)]), operations, np.random.default_rng(0)) is None, "a tetrahedron has no inversion"
 
 
 def test_random_crystals_have_the_space_group_that_was_drawn(context):

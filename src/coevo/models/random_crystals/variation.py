@@ -76,7 +76,7 @@ def _refilled(
             else:
                 target.place_orbits(symbol, added.count(symbol), *operations, rng)
 
-    return best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1)))
+    return best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1))).structure
 
 
 def _operations(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
