@@ -115,3 +115,8 @@ def _settings_of(variables: tuple[tuple[str, str], ...], given: tuple[tuple[str,
             name = "COEVO_" + "_".join(str(part) for part in problem["loc"]).upper() if problem["loc"] else ""
             lines.append(f"{name}: {problem['msg']}" if name else problem["msg"].removeprefix("Value error, "))
         raise ConfigError("settings: " + "; ".join(lines)) from None
+
+
+def usable_workers(asked: int | None = None) -> int:
+    """Worker processes to use on this machine: ``COEVO_WORKERS``, or what a job asks for, or all usable cores."""
+    return read_settings().workers or asked or len(os.sched_getaffinity(0))

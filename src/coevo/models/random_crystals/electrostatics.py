@@ -32,7 +32,7 @@ _COULOMB = 14.399645
 """e² / 4πε₀, eV Å."""
 
 _MARGIN = 1e-3
-"""Energies per atom that are nearer are compared by pymatgen's sums, eV. Ours differ by 1e-5 at most: by the last shell of terms."""
+"""Energies per atom that are nearer are compared by pymatgen's sums, eV; ours may miss a term at their end, of 1e-5."""
 
 
 class Placement:

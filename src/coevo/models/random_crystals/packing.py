@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from coevo.models.random_crystals.cells import Position
     from coevo.models.random_crystals.context import SamplingContext
     from coevo.models.random_crystals.knowledge import Unit
 

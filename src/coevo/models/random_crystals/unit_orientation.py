@@ -166,7 +166,7 @@ class Pairing:
         return bool((differences < _ALIKE).any(axis=1).all())
 
     def aligned(self, first: int, chosen: int, sign: float, other: int) -> FloatArray | None:
-        """The rotation that takes an axis of the unit to the first of the site and another to the second; None if it does not fit.
+        """The rotation that takes two axes of the unit to the two of the site; None if the unit does not fit then.
 
         Parameters
         ----------
@@ -181,7 +181,9 @@ class Pairing:
         if key not in self._turned:
             choice = self.choices(first)[chosen]
             axis, second = self._site.operations[first].axis, self.second(first)
-            assert axis is not None and second is not None and second.axis is not None
+            assert axis is not None
+            assert second is not None
+            assert second.axis is not None
             rotation = _to_axis(sign * choice.source, axis, 0.0)
             if other >= 0:
                 turned = rotation @ choice.same[other]
