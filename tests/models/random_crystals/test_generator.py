@@ -16,7 +16,7 @@ from coevo.configs.references import load_references
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
 from coevo.models.contracts import Conditions, Example
-from coevo.models.random_crystals import cells, packing, symmetric, variation
+from coevo.models.random_crystals import packing, space_groups, symmetric, variation
 from coevo.models.random_crystals.chemistry import neutrality
 from coevo.models.random_crystals.compositions import cell_contents
 from coevo.models.random_crystals.context import SamplingContext
@@ -190,7 +190,8 @@ def test_a_tetrahedron_is_oriented_on_special_sites(knowledge):
 def test_random_crystals_have_the_space_group_that_was_drawn(context):
     for structure, origin in drawn(symmetric.draw_symmetric, context, 8):
         found = SpacegroupAnalyzer(structure, symprec=0.01).get_space_group_operations()
-        assert len(found) >= len(cells.positions(origin["space_group"])[0].rotations) / cells.centring(origin["space_group"])
+        number = origin["space_group"]
+        assert len(found) >= len(space_groups.positions(number)[0].rotations) / space_groups.centring(number)
 
 
 def test_packed_crystals_hold_their_units_intact(context):
@@ -263,17 +264,19 @@ def test_fractions_of_the_settings_are_the_mix(knowledge):
 def test_space_groups_are_those_of_pyxtal(number):
     from pyxtal.symmetry import Group
 
-    group, found = Group(number), cells.positions(number)
+    group, found = Group(number), space_groups.positions(number)
     assert [p.label for p in found] == [f"{w.multiplicity}{w.letter}" for w in group]
     assert [p.freedom for p in found] == [w.get_dof() for w in group]
     for position, wyckoff in zip(found, group, strict=True):
         assert np.array_equal(position.rotations, [op.rotation_matrix for op in wyckoff.ops])
         assert np.array_equal(position.translations, [op.translation_vector for op in wyckoff.ops])
-    assert cells.order(number) == found[0].multiplicity
-    assert cells.centring(number) == group.cellsize()
+    assert space_groups.order(number) == found[0].multiplicity
+    assert space_groups.centring(number) == group.cellsize()
+    assert space_groups.crystal_family(number) == group.lattice_type
+    assert space_groups.smallest(number) == min(w.multiplicity for w in group)
     for counts in ((1,), (2, 1), (3, 1, 4), (5, 2), (8, 8, 8)):
         conventional = [n * group.cellsize() for n in counts]
-        assert cells.compatible(number, counts) == group.check_compatible(conventional)[0]
+        assert space_groups.compatible(number, counts) == group.check_compatible(conventional)[0]
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])

@@ -7,16 +7,15 @@ loop takes 0.3 CPU-s for a crystal of 12 atoms, most of it in tables that it bui
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.random_crystals.draw_weights import shares, weighted
+from coevo.models.random_crystals.draw_weights import weighted
 from coevo.models.random_crystals.electrostatics import Placement, lowest
 from coevo.models.random_crystals.geometry import PrimitiveCell, RejectedDrawError, nearest_distances, shifts, squared_lengths
 from coevo.models.random_crystals.separations import Separations, image_squares, images_within
+from coevo.models.random_crystals.space_groups import crystal_family, positions, rooms, turning
 from coevo.models.random_crystals.unit_orientation import Site
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
-    from pyxtal.symmetry import Group
 
     from coevo.models.random_crystals.context import SamplingContext
+    from coevo.models.random_crystals.space_groups import Position
 
     FloatArray = NDArray[np.float64]
 
@@ -36,101 +35,6 @@ _ORBIT_POINTS = 6
 
 MERGE = 0.45
 """Images of one atom of a unit closer than this are one atom on a special position, Å."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """A Wyckoff position: label such as ``4a``, freedom, and its operations on a generating point (fractional)."""
-
-    label: str
-    multiplicity: int
-    freedom: int
-    rotations: FloatArray
-    translations: FloatArray
-
-    def images(self, points: FloatArray) -> FloatArray:
-        """Orbits of points, shape (n_points, multiplicity, 3)."""
-        return np.einsum("mij,nj->nmi", self.rotations, points) + self.translations[None]
-
-    def project(self, points: FloatArray) -> FloatArray:
-        """Points moved onto the position, shape (n, 3)."""
-        return points @ self.rotations[0].T + self.translations[0]
-
-
-@lru_cache(maxsize=230)
-def group(number: int) -> Group:
-    """A space group (PyXtal) without the tables of its positions, most of which nobody here asks for."""
-    from pyxtal.symmetry import Group
-
-    return Group(number, quick=True)
-
-
-@lru_cache(maxsize=230)
-def order(number: int) -> int:
-    """Atoms of the general position: known without reading the operations."""
-    import spglib
-    from pyxtal.symmetry import pyxtal_hall_numbers
-
-    operations = spglib.get_symmetry_from_database(pyxtal_hall_numbers[number - 1])
-    assert operations is not None
-    return len(operations["rotations"])
-
-
-@lru_cache(maxsize=230)
-def positions(number: int) -> tuple[Position, ...]:
-    """Wyckoff positions of a space group, the general one first."""
-    from pyxtal.symmetry import get_wyckoffs, letter_from_index
-
-    found = get_wyckoffs(number)
-    return tuple(
-        Position(
-            label=f"{len(operations)}{letter_from_index(index, found)}",
-            multiplicity=len(operations),
-            freedom=int(np.linalg.matrix_rank(operations[0].rotation_matrix)),
-            rotations=np.array([op.rotation_matrix for op in operations]),
-            translations=np.array([op.translation_vector for op in operations]),
-        )
-        for index, operations in enumerate(found)
-    )
-
-
-@lru_cache(maxsize=4096)
-def rooms(number: int, count: int) -> tuple[tuple[Position, ...], FloatArray]:
-    """Positions of a space group that ``count`` atoms can fill, and their cumulative shares: freer ones are drawn more often."""
-    options = tuple(p for p in positions(number) if p.multiplicity <= count)
-    return options, shares(np.array([1.0 + p.freedom for p in options])) if options else np.zeros(0)
-
-
-@lru_cache(maxsize=230)
-def _turning(number: int) -> NDArray[np.bool_]:
-    """Which operations of the general position do more than shift."""
-    return np.abs(positions(number)[0].rotations - np.eye(3)).max(axis=(1, 2)) > 1e-6
-
-
-@lru_cache(maxsize=230)
-def smallest(number: int) -> int:
-    """Multiplicity of the smallest position."""
-    return min(p.multiplicity for p in positions(number))
-
-
-@lru_cache(maxsize=230)
-def centring(number: int) -> int:
-    """Primitive cells in the conventional cell."""
-    return int(group(number).cellsize())
-
-
-@lru_cache(maxsize=4096)
-def compatible(number: int, counts: tuple[int, ...]) -> bool:
-    """Whether atoms of these counts per primitive cell fit the Wyckoff positions of a space group (PyXtal's rule)."""
-    from pyxtal.util import get_wyc_from_comp
-
-    rooms: dict[int, int | None] = {}
-    for position in positions(number):
-        room = rooms.get(position.multiplicity, 0)
-        # a position without freedom is taken once, others as often as one likes
-        rooms[position.multiplicity] = None if position.freedom or room is None else room + 1
-    wanted = [n * centring(number) for n in counts]
-    return bool(get_wyc_from_comp(wanted, list(rooms), list(rooms.values()), max_wyc=1))
 
 
 class Cell:
@@ -168,7 +72,7 @@ class Cell:
         from pyxtal.msg import VolumeError
 
         try:
-            lattice = Lattice(group(number).lattice_type, volume, random_state=rng)
+            lattice = Lattice(crystal_family(number), volume, random_state=rng)
         except VolumeError:
             raise RejectedDrawError("no_lattice") from None
         return cls(context, number, np.array(lattice.matrix))
@@ -192,7 +96,7 @@ class Cell:
         """The symmetry of a point (fractional, shape (3,)): the operations that keep it, modulo lattice vectors."""
         general = self.positions[0]
         moved = general.rotations @ centre + general.translations - centre
-        kept = (np.abs(moved - np.round(moved)).max(axis=1) < 1e-4) & _turning(self.number)
+        kept = (np.abs(moved - np.round(moved)).max(axis=1) < 1e-4) & turning(self.number)
         key = kept.tobytes()
         if key not in self._sites:
             transform = self.matrix.T

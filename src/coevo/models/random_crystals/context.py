@@ -130,7 +130,7 @@ class SamplingContext:
             if set(p.species) <= set(self.elements)
         )
 
-    def pick(self, weights: Sequence[float], rng: np.random.Generator) -> int:
+    def pick(self, weights: Sequence[float] | FloatArray, rng: np.random.Generator) -> int:
         """An index drawn with these weights."""
         p = np.asarray(weights, dtype=float)
         total = p.sum()

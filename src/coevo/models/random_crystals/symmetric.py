@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.models.random_crystals.cells import Cell, centring, compatible, positions
+from coevo.models.random_crystals.cells import Cell
 from coevo.models.random_crystals.geometry import RejectedDrawError
 from coevo.models.random_crystals.knowledge import binned_preference
+from coevo.models.random_crystals.space_groups import centring, compatible, positions
 
 if TYPE_CHECKING:
     import numpy as np
