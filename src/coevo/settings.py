@@ -115,3 +115,9 @@ def _settings_of(variables: tuple[tuple[str, str], ...], given: tuple[tuple[str,
             name = "COEVO_" + "_".join(str(part) for part in problem["loc"]).upper() if problem["loc"] else ""
             lines.append(f"{name}: {problem['msg']}" if name else problem["msg"].removeprefix("Value error, "))
         raise ConfigError("settings: " + "; ".join(lines)) from None
+
+
+def usable_workers(asked: int | None = None) -> int:
+    """Worker processes here: ``COEVO_WORKERS``, else what a configuration asks for, which may be a stranger's: up to all cores."""
+    cores = len(os.sched_getaffinity(0))
+    return read_settings().workers or min(asked or cores, cores)

@@ -104,9 +104,9 @@ def test_an_interrupted_analysis_wrote_nothing(fresh: Coevo) -> None:
         ("coevo.campaigns.on_site.opened_queue", ("submit", "li-p-s"), "is not submitted twice"),
         ("coevo.campaigns.on_site.opened_site", ("launch", "--loop"), "sent to the queue or begun go on"),
         ("coevo.campaigns.on_site.opened_site", ("jobs", "tiny", "--watch"), "the jobs go on"),
-        ("coevo.makers.step.current_store", ("export", "tiny", "a b.zip"), "nothing was written"),
-        ("coevo.makers.step.current_store", ("run", "li-p-s", "--branch", "try"), "nothing is lost"),
-        ("coevo.makers.step.current_store", ("log", "tiny"), "nothing was changed"),
+        ("coevo.node_store.current.current_store", ("export", "tiny", "a b.zip"), "nothing was written"),
+        ("coevo.node_store.current.current_store", ("run", "li-p-s", "--branch", "try"), "nothing is lost"),
+        ("coevo.node_store.current.current_store", ("log", "tiny"), "nothing was changed"),
     ],
 )
 def test_each_command_says_what_it_leaves(

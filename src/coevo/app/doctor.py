@@ -48,7 +48,7 @@ def _cores() -> Finding:
 
 
 def _database() -> Finding:
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
 
     try:
         settings = read_settings()

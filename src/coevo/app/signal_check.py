@@ -12,8 +12,8 @@ from coevo.app.terminal import err, out, print_json, say, styled
 from coevo.configs.tree import NodeConfig
 from coevo.makers.progress import reporting_to
 from coevo.makers.signals.recomputation import compare_signals
-from coevo.makers.step import StepMaker
 from coevo.node_store.recorded import readable
+from coevo.settings import usable_workers
 
 if TYPE_CHECKING:
     from coevo.makers.signals.recomputation import Comparison
@@ -25,7 +25,7 @@ def check_signals(store: NodeStore, ref: str, format: str) -> bool:  # noqa: A00
     view = store.state(ref)
     config = NodeConfig.model_validate(view.document["config"])
     with ProgressBars(err) as bars, reporting_to(bars), readable(view):
-        rows = compare_signals(store, view, config, StepMaker(workers=config.resources.workers).usable_workers())
+        rows = compare_signals(store, view, config, usable_workers(config.resources.workers))
     if format == "json":
         print_json({"state": view.id, "signals": [row.to_dict() for row in rows]})
     else:

@@ -67,7 +67,7 @@ def opened_site(given: str | None) -> Iterator[OpenSite]:
 def opened_store(given: str | None) -> Iterator[tuple[LoadedSite, NodeStore]]:
     """Open a site without a launchpad; takes and raises what :func:`opened_site` does."""
     from coevo.configs.site_loading import load_site
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.mongodb.connection import MongoConnection
 
     loaded = load_site(given)

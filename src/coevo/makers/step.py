@@ -10,13 +10,12 @@ Also here, shards between jobs: a job writes records as one artifact and passes 
 from __future__ import annotations
 
 import inspect
-import os
 import platform
 import threading
 import time
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
+from functools import wraps
 from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,9 +28,10 @@ from coevo.families import descriptor_of
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
+from coevo.node_store.current import current_store
 from coevo.node_store.shards import read_shard, write_shard
 from coevo.processes import has_processes, preload
-from coevo.settings import Settings, read_settings
+from coevo.settings import read_settings, usable_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,9 +77,8 @@ class StepMaker(Maker):
         return installed_versions(self.packages)
 
     def usable_workers(self) -> int:
-        """Worker processes here: those of this machine's settings, else of the configuration, which may be a stranger's."""
-        cores = len(os.sched_getaffinity(0))
-        return read_settings().workers or min(self.workers or cores, cores)
+        """Worker processes to use on this machine."""
+        return usable_workers(self.workers)
 
     def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:  # noqa: ARG002 - of steps that run a model: its family
         """Worker processes that do the work of this job, if it may run in a thread beside others; 0 if it must run alone.
@@ -105,18 +104,6 @@ def workers_of_family(maker: StepMaker, role: str, family: str) -> int:
             return 0
     preload(*modules)
     return workers
-
-
-@lru_cache(maxsize=4)
-def _open_store(settings: Settings) -> NodeStore:
-    from coevo.node_store.store import open_store
-
-    return open_store(settings)
-
-
-def current_store() -> NodeStore:
-    """Return the node store that this process's settings name."""
-    return _open_store(read_settings())
 
 
 def _plain(value: Any) -> Any:

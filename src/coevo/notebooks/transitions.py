@@ -68,7 +68,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
 
 def _check_database(state: State) -> None:
     """Make sure that jobs of this process, which know its settings alone, open the database of the state."""
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
 
     here, jobs = state.store, current_store()
     if (here.place, here.artifacts.uri) != (jobs.place, jobs.artifacts.uri):

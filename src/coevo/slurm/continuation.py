@@ -56,7 +56,7 @@ class ContinueMaker(Maker):
         dict
             ``state``, ``verdict`` and ``iteration`` of the workflow that follows.
         """
-        from coevo.makers.step import current_store
+        from coevo.node_store.current import current_store
 
         store = current_store()
         submission = advance(store, current_queue(), campaign_of(store, node, campaign), print)

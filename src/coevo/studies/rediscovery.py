@@ -25,7 +25,7 @@ from coevo.configs.loading import config_from_dict
 from coevo.configs.references import ReferenceStructure, load_references
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.makers.progress import task
-from coevo.makers.step import current_store
+from coevo.node_store.current import current_store
 from coevo.node_store.trust.arrivals import refuse_unagreed
 
 if TYPE_CHECKING:
@@ -238,7 +238,6 @@ def _relaxed(
     from coevo.makers.checkpoints import load_force_field
     from coevo.makers.populations.population import hull_of
     from coevo.makers.screen import relaxation_settings
-    from coevo.makers.step import current_store
     from coevo.models.contracts import Failure
 
     force_field = load_force_field(current_store(), view.document["checkpoints"]["force_field"])

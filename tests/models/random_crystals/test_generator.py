@@ -16,14 +16,15 @@ from coevo.configs.references import load_references
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ModelError
 from coevo.models.contracts import Conditions, Example
-from coevo.models.random_crystals import cells, packing, symmetric, variation
+from coevo.models.random_crystals import packing, space_groups, symmetric, variation
 from coevo.models.random_crystals.chemistry import neutrality
 from coevo.models.random_crystals.compositions import cell_contents
 from coevo.models.random_crystals.context import SamplingContext
 from coevo.models.random_crystals.generator import EmbeddedGenerator
 from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances
 from coevo.models.random_crystals.knowledge import ENERGY_CENTRES, Knowledge, binned_preference, energy_bin, preference
-from coevo.models.random_crystals.units import fragments, orientation, point_operations, same_unit
+from coevo.models.random_crystals.unit_orientation import Site, orientation, point_operations
+from coevo.models.random_crystals.units import fragments, same_unit
 
 
 class TestEmbeddedGenerator(GeneratorContract):
@@ -179,17 +180,18 @@ def test_a_tetrahedron_is_oriented_on_special_sites(knowledge):
     group = PointGroupAnalyzer(Molecule(unit.species, unit.coordinates), tolerance=0.3)
     assert len(operations) + 1 == len(group.get_symmetry_operations())
     mirror = np.diag([1.0, 1.0, -1.0])
-    turn = orientation([mirror], operations, np.random.default_rng(0))
+    turn = orientation(Site([mirror]), operations, np.random.default_rng(0))
     body = np.array(unit.coordinates) @ turn.T
     image = body @ mirror
     assert np.linalg.norm(body[:, None] - image[None], axis=-1).min(axis=1).max() < 0.3
-    assert orientation([-np.eye(3)], operations, np.random.default_rng(0)) is None, "a tetrahedron has no inversion"
+    assert orientation(Site([-np.eye(3)]), operations, np.random.default_rng(0)) is None, "a tetrahedron has no inversion"
 
 
 def test_random_crystals_have_the_space_group_that_was_drawn(context):
     for structure, origin in drawn(symmetric.draw_symmetric, context, 8):
         found = SpacegroupAnalyzer(structure, symprec=0.01).get_space_group_operations()
-        assert len(found) >= len(cells.positions(origin["space_group"])[0].rotations) / cells.centring(origin["space_group"])
+        number = origin["space_group"]
+        assert len(found) >= len(space_groups.positions(number)[0].rotations) / space_groups.centring(number)
 
 
 def test_packed_crystals_hold_their_units_intact(context):
@@ -262,17 +264,19 @@ def test_fractions_of_the_settings_are_the_mix(knowledge):
 def test_space_groups_are_those_of_pyxtal(number):
     from pyxtal.symmetry import Group
 
-    group, found = Group(number), cells.positions(number)
+    group, found = Group(number), space_groups.positions(number)
     assert [p.label for p in found] == [f"{w.multiplicity}{w.letter}" for w in group]
     assert [p.freedom for p in found] == [w.get_dof() for w in group]
     for position, wyckoff in zip(found, group, strict=True):
         assert np.array_equal(position.rotations, [op.rotation_matrix for op in wyckoff.ops])
         assert np.array_equal(position.translations, [op.translation_vector for op in wyckoff.ops])
-    assert cells.order(number) == found[0].multiplicity
-    assert cells.centring(number) == group.cellsize()
+    assert space_groups.order(number) == found[0].multiplicity
+    assert space_groups.centring(number) == group.cellsize()
+    assert space_groups.crystal_family(number) == group.lattice_type
+    assert space_groups.smallest(number) == min(w.multiplicity for w in group)
     for counts in ((1,), (2, 1), (3, 1, 4), (5, 2), (8, 8, 8)):
         conventional = [n * group.cellsize() for n in counts]
-        assert cells.compatible(number, counts) == group.check_compatible(conventional)[0]
+        assert space_groups.compatible(number, counts) == group.check_compatible(conventional)[0]
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])

@@ -31,7 +31,7 @@ def label(
     from coevo.app.progress_bars import ProgressBars
     from coevo.campaigns.labelling import label_head
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.names import parse_reference
 
     store = current_store()
@@ -85,7 +85,7 @@ def add(
     from coevo.campaigns.import_report import file_document
     from coevo.labelling.imported import LabelKeys
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.names import parse_reference
 
     options = {

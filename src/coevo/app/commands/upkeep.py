@@ -27,7 +27,7 @@ def verify(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Read all that is stored of a node again and check every id and hash; exit code 1 if something is damaged."""
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.upkeep.verification import verify as verify_node
 
     if signals:
@@ -77,7 +77,7 @@ def gc(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Find what no branch, job result or unfinished campaign of any node needs; remove it with --delete."""
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.upkeep.garbage import collect_garbage
 
     garbage = collect_garbage(
@@ -120,7 +120,7 @@ def migrate(
     again: Annotated[bool, typer.Option("--again", help="also write again what follows from the states")] = False,
 ) -> None:
     """Bring a node that an older coevo wrote to the present schema version; its states keep their ids."""
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.upkeep.migrations import migrate as migrate_node
 
     done = migrate_node(current_store(), node, again=again)

@@ -7,23 +7,25 @@ loop takes 0.3 CPU-s for a crystal of 12 atoms, most of it in tables that it bui
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.random_crystals.chemistry import electrostatic_energy
-from coevo.models.random_crystals.geometry import RejectedDrawError, nearest_distances, primitive, shifts, squared_lengths
+from coevo.models.random_crystals.draw_weights import weighted
+from coevo.models.random_crystals.electrostatics import Placement, lowest
+from coevo.models.random_crystals.geometry import PrimitiveCell, RejectedDrawError, nearest_distances, shifts, squared_lengths
+from coevo.models.random_crystals.separations import Separations, image_squares, images_within
+from coevo.models.random_crystals.space_groups import crystal_family, positions, rooms, turning
+from coevo.models.random_crystals.unit_orientation import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
-    from pyxtal.symmetry import Group
 
     from coevo.models.random_crystals.context import SamplingContext
+    from coevo.models.random_crystals.space_groups import Position
 
     FloatArray = NDArray[np.float64]
 
@@ -33,82 +35,6 @@ _ORBIT_POINTS = 6
 
 MERGE = 0.45
 """Images of one atom of a unit closer than this are one atom on a special position, Å."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """A Wyckoff position: label such as ``4a``, freedom, and its operations on a generating point (fractional)."""
-
-    label: str
-    multiplicity: int
-    freedom: int
-    rotations: FloatArray
-    translations: FloatArray
-
-    def images(self, points: FloatArray) -> FloatArray:
-        """Orbits of points, shape (n_points, multiplicity, 3)."""
-        return np.einsum("mij,nj->nmi", self.rotations, points) + self.translations[None]
-
-    def project(self, points: FloatArray) -> FloatArray:
-        """Points moved onto the position, shape (n, 3)."""
-        return points @ self.rotations[0].T + self.translations[0]
-
-
-@lru_cache(maxsize=230)
-def group(number: int) -> Group:
-    """A space group (PyXtal) without the tables of its positions, most of which nobody here asks for."""
-    from pyxtal.symmetry import Group
-
-    return Group(number, quick=True)
-
-
-@lru_cache(maxsize=230)
-def order(number: int) -> int:
-    """Atoms of the general position: known without reading the operations."""
-    import spglib
-    from pyxtal.symmetry import pyxtal_hall_numbers
-
-    operations = spglib.get_symmetry_from_database(pyxtal_hall_numbers[number - 1])
-    assert operations is not None
-    return len(operations["rotations"])
-
-
-@lru_cache(maxsize=230)
-def positions(number: int) -> tuple[Position, ...]:
-    """Wyckoff positions of a space group, the general one first."""
-    from pyxtal.symmetry import get_wyckoffs, letter_from_index
-
-    found = get_wyckoffs(number)
-    return tuple(
-        Position(
-            label=f"{len(operations)}{letter_from_index(index, found)}",
-            multiplicity=len(operations),
-            freedom=int(np.linalg.matrix_rank(operations[0].rotation_matrix)),
-            rotations=np.array([op.rotation_matrix for op in operations]),
-            translations=np.array([op.translation_vector for op in operations]),
-        )
-        for index, operations in enumerate(found)
-    )
-
-
-@lru_cache(maxsize=230)
-def centring(number: int) -> int:
-    """Primitive cells in the conventional cell."""
-    return int(group(number).cellsize())
-
-
-@lru_cache(maxsize=4096)
-def compatible(number: int, counts: tuple[int, ...]) -> bool:
-    """Whether atoms of these counts per primitive cell fit the Wyckoff positions of a space group (PyXtal's rule)."""
-    from pyxtal.util import get_wyc_from_comp
-
-    rooms: dict[int, int | None] = {}
-    for position in positions(number):
-        room = rooms.get(position.multiplicity, 0)
-        # a position without freedom is taken once, others as often as one likes
-        rooms[position.multiplicity] = None if position.freedom or room is None else room + 1
-    wanted = [n * centring(number) for n in counts]
-    return bool(get_wyc_from_comp(wanted, list(rooms), list(rooms.values()), max_wyc=1))
 
 
 class Cell:
@@ -125,11 +51,13 @@ class Cell:
 
     def __init__(self, context: SamplingContext, number: int, matrix: FloatArray):
         self.context = context
+        self.number = number
         self.positions = positions(number)
         self.matrix = matrix
         self.symbols: list[str] = []
         self.coords = np.zeros((0, 3))
         self.fixed: set[str] = set()
+        self._sites: dict[bytes, Site] = {}
 
     @classmethod
     def random(cls, context: SamplingContext, number: int, volume: float, rng: np.random.Generator) -> Cell:
@@ -144,7 +72,7 @@ class Cell:
         from pyxtal.msg import VolumeError
 
         try:
-            lattice = Lattice(group(number).lattice_type, volume, random_state=rng)
+            lattice = Lattice(crystal_family(number), volume, random_state=rng)
         except VolumeError:
             raise RejectedDrawError("no_lattice") from None
         return cls(context, number, np.array(lattice.matrix))
@@ -158,9 +86,23 @@ class Cell:
 
     def structure(self) -> Structure:
         """The crystal, in a primitive cell."""
-        from pymatgen.core import Structure
+        return self.primitive().structure
 
-        return primitive(Structure(self.matrix, self.symbols, self.coords))
+    def primitive(self) -> PrimitiveCell:
+        """The crystal, in a primitive cell, without sites."""
+        return PrimitiveCell.of(self.matrix, self.symbols, self.coords)
+
+    def site(self, centre: FloatArray) -> Site:
+        """The symmetry of a point (fractional, shape (3,)): the operations that keep it, modulo lattice vectors."""
+        general = self.positions[0]
+        moved = general.rotations @ centre + general.translations - centre
+        kept = (np.abs(moved - np.round(moved)).max(axis=1) < 1e-4) & turning(self.number)
+        key = kept.tobytes()
+        if key not in self._sites:
+            transform = self.matrix.T
+            inverse = np.linalg.inv(transform)
+            self._sites[key] = Site([transform @ rotation @ inverse for rotation in general.rotations[kept]])
+        return self._sites[key]
 
     def add(self, symbols: Sequence[str], coords: FloatArray) -> None:
         """Place atoms."""
@@ -182,29 +124,64 @@ class Cell:
         squares[:, 0, 0] = np.inf
         ratios = np.sqrt(squares.min(axis=(1, 2))) / self.context.minima[symbol, symbol]
         if self.symbols:
-            minima = np.array([self.context.minima[symbol, s] for s in self.symbols])
-            others = (nearest_distances(self.matrix, images[:, 0], self.coords) / minima).min(axis=1)
+            others = (nearest_distances(self.matrix, images[:, 0], self.coords) / self._minima(symbol)).min(axis=1)
             ratios = np.minimum(ratios, others)
         return ratios
 
-    def place(self, symbol: str, position: Position, points: int, rng: np.random.Generator) -> float:
-        """Place one orbit at the roomiest of some random points.
+    def _minima(self, symbol: str) -> FloatArray:
+        """Shortest distances allowed of an element to the atoms placed, Å."""
+        of = {s: self.context.minima[symbol, s] for s in set(self.symbols)}
+        return np.array([of[s] for s in self.symbols])
 
-        Returns
-        -------
-        float
-            Its room; below 1 it is too close and was not placed.
+    def roomiest(self, symbol: str, images: FloatArray) -> int | None:
+        """The orbit of the most :meth:`room`, the first of equal ones; None if all are too close.
+
+        Rooms are computed from inner products with half of the images; :meth:`room` decides where they differ by rounding only.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, multiplicity, 3)
         """
+        n, multiplicity = images.shape[:2]
+        least = self.context.minima[symbol, symbol]
+        delta = images[:, :1] - images
+        limits = np.full(multiplicity, least)
+        if self.symbols:
+            delta = np.concatenate([delta, images[:, :1] - self.coords], axis=1)
+            limits = np.concatenate([limits, self._minima(symbol)])
+        delta -= np.round(delta)
+        around, tolerance = images_within(self.matrix, np.inf)
+        squares = image_squares(delta.reshape(-1, 3), self.matrix, around).reshape(n, -1)
+        squares[:, 0] = around.nearest
+        squares /= limits * limits
+        rooms = squares.min(axis=1)
+        margin = tolerance / float(limits.min()) ** 2
+        best = float(rooms.max())
+        if best < 1.0 - margin:
+            return None
+        near = np.flatnonzero(rooms >= best - 2 * margin)
+        if len(near) > 1 and (rooms[near] == squares[near, 0]).all() and best > 1.0 + margin:
+            others = squares[near, 1:].min(axis=1, initial=np.inf)
+            if (others > best + 2 * margin).all():
+                return int(near[0])  # all are nearest to their own images, which are equally far
+        if len(near) == 1 and best > 1.0 + margin:
+            return int(near[0])
+        exact = self.room(symbol, images[near])
+        first = int(np.argmax(exact))
+        return int(near[first]) if exact[first] >= 1.0 else None
+
+    def place(self, symbol: str, position: Position, points: int, rng: np.random.Generator) -> bool:
+        """Place one orbit at the roomiest of some random points; whether it was placed, which it is not if it is too close."""
         if position.freedom == 0 and position.label in self.fixed:
-            return 0.0
+            return False
         images = position.images(rng.random((points if position.freedom else 1, 3)))
-        ratios = self.room(symbol, images)
-        best = int(np.argmax(ratios))
-        if ratios[best] >= 1.0:
-            self.add([symbol] * position.multiplicity, images[best])
-            if position.freedom == 0:
-                self.fixed.add(position.label)
-        return float(ratios[best])
+        best = self.roomiest(symbol, images)
+        if best is None:
+            return False
+        self.add([symbol] * position.multiplicity, images[best])
+        if position.freedom == 0:
+            self.fixed.add(position.label)
+        return True
 
     def place_atoms(self, symbol: str, count: int, rng: np.random.Generator, *, points: int, tries: int = 6) -> None:
         """Place atoms on randomly drawn Wyckoff positions.
@@ -220,13 +197,12 @@ class Cell:
             If no point is far enough from the other atoms.
         """
         while count > 0:
-            options = [p for p in self.positions if p.multiplicity <= count]
+            options, cumulative = rooms(self.number, count)
             if not options:
                 raise RejectedDrawError("no_wyckoff")
-            weights = np.array([1.0 + p.freedom for p in options])
             for _ in range(tries):
-                position = options[int(rng.choice(len(options), p=weights / weights.sum()))]
-                if self.place(symbol, position, points, rng) >= 1.0:
+                position = options[weighted(cumulative, rng)]
+                if self.place(symbol, position, points, rng):
                     count -= position.multiplicity
                     break
             else:
@@ -276,7 +252,7 @@ def merged(lattice: FloatArray, symbols: Sequence[str], images: FloatArray, radi
     kept: list[FloatArray] = []
     for symbol in sorted(set(symbols)):
         points = images[:, [i for i, s in enumerate(symbols) if s == symbol]].reshape(-1, 3)
-        near = nearest_distances(lattice, points, points) < radius
+        near = Separations(lattice, points, points, radius).below(radius)
         left = np.ones(len(points), dtype=bool)
         for i in range(len(points)):
             if not left[i]:
@@ -289,15 +265,15 @@ def merged(lattice: FloatArray, symbols: Sequence[str], images: FloatArray, radi
     return kept_symbols, np.array(kept)
 
 
-def best_filling(cell: Cell, fill: Callable[[Cell], None], ways: int) -> Structure:
-    """Fill copies of a cell and return the crystal of lowest electrostatic energy, or the first where charges are unknown.
+def best_filling(cell: Cell, fill: Callable[[Cell], None], ways: int) -> Placement:
+    """Fill copies of a cell: the crystal of lowest electrostatic energy, or the first where charges are unknown.
 
     Raises
     ------
     RejectedDrawError
         If no copy could be filled.
     """
-    best: tuple[float, Structure] | None = None
+    found: list[Placement] = []
     failure = RejectedDrawError("no_placement")
     for _ in range(ways):
         trial = cell.duplicate()
@@ -306,12 +282,9 @@ def best_filling(cell: Cell, fill: Callable[[Cell], None], ways: int) -> Structu
         except RejectedDrawError as err:
             failure = err
             continue
-        structure = trial.structure()
-        energy = electrostatic_energy(structure)
-        if energy is None:
-            return structure
-        if best is None or energy < best[0]:
-            best = (energy, structure)
-    if best is None:
+        found.append(Placement(trial.primitive()))
+        if not found[0].charges_known:
+            break
+    if not found:
         raise failure
-    return best[1]
+    return lowest(found)

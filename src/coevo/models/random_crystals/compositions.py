@@ -105,6 +105,7 @@ class CompositionTable:
             for f in self.allowed
         )
         self._tables: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {}
+        self._counts: dict[tuple[frozenset[str], tuple[str, ...]], NDArray[np.int64]] = {}
         known = list(knowledge.compositions.values())
         self._symbols = sorted({s for c in known for s in c.amounts} | set(conditions.elements))
         self._known = fraction_rows([c.amounts for c in known], self._symbols)
@@ -149,6 +150,15 @@ class CompositionTable:
                 rows = [row for row in rows if reduced_key(row) in self._keys]
             self._tables[system] = (rows, self._weights(rows))
         return self._tables[system]
+
+    def counts(self, system: frozenset[str], elements: tuple[str, ...]) -> NDArray[np.int64]:
+        """Atoms of each element in the cell contents of a system, shape (n, n_elements), in the order of :meth:`table`."""
+        if (system, elements) not in self._counts:
+            rows = self.table(system)[0]
+            self._counts[system, elements] = np.array([[row.get(s, 0) for s in elements] for row in rows]).reshape(
+                -1, len(elements)
+            )
+        return self._counts[system, elements]
 
     def _weights(self, rows: Sequence[Mapping[str, int]]) -> FloatArray:
         if not rows:

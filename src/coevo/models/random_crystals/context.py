@@ -11,8 +11,10 @@ import numpy as np
 
 from coevo.models.random_crystals.chemistry import covalent_radius, prior_volume
 from coevo.models.random_crystals.compositions import CompositionTable, fraction_rows, kernel, reduced_key
-from coevo.models.random_crystals.geometry import RejectedDrawError, closeness
+from coevo.models.random_crystals.draw_weights import shares, weighted
+from coevo.models.random_crystals.geometry import RejectedDrawError
 from coevo.models.random_crystals.knowledge import binned_preference, pair_key, preference
+from coevo.models.random_crystals.separations import too_close
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +55,8 @@ class SamplingContext:
         self.elements = tuple(sorted(conditions.elements))
         self.target = conditions.energy_above_hull
         self.compositions = CompositionTable(knowledge, conditions)
+        self._volumes: dict[tuple[tuple[str, int], ...], float] = {}
+        self._passed: Structure | None = None
 
     @cached_property
     def minima(self) -> dict[tuple[str, str], float]:
@@ -82,11 +86,14 @@ class SamplingContext:
 
         A sum over the elements, corrected by what examples of similar composition had.
         """
-        table = self.knowledge.volumes
-        base = sum(n * table.get(s, prior_volume(s)) for s, n in amounts.items())
-        symbols, rows, shifts = self._known_volumes
-        near = kernel(fraction_rows([amounts], symbols), rows)[0]
-        return base * math.exp(float(near @ shifts) / (0.25 + float(near.sum())))
+        key = tuple(amounts.items())
+        if key not in self._volumes:
+            table = self.knowledge.volumes
+            base = sum(n * table.get(s, prior_volume(s)) for s, n in amounts.items())
+            symbols, rows, shifts = self._known_volumes
+            near = kernel(fraction_rows([amounts], symbols), rows)[0]
+            self._volumes[key] = base * math.exp(float(near @ shifts) / (0.25 + float(near.sum())))
+        return self._volumes[key]
 
     @cached_property
     def _known_volumes(self) -> tuple[list[str], FloatArray, FloatArray]:
@@ -123,13 +130,13 @@ class SamplingContext:
             if set(p.species) <= set(self.elements)
         )
 
-    def pick(self, weights: Sequence[float], rng: np.random.Generator) -> int:
+    def pick(self, weights: Sequence[float] | FloatArray, rng: np.random.Generator) -> int:
         """An index drawn with these weights."""
         p = np.asarray(weights, dtype=float)
         total = p.sum()
         if not total > 0:
             raise RejectedDrawError("no_choice")
-        return int(rng.choice(len(p), p=p / total))
+        return weighted(shares(p), rng)
 
     def check(self, structure: Structure) -> None:
         """Reject a draw that is off-system, malformed, too close, too dense, too loose or too large.
@@ -139,6 +146,8 @@ class SamplingContext:
         RejectedDrawError
             With the reason that is counted.
         """
+        if structure is self._passed:  # an operator has asked before
+            return
         symbols = [site.specie.symbol for site in structure]
         coords = structure.frac_coords
         if not np.isfinite(coords).all() or not np.isfinite(structure.lattice.matrix).all():
@@ -156,8 +165,9 @@ class SamplingContext:
         ratio = structure.volume / self.volume(amounts)
         if not _VOLUME_BOUNDS[0] <= ratio <= _VOLUME_BOUNDS[1]:
             raise RejectedDrawError("volume")
-        if closeness(structure.lattice.matrix, coords, symbols, self.minima) < 1.0:
+        if too_close(structure.lattice.matrix, coords, symbols, self.minima):
             raise RejectedDrawError("too_close")
+        self._passed = structure
 
 
 class SystemContexts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from coevo.models.random_crystals.units import fragments
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
     from pymatgen.core import Structure
 
     from coevo.models.random_crystals.context import SamplingContext
@@ -70,17 +72,33 @@ def _legacy(rng: np.random.Generator) -> np.random.RandomState:
     return np.random.RandomState(int(rng.integers(2**32 - 1)))
 
 
-def _atoms(structure: Structure, *, tags: bool) -> Atoms:
-    """The structure as ASE atoms sorted by element; with ``tags``, atoms of one unit share a tag, and the units come first."""
+@lru_cache(maxsize=1)
+def _atoms_type() -> type[Atoms]:
     from ase import Atoms
 
+    class Placed(Atoms):
+        """Atoms that remember their scaled positions, which a pairing asks for again for each of them."""
+
+        _remembered: tuple[bytes, NDArray[np.float64]] | None = None
+
+        def get_scaled_positions(self, wrap: bool = True) -> NDArray[np.float64]:
+            of = b"".join((self.positions.tobytes(), np.asarray(self.cell).tobytes(), self.pbc.tobytes(), bytes([wrap])))
+            if self._remembered is None or self._remembered[0] != of:
+                self._remembered = of, super().get_scaled_positions(wrap)
+            return self._remembered[1].copy()
+
+    return Placed
+
+
+def _atoms(structure: Structure, *, tags: bool) -> Atoms:
+    """The structure as ASE atoms sorted by element; with ``tags``, atoms of one unit share a tag, and the units come first."""
     symbols = [site.specie.symbol for site in structure]
     groups: list[list[int]] = [list(f.indices) for f in fragments(structure)] if tags else []
     inside = {i for g in groups for i in g}
     groups += [[i] for i in range(len(symbols)) if i not in inside]
     groups.sort(key=lambda g: (-len(g), [symbols[i] for i in g], g))
     order = [i for g in groups for i in g]
-    return Atoms(
+    return _atoms_type()(
         [symbols[i] for i in order],
         scaled_positions=structure.frac_coords[order],
         cell=structure.lattice.matrix,

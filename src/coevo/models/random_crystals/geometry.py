@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from pymatgen.core import Structure
+    from pymatgen.core import Lattice, Structure
 
     FloatArray = NDArray[np.float64]
 
@@ -68,9 +69,17 @@ def reduced(structure: Structure) -> Structure:
     """The same crystal in an LLL-reduced cell, wrapped."""
     from pymatgen.core import Structure
 
-    lattice = structure.lattice.get_lll_reduced_lattice()
+    lattice = _reduced_lattice(structure.lattice.matrix.tobytes())
     coords = lattice.get_fractional_coords(structure.cart_coords) % 1.0
     return Structure(lattice, [site.specie for site in structure], coords)
+
+
+@lru_cache(maxsize=256)
+def _reduced_lattice(matrix: bytes) -> Lattice:
+    """The LLL-reduced lattice of a matrix; the ways of filling one cell have one in common."""
+    from pymatgen.core import Lattice
+
+    return Lattice(np.frombuffer(matrix).reshape(3, 3)).get_lll_reduced_lattice()
 
 
 def primitive(structure: Structure) -> Structure:
@@ -86,15 +95,44 @@ def primitive(structure: Structure) -> Structure:
     return reduced(Structure(lattice, [Element.from_Z(int(z)) for z in numbers], coords))
 
 
+@dataclass(frozen=True)
+class PrimitiveCell:
+    """A crystal in a primitive cell, reduced and wrapped, before pymatgen makes sites of it.
+
+    ``coords`` are fractional, shape (n, 3).
+    """
+
+    lattice: Lattice
+    symbols: list[str]
+    coords: FloatArray
+
+    @classmethod
+    def of(cls, matrix: FloatArray, symbols: Sequence[str], coords: FloatArray) -> PrimitiveCell:
+        """Of a cell with rows ``matrix`` (Å) and fractional coordinates: that of :func:`primitive`, float by float."""
+        import spglib
+        from ase.data import atomic_numbers, chemical_symbols
+
+        cell: Any = (matrix, coords, [atomic_numbers[s] for s in symbols])
+        found = spglib.find_primitive(cell, symprec=1e-3)
+        if found is not None:
+            matrix, coords, numbers = found
+            symbols = [chemical_symbols[int(z)] for z in numbers]
+        lattice = _reduced_lattice(matrix.tobytes())
+        # one atom after the other, as pymatgen does for its sites: a product of all at once may round differently
+        places = np.array([np.dot(place, matrix) for place in coords])
+        return cls(lattice, list(symbols), lattice.get_fractional_coords(places) % 1.0)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The crystal as pymatgen's structure."""
+        from pymatgen.core import Structure
+
+        return Structure(self.lattice, self.symbols, self.coords)
+
+
 def minimum_matrix(symbols: Sequence[str], minima: dict[tuple[str, str], float]) -> FloatArray:
     """Shortest distances allowed between atoms, Å, shape (n, n)."""
     return np.array([[minima[a, b] for b in symbols] for a in symbols])
-
-
-def closeness(lattice: FloatArray, coords: FloatArray, symbols: Sequence[str], minima: dict[tuple[str, str], float]) -> float:
-    """Smallest ratio of a distance to the shortest one allowed for its pair; below 1 is too close."""
-    ratios = nearest_distances(lattice, coords, coords, same=True) / minimum_matrix(symbols, minima)
-    return float(ratios.min())
 
 
 def random_rotation(rng: np.random.Generator) -> FloatArray:

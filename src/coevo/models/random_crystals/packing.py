@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.models.random_crystals.cells import MERGE, Cell, best_filling, centring, merged, order, positions
-from coevo.models.random_crystals.chemistry import electronegativity, electrostatic_energy, is_cation
-from coevo.models.random_crystals.geometry import RejectedDrawError, minimum_matrix, nearest_distances
-from coevo.models.random_crystals.units import bond_lengths, orientation, point_operations
+from coevo.models.random_crystals.cells import MERGE, Cell, best_filling, merged
+from coevo.models.random_crystals.chemistry import electronegativity, is_cation
+from coevo.models.random_crystals.electrostatics import Placement, lowest
+from coevo.models.random_crystals.geometry import RejectedDrawError, minimum_matrix
+from coevo.models.random_crystals.separations import Separations
+from coevo.models.random_crystals.space_groups import centring, order, smallest
+from coevo.models.random_crystals.unit_orientation import NO_SYMMETRY, orientation, point_operations
+from coevo.models.random_crystals.units import bond_lengths, bonds_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from coevo.models.random_crystals.cells import Position
     from coevo.models.random_crystals.context import SamplingContext
     from coevo.models.random_crystals.knowledge import Unit
 
@@ -86,25 +89,25 @@ def _place_unit(cell: Cell, unit: Unit, copies: int, rng: np.random.Generator) -
     general = cell.positions[0]
     body = np.array(unit.coordinates)
     inverse = np.linalg.inv(cell.matrix)
-    lengths = np.linalg.norm(body[:, None] - body[None], axis=-1)
-    inside = int((lengths < bond_lengths(unit.species, unit.species)).sum()) - len(body)
+    inside = bonds_within(unit.species, unit.coordinates)
+    symmetry = point_operations(unit.species, unit.coordinates)
     for _ in range(_UNIT_TRIES):
         position = options[int(rng.integers(len(options)))]
         centre = position.project(rng.random((1, 3)))[0]
-        site = _site_operations(cell, general, centre) if position is not general else []
-        turn = orientation(site, point_operations(unit.species, unit.coordinates), rng)
+        site = cell.site(centre) if position is not general else NO_SYMMETRY
+        turn = orientation(site, symmetry, rng)
         if turn is None:
             continue
         points = centre + (body @ turn.T) @ inverse
         symbols, coords = merged(cell.matrix, unit.species, general.images(points).transpose(1, 0, 2), MERGE)
         if len(symbols) != position.multiplicity * len(unit.species):
             continue
-        distances = nearest_distances(cell.matrix, coords, coords, same=True)
-        if (distances < 0.9 * minimum_matrix(symbols, cell.context.minima)).any():
+        minima, bonded = minimum_matrix(symbols, cell.context.minima), bond_lengths(symbols, symbols)
+        distances = Separations(cell.matrix, coords, coords, float(max(minima.max(), bonded.max())), same=True)
+        if distances.below(0.9 * minima).any():
             continue
         # Nothing is bonded but what is bonded within the unit: images and units placed before stay apart.
-        contacts = int((distances < bond_lengths(symbols, symbols)).sum())
-        if contacts == position.multiplicity * inside and _unbonded(cell, symbols, coords):
+        if int(distances.below(bonded).sum()) == position.multiplicity * inside and _unbonded(cell, symbols, coords):
             cell.add(symbols, coords)
             return position.multiplicity
     return 0
@@ -114,18 +117,8 @@ def _unbonded(cell: Cell, symbols: Sequence[str], coords: FloatArray) -> bool:
     """Whether atoms are bonded to none of those placed before."""
     if not cell.symbols:
         return True
-    return bool((nearest_distances(cell.matrix, coords, cell.coords) >= bond_lengths(symbols, cell.symbols)).all())
-
-
-def _site_operations(cell: Cell, general: Position, centre: FloatArray) -> list[FloatArray]:
-    """Cartesian operations, without the identity, that keep a point (modulo lattice vectors)."""
-    moved = general.rotations @ centre + general.translations - centre
-    kept = (np.abs(moved - np.round(moved)).max(axis=1) < 1e-4) & (np.abs(general.rotations - np.eye(3)).max(axis=(1, 2)) > 1e-6)
-    if not kept.any():
-        return []
-    transform = cell.matrix.T
-    inverse = np.linalg.inv(transform)
-    return [transform @ rotation @ inverse for rotation in general.rotations[kept]]
+    bonded = bond_lengths(symbols, cell.symbols)
+    return not Separations(cell.matrix, coords, cell.coords, float(bonded.max())).below(bonded).any()
 
 
 def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure, dict[str, Any]]:
@@ -139,31 +132,32 @@ def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[St
     amounts = context.compositions.draw(rng)
     units = choose_units(context, amounts, rng)
     wanted = int(rng.integers(1, _PACKINGS + 1))
-    found: list[tuple[float, Structure, int]] = []
+    found: list[Placement] = []
+    numbers: list[int] = []
     failure = RejectedDrawError("no_room_for_unit")
     for _ in range(3 * wanted):
         number = _draw_group(context, units, rng)
         try:
-            structure = _packed(context, amounts, units, number, rng)
-            context.check(structure)
+            placement = _packed(context, amounts, units, number, rng)
+            context.check(placement.structure)
         except RejectedDrawError as err:
             failure = err
             continue
-        energy = electrostatic_energy(structure)
-        # Packings differ in volume and a Coulomb energy goes as 1/length: scaled, the denser one does not win by density.
-        scaled = 0.0 if energy is None else energy * (structure.volume / len(structure)) ** (1 / 3)
-        found.append((scaled, structure, number))
-        if len(found) == wanted or energy is None:
+        found.append(placement)
+        numbers.append(number)
+        if len(found) == wanted or not placement.charges_known:
             break
     if not found:
         raise failure
-    _, structure, number = min(found, key=lambda f: f[0])
-    return structure, {"operator": "units", "space_group": number, "units": sorted(u.formula for u in units)}
+    # Packings differ in volume and a Coulomb energy goes as 1/length: scaled, the denser one does not win by density.
+    best = lowest(found, scaled=True)
+    origin = {"operator": "units", "space_group": numbers[found.index(best)], "units": sorted(u.formula for u in units)}
+    return best.structure, origin
 
 
 def _packed(
     context: SamplingContext, amounts: Mapping[str, int], units: Sequence[Unit], number: int, rng: np.random.Generator
-) -> Structure:
+) -> Placement:
     """Units on positions of a space group in a random cell, and the other atoms in the voids."""
     multiple = centring(number)
     cell = Cell.random(context, number, context.draw_volume(amounts, rng) * multiple, rng)
@@ -193,6 +187,6 @@ def _draw_group(context: SamplingContext, units: Sequence[Unit], rng: np.random.
         number = int(rng.integers(1, 231)) if not numbers or rng.random() < 0.7 else numbers[context.pick(weights, rng)]
         if order(number) > _LARGEST_GROUP_ORDER:
             continue
-        if min(p.multiplicity for p in positions(number)) <= fewest * centring(number):
+        if smallest(number) <= fewest * centring(number):
             return number
     raise RejectedDrawError("no_space_group")

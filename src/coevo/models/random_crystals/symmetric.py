@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.models.random_crystals.cells import Cell, centring, compatible, positions
+from coevo.models.random_crystals.cells import Cell
 from coevo.models.random_crystals.geometry import RejectedDrawError
 from coevo.models.random_crystals.knowledge import binned_preference
+from coevo.models.random_crystals.space_groups import centring, compatible, positions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +74,6 @@ def draw_occupation(context: SamplingContext, rng: np.random.Generator) -> tuple
     for _ in range(_LATTICES):
         cell = Cell.random(context, number, context.draw_volume(amounts, rng) * centring(number), rng)
         labels = [(s, label) for s in sorted(chosen.sites) for label in chosen.sites[s]]
-        if all(label in table and cell.place(s, table[label], 6, rng) >= 1.0 for s, label in labels):
+        if all(label in table and cell.place(s, table[label], 6, rng) for s, label in labels):
             return cell.structure(), {"operator": "occupation", "space_group": number}
     raise RejectedDrawError("no_placement")

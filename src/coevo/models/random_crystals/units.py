@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coevo.models.random_crystals.chemistry import covalent_radius, is_cation
-from coevo.models.random_crystals.geometry import random_rotation, rotation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +27,6 @@ MAX_UNIT = 16
 _SAME = 0.15
 """Two units of one formula are the same when their sorted distances differ by less, Å (root mean square)."""
 
-_ORIENTATIONS = 24
-"""Orientations tried on one site."""
-
-_SYMMETRY_TOLERANCE = 0.3
-"""Displacement up to which an operation counts as a symmetry of a unit, Å; packing averages it away."""
-
 
 @dataclass(frozen=True)
 class Fragment:
@@ -48,6 +41,14 @@ def bond_lengths(a: Sequence[str], b: Sequence[str]) -> FloatArray:
     """Distances below which two atoms are bonded, Å, shape (len(a), len(b))."""
     radii_a, radii_b = (np.array([covalent_radius(s) for s in symbols]) for symbols in (a, b))
     return BOND * (radii_a[:, None] + radii_b[None])
+
+
+@lru_cache(maxsize=512)
+def bonds_within(species: tuple[str, ...], coordinates: tuple[tuple[float, float, float], ...]) -> int:
+    """Bonds of a unit, each counted in both directions; coordinates are Cartesian, Å."""
+    body = np.array(coordinates)
+    lengths = np.linalg.norm(body[:, None] - body[None], axis=-1)
+    return int((lengths < bond_lengths(species, species)).sum()) - len(body)
 
 
 def bonds(structure: Structure) -> list[tuple[int, int, tuple[int, int, int]]]:
@@ -106,115 +107,3 @@ def shape_vector(species: tuple[str, ...], coordinates: FloatArray) -> FloatArra
     pairs = [(species[i], species[j]) for i, j in zip(*upper, strict=True)]
     order = sorted(range(len(pairs)), key=lambda k: (pairs[k], distances[upper][k]))
     return distances[upper][order]
-
-
-class Operation:
-    """A rotation or rotoinversion: matrix (Cartesian), trace, determinant, and the axis (None for the inversion)."""
-
-    def __init__(self, matrix: FloatArray):
-        self.matrix = matrix
-        self.trace = float(np.trace(matrix))
-
-    @cached_property
-    def determinant(self) -> float:
-        """1 or -1, but for rounding."""
-        return float(np.linalg.det(self.matrix))
-
-    @cached_property
-    def axis(self) -> FloatArray | None:
-        """The axis that it turns about, found when it is asked for: that of few operations is."""
-        proper = self.matrix * np.sign(self.determinant)
-        if np.abs(proper - np.eye(3)).max() < 1e-3:
-            return None
-        values, vectors = np.linalg.eig(proper)
-        return np.real(vectors[:, int(np.argmin(np.abs(values - 1.0)))])
-
-    def same_kind(self, other: Operation) -> bool:
-        """Whether both turn by the same angle, and both or neither invert."""
-        return abs(self.trace - other.trace) < 0.05 and self.determinant * other.determinant > 0
-
-
-@lru_cache(maxsize=512)
-def point_operations(species: tuple[str, ...], coordinates: tuple[tuple[float, float, float], ...]) -> tuple[Operation, ...]:
-    """Operations that map a unit onto itself within 0.3 Å, without the identity."""
-    from pymatgen.core import Molecule
-    from pymatgen.symmetry.analyzer import PointGroupAnalyzer
-
-    if len(species) < 3:
-        # A linear unit has infinitely many; it goes on general positions.
-        return ()
-    molecule = Molecule(list(species), np.array(coordinates))
-    operations = PointGroupAnalyzer(molecule, tolerance=_SYMMETRY_TOLERANCE).get_symmetry_operations()
-    matrices = [np.array(op.rotation_matrix) for op in operations]
-    kept = [m for m in matrices if np.abs(m - np.eye(3)).max() > 1e-3]
-    return tuple(Operation(m) for m in sorted(kept, key=lambda m: tuple(np.round(m, 6).ravel())))
-
-
-def _to_axis(source: FloatArray, target: FloatArray, angle: float) -> FloatArray:
-    """Rotation that takes a unit vector to another, followed by a turn about the target."""
-    from scipy.spatial.transform import Rotation
-
-    cross = np.cross(source, target)
-    sine, cosine = float(np.linalg.norm(cross)), float(source @ target)
-    if sine > 1e-8:
-        turn = Rotation.from_rotvec(cross / sine * np.arctan2(sine, cosine))
-    elif cosine > 0:
-        turn = Rotation.identity()
-    else:
-        other = np.cross(source, [1.0, 0.0, 0.0] if abs(source[0]) < 0.9 else [0.0, 1.0, 0.0])
-        turn = Rotation.from_rotvec(other / np.linalg.norm(other) * np.pi)
-    return (Rotation.from_rotvec(target * angle) * turn).as_matrix()
-
-
-def orientation(site: Sequence[FloatArray], unit: Sequence[Operation], rng: np.random.Generator) -> FloatArray | None:
-    """A random orientation of a unit on a site whose symmetry operations (Cartesian, without identity) are given.
-
-    Returns
-    -------
-    ndarray, shape (3, 3), or None
-        The rotation R such that every site operation is R g Rᵀ for a symmetry g of the unit; None if none was found.
-    """
-    if not site:
-        return random_rotation(rng)
-    operations = [Operation(h) for h in site]
-    wanted, found = np.array(site), np.array([g.matrix for g in unit])
-    for _ in range(_ORIENTATIONS):
-        chosen = operations[int(rng.integers(len(site)))]
-        quaternion = rng.normal(size=4)  # drawn whether it is needed or not: a seed gives the crystals that it always gave
-        if chosen.axis is None:
-            rotation = rotation_of(quaternion)
-        else:
-            options = [g for g in unit if g.same_kind(chosen)]
-            if not options:
-                return None
-            source = options[int(rng.integers(len(options)))].axis
-            assert source is not None
-            sign = 1.0 if rng.random() < 0.5 else -1.0
-            second = next((h for h in operations if h.axis is not None and abs(h.axis @ chosen.axis) < 0.99), None)
-            if second is None:
-                rotation = _to_axis(sign * source, chosen.axis, float(rng.uniform(0, 2 * np.pi)))
-            else:
-                rotation = _aligned(unit, second, sign * source, chosen.axis, rng)
-        if len(unit) and _contains(found, wanted, rotation):
-            return rotation
-    return None
-
-
-def _contains(unit: FloatArray, site: FloatArray, rotation: FloatArray) -> bool:
-    """Whether the turned unit has all the symmetry of the site (matrices, shapes (n, 3, 3) and (m, 3, 3))."""
-    wanted = rotation.T @ site @ rotation
-    return bool((np.abs(wanted[:, None] - unit[None]).max(axis=(2, 3)) < 0.15).any(axis=1).all())
-
-
-def _aligned(
-    unit: Sequence[Operation], second: Operation, source: FloatArray, axis: FloatArray, rng: np.random.Generator
-) -> FloatArray:
-    """Rotation that takes ``source`` to ``axis`` and the axis of an operation of the unit like ``second`` to the axis of that."""
-    base = _to_axis(source, axis, 0.0)
-    same = [g.axis for g in unit if abs(g.trace - second.trace) < 0.05 and g.axis is not None and abs(g.axis @ source) < 0.99]
-    if not same or second.axis is None:
-        return base
-    other = base @ same[int(rng.integers(len(same)))]
-    flat_a, flat_b = other - (other @ axis) * axis, second.axis - (second.axis @ axis) * axis
-    angle = np.arctan2(np.cross(flat_a, flat_b) @ axis, flat_a @ flat_b)
-    return _to_axis(axis, axis, float(angle)) @ base

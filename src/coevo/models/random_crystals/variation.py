@@ -76,7 +76,7 @@ def _refilled(
             else:
                 target.place_orbits(symbol, added.count(symbol), *operations, rng)
 
-    return best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1)))
+    return best_filling(cell, fill, int(rng.integers(1, _FILLINGS + 1))).structure
 
 
 def _operations(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
@@ -127,16 +127,12 @@ def _neighbour(context: SamplingContext, have: Mapping[str, int], rng: np.random
     """A cell content that few atoms separate from the one at hand, drawn by its weight."""
     system = context.compositions.draw_system(rng)
     rows, weights = context.compositions.table(system)
-    near, kept = [], []
-    for row, weight in zip(rows, weights, strict=True):
-        changes = [row.get(s, 0) - have[s] for s in context.elements]
-        size = max(sum(c for c in changes if c > 0), -sum(c for c in changes if c < 0))
-        if 0 < size <= _LARGEST_CHANGE:
-            near.append(row)
-            kept.append(float(weight) / size)
-    if not near:
+    changes = context.compositions.counts(system, context.elements) - np.array([have[s] for s in context.elements])
+    size = np.maximum(np.maximum(changes, 0).sum(axis=1), np.maximum(-changes, 0).sum(axis=1))
+    near = np.flatnonzero((size > 0) & (size <= _LARGEST_CHANGE))
+    if not len(near):
         raise RejectedDrawError("no_neighbour")
-    return dict(near[context.pick(kept, rng)])
+    return dict(rows[near[context.pick(weights[near] / size[near], rng)]])
 
 
 def slide(context: SamplingContext, rng: np.random.Generator) -> tuple[Structure, dict[str, Any]]:

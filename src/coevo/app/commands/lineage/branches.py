@@ -25,8 +25,8 @@ def branch(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Give a state a branch (REF NAME), list the branches of a node (NODE), or remove one (NODE@NAME --delete)."""
-    from coevo.makers.step import current_store
     from coevo.node_store.branch_seeds import seed_of_name
+    from coevo.node_store.current import current_store
     from coevo.node_store.names import MAIN
 
     store = current_store()
@@ -87,7 +87,7 @@ def diff(
 ) -> None:
     """Say what one state has that the other has not, both ways; the states may be of two nodes."""
     from coevo.app.tables.differences import difference_parts
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.lineage.differences import difference
 
     store = current_store()
@@ -120,7 +120,7 @@ def merge(
     from coevo.campaigns.merging import Target
     from coevo.campaigns.merging import merge as merge_states
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.names import parse_reference
 
     store = current_store()
@@ -159,7 +159,7 @@ def extend(
     from coevo.configs.element_lists import elements_of
     from coevo.configs.references import resolved_references
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
 
     store = current_store()
     symbols = elements_of(elements, "--elements")

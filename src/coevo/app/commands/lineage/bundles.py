@@ -52,8 +52,8 @@ def export(
     """Write a state with its whole history, documents and checkpoints into one file."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.makers.progress import reporting_to, task
-    from coevo.makers.step import current_store
     from coevo.node_store.bundles.export import export_bundle, heads_of
+    from coevo.node_store.current import current_store
 
     place = _bundle_place(file, force)
     store = current_store()
@@ -101,9 +101,9 @@ def import_(
     """Bring the states of a bundle into this database, after everything in it has been verified."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.makers.progress import reporting_to, task
-    from coevo.makers.step import current_store
     from coevo.node_store.bundles.format import BundleLimits
     from coevo.node_store.bundles.importing import import_bundle
+    from coevo.node_store.current import current_store
 
     limits = BundleLimits(total=_size(max_size))
     store = current_store()
@@ -200,7 +200,7 @@ def trust(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Allow checkpoints that came in a bundle to be loaded, although their loader can run code; or agree to its configuration."""
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.trust import loading as trusting
     from coevo.node_store.trust.loading import declared_checkpoints
 

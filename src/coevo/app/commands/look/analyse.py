@@ -116,9 +116,9 @@ def check_force_field(family: str) -> None:
 
 
 def _worker_count(asked: int | None) -> int:
-    from coevo.makers.step import StepMaker
+    from coevo.settings import usable_workers
 
-    return asked or StepMaker().usable_workers()
+    return asked or usable_workers()
 
 
 def is_file(what: str) -> bool:
@@ -136,7 +136,7 @@ def is_file(what: str) -> bool:
 def _batch(
     what: str, references: str | None, limits: Limits, pool: Workers, *, same_scale: bool, force_field: str | None
 ) -> Batch:
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.studies.analyse.batch import add_references, batch_from_file, batch_from_state
 
     if not is_file(what):
@@ -186,7 +186,7 @@ def _work(force_field: str | None, relax: bool) -> Any:
 
 def _baseline(ref: str, batch: Batch) -> Batch:
     """Entries and references of a state, whose descriptor is then the batch's too."""
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.studies.analyse.batch import batch_from_state
 
     known = batch_from_state(current_store(), ref)

@@ -64,7 +64,7 @@ def motifs(
 def _carriers(what: str) -> tuple[str, list[Carrier]]:
     """What is looked at, and its structures."""
     from coevo.app.commands.look.analyse import is_file
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.studies.motif_carriers import carriers_of_file, carriers_of_state
 
     if not is_file(what):
@@ -112,6 +112,6 @@ _FEW = 2000
 
 
 def _processes(carriers: Iterable[Carrier], workers: int | None) -> int:
-    from coevo.makers.step import StepMaker
+    from coevo.settings import usable_workers
 
-    return 1 if sum(1 for _ in carriers) <= _FEW else workers or StepMaker().usable_workers()
+    return 1 if sum(1 for _ in carriers) <= _FEW else workers or usable_workers()

@@ -52,12 +52,13 @@ def rediscover(
     """Say which known phases a state found that it was not told of; or, with --against, what is new against a set."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import StepMaker, current_store
+    from coevo.node_store.current import current_store
+    from coevo.settings import usable_workers
 
     _check_options(targets, name, against, save, relax=relax)
     if save is not None:
         check_place(save, force, "--save")
-    view, workers = current_store().state(ref), StepMaker().usable_workers()
+    view, workers = current_store().state(ref), usable_workers()
     with ProgressBars(err) as bars, reporting_to(bars):
         if against:
             counts = _counts(view, against, save, workers, every=every, force=force)

@@ -34,7 +34,7 @@ def log(
 ) -> None:
     """List the states that led to REF, newest first."""
     from coevo.app.tables.states import log_table
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.studies.states.graph import graph_lines
     from coevo.studies.states.summaries import summary
 
@@ -74,7 +74,7 @@ def show(
 ) -> None:
     """Show a state, or one of its entries: symmetry, origin, stability and what it would decompose into."""
     from coevo.app.tables.states import iteration_table
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.trust.loading import condition
     from coevo.studies.states.summaries import summary
 
@@ -152,7 +152,7 @@ def query(
 ) -> None:
     """Query the entries of a state with an OPTIMADE filter, and export them."""
     from coevo.app.tables.entries import entries_table
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.node_store.queries.hints import filter_hints
     from coevo.node_store.queries.queries import parse_filter, parse_sort
     from coevo.studies.states import exporting
@@ -199,10 +199,11 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="replace a former report in DIR")] = False,
 ) -> None:
     """Write the report of a state: a page that needs no network, its figures, their data and structures."""
-    from coevo.makers.step import StepMaker, current_store
+    from coevo.node_store.current import current_store
     from coevo.report.writing import write_report
+    from coevo.settings import usable_workers
 
-    workers = StepMaker().usable_workers()
+    workers = usable_workers()
     written = write_report(current_store(), ref, output, targets=targets, with_map=not without_map, force=force, workers=workers)
     shown = "without a map" if written.in_map is None else f"{written.in_map} structures in the map"
     say(f"report of {ref} written to {written.folder}: {written.files} files, {written.size / 1e6:.1f} MB, {shown}")

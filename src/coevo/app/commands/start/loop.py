@@ -56,7 +56,7 @@ def init(
     from coevo.campaigns.running import initialise
     from coevo.configs.loading import load_config
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
 
     if (config is None) == (elements is None):
         raise ConfigError("init: give either CONFIG (a preset or a YAML file) or --elements with --references")
@@ -108,7 +108,7 @@ def run(
     from coevo.campaigns.run_log import RunLog, log_file
     from coevo.campaigns.running import run_campaign, users_job_store
     from coevo.makers.progress import reporting_to
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
 
     store = current_store()
     if plan:
@@ -142,7 +142,7 @@ def status(
 ) -> None:
     """Say where a node stands (all nodes, if none is named): head, population, signals, campaigns."""
     from coevo.app.tables.status import status_tables
-    from coevo.makers.step import current_store
+    from coevo.node_store.current import current_store
     from coevo.studies.states.summaries import node_status
 
     store = current_store()
