@@ -19,6 +19,7 @@ import sys
 import threading
 import traceback
 from functools import cache
+from pathlib import Path
 from typing import IO, Any
 
 IMPORTED = (
@@ -111,6 +112,8 @@ _kept: list[subprocess.Popen[bytes]] = []
 
 def _serve(requests: socket.socket) -> dict[str, Any]:
     """Fork at each request; returns only in a process that is to be a script."""
+    sys.path.insert(1, str(Path(__file__).parents[1]))
+    importlib.import_module("unflushed").leave_flushes_to_the_system()
     for module in IMPORTED:
         importlib.import_module(module)
     gc.collect()
