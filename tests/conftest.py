@@ -13,6 +13,7 @@ from filelock import FileLock
 from mongodb_server import mongodb_server, mongodb_uri
 from slurm_cluster import slurm_cluster
 from tiny_node import TINY, Coevo, copy_of
+from unflushed import leave_flushes_to_the_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["mongodb_server", "mongodb_uri", "slurm_cluster"]
 
 os.environ["OMP_NUM_THREADS"] = "1"
+leave_flushes_to_the_system()
 
 
 @pytest.fixture(scope="session")

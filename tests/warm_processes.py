@@ -29,6 +29,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unflushed import leave_flushes_to_the_system
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -135,6 +137,7 @@ def _received(connection: socket.socket, size: int) -> bytes:
 
 def _serve(listener: socket.socket) -> None:
     """Answer until the test process has ended; returns only in a process that is to be a command."""
+    leave_flushes_to_the_system()
     for package in [*_IMPORTED, *_modules_of_coevo()]:
         importlib.import_module(package)
     _read_what_is_installed()

@@ -53,6 +53,9 @@ def make_machine(root: Path, patch: pytest.MonkeyPatch) -> Machine:
     """Write the executable and the POTCARs, and tell pymatgen and the replayer of them."""
     from pymatgen.core import SETTINGS
 
+    from coevo.labelling.vasp import running
+
+    patch.setattr(running, "POLLING_SECONDS", 0.02)  # the replayer needs no more than a few tenths of a second
     (root / "bin").mkdir()
     executable = root / "bin" / "vasp_std"
     executable.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("vasp_replayer.py")}"\n')

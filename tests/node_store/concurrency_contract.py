@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import pytest
+from forked_scripts import ForkedScript
 from li_p_s_states import NODE, evaluation
 
 from coevo.errors import (
@@ -22,8 +20,6 @@ from coevo.errors import (
     StateNotFoundError,
 )
 from coevo.node_store.store import open_store
-
-HERE = Path(__file__).parent
 
 OPEN = """
     import json
@@ -97,26 +93,24 @@ READER = (
 )
 
 
-def start_python(script: str, *arguments: str) -> subprocess.Popen[str]:
+def start_python(script: str, *arguments: str) -> ForkedScript:
     """Start a script in another process, with this directory on its path."""
-    code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return ForkedScript("import sys\n" + textwrap.dedent(script), *arguments)
 
 
-def ready(*processes: subprocess.Popen[str]) -> None:
+def ready(*processes: ForkedScript) -> None:
     """Wait until each has said so."""
     for process in processes:
         line = process.stdout.readline()
         assert line == "ready\n", line + process.communicate(timeout=300)[1]
 
 
-def go(process: subprocess.Popen[str]) -> None:
+def go(process: ForkedScript) -> None:
     process.stdin.write("go\n")
     process.stdin.flush()
 
 
-def answer(process: subprocess.Popen[str]):
+def answer(process: ForkedScript):
     """What a process printed at its end; it must have ended well."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -207,7 +201,7 @@ class ConcurrencyContract:
     @pytest.mark.timing
     def test_readers_see_complete_states_while_a_writer_commits(self, store, lineage, settings):
         start, rounds = lineage.commit(), 6
-        writer = start_python(WRITER, settings.model_dump_json(), start, "main", "1", str(rounds), "0.2")
+        writer = start_python(WRITER, settings.model_dump_json(), start, "main", "1", str(rounds), "0.05")
         readers = [start_python(READER, settings.model_dump_json()) for _ in range(2)]
         ready(writer, *readers)
         go(writer)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,15 +34,6 @@ if TYPE_CHECKING:
 
     from coevo.node_store.store import NodeStore
     from coevo.settings import Settings
-
-HERE = Path(__file__).parent
-
-
-def run_python(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run a script in another process, with this directory on its path."""
-    code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(script)
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
-
 
 class StoreContract(ConcurrencyContract, BranchSeedsContract):
     """Subclasses have a fixture ``settings`` that names an empty database."""

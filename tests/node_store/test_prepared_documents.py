@@ -26,8 +26,9 @@ from coevo.node_store.prepared_documents import (
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 leaves = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | floats | st.text()
-values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
-documents = st.dictionaries(st.text(), values)
+keys = st.text(max_size=6)
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=8)
+documents = st.dictionaries(keys, values, max_size=5)
 
 
 @given(documents)
@@ -85,7 +86,7 @@ def test_ids_of_texts_of_other_structures(change):
     assert structure_text_id(dump_plain(document)) == structure_document_id(document)
 
 
-@given(documents, st.dictionaries(st.text(), values, min_size=1), st.text(max_size=3))
+@given(documents, st.dictionaries(keys, values, min_size=1, max_size=4), st.text(max_size=3))
 def test_a_dictionary_is_cut_out_of_a_text(document, part, key):
     try:
         text, document = reduced({**document, key: part})

@@ -279,9 +279,18 @@ def test_space_groups_are_those_of_pyxtal(number):
         assert space_groups.compatible(number, counts) == group.check_compatible(conventional)[0]
 
 
-@pytest.mark.parametrize("n", [0, 1, 7])
+def test_workers_draw_no_more_than_one_process_would():
+    """Where nothing can be drawn, the draws end and are counted as ever."""
+    impossible = Conditions(LI_P_S, max_atoms=1, compositions=("Li7P3S11",))
+    samples = [EmbeddedGenerator.initial().sample(2, impossible, 0, workers=workers) for workers in (1, 2)]
+    assert samples[0].candidates == samples[1].candidates == []
+    assert samples[0].rejected == samples[1].rejected == {"no_composition": 28}
+
+
 @pytest.mark.parametrize("taught", [False, True])
-def test_workers_do_not_change_a_draw(knowledge, n, taught):
+@pytest.mark.parametrize("n", [0, 1, 7])
+@pytest.mark.parametrize("workers", [2, 3])  # outermost: the processes stay for the cases that have as many
+def test_workers_do_not_change_a_draw(knowledge, workers, n, taught):
     generator = EmbeddedGenerator(knowledge) if taught else EmbeddedGenerator.initial()
     conditions = Conditions(LI_P_S, max_atoms=10)
 
@@ -291,17 +300,7 @@ def test_workers_do_not_change_a_draw(knowledge, n, taught):
         assert sum(told) == len(sample.candidates) == n
         return [(c.structure.as_dict(), c.origin) for c in sample.candidates], sample.rejected
 
-    alone = drawn_by(1)
-    assert drawn_by(2) == alone
-    assert drawn_by(3) == alone
-
-
-def test_workers_draw_no_more_than_one_process_would():
-    """Where nothing can be drawn, the draws end and are counted as ever."""
-    impossible = Conditions(LI_P_S, max_atoms=1, compositions=("Li7P3S11",))
-    samples = [EmbeddedGenerator.initial().sample(2, impossible, 0, workers=workers) for workers in (1, 2)]
-    assert samples[0].candidates == samples[1].candidates == []
-    assert samples[0].rejected == samples[1].rejected == {"no_composition": 28}
+    assert drawn_by(workers) == drawn_by(1)
 
 
 def test_settings_given_at_loading_take_the_place_of_the_checkpoints(tmp_path):

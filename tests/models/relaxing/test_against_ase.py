@@ -43,14 +43,15 @@ CASES = {
 def test_the_path_is_that_of_ase(case: str) -> None:
     """The generalised forces are the same, so that FIRE takes the same steps; ASE judges convergence by the same forces."""
     ours, theirs = CASES[case]
-    crystals = [crystal(1), crystal(2, "Cu4", 3.6), crystal(3, "Au2Pd2", 4.0)]
-    settings = RelaxationSettings(fmax=0.02, max_steps=300, optimiser="fire", **ours)
+    crystals = [crystal(1), crystal(2, "Cu4", 3.6)]
+    settings = RelaxationSettings(fmax=0.05, max_steps=300, optimiser="fire", **ours)
     for atoms, found in zip(crystals, relax_batch(AsePredictor(EMT(), CUTOFF), batch(crystals), settings), strict=True):
         assert not isinstance(found, Failure), found
         start = atoms.get_volume()
         atoms.calc = EMT()
         optimiser = FIRE(FrechetCellFilter(atoms, **theirs), logfile=None)
-        optimiser.run(fmax=0.02, steps=300)
+        optimiser.run(fmax=0.05, steps=300)
+        assert optimiser.nsteps > 20
         assert found.steps == optimiser.nsteps
         assert found.prediction.energy == pytest.approx(atoms.get_potential_energy() / len(atoms), abs=1e-6)
         assert found.cell == pytest.approx(atoms.cell.array, abs=1e-5)
@@ -75,14 +76,13 @@ def test_a_fixed_cell_is_that_of_ase_without_a_filter() -> None:
 def test_both_optimisers_end_in_the_same_minimum(case: str) -> None:
     ours, _ = CASES[case]
     predictor = AsePredictor(EMT(), CUTOFF)
-    one, two = (
-        relax_batch(predictor, batch([crystal(5), crystal(6)]), RelaxationSettings(fmax=0.005, optimiser=name, **ours))
+    [first], [second] = (
+        relax_batch(predictor, batch([crystal(5)]), RelaxationSettings(fmax=0.005, optimiser=name, **ours))
         for name in ("fire", "lbfgs")
     )
-    for first, second in zip(one, two, strict=True):
-        assert first.prediction.energy == pytest.approx(second.prediction.energy, abs=1e-4)
-        assert np.linalg.det(first.cell) == pytest.approx(np.linalg.det(second.cell), rel=5e-3)
-        assert second.steps < first.steps
+    assert first.prediction.energy == pytest.approx(second.prediction.energy, abs=1e-4)
+    assert np.linalg.det(first.cell) == pytest.approx(np.linalg.det(second.cell), rel=5e-3)
+    assert second.steps < first.steps
 
 
 def test_the_stress_at_the_end_balances_the_pressure() -> None:
