@@ -100,12 +100,16 @@ class ExternalFamily:
         Pins of everything in the environment, direct and indirect, in pip's format.
     companions : tuple of Path
         Modules that the runner imports, copied beside it.
+    extra : str
+        Extra of coevo that installs the pins in coevo's own environment: where it has them all, its interpreter runs the family
+        without more ado. Empty where the pins cannot share it.
     """
 
     name: str
     runner: Path
     requirements: Path
     companions: tuple[Path, ...] = ()
+    extra: str = ""
 
     def pins(self) -> list[str]:
         """The requirements, one a line, without comments.

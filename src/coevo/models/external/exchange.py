@@ -123,7 +123,7 @@ def run_task(
         If the run failed: its message names the log, which is kept, and has its last lines.
     """
     environment = environment_of(family)
-    base = _scratch()
+    base = scratch_directory()
     directory = Path(tempfile.mkdtemp(prefix=f"coevo-{family.name}-", dir=base))
     log, failed = directory / LOG, True
     try:
@@ -158,7 +158,7 @@ def run_task(
         _clean(directory, log, keep=failed)
 
 
-def _scratch() -> Path | None:
+def scratch_directory() -> Path | None:
     """Where runs are made: ``COEVO_SCRATCH`` or the directory of temporary files."""
     scratch = read_settings().scratch
     if scratch is None:
