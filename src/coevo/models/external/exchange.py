@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from coevo.errors import ModelError
 from coevo.models.external.environment import environment_of
-from coevo.models.external.families import PROTOCOL_FILE
+from coevo.models.external.families import PROTOCOL_FILE, WORKER_FILE
 from coevo.models.external.logs import hand_over
 from coevo.models.external.process import run_process
 from coevo.settings import read_settings
@@ -127,7 +127,7 @@ def run_task(
     directory = Path(tempfile.mkdtemp(prefix=f"coevo-{family.name}-", dir=base))
     log, failed = directory / LOG, True
     try:
-        for script in (PROTOCOL_FILE, family.runner, *family.companions):
+        for script in (PROTOCOL_FILE, WORKER_FILE, family.runner, *family.companions):
             shutil.copyfile(script, directory / script.name)
         (directory / "input").mkdir()
         prepare(directory / "input")
