@@ -227,6 +227,20 @@ class Family:
         pins = dict(pin.split("==", 1) for pin in self.environment.pins())
         return {name: pins[name] for name in self.environment_packages if name in pins}
 
+    def version(self) -> str:
+        """Version of the family's own package: the first that its environment pins, else the first that is installed here.
+
+        Raises
+        ------
+        PackageNotFoundError
+            If that is not installed.
+        """
+        if self.environment is not None:
+            return next(iter(self.environment_versions().values()), "")
+        from importlib.metadata import version
+
+        return version(self.packages[0]) if self.packages else ""
+
     def weights_on(self, energy_scale: str) -> list[str]:
         """Names of the weights whose energies are on a scale."""
         return [name for name, weights in self.weights.items() if weights.energy_scale == energy_scale]

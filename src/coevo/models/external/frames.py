@@ -100,7 +100,7 @@ class Pipes:
             If it is not whole after ``patience`` seconds.
         """
         deadline = time.monotonic() + patience
-        start = self._read(len(MAGIC) + 8, deadline)
+        start = self._read(len(MAGIC) + 8, deadline, first=True)
         (size,) = struct.unpack("<Q", start[len(MAGIC) :])
         if start[: len(MAGIC)] != MAGIC:
             raise FrameError(f"its answer begins with {start[:8]!r}, which is no frame")
@@ -116,7 +116,7 @@ class Pipes:
             arrays[name] = np.frombuffer(data, dtype="<f8").reshape(shape)
         return head, arrays
 
-    def _read(self, size: int, deadline: float) -> bytes:
+    def _read(self, size: int, deadline: float, *, first: bool = False) -> bytes:
         data = bytearray()
         while len(data) < size:
             _wait(self._incoming, deadline)
@@ -125,7 +125,7 @@ class Pipes:
             except BlockingIOError:
                 continue
             if not block:
-                raise FrameError(f"its answer ended after {len(data)} of {size} bytes" if data else "it ended", ended=True)
+                raise FrameError("it ended" if first and not data else "it ended in the middle of an answer", ended=True)
             data += block
         return bytes(data)
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 """Version of the protocol; ``runners/coevo_worker.py`` has the same."""
 
+START_PATIENCE = 1800.0
+"""Seconds that a worker may take to start, at least: it imports a gigabyte, perhaps from a file system that many read."""
+
 _LARGEST_ATOMIC_NUMBER = 118
 _TEXT = 300
 """Characters of a text of a worker in a message."""
@@ -243,7 +246,7 @@ class Worker:
         self._log.add(f"coevo: {text}\n")
 
     def _greeted(self) -> Greeting:
-        head, _ = self._pipes.receive({}, self.patience)
+        head, _ = self._pipes.receive({}, max(self.patience, START_PATIENCE))
         if head.get("ok") is not True:
             raise ModelError(f"{self.model.family.name}: its worker cannot serve this model: {_text(head.get('message'))}{self._story()}")
         for key, expected in (("protocol", PROTOCOL), ("family", self.model.family.name)):
@@ -259,7 +262,7 @@ class Worker:
         code = self._process.poll()
         self.close()
         if isinstance(err, NoAnswerError):
-            return f"no answer in {self.patience:g} s (`patience` in {self.model.family.name}.yaml), so it was ended"
+            return f"no answer in the time that it was given (patience: {self.patience:g} s), so it was ended"
         if code is None:
             return f"{err}, so it was ended"
         return f"{err} (signal {-code})" if code < 0 else f"{err} (exit code {code})"
