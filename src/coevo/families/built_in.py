@@ -103,7 +103,7 @@ SEVENNET_ENVIRONMENT = ExternalFamily(
 _SEVENNET_WHEEL = "in the wheel of sevenn"
 _SEVENNET_RELEASE = "fetched by sevenn from its releases on GitHub when it is first used"
 
-# Its checkpoints are read as tensors, numbers and texts (torch.load with weights_only), and networks are built from plain settings.
+# Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and networks are built from plain settings.
 SEVENNET = Family(
     Loader("sevennet", "force_field", "model-tar-1", "coevo.models.external.sevennet:SevenNetForceField", runs_code=False),
     title="SevenNet",

@@ -1,4 +1,4 @@
-"""A family of force fields for the tests, in an environment of its own that is this interpreter; its runner is ``fake_worker.py``."""
+"""A family of force fields for the tests, whose environment is this interpreter; its runner is ``fake_worker.py``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,29 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SYMBOLS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt")
-FAULTS = (
-    "crash killed once hang garbage huge list nonsense deep stale truncated mute refuses memory tight raises nan shape "
-    "no-elements worsens boasts"
-).split()
+FAULTS = [
+    "crash",
+    "killed",
+    "once",
+    "hang",
+    "garbage",
+    "huge",
+    "list",
+    "nonsense",
+    "deep",
+    "stale",
+    "truncated",
+    "mute",
+    "refuses",
+    "memory",
+    "tight",
+    "raises",
+    "nan",
+    "shape",
+    "no-elements",
+    "worsens",
+    "boasts",
+]
 
 FAMILY = Family(
     Loader("fake", "force_field", "model-tar-1", "fake_family:FakeForceField", runs_code=False),

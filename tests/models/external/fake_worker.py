@@ -41,10 +41,12 @@ class Model:
 
     def predict(self, numbers, counts, positions, cells):
         bounds = np.cumsum(counts)[:-1]
-        found = [effective_medium(*one) for one in zip(np.split(numbers, bounds), np.split(positions, bounds), cells)]
+        found = [
+            effective_medium(*one) for one in zip(np.split(numbers, bounds), np.split(positions, bounds), cells, strict=True)
+        ]
         shifts = [sum(self.constants.get(str(z), 0.0) for z in part) for part in np.split(numbers, bounds)]
         return {
-            "energies": np.array([self.slope * energy + shift for (energy, _, _), shift in zip(found, shifts)]),
+            "energies": np.array([self.slope * energy + shift for (energy, _, _), shift in zip(found, shifts, strict=True)]),
             "forces": self.slope * np.concatenate([forces for _, forces, _ in found]),
             "stresses": self.slope * np.array([stress for _, _, stress in found]),
         }
@@ -180,11 +182,11 @@ def solved(frames, symbols):
         energy, forces, _ = effective_medium(frame["numbers"], frame["positions"], frame["cell"])
         rows.append([energy] + [frame["numbers"].count(int(z)) for z in symbols])
         targets.append(frame["energy"])
-        for mine, told in zip(forces.ravel(), np.ravel(frame["forces"])):
+        for mine, told in zip(forces.ravel(), np.ravel(frame["forces"]), strict=True):
             rows.append([10.0 * mine] + [0.0] * len(symbols))
             targets.append(10.0 * told)
     found = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)[0]
-    return float(found[0]), dict(zip(symbols, found[1:].tolist()))
+    return float(found[0]), dict(zip(symbols, found[1:].tolist(), strict=True))
 
 
 def loss(model, frames, settings):

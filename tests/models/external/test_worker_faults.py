@@ -1,4 +1,4 @@
-"""What becomes of a batch when the worker of a family fails at it: crystals at their places, processes that are gone, and logs."""
+"""What becomes of a batch when the worker of a family fails at it: crystals, processes that are gone, and logs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ __all__ = ["fake"]
 
 
 def metal(symbol: str, stretch: float = 1.0) -> Structure:
-    return Structure(Lattice.cubic(3.8 * stretch), [symbol, "Cu", "Cu", "Cu"], [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    return Structure(
+        Lattice.cubic(3.8 * stretch), [symbol, "Cu", "Cu", "Cu"], [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    )
 
 
-def batch() -> list[Structure]:
-    """Six crystals; the fourth holds the element that faults are about."""
-    return [metal("Pd" if k == 3 else "Au", 0.97 + 0.01 * k) for k in range(6)]
+def batch(n: int = 6, palladium: int = 3) -> list[Structure]:
+    """Crystals, of which one holds the element that faults are about."""
+    return [metal("Pd" if k == palladium else "Au", 0.97 + 0.01 * k) for k in range(n)]
 
 
 @pytest.fixture(autouse=True)
@@ -66,51 +68,55 @@ ENDED = {
     "nonsense": "the head of its answer is not JSON",
     "deep": "the head of its answer is not JSON",
     "stale": "it answered question 99",
-    "truncated": "its answer ended after",
+    "truncated": "it ended in the middle of an answer",
     "shape": "the arrays of its answer are not those asked for",
 }
 
 
 class TestFaults:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sound(cls, fake):
+        return force_field_from("fake").evaluate(batch())
+
     @pytest.mark.parametrize("fault", ENDED)
-    def test_one_crystal_is_lost_and_the_others_are_as_ever(self, fault):
-        sound = force_field_from("fake").evaluate(batch())
-        found, log = logged(force_field_from("fake", fault), batch())
+    def test_what_is_no_answer_ends_the_worker(self, fault):
+        found, log = logged(force_field_from("fake", fault), batch(2, 1))
+        assert [type(one) for one in found] == [Prediction, Failure]
+        assert found[1].reason == "crashed"
+        assert ENDED[fault] in found[1].detail
+        assert "fake-worker" in log
+        # twice together, and the one alone
+        assert log.count("coevo: the worker is gone while it had 2 structures") == 2
+        assert log.count("coevo: the worker is gone while it had 1 structures") == 1
+
+    def test_one_crystal_is_lost_and_the_others_are_as_ever(self, sound):
+        found = force_field_from("fake", "killed").evaluate(batch())
         assert [type(one) for one in found] == [Prediction] * 3 + [Failure] + [Prediction] * 2
-        assert found[3].reason == "crashed"
-        assert ENDED[fault] in found[3].detail
         for one, other in zip(found, sound, strict=True):
             if isinstance(one, Prediction):
                 assert one.energy == other.energy
                 assert np.array_equal(one.forces, other.forces)
-        assert "fake-worker" in log
-        assert "coevo: the worker is gone while it had 6 structures" in log
-        assert "coevo: the worker is gone while it had 1 structures" in log
 
     def test_a_hang_is_ended_with_all_its_processes(self, impatient):
-        force_field = force_field_from("fake", "hang")
-        begun = time.monotonic()
-        found, log = logged(force_field, batch()[3:])
-        assert [type(one) for one in found] == [Failure, Prediction, Prediction]
+        found, log = logged(force_field_from("fake", "hang"), batch(2, 0))
+        assert [type(one) for one in found] == [Failure, Prediction]
         assert found[0].reason == "crashed"
-        assert "no answer in 3 s (`patience` in fake.yaml)" in found[0].detail
-        assert time.monotonic() - begun < 60
-        assert log.count("no answer in 3 s") == 3
+        assert "no answer in the time that it was given (patience: 3 s)" in found[0].detail
+        assert log.count("no answer in the time") == 3
 
-    def test_a_worker_that_is_killed_once_gives_the_same_numbers(self):
-        sound = force_field_from("fake").evaluate(batch())
+    def test_a_worker_that_is_killed_once_gives_the_same_numbers(self, sound):
         found, log = logged(force_field_from("fake", "once"), batch())
         assert [one.energy for one in found] == [one.energy for one in sound]
         assert log.count("the worker is gone") == 1
 
-    def test_a_worker_killed_between_batches_is_started_again(self):
+    def test_a_worker_killed_between_batches_is_started_again(self, sound):
         force_field = force_field_from("fake")
-        sound = force_field.evaluate(batch())
+        force_field.evaluate(batch(1))
         os.kill(worker_for(force_field.predictor.model).pid, signal.SIGKILL)
         assert [one.energy for one in force_field.evaluate(batch())] == [one.energy for one in sound]
 
-    def test_out_of_memory_halves_the_batch(self):
-        sound = force_field_from("fake").evaluate(batch())
+    def test_out_of_memory_halves_the_batch(self, sound):
         found, log = logged(force_field_from("fake", "memory"), batch())
         assert [one.energy for one in found] == [one.energy for one in sound]
         assert "coevo: out_of_memory with 6 structures, 24 atoms" in log
@@ -119,19 +125,18 @@ class TestFaults:
 
     @pytest.mark.parametrize(("fault", "reason"), [("tight", "out_of_memory"), ("raises", "calculation_failed"), ("nan", "nan")])
     def test_what_a_worker_says_of_one_crystal(self, fault, reason):
-        found = force_field_from("fake", fault).evaluate(batch())
-        assert [type(one) for one in found] == [Prediction] * 3 + [Failure] + [Prediction] * 2
-        assert found[3].reason == reason
+        found = force_field_from("fake", fault).evaluate(batch(3, 1))
+        assert [type(one) for one in found] == [Prediction, Failure, Prediction]
+        assert found[1].reason == reason
 
     def test_relaxations_go_on_without_the_crystal_that_crashes(self):
         chosen = RelaxationSettings(fmax=0.05)
-        sound = force_field_from("fake").relax(batch(), chosen)
-        found = force_field_from("fake", "crash").relax(batch(), chosen)
-        assert [type(one) for one in found] == [Relaxation] * 3 + [Failure] + [Relaxation] * 2
-        assert found[3].reason == "crashed"
-        assert [one.prediction.energy for k, one in enumerate(found) if k != 3] == pytest.approx(
-            [one.prediction.energy for k, one in enumerate(sound) if k != 3], abs=1e-9
-        )
+        sound = force_field_from("fake").relax(batch(3, 1), chosen)
+        found = force_field_from("fake", "crash").relax(batch(3, 1), chosen)
+        assert [type(one) for one in found] == [Relaxation, Failure, Relaxation]
+        assert found[1].reason == "crashed"
+        for k in (0, 2):
+            assert found[k].prediction.energy == pytest.approx(sound[k].prediction.energy, abs=1e-9)
 
     def test_a_model_that_fails_at_everything_is_an_error(self):
         with pytest.raises(ModelError, match="fake: no worker survived any of 2 structures: it ended"):
@@ -140,7 +145,10 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("fault", "message"),
         [
-            ("mute", r"its worker did not start: it ended \(exit code 5\)\nthe last lines of its log:\n  a line on standard output"),
+            (
+                "mute",
+                r"did not start: it ended \(exit code 5\)\nthe last lines of its log:\n  a line on standard output",
+            ),
             ("refuses", r"its worker cannot serve this model: RuntimeError: these weights are of a newer version"),
             ("no-elements", "its worker did not start: its greeting has no list of atomic numbers"),
         ],
@@ -219,9 +227,7 @@ class TestFits:
     def frames(self, force_field, seeds, shift=0.05):
         crystals = [metal("Au", 0.95 + 0.01 * seed) for seed in seeds]
         found = force_field.evaluate(crystals)
-        return [
-            TrainingFrame(s, p.energy + shift, 0.8 * p.forces, 0.8 * p.stress) for s, p in zip(crystals, found, strict=True)
-        ]
+        return [TrainingFrame(s, p.energy + shift, 0.8 * p.forces, 0.8 * p.stress) for s, p in zip(crystals, found, strict=True)]
 
     def test_the_checkpoint_says_where_it_comes_from(self, tmp_path):
         parent = force_field_from("fake")
@@ -257,7 +263,7 @@ class TestFits:
         parent = force_field_from("fake")
         frames = self.frames(parent, range(3))
         bad = [TrainingFrame(frames[0].structure, np.nan, frames[0].forces, frames[0].stress)]
-        with pytest.raises(ModelError, match="validation frame 0 .* has a label that is not finite"):
+        with pytest.raises(ModelError, match=r"validation frame 0 .* has a label that is not finite"):
             parent.fit(frames, bad, FitSettings(), seed=1)
         bad = [TrainingFrame(frames[0].structure, 1.0, frames[0].forces[:2], frames[0].stress)]
         with pytest.raises(ModelError, match=r"has forces \(2, 3\) and stress \(3, 3\); expected \(4, 3\)"):

@@ -67,8 +67,8 @@ def condition_of(family: ExternalFamily) -> tuple[str, str]:
     Returns
     -------
     str, str
-        ``ready``, ``described``, ``own`` (coevo's own interpreter has its pins), ``outdated``, ``unfinished`` or ``none``; and the
-        command line, file or directory.
+        ``ready``, ``described``, ``own`` (coevo's own interpreter has its pins), ``outdated``, ``unfinished`` or ``none``; and
+        the command line, file or directory.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Fine-tuning in a family's environment: frames on their way there, and the judgement of what comes back, which is coevo's own."""
+"""Fine-tuning in a family's environment: frames on their way there, and coevo's own judgement of what comes back."""
 
 from __future__ import annotations
 
@@ -56,8 +56,11 @@ def usable_frames(
 
 
 def write_frames(path: Path, frames: Sequence[TrainingFrame]) -> None:
-    """Write frames as JSON lines: ``numbers``, ``positions`` (Å), ``cell`` (rows, Å), ``energy`` (eV per cell), ``forces`` (eV/Å)
-    and ``stress`` (3 x 3, eV/Å³, ASE sign)."""
+    """Write frames as JSON lines.
+
+    A line has ``numbers``, ``positions`` (Å), ``cell`` (rows, Å), ``energy`` (eV per cell), ``forces`` (eV/Å) and ``stress``
+    (3 x 3, eV/Å³, ASE sign).
+    """
     with path.open("w", encoding="utf-8") as file:
         for frame in frames:
             structure = frame.structure
@@ -111,7 +114,9 @@ def checked_epochs(epochs: Any) -> list[dict[str, float]]:
     for place, epoch in enumerate(epochs):
         sound = isinstance(epoch, dict) and epoch.keys() <= names and epoch.get("epoch") == place and "validation_loss" in epoch
         if not sound or not all(type(v) in {int, float} and np.isfinite(v) for v in epoch.values()):
-            raise ModelError(f"the runner's report of epoch {place} is {str(epoch)[:200]}, allowed: numbers by {', '.join(sorted(names))}")
+            raise ModelError(
+                f"the runner's report of epoch {place} is {str(epoch)[:200]}, allowed: numbers by {', '.join(sorted(names))}"
+            )
         kept.append(dict(epoch))
     return kept
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from coevo.models.contracts import Candidate, Conditions, Example, Progress
     from coevo.models.external.families import ExternalFamily
 
+
 class ExternalGenerator:
     """A generator whose work is done by a runner; a family subclasses it and sets ``family`` and ``external``.
 

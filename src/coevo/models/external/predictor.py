@@ -48,10 +48,10 @@ class _Batch:
 class RemotePredictor:
     """What a worker says of a model; see :class:`coevo.models.relaxing.predictor.Predictor`.
 
-    The worker is started when something is asked of it, and again after it has ended. A batch that it dies of is asked once more of
-    a new worker; if that dies too, the halves are asked, and so on down to single crystals, of which one that no worker survives is
-    a failure, ``crashed``. A batch that is out of memory is halved likewise. Which batches there were is a matter of the last
-    digits: the log says so where it was not those that were asked for.
+    The worker is started when something is asked of it, and again after it has ended. A batch that it dies of is asked once more
+    of a new worker; if that dies too, the halves are asked, and so on down to single crystals, of which one that no worker
+    survives is a failure, ``crashed``. A batch that is out of memory is halved likewise. Which batches there were is a matter of
+    the last digits: the log says so where it was not those that were asked for.
 
     Parameters
     ----------
@@ -101,8 +101,9 @@ class RemotePredictor:
         """
         batch = _Batch(numbers, counts, positions, cells)
         self._ask(batch, 0, len(counts), again=True)
-        if not self._answered and len(batch.failures) == len(counts) and {f.reason for f in batch.failures.values()} == {"crashed"}:
-            detail = batch.failures[0].detail
+        crashed = [failure for failure in batch.failures.values() if failure.reason == "crashed"]
+        if not self._answered and len(crashed) == len(counts):
+            detail = crashed[0].detail
             raise ModelError(f"{self.model.family.name}: no worker survived any of {len(counts)} structures: {detail}")
         virials = batch.stresses * np.abs(np.linalg.det(cells))[:, None, None]
         return BatchPrediction(batch.energies, batch.forces, virials, self._interaction(batch), batch.failures)
@@ -120,7 +121,9 @@ class RemotePredictor:
                 return
             reason, detail = "crashed", str(err)
         except RefusedBatchError as err:
-            worker.tell_log(f"{err.reason} with {last - first} structures, {batch.bounds[last] - batch.bounds[first]} atoms: {err}")
+            worker.tell_log(
+                f"{err.reason} with {last - first} structures, {batch.bounds[last] - batch.bounds[first]} atoms: {err}"
+            )
             reason, detail = REFUSALS[err.reason], str(err)
             self._answered = True
         else:

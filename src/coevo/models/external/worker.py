@@ -178,7 +178,9 @@ class Worker:
             )
         except OSError as err:
             shutil.rmtree(self._directory, ignore_errors=True)
-            raise ModelError(f"{command[0]} cannot be started: {err.strerror}; `coevo env list` says what is configured") from None
+            raise ModelError(
+                f"{command[0]} cannot be started: {err.strerror}; `coevo env list` says what is configured"
+            ) from None
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -248,7 +250,9 @@ class Worker:
     def _greeted(self) -> Greeting:
         head, _ = self._pipes.receive({}, max(self.patience, START_PATIENCE))
         if head.get("ok") is not True:
-            raise ModelError(f"{self.model.family.name}: its worker cannot serve this model: {_text(head.get('message'))}{self._story()}")
+            raise ModelError(
+                f"{self.model.family.name}: its worker cannot serve this model: {_text(head.get('message'))}{self._story()}"
+            )
         for key, expected in (("protocol", PROTOCOL), ("family", self.model.family.name)):
             if head.get(key) != expected or type(head.get(key)) is not type(expected):
                 raise FrameError(f"its greeting says {key} {str(head.get(key))[:80]!r}, allowed: {expected!r}")

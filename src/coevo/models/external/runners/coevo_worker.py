@@ -1,10 +1,10 @@
 """The family's side of a worker: answers with energies, forces and stresses of batches until its standard input ends.
 
-A runner of force fields imports this module before anything else: with ``serve`` as its argument the process keeps standard output for
-answers alone, and whatever packages print goes to the log. It needs Python 3.8 or newer and numpy.
+A runner of force fields imports this module before anything else: with ``serve`` as its argument the process keeps standard
+output for answers alone, and whatever packages print goes to the log. It needs Python 3.8 or newer and numpy.
 
-A frame is ``coevo-f1``, the length of a JSON head (8 bytes, little-endian), the head, and the arrays that ``head["arrays"]`` lists
-as ``[name, dtype, shape]``, one after another in C order.
+A frame is ``coevo-f1``, the length of a JSON head (8 bytes, little-endian), the head, and the arrays that ``head["arrays"]``
+lists as ``[name, dtype, shape]``, one after another in C order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class OutOfMemory(Exception):  # noqa: N818 - a word of the protocol
     """A batch that is too large for the memory; coevo asks again for the halves of it."""
 
 
-def serve(family: str, open_model: Callable[[dict[str, Any]], tuple[dict[str, Any], Callable[..., Mapping[str, Any]]]]) -> NoReturn:
+def serve(
+    family: str, open_model: Callable[[dict[str, Any]], tuple[dict[str, Any], Callable[..., Mapping[str, Any]]]]
+) -> NoReturn:
     """Open the model of ``request.json`` and answer; never returns.
 
     Parameters
@@ -55,11 +57,11 @@ def serve(family: str, open_model: Callable[[dict[str, Any]], tuple[dict[str, An
     family : str
         Name of the family; a request for another one is refused.
     open_model : callable
-        Called with the request (``model``, ``document``, ``device``, ``trusted``, ``sources``); returns what is said of the model,
-        ``elements`` (atomic numbers), ``cutoff`` (Å), ``energy_scale``, ``versions``, ``device`` and, if it is known,
-        ``element_energies`` (atomic number to eV), and a function of ``numbers`` (N,), ``counts`` (n,), ``positions`` (N, 3; Å) and
-        ``cells`` (n, 3, 3; rows, Å) that returns ``energies`` (n,; eV per cell), ``forces`` (N, 3; eV/Å) and ``stresses`` (n, 3, 3;
-        eV/Å³, positive where the crystal is under tension, as in ASE).
+        Called with the request (``model``, ``document``, ``device``, ``trusted``, ``sources``); returns what is said of the
+        model, ``elements`` (atomic numbers), ``cutoff`` (Å), ``energy_scale``, ``versions``, ``device`` and, if it is known,
+        ``element_energies`` (atomic number to eV), and a function of ``numbers`` (N,), ``counts`` (n,), ``positions`` (N, 3; Å)
+        and ``cells`` (n, 3, 3; rows, Å) that returns ``energies`` (n,; eV per cell), ``forces`` (N, 3; eV/Å) and ``stresses``
+        (n, 3, 3; eV/Å³, positive where the crystal is under tension, as in ASE).
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -81,7 +83,9 @@ def serve(family: str, open_model: Callable[[dict[str, Any]], tuple[dict[str, An
         except Exception as err:  # noqa: BLE001
             traceback.print_exc()
             text = f"{type(err).__name__}: {err}"
-            reason = "out_of_memory" if isinstance(err, (MemoryError, OutOfMemory)) or "out of memory" in text.lower() else "error"
+            reason = (
+                "out_of_memory" if isinstance(err, (MemoryError, OutOfMemory)) or "out of memory" in text.lower() else "error"
+            )
             if reason == "out_of_memory":
                 _free_memory()
             _send({"ok": False, "call": head.get("call"), "reason": reason, "message": text[:2000]})

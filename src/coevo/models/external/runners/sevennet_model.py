@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
-import sevenn._keys as KEY
+import sevenn._keys as KEY  # noqa: N812 - as SevenNet calls it
 import sevenn.checkpoint
 import sevenn.util
 import torch
@@ -39,9 +39,10 @@ CHECKPOINT = "checkpoint.pth"
 FULL = [0, 3, 5, 3, 1, 4, 5, 4, 2]
 """Places of a 3 x 3 matrix in SevenNet's order of six components, xx yy zz xy yz zx."""
 
+
 @contextmanager
 def tensors_only() -> Iterator[None]:
-    """Read checkpoints in this block as tensors, numbers and texts and nothing else, so that no code of whoever wrote one runs."""
+    """Read checkpoints in this block as tensors, numbers and texts only, so that no code of whoever wrote one runs."""
 
     def load(path: str, **kwargs: Any) -> Any:
         return torch.load(path, **{**kwargs, "weights_only": True})
@@ -101,7 +102,7 @@ class Model:
     def predict(self, numbers: Any, counts: Any, positions: Any, cells: Any) -> dict[str, Any]:
         """Energies (eV), forces (eV/Å) and stresses (eV/Å³, ASE sign) of crystals, as coevo sends them."""
         bounds = np.cumsum(counts)[:-1]
-        parts = zip(np.split(numbers, bounds), np.split(positions, bounds), cells)
+        parts = zip(np.split(numbers, bounds), np.split(positions, bounds), cells)  # noqa: B905 - Python 3.8
         return self.predict_graphs([self.graph(Atoms(numbers=z, positions=x, cell=c, pbc=True)) for z, x, c in parts])
 
     def predict_graphs(self, graphs: Sequence[AtomGraphData]) -> dict[str, Any]:
@@ -179,5 +180,3 @@ def place_of(name: str) -> str | None:
             return str(sevenn.util.pretrained_name_to_path(PUBLISHED[name][0]))
         except FileNotFoundError:
             return None
-
-

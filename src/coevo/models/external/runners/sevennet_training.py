@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sevenn._keys as KEY
+import sevenn._keys as KEY  # noqa: N812 - as SevenNet calls it
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -121,7 +121,7 @@ def validation_loss(model: Model, graphs: list[AtomGraphData], records: list[dic
         forces.append((found["forces"] - np.concatenate([r["forces"] for r in part])).ravel())
         stress.append(GPA * (found["stresses"] - np.array([r["stress"] for r in part])).ravel())
     weights = (ENERGY_WEIGHT, settings["force_weight"], settings["stress_weight"])
-    return sum(w * huber(np.concatenate(x)) for w, x in zip(weights, (energy, forces, stress)))
+    return sum(w * huber(np.concatenate(x)) for w, x in zip(weights, (energy, forces, stress)))  # noqa: B905
 
 
 def huber(difference: Any) -> float:
