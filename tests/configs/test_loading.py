@@ -191,11 +191,11 @@ def test_the_presets_are_what_they_say() -> None:
     [
         (
             "li-p-s-dem",
-            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-demo, li-p-s-offline, li-p-s-sevennet, li-s",
+            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-demo, li-p-s-offline, li-p-s-sev",
         ),
         (
             "nowhere/x.yaml",
-            "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-demo, li-p-s-offline, li-p-s-s",
+            "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-demo, li-p-s-offline, li-p",
         ),
         ("../tree", "../tree: cannot be read"),
     ],

@@ -114,6 +114,8 @@ def open_for_worker(request):
 
     def predict(numbers, counts, positions, cells):
         calls[0] += 1
+        if "FAKE_KILL" in os.environ and calls[0] > 2 and first_time(os.environ["FAKE_KILL"]):
+            kill()  # a worker in the middle of its work, as a user or the kernel would
         touched = PALLADIUM in numbers
         if fault == "memory" and len(counts) > 2:
             raise MemoryError(f"{len(counts)} structures")
