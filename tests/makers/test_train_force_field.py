@@ -140,6 +140,13 @@ def test_plain_pbe_labels_get_the_anion_correction_of_mp2020_once() -> None:
     assert corrected_energy(label(SULPHUR, -4.0, functional="PBE"), SULPHUR, "mp2020") == -4.0
     assert corrected_energy(label(li2s, -4.0, functional="PBE", anion_corrected=True), li2s, "mp2020") == -4.0
     assert corrected_energy(label(li2s, -4.0), li2s, "mp2020") == -4.0
+    # a scale of raw PBE has no correction: what a corrected label holds of it is taken away, and others stay as they are
+    for scale in ("pbe", "omat24"):
+        assert corrected_energy(plain, li2s, scale) == -4.0
+        corrected = label(li2s, -4.0, functional="PBE", anion_corrected=True)
+        assert corrected_energy(corrected, li2s, scale) == pytest.approx(-4.0 + 0.503 / 3, abs=1e-3)
+        assert corrected_energy(label(li2s, -4.0), li2s, scale) == -4.0
+    assert corrected_energy(label(li2s, -4.0, functional="PBE", anion_corrected=True), li2s, "r2scan") == -4.0
 
 
 def test_all_frames_of_a_family_share_a_split_and_references_are_trained_on() -> None:

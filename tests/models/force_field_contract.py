@@ -224,7 +224,7 @@ class ForceFieldContract:
             assert np.abs(check.stress).max() * crystal.volume / len(crystal) < 0.06
             assert check.energy < start.energy
             assert 0 < result.steps <= 200
-            assert len(result.path) == 3
+            assert len(result.path) == min(3, result.steps)
             assert np.allclose(result.path[0].lattice.matrix, crystal.lattice.matrix)
             path = [p.energy for p in force_field.evaluate(result.path)]
             assert path == sorted(path, reverse=True)

@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
@@ -14,6 +14,9 @@ from coevo.app.terminal import styled
 from coevo.errors import CoevoError
 from coevo.families import DEFAULT_FORCE_FIELD, FAMILIES, descriptor_of, names_of
 from coevo.settings import read_settings
+
+if TYPE_CHECKING:
+    from coevo.families import Family
 
 Condition = Literal["ok", "missing", "problem"]
 
@@ -84,11 +87,25 @@ def _force_field(name: str) -> Finding:
     try:
         family = descriptor_of(name, "force_field")
         get = family.get or get
+        if family.environment is not None:
+            return _force_field_elsewhere(what, family)
         force_field = force_field_from(name, weights=family.default_weights)
-        told = " ".join([family.title, *map(version, family.packages[:1])])
+        told = f"{family.title} {family.version()}".strip()
     except (CoevoError, ImportError, PackageNotFoundError) as err:
         return Finding(what, "problem", f"{name} does not load: {err}", get)
     return Finding(what, "ok", f"{told}, weights {family.default_weights}, scale {force_field.energy_scale}")
+
+
+def _force_field_elsewhere(what: str, family: Family) -> Finding:
+    """Say whether a force field with an environment of its own has one; `coevo env check` runs it."""
+    from coevo.models.external.checking import condition_of
+
+    assert family.environment is not None
+    condition, where = condition_of(family.environment)
+    weights = f"{family.default_weights}, scale {family.weights[family.default_weights].energy_scale}"
+    if condition in {"ready", "described", "own"}:
+        return Finding(what, "ok", f"{family.title} {family.version()}, weights {weights}, environment {condition}: {where}")
+    return Finding(what, "missing", f"the environment of {family.name}: {condition}", family.get)
 
 
 def _gpu() -> Finding:
@@ -138,7 +155,7 @@ def _environments() -> Finding:
     except CoevoError as err:
         return Finding("model environments", "problem", str(err), "correct the file (docs/generators.md)")
     told = ", ".join(f"{name}: {condition}" for name, condition in found.items())
-    if set(found.values()) <= {"ready", "described"}:
+    if set(found.values()) <= {"ready", "described", "own"}:
         return Finding("model environments", "ok", told)
     hint = f"`coevo env create FAMILY` makes one; the {_own_generator()} generator needs none"
     return Finding("model environments", "missing", told, hint)

@@ -43,6 +43,9 @@ class ModelEnvironment(Section):
         default=(), description="variables passed on although their names look like secrets, such as HF_TOKEN"
     )
     timeout: int = Field(default=172_800, ge=1, description="seconds after which a run is ended by force")
+    patience: int = Field(
+        default=3600, ge=1, description="seconds after which a worker that has not answered a batch is ended by force"
+    )
 
     @field_validator("prefix")
     @classmethod

@@ -92,4 +92,42 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, RANDOM_CRYSTALS, MATTERGEN)
+SEVENNET_ENVIRONMENT = ExternalFamily(
+    "sevennet",
+    runner=_RUNNERS / "sevennet_runner.py",
+    requirements=_EXTERNAL / "envs" / "sevennet.txt",
+    companions=tuple(_RUNNERS / f"sevennet_{part}.py" for part in ("model", "training")),
+    extra="sevennet",
+)
+
+_SEVENNET_WHEEL = "in the wheel of sevenn"
+_SEVENNET_RELEASE = "fetched by sevenn from its releases on GitHub when it is first used"
+
+# Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and networks are built from plain settings.
+SEVENNET = Family(
+    Loader("sevennet", "force_field", "model-tar-1", "coevo.models.external.sevennet:SevenNetForceField", runs_code=False),
+    title="SevenNet",
+    summary="an equivariant network (Park et al., J. Chem. Theory Comput. 20, 4857 (2024))",
+    packages=("numpy", "pymatgen-core"),
+    environment=SEVENNET_ENVIRONMENT,
+    environment_packages=("sevenn", "torch", "e3nn", "torch-geometric", "ase", "numpy"),
+    weights={
+        "7net-0": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL),
+        "7net-l3i5": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL),
+        "7net-mf-0-pbe": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL),
+        "7net-mf-0-r2scan": Weights("r2scan", "r2SCAN", False, "MIT", _SEVENNET_WHEEL),
+        "7net-mf-ompa-mpa": Weights("pbe", "PBE", False, "MIT", _SEVENNET_RELEASE),
+        "7net-mf-ompa-omat24": Weights("omat24", "PBE", False, "MIT", _SEVENNET_RELEASE),
+        "7net-omat": Weights("omat24", "PBE", False, "MIT", _SEVENNET_RELEASE),
+    },
+    default_weights="7net-0",
+    devices=("cpu", "cuda"),
+    elements=UP_TO_PLUTONIUM - {"Po", "At", "Rn", "Fr", "Ra"},
+    capabilities=frozenset({"fit", "relax", "stress", "batched"}),
+    get="coevo env create sevennet, or pip install 'coevo[sevennet]' with coevo's constraints.txt",
+    licence="MIT",
+    in_workers=("coevo.models.relaxing.batch", "coevo.models.external.predictor"),
+    checkpoint_bytes=3_500_000,
+)
+
+FAMILIES: tuple[Family, ...] = (CHGNET, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)

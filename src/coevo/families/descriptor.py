@@ -100,12 +100,16 @@ class ExternalFamily:
         Pins of everything in the environment, direct and indirect, in pip's format.
     companions : tuple of Path
         Modules that the runner imports, copied beside it.
+    extra : str
+        Extra of coevo that installs the pins in coevo's own environment: where it has them all, its interpreter runs the family
+        without more ado. Empty where the pins cannot share it.
     """
 
     name: str
     runner: Path
     requirements: Path
     companions: tuple[Path, ...] = ()
+    extra: str = ""
 
     def pins(self) -> list[str]:
         """The requirements, one a line, without comments.
@@ -222,6 +226,20 @@ class Family:
             return {}
         pins = dict(pin.split("==", 1) for pin in self.environment.pins())
         return {name: pins[name] for name in self.environment_packages if name in pins}
+
+    def version(self) -> str:
+        """Version of the family's own package: the first that its environment pins, else the first that is installed here.
+
+        Raises
+        ------
+        PackageNotFoundError
+            If that is not installed.
+        """
+        if self.environment is not None:
+            return next(iter(self.environment_versions().values()), "")
+        from importlib.metadata import version
+
+        return version(self.packages[0]) if self.packages else ""
 
     def weights_on(self, energy_scale: str) -> list[str]:
         """Names of the weights whose energies are on a scale."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -119,7 +118,7 @@ class TeacherLabeller:
         return cls(
             force_field,
             weights_digest=weights_digest(force_field),
-            version=" ".join([family, *map(metadata.version, descriptor.packages[:1])]),
+            version=f"{family} {descriptor.version()}".strip(),
             functional=published.functional,
             anion_corrected=published.anion_corrected,
             limits=SanityLimits.from_config(config),

@@ -29,6 +29,10 @@ MP2020 = "mp2020"
 """Name of the scale of Materials Project energies with the corrections of 2020."""
 
 
+RAW_PBE = frozenset({"pbe", "omat24"})
+"""Names of scales of energies as PBE and PBE+U give them, without a correction."""
+
+
 def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
     """Whether labels must get the MP2020 anion correction: PBE, also with U, on the way to an MP2020 scale.
 
@@ -36,6 +40,11 @@ def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_sca
     other errors, so labels of these need none. Labels that hold the correction already get it once only.
     """
     return energy_scale == MP2020 and functional.upper() in {"PBE", "PBE+U"} and not anion_corrected
+
+
+def holds_foreign_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
+    """Whether labels hold the MP2020 anion correction and must lose it: corrected PBE on the way to a scale of raw PBE."""
+    return energy_scale in RAW_PBE and functional.upper() in {"PBE", "PBE+U"} and anion_corrected
 
 
 def anion_correction(structure: Structure) -> float:

@@ -134,12 +134,15 @@ def elements_of(labels: Sequence[Label]) -> set[str]:
 
 
 def corrected_energy(label: Label, structure: Any, energy_scale: str) -> float:
-    """Energy of a label with the anion correction that its scale lacks and the force field's has, eV/atom."""
-    from coevo.analysis.hull.energy_scale import anion_correction, needs_anion_correction
+    """Energy of a label with the anion correction if the force field's scale has it, and without if that has not, eV/atom."""
+    from coevo.analysis.hull.energy_scale import anion_correction, holds_foreign_correction, needs_anion_correction
 
-    energy = float(label["energy_per_atom"])
-    if needs_anion_correction(label["functional"], anion_corrected=label["anion_corrected"], energy_scale=energy_scale):
+    energy, functional = float(label["energy_per_atom"]), label["functional"]
+    scales: dict[str, Any] = {"anion_corrected": label["anion_corrected"], "energy_scale": energy_scale}
+    if needs_anion_correction(functional, **scales):
         return energy + anion_correction(structure)
+    if holds_foreign_correction(functional, **scales):
+        return energy - anion_correction(structure)
     return energy
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ModelError
-from coevo.models.external.environment import directory_of, environment_of, file_of, mark_of
+from coevo.models.external.environment import directory_of, environment_of, file_of, has_own, mark_of
 from coevo.models.external.exchange import run_task
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def condition_of(family: ExternalFamily) -> tuple[str, str]:
     Returns
     -------
     str, str
-        ``ready``, ``described``, ``outdated``, ``unfinished`` or ``none``; and the command line, file or directory.
+        ``ready``, ``described``, ``own`` (coevo's own interpreter has its pins), ``outdated``, ``unfinished`` or ``none``; and
+        the command line, file or directory.
 
     Raises
     ------
@@ -75,6 +77,8 @@ def condition_of(family: ExternalFamily) -> tuple[str, str]:
     """
     directory, mark = directory_of(family.name), mark_of(directory_of(family.name))
     if mark is None and not file_of(family.name).exists():
+        if has_own(family):
+            return "own", sys.executable
         return ("unfinished", str(directory)) if directory.exists() else ("none", f"coevo env create {family.name}")
     environment = environment_of(family)
     if environment.kind == "file":

@@ -16,7 +16,7 @@ from coevo.errors import ConfigError
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from coevo.models.external.families import ExternalFamily
@@ -32,7 +32,7 @@ _OURS = re.compile(r"(COEVO|JOBFLOW|FW|JFREMOTE|MONGO|AWS|PYTHON|VIRTUAL_ENV|CON
 
 _SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 
-Kind = Literal["made", "file"]
+Kind = Literal["made", "file", "own"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Environment:
     Attributes
     ----------
     family : str
-    kind : {"made", "file"}
-        Made by ``coevo env create``, or described in a file.
+    kind : {"made", "file", "own"}
+        Made by ``coevo env create``, described in a file, or coevo's own, which has the family's pins.
     words : tuple of str
         Command line up to and with the interpreter.
     described : ModelEnvironment
@@ -126,6 +126,8 @@ def environment_of(family: ExternalFamily, settings: Settings | None = None) -> 
         return Environment(family.name, "file", (sys.executable,), described, settings.device)
     if described.python or prefix:
         return Environment(family.name, "file", (*prefix, described.python or "python"), described, settings.device)
+    if mark_of(directory) is None and has_own(family):
+        return Environment(family.name, "own", (sys.executable,), described, settings.device)
     if mark_of(directory) is None:
         state = "is not finished" if directory.exists() else "does not exist"
         raise ConfigError(
@@ -133,6 +135,23 @@ def environment_of(family: ExternalFamily, settings: Settings | None = None) -> 
             f"name an existing Python in {file} (python: PATH, or prefix: conda run --no-capture-output -n NAME)"
         )
     return Environment(family.name, "made", (str(python_in(directory)),), described, settings.device)
+
+
+def has_own(family: ExternalFamily) -> bool:
+    """Whether coevo's own environment has all pins of a family that offers itself as an extra."""
+    return bool(family.extra) and next(_differing(family), None) is None
+
+
+def _differing(family: ExternalFamily) -> Iterator[str]:
+    """Pins that coevo's own environment does not have, with what it has."""
+    for pin in family.pins():
+        name, _, wanted = pin.partition("==")
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "none"
+        if found.partition("+")[0] != wanted.partition("+")[0]:  # +cpu and +cu130 are builds of one version
+            yield f"{name} {found}, pinned {wanted}"
 
 
 def _require_own(family: ExternalFamily, file: Path, prefix: tuple[str, ...]) -> None:
@@ -145,15 +164,7 @@ def _require_own(family: ExternalFamily, file: Path, prefix: tuple[str, ...]) ->
     """
     if prefix:
         raise ConfigError(f"{file}: python: {OWN} is this interpreter, before which no prefix can stand; leave one of them away")
-    differing = []
-    for pin in family.pins():
-        name, _, wanted = pin.partition("==")
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            found = "none"
-        if found.partition("+")[0] != wanted.partition("+")[0]:  # +cpu and +cu130 are builds of one version
-            differing.append(f"{name} {found}, pinned {wanted}")
+    differing = list(_differing(family))
     if differing:
         raise ConfigError(
             f"{file}: python: {OWN} cannot run {family.name}: {'; '.join(differing[:5])}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from coevo.errors import ModelError
 from coevo.models.external.environment import environment_of
-from coevo.models.external.families import PROTOCOL_FILE
+from coevo.models.external.families import PROTOCOL_FILE, WORKER_FILE
 from coevo.models.external.logs import hand_over
 from coevo.models.external.process import run_process
 from coevo.settings import read_settings
@@ -123,11 +123,11 @@ def run_task(
         If the run failed: its message names the log, which is kept, and has its last lines.
     """
     environment = environment_of(family)
-    base = _scratch()
+    base = scratch_directory()
     directory = Path(tempfile.mkdtemp(prefix=f"coevo-{family.name}-", dir=base))
     log, failed = directory / LOG, True
     try:
-        for script in (PROTOCOL_FILE, family.runner, *family.companions):
+        for script in (PROTOCOL_FILE, WORKER_FILE, family.runner, *family.companions):
             shutil.copyfile(script, directory / script.name)
         (directory / "input").mkdir()
         prepare(directory / "input")
@@ -158,7 +158,7 @@ def run_task(
         _clean(directory, log, keep=failed)
 
 
-def _scratch() -> Path | None:
+def scratch_directory() -> Path | None:
     """Where runs are made: ``COEVO_SCRATCH`` or the directory of temporary files."""
     scratch = read_settings().scratch
     if scratch is None:

@@ -9,3 +9,5 @@ from coevo.families.descriptor import ExternalFamily as ExternalFamily  # noqa: 
 HERE = Path(__file__).parent
 PROTOCOL_FILE = HERE / "runners" / "coevo_runner.py"
 """The family's side of the protocol, copied beside every runner."""
+WORKER_FILE = HERE / "runners" / "coevo_worker.py"
+"""That of workers, which stay; copied beside the runners of force fields."""

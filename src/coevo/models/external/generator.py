@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
-import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import GeneratorConfig
@@ -16,30 +12,15 @@ from coevo.models.contracts import Capabilities, Sample
 from coevo.models.external.archive import files_below, pack, unpack
 from coevo.models.external.crystals import CandidateReader, RejectedCandidateError, checked_counts, write_examples
 from coevo.models.external.exchange import Finished, run_task
+from coevo.models.external.model_files import MODEL_LIMIT, ModelFiles, mapping_in, move_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Self
 
     from coevo.models.contracts import Candidate, Conditions, Example, Progress
     from coevo.models.external.families import ExternalFamily
-
-MODEL_LIMIT = 20_000_000_000
-"""Bytes of a model, at most."""
-
-
-class ModelFiles:
-    """A private directory with a model's files, removed with the last generator that uses it."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="coevo-model-"))
-        self._remove = weakref.finalize(self, _remove_in, os.getpid(), self.path)
-
-
-def _remove_in(process: int, path: Path) -> None:
-    # A child made by fork has the same object and must not remove what its parent uses.
-    if os.getpid() == process:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 class ExternalGenerator:
@@ -200,8 +181,8 @@ class ExternalGenerator:
         model = ModelFiles()
         request = self._request(seed) | {"examples": "input/examples.jsonl"}
         with run_task(self.external, "fit", request, prepare=prepare) as run:
-            _move(run, model.path)
-            document, report = _mapping(run, "document"), _mapping(run, "report")
+            move_model(run, model.path)
+            document, report = mapping_in(run, "document"), mapping_in(run, "report")
         return type(self)(model, document, self.settings), report
 
     def _request(self, seed: int) -> dict[str, Any]:
@@ -214,23 +195,6 @@ class ExternalGenerator:
         """Give the runner a copy of the model, so that it cannot change ours."""
         if self._model is not None:
             shutil.copytree(self._model.path, directory / "model")
-
-
-def _move(run: Finished, target: Path) -> None:
-    folder = run.folder(run.output.get("model"))
-    files = files_below(folder, MODEL_LIMIT)
-    if not files:
-        raise ModelError("the runner's model has no files")
-    for name, path in files.items():
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, target / name)
-
-
-def _mapping(run: Finished, key: str) -> dict[str, Any]:
-    value = run.output.get(key, {})
-    if not isinstance(value, dict):
-        raise ModelError(f"result.json: output: {key}: no mapping")
-    return value
 
 
 def _plain(conditions: Conditions) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     KeepLog = Callable[[str, bytes], None]
 
@@ -29,3 +31,29 @@ def hand_over(name: str, data: bytes) -> None:
     keep = _keep_log.get()
     if keep is not None:
         keep(name, data)
+
+
+class LogFolder:
+    """Logs of processes that stay, read as they grow.
+
+    Parameters
+    ----------
+    path : Path
+        Holds ``*.log``.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._read: dict[str, int] = {}
+        self._lock = Lock()
+
+    def new_text(self) -> bytes:
+        """What was written since the last call, file after file."""
+        parts = []
+        with self._lock:
+            for path in sorted(self.path.glob("*.log")):
+                data = path.read_bytes()
+                if new := data[self._read.get(path.name, 0) :]:
+                    parts.append(f"--- {path.stem}\n".encode() + new)
+                self._read[path.name] = len(data)
+        return b"".join(parts)

@@ -10,7 +10,8 @@ from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ConfigError
 from coevo.families.built_in import MATTERGEN_ENVIRONMENT
 from coevo.models.contracts import Capabilities
-from coevo.models.external.generator import ExternalGenerator, ModelFiles
+from coevo.models.external.generator import ExternalGenerator
+from coevo.models.external.model_files import ModelFiles
 
 if TYPE_CHECKING:
     from typing import Self

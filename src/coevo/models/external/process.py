@@ -50,7 +50,7 @@ class Ended:
         return f"exit code {self.code}"
 
 
-class _Log:
+class BoundedLog:
     """Copies a pipe into a file: the first half of the limit as it comes, the last half at the end."""
 
     def __init__(self, source: IO[bytes], path: Path, secrets: Sequence[str]):
@@ -62,7 +62,7 @@ class _Log:
     def _copy(self) -> None:
         half, written, left_out = LOG_LIMIT // 2, 0, 0
         tail: deque[bytes] = deque()
-        with self._path.open("wb", buffering=0) as file:
+        with self._path.open("ab", buffering=0) as file:
             while block := os.read(self._source.fileno(), _BLOCK):
                 if written < half:
                     file.write(block)
@@ -79,6 +79,11 @@ class _Log:
             for secret in self._secrets:
                 text = text.replace(secret, b"***")
             self._path.write_bytes(text)
+
+    def add(self, text: str) -> None:
+        """Append a line that the process did not write."""
+        with self._path.open("ab", buffering=0) as file:
+            file.write(text.encode())
 
     def finish(self) -> None:
         """Wait for the end; a process that left the group could hold the pipe open, which is not waited for."""
@@ -133,7 +138,7 @@ def run_process(
     except OSError as err:
         raise ModelError(f"{command[0]} cannot be started: {err.strerror}; `coevo env list` says what is configured") from None
     assert process.stdout is not None
-    copied = _Log(process.stdout, log, secrets)
+    copied = BoundedLog(process.stdout, log, secrets)
     deadline, wait, timed_out = time.monotonic() + timeout, 0.01, False
     try:
         while process.poll() is None:
@@ -146,12 +151,12 @@ def run_process(
             wait = min(2 * wait, 0.5)
             tick()
     finally:
-        _end_group(process)
+        end_group(process)
         copied.finish()
     return Ended(process.returncode, timed_out)
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """End the process and its group, first politely; also what a finished process has left behind."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)

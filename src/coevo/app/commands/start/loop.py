@@ -36,7 +36,9 @@ def doctor(
 def init(
     config: Annotated[
         str | None,
-        typer.Argument(help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-s-qe) or a YAML file", metavar="CONFIG"),
+        typer.Argument(
+            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-sevennet, li-s-qe) or a YAML file", metavar="CONFIG"
+        ),
     ] = None,
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl or Na-Cl")] = None,
     references: Annotated[
