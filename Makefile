@@ -25,6 +25,9 @@ demo: $(STAMP)-run
 	$(BIN)/coevo init li-p-s-demo
 	$(BIN)/coevo run li-p-s-demo -n $(DEMO_ITERATIONS)
 
+# What one of the many processes of the tests compiles the others read.
+test test-long test-under-load: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP)-test
 	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh

@@ -47,6 +47,8 @@ class Page:
 
     Attributes
     ----------
+    width : int
+        Of the window, in pixels.
     requests : list of str
         Addresses of everything that the page asked for, in order.
     complaints : list of str
@@ -86,7 +88,8 @@ class Page:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._call(f"{domain}.enable")
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self._height = height
+        self.resize(width)
 
     _session: str | None = None
 
@@ -135,6 +138,12 @@ class Page:
         self.evaluate("new Promise(done => setTimeout(done, 300))")  # plots look at what is below the mouse now and then
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def resize(self, width: int) -> None:
+        """Give the window another width."""
+        self.width = width
+        metrics = {"width": width, "height": self._height, "deviceScaleFactor": 1, "mobile": False}
+        self._call("Emulation.setDeviceMetricsOverride", **metrics)
 
     def screenshot(self, path: Path) -> None:
         """Write a picture of the whole page."""

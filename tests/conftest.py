@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
+from pymatgen.symmetry.groups import SpaceGroup
 
 from mongodb_server import mongodb_server, mongodb_uri
 from slurm_cluster import slurm_cluster
@@ -25,12 +27,48 @@ os.environ["OMP_NUM_THREADS"] = "1"
 leave_flushes_to_the_system()
 
 
+def keep_space_groups() -> None:
+    """Let each space group be made once a process.
+
+    pymatgen forgets one that is not in use, and compares each of its operations with all others when it makes it again: nearly
+    a second for Fm-3m, in which many of the tests' crystals are.
+    """
+    make, kept = SpaceGroup.__init__, {}
+
+    @functools.wraps(make)
+    def make_and_keep(self: SpaceGroup, *args: object, **kwargs: object) -> None:
+        make(self, *args, **kwargs)
+        kept[id(self)] = self
+
+    SpaceGroup.__init__ = make_and_keep
+
+
+keep_space_groups()
+
+
 @pytest.fixture(scope="session")
 def tiny_text() -> str:
     return TINY
 
 
-LONGEST_FIRST = ("slurm/test_campaign.py", "slurm/test_disturbed_campaign.py")
+LONGEST_FIRST = (
+    "slurm/test_campaign.py",
+    "slurm/test_disturbed_campaign.py",
+    "slurm/test_orchestration_benchmark.py",
+    "slurm/jobflow_remote/test_campaign.py",
+    "node_store/test_faults.py",
+    "app/test_espresso_node.py",
+    "app/test_readme.py",
+    "campaigns/test_resume.py",
+    "app/commands/lineage/test_merge.py",
+    "app/commands/lineage/test_bundles.py",
+    "report/test_page.py",
+    "report/test_report.py",
+    "labelling/test_espresso.py",
+    "labelling/test_espresso_failures.py",
+    "models/chgnet/test_chgnet.py",
+    "slurm/test_site_commands_on_jobs.py",
+)
 """Modules with which the run begins, so that none of them is left for its end, when the other test process has nothing to do."""
 
 
@@ -93,9 +131,12 @@ def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Coevo:
-    """A tiny node after two transitions that nobody disturbed; read it, do not change it."""
-    directory = made_once(tmp_path_factory, "finished", lambda directory: copy_of(seeded, directory)("run", "tiny", "-n", "2"))
-    return Coevo(directory)
+    """A tiny node after two transitions that nobody disturbed, with what the command printed; read it, do not change it."""
+
+    def make(directory: Path) -> None:
+        (directory / "run.txt").write_text(copy_of(seeded, directory)("run", "tiny", "-n", "2").stdout)
+
+    return Coevo(made_once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from tiny_node import Coevo
+from warm_processes import run_coevo
 
 HOOK = Path(__file__).with_name("signals_at_results")
 
@@ -37,21 +38,25 @@ def start(
     Path
         File that gets, before the signal is sent, the process ids of the command's descendants.
     """
-    told = coevo.directory / f"descendants-{uuid.uuid4().hex}"
-    path = os.pathsep.join([str(HOOK), *filter(None, [coevo.environment.get("PYTHONPATH")])])
-    at = json.dumps({"signal": int(number), "results": results, "name": name, "told": str(told)})
     before = coevo.environment
-    coevo.environment = {**before, "PYTHONPATH": path, "SIGNAL_AT_RESULT": at}
+    coevo.environment, told = _with_signal(coevo, number, results, name)
     try:
         return coevo.start(*arguments), told
     finally:
         coevo.environment = before
 
 
+def _with_signal(coevo: Coevo, number: int, results: int | None, name: str | None) -> tuple[dict[str, str], Path]:
+    told = coevo.directory / f"descendants-{uuid.uuid4().hex}"
+    path = os.pathsep.join([str(HOOK), *filter(None, [coevo.environment.get("PYTHONPATH")])])
+    at = json.dumps({"signal": int(number), "results": results, "name": name, "told": str(told)})
+    return {**coevo.environment, "PYTHONPATH": path, "SIGNAL_AT_RESULT": at}, told
+
+
 def killed(coevo: Coevo, *arguments: str, results: int | None = None, name: str | None = None) -> list[int]:
     """Run a command that is ended by SIGKILL when a result is stored; return the process ids of those that it had started."""
-    process, told = start(coevo, *arguments, number=signal.SIGKILL, results=results, name=name)
-    printed = process.communicate(timeout=1800)
-    assert process.returncode == -signal.SIGKILL, f"it ended before {name or f'{results} results'}:\n{printed}"
+    environment, told = _with_signal(coevo, signal.SIGKILL, results, name)
+    done = run_coevo(arguments, cwd=coevo.directory, env=environment, timeout=1800)
+    assert done.returncode == -signal.SIGKILL, f"it ended before {name or f'{results} results'}:\n{done.stdout}\n{done.stderr}"
     descendants: list[int] = json.loads(told.read_text())
     return descendants

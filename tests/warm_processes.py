@@ -1,10 +1,11 @@
 """``coevo`` in processes forked from one that has imported what it needs: a command then starts in a fraction of a second.
 
 Each command still has a process, a working directory, an environment and an exit code of its own; what it does not have is a
-start of its own. Tests of starting and of being killed use processes that are started anew (``Coevo.start``).
+start of its own. Tests of starting, and those that follow a command while it runs, use processes that are started anew
+(``Coevo.start``).
 
 Run as a script, this file is the process that is forked from: it listens on the socket that it is given, one connection a
-command, and ends with the test process that started it.
+command. The test processes of a run (the workers of pytest-xdist) share it; it ends with the last of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +31,8 @@ import traceback
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from unflushed import leave_flushes_to_the_system
 
@@ -76,11 +81,34 @@ def run_coevo(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], ti
     subprocess.TimeoutExpired
         The command took longer and was killed.
     """
-    command = [sys.executable, "-m", "coevo.app.cli", *arguments]
     if not _is_as_here(env):
-        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(_command(arguments), cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
+    return _forked(_listening(), arguments, cwd, env, timeout)
+
+
+def write_program(path: Path) -> None:
+    """Write an executable that shells may call as they call ``coevo``."""
+    ask = f"from warm_processes import _ask; _ask({_listening()!r})"
+    path.write_text(f"#!{sys.executable}\nimport sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{ask}\n")
+    path.chmod(0o755)
+
+
+def _ask(address: str) -> None:
+    done = _forked(address, sys.argv[1:], Path.cwd(), os.environ, 1800)
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    sys.exit(done.returncode)
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "coevo.app.cli", *arguments]
+
+
+def _forked(
+    address: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(_listening())
+        connection.connect(address)
         request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "environment": dict(env)}).encode()
         descriptors = array.array("i", [out.fileno(), err.fileno()])
         connection.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
@@ -89,27 +117,39 @@ def run_coevo(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], ti
         try:
             answer = _received(connection, 4)
         except TimeoutError:
-            raise subprocess.TimeoutExpired(command, timeout) from None  # the closed connection ends it
+            raise subprocess.TimeoutExpired(_command(arguments), timeout) from None  # the closed connection ends it
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode())
-    return subprocess.CompletedProcess(command, int.from_bytes(answer, "big", signed=True), *texts)
+    return subprocess.CompletedProcess(_command(arguments), int.from_bytes(answer, "big", signed=True), *texts)
 
 
 @cache
 def _listening() -> str:
-    """Start the process that is forked from; it ends when the pipe to it is closed, which the end of this process does."""
-    address = str(Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen()
-    process = subprocess.Popen(
-        [sys.executable, __file__, str(listener.fileno())], pass_fds=[listener.fileno()], stdin=subprocess.PIPE, cwd="/"
-    )
-    listener.close()
-    _kept.append(process)
+    """Address of the process that is forked from, which the first test process that asks starts and the others use."""
+    directory = Path(tempfile.gettempdir()) / f"warm-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    address = str(directory / "socket")
+    life = socket.socket(socket.AF_UNIX)
+    with FileLock(directory / "lock"):
+        try:
+            life.connect(address)
+        except OSError:  # nobody has started it, or those who needed it have ended
+            Path(address).unlink(missing_ok=True)
+            _start(address)
+            life.connect(address)
+    life.sendall(_LIFE)
+    _kept.append(life)
     return address
+
+
+def _start(address: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        command = [sys.executable, __file__, str(listener.fileno())]
+        _kept.append(subprocess.Popen(command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, cwd="/"))
 
 
 @cache
@@ -122,7 +162,10 @@ def _can_wait() -> bool:
     return True
 
 
-_kept: list[subprocess.Popen[bytes]] = []
+_kept: list[Any] = []
+"""The process, and the connection that is closed when this test process ends."""
+_LIFE = bytes(8)
+"""What such a connection begins with, and a command's, the size of a request, never does."""
 
 
 def _received(connection: socket.socket, size: int) -> bytes:
@@ -136,7 +179,7 @@ def _received(connection: socket.socket, size: int) -> bytes:
 
 
 def _serve(listener: socket.socket) -> None:
-    """Answer until the test process has ended; returns only in a process that is to be a command."""
+    """Answer until the last test process has ended; returns only in a process that is to be a command."""
     leave_flushes_to_the_system()
     for package in [*_IMPORTED, *_modules_of_coevo()]:
         importlib.import_module(package)
@@ -146,15 +189,27 @@ def _serve(listener: socket.socket) -> None:
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            listener.close()
-            _answer(connection)
-            return
-        connection.close()
-    os._exit(0)
+    lives: list[socket.socket] = []
+    while True:
+        ready = select.select([listener, *lives], [], [])[0]
+        for life in [life for life in lives if life in ready]:
+            lives.remove(life)
+            life.close()
+        if listener in ready:
+            connection, _ = listener.accept()
+            if connection.recv(len(_LIFE), socket.MSG_PEEK) == _LIFE:
+                connection.recv(len(_LIFE))
+                lives.append(connection)
+                continue
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                listener.close()
+                _answer(connection)
+                return
+            connection.close()
+        elif not lives:
+            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+            os._exit(0)
 
 
 def _read_what_is_installed() -> None:
@@ -211,6 +266,11 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv[:] = [str(Path(sys.executable).with_name("coevo")), *request["arguments"]]
+    sys.orig_argv[:] = _command(request["arguments"])
+    for place in theirs:
+        if (hook := Path(place) / "sitecustomize.py").is_file():
+            runpy.run_path(str(hook))
+            break
 
 
 def _entries(paths: str) -> list[str]:

@@ -15,6 +15,7 @@ import typer.main
 from coevo.app import cli
 from coevo.app.help_groups import GROUPS
 from tiny_node import Coevo
+from warm_processes import run_coevo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +38,8 @@ def complete(words: str, shell: str = "bash", **environment: str) -> list[str]:
         "zsh": {"_TYPER_COMPLETE_ARGS": words},
         "fish": {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
     }[shell]
-    done = subprocess.run(
-        [sys.executable, "-m", "coevo.app.cli"],
-        env={**os.environ, **environment, **asked, "_COEVO_COMPLETE": f"complete_{shell}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {**os.environ, **environment, **asked, "_COEVO_COMPLETE": f"complete_{shell}"}
+    done = run_coevo([], cwd=Path.cwd(), env=variables, timeout=300)
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if line]
 

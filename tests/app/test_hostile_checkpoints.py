@@ -12,6 +12,7 @@ from example_family import install_example
 from hostile_checkpoints import archive, disguised_as_json, model_of_mattergen, payload, with_checkpoint
 
 from tiny_node import Coevo
+from warm_processes import run_coevo
 
 PICKLES = """
 import pickle
@@ -98,7 +99,7 @@ def test_an_archive_that_begins_like_json_and_is_declared_as_such(bundle, victim
     assert "not loadable: nothing here reads mattergen" in victim("show", "tiny").stdout
 
 
-@pytest.mark.parametrize("family", ["mattergen", "random-cells", "pickles"])
+@pytest.mark.parametrize("family", ["mattergen", pytest.param("random-cells", marks=pytest.mark.long), "pickles"])
 def test_no_family_is_started_without_trust(bundle, victim, tmp_path, family):
     evil = tmp_path / "evil.zip"
     data, form = hostile(family, tmp_path / "model", victim.marker)
@@ -112,8 +113,7 @@ def test_no_family_is_started_without_trust(bundle, victim, tmp_path, family):
     assert f"untrusted: it came in a bundle; coevo trust {sha256}" in victim("show", "tiny").stdout
     assert victim.untouched()
     assert f"checkpoint {sha256} is trusted now" in victim("trust", "tiny").stderr
-    done = victim.start("run", "tiny", "-n", "1")
-    done.communicate(timeout=300)
+    done = run_coevo(["run", "tiny", "-n", "1"], cwd=victim.directory, env=victim.environment, timeout=300)
     assert done.returncode != 0
     assert not victim.untouched()  # the user agreed, and so the same bundle shows what was held back
 

@@ -10,6 +10,8 @@ import pytest
 from tiny_node import TINY, Coevo
 
 
+# test_campaign of tests/slurm runs an iteration on a server in `make test`
+@pytest.mark.long
 @pytest.mark.service
 def test_a_campaign_on_a_server_ends_in_the_state_of_the_embedded_one(mongodb_uri: str, finished: Coevo, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)

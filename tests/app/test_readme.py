@@ -6,12 +6,12 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tiny_node import Coevo
+from warm_processes import write_program
 
 README = Path(__file__).parents[2] / "README.md"
 DEMO = "li-p-s-demo"
@@ -50,9 +50,7 @@ def test_the_block_shows_branch_run_and_merge() -> None:
 @pytest.mark.long
 def test_the_commands_do_what_they_say(finished: Coevo, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "coevo"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m coevo.app.cli "$@"\n')
-    program.chmod(0o755)
+    write_program(tmp_path / "bin" / "coevo")
     finished("export", "tiny", str(tmp_path / "tiny.zip"))
     coevo = Coevo(tmp_path)
     coevo.environment["PATH"] = f"{tmp_path / 'bin'}:{coevo.environment['PATH']}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,15 @@ classes:
   label: {{walltime: 1-0}}
   small: {{walltime: 4:00:00}}
 """
+
+WITHOUT_QUEUES = """
+import sys
+
+for name in [name for name in sys.modules if name.partition(".")[0] in ("coevo", "fireworks", "jobflow_remote")]:
+    del sys.modules[name]
+sys.modules["fireworks"] = sys.modules["jobflow_remote"] = None
+"""
+"""A ``sitecustomize.py``: neither is installed, and nothing has been imported that needs them."""
 
 
 def files_of(directory: Path) -> dict[str, str]:
@@ -138,15 +147,13 @@ def test_submit_plans_without_a_server_and_without_fireworks(fresh: Coevo) -> No
     (fresh.directory / "site.yaml").write_text(
         site(fresh.directory, database="mongodb://user:secret@127.0.0.1:1/coevo?serverSelectionTimeoutMS=500")
     )
-    blocked = (
-        "import sys; sys.modules['fireworks'] = sys.modules['jobflow_remote'] = None; "
-        "sys.argv = ['coevo', *sys.argv[1:]]; from coevo.app.cli import main; main()"
-    )
+    hook = fresh.directory / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(WITHOUT_QUEUES)
+    fresh.environment["PYTHONPATH"] = os.pathsep.join([str(hook), *filter(None, [fresh.environment.get("PYTHONPATH")])])
 
     def planned(what: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", blocked, "submit", what, "--plan", "--format", "json"]
-        done = subprocess.run(command, cwd=fresh.directory, env=fresh.environment, capture_output=True, text=True)
-        assert done.returncode == code, done.stderr
+        done = fresh("submit", what, "--plan", "--format", "json", code=code)
         assert "secret" not in done.stderr
         assert not (fresh.directory / "jobs").exists()
         return done

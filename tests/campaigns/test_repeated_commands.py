@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,13 @@ from hand_made_node import NODE, TwoBranches, two_branches
 
 from coevo.makers.step import current_store
 from tiny_node import Coevo
+from warm_processes import run_coevo
 
 if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
 
 DIES_AFTER_THE_COMMIT = """
-import os, sys
+import os
 from coevo.node_store.directory import database
 move = database.EmbeddedBackend.move_branch
 def move_and_die(self, node, branch, expected, new):
@@ -29,10 +29,8 @@ def move_and_die(self, node, branch, expected, new):
     assert found == expected
     os._exit(7)
 database.EmbeddedBackend.move_branch = move_and_die
-from coevo.app.cli import main
-sys.argv = ["coevo", *sys.argv[1:]]
-main()
 """
+"""A ``sitecustomize.py``."""
 
 
 @pytest.fixture
@@ -48,14 +46,11 @@ def node(coevo: Coevo, monkeypatch: pytest.MonkeyPatch) -> TwoBranches:
 
 
 def killed(coevo: Coevo, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", DIES_AFTER_THE_COMMIT, *arguments],
-        cwd=coevo.directory,
-        env=coevo.environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    hook = coevo.directory / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(DIES_AFTER_THE_COMMIT)
+    path = os.pathsep.join([str(hook), *filter(None, [coevo.environment.get("PYTHONPATH")])])
+    done = run_coevo(arguments, cwd=coevo.directory, env={**coevo.environment, "PYTHONPATH": path}, timeout=600)
     assert done.returncode == 7, done.stderr
 
 

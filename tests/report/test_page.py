@@ -87,8 +87,19 @@ def test_the_map_is_drawn_and_a_click_shows_another_structure(page: Page, report
     assert page.complaints == []
 
 
+def test_the_page_is_as_wide_as_the_window(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") == page.width == 1280
+
+
+def test_the_page_becomes_as_narrow_as_the_window(page: Page) -> None:
+    page.resize(360)
+    page.until("window.innerWidth === 360")
+    page.until("document.documentElement.scrollWidth === 360")
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 360])
-def test_the_page_is_as_wide_as_the_window(report: Path, width: int) -> None:
+def test_the_page_is_opened_as_wide_as_the_window(report: Path, width: int) -> None:
     require_chromium()
     with Page(width=width) as page:
         page.open(f"file://{report}/index.html")

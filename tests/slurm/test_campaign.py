@@ -16,11 +16,13 @@ pytestmark = [pytest.mark.timing, pytest.mark.filterwarnings("ignore")]
 
 
 def test_an_iteration_through_slurm_is_that_of_coevo_run(
-    slurm_cluster: SlurmCluster, tmp_path: Path, tiny_text: str, finished: Coevo
+    slurm_cluster: SlurmCluster, tmp_path: Path, seeded: Path, finished: Coevo
 ) -> None:
-    (tmp_path / "tiny.yaml").write_text(tiny_text)
+    """Of a node that was begun elsewhere: the first state through SLURM is one of the disturbed campaign's."""
     site = OnCluster(slurm_cluster, tmp_path, f"campaign_{uuid.uuid4().hex[:8]}")
-    assert "submitted iteration 0 of tiny@main" in site("submit", "tiny.yaml", "-n", "1").stderr
+    Coevo(seeded)("export", "tiny", str(tmp_path / "tiny.zip"))
+    site("import", "tiny.zip")
+    assert "submitted iteration 1 of tiny@main" in site("submit", "tiny", "-n", "1").stderr
     assert "no job is left to run" in site("launch", "--loop", "--every", "1").stderr
     rows = site.jobs()
     assert {row["state"] for row in rows} == {"completed"}

@@ -122,7 +122,9 @@ def test_a_site_that_cannot_work_is_refused(site: OnCluster, tmp_path: Path) -> 
     assert "embedded" in told
     (tmp_path / "memory.yaml").write_text(text.replace(f"file://{site.directory}", "memory://"))
     assert "memory://" in site("submit", "tiny", "--site", str(tmp_path / "memory.yaml"), code=2).stderr
-    (tmp_path / "away.yaml").write_text(text.replace(site.cluster.mongodb, "mongodb://user:secret@127.0.0.1:9"))
+    away = "mongodb://user:secret@127.0.0.1:9/away?serverSelectionTimeoutMS=500"
+    assert site.site.site.database in text
+    (tmp_path / "away.yaml").write_text(text.replace(site.site.site.database, away))
     told = site("jobs", "tiny", "--site", str(tmp_path / "away.yaml"), code=2).stderr
     assert "127.0.0.1:9" in told
     assert "secret" not in told
