@@ -118,6 +118,6 @@ def _settings_of(variables: tuple[tuple[str, str], ...], given: tuple[tuple[str,
 
 
 def usable_workers(asked: int | None = None) -> int:
-    """Worker processes here: ``COEVO_WORKERS``, else what a configuration asks for, which may be a stranger's: up to all cores."""
+    """Worker processes here: ``COEVO_WORKERS``, else what a configuration (perhaps a stranger's) asks for, up to all cores."""
     cores = len(os.sched_getaffinity(0))
     return read_settings().workers or min(asked or cores, cores)
