@@ -26,8 +26,11 @@ TEXT = f"node: {{name: {NODE}, elements: [Li, P, S], references: li-p-s}}\n"
     ],
 )
 def test_one_line(
-    printed: Callable[..., Printed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
-) -> None:  # noqa: F811
+    printed: Callable[..., Printed],  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: dict[str, Any],
+) -> None:
     database = f"file:{tmp_path / 'db'}"
     monkeypatch.setenv("COEVO_DATABASE", database)
     store = open_store(Settings(database=database))
