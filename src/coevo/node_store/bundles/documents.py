@@ -54,7 +54,7 @@ EVALUATION_FIELDS = (
 
 
 LARGEST = 1e9
-"""eV, eV/Å, eV/Å³; no energy of all electrons of an atom is beyond a thousandth of it, and squares of what is overflow in fits."""
+"""eV, eV/Å, eV/Å³; all electrons of an atom have less than a thousandth of it, and squares of what is far beyond overflow."""
 
 
 def _refuse_large(name: str, values: Iterable[Any]) -> None:
