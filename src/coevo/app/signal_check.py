@@ -9,7 +9,7 @@ from rich.table import Table
 
 from coevo.app.progress_bars import ProgressBars
 from coevo.app.terminal import err, out, print_json, say, styled
-from coevo.configs.tree import NodeConfig
+from coevo.configs.loading import config_from_dict
 from coevo.makers.progress import reporting_to
 from coevo.makers.signals.recomputation import compare_signals
 from coevo.node_store.recorded import readable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def check_signals(store: NodeStore, ref: str, format: str) -> bool:  # noqa: A002
     """Print stored and recomputed signals of a state; True if all agree."""
     view = store.state(ref)
-    config = NodeConfig.model_validate(view.document["config"])
+    config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     with ProgressBars(err) as bars, reporting_to(bars), readable(view):
         rows = compare_signals(store, view, config, usable_workers(config.resources.workers))
     if format == "json":

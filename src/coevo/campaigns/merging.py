@@ -16,6 +16,7 @@ from coevo.makers.checkpoints import check_checkpoints
 from coevo.node_store.branch_seeds import seed_of_branch
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
+from coevo.node_store.recorded import readable_configuration
 from coevo.node_store.trust.arrivals import refuse_unagreed
 
 if TYPE_CHECKING:
@@ -202,14 +203,15 @@ def _descendant(left: StateView, right: StateView) -> StateView | None:
 def _config_of(view: StateView, name: str, *, elements: Sequence[str] | None = None, references: str | None = None) -> NodeConfig:
     """Configuration of a state, for another node."""
     document = view.document["config"]
-    # a seed is one branch's, and the text of a configuration is for all of them
-    node = {**{key: value for key, value in document["node"].items() if key != "branch_seed"}, "name": name}
-    if name != view.node:
-        node["description"] = ""
-    if elements is not None:
-        node["elements"] = sorted(set(elements))
-    if references is not None:
-        node["references"] = joined_references(node["references"], references)
+    with readable_configuration(view):
+        # a seed is one branch's, and the text of a configuration is for all of them
+        node = {**{key: value for key, value in document["node"].items() if key != "branch_seed"}, "name": name}
+        if name != view.node:
+            node["description"] = ""
+        if elements is not None:
+            node["elements"] = sorted(set(elements))
+        if references is not None:
+            node["references"] = joined_references(node["references"], references)
     return config_from_dict({**document, "node": node}, f"configuration of {view.node}@{view.id[:12]}")
 
 
@@ -221,12 +223,20 @@ def _merged_config(left: StateView, right: StateView, name: str) -> NodeConfig:
             f"{left.node} ({', '.join(sorted(systems[0]))}) and {right.node} ({', '.join(sorted(systems[1]))}) have no element "
             "in common; allowed: states of the same or of overlapping chemical systems"
         )
-    scales = [view.document["config"]["node"]["energy_scale"] for view in (left, right)]
+    scales = [_said_of_node(view, "energy_scale") for view in (left, right)]
     if scales[0] != scales[1]:
         raise ConfigError(f"the states have the energy scales {scales[0]} and {scales[1]}; energies of two scales never meet")
-    references = right.document["config"]["node"]["references"]
+    references = _said_of_node(right, "references")
     config = _config_of(left, name, elements=sorted(systems[0] | systems[1]), references=references)
     return config.model_copy(update={"references": ReferencesConfig(exclude=_withheld_by_both(left, right))})
+
+
+def _said_of_node(view: StateView, key: str) -> str:
+    with readable_configuration(view):
+        found = view.document["config"]["node"][key]
+        if not isinstance(found, str):
+            raise TypeError(f"node.{key} is a {type(found).__name__}, expected a text")
+    return found
 
 
 def _withheld_by_both(left: StateView, right: StateView) -> tuple[str, ...]:
@@ -238,7 +248,8 @@ def _withheld_by_both(left: StateView, right: StateView) -> tuple[str, ...]:
 
 def excluded_references(view: StateView) -> list[str]:
     """Names of the phases that a state's configuration withholds; none in states that were made before one could."""
-    return list(view.document["config"].get("references", {}).get("exclude", ()))
+    with readable_configuration(view):
+        return list(view.document["config"].get("references", {}).get("exclude", ()))
 
 
 def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[StateView]) -> NodeConfig:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from coevo.errors import CorruptArtifactError
+from coevo.errors import CoevoError, CorruptArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,26 @@ def readable(view: StateView) -> Iterator[None]:
         raise CorruptArtifactError(
             f"the metrics of {view.node}@{view.id[:12]} are not those that this coevo writes ({type(error).__name__}: {error}); "
             "there is no table of them; --format json shows them as they are"
+        ) from error
+
+
+@contextmanager
+def readable_configuration(view: StateView) -> Iterator[None]:
+    """Turn a configuration that is none, as in a state that somebody else's code made, into one error.
+
+    Raises
+    ------
+    CorruptArtifactError
+    """
+    try:
+        yield
+    except CoevoError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise CorruptArtifactError(
+            f"the configuration of {view.node}@{view.id[:12]} is none of this coevo ({type(error).__name__}: {told}); "
+            f"nothing was made of it; coevo show {view.node}@{view.id[:12]} --format json shows it as it is"
         ) from error
 
 

@@ -97,6 +97,9 @@ def add(
         "--virial-key": virial_key,
         "--same-settings-as": same_settings_as,
     }
+    for name, value in options.items():
+        if isinstance(value, str) and not (value.strip() and value.isprintable()):  # an empty variable of a script
+            raise ConfigError(f"{name} {value!r}: says nothing; leave it out, or give its value in letters that can be seen")
     given = [name for name, value in options.items() if value]
     if kind == "references" and given:
         raise ConfigError(

@@ -30,7 +30,7 @@ from coevo.node_store.documents import (
 from coevo.node_store.known_fields import refuse_unknown_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from coevo.node_store.bundles.archive import VerifiedStream
 
@@ -53,6 +53,16 @@ EVALUATION_FIELDS = (
 """What every evaluation says."""
 
 
+LARGEST = 1e9
+"""eV, eV/Å, eV/Å³; all electrons of an atom have less than a thousandth of it, and squares of what is far beyond overflow."""
+
+
+def _refuse_large(name: str, values: Iterable[Any]) -> None:
+    for value in values:
+        if isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+            raise ValueError(f"{name}: got {value:g}, allowed: numbers from {-LARGEST:g} to {LARGEST:g}")
+
+
 class Offsets(BaseModel):
     """Constants per element between the energy scales of labels and force field, as the analysis fits them."""
 
@@ -68,6 +78,7 @@ class Offsets(BaseModel):
     def _one_each(self) -> Offsets:
         if len(self.values) != len(self.elements):
             raise ValueError(f"{len(self.values)} values for {len(self.elements)} elements")
+        _refuse_large("offsets", self.values)
         return self
 
 
@@ -94,12 +105,16 @@ def check_label(label: Mapping[str, Any]) -> None:
         found = label.get(name)
         if found is not None and (len(found) != rows or any(len(row) != 3 for row in found)):
             raise ValueError(f"{name}: expected {rows} rows of 3 numbers for {atoms} atoms")
+        _refuse_large(name, (value for row in found or () for value in row))
+    _refuse_large("energy_per_atom", [label.get("energy_per_atom")])
 
 
 def check_evaluation(evaluation: Mapping[str, Any]) -> None:
     """Refuse an evaluation that lacks a number which every evaluation has; raises as :func:`check_label`."""
     if lacking := [name for name in EVALUATION_FIELDS if evaluation.get(name) is None]:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
+    for name in EVALUATION_FIELDS:
+        _refuse_large(name, [evaluation[name]])
 
 
 def check_described(document: Mapping[str, Any]) -> None:

@@ -262,10 +262,14 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
     from coevo.configs.tree import NodeSection
     from coevo.makers.populations.population import members
     from coevo.makers.seeds import seed_for
+    from coevo.node_store.recorded import readable_configuration
 
     view = store.state(ref)
     config = view.document["config"]
-    node = NodeSection.model_validate(config["node"])
+    with readable_configuration(view):
+        node = NodeSection.model_validate(config["node"])
+        curation, maturity = CurationConfig.model_validate(config["curation"]), MaturityConfig.model_validate(config["maturity"])
+        words = reference_set_words(node.references, config.get("references", {}).get("exclude", ()))
     entries, known = members(view, "entry"), members(view, "reference")
     rows = []
     for m in entries:
@@ -280,13 +284,13 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
         source=f"{view.node}@{view.id[:12]}",
         rows=rows,
         references=[reference_row(m.id, PackedCrystal.pack(m.structure), m.energy_per_atom) for m in known],
-        reference_set=reference_set_words(node.references, config.get("references", {}).get("exclude", ())),
+        reference_set=words,
         elements=node.elements,
         scale=f"{node.energy_scale}, force field {view.document['checkpoints']['force_field']['sha256'][:12]}",
         one_scale=True,
-        curation=CurationConfig.model_validate(config["curation"]),
+        curation=curation,
         descriptor=node.descriptor,
-        maturity=MaturityConfig.model_validate(config["maturity"]),
+        maturity=maturity,
         entropy_seed=seed_for(node, view.iteration, "entropy"),
         stored={m.id: m.document for m in (*known, *entries)},
         notes=_state_notes(view),
