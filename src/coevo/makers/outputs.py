@@ -233,8 +233,8 @@ class UnionTransition(TypedDict):
 
 SCREENED = ("relaxed", "failed", "rejected", "steps")
 PACKET = ("labels", "counts", "reasons")
-RELAXED = ("id", "structure", "energy_per_atom", "fmax", "steps", "origin", "path")
-"""Fields that a step of the user's own must give (docs/labels.md)."""
+RELAXED = ("id", "structure", "energy_per_atom", "origin", "path")
+"""Fields that a step of the user's own must give (docs/labels.md): those that are read."""
 
 
 def check_own(found: Any, wanted: Collection[str], what: str) -> None:
