@@ -89,7 +89,11 @@ def test_the_documents_of_a_run_are_kept_where_the_user_says(finished: Coevo, tm
     [
         ("JOB_STORE: {docs_store: {type: NoStore}}", {}, "KeyError: 'NoStore'"),
         ("JOB_STORE: [1,", {}, "ParserError: "),
-        ("CREATE_FOLDERS: false", {"JOBFLOW_JOB_STORE": '{"password": "s3cret"}'}, "JOB_STORE: Value error, Must provide JobStore"),
+        (
+            "CREATE_FOLDERS: false",
+            {"JOBFLOW_JOB_STORE": '{"password": "s3cret"}'},
+            "JOB_STORE: Value error, Must provide JobStore",
+        ),
     ],
 )
 def test_settings_of_jobflow_that_cannot_be_read_are_one_line(

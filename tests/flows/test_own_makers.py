@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobflow import JobStore, Maker, job, run_locally
+from jobflow import Flow, JobStore, Maker, job, run_locally
 from maggma.stores import MemoryStore
 
 from coevo.campaigns.merging import checkpoints_of
 from coevo.configs.loading import parse_config
+from coevo.errors import ConfigError
 from coevo.flows.transition import CoevolutionMaker
+from coevo.makers.curate import CurateMaker
+from coevo.makers.outputs import check_labelled
 from coevo.makers.step import current_store
 from tiny_node import Coevo
 
@@ -87,3 +90,60 @@ def test_a_transition_with_own_makers(fresh: Coevo, label_maker: type[Maker], mo
     # references of each element are among them, so that the two energy scales could be joined
     assert {label["how"] for label in labels} >= {"reference"}
     assert [d for d in state.evaluations() if d.get("energy_above_hull_dft") is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (None, "output of the label step: got a NoneType, without packets"),
+        ({}, "output of the label step: got a mapping of nothing, without packets"),
+        ({"packets": "abc"}, "packet of the label step: got a str, without labels, counts, reasons"),
+        ({"packets": [{"labels": {}}]}, "packet of the label step: got a mapping of labels, without counts, reasons"),
+    ],
+)
+def test_a_label_maker_that_gives_something_else_is_told(found: Any, told: str) -> None:
+    check_labelled({"packets": []})
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        check_labelled(found)
+
+
+@dataclass
+class Screening(Maker):
+    """Gives what it is told to."""
+
+    name: str = "screen"
+    output: Any = None
+    record: Any = None
+
+    @job
+    def make(self, candidates: Any, checkpoint: Any) -> Any:
+        from coevo.makers.step import write_records
+
+        if self.record is not None:
+            nothing = {"failed": write_records(current_store(), []), "rejected": {}, "steps": 0}
+            return {"relaxed": write_records(current_store(), [self.record]), **nothing}
+        return self.output
+
+
+@pytest.mark.parametrize(
+    ("screening", "told"),
+    [
+        (Screening(output=[1, 2]), "output of the screen step: got a list, without relaxed, failed, rejected, steps"),
+        (Screening(output={"relaxed": []}), "got a mapping of relaxed, without failed, rejected, steps"),
+        (
+            Screening(record={"id": "a"}),
+            "structure that the screen step relaxed: got a mapping of id, without structure, energy_per_atom",
+        ),
+    ],
+)
+def test_a_screen_maker_that_gives_something_else_is_told(
+    fresh: Coevo, screening: Maker, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COEVO_DATABASE", f"file:{fresh.database}")
+    store = current_store()
+    head = store.state("tiny")
+    node = parse_config(store.read_config_text("tiny"), "tiny").node
+    screened = screening.make({}, {})
+    curate = CurateMaker("curate", node=node).make([], [screened.output], checkpoints_of(head)["force_field"], head.id, 1)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        run_locally(Flow([screened, curate]), store=JobStore(MemoryStore()), log=False, raise_immediately=True)

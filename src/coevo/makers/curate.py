@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
+from coevo.makers.outputs import RELAXED, SCREENED, check_own
 from coevo.makers.progress import task
 from coevo.makers.seeds import seed_for
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
@@ -79,10 +80,15 @@ class CurateMaker(StepMaker):
         from coevo.makers.populations.population import hull_of, matching_of, members, open_state
         from coevo.node_store.canonical import structure_from_document
 
+        for output in screened:
+            check_own(output, SCREENED, "output of the screen step")
         store = current_store()
         view = open_state(store, self.node.name, parent)
         references, entries = members(view, "reference"), members(view, "entry")
-        records = {r["id"]: r for r in read_records(store, [output["relaxed"] for output in screened])}
+        records = {}
+        for record in read_records(store, [output["relaxed"] for output in screened]):
+            check_own(record, RELAXED, "structure that the screen step relaxed")
+            records[record["id"]] = record
         items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
         known = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
         hull = hull_of(self.node.elements, known + [(item.structure, item.energy_per_atom) for item in items])

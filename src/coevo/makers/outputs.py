@@ -6,9 +6,14 @@ be read by later versions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from coevo.errors import ConfigError
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from coevo.makers.step import Document, ShardReference
 
 Counts = dict[str, int]
@@ -224,3 +229,38 @@ class UnionTransition(TypedDict):
     """Head of the branch when the work began."""
     message: str
     trained: NotRequired[TrainedForceField]
+
+
+SCREENED = ("relaxed", "failed", "rejected", "steps")
+PACKET = ("labels", "counts", "reasons")
+RELAXED = ("id", "structure", "energy_per_atom", "origin", "path")
+"""Fields that a step of the user's own must give (docs/labels.md): those that are read."""
+
+
+def check_own(found: Any, wanted: Collection[str], what: str) -> None:
+    """Make sure that what another Maker than coevo's may have made has the fields that are read.
+
+    Raises
+    ------
+    ConfigError
+        It is no mapping, or lacks some.
+    """
+    lacking = [name for name in wanted if not isinstance(found, Mapping) or name not in found]
+    if lacking:
+        got = (
+            f"a mapping of {', '.join(map(str, found)) or 'nothing'}"
+            if isinstance(found, Mapping)
+            else f"a {type(found).__name__}"
+        )
+        raise ConfigError(
+            f"{what}: got {got}, without {', '.join(lacking)}; a screen_maker and a label_maker of your own give what "
+            "docs/labels.md lists"
+        )
+
+
+def check_labelled(found: Any) -> None:
+    """Make sure that the output of a label step, which may be the user's own, has packets of labels; raises ConfigError."""
+    check_own(found, ("packets",), "output of the label step")
+    packets = found["packets"]
+    for packet in packets if isinstance(packets, list | tuple) else [packets]:
+        check_own(packet, PACKET, "packet of the label step")

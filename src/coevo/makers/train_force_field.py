@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import NodeSection, TrainingConfig
 from coevo.families import DEFAULT_FORCE_FIELD, descriptor_of
 from coevo.makers.checkpoints import load_force_field, save_checkpoint
+from coevo.makers.outputs import check_labelled
 from coevo.makers.progress import task
 from coevo.makers.screen import FIRST_PACKAGES, family_of
 from coevo.makers.seeds import seed_for
@@ -68,6 +69,7 @@ class TrainForceFieldMaker(StepMaker):
         from coevo.makers.labels.training_set import splits_for
         from coevo.makers.populations.population import open_state
 
+        check_labelled(labelled)
         store = current_store()
         view = open_state(store, self.node.name, parent)
         older = list(view.labels())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from coevo.errors import ConfigError, StateNotFoundError
 from coevo.node_store.names import MAIN, parse_reference
 from coevo.node_store.store import NodeStore, open_store
+from coevo.notebooks.reopening import address_of, open_again
 from coevo.notebooks.states import State
 from coevo.settings import EMBEDDED_PREFIX, MONGODB_PREFIXES, read_settings
 
@@ -65,17 +66,9 @@ def _uri_of(database: str | PathLike[str]) -> str:
     return named
 
 
-def _open_again(place: str, artifacts: str, name: str) -> Node:
-    """Open a node that was pickled; the password of a server is in no pickle, which may lie on a disk, but in the settings."""
-    if not place.startswith(MONGODB_PREFIXES):
-        return open_node(name, f"{EMBEDDED_PREFIX}{place}", artifacts=artifacts)
-    store = open_store(read_settings(artifacts=artifacts))
-    if store.place != place:
-        raise ConfigError(
-            f"node {name} was pickled in a process that reads {place}, and COEVO_DATABASE of this process leads to "
-            f"{store.place}: set it to the same"
-        )
-    return Node(store, name)
+def _of_address(place: str, artifacts: str, name: str) -> Node:
+    """Open a node that was pickled."""
+    return Node(open_again(place, artifacts), name)
 
 
 class Node:
@@ -93,7 +86,7 @@ class Node:
         self.name = name
 
     def __reduce__(self) -> tuple[Callable[..., Node], tuple[str, str, str]]:
-        return _open_again, (self.store.place, self.store.artifacts.uri, self.name)
+        return _of_address, (*address_of(self.store), self.name)
 
     def __repr__(self) -> str:
         return f"<coevo node {self.name} of {'-'.join(self.elements)} in {self.store.place}>"

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from coevo.errors import QueryError
+from coevo.notebooks.reopening import address_of, open_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
     from coevo.notebooks.label_frames import EnergyOf
-    from coevo.notebooks.nodes import Node
     from coevo.notebooks.sampling import StateGenerator
     from coevo.notebooks.tables import Kind
 
@@ -44,10 +44,8 @@ class State:
         self.view = view
         self.branch = branch
 
-    def __reduce__(self) -> tuple[Callable[..., State], tuple[Node, str, str | None]]:
-        from coevo.notebooks.nodes import Node
-
-        return _of_node, (Node(self.store, self.node), self.id, self.branch)
+    def __reduce__(self) -> tuple[Callable[..., State], tuple[str, str, str, str, str | None]]:
+        return _of_address, (*address_of(self.store), self.node, self.id, self.branch)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.counts[kind]} {kind}" for kind in ("entries", "references", "labels") if kind in self.counts)
@@ -259,6 +257,7 @@ class State:
         return load_state_generator(self.store, self.view)
 
 
-def _of_node(node: Node, identifier: str, branch: str | None) -> State:
+def _of_address(place: str, artifacts: str, node: str, identifier: str, branch: str | None) -> State:
     """Open a state that was pickled."""
-    return State(node.store, node.store.state(f"{node.name}@{identifier}"), branch=branch)
+    store = open_again(place, artifacts)
+    return State(store, store.state(f"{node}@{identifier}"), branch=branch)
