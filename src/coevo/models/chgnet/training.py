@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from coevo.errors import ModelError
+from coevo.models.chgnet.adam import Adam
 from coevo.models.chgnet.architecture import ATOMIC_NUMBERS
 from coevo.models.chgnet.gather import scatter
 from coevo.models.chgnet.graph import CandidatePairs
@@ -127,16 +128,14 @@ class _FineTuning:
     def run(self, progress: Progress | None) -> tuple[Weights, dict[str, Any]]:
         """Train until the epochs or the patience end."""
         settings = self.settings
-        optimiser = torch.optim.Adam(list(self.trained.values()), lr=settings.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            optimiser, T_max=settings.epochs, eta_min=FINAL_RATE * settings.learning_rate
-        )
+        final_rate = FINAL_RATE * settings.learning_rate
+        optimiser = Adam(list(self.trained.values()), settings.learning_rate, final_rate, settings.epochs)
         best_loss, before = self._validate()
         best, best_epoch, after = self._copy(), 0, before
         history: list[dict[str, float]] = [{"epoch": 0, "validation_loss": best_loss}]
         for epoch in range(1, settings.epochs + 1):
             training_loss = self._epoch(optimiser)
-            schedule.step()
+            optimiser.end_epoch()
             validation_loss, errors = self._validate()
             history.append({"epoch": epoch, "training_loss": training_loss, "validation_loss": validation_loss})
             if progress is not None:
@@ -225,7 +224,7 @@ class _FineTuning:
         loss = ENERGY_WEIGHT * huber(residuals.energy) + self.settings.force_weight * huber(residuals.forces)
         return loss + self.settings.stress_weight * huber(residuals.stress)
 
-    def _epoch(self, optimiser: torch.optim.Optimizer) -> float:
+    def _epoch(self, optimiser: Adam) -> float:
         """One pass over the training frames in a random order; return the mean loss."""
         order = self.rng.permutation(len(self.training))
         total = 0.0
@@ -238,7 +237,7 @@ class _FineTuning:
                     f"the training loss became {value}; use a smaller learning_rate (now {self.settings.learning_rate:g}) "
                     "or look for frames with huge forces"
                 )
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(list(self.trained.values()), GRADIENT_NORM)
             if not bool(torch.isfinite(norm)):

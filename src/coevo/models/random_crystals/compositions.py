@@ -92,9 +92,11 @@ class CompositionTable:
     ----------
     knowledge : Knowledge
     conditions : Conditions
+    like : CompositionTable, optional
+        Of the same knowledge under conditions that differ in the chemical systems only: what it has worked out is taken over.
     """
 
-    def __init__(self, knowledge: Knowledge, conditions: Conditions):
+    def __init__(self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None):
         from pymatgen.core import Composition
 
         self.knowledge = knowledge
@@ -104,8 +106,8 @@ class CompositionTable:
             reduced_key({k: round(v) for k, v in Composition(f).reduced_composition.get_el_amt_dict().items()})
             for f in self.allowed
         )
-        self._tables: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {}
-        self._counts: dict[tuple[frozenset[str], tuple[str, ...]], NDArray[np.int64]] = {}
+        self.listed: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {} if like is None else like.listed
+        self.counted: dict[tuple[frozenset[str], tuple[str, ...]], NDArray[np.int64]] = {} if like is None else like.counted
         known = list(knowledge.compositions.values())
         self._symbols = sorted({s for c in known for s in c.amounts} | set(conditions.elements))
         self._known = fraction_rows([c.amounts for c in known], self._symbols)
@@ -142,23 +144,23 @@ class CompositionTable:
 
     def table(self, system: frozenset[str]) -> tuple[list[dict[str, int]], FloatArray]:
         """Cell contents of a system and their weights."""
-        if system not in self._tables:
+        if system not in self.listed:
             symbols = tuple(sorted(system))
             contents = cell_contents(symbols, self.conditions.max_atoms)
             rows = [dict(zip(symbols, content, strict=True)) for content in contents]
             if self.allowed:
                 rows = [row for row in rows if reduced_key(row) in self._keys]
-            self._tables[system] = (rows, self._weights(rows))
-        return self._tables[system]
+            self.listed[system] = (rows, self._weights(rows))
+        return self.listed[system]
 
     def counts(self, system: frozenset[str], elements: tuple[str, ...]) -> NDArray[np.int64]:
         """Atoms of each element in the cell contents of a system, shape (n, n_elements), in the order of :meth:`table`."""
-        if (system, elements) not in self._counts:
+        if (system, elements) not in self.counted:
             rows = self.table(system)[0]
-            self._counts[system, elements] = np.array([[row.get(s, 0) for s in elements] for row in rows]).reshape(
+            self.counted[system, elements] = np.array([[row.get(s, 0) for s in elements] for row in rows]).reshape(
                 -1, len(elements)
             )
-        return self._counts[system, elements]
+        return self.counted[system, elements]
 
     def _weights(self, rows: Sequence[Mapping[str, int]]) -> FloatArray:
         if not rows:

@@ -47,14 +47,16 @@ class SamplingContext:
     ----------
     knowledge : Knowledge
     conditions : Conditions
+    like : CompositionTable, optional
+        As for :class:`CompositionTable`.
     """
 
-    def __init__(self, knowledge: Knowledge, conditions: Conditions):
+    def __init__(self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None):
         self.knowledge = knowledge
         self.conditions = conditions
         self.elements = tuple(sorted(conditions.elements))
         self.target = conditions.energy_above_hull
-        self.compositions = CompositionTable(knowledge, conditions)
+        self.compositions = CompositionTable(knowledge, conditions, like)
         self._volumes: dict[tuple[tuple[str, int], ...], float] = {}
         self._passed: Structure | None = None
 
@@ -182,8 +184,8 @@ class SystemContexts:
     def __init__(self, knowledge: Knowledge, conditions: Conditions):
         self._knowledge = knowledge
         self._conditions = conditions
-        table = CompositionTable(knowledge, conditions)
-        self._systems, self._weights = table.systems, table.system_weights
+        self._table = CompositionTable(knowledge, conditions)
+        self._systems, self._weights = self._table.systems, self._table.system_weights
         self._contexts: dict[frozenset[str], SamplingContext] = {}
 
     def draw(self, rng: np.random.Generator) -> SamplingContext | None:
@@ -193,5 +195,5 @@ class SystemContexts:
         system = self._systems[int(rng.choice(len(self._systems), p=self._weights / self._weights.sum()))]
         if system not in self._contexts:
             one = replace(self._conditions, chemical_systems={"-".join(sorted(system)): 1.0})
-            self._contexts[system] = SamplingContext(self._knowledge, one)
+            self._contexts[system] = SamplingContext(self._knowledge, one, self._table)
         return self._contexts[system]
