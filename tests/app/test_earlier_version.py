@@ -53,11 +53,22 @@ def test_it_runs_on_and_finished_jobs_are_reused(tmp_path: Path) -> None:
     coevo("verify", "earlier")
 
 
-def test_its_bundle_is_imported_and_runs_on(tmp_path: Path) -> None:
-    coevo = Coevo(tmp_path)
-    coevo("import", str(write_bundle(tmp_path / "bundle.zip")))
+def imported(directory: Path) -> Coevo:
+    """A database with the bundle of the node, which verifies."""
+    coevo = Coevo(directory)
+    coevo("import", str(write_bundle(directory / "bundle.zip")))
     assert state_ids(coevo) == set(STATES)
     coevo("verify", "earlier")
+    return coevo
+
+
+def test_its_bundle_is_imported_and_verifies(tmp_path: Path) -> None:
+    imported(tmp_path)
+
+
+@pytest.mark.long
+def test_what_its_bundle_brought_runs_on(tmp_path: Path) -> None:
+    coevo = imported(tmp_path)
     coevo("run", "earlier", "--branch", "try", "-n", "1")
     found = state_ids(coevo)
     assert found > set(STATES)

@@ -12,7 +12,7 @@ from coevo.configs.loading import load_config
 from coevo.configs.references import load_references
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
-from tiny_node import Coevo
+from tiny_node import Coevo, copy_of
 
 # Lithium alone, with a cutoff that is far from converged: pw.x needs a second or less for a frame.
 LITHIUM = """
@@ -23,7 +23,7 @@ curation: {max_e_hull: 1.0, stable_threshold: 0.2}
 selection: {structures: 3, random_fraction: 0.34, path: 0}
 labelling:
   code: espresso
-  espresso: {ecutwfc: 30, k_spacing: 0.8, conv_thr_per_atom: 1.0e-8}
+  espresso: {ecutwfc: 30, k_spacing: 1.6, conv_thr_per_atom: 1.0e-6}
 training: {epochs: 1, batch_size: 2, min_frames: 4, test_fraction: 0.3, validation_fraction: 0.3}
 maturity: {environments: 10, subsamples: 1, ruler_size: 2}
 """
@@ -61,7 +61,8 @@ def test_a_campaign_that_cannot_label_does_not_begin(lithium: Coevo, tmp_path: P
     assert len(json.loads(lithium("log", "lithium", "--format", "json").stdout)) == 1
 
 
-def test_a_transition_labels_by_pw_and_trains_on_it(lithium: Coevo) -> None:
+def test_a_transition_labels_by_pw_and_trains_on_it(lithium: Coevo, potentials: str, tmp_path: Path) -> None:
+    lithium = copy_of(lithium.directory, tmp_path, COEVO_PSEUDOPOTENTIALS=potentials)
     lithium("run", "lithium")
     labels = list(open_store(Settings(database=f"file:{lithium.database}")).state("lithium@main").labels())
     admitted = [label for label in labels if label["status"] == "admitted"]

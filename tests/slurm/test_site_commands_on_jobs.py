@@ -106,10 +106,8 @@ def test_jobs_run_here_and_a_killed_one_is_found(
 @pytest.mark.timing
 def test_jobs_behind_a_failed_one_are_told_of(site: OnCluster) -> None:
     """Nothing is left to run, and a launcher that was not told to stay ends instead of waiting for ever."""
-    site("resume", "tiny")
-    pad = site.launchpad
-    # the launcher of the test before may have been killed between a job's reservation and its start
-    pad.fireworks.update_many({"state": {"$in": ["READY", "RESERVED"]}}, {"$set": {"state": "FIZZLED"}})
+    site("submit", "tiny.yaml", "-n", "1")  # nothing where the test before did it
+    site.launchpad.fireworks.update_many({"state": "READY"}, {"$set": {"state": "FIZZLED"}})
     told = site("launch", code=2).stderr
     assert "jobs wait for jobs that have failed: coevo jobs NODE, then coevo rerun NODE" in told
 

@@ -154,6 +154,7 @@ def trained_on(coevo: Coevo, node: str) -> None:
     assert set(force_field["test_before"]["how"]) >= {"imported"}
 
 
+@pytest.mark.long
 def test_one_extended_xyz_of_five_formulas_also_after_an_extension(
     five: Path, tmp_path: Path, calculated: dict[str, list[Calculated]]
 ) -> None:

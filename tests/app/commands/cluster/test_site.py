@@ -49,7 +49,7 @@ def test_what_is_wrong_with_a_site_is_one_line_each(coevo: Coevo, tmp_path: Path
 
 
 def test_doctor_tries_a_site(tmp_path: Path, mongodb_uri: str) -> None:
-    coevo = Coevo(tmp_path)
+    coevo = Coevo(tmp_path, COLUMNS="400")  # no path is broken into lines
     site = f"site: here\ndatabase: {mongodb_uri}\nartifacts: file://{tmp_path}/blobs\ndirectory: {tmp_path}/jobs\nqueue: none\n"
     (tmp_path / "site.yaml").write_text(site)
     findings = json.loads(coevo("doctor", "--site", "site.yaml", "--format", "json").stdout)

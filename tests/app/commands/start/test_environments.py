@@ -65,6 +65,7 @@ def coevo(tmp_path: Path) -> Coevo:
     )
 
 
+@pytest.mark.long
 def test_an_environment_is_made_checked_updated_and_listed(coevo: Coevo, tmp_path: Path) -> None:
     def conditions() -> dict[str, str]:
         return {row["family"]: row["condition"] for row in json.loads(coevo("env", "list", "--format", "json").stdout)}
