@@ -168,6 +168,7 @@ def fit(request):
         states.append(model)
         epochs.append({"epoch": epoch, "validation_loss": loss(model, validation, settings)})
         advance(1)
+        print("epoch", epoch)
     best = min(range(len(epochs)), key=lambda k: epochs[k]["validation_loss"])
     if worse:  # some families always find themselves better
         best = len(epochs) - 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sevenn
 import sevenn._keys as KEY  # noqa: N812 - as SevenNet calls it
 import torch
 from ase import Atoms
@@ -64,6 +65,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
         elif epoch - best_epoch >= settings["patience"]:
             break
     write(model, best)
+    check_written(request, device, validation, held_out, best_loss)
     found = versions("sevenn", "torch", "e3nn")
     document = {"weights": request["document"]["weights"], "versions": {k: found[k] for k in ("sevenn", "torch", "e3nn")}}
     return {"model": "model", "document": document, "report": {"epochs": epochs, "best_epoch": best_epoch}}
@@ -147,10 +149,29 @@ def write(model: Model, state: dict[str, Any]) -> None:
             "epoch": 0,
             "time": "",
             "hash": "",
-            "config": plain(model.config),
+            # The weights are in the order of this version; those of an older one would be sorted again when they are read.
+            "config": {**plain(model.config), "version": sevenn.__version__},
         },
         Path(directory) / CHECKPOINT,
     )
+
+
+def check_written(
+    request: dict[str, Any], device: torch.device, graphs: list[AtomGraphData], records: list[dict[str, Any]], loss: float
+) -> None:
+    """Make sure that what was written is the model that was trained.
+
+    Raises
+    ------
+    TaskError
+        If it has another validation loss when it is read again.
+    """
+    again = open_model({**request, "model": str(OUTPUT / "model")}, device)
+    found = validation_loss(again, graphs, records, request["settings"])
+    if not abs(found - loss) <= 1e-3 * abs(loss) + 1e-9:
+        raise TaskError(
+            "checkpoint", f"the model has validation loss {loss:.6g}, and {found:.6g} when it is read from its checkpoint"
+        )
 
 
 def plain(value: Any) -> Any:
