@@ -86,6 +86,21 @@ def test_configurations_and_settings_need_no_science() -> None:
     assert modules_after(*names) & (HEAVY | {"jobflow", "scipy", "pymongo"}) == set()
 
 
+def test_commands_that_look_open_the_store_without_jobs(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from coevo.app import cli; from coevo.node_store.current import current_store; "
+        "from coevo.settings import usable_workers; usable_workers(); current_store().nodes(); "
+        "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    )
+    settings = {"COEVO_DATABASE": f"file:{tmp_path / 'db'}", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **settings}
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert loaded & (HEAVY | {"jobflow", "maggma", "boto3", "pymongo"}) == set()
+
+
 @pytest.mark.parametrize("name", LINKS)
 def test_a_link_at_the_root_leads_to_its_room(name: str) -> None:
     link = ROOT / name

@@ -1,7 +1,7 @@
 """Adam with a learning rate that falls along a cosine: torch's own arithmetic without torch's class.
 
-``torch.optim.Adam`` imports the compiler of torch (``torch._dynamo``, sympy, networkx and 700 modules more) when it is made, to tell
-it to keep out: 2 CPU seconds that nothing here needs. The function that the class calls is public and does the same.
+When it is made, ``torch.optim.Adam`` imports torch's compiler, sympy, networkx and hundreds of modules, to tell it to keep out:
+2 CPU seconds that nothing here needs. The function that the class calls is public and does the same.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ class PrimitiveCell:
         cell: Any = (matrix, coords, [atomic_numbers[s] for s in symbols])
         found = spglib.find_primitive(cell, symprec=1e-3)
         if found is not None:
-            matrix, coords, numbers = found
-            symbols = [chemical_symbols[int(z)] for z in numbers]
+            matrix, coords = np.asarray(found[0]), np.asarray(found[1])
+            symbols = [chemical_symbols[int(z)] for z in found[2]]
         lattice = _reduced_lattice(matrix.tobytes())
         # one atom after the other, as pymatgen does for its sites: a product of all at once may round differently
         places = np.array([np.dot(place, matrix) for place in coords])
