@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from small_mattergen import crystals, small_model
 
+from coevo.processes import preload
+
+# Whichever test starts the server of the workers: the workers of all tests are forked from one that has imported these.
+preload("coevo.models.chgnet.inference", "coevo.models.relaxing.batch", "coevo.models.random_crystals.draws")
+
 __all__ = ["crystals", "small_model"]

@@ -103,7 +103,9 @@ def _server() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         descriptor = theirs.fileno()
-        _kept.append(subprocess.Popen([sys.executable, __file__, str(descriptor)], pass_fds=[descriptor], stdin=subprocess.DEVNULL))
+        _kept.append(
+            subprocess.Popen([sys.executable, __file__, str(descriptor)], pass_fds=[descriptor], stdin=subprocess.DEVNULL)
+        )
     return ours
 
 
@@ -158,7 +160,7 @@ if __name__ == "__main__":
     os.environ.update(asked["environment"])
     code: Any = 0
     try:
-        exec(compile(asked["script"], "<script>", "exec"), {"__name__": "__main__"})  # noqa: S102
+        exec(compile(asked["script"], "<script>", "exec"), {"__name__": "__main__"})
     except SystemExit as end:
         code = end.code or 0
     except BaseException:  # noqa: BLE001

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
     from coevo.settings import Settings
 
+
 class StoreContract(ConcurrencyContract, BranchSeedsContract):
     """Subclasses have a fixture ``settings`` that names an empty database."""
 

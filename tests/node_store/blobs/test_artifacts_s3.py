@@ -21,8 +21,8 @@ from li_p_s_states import NODE, new_node
 from upkeep_cases import VALID_CONFIG
 
 from coevo.errors import StorageError
+from coevo.node_store.blobs import remote
 from coevo.node_store.blobs.artifacts import ArtifactStore
-from coevo.node_store.blobs.remote import PART
 from coevo.node_store.blobs.stored import remove_blob, stored_blobs
 from coevo.node_store.store import open_store
 from coevo.node_store.upkeep.garbage import collect_garbage
@@ -31,7 +31,15 @@ from coevo.settings import Settings
 
 pytestmark = pytest.mark.service
 
-LARGE = PART + 1_000_000
+SMALL_PART = 5 << 20
+"""The least that S3 takes as a part of several."""
+LARGE = SMALL_PART + 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch) -> None:
+    """In this process, files of some MB have several parts."""
+    monkeypatch.setattr(remote, "PART", SMALL_PART)
 
 
 @pytest.fixture
@@ -88,8 +96,8 @@ def test_processes_put_and_read_the_same_blobs_at_once(uri, store, tmp_path):
 
 @pytest.mark.long
 def test_a_large_blob_is_never_whole_in_memory(uri, client, s3_bucket, tmp_path):
-    """200 MB up and down, in a process whose memory is measured."""
-    size = 200_000_000
+    """200 MB up and down, in a process whose memory is measured, and whose parts are as large as they are."""
+    part, size = 16 << 20, 200_000_000
     path = large_file(tmp_path / "checkpoint", size)
     script = """
 import json, resource, sys
@@ -116,9 +124,9 @@ print(json.dumps({"up": up, "all": peak() - before, "sha256": artifact.sha256}))
     key = f"a/prefix/{found['sha256'][:2]}/{found['sha256'][2:]}"
     head = client.head_object(Bucket=s3_bucket, Key=key)
     assert head["ContentLength"] == size
-    assert head["ETag"].strip('"').endswith(f"-{-(-size // PART)}")  # of so many parts
-    assert found["up"] < 6 * PART
-    assert found["all"] < 8 * PART
+    assert head["ETag"].strip('"').endswith(f"-{-(-size // part)}")  # of so many parts
+    assert found["up"] < 6 * part
+    assert found["all"] < 8 * part
     for file in (path, *(tmp_path / "cache").rglob("??" + "?" * 60)):
         file.unlink()
 
@@ -165,22 +173,32 @@ def test_a_blob_can_be_read_while_it_is_put_again(store, client, s3_bucket, tmp_
     assert len(tags) == 2
 
 
+def _put_elsewhere(uri: str, data: bytes) -> None:
+    get_filesystem_class("s3").clear_instance_cache()
+    ArtifactStore(uri).put_bytes(data)
+
+
+def _remove_elsewhere(key: str) -> None:
+    get_filesystem_class("s3").clear_instance_cache()
+    get_filesystem_class("s3")().rm_file(key)
+
+
+def _in_another_process(work, *arguments) -> None:
+    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    child.start()
+    child.join(timeout=300)
+    assert child.exitcode == 0
+
+
 def test_a_listing_is_not_remembered(store, uri):
     """s3fs remembers listings; what another process put or removed since then is seen all the same."""
-
-    def elsewhere(script: str, argument: str) -> None:
-        subprocess.run([sys.executable, "-c", f"import sys; {script}", uri, argument], check=True, timeout=300)
-
     store.put_bytes(b"first")
     assert len(list(stored_blobs(store))) == 1
     second = hashlib.sha256(b"second").hexdigest()
-    elsewhere(
-        "from coevo.node_store.blobs.artifacts import ArtifactStore as S; S(sys.argv[1]).put_bytes(sys.argv[2].encode())",
-        "second",
-    )
+    _in_another_process(_put_elsewhere, uri, b"second")
     assert store.has(second)
     assert len(list(stored_blobs(store))) == 2
-    elsewhere("import s3fs; s3fs.S3FileSystem().rm_file(sys.argv[2])", f"{store.root}/{second[:2]}/{second[2:]}")
+    _in_another_process(_remove_elsewhere, f"{store.root}/{second[:2]}/{second[2:]}")
     assert not store.has(second)
     assert not store.keep(second)
 

@@ -8,7 +8,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import uuid
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 from bundle_files import CONFIG_TEXT, PICKLE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage, pickled
 from hypothesis import HealthCheck, given, settings, strategies
 from li_p_s_states import CONFIG, NODE, Lineage, evaluation
+from pymongo import MongoClient
 
 from coevo.errors import (
     ArtifactNotFoundError,
@@ -435,16 +439,45 @@ def test_an_export_that_fails_leaves_nothing(store, lineage, tmp_path):
         export(store, target)
 
 
-def _hand_changed(database: Any, collection: str, change: dict[str, Any]) -> None:
-    """Change one row as somebody with a shell would, and write the hash of the row again where it has one."""
+def _rehash(database: Any, collection: str, key: Any) -> None:
+    """Write the hash of a row again, where it has one."""
     from coevo.node_store.mongodb.rows import ROW_HASH, row_hash
 
-    row = database[collection].find_one({}, sort=[("_id", 1)])
-    database[collection].update_one({"_id": row["_id"]}, {"$set": change})
-    row = database[collection].find_one({"_id": row["_id"]})
+    row = database[collection].find_one({"_id": key})
     if ROW_HASH in row:
         bare = {key: value for key, value in row.items() if key not in {ROW_HASH, "stored_at"}}
         database[collection].update_one({"_id": row["_id"]}, {"$set": {ROW_HASH: row_hash(bare)}})
+
+
+@contextmanager
+def _hand_changed(database: Any, collection: str, change: dict[str, Any]) -> Iterator[None]:
+    """Change one row as somebody with a shell would, and in the end back."""
+    row = database[collection].find_one({}, sort=[("_id", 1)])
+    database[collection].update_one({"_id": row["_id"]}, {"$set": change})
+    _rehash(database, collection, row["_id"])
+    try:
+        yield
+    finally:
+        database[collection].replace_one({"_id": row["_id"]}, row)
+
+
+@pytest.fixture(scope="module")
+def served(mongodb_server, tmp_path_factory) -> Iterator[Settings]:
+    """Three states on a server, which were checked to be exported as they came; whoever changes them changes them back."""
+    folder = tmp_path_factory.mktemp("served")
+    here = embedded(folder / "source")
+    lineage = new_lineage(here)
+    for number in range(3):
+        lineage.commit(checkpoints={"force_field": checkpoint_of(here, SAFETENSORS + bytes([number]))})
+    source = export(here, folder / "source.zip")
+    name = f"coevo_served_{uuid.uuid4().hex[:8]}"
+    settings = Settings(database=f"{mongodb_server}/{name}", artifacts=(folder / "blobs").as_uri())
+    with open_store(settings) as server:
+        import_bundle(server, source)
+        assert export(server, folder / "again.zip").read_bytes() == source.read_bytes()
+        yield settings
+        assert export(server, folder / "in the end.zip").read_bytes() == source.read_bytes()
+        server.backend.connection.database.client.drop_database(name)
 
 
 @pytest.mark.service
@@ -468,24 +501,18 @@ def _hand_changed(database: Any, collection: str, change: dict[str, Any]) -> Non
         ("states", {"document": "{}"}),
     ],
 )
-def test_what_was_changed_in_the_database_is_not_exported(store, lineage, tmp_path, mongodb_uri, collection, change):
-    from pymongo import MongoClient
-
-    source = export(store, tmp_path / "source.zip")
+def test_what_was_changed_in_the_database_is_not_exported(served, tmp_path, collection, change):
     out = tmp_path / "out"
     out.mkdir()
     with (
-        MongoClient(mongodb_uri) as client,
-        open_store(Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())) as server,
+        MongoClient(served.database) as client,
+        _hand_changed(client.get_default_database(), collection, change),
+        open_store(served) as server,
+        pytest.raises(CorruptArtifactError) as caught,
     ):
-        import_bundle(server, source)
-        assert export(server, out / "b.zip").read_bytes() == source.read_bytes()
-        (out / "b.zip").unlink()
-        _hand_changed(client.get_default_database(), collection, change)
-        with pytest.raises(CorruptArtifactError) as caught:
-            export(server, out / "b.zip")
-        assert "\n" not in str(caught.value)
-        assert list(out.iterdir()) == []
+        export(server, out / "b.zip")
+    assert "\n" not in str(caught.value)
+    assert list(out.iterdir()) == []
 
 
 def test_what_an_import_would_refuse_is_not_exported(store, tmp_path):

@@ -152,7 +152,12 @@ def documents(*, mixed: bool) -> Any:
             return rng.choice(rng.choice(pools))
 
         listed, tagged = (rng.choices(["Li", "P", "S", "Ü"], k=rng.randrange(4)) for _ in range(2))
-        row: dict[str, Any] = {"elements": some([None], [listed]), "relaxed": some([None, {}]), "origin": {"seed": 1}, "tags": tagged}
+        row: dict[str, Any] = {
+            "elements": some([None], [listed]),
+            "relaxed": some([None, {}]),
+            "origin": {"seed": 1},
+            "tags": tagged,
+        }
         for pool, names in ((NUMBERS, OF_NUMBERS), (TEXTS, OF_TEXTS), ([False, True], OF_BOOLEANS)):
             row |= {name: some([None], pool, pool, *ANYTHING) if mixed else some([None], pool) for name in names}
         if mixed:

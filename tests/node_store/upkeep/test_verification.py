@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from li_p_s_states import NODE, new_node
@@ -307,12 +308,16 @@ def test_a_newer_or_older_node_is_not_verified(furnished):
 # --- every row of a database on a server
 
 
-@pytest.fixture
-def served(mongodb_uri, tmp_path) -> Settings:
-    settings = Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())
+@pytest.fixture(scope="module")
+def served(mongodb_server, tmp_path_factory) -> Iterator[Settings]:
+    """A database that is found to be clean again by each test that changed it."""
+    name = f"coevo_verified_{uuid.uuid4().hex[:8]}"
+    settings = Settings(database=f"{mongodb_server}/{name}", artifacts=(tmp_path_factory.mktemp("served") / "blobs").as_uri())
     with open_store(settings) as store:
         furnished_node(store)
-    return settings
+    yield settings
+    with MongoClient(mongodb_server) as client:
+        client.drop_database(name)
 
 
 def _changes(value, path=()):
@@ -359,9 +364,9 @@ NOT_COVERED = {
 
 @pytest.mark.service
 @pytest.mark.parametrize("collection", list(NOT_COVERED))
-def test_every_changed_or_removed_row_is_found(served, mongodb_uri, collection):
+def test_every_changed_or_removed_row_is_found(served, collection):
     """Each field of one row of each collection, and the removal of rows."""
-    with MongoClient(mongodb_uri) as client:
+    with MongoClient(served.database) as client:
         database = client.get_default_database()
         assert set(database.list_collection_names()) - {"locks"} == set(NOT_COVERED), "a new collection needs a check"
         rows = list(database[collection].find().sort("_id", 1))
@@ -383,3 +388,5 @@ def test_every_changed_or_removed_row_is_found(served, mongodb_uri, collection):
         victim = min(rows, key=lambda r: str(r.get("created", ""))) if collection == "campaigns" else row
         database[collection].delete_one({"_id": victim["_id"]})
         assert "problem" in {severity for severity, _ in findings(served)}
+        database[collection].insert_one(victim)
+        assert findings(served) == []

@@ -79,7 +79,7 @@ class MongoConnection:
     @cached_property
     def database(self) -> Database[dict[str, Any]]:
         """The database, connected at first use, with its indexes."""
-        from pymongo import MongoClient
+        from pymongo import IndexModel, MongoClient
 
         options = _not_in_uri(self._uri, CLIENT_OPTIONS)
         with self.errors("connecting"):
@@ -91,8 +91,7 @@ class MongoConnection:
             with self.errors("creating indexes"):
                 database = client.get_default_database(default=DEFAULT_DATABASE)
                 for collection, indexes in INDEXES.items():
-                    for keys in indexes:
-                        database[collection].create_index(list(keys))
+                    database[collection].create_indexes([IndexModel(list(keys)) for keys in indexes])
         except BaseException:
             client.close()
             raise
