@@ -68,6 +68,7 @@ LONGEST_FIRST = (
     "labelling/test_espresso_failures.py",
     "models/chgnet/test_chgnet.py",
     "slurm/test_site_commands_on_jobs.py",
+    "tests/test_processes.py",
 )
 """Modules with which the run begins, so that none of them is left for its end, when the other test process has nothing to do."""
 

@@ -267,6 +267,7 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
     os.environ.update(request["environment"])
     sys.argv[:] = [str(Path(sys.executable).with_name("coevo")), *request["arguments"]]
     sys.orig_argv[:] = _command(request["arguments"])
+    globals().pop("__file__")  # else worker processes of the command would run this file as its program
     for place in theirs:
         if (hook := Path(place) / "sitecustomize.py").is_file():
             runpy.run_path(str(hook))
