@@ -75,8 +75,8 @@ class WorkerModel:
     sources : tuple of str
         Places whose published weights may be fetched.
     place : str
-        Directory for logs, which whoever runs the job reads, and for what workers have of their own. It goes with the process that
-        made it, and with it what worker processes of coevo leave there, which end without ceremony.
+        Directory for logs, which whoever runs the job reads, and for what workers have of their own. It goes with the process
+        that made it, and with it what worker processes of coevo leave there, which end without ceremony.
     """
 
     family: ExternalFamily
