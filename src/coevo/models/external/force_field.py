@@ -24,6 +24,7 @@ from coevo.models.external.logs import LogFolder, hand_over
 from coevo.models.external.model_files import MODEL_LIMIT, ModelFiles, mapping_in, move_model
 from coevo.models.external.predictor import RemotePredictor, predictor_of
 from coevo.models.external.worker import WorkerModel
+from coevo.models.external.workers import shut_down_model_workers
 from coevo.models.relaxing.force_field import BatchForceField
 from coevo.models.relaxing.predictor import Recipe
 
@@ -155,19 +156,18 @@ class ExternalForceField(BatchForceField):
         return Recipe(f"{self.family} {self.digest} {self.device}", predictor_of, (self._worker_model(),))
 
     def _worker_model(self) -> WorkerModel:
-        environment, scratch = environment_of(self.external), scratch_directory()
+        environment = environment_of(self.external)
         return WorkerModel(
             family=self.external,
             environment=environment,
             variables=environment.variables(),
-            scratch=None if scratch is None else str(scratch),
             digest=self.digest,
             files=None if self._model is None else _kept_files(self.digest, self._model),
             document=self.document,
             device=self.device,
             trusted=self.trusted,
             sources=self._sources(),
-            logs=str(_log_folder(self.family).path),
+            place=str(_log_folder(self.family).path),
         )
 
     def _sources(self) -> tuple[str, ...]:
@@ -283,7 +283,7 @@ def _kept_files(digest: str, model: ModelFiles) -> str:
 
 @cache
 def _log_folder_of(process: int, family: str) -> LogFolder:
-    path = Path(tempfile.mkdtemp(prefix=f"coevo-{family}-logs-", dir=scratch_directory()))
+    path = Path(tempfile.mkdtemp(prefix=f"coevo-{family}-workers-", dir=scratch_directory()))
     atexit.register(_remove, process, path)
     return LogFolder(path)
 
@@ -295,4 +295,5 @@ def _log_folder(family: str) -> LogFolder:
 
 def _remove(process: int, path: Path) -> None:
     if os.getpid() == process:
+        shut_down_model_workers()
         shutil.rmtree(path, ignore_errors=True)

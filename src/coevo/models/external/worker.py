@@ -62,8 +62,6 @@ class WorkerModel:
     environment : Environment
     variables : dict
         All variables of the worker.
-    scratch : str or None
-        Where its directory is made; None for that of temporary files.
     digest : str
         sha256 of the checkpoint.
     files : str or None
@@ -76,21 +74,21 @@ class WorkerModel:
         Whether the runner may read the files in a way that can run code.
     sources : tuple of str
         Places whose published weights may be fetched.
-    logs : str
-        Directory of logs, whose files whoever runs the job reads.
+    place : str
+        Directory for logs, which whoever runs the job reads, and for what workers have of their own. It goes with the process
+        that made it, and with it what worker processes of coevo leave there, which end without ceremony.
     """
 
     family: ExternalFamily
     environment: Environment
     variables: dict[str, str]
-    scratch: str | None
     digest: str
     files: str | None
     document: dict[str, Any]
     device: str
     trusted: bool
     sources: tuple[str, ...]
-    logs: str
+    place: str
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -279,7 +277,7 @@ class Worker:
 
 def _furnished(model: WorkerModel) -> Path:
     """The directory of a worker: its scripts, its request, and a copy of the model, so that it cannot change ours."""
-    directory = Path(tempfile.mkdtemp(prefix=f"coevo-{model.family.name}-worker-", dir=model.scratch))
+    directory = Path(tempfile.mkdtemp(prefix=f"coevo-{model.family.name}-worker-", dir=model.place))
     for script in (PROTOCOL_FILE, WORKER_FILE, model.family.runner, *model.family.companions):
         shutil.copyfile(script, directory / script.name)
     (directory / "input").mkdir()
@@ -291,8 +289,7 @@ def _furnished(model: WorkerModel) -> Path:
 
 
 def _new_log(model: WorkerModel) -> Path:
-    Path(model.logs).mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f"{model.family.name}-{os.getpid()}-", suffix=".log", dir=model.logs)
+    descriptor, name = tempfile.mkstemp(prefix=f"{model.family.name}-{os.getpid()}-", suffix=".log", dir=model.place)
     os.close(descriptor)
     return Path(name)
 
