@@ -102,7 +102,7 @@ def test_settings_of_jobflow_that_cannot_be_read_are_one_line(
     file = tmp_path / "jobflow.yaml"
     file.write_text(settings)
     environment = {**os.environ, "JOBFLOW_CONFIG_FILE": str(file), "COEVO_DATABASE": f"file:{tmp_path}/db", **variables}
-    command = [sys.executable, "-m", "coevo.app.cli", "log", "tiny"]
+    command = [sys.executable, "-m", "coevo.app.cli", "run", "tiny"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()

@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _ended_the_import_of_jobflow(error: Exception) -> bool:
-    """Jobflow reads its settings where it is imported, which nearly every command does."""
+    """Jobflow reads its settings where it is imported, which commands that run or plan jobs do."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     imported = any((frame.f_globals.get("__name__"), frame.f_code.co_name) == ("jobflow", "<module>") for frame in frames)
     return imported and not isinstance(error, ImportError)
