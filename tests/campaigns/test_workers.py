@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tiny_node import Coevo, copy_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.long
 def test_two_workers_make_the_state_of_one(finished: Coevo, seeded: Path, tmp_path: Path) -> None:
     coevo = copy_of(seeded, tmp_path, COEVO_WORKERS="2")
     coevo("run", "tiny", "-n", "1")

@@ -98,6 +98,8 @@ class TestFaults:
                 assert one.energy == other.energy
                 assert np.array_equal(one.forces, other.forces)
 
+    @pytest.mark.long
+    @pytest.mark.timing
     def test_a_hang_is_ended_with_all_its_processes(self, impatient):
         found, log = logged(force_field_from("fake", "hang"), batch(2, 0))
         assert [type(one) for one in found] == [Failure, Prediction]
