@@ -131,7 +131,7 @@ def _database_command(directory: Path, port: int, executable: str) -> list[str]:
 
 
 def secantus_command(executable: str) -> list[str]:
-    """Return how a secantusd-py is started: by the interpreter beside it, through :mod:`coevo.slurm.local_cluster.database_server`."""
+    """Return how a secantusd-py is started: :mod:`coevo.slurm.local_cluster.database_server`, by the interpreter beside it."""
     interpreter = Path(executable).resolve().with_name("python")
     if not interpreter.exists():  # whoever installed it put them in different places
         return [executable]

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def in_turns(handle: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,9 +31,10 @@ def main() -> int:
     """Run the server."""
     from secantus import cli, commands
 
-    handle = in_turns(commands._HANDLERS["findAndModify"])
+    handlers: dict[str, Callable[..., Any]] = commands._HANDLERS  # noqa: SLF001
+    handle = in_turns(handlers["findAndModify"])
     for name in ("findAndModify", "findandmodify"):
-        commands._HANDLERS[name] = handle
+        handlers[name] = handle
     return int(cli.main())
 
 
