@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from coevo.slurm.local_cluster.processes import Process, wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCAL_CLUSTER = Path(__file__).resolve().parents[1] / "slurm" / "local-cluster"
-PATIENCE = 180.0
+PATIENCE = 600.0
 """Seconds that a cluster on a busy machine is given for any one thing."""
 ENDED = (
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED TIMEOUT".split()  # noqa: SIM905
@@ -29,7 +31,7 @@ def local_cluster(verb: str, directory: Path, *options: str, **environment: str)
     """Run ``slurm/local-cluster`` outside any cluster, or in the environment that is given."""
     command = [sys.executable, str(LOCAL_CLUSTER), verb, "--directory", str(directory), *options]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, env={**without_slurm(), **environment}
+        command, capture_output=True, text=True, check=False, timeout=PATIENCE, env={**without_slurm(), **environment}
     )
 
 
@@ -74,7 +76,7 @@ class SlurmCluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=PATIENCE,
             cwd=self.directory,
             env={**without_slurm(), **self.environment},
         )
@@ -103,11 +105,8 @@ class SlurmCluster:
 
     def wait_for_output(self, job: int, seconds: float = PATIENCE) -> str:
         """Wait until a job wrote a line; return what it wrote."""
-        deadline = time.monotonic() + seconds
-        while not (told := self.output(job)).endswith("\n"):
-            assert time.monotonic() < deadline, f"job {job} wrote no line within {seconds} s: {self.job(job)}"
-            time.sleep(0.05)
-        return told
+        assert wait_until(lambda: self.output(job).endswith("\n"), seconds), f"job {job} wrote no line: {self.job(job)}"
+        return self.output(job)
 
     def job(self, job: int) -> dict[str, str]:
         """Return what SLURM says of a job, such as ``{"JobState": "RUNNING", "NodeList": "cpu1", …}``."""
@@ -122,6 +121,24 @@ class SlurmCluster:
             assert time.monotonic() < deadline, f"after {seconds} s {found} and not {states or 'at its end'}"
             time.sleep(0.05)
         return told
+
+    def wait_for_restart(self, job: int) -> None:
+        """Wait until SLURM has put a job that ran into the queue once more, where it may have begun again by now."""
+        assert wait_until(lambda: self.job(job)["Restarts"] == "1", PATIENCE), f"job {job} was not restarted: {self.job(job)}"
+
+    def wait_for_no_job(self, *, but: int | None = None, cancel: bool = False) -> None:
+        """Wait until no job waits, runs or is ending but one, cancelling them if asked to.
+
+        What jobs belong to may have ended long before: an allocation waits for more work, or its processes are being ended.
+        """
+
+        def is_empty() -> bool:
+            jobs = set(self.run("squeue", "-h", "-o", "%A").split()) - {str(but)}
+            if jobs and cancel:
+                self.run("scancel", "--quiet", *jobs, check=False)  # some may have ended meanwhile
+            return not jobs
+
+        assert wait_until(is_empty, PATIENCE), f"jobs are left: {self.run('squeue')}"
 
     def reach_walltime(self, job: int) -> None:
         """Move a running job's end to now. SLURM ends it as TIMEOUT when it next looks for such jobs: every 30 s."""
@@ -149,8 +166,11 @@ class SlurmCluster:
         return int((self.directory / "pids" / daemon).read_text().split()[0])
 
     def kill(self, daemon: str) -> None:
-        """End a daemon by SIGKILL; :meth:`repair` starts it again."""
-        os.kill(self.pid(daemon), signal.SIGKILL)
+        """End a daemon by SIGKILL and wait until it is gone; :meth:`repair` starts it again."""
+        pid, started = map(int, (self.directory / "pids" / daemon).read_text().split())
+        process = Process(pid, started)
+        process.send(signal.SIGKILL)
+        assert wait_until(lambda: not process.runs, PATIENCE), f"{daemon} survives SIGKILL"
 
     def repair(self) -> None:
         """Start the daemons that are gone."""

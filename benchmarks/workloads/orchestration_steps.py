@@ -194,7 +194,7 @@ def seconds_of(launch: dict[str, Any]) -> dict[str, float]:
 def stages(task: dict[str, Any]) -> dict[str, Any]:
     """Wait for the SLURM jobs to end; when each job reached which stage, and what the job scripts took."""
     loaded, launchpad = opened(task)
-    deadline = time.monotonic() + 120.0
+    deadline = time.monotonic() + PATIENCE
     while True:
         stamps = {file.parent: read_stamps(file) for file in Path(loaded.site.directory).rglob(STAMPS)}
         if all(stamps.values()):

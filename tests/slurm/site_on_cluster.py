@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,12 +31,12 @@ environments:
     commands: ["export PATH={python}:$PATH"]
     variables: {{COEVO_DEVICE: cpu, COEVO_PATIENCE: 20, {gates}}}
 classes:
-  gpu: {{partition: gpu, gres: gpu:1, walltime: 0:10:00}}
-  screen: {{partition: gpu, gres: gpu:1, walltime: 0:10:00}}
-  label: {{partition: cpu, walltime: 0:10:00, longer_walltimes: [0:20:00]}}
-  small: {{partition: cpu, walltime: 0:10:00, mode: packed, packed_idle: 15}}
+  gpu: {{partition: gpu, gres: gpu:1, walltime: 2:00:00}}
+  screen: {{partition: gpu, gres: gpu:1, walltime: 2:00:00}}
+  label: {{partition: cpu, walltime: 2:00:00, longer_walltimes: [4:00:00]}}
+  small: {{partition: cpu, walltime: 2:00:00, mode: packed, packed_idle: 15}}
 """
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds for any one thing to happen on a busy machine."""
 
 
@@ -142,6 +143,21 @@ class OnCluster(Coevo):
 
         return wait_for(look, f"{name} to wait at its gate", every=0.05)
 
+    def held_after_the_launcher(self, name: str) -> None:
+        """Wait until a job waits at its gate after a launcher was killed, which may have reserved jobs that it did not submit.
+
+        Those are lost after a while, and run again as the guide says.
+        """
+
+        def look() -> bool:
+            rows = self.jobs()
+            if any(row["state"] == "lost" for row in rows):
+                self("rerun", "tiny", "--lost")
+            return any(row["name"] == name and row["state"] == "running" for row in rows)
+
+        wait_for(look, f"{name} to run", every=0.5)
+        self.held(name)
+
     def wait_for_the_end_of(self, launch: dict[str, Any]) -> None:
         """Wait until the process of a launch has ended: what SLURM calls ended may live until it is killed."""
         process = launch["fworker"]["env"]
@@ -163,3 +179,11 @@ def wait_for(look: Callable[[], Any], what: str, every: float, patience: float =
         assert time.monotonic() < deadline, f"waited {patience:g} s for {what}"
         time.sleep(every)
     return found
+
+
+def kill_with_its_worker(launch: dict[str, Any]) -> None:
+    """End a job by SIGKILL, its worker before it, which would report its death."""
+    pid = launch["fworker"]["env"]["pid"]
+    worker = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(worker, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)

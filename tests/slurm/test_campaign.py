@@ -31,3 +31,4 @@ def test_an_iteration_through_slurm_is_that_of_coevo_run(
     there, here = (json.loads(coevo("log", "tiny", "--format", "json").stdout) for coevo in (site, finished))
     assert [state["id"] for state in there] == [state["id"] for state in here][1:]
     site("verify", "tiny")
+    slurm_cluster.wait_for_no_job()

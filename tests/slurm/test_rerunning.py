@@ -13,7 +13,7 @@ from jobflow.managers.fireworks import job_to_firework
 
 from coevo.configs.site_loading import parse_site
 from coevo.configs.site_tree import Site
-from coevo.slurm import rerunning
+from coevo.slurm import job_table, rerunning
 from coevo.slurm.job_table import JobRow, job_rows
 from coevo.slurm.queue_state import QueuedJob
 from coevo.slurm.rerunning import pause_jobs, rerun_jobs
@@ -104,7 +104,10 @@ def test_a_job_that_slurm_has_is_not_lost(launchpad: LaunchPad, job: int) -> Non
     assert row_of(launchpad, there={}).state == "lost"
 
 
-def test_a_reservation_that_was_never_submitted_is_lost(launchpad: LaunchPad, site: Site, job: int) -> None:
+def test_a_reservation_that_was_never_submitted_is_lost(
+    launchpad: LaunchPad, site: Site, job: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_table, "RESERVATION_SECONDS", 86_400.0)
     launchpad.reserve_fw(FWorker(category="label"), "/x")
     assert row_of(launchpad, there={}).state == "queued"
     past = "2020-01-01T00:00:00"

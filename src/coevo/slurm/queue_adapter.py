@@ -36,7 +36,7 @@ class SiteQueueAdapter(CommonAdapter):
         q_type: str = "SLURM",
         q_name: str | None = None,
         template_file: str | None = None,
-        timeout: int | None = 30,
+        timeout: int | None = 120,
         **parameters: Any,
     ) -> None:
         super().__init__(q_type, q_name, template_file or str(TEMPLATE), timeout, **parameters)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from coevo.errors import QueueError
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 """Seconds that a SLURM command may take; a controller under load answers late."""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coevo.configs.site_loading import LoadedSite
     from coevo.configs.step_classes import ClassName
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 """Seconds that sbatch and bash may take."""
 
 _HINTS = (

@@ -80,7 +80,7 @@ def test_a_cluster_starts_stops_and_starts_again(place: Path) -> None:
     assert local_cluster("status", place).returncode == 0
 
     cluster = SlurmCluster.start(place, "--no-database")
-    stubborn = cluster.begin("trap '' TERM; echo began; sleep 300 & sleep 300")
+    stubborn = cluster.begin("trap '' TERM; echo began; sleep 3000 & sleep 3000")
     cluster.submit("true", "-w", "cpu1", "--exclusive")
     logs = set((place / "log").iterdir())
     cluster.stop()
@@ -143,7 +143,7 @@ def test_daemons_that_were_killed_are_shown_and_started_again(place: Path) -> No
 
 def test_jobs_are_ended_although_no_daemon_is_left_to_do_it(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
-    cluster.begin("echo began; sleep 300")
+    cluster.begin("echo began; sleep 3000")
     for daemon in ("slurmctld", "slurmd-cpu1", "slurmd-cpu2", "slurmd-gpu1", "slurmd-gpu2", "munged"):
         cluster.kill(daemon)
     assert local_cluster("status", place).returncode == 3
@@ -178,7 +178,7 @@ def test_two_clusters_know_nothing_of_each_other(place: Path, slurm_cluster: Slu
     other = SlurmCluster.start(place, "--no-database")
     theirs, ours = (json.loads((cluster.directory / "cluster.json").read_text())["ports"] for cluster in (slurm_cluster, other))
     assert not {theirs["controller"], *theirs["nodes"].values()} & {ours["controller"], *ours["nodes"].values()}
-    jobs = [cluster.begin("echo began; sleep 300", "-J", name) for cluster, name in ((slurm_cluster, "theirs"), (other, "ours"))]
+    jobs = [cluster.begin("echo began; sleep 3000", "-J", name) for cluster, name in ((slurm_cluster, "theirs"), (other, "ours"))]
     assert other.run("squeue", "-h", "-o", "%j") == "ours\n"
     other.stop()
     assert processes_of(place) == []
@@ -212,7 +212,7 @@ def test_a_stale_pid_file_harms_no_foreign_process(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
     cluster.stop()
     # one started when its pid file says so, the other has the directory on its command line
-    sleeping, reading = subprocess.Popen(["sleep", "300"]), subprocess.Popen(["tail", "-f", place / "log" / "munged.log"])
+    sleeping, reading = subprocess.Popen(["sleep", "3000"]), subprocess.Popen(["tail", "-f", place / "log" / "munged.log"])
     try:
         ticks = Path(f"/proc/{sleeping.pid}/stat").read_text().rpartition(")")[2].split()[19]
         (place / "pids" / "slurmctld").write_text(f"{sleeping.pid} {ticks}\n")
@@ -242,7 +242,7 @@ def test_a_port_that_somebody_took_meanwhile_is_not_used(place: Path) -> None:
 
 
 def test_who_does_not_end_when_asked_to_is_ended() -> None:
-    stubborn = subprocess.Popen(["sh", "-c", "trap '' TERM; echo ready; exec sleep 300"], stdout=subprocess.PIPE)
+    stubborn = subprocess.Popen(["sh", "-c", "trap '' TERM; echo ready; exec sleep 3000"], stdout=subprocess.PIPE)
     assert stubborn.stdout is not None
     with stubborn, stubborn.stdout:
         stubborn.stdout.readline()

@@ -24,19 +24,19 @@ pytestmark = [pytest.mark.service, pytest.mark.timing]
 def nothing_left(slurm_cluster: SlurmCluster, out_of_time: int) -> Iterator[None]:
     yield
     jobs = set(slurm_cluster.run("squeue", "-h", "-o", "%A").split()) - {str(out_of_time)}
-    if jobs:
-        slurm_cluster.run("scancel", *jobs)
+    slurm_cluster.wait_for_no_job(but=out_of_time, cancel=True)
     assert not jobs
     assert not {"down", "drained"} & set(slurm_cluster.run("sinfo", "-h", "-o", "%T").split())
 
 
 @pytest.fixture(scope="module")
-def out_of_time(slurm_cluster: SlurmCluster) -> int:
+def out_of_time(slurm_cluster: SlurmCluster) -> Iterator[int]:
     """A job that does not end when it is asked to and is out of time; what becomes of it is looked at last."""
-    job = slurm_cluster.submit("trap '' TERM; echo began; sleep 300 && echo survived", "--time", "0:30")
-    slurm_cluster.wait_for_output(job)
+    slurm_cluster.wait_for_no_job()  # of modules before this one
+    job = slurm_cluster.begin("trap '' TERM; echo began; sleep 3000 && echo survived")
     slurm_cluster.reach_walltime(job)
-    return job
+    yield job
+    slurm_cluster.wait_for_no_job(cancel=True)
 
 
 @pytest.mark.parametrize(("partition", "nodes"), [("cpu", "cpu"), ("gpu", "gpu"), ("preempt", "cpu")])
@@ -80,13 +80,13 @@ def command_of(process: Path) -> bytes:
 
 
 def test_a_cancelled_job_ends_with_what_it_started(slurm_cluster: SlurmCluster) -> None:
-    job = slurm_cluster.begin("sleep 300 & echo $!; wait")
+    job = slurm_cluster.begin("sleep 3210 & echo $!; wait")
     child = Path("/proc") / slurm_cluster.wait_for_output(job).strip()
     # it is the shell's copy for a moment
-    assert wait_until(lambda: command_of(child) == b"sleep\x00300\x00", PATIENCE)
+    assert wait_until(lambda: command_of(child) == b"sleep\x003210\x00", PATIENCE)
     slurm_cluster.run("scancel", str(job))
     assert slurm_cluster.wait(job)["JobState"] == "CANCELLED"
-    assert wait_until(lambda: not command_of(child), PATIENCE)
+    assert wait_until(lambda: command_of(child) != b"sleep\x003210\x00", PATIENCE)
 
 
 def test_a_drained_node_takes_no_jobs_until_it_is_resumed(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_drained_node_takes_no_jobs_until_it_is_resumed(slurm_cluster: SlurmCl
 
 
 def test_jobs_of_a_node_that_fails_are_not_started_again(slurm_cluster: SlurmCluster) -> None:
-    job = slurm_cluster.begin("echo began; sleep 300", "-w", "gpu1", "-p", "gpu")
+    job = slurm_cluster.begin("echo began; sleep 3000", "-w", "gpu1", "-p", "gpu")
     slurm_cluster.fail("gpu1")
     slurm_cluster.resume("gpu1")
     told = slurm_cluster.wait(job)
@@ -117,13 +117,14 @@ def test_jobs_of_a_node_that_fails_are_not_started_again(slurm_cluster: SlurmClu
 
 def test_preempted_jobs_end_and_wait_again_only_if_they_asked_for_it(slurm_cluster: SlurmCluster) -> None:
     options = ["-p", "preempt", "--exclusive"]
-    ends = slurm_cluster.begin("echo began; sleep 300", *options, "-w", "gpu1")
-    returns = slurm_cluster.begin("echo began; sleep 300", *options, "-w", "gpu2", "--requeue")
+    ends = slurm_cluster.begin("echo began; sleep 3000", *options, "-w", "gpu1")
+    returns = slurm_cluster.begin("echo began; sleep 3000", *options, "-w", "gpu2", "--requeue")
     stronger = [slurm_cluster.submit("true", "-p", "gpu", "-w", node) for node in ("gpu1", "gpu2")]
     assert {slurm_cluster.wait(job)["JobState"] for job in stronger} == {"COMPLETED"}
     assert slurm_cluster.wait(ends)["JobState"] == "PREEMPTED"
-    assert slurm_cluster.wait(returns, "PENDING")["Restarts"] == "1"
+    slurm_cluster.wait_for_restart(returns)
     slurm_cluster.run("scancel", str(returns))
+    assert slurm_cluster.wait(returns)["JobState"] == "CANCELLED"
 
 
 TOO_MUCH = ("-p gpu -t 13:00:00", "--mem 20G", "-p gpu -N 1 --gres gpu:3", "-p big", "-C big")

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 UP, PARTLY_UP, STOPPED = 0, 1, 3
 """Exit codes of ``status``, as those of services have them."""
-START_PATIENCE = 60.0
-"""Seconds until every daemon must answer."""
+START_PATIENCE = 180.0
+"""Seconds until every daemon must answer; one that ends instead is told of at once."""
 
 
 class _PortTakenError(LocalClusterError):
@@ -113,7 +113,7 @@ def _start(files: ClusterFiles, programs: Programs, *, with_database: bool) -> d
             started[name] = start_daemon(files, name, command)
             _tell(f"{name}: started" + (" again" if running else ""))
             if name == "munged":
-                _wait_for(files, started, 10, lambda: munged_answers(files))
+                _wait_for(files, started, START_PATIENCE, lambda: munged_answers(files))
         _wait_for(files, started, START_PATIENCE, lambda: not lacking(files, programs, description))
     except BaseException:
         _tell("ending what was started")
@@ -167,9 +167,9 @@ def stop(files: ClusterFiles, *, purge: bool = False) -> None:
     with _alone(files):
         _cancel_jobs(files)
         nodes = [name for name in DAEMONS if name.startswith("slurmd-")]
-        # each before the one that it still tells something, or whose signatures it needs; and a database that is ended by force
-        # has to recover when it is started again
-        for names, patience in ((nodes, 15), (["slurmctld"], 10), ([DATABASE], 30), (["munged"], 10)):
+        # each before the one that it still tells something, or whose signatures it needs; a slurmctld that is ended by force
+        # forgets which jobs' ids it gave away, and a database has to recover when it is started again
+        for names, patience in ((nodes, 30), (["slurmctld"], 120), ([DATABASE], 60), (["munged"], 10)):
             processes = {name: process for name in names if (process := running_daemon(files, name))}
             if processes:
                 ended = end(processes.values(), patience=patience)
@@ -198,12 +198,18 @@ def _cancel_jobs(files: ClusterFiles) -> None:
 
 
 def _end_jobs(files: ClusterFiles) -> None:
-    """End processes of jobs that no slurmd looks after any more, then those that looked after them."""
-    for kind, patience in ((1, KILL_WAIT), (0, 1)):  # a slurmstepd that can tell nobody of the end goes on trying
-        processes = job_processes(files)[kind]
-        if processes:
-            _tell(f"ending {len(processes)} processes that jobs left")
-            end(processes, patience=patience)
+    """End processes of jobs that no slurmd looks after any more, then those that looked after them, until there are none.
+
+    A process may have started another one between our looking and its end.
+    """
+    for _ in range(20):
+        for kind, patience in ((1, KILL_WAIT), (0, 1)):  # a slurmstepd that can tell nobody of the end goes on trying
+            processes = job_processes(files)[kind]
+            if processes:
+                _tell(f"ending {len(processes)} processes that jobs left")
+                end(processes, patience=patience)
+        if not any(job_processes(files)):
+            return
 
 
 def status(files: ClusterFiles) -> int:

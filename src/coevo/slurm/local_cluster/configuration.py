@@ -133,8 +133,14 @@ SchedulerParameters=batch_sched_delay=0,bf_interval=2,sched_interval=2,sched_min
 KillWait={KILL_WAIT}
 OverTimeLimit=0
 MinJobAge=3600
-SlurmdTimeout=30
 ReturnToService=2
+
+# Long ones for what is no fault on a machine that has much else to do: a node that is slow is not down, nor is its job missing.
+SlurmdTimeout=300
+BatchStartTimeout=300
+MessageTimeout=60
+TCPTimeout=30
+UnkillableStepTimeout=600
 EnforcePartLimits=ALL
 
 {chr(10).join(nodes)}

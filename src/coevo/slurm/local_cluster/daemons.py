@@ -27,7 +27,7 @@ SYSTEM_CONFIGURATIONS = tuple(
     Path(folder) / "slurm.conf" for folder in ("/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc", "/run/slurm/conf")
 )
 """Where SLURM looks for its configuration if ``SLURM_CONF`` is not set."""
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds that a SLURM command may take to answer."""
 
 
@@ -124,9 +124,19 @@ def _database_command(directory: Path, port: int, executable: str) -> list[str]:
     if Path(executable).name == "mongod":
         folder.mkdir(mode=0o700, exist_ok=True)
         return [executable, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
-    command = [executable, "--config", str(directory / "etc" / "secantusd.toml"), "--host", "127.0.0.1", "--port", str(port)]
+    command = secantus_command(executable)
+    command += ["--config", str(directory / "etc" / "secantusd.toml"), "--host", "127.0.0.1", "--port", str(port)]
     # without --sync-on-commit, what was acknowledged is lost if the server is killed
     return [*command, "--storage-path", str(folder), "--cache-size", "512M", "--sync-on-commit"]
+
+
+def secantus_command(executable: str) -> list[str]:
+    """Return how a secantusd-py is started: :mod:`coevo.slurm.local_cluster.database_server`, by the interpreter beside it."""
+    interpreter = Path(executable).resolve().with_name("python")
+    if not interpreter.exists():  # whoever installed it put them in different places
+        return [executable]
+    # -P: the modules beside the script are not to be found by their names
+    return [str(interpreter), "-P", str(Path(__file__).with_name("database_server.py"))]
 
 
 def controller_answers(programs: Programs, configuration: Path) -> bool:

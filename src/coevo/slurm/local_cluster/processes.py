@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from coevo.slurm.local_cluster.files import ClusterFiles
 
 PROC = Path("/proc")
+DEATH_PATIENCE = 60.0
+"""Seconds for killed processes to be gone."""
 
 
 @dataclass(frozen=True)
@@ -136,25 +138,30 @@ def end(processes: Iterable[Process], *, patience: float) -> bool:
         return True
     for process in waited_for:
         process.send(signal.SIGKILL)
-    wait_until(lambda: not any(process.runs for process in waited_for), 5)
+    # a process that is killed lives until it is given a processor once more
+    wait_until(lambda: not any(process.runs for process in waited_for), DEATH_PATIENCE)
     return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     """Wait for a condition; return whether it came true within so many seconds."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
+    while True:
+        # asked before the last look: who was held up for long between two looks looks once more
+        is_over = time.monotonic() > deadline
+        if condition():
+            return True
+        if is_over:
             return False
         time.sleep(0.05)
-    return True
 
 
 def _find(pid: int) -> Process | None:
-    """Return the living process with an id (a zombie does not live)."""
+    """Return the living process with an id (a zombie does not live, unless other threads of it do)."""
     # the name of the command stands in brackets and may hold blanks and brackets itself
     fields = _read(pid, "stat").rpartition(b")")[2].split()
-    if len(fields) < 20 or fields[0] in {b"Z", b"X"}:
+    # its ports and locks are free when the last of its threads has ended, whichever that is
+    if len(fields) < 20 or fields[0] == b"X" or (fields[0] == b"Z" and int(fields[17]) <= 1):
         return None
     return Process(pid, int(fields[19]))
 
