@@ -15,6 +15,9 @@ from typing import Any, Self
 
 import pytest
 
+PATIENCE = 600.0
+"""Seconds for what a browser does at once on a machine that has nothing else to do."""
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -113,7 +116,7 @@ class Page:
         """Go there and wait until all that the page names is loaded."""
         self._seen.discard("Page.loadEventFired")
         self._call("Page.navigate", url=url)
-        self._wait(lambda: "Page.loadEventFired" in self._seen, 60, f"{url} did not load")
+        self._wait(lambda: "Page.loadEventFired" in self._seen, f"{url} did not load")
 
     def evaluate(self, expression: str) -> Any:
         """Value of a JavaScript expression; promises are waited for."""
@@ -122,14 +125,14 @@ class Page:
             raise AssertionError(f"{expression}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def until(self, expression: str, seconds: float = 60) -> Any:
+    def until(self, expression: str) -> Any:
         """Wait until an expression is true, and return its value."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while True:
             if value := self.evaluate(expression):
                 return value
             if time.monotonic() > end:
-                raise AssertionError(f"{expression} was not true within {seconds} s; console: {self.complaints}")
+                raise AssertionError(f"{expression} was not true within {PATIENCE:g} s; console: {self.complaints}")
             self._read(0.1)
 
     def click(self, x: float, y: float) -> None:
@@ -157,15 +160,15 @@ class Page:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        self._wait(lambda: number in self._answers, 60, f"no answer to {method}")
+        self._wait(lambda: number in self._answers, f"no answer to {method}")
         answer = self._answers.pop(number)
         assert "error" not in answer, f"{method}: {answer['error']}"
         return answer["result"]
 
-    def _wait(self, done: Any, seconds: float, told: str) -> None:
-        end = time.monotonic() + seconds
+    def _wait(self, done: Any, told: str) -> None:
+        end = time.monotonic() + PATIENCE
         while not done():
-            assert time.monotonic() < end, f"{told} within {seconds} s"
+            assert time.monotonic() < end, f"{told} within {PATIENCE:g} s"
             self._read(0.2)
 
     def _read(self, seconds: float) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from filelock import FileLock
 from pymatgen.symmetry.groups import SpaceGroup
@@ -25,6 +26,17 @@ __all__ = ["mongodb_server", "mongodb_uri", "slurm_cluster"]
 
 os.environ["OMP_NUM_THREADS"] = "1"
 leave_flushes_to_the_system()
+
+# The same examples each time, and no time limit for any of them: a busy machine holds up whichever it likes. So it is in CI.
+hypothesis.settings.register_profile(
+    "of any machine",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("of any machine")
 
 
 def keep_space_groups() -> None:

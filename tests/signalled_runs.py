@@ -1,4 +1,4 @@
-"""Commands that get a signal at a moment that does not depend on the machine's load: when a certain result has been stored."""
+"""Commands that get a signal at a moment that does not depend on the machine's load: a result is stored, or workers begin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOOK = Path(__file__).with_name("signals_at_results")
 
 
 def start(
-    coevo: Coevo, *arguments: str, number: int, results: int | None = None, name: str | None = None
+    coevo: Coevo, *arguments: str, number: int, results: int | None = None, name: str | None = None, chunk: int | None = None
 ) -> tuple[subprocess.Popen[str], Path]:
     """Start a command that sends itself a signal.
 
@@ -31,6 +31,8 @@ def start(
         It is sent when so many results are stored, those from before among them.
     name : str, optional
         It is sent when the result of the job of this name is stored, such as ``tiny/1/assess``.
+    chunk : int, optional
+        It is sent when so many chunks of work have been given to the worker processes; with the first, they are being started.
 
     Returns
     -------
@@ -39,17 +41,19 @@ def start(
         File that gets, before the signal is sent, the process ids of the command's descendants.
     """
     before = coevo.environment
-    coevo.environment, told = _with_signal(coevo, number, results, name)
+    coevo.environment, told = _with_signal(coevo, number, results, name, chunk)
     try:
         return coevo.start(*arguments), told
     finally:
         coevo.environment = before
 
 
-def _with_signal(coevo: Coevo, number: int, results: int | None, name: str | None) -> tuple[dict[str, str], Path]:
+def _with_signal(
+    coevo: Coevo, number: int, results: int | None, name: str | None, chunk: int | None = None
+) -> tuple[dict[str, str], Path]:
     told = coevo.directory / f"descendants-{uuid.uuid4().hex}"
     path = os.pathsep.join([str(HOOK), *filter(None, [coevo.environment.get("PYTHONPATH")])])
-    at = json.dumps({"signal": int(number), "results": results, "name": name, "told": str(told)})
+    at = json.dumps({"signal": int(number), "results": results, "name": name, "chunk": chunk, "told": str(told)})
     return {**coevo.environment, "PYTHONPATH": path, "SIGNAL_AT_RESULT": at}, told
 
 

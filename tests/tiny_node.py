@@ -73,6 +73,7 @@ class Coevo:
         return [sys.executable, "-m", "coevo.app.cli", *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """In a session of its own, which what it starts belongs to."""
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.directory,
@@ -80,6 +81,7 @@ class Coevo:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -210,7 +210,7 @@ def test_two_runs_on_one_node_at_once(fresh: Coevo) -> None:
     finally:
         os.kill(first.pid, signal.SIGCONT)
     assert str(first.pid) in message
-    first.communicate(timeout=300)
+    first.communicate(timeout=1800)
     assert first.returncode == 0
     assert json.loads(fresh("log", "tiny", "--format", "json").stdout)[0]["iteration"] == 1
 

@@ -113,7 +113,7 @@ def test_no_family_is_started_without_trust(bundle, victim, tmp_path, family):
     assert f"untrusted: it came in a bundle; coevo trust {sha256}" in victim("show", "tiny").stdout
     assert victim.untouched()
     assert f"checkpoint {sha256} is trusted now" in victim("trust", "tiny").stderr
-    done = run_coevo(["run", "tiny", "-n", "1"], cwd=victim.directory, env=victim.environment, timeout=300)
+    done = run_coevo(["run", "tiny", "-n", "1"], cwd=victim.directory, env=victim.environment, timeout=1800)
     assert done.returncode != 0
     assert not victim.untouched()  # the user agreed, and so the same bundle shows what was held back
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import pytest
 from printed import Printed, printed
 
 from coevo.app.interruption import what_to_do
+from signalled_runs import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,44 +36,24 @@ def members(session: int) -> dict[int, str]:
     return found
 
 
-def start(coevo: Coevo, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "coevo.app.cli", *arguments],
-        cwd=coevo.directory,
-        env={**coevo.environment, "COEVO_WORKERS": "2"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def interrupted(process: subprocess.Popen[str], ready: Callable[[], bool]) -> tuple[str, str]:
-    """Send SIGINT to the process alone, when it is ready; return what it printed."""
-    deadline = time.monotonic() + 300
-    while not ready():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
+def interrupted(coevo: Coevo, *arguments: str) -> tuple[int, str, str]:
+    """Run a command that alone gets SIGINT, when its first workers start; return its exit code and what it printed."""
+    coevo.environment["COEVO_WORKERS"] = "2"
+    process, told = start(coevo, *arguments, number=signal.SIGINT, chunk=1)
+    out, err = process.communicate(timeout=1800)
+    assert json.loads(told.read_text()), "there were workers"
+    deadline = time.monotonic() + 600
+    while left := members(process.pid):
+        assert time.monotonic() < deadline, left
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=300)
-    deadline = time.monotonic() + 120
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not members(process.pid)
-    return out, err
-
-
-def has_workers(process: subprocess.Popen[str]) -> Callable[[], bool]:
-    return lambda: any("forkserver" in command for command in members(process.pid).values())
+    return process.returncode, out, err
 
 
 @pytest.mark.long
 @pytest.mark.timing
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(fresh: Coevo) -> None:
-    process = start(fresh, "run", "tiny", "-n", "1", "--branch", "main")
-    out, err = interrupted(process, has_workers(process))
-    assert process.returncode == 130
+    code, out, err = interrupted(fresh, "run", "tiny", "-n", "1", "--branch", "main")
+    assert code == 130
     assert "Traceback" not in out + err
     assert "interrupted: nothing is lost" in err
     assert err.rstrip().endswith("run the same command again: coevo run tiny -n 1 --branch main")
@@ -86,13 +65,12 @@ def test_an_interrupted_analysis_wrote_nothing(fresh: Coevo) -> None:
     site = {"species": [{"element": "Li", "occu": 1}], "abc": [0, 0, 0]}
     pile = fresh.directory / "pile [1].jsonl"
     with pile.open("w") as file:
-        for number in range(40_000):
+        for number in range(4_000):
             length = 2.6 + 1e-5 * number
             matrix = [[length, 0, 0], [0, length + 0.3, 0], [0, 0, length + 0.7]]
             file.write(json.dumps({"name": str(number), "lattice": {"matrix": matrix}, "sites": [site]}) + "\n")
-    process = start(fresh, "analyse", str(pile), "--workers", "2", "--output", "numbers")
-    _, err = interrupted(process, has_workers(process))
-    assert process.returncode == 130
+    code, _, err = interrupted(fresh, "analyse", str(pile), "--workers", "2", "--output", "numbers")
+    assert code == 130
     assert "Traceback" not in err
     assert f"interrupted: nothing was written; run the same command again: coevo analyse '{pile}' --workers 2" in err
     assert not (fresh.directory / "numbers").exists()

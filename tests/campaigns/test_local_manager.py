@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from contextvars import ContextVar
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 ran: list[str] = []
 context: ContextVar[str] = ContextVar("context", default="")
+
+PATIENCE = 600
+"""Seconds after which what is waited for does not come."""
+_changed = threading.Condition()
 
 
 @job
@@ -112,9 +117,13 @@ def test_it_does_what_run_locally_does(name: str) -> None:
 
 @dataclass
 class Beside(StepMaker):
-    """A job that may run beside others, and notes which do."""
+    """A job that may run beside others, and notes which do.
 
-    seconds: float = 0.2
+    It ends when so many have run at once, and the job of a name has ended that runs beside it.
+    """
+
+    meet: int = 1
+    outlives: str = ""
     together: ClassVar[set[int]] = set()
     threads: ClassVar[list[str]] = []
     running: ClassVar[list[str]] = []
@@ -125,13 +134,18 @@ class Beside(StepMaker):
 
     @job
     def make(self, number: int, after: Any = None) -> Any:
-        """Wait."""
+        """Wait for the others."""
         assert not isinstance(after, OutputReference)
-        Beside.running.append(self.name)
-        Beside.threads.append(threading.current_thread().name)
-        time.sleep(self.seconds)
-        Beside.together.add(len(Beside.running))
-        Beside.running.remove(self.name)
+        with _changed:
+            Beside.threads.append(threading.current_thread().name)
+            Beside.running.append(self.name)
+            Beside.together.add(len(Beside.running))
+            _changed.notify_all()
+            assert _changed.wait_for(lambda: max(Beside.together) >= self.meet, PATIENCE)
+            Beside.running.remove(self.name)
+        for thread in threading.enumerate():
+            if thread.name == self.outlives:
+                thread.join(PATIENCE)
         ran.append(self.name)
         if number == -1:
             raise ArithmeticError(f"{self.name} in {context.get()}")
@@ -149,7 +163,7 @@ def _nothing_noted() -> None:
 
 
 def test_jobs_that_say_so_run_beside_each_other_and_others_alone() -> None:
-    first = [Beside(name=f"first {k}").make(k) for k in range(3)]
+    first = [Beside(name=f"first {k}", meet=3).make(k) for k in range(3)]
     second = [Beside(name=f"second {k}").make(k, one.output) for k, one in enumerate(first)]
     alone = note("alone", [one.output for one in second])
     last = Beside(name="last").make(alone.output)
@@ -162,7 +176,7 @@ def test_jobs_that_say_so_run_beside_each_other_and_others_alone() -> None:
 
 
 def test_a_derived_class_runs_alone() -> None:
-    flow = Flow([Derived(name=str(k), seconds=0.01).make(k) for k in range(3)])
+    flow = Flow([Derived(name=str(k)).make(k) for k in range(3)])
     with pytest.warns(UserWarning, match="not connected"):
         run_side_by_side(flow, JobStore(MemoryStore()))
     assert Beside.together == {1}
@@ -170,37 +184,42 @@ def test_a_derived_class_runs_alone() -> None:
 
 def test_the_first_error_ends_all_in_the_context_of_the_caller() -> None:
     token = context.set("here")
-    jobs = [Beside(name="bad", seconds=0.01).make(-1), *(Beside(name=f"good {k}").make(k) for k in range(8))]
+    good = [Beside(name=f"good {k}", meet=3, outlives="bad").make(k) for k in range(8)]
+    jobs = [Beside(name="bad", meet=3).make(-1), *good]
     try:
         with pytest.raises(ArithmeticError, match="bad in here"), pytest.warns(UserWarning, match="not connected"):
             run_side_by_side(Flow(jobs), JobStore(MemoryStore()))
     finally:
         context.reset(token)
     assert not Beside.running
-    assert len(ran) <= 3
+    assert sorted(ran) == ["bad", "good 0", "good 1"]
 
 
 def test_what_runs_beside_a_job_that_fails_begins_nothing_more() -> None:
     """Its chunks end with it: a shard of hours does not hold up an error."""
-    started = time.monotonic()
-    jobs = [Chunks(name="long").make(1000), Beside(name="bad", seconds=0.3).make(-1)]
+    jobs = [Chunks(name="endless").make(), Beside(name="bad", meet=2).make(-1)]
     with pytest.raises(ArithmeticError), pytest.warns(UserWarning, match="not connected"):
         run_side_by_side(Flow(jobs), JobStore(MemoryStore()))
-    assert time.monotonic() - started < 60
-    assert threading.active_count() == 1 or all("long" not in thread.name for thread in threading.enumerate())
+    assert all("endless" not in thread.name for thread in threading.enumerate())
 
 
 @dataclass
 class Chunks(StepMaker):
-    """A job of many chunks in worker processes."""
+    """A job of chunks in worker processes that never come to an end; they meet the job beside it."""
 
     def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
         """Two."""
         return 2
 
     @job
-    def make(self, number: int) -> Any:
-        """Sleep a second in each chunk."""
+    def make(self) -> None:
+        """Sleep a little in each chunk."""
         from coevo.processes import map_chunks
 
-        return list(map_chunks(time.sleep, [1.0] * number, workers=2))
+        def done(_: int) -> None:
+            with _changed:
+                Beside.together.add(len(Beside.running) + 1)
+                _changed.notify_all()
+
+        for _ in map_chunks(time.sleep, itertools.repeat(0.01), workers=2, progress=done):
+            pass

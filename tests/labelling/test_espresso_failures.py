@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,14 @@ from coevo.labelling.sanity import SanityLimits
 ONCE = "if [ ! -e attempted ]; then touch attempted; {first}; else {then}; fi"
 """A machine that fails at the first attempt only."""
 
-KILLED_AT_WORK = 'pw.x "$@" & until [ -s pw.out ]; do :; done; kill -9 $!; wait $!'
-"""As soon as it has said that it began."""
+AT_WORK = "mkfifo held; {exec} pw.x <> held"
+"""It has begun, and waits for an input that never comes, until it is ended."""
+
+KILLED_AT_WORK = AT_WORK.format(exec="") + " & until [ -e input_tmp.in ]; do :; done; kill -9 $!; wait $!"
+"""When it begins to read."""
+
+LIMIT = 600.0
+"""Seconds for an attempt."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +48,11 @@ def pw() -> None:
     require_pw()
 
 
-class HangingAtFirst(PwJob):
-    """A job whose first attempt hangs, for which it is not waited long."""
-
-    def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
-        self.timeout = 300 if Path(directory, "attempted").exists() else 5
-        return super().run(directory)
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another process does; in vain, the test fails at what comes next."""
+    deadline = time.monotonic() + LIMIT
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def at_gamma(case: Case) -> Case:
@@ -54,10 +60,10 @@ def at_gamma(case: Case) -> Case:
     return replace(case, k_points=GAMMA)
 
 
-def run(case: Case, directory: Path, kind: type[PwJob] = PwJob) -> list[tuple[str, dict[str, Any] | None]]:
+def run(case: Case, directory: Path) -> list[tuple[str, dict[str, Any] | None]]:
     """Run a case through custodian; return each error with the values that its correction set."""
     (directory / "pw.in").write_text(case.text(str(potentials())))
-    job = kind(list(case.command), timeout=300)
+    job = PwJob(list(case.command), timeout=LIMIT)
     custodian = Custodian([PwErrorHandler()], [job], [PwValidator("PBE")], max_errors=9, directory=str(directory))
     try:
         custodian.run()
@@ -121,11 +127,13 @@ def test_a_failure_is_corrected(name: str, tmp_path: Path) -> None:
 def test_a_restart_ends_at_the_energy_of_an_undisturbed_run(tmp_path: Path) -> None:
     for name in ("disturbed", "undisturbed"):
         (tmp_path / name).mkdir()
-    # its time is up while it is in the middle of an iteration, whatever it had got to by then
+    # its time is up while it is in the middle of an iteration, whatever it had got to by then; it never converges before that
     held = 'pw.x "$@" & until grep -q "iteration #" pw.out; do :; done; kill -STOP $!; sleep 12; kill -CONT $!; wait $!'
-    more_time = 'sed -i "s/max_seconds.*/max_seconds = 600/" pw.in; exec pw.x "$@"'
+    more_time = 'sed -i "s/max_seconds.*/max_seconds = 600/; s/conv_thr.*/conv_thr = 1d-12/" pw.in; exec pw.x "$@"'
+    endless = {"conv_thr": "1d-99", "electron_maxstep": 1_000_000}
     whole = replace(CASES["walltime"], control={}, k_points="K_POINTS automatic\n3 3 3 0 0 0")
-    short = replace(whole, control={"max_seconds": 10}, command=in_shell(ONCE.format(first=held, then=more_time)))
+    in_time = in_shell(ONCE.format(first=held, then=more_time))
+    short = replace(whole, control={"max_seconds": 10}, electrons=endless, command=in_time)
     assert run(short, tmp_path / "disturbed") == [("walltime", {"CONTROL->restart_mode": "restart"})]
     run(whole, tmp_path / "undisturbed")
     disturbed, undisturbed = (parse_output((tmp_path / n / "pw.out").read_text()) for n in ("disturbed", "undisturbed"))
@@ -192,25 +200,35 @@ class TestJob:
             PwJob(["pw.x"]).setup(str(tmp_path))
 
     @pytest.mark.timing
-    def test_a_run_that_hangs_is_ended_with_all_its_processes(self, tmp_path: Path) -> None:
-        hanging = in_shell(ONCE.format(first="sleep 977 & echo $! > child; wait", then='exec pw.x "$@"'))
-        steps = run(replace(at_gamma(CASES["clean"]), command=hanging), tmp_path, HangingAtFirst)
+    def test_a_run_that_hangs_is_ended_with_all_its_processes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        hanging = in_shell(ONCE.format(first="sleep 977 & echo $! > noted; mv noted child; wait", then='exec pw.x "$@"'))
+        attempts = []
+
+        class Process(subprocess.Popen[bytes]):
+            def wait(self, timeout: float | None = None) -> int:
+                """The time of the first attempt is over as soon as it hangs."""
+                if timeout == LIMIT and not attempts:
+                    attempts.append(self.pid)
+                    until((tmp_path / "child").exists)
+                    raise subprocess.TimeoutExpired(self.args, timeout)
+                return super().wait(timeout)
+
+        monkeypatch.setattr(subprocess, "Popen", Process)
+        steps = run(replace(at_gamma(CASES["clean"]), command=hanging), tmp_path)
         assert steps == [("timed_out", {"CONTROL->restart_mode": "from_scratch"})]
         assert not _alive(int((tmp_path / "child").read_text()))
 
     @staticmethod
-    def cancel_at_work(job: PwJob, output: Path) -> None:
-        """End the job when it has said that it began."""
-        deadline = time.monotonic() + 120
-        while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.01)
+    def cancel_at_work(job: PwJob, reading: Path) -> None:
+        """End the job when it has begun."""
+        until(reading.exists)
         job.cancel()
 
     @pytest.mark.timing
     def test_a_cancelled_run_ends_and_does_not_begin_again(self, tmp_path: Path) -> None:
         (tmp_path / "pw.in").write_text(CASES["killed"].text(str(potentials())))
-        job = PwJob(["pw.x"])
-        threading.Thread(target=self.cancel_at_work, args=(job, tmp_path / "pw.out")).start()
+        job = PwJob(list(in_shell(AT_WORK.format(exec="exec"))))
+        threading.Thread(target=self.cancel_at_work, args=(job, tmp_path / "input_tmp.in")).start()
         process = job.run(str(tmp_path))
         assert process.returncode == -signal.SIGTERM
         with pytest.raises(LabellingError, match="cancelled"):

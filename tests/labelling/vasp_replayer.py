@@ -295,7 +295,7 @@ def main() -> None:
         Path("OUTCAR").write_text(" vasp.6.4.2 20Jul23\n")
     if what == "slow":
         waited = 0
-        while not Path("STOPCAR").exists() and waited < 200:
+        while not Path("STOPCAR").exists() and waited < 12_000:  # ten minutes
             time.sleep(0.05)
             waited += 1
     if what == "exit code":

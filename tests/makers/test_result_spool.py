@@ -40,7 +40,7 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_server_that_comes_back_gets_the_result(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COEVO_PATIENCE", "30")
+    monkeypatch.setenv("COEVO_PATIENCE", "3600")
     server = Server(away=3)
     assert put_patiently(server, KEY, RESULT) == RESULT  # type: ignore[arg-type]
     assert server.results == {KEY: RESULT}

@@ -188,7 +188,7 @@ def test_components_are_those_of_a_plain_decomposition(known: list[Structure]) -
     assert (places**2).sum(axis=0)[0] / (places**2).sum(axis=0)[1] == pytest.approx(explained[0] / explained[1])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 10_000))
 def test_a_place_in_the_map_depends_on_the_crystal_only(known: list[Structure], seed: int) -> None:
     rng = np.random.default_rng(seed)

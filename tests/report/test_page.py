@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chromium_browser import Page, require_chromium
+from chromium_browser import PATIENCE, Page, require_chromium
 from coevo.node_store.store import open_store
 from coevo.report.folders import FOLDERS
 from coevo.report.gathering import ReportData, gather
@@ -64,8 +65,7 @@ def test_all_images_are_there_and_have_a_text(page: Page) -> None:
 def test_the_map_is_drawn_and_a_click_shows_another_structure(page: Page, report: Path) -> None:
     mapped = json.loads((report / "map.js").read_text().removeprefix("window.coevoMap = ").rstrip(";\n"))
     page.until(f"(() => {{{DEEP} return deep('canvas', document.getElementById('chemiscope-structure')).length > 0 }})()")
-    plot = page.evaluate(
-        f"""(() => {{{DEEP}
+    where = f"""(() => {{{DEEP}
         document.getElementById('chemiscope-map').scrollIntoView({{behavior: 'instant'}});
         const plot = deep('.js-plotly-plot')[0], layout = plot._fullLayout, box = plot.getBoundingClientRect();
         const place = (axis, value) => axis._offset + axis._length * (value - axis.range[0]) / (axis.range[1] - axis.range[0]);
@@ -73,7 +73,7 @@ def test_the_map_is_drawn_and_a_click_shows_another_structure(page: Page, report
         return [...x].map((value, i) => [box.x + place(layout.xaxis, value),
             box.y + 2 * layout.yaxis._offset + layout.yaxis._length - place(layout.yaxis, y[i])]);
         }})()"""
-    )
+    plot = page.evaluate(where)
     assert len(plot) == len(mapped["structures"])
 
     def crowd(index: int) -> float:
@@ -82,8 +82,12 @@ def test_the_map_is_drawn_and_a_click_shows_another_structure(page: Page, report
     chosen = max(range(1, len(plot)), key=crowd)
     shown = f"(() => {{{DEEP} return deep('.chsp-info-table').map(e => e.textContent).join() }})()"
     assert mapped["properties"]["id"]["values"][chosen] not in page.evaluate(shown)
-    page.click(*plot[chosen])
-    page.until(f"({shown}).includes({json.dumps(mapped['properties']['id']['values'][chosen])})")
+    deadline = time.monotonic() + PATIENCE
+    while mapped["properties"]["id"]["values"][chosen] not in page.evaluate(shown):
+        assert time.monotonic() < deadline, page.complaints
+        # where it is by now: a page that still comes together moves its plots
+        page.click(*page.evaluate(where)[chosen])
+        page.evaluate("new Promise(done => setTimeout(done, 1000))")
     assert page.complaints == []
 
 

@@ -62,7 +62,7 @@ class FakeForceField(ExternalForceField):
     atomic_numbers: ClassVar[frozenset[int]] = frozenset(atomic_numbers[symbol] for symbol in SYMBOLS)
 
 
-def install_fake(directory: Path, patience: int = 60) -> None:
+def install_fake(directory: Path, patience: int = 600) -> None:
     """Make what pip would make of a package with this family, and describe its environment, below a directory."""
     information = directory / "coevo_fake-1.0.dist-info"
     information.mkdir(parents=True)

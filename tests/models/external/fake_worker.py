@@ -64,7 +64,8 @@ def raw(data):
 
 
 def hang():
-    time.sleep(600)
+    Path(os.environ["FAKE_MARKERS"], f"hangs-{os.getpid()}").touch()
+    time.sleep(3600)
 
 
 def first_time(name):

@@ -34,7 +34,7 @@ class Faulty(ExternalGenerator):
 def environments(tmp_path, monkeypatch) -> Path:
     directory = tmp_path / "environments"
     directory.mkdir()
-    (directory / "faulty.yaml").write_text(f"python: {sys.executable}\ntimeout: 60\n")
+    (directory / "faulty.yaml").write_text(f"python: {sys.executable}\ntimeout: 1800\n")
     monkeypatch.setenv("COEVO_ENVIRONMENTS", str(directory))
     monkeypatch.setenv("COEVO_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.delenv("COEVO_DEVICE", raising=False)
@@ -59,7 +59,7 @@ def alive(pid: int) -> bool:
 
 def wait_for_the_end_of(*pids: int) -> None:
     """Of processes that have been killed: they may take a moment to go."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline, f"{pids} live on"
         time.sleep(0.02)
@@ -329,7 +329,7 @@ def test_a_runner_whose_parent_is_gone_ends_itself(tmp_path):
     assert text.count(wait) == 1
     (tmp_path / "coevo_runner.py").write_text(text.replace(wait, "os.write(1, b'waits\\n'), sys.stdin.readline()"))
     (tmp_path / "runner.py").write_text(
-        "import time\nfrom coevo_runner import run\nrun('x', {'wait': lambda r: time.sleep(60)})\n"
+        "import time\nfrom coevo_runner import run\nrun('x', {'wait': lambda r: time.sleep(3600)})\n"
     )
     (tmp_path / "request.json").write_text('{"protocol": 1, "family": "x", "task": "wait"}')
     (tmp_path / "alive").touch()

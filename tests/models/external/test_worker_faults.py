@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from pymatgen.core import Lattice, Structure
 from coevo.errors import CheckpointError, ConfigError, ModelError
 from coevo.models.contracts import Failure, FitSettings, Prediction, Relaxation, RelaxationSettings, TrainingFrame
 from coevo.models.external.archive import pack
+from coevo.models.external.frames import Pipes
 from coevo.models.external.logs import keeping_logs
 from coevo.models.external.workers import KEPT, shut_down_model_workers, worker_for
 from coevo.models.registry import force_field_from
@@ -42,13 +45,19 @@ def no_worker_is_left(fake: Path):
 
 
 @pytest.fixture
-def impatient(fake: Path):
-    """Three seconds for an answer."""
-    file = fake / "environments" / "fake.yaml"
-    text = file.read_text()
-    file.write_text(text.replace("patience: 60", "patience: 3"))
-    yield
-    file.write_text(text)
+def impatient(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for an answer is over as soon as the worker hangs."""
+    receive = Pipes.receive
+
+    def receive_until_it_hangs(pipes: Pipes, shapes: Any, patience: float) -> Any:
+        while not select.select([pipes._incoming], [], [], 0.02)[0]:
+            for marker in (fake / "markers").glob("hangs-*"):
+                assert patience == 600
+                marker.unlink()
+                return receive(pipes, shapes, 0.1)
+        return receive(pipes, shapes, patience)
+
+    monkeypatch.setattr(Pipes, "receive", receive_until_it_hangs)
 
 
 def logged(force_field, structures):
@@ -104,7 +113,7 @@ class TestFaults:
         found, log = logged(force_field_from("fake", "hang"), batch(2, 0))
         assert [type(one) for one in found] == [Failure, Prediction]
         assert found[0].reason == "crashed"
-        assert "no answer in the time that it was given (patience: 3 s)" in found[0].detail
+        assert "no answer in the time that it was given (patience: 600 s)" in found[0].detail
         assert log.count("no answer in the time") == 3
 
     def test_a_worker_that_is_killed_once_gives_the_same_numbers(self, sound):
@@ -195,16 +204,17 @@ class TestProcesses:
             [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
         )
         pid = int(process.stdout.readline())
-        time.sleep(1.0)
+        marker, deadline = fake / "markers" / f"hangs-{pid}", time.monotonic() + 600
+        while not marker.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        marker.unlink()
         assert alive(pid)
         process.kill()
         process.wait()
         process.stdout.close()
-        for _ in range(100):
-            if not alive(pid):
-                break
-            time.sleep(0.1)
-        assert not alive(pid)
+        while alive(pid):
+            assert time.monotonic() < deadline, f"{pid} lives on"
+            time.sleep(0.02)
 
     def test_no_environment_is_one_clear_line(self, monkeypatch, tmp_path):
         monkeypatch.setenv("COEVO_ENVIRONMENTS", str(tmp_path))

@@ -253,11 +253,11 @@ def user(s3_server, s3_environment):
     rights = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}]}
     iam.put_user_policy(UserName="reader", PolicyName="all", PolicyDocument=json.dumps(rights))
     key = iam.create_access_key(UserName="reader")["AccessKey"]
-    requests.post(f"{s3_server}/moto-api/reset-auth", data=b"0", timeout=10).raise_for_status()
+    requests.post(f"{s3_server}/moto-api/reset-auth", data=b"0", timeout=300).raise_for_status()
     try:
         yield key["AccessKeyId"], key["SecretAccessKey"]
     finally:
-        requests.post(f"{s3_server}/moto-api/reset-auth", data=b"inf", timeout=10).raise_for_status()
+        requests.post(f"{s3_server}/moto-api/reset-auth", data=b"inf", timeout=300).raise_for_status()
         iam.delete_access_key(UserName="reader", AccessKeyId=key["AccessKeyId"])
         iam.delete_user_policy(UserName="reader", PolicyName="all")
         iam.delete_user(UserName="reader")

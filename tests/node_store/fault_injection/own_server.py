@@ -53,4 +53,4 @@ class OwnServer:
     def wait(self) -> None:
         """Wait until it has ended."""
         assert self._process
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=600)

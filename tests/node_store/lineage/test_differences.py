@@ -72,7 +72,7 @@ ENTRIES = st.dictionaries(
 SPLITS = st.dictionaries(st.integers(0, 3), st.sampled_from(["train", "validation", "test"]))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ENTRIES, ENTRIES, SPLITS, SPLITS, st.sets(st.integers(0, 1)))
 def test_a_difference_is_what_whole_documents_say(store, mine, theirs, my_splits, their_splits, references):
     left = committed(store, mine, splits=my_splits)

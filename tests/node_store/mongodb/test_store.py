@@ -119,7 +119,6 @@ def clock(monkeypatch):
 
 
 @pytest.mark.timing
-@pytest.mark.timing
 def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch, clock):
     new_node(store)
     monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 3600.0)
@@ -135,7 +134,6 @@ def test_a_lease_that_is_not_renewed_runs_out(store, database, monkeypatch, cloc
 
 
 @pytest.mark.timing
-@pytest.mark.timing
 def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch, clock):
     new_node(store)
     monkeypatch.setattr(mongodb_lease, "HEARTBEAT", 0.01)
@@ -143,7 +141,7 @@ def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch, clock
         database.locks.update_one({}, {"$set": {"host": "elsewhere"}})
         for _ in range(3):
             clock.now += mongodb_lease.LEASE - timedelta(seconds=1)
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while database.locks.find_one()["expires"] != clock.now + mongodb_lease.LEASE:
                 assert time.monotonic() < deadline, "the lease is not renewed"
                 time.sleep(0.01)
@@ -151,7 +149,6 @@ def test_a_lease_is_renewed_while_it_is_held(store, database, monkeypatch, clock
             pass
 
 
-@pytest.mark.timing
 @pytest.mark.timing
 def test_a_lease_lasts_by_the_clock_of_the_server(store, database):
     def server_time():

@@ -393,7 +393,7 @@ def test_puts_and_collections_of_the_same_blob_at_once(settings):
     new_node(store)
     data = b"put and collected"
     sha256 = store.artifacts.put_bytes(data).sha256
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     lost, removed, puts = [], 0, 0
 
     def put():
@@ -406,7 +406,7 @@ def test_puts_and_collections_of_the_same_blob_at_once(settings):
             mine.put_bytes(data)
             puts += 1
             # a collection that is looking at it moves it back; a busy disk can hold up the rename and the link for seconds
-            waited = time.monotonic() + 60
+            waited = time.monotonic() + 300
             while not path.exists() and time.monotonic() < waited:
                 pass
             if not path.exists():

@@ -225,7 +225,7 @@ class TestMongoDB(MigrationContract):
 
         with open_store(settings) as store:
             locks = store.backend.connection.collection("locks")
-            row = {"_id": f"run:{NODE}", "pid": 7, "host": "elsewhere", "expires": datetime.now(UTC) + timedelta(seconds=60)}
+            row = {"_id": f"run:{NODE}", "pid": 7, "host": "elsewhere", "expires": datetime.now(UTC) + timedelta(days=1)}
             locks.insert_one(row)
             with pytest.raises(NodeBusyError, match="process 7 of an older coevo on elsewhere"):
                 migrate(store, NODE)

@@ -35,6 +35,9 @@ PROTOCOL = 1
 START_PATIENCE = 1800.0
 """Seconds that a worker may take to start, at least: it imports a gigabyte, perhaps from a file system that many read."""
 
+_EXIT = 20.0
+"""Seconds after the end of what it says in which a process that ends has an exit code, however busy the machine is."""
+
 _LARGEST_ATOMIC_NUMBER = 118
 _TEXT = 300
 """Characters of a text of a worker in a message."""
@@ -260,7 +263,7 @@ class Worker:
         """End the process; say in words how it went."""
         if err.ended:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=2.0)
+                self._process.wait(timeout=_EXIT)
         code = self._process.poll()
         self.close()
         if isinstance(err, NoAnswerError):
