@@ -188,7 +188,7 @@ def need_slurm() -> None:
     """Skip where SLURM may not or cannot be started, and say why; fail in CI."""
     from coevo.errors import LocalClusterError
     from coevo.slurm.local_cluster.daemons import find_programs, refuse_another
-    from coevo.slurm.local_cluster.files import DATABASE, locate
+    from coevo.slurm.local_cluster.files import locate
 
     try:
         refuse_another(locate(Path("nowhere")), find_programs(), os.environ)
