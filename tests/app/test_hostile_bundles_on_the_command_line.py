@@ -81,6 +81,7 @@ def test_a_bundle_with_further_keys_is_not_imported(bundle: Path, coevo: Coevo, 
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.long
 def test_jobs_are_handed_known_fields_only(bundle: Path, coevo: Coevo, tmp_path: Path) -> None:
     """Also in a node that an older coevo imported; there `run` imported the module."""
     path = forged(bundle, tmp_path / "b.zip", checkpoints={"note": {"@module": "evil", "@callable": "f"}})

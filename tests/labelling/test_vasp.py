@@ -100,13 +100,13 @@ def test_a_correction_of_one_frame_is_not_remembered_for_the_next(
 @pytest.mark.parametrize(
     ("replay", "status", "reason", "attempts"),
     [
-        ("zheev", "failed", "zheev", 2),
+        pytest.param("zheev", "failed", "zheev", 2, marks=pytest.mark.long),
         ("too many", "failed", "max_corrections", 3),
         ("unconverged", "rejected", "not_converged", 3),
-        ("aborted", "rejected", "not_converged", 1),
+        pytest.param("aborted", "rejected", "not_converged", 1, marks=pytest.mark.long),
         ("segfault", "failed", "output_missing", 1),
-        ("silent", "failed", "output_missing", 1),
-        ("cut", "failed", "output_missing", 1),
+        pytest.param("silent", "failed", "output_missing", 1, marks=pytest.mark.long),
+        pytest.param("cut", "failed", "output_missing", 1, marks=pytest.mark.long),
         ("exit code", "failed", "exit_code", 1),
         ("no OUTCAR numbers", "failed", "unreadable_output", 1),
         ("stars", "rejected", "not_finite", 1),

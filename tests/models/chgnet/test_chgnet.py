@@ -222,6 +222,7 @@ class TestWorkers:
             time.sleep(0.1)
         assert not any(_is_running(pid) for pid in pids)
 
+    @pytest.mark.long
     def test_from_a_thread_and_from_a_daemon(self, chgnet_030):
         structures = [rattled(lithium_sulfide(), seed) for seed in range(34)]
         expected = [p.energy for p in chgnet_030.evaluate(structures)]
