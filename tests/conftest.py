@@ -176,6 +176,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Coevo:
     return Coevo(made_once(tmp_path_factory, "finished", make))
 
 
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory, finished: Coevo) -> Path:
+    """The report of that node with its map, as the command writes it; read it, do not change it."""
+
+    def make(directory: Path) -> None:
+        finished("report", "tiny", "--output", str(directory / "tiny"))
+
+    return made_once(tmp_path_factory, "report", make) / "tiny"
+
+
 @pytest.fixture
 def fresh(seeded: Path, tmp_path: Path) -> Coevo:
     """A command line on a copy of the initialised tiny node."""
