@@ -321,6 +321,7 @@ def test_a_former_report_is_replaced_only_on_demand_and_only_itself(plain_report
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
 
+@pytest.mark.long
 def test_the_directory_that_one_is_in_can_be_filled_with_the_same_bytes(
     first_report: Path, store: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ class TestAgainstStock:
         assert scales == {"0.3.0": "mp2020", "0.2.0": "mp2020", "r2scan": "r2scan"}
         assert ChgnetForceField.published("r2scan").functional == "r2SCAN"
 
+    @pytest.mark.long
     def test_relaxation_follows_ase(self, chgnet_030):
         """One crystal takes ASE's own FIRE steps on positions and cell, to rounding."""
         crystal = rattled(lithium_phosphide(), 8)

@@ -362,7 +362,7 @@ NOT_COVERED = {
     "campaigns": {"stored_at"},
     "job_results": set(),
 }
-LARGE = {"states", "references", "labels", "evaluations"}
+LARGE = {"states", "structures", "references", "labels", "evaluations"}
 """Whose rows have most fields."""
 
 
