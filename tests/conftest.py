@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import os
 import shutil
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -58,6 +61,37 @@ def keep_space_groups() -> None:
 keep_space_groups()
 
 
+def end_without_taking_apart() -> None:
+    """Let a test process of pytest-xdist end without the last step of its interpreter.
+
+    That takes apart each of the imported packages, and the run waits for it: four seconds of computing in each test process.
+    """
+    mine = os.getpid()
+
+    def end() -> None:
+        if os.getpid() == mine:  # and no fork of it, which has an exit code of its own
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    atexit.register(end)  # before all that the tests import, and so called after it
+
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    end_without_taking_apart()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among what is imported, which stays: neither while it comes nor ever after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="session")
 def tiny_text() -> str:
     return TINY
@@ -76,6 +110,8 @@ LONGEST_FIRST = (
     "app/commands/lineage/test_bundles.py",
     "report/test_page.py",
     "report/test_report.py",
+    # in a new environment numba compiles QUESTS here, and the modules beside it find that done
+    "analysis/environments/test_entropy.py",
     "labelling/test_espresso.py",
     "labelling/test_espresso_failures.py",
     "models/chgnet/test_chgnet.py",
@@ -150,6 +186,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Coevo:
         (directory / "run.txt").write_text(copy_of(seeded, directory)("run", "tiny", "-n", "2").stdout)
 
     return Coevo(made_once(tmp_path_factory, "finished", make))
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory, finished: Coevo) -> Path:
+    """The report of that node with its map, as the command writes it; read it, do not change it."""
+
+    def make(directory: Path) -> None:
+        finished("report", "tiny", "--output", str(directory / "tiny"))
+
+    return made_once(tmp_path_factory, "report", make) / "tiny"
 
 
 @pytest.fixture

@@ -177,6 +177,14 @@ class SlurmCluster:
         options = [] if "COEVO_DATABASE" in self.environment else ["--no-database"]
         assert SlurmCluster.start(self.directory, *options).environment == self.environment
 
+    def forget(self) -> None:
+        """End the MongoDB server at once: asked to end, it would write its data to the disk first, which nobody reads again."""
+        from coevo.slurm.local_cluster.files import DATABASE, locate
+        from coevo.slurm.local_cluster.processes import running_daemon
+
+        if server := running_daemon(locate(self.directory), DATABASE):
+            server.send(signal.SIGKILL)
+
     def stop(self, *options: str) -> None:
         """Stop the cluster."""
         done = local_cluster("stop", self.directory, *options)
@@ -192,6 +200,7 @@ def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmClu
     try:
         yield cluster
     finally:
+        cluster.forget()
         cluster.stop()
 
 

@@ -82,6 +82,7 @@ def test_its_thin_bundle_is_imported_and_verifies(tmp_path: Path) -> None:
     coevo("verify", "earlier")
 
 
+@pytest.mark.long
 @pytest.mark.service
 def test_its_bundle_is_imported_on_a_server(mongodb_uri: str, tmp_path: Path) -> None:
     coevo = Coevo(tmp_path, COEVO_DATABASE=mongodb_uri, COEVO_ARTIFACTS=f"file://{tmp_path}/artifacts")

@@ -81,6 +81,7 @@ def test_a_bundle_with_further_keys_is_not_imported(bundle: Path, coevo: Coevo, 
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.long
 def test_jobs_are_handed_known_fields_only(bundle: Path, coevo: Coevo, tmp_path: Path) -> None:
     """Also in a node that an older coevo imported; there `run` imported the module."""
     path = forged(bundle, tmp_path / "b.zip", checkpoints={"note": {"@module": "evil", "@callable": "f"}})
@@ -97,6 +98,7 @@ def test_jobs_are_handed_known_fields_only(bundle: Path, coevo: Coevo, tmp_path:
     assert all("note" not in checkpoint for checkpoint in head["checkpoints"].values())
 
 
+@pytest.mark.long
 def test_the_configuration_of_a_bundle_is_inert_until_it_was_seen(bundle: Path, coevo: Coevo, tmp_path: Path) -> None:
     text = Forgery(bundle).contents["node"]["config_text"]
     hostile = text.replace("generator:\n", 'generator:\n  mattergen: {weights: "~/theirs/"}\n  options: ["steps = [red]"]\n')

@@ -13,6 +13,7 @@ from fake_family import HERE, install_fake
 
 from tiny_node import Coevo
 
+pytestmark = pytest.mark.long
 NODE = """
 node:
   name: cu-au
@@ -83,7 +84,6 @@ def test_what_workers_wrote_is_kept_with_the_jobs(undisturbed: Coevo) -> None:
     assert logs["ScreenMaker"] == {"fake-worker"}
 
 
-@pytest.mark.long
 def test_a_worker_that_is_killed_changes_no_state(undisturbed: Coevo, tmp_path: Path) -> None:
     disturbed = node_with_workers(tmp_path / "node", kill=True)
     assert (tmp_path / "node" / "installed" / "markers" / "killed").exists()

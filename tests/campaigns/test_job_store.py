@@ -70,6 +70,7 @@ def test_a_store_that_takes_nothing_is_one_line() -> None:
         run_flow(Flow([job(abs)(-1)], name="tiny"), JobStore(FullStore()))
 
 
+@pytest.mark.long
 def test_the_documents_of_a_run_are_kept_where_the_user_says(finished: Coevo, tmp_path: Path) -> None:
     """The second transition again: its results are found by their keys, and the state is the same."""
     (tmp_path / "jobflow.yaml").write_text(CONFIG.format(path=tmp_path / "outputs.json"))
@@ -88,11 +89,12 @@ def test_the_documents_of_a_run_are_kept_where_the_user_says(finished: Coevo, tm
     ("settings", "variables", "told"),
     [
         ("JOB_STORE: {docs_store: {type: NoStore}}", {}, "KeyError: 'NoStore'"),
-        ("JOB_STORE: [1,", {}, "ParserError: "),
-        (
+        pytest.param("JOB_STORE: [1,", {}, "ParserError: ", marks=pytest.mark.long),
+        pytest.param(
             "CREATE_FOLDERS: false",
             {"JOBFLOW_JOB_STORE": '{"password": "s3cret"}'},
             "JOB_STORE: Value error, Must provide JobStore",
+            marks=pytest.mark.long,
         ),
     ],
 )

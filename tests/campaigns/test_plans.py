@@ -143,6 +143,7 @@ def test_a_plan_fits_the_terminal(width: int, preset: str, tmp_path: Path) -> No
             assert "left out: items" in " ".join("\n".join(lines).split())
 
 
+@pytest.mark.long
 def test_submit_plans_without_a_server_and_without_fireworks(fresh: Coevo) -> None:
     (fresh.directory / "site.yaml").write_text(
         site(fresh.directory, database="mongodb://user:secret@127.0.0.1:1/coevo?serverSelectionTimeoutMS=500")

@@ -120,6 +120,7 @@ def test_merging_is_associative_in_entries(store, entries_a, entries_b, entries_
     assert content(one) == content(other)
 
 
+@pytest.mark.long
 @FEW
 @given(chosen, chosen)
 def test_merging_with_an_ancestor_is_a_fast_forward(store, entries, more):

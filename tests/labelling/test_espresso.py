@@ -128,11 +128,11 @@ class TestSettings:
 
     def test_frames_at_once_keep_their_order(self, li2s: Structure) -> None:
         require_pw()
-        frames = [Structure(Lattice(li2s.lattice.matrix * scale), li2s.species, li2s.frac_coords) for scale in (0.98, 1.0, 1.03)]
+        frames = [Structure(Lattice(li2s.lattice.matrix * scale), li2s.species, li2s.frac_coords) for scale in (0.98, 1.03)]
         reported: list[int] = []
         both = rough_labeller(workers=2).label(frames, progress=reported.append)
         assert [label.energy for label in both] == [label.energy for label in rough_labeller().label(frames)]
-        assert sum(reported) == 3
+        assert sum(reported) == 2
 
 
 class TestRefused:

@@ -199,6 +199,7 @@ class TestJob:
         with pytest.raises(LabellingError, match="allowed: a directory below that of the run"):
             PwJob(["pw.x"]).setup(str(tmp_path))
 
+    @pytest.mark.long
     @pytest.mark.timing
     def test_a_run_that_hangs_is_ended_with_all_its_processes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         hanging = in_shell(ONCE.format(first="sleep 977 & echo $! > noted; mv noted child; wait", then='exec pw.x "$@"'))
@@ -261,6 +262,7 @@ class TestLabeller:
         limits = SanityLimits(min_distance=1e-5)
         return EspressoLabeller(config, command=command, potentials=potentials(), scratch=scratch, limits=limits)
 
+    @pytest.mark.long
     def test_a_corrected_label_tells_its_story(self, frame: Structure, tmp_path: Path) -> None:
         (label,) = self.labeller(tmp_path, electron_maxstep=6).label([frame])
         assert label.status == "admitted"

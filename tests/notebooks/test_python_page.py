@@ -56,6 +56,7 @@ def test_the_examples_run_and_the_flow_ends_in_the_state_of_coevo_run(finished: 
     assert " 0 notes" in coevo("verify", "tiny").stderr
 
 
+@pytest.mark.long
 @pytest.mark.service
 def test_a_server_is_read_through_maggma(mongodb_uri: str, finished: Coevo, tmp_path: Path) -> None:
     coevo = Coevo(tmp_path, COEVO_DATABASE=mongodb_uri, COEVO_ARTIFACTS=f"file://{tmp_path}/artifacts")

@@ -30,13 +30,6 @@ const deep = (selector, root = document) => [
 
 
 @pytest.fixture(scope="module")
-def report(finished: Coevo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reports") / "tiny"
-    finished("report", "tiny", "--output", str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def page(report: Path) -> Iterator[Page]:
     require_chromium()
     with Page() as found:

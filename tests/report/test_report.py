@@ -41,7 +41,8 @@ def data(store: NodeStore) -> ReportData:
 
 
 @pytest.fixture(scope="module")
-def report(store: NodeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_report(store: NodeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of the newest state, without a map."""
     folder = tmp_path_factory.mktemp("reports") / "tiny"
     write_report(store, "tiny", folder, with_map=False)
     return folder
@@ -160,10 +161,10 @@ def test_the_page_has_hashes_in_full_and_says_who_labelled(report: Path, data: R
 
 
 @pytest.mark.long
-def test_the_same_state_gives_the_same_bytes_on_two_cores(report: Path, store: NodeStore, tmp_path: Path) -> None:
+def test_the_same_state_gives_the_same_bytes_on_two_cores(plain_report: Path, store: NodeStore, tmp_path: Path) -> None:
     write_report(store, "tiny", tmp_path / "again", with_map=False, workers=2)
-    assert len(json.loads((report / MARK).read_text())["files"]) > 25
-    same_files(report, tmp_path / "again")
+    assert len(json.loads((plain_report / MARK).read_text())["files"]) > 25
+    same_files(plain_report, tmp_path / "again")
 
 
 # --- signals that are not there
@@ -304,7 +305,7 @@ def test_a_folder_with_other_things_is_refused(store: NodeStore, tmp_path: Path)
 
 
 @pytest.mark.long
-def test_a_former_report_is_replaced_only_on_demand_and_only_itself(report: Path, store: NodeStore, tmp_path: Path) -> None:
+def test_a_former_report_is_replaced_only_on_demand_and_only_itself(plain_report: Path, store: NodeStore, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "report"
     write_report(store, "tiny~1", folder, with_map=False)
     first = (folder / "index.html").read_bytes()
@@ -316,10 +317,11 @@ def test_a_former_report_is_replaced_only_on_demand_and_only_itself(report: Path
         write_report(store, "tiny", folder, with_map=False, force=True)
     (folder / "notes.txt").unlink()
     write_report(store, "tiny", folder, with_map=False, force=True)
-    assert (folder / "index.html").read_bytes() == (report / "index.html").read_bytes()
+    assert (folder / "index.html").read_bytes() == (plain_report / "index.html").read_bytes()
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
 
+@pytest.mark.long
 def test_the_directory_that_one_is_in_can_be_filled_with_the_same_bytes(
     first_report: Path, store: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

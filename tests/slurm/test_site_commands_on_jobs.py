@@ -47,6 +47,7 @@ def states(site: OnCluster) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_a_campaign_is_paused_resumed_cancelled_and_submitted_again(site: OnCluster) -> None:
     assert "no node 'tiny'" in site("submit", "tiny", code=2).stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -89,14 +91,20 @@ def as_text(parents: dict[str, list[str]], tips: list[str]) -> str:
     return "\n".join(f"{row.drawing} {row.state}" if row.state else row.drawing for row in rows)
 
 
+@cache
+def orders(length: int, size: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """So many places of a list, in any order: one draw for all parents of a state."""
+    return st.sampled_from(list(permutations(range(length), size)))
+
+
 @st.composite
 def histories(draw_: st.DrawFn, most_parents: int = 2) -> tuple[dict[str, list[str]], list[str]]:
     """States with parents among those before them, and the tips of branches: all heads, and some states in between."""
     parents: dict[str, list[str]] = {}
     for number in range(draw_(st.integers(1, 16))):
-        known = list(parents)
-        recent = st.sampled_from(known[-6:]) if known else st.nothing()
-        parents[f"s{number}"] = draw_(st.lists(recent, max_size=most_parents, unique=True)) if known else []
+        recent = list(parents)[-6:]
+        size = draw_(st.integers(0, min(most_parents, len(recent))))
+        parents[f"s{number}"] = [recent[place] for place in draw_(orders(len(recent), size))]
     heads = [state for state in parents if not any(state in named for named in parents.values())]
     more = draw_(st.lists(st.sampled_from(list(parents)), max_size=3))
     return parents, draw_(st.permutations([*heads, *more]))

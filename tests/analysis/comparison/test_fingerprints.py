@@ -21,7 +21,7 @@ def by_pymatgen(structure: Structure, neighbours: int) -> np.ndarray:
     symbols = sorted(
         {site.specie.symbol for site in scaled}, key=lambda s: next(x.specie.Z for x in scaled if x.specie.symbol == s)
     )
-    shells = scaled.get_all_neighbors(9.0)
+    shells = scaled.get_all_neighbors(5.0)
     found = np.zeros((len(symbols), len(symbols), neighbours))
     for a, centre in enumerate(symbols):
         rows = [shells[i] for i, site in enumerate(scaled) if site.specie.symbol == centre]

@@ -52,8 +52,9 @@ def test_charges(carriers, li2ps3):
     assert survey([*carriers, Carrier("e7", short)]).charges.unbalanced == {"e7": -1}
 
 
-def test_order_and_workers_do_not_matter(carriers):
-    shuffled = carriers * 40
+def test_order_and_workers_do_not_matter(carriers, monkeypatch):
+    monkeypatch.setattr("coevo.analysis.motifs.census._CHUNK", 10)
+    shuffled = carriers * 5
     renamed = [Carrier(f"{c.id}-{k}", c.structure, c.e_hull, c.iteration, c.is_reference) for k, c in enumerate(shuffled)]
     expected = survey(renamed)
     random.Random(3).shuffle(renamed)
@@ -68,8 +69,9 @@ def test_nothing_is_an_empty_census():
     assert (found.rows, found.structures, found.charges.balanced) == ([], 0, 0)
 
 
-def test_progress_counts_structures(carriers):
+def test_progress_counts_structures(carriers, monkeypatch):
+    monkeypatch.setattr("coevo.analysis.motifs.census._CHUNK", 10)
     done = []
-    census(carriers * 30, progress=done.append)
-    assert sum(done) == 30 * len(carriers)
+    census(carriers * 3, progress=done.append)
+    assert sum(done) == 3 * len(carriers)
     assert len(done) > 1

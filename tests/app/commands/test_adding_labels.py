@@ -199,6 +199,7 @@ def test_a_set_of_pw_outputs_is_one_scale(five: Path, tmp_path: Path) -> None:
     check_hull(evaluations, {name: formula[name]["energy_per_atom"] + ANION * sulphur.get(name, 0.0) for name in CRYSTALS})
 
 
+@pytest.mark.long
 def test_each_frame_is_counted_and_nothing_admitted_changes_nothing(
     five: Path, tmp_path: Path, calculated: dict[str, list[Calculated]]
 ) -> None:

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tiny_node import Coevo, copy_of
 
 
@@ -76,6 +78,7 @@ def test_gc_needs_a_word_where_artifacts_are_elsewhere(seeded: Path, tmp_path: P
     coevo("verify", "tiny")
 
 
+@pytest.mark.long
 def test_migrate_brings_a_node_of_version_1_here(seeded: Path, tmp_path: Path) -> None:
     from coevo.node_store.durable import read_sealed, seal
 

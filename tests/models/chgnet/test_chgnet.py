@@ -108,6 +108,7 @@ class TestAgainstStock:
         assert scales == {"0.3.0": "mp2020", "0.2.0": "mp2020", "r2scan": "r2scan"}
         assert ChgnetForceField.published("r2scan").functional == "r2SCAN"
 
+    @pytest.mark.long
     def test_relaxation_follows_ase(self, chgnet_030):
         """One crystal takes ASE's own FIRE steps on positions and cell, to rounding."""
         crystal = rattled(lithium_phosphide(), 8)
@@ -222,6 +223,7 @@ class TestWorkers:
             time.sleep(0.1)
         assert not any(_is_running(pid) for pid in pids)
 
+    @pytest.mark.long
     def test_from_a_thread_and_from_a_daemon(self, chgnet_030):
         structures = [rattled(lithium_sulfide(), seed) for seed in range(34)]
         expected = [p.energy for p in chgnet_030.evaluate(structures)]

@@ -80,6 +80,8 @@ ENDED = {
     "truncated": "it ended in the middle of an answer",
     "shape": "the arrays of its answer are not those asked for",
 }
+FIRST = ("killed", "garbage", "truncated", "shape")
+"""A process that is gone, what is no frame, half a frame, a frame of something else; the others are part of the longer run."""
 
 
 class TestFaults:
@@ -88,7 +90,9 @@ class TestFaults:
     def sound(cls, fake):
         return force_field_from("fake").evaluate(batch())
 
-    @pytest.mark.parametrize("fault", ENDED)
+    @pytest.mark.parametrize(
+        "fault", [fault if fault in FIRST else pytest.param(fault, marks=pytest.mark.long) for fault in ENDED]
+    )
     def test_what_is_no_answer_ends_the_worker(self, fault):
         found, log = logged(force_field_from("fake", fault), batch(2, 1))
         assert [type(one) for one in found] == [Prediction, Failure]

@@ -289,7 +289,8 @@ def test_workers_draw_no_more_than_one_process_would():
 
 @pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("n", [0, 1, 7])
-@pytest.mark.parametrize("workers", [2, 3])  # outermost: the processes stay for the cases that have as many
+# outermost: the processes stay for the cases that have as many
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_workers_do_not_change_a_draw(knowledge, workers, n, taught):
     generator = EmbeddedGenerator(knowledge) if taught else EmbeddedGenerator.initial()
     conditions = Conditions(LI_P_S, max_atoms=10)

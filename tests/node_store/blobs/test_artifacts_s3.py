@@ -86,6 +86,7 @@ def test_a_blob_is_one_object(store, client, s3_bucket, uri):
     assert [(item["Key"], item["Size"]) for item in found] == [(f"a/prefix/{SHA[:2]}/{SHA[2:]}", len(DATA))]
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_processes_put_and_read_the_same_blobs_at_once(uri, store, tmp_path):
     names = race(uri, tmp_path / "race", writers=3, readers=2, rounds=4, size=400_000)

@@ -197,7 +197,9 @@ def test_a_lost_checkpoint_is_a_problem_wherever_its_state_says_that_it_is(setti
 # --- every file of an embedded database
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "append"])
+@pytest.mark.parametrize(
+    "damage", ["flip", "remove", *(pytest.param(damage, marks=pytest.mark.long) for damage in ("truncate", "empty", "append"))]
+)
 def test_every_damaged_file_is_found(furnished, damage):
     """Each file of the database in turn: a finding that was not there before, and none after it was put back."""
     directory = furnished.directory
@@ -360,10 +362,14 @@ NOT_COVERED = {
     "campaigns": {"stored_at"},
     "job_results": set(),
 }
+LARGE = {"states", "structures", "references", "labels", "evaluations"}
+"""Whose rows have most fields."""
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("collection", list(NOT_COVERED))
+@pytest.mark.parametrize(
+    "collection", [pytest.param(name, marks=[pytest.mark.long] if name in LARGE else []) for name in NOT_COVERED]
+)
 def test_every_changed_or_removed_row_is_found(served, collection):
     """Each field of one row of each collection, and the removal of rows."""
     with MongoClient(served.database) as client:

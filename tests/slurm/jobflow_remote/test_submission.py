@@ -97,6 +97,7 @@ def test_only_its_owner_can_read_the_project(tmp_path: Path) -> None:
     assert project_variables(path) == {"JFREMOTE_PROJECTS_FOLDER": str(path.parent), "JFREMOTE_PROJECT": "here"}
 
 
+@pytest.mark.long
 def test_jobflow_remote_finds_the_project_by_itself(tmp_path: Path) -> None:
     path = write_project(site_at(tmp_path))
     jf = Path(sys.executable).with_name("jf")

@@ -141,6 +141,7 @@ def test_daemons_that_were_killed_are_shown_and_started_again(place: Path) -> No
     assert cluster.output(job) == "began\ndone\n"
 
 
+@pytest.mark.long
 def test_jobs_are_ended_although_no_daemon_is_left_to_do_it(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
     cluster.begin("echo began; sleep 3000")
@@ -174,6 +175,7 @@ def test_a_database_outlives_its_server(place: Path) -> None:
         assert client["coevo"]["kept"].count_documents({}) == 2
 
 
+@pytest.mark.long
 def test_two_clusters_know_nothing_of_each_other(place: Path, slurm_cluster: SlurmCluster) -> None:
     other = SlurmCluster.start(place, "--no-database")
     theirs, ours = (json.loads((cluster.directory / "cluster.json").read_text())["ports"] for cluster in (slurm_cluster, other))

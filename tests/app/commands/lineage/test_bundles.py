@@ -69,6 +69,7 @@ def test_a_renamed_node_whose_loaders_cannot_run_code_needs_no_trust(bundle: Pat
     assert [state["iteration"] for state in states(coevo, "theirs")] == [3, 2, 1, 0]
 
 
+@pytest.mark.long
 def test_thin_bundles_on_the_command_line(finished: Coevo, tmp_path: Path) -> None:
     thin = tmp_path / "thin.zip"
     told = finished("export", "tiny", str(thin), "--no-checkpoints")

@@ -53,6 +53,7 @@ def test_show_writes_an_entry_in_the_cell_that_is_asked_for(finished: Coevo) -> 
     assert "has an id that begins with ''" in finished("show", "tiny", "", code=2).stderr
 
 
+@pytest.mark.long
 def test_exported_files_are_known_again_in_every_form(finished: Coevo, tmp_path: Path) -> None:
     rows = json.loads(finished("query", "tiny", "is_sun=TRUE", "--format", "json").stdout)
     for name, options in {"poscars": ["--format", "poscar"], "cifs.zip": ["--format", "cif", "--primitive"]}.items():
