@@ -159,6 +159,18 @@ def test_the_configuration_of_a_state_is_inert_as_well(bundle: Path, coevo: Coev
     coevo("merge", "tiny", "tiny", "--into", "other")
 
 
+@pytest.mark.parametrize("section", ["curation", "maturity", "labelling"])
+def test_a_configuration_that_is_none_is_one_error(bundle: Path, coevo: Coevo, tmp_path: Path, section: str) -> None:
+    config = Forgery(bundle).state()["config"]
+    config[section] = {"stable_threshold": "low"} if section == "curation" else "none"
+    coevo("import", str(forged(bundle, tmp_path / "b.zip", config=config)))
+    told = coevo("report", "tiny", "--output", str(tmp_path / "page"), code=2).stderr
+    assert "the configuration of tiny@" in told
+    assert "is none of this coevo" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "page").exists()
+
+
 def test_a_plain_bundle_asks_nothing(bundle: Path, coevo: Coevo) -> None:
     told = coevo("import", str(bundle))
     assert "--configuration" not in told.stderr

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
+from coevo.labelling.registry import described
 from coevo.node_store.lineage.transfers import history
+from coevo.node_store.recorded import readable_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -95,8 +98,12 @@ def gather(store: NodeStore, ref: str) -> ReportData:
     ------
     StateNotFoundError, NodeNotFoundError
         If there is no such state.
+    CorruptArtifactError
+        If its configuration is none.
     """
     view = store.state(ref)
+    with readable_configuration(view):
+        _check_configuration(view.document["config"])
     branches: dict[str, list[str]] = {}
     for name, state in store.node(view.node).branches.items():
         if state:
@@ -112,6 +119,14 @@ def gather(store: NodeStore, ref: str) -> ReportData:
         references=references,
         reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
     )
+
+
+def _check_configuration(config: dict[str, Any]) -> None:
+    """Make sure that what the page says of a configuration is there; raises what a mapping and pydantic do."""
+    NodeSection.model_validate(config["node"])
+    CurationConfig.model_validate(config["curation"])
+    MaturityConfig.model_validate(config["maturity"])
+    described(config["labelling"])
 
 
 def geometries(view: StateView, ids: Sequence[str], chunk: int = 200) -> Iterator[tuple[str, Structure]]:

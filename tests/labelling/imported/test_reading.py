@@ -12,7 +12,7 @@ from pw_cases import RECORDINGS
 from vasprun_text import Run
 
 from coevo.errors import LabellingError
-from coevo.labelling.imported import read_labels
+from coevo.labelling.imported import read_labels, reading
 
 OUTPUT = (RECORDINGS / "scf" / "pw.out").read_bytes()
 VASPRUN = Run().text().encode()
@@ -54,6 +54,17 @@ def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path, kind: str) -> None:
     if kind != "vasprun":  # which declares an encoding of its own
         path.write_bytes(KINDS[kind].decode().encode("utf-16"))
         assert len(read_labels(path, functional="PBE").frames) == 1
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_what_swells_without_bound_is_not_unpacked(
+    tmp_path: Path, suffix: str, pack: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SMALL", 2**20)
+    path = tmp_path / f"run.xyz{suffix}"
+    path.write_bytes(pack(XYZ + b"#" * 2**25))  # type: ignore[operator]
+    with pytest.raises(LabellingError, match="MiB unpacked, 200 times what it is packed"):
+        read_labels(path, functional="PBE")
 
 
 def test_what_is_no_file_of_labels_is_told_with_what_was_looked_for(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def test_every_step_is_judged_by_itself(tmp_path: Path) -> None:
     [
         (r'(<varray name="stress">\s*)<v>.*?</v>', "missing_stress"),
         (r'(<varray name="forces">\s*)<v>.*?</v>', "missing_forces"),
+        (r'(<varray name="stress">\s*<v>\s*)\S+', "missing_stress"),
+        (r'(<varray name="forces">\s*<v>\s*)\S+', "missing_forces"),
         (r'(<varray name="basis">\s*<v>\s*)\S+', "no_crystal"),
     ],
 )
@@ -107,6 +109,23 @@ def test_a_step_that_lacks_rows_costs_itself(tmp_path: Path, pattern: str, reaso
     path.write_text(head + first + re.sub(pattern, rf"\g<1>{value}", rest, count=1, flags=re.DOTALL))
     judged = judge_frames(read_labels(path), SanityLimits(), ["Li", "S"])
     assert [frame.result.reason or frame.result.status for frame in judged] == [reason, "admitted"]
+
+
+@pytest.mark.parametrize("table", ["basis", "positions"])
+def test_a_step_whose_structure_is_cut_short_is_left_out_and_told(tmp_path: Path, table: str) -> None:
+    head, first, rest = Run(steps=(Step(), Step(scale=1.01))).text().partition("<calculation>")
+    path = tmp_path / "vasprun.xml"
+    path.write_text(head + first + re.sub(rf'(<varray name="{table}">\s*<v>\s*)\S+', r"\g<1>", rest, count=1))
+    found = read_labels(path)
+    assert len(found.frames) == 1
+    assert "1 ionic steps without a structure that can be read are left out" in found.notes
+
+
+def test_a_step_that_may_have_been_stopped_early_is_told(tmp_path: Path) -> None:
+    steps = (Step(last_change=9e-6), Step(last_change=2e-3), Step(last_change=5e-4), Step(electronic_steps=60))
+    (told,) = read_labels(write(tmp_path, Run(steps=steps))).notes
+    assert "of 2 ionic steps the last electronic step changed the energy by up to 2.0e-03 eV, more than EDIFF = 1e-05" in told
+    assert read_labels(write(tmp_path, Run(incar={"EDIFF": 1e-6}, parameters={"EDIFF": 1e-4}, steps=steps[:1]))).notes == []
 
 
 @pytest.mark.parametrize("isif", [0, 1])

@@ -34,6 +34,7 @@ DIFFERENT = {
     "U": Run(incar={"LDAU": True, "LDAUU": [0.0, 4.0], "LDAUJ": [0.0, 0.0], "LDAUL": [-1, 2]}),
     "J": Run(incar={"LDAU": True, "LDAUU": [0.0, 4.0], "LDAUJ": [0.0, 1.0], "LDAUL": [-1, 2]}),
     "dipole correction": Run(incar={"LDIPOL": True, "IDIPOL": 3}),
+    "gradients off the lattice's symmetry": Run(incar={"GGA_COMPAT": False}),
     "fixed moment": Run(incar={"ISPIN": 2, "NUPDOWN": 1.0}),
 }
 SAME = {
@@ -45,6 +46,7 @@ SAME = {
     "U that is zero": Run(incar={"LDAU": True, "LDAUU": [0.0, 0.0], "LDAUJ": [0.0, 0.0], "LDAUL": [-1, -1]}),
     "a share at its default": Run(incar={"AGGAC": 1.0, "PARAM1": 0.1234}),
     "dispersion that is off": Run(incar={"IVDW": 0}),
+    "gradients as usual": Run(incar={"GGA_COMPAT": True}, parameters={"GGA_COMPAT": True}),
 }
 
 

@@ -15,6 +15,7 @@ VOLUME = 46.29825
 TYPES = ((2, "Li", 3.0, "PAW_PBE Li_sv 10Sep2004"), (1, "S", 6.0, "PAW_PBE S 06Sep2000"))
 PARAMETERS: dict[str, Any] = {
     "NELM": 60,
+    "EDIFF": 1e-5,
     "GGA": "--",
     "LHFCALC": False,
     "ISPIN": 1,
@@ -40,6 +41,8 @@ class Step:
     electronic : float or None
         ``e_fr_energy`` of the last electronic step; that of the ionic step if None.
     electronic_steps : int
+    last_change : float
+        Of the energy by the last electronic step, eV.
     forces, stress : bool or str
         Whether they are written; a text is written in place of the first number.
     """
@@ -48,6 +51,7 @@ class Step:
     zero: float | None = None
     electronic: float | None = None
     electronic_steps: int = 5
+    last_change: float = 1e-6
     forces: bool | str = True
     stress: bool = True
     scale: float = 1.0
@@ -55,7 +59,10 @@ class Step:
     def text(self) -> str:
         last = self.free if self.electronic is None else self.electronic
         shift = 0.0 if self.zero is None else self.zero - self.free
-        found = [last + 0.1 / (number + 1) for number in range(self.electronic_steps - 1)] + [last]
+        before = [
+            last + self.last_change * 10 ** (self.electronic_steps - 2 - number) for number in range(self.electronic_steps - 1)
+        ]
+        found = [*(min(value, last + 1.0) for value in before), last]
         cycle = "".join(f"<scstep>{energies(value, value + shift)}</scstep>\n" for value in found[: self.electronic_steps])
         forces = (
             rows("forces", FORCES).replace("0.02000000", str(self.forces), 1)

@@ -88,6 +88,7 @@ def parameters_of(run: Vasprun, tags: Tags, types: list[AtomType], structure: St
         "dipole_correction": int(tags.number("IDIPOL", 0)) if tags.flag("LDIPOL") or tags.flag("LMONO") else 0,
         "fixed_moment": tags.number("NUPDOWN", -1.0) >= 0,
         "constrained_moments": int(tags.number("I_CONSTRAINED_M", 0)),
+        "gga_compat": "off" if _is_off(tags.get("GGA_COMPAT")) else None,  # gradients with the full symmetry of the lattice
     }
     return {name: value for name, value in found.items() if value not in (None, 0, 0.0, False, {}) or name == "aspherical"}
 
@@ -119,6 +120,11 @@ def charge_of(tags: Tags, types: list[AtomType]) -> float:
     if electrons <= 0 or neutral <= 0 or abs(neutral - electrons) < 1e-3:
         return 0.0
     return round(neutral - electrons, 3)
+
+
+def _is_off(value: Any) -> bool:
+    """Whether a logical tag that is true unless it is set is set to false."""
+    return value is not None and str(value).strip(". ").upper()[:1] == "F"
 
 
 def _k_points(run: Vasprun, structure: Structure) -> dict[str, Any]:

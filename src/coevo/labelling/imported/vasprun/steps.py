@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SAME_ENERGY = 1e-4
 """eV/atom; electronic and ionic step of one state differ by less (they are printed with eight decimals of an eV)."""
 
+PRINTED = 2e-8
+"""eV; what rounding may add to the difference of two printed energies."""
+
 INCOMPLETE_STRESS = {0: "the stress was not computed", 1: "only the pressure was computed"}
 """ISIF to what it means."""
 
@@ -46,6 +49,9 @@ def read_vasprun(path: Path) -> FileContents:
     if refusal:
         raise LabellingError(f"{path.name}: no run of total energies: {refusal}; give static runs, relaxations or dynamics")
     notes = [] if complete else [f"the file is cut off after {len(run.ionic_steps)} whole ionic steps, which are used"]
+    garbled = sum(step.get("structure") is None for step in run.ionic_steps)
+    if garbled:
+        notes.append(f"{garbled} ionic steps without a structure that can be read are left out")
     # pymatgen lists every step of such a run in md_data, those with electrons too
     predicted = len(run.md_data) - len(run.ionic_steps) if tags.flag("ML_LMLFF") else 0
     if predicted > 0:
@@ -69,6 +75,7 @@ def read_vasprun(path: Path) -> FileContents:
             "that adds it (older VASP adds dispersion so)"
         )
         notes.append(why)
+    notes += _stopped(usable, tags)
     charge = charge_of(tags, types)
     if charge:
         notes.append(f"the cell is charged: {charge:+g} e")
@@ -100,6 +107,13 @@ def _parse(path: Path) -> tuple[Vasprun, bool]:
 
         converged = True  # type: ignore[assignment]
 
+        def _parse_ionic_step(self, elem: Any) -> dict[str, Any]:
+            """Leave out a table of a step with rows of unequal length, which would cost the whole file."""
+            for table in [*elem.findall("varray"), *elem.findall("structure")]:
+                if not all(_is_even(part) for part in table.iter("varray")):
+                    elem.remove(table)
+            return super()._parse_ionic_step(elem)  # type: ignore[no-any-return]
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -116,6 +130,11 @@ def _parse(path: Path) -> tuple[Vasprun, bool]:
     if missing:
         raise LabellingError(f"{path.name}: no {', '.join(missing)} in it: cut off before its first ionic step, or no whole file")
     return run, not any("malformed" in str(warning.message) for warning in caught)
+
+
+def _is_even(table: Any) -> bool:
+    """Whether all rows of a table have as many numbers."""
+    return len({len((row.text or "").split()) for row in table}) <= 1
 
 
 def _frame(step: dict[str, Any], tags: Tags) -> ImportedFrame:
@@ -145,6 +164,36 @@ def _frame(step: dict[str, Any], tags: Tags) -> ImportedFrame:
 
 def _most_steps(tags: Tags) -> int:
     return int(tags.used("NELM") or 60)
+
+
+def _stopped(steps: list[dict[str, Any]], tags: Tags) -> list[str]:
+    """Say how many steps may have been ended before they converged: LABORT in a STOPCAR leaves no other trace in the file."""
+    changes = [_last_change(step) for step in steps if 0 < len(step["electronic_steps"]) < _most_steps(tags)]
+    early = [change for change in changes if change > _ediff(tags) + PRINTED]
+    if not early:
+        return []
+    told = (
+        f"of {len(early)} ionic steps the last electronic step changed the energy by up to {max(early):.1e} eV, more than "
+        f"EDIFF = {_ediff(tags):g}: leave the run out if it was stopped (LABORT)"
+    )
+    return [told]
+
+
+def _ediff(tags: Tags) -> float:
+    """VASP takes the absolute value of what is asked for, and may use another one."""
+    try:
+        return abs(float(tags.used("EDIFF")))
+    except (TypeError, ValueError):
+        return 1e-4
+
+
+def _last_change(step: dict[str, Any]) -> float:
+    """Change of the energy by the last electronic step, eV; 0 where the file does not say it."""
+    energies = [found.get("e_fr_energy") for found in step["electronic_steps"][-2:]]
+    if len(energies) < 2 or None in energies:
+        return 0.0
+    change = abs(float(energies[1]) - float(energies[0]))
+    return change if np.isfinite(change) else 0.0
 
 
 def _electronic(step: dict[str, Any]) -> float | None:
