@@ -21,7 +21,7 @@ from coevo.models.external.exchange import run_task, scratch_directory
 from coevo.models.external.fitting import checked_epochs, judged, usable_frames, write_frames
 from coevo.models.external.logs import LogFolder, hand_over
 from coevo.models.external.model_files import MODEL_LIMIT, ModelFiles, kept_files, mapping_in, move_model
-from coevo.models.external.own_files import is_list_of_elements, model_of_file
+from coevo.models.external.own_files import elements_of, model_of_file
 from coevo.models.external.predictor import RemotePredictor, predictor_of
 from coevo.models.external.worker import WorkerModel
 from coevo.models.external.workers import shut_down_model_workers
@@ -44,8 +44,8 @@ class ExternalForceField(BatchForceField):
 
     A family is a subclass that says ``family``, ``external`` and ``atomic_numbers``, with a descriptor
     (:class:`coevo.families.Family`) that names its weights, and a runner that serves (``runners/coevo_worker.py``) and does
-    the tasks ``check`` and, if it can, ``fit``. A checkpoint names published weights, or holds the files that a fit wrote, or, of a
-    family with ``own_files``, those that its runner wrote of a model file of the user's own (task ``read``).
+    the tasks ``check`` and, if it can, ``fit``. A checkpoint names published weights, or holds the files that a fit wrote, or
+    those that the runner wrote of a model file of the user's own (task ``read``, of a family with ``own_files``).
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ExternalForceField(BatchForceField):
     family: ClassVar[str]
     format: ClassVar[str] = "model-tar-1"
     external: ClassVar[ExternalFamily]
-    atomic_numbers: Collection[int]
+    atomic_numbers: ClassVar[Collection[int]]
 
     def __init__(self, model: ModelFiles | None, document: Mapping[str, Any], device: str = "cpu") -> None:
         devices = descriptor_of(self.family, "force_field").devices
@@ -75,8 +75,9 @@ class ExternalForceField(BatchForceField):
             raise ConfigError(f"device {device!r} is not supported by {self.family}; allowed: {', '.join(devices)}")
         self._model = model
         self.document = dict(document)
-        if is_list_of_elements(elements := self.document.get("elements")):
-            self.atomic_numbers = frozenset(elements)
+        elements = elements_of(self.document)
+        if elements is not None:  # fewer than the family knows
+            self.atomic_numbers = elements  # type: ignore[misc]
         self.device = device
         self.trusted = True
 
@@ -126,7 +127,7 @@ class ExternalForceField(BatchForceField):
             raise CheckpointError(
                 f"{path}: it says scale {str(document.get('energy_scale'))[:40]!r}, and those of {name} are {told.energy_scale!r}"
             )
-        if name == OWN_FILE and not (manifest.files and is_list_of_elements(document.get("elements"))):
+        if name == OWN_FILE and not (manifest.files and elements_of(document)):
             raise CheckpointError(f"{path}: it holds no model with a list of elements, as one that was read from a file does")
         found = cls(model if manifest.files else None, document, device)
         found.trusted = trusted

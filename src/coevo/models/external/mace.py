@@ -8,8 +8,6 @@ from coevo.families.built_in import MACE_ENVIRONMENT
 from coevo.models.external.force_field import ExternalForceField
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from coevo.families import ExternalFamily
 
 
@@ -27,4 +25,4 @@ class MaceForceField(ExternalForceField):
 
     family: ClassVar[str] = "mace"
     external: ClassVar[ExternalFamily] = MACE_ENVIRONMENT
-    atomic_numbers: Collection[int] = frozenset([*range(1, 84), *range(89, 95)])
+    atomic_numbers: ClassVar[frozenset[int]] = frozenset([*range(1, 84), *range(89, 95)])

@@ -68,11 +68,13 @@ def model_of_file(family: ExternalFamily, file: WeightsFile, scale: Mapping[str,
     with run_task(family, "read", request, prepare=prepare) as run:
         move_model(run, model.path)
         told = mapping_in(run, "document")
-    if not is_list_of_elements(told.get("elements")):
+    if elements_of(told) is None:
         raise ModelError(f"{family.name}: the runner said nothing of the elements that the model of {path} knows")
     return model, {**told, **document, "sha256": sha256}
 
 
-def is_list_of_elements(value: Any) -> bool:
-    """Whether a document's ``elements`` are atomic numbers."""
-    return isinstance(value, list) and bool(value) and all(type(z) is int and 0 < z <= _LARGEST_ATOMIC_NUMBER for z in value)
+def elements_of(document: Mapping[str, Any]) -> frozenset[int] | None:
+    """Atomic numbers that a document says its model knows; None if it says none, or no atomic numbers."""
+    told = document.get("elements")
+    sound = isinstance(told, list) and told and all(type(z) is int and 0 < z <= _LARGEST_ATOMIC_NUMBER for z in told)
+    return frozenset(told) if sound and told is not None else None

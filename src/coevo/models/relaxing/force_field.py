@@ -32,7 +32,7 @@ class BatchForceField:
     """
 
     family: ClassVar[str]
-    atomic_numbers: Collection[int] = range(1, 119)
+    atomic_numbers: ClassVar[Collection[int]] = range(1, 119)
     evaluation_batch: ClassVar[int] = 32
 
     @property

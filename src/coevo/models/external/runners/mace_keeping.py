@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOLERANCE = 1e-9
-"""Of energies, forces and stresses in double precision, relative to the largest, or to 1 eV, eV/Å and eV/Å³ where all are small."""
+"""Of energies, forces and stresses in double precision, relative to the largest, or to 1 where all are smaller."""
 
 
 def keep(network: Any, directory: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import coevo_worker  # first, so that what packages print is no answer
 
 # ruff: isort: split
+import mace  # noqa: F401 - lets torch read the constants of its e3nn, which is older than torch's distrust of pickles
+
+# ruff: isort: split
 from typing import TYPE_CHECKING, Any
 
 import torch
