@@ -30,7 +30,8 @@ from coevo.configs.labelling_codes import (
 )
 from coevo.configs.section import Fraction, Local, OneOf, Positive, Section
 from coevo.errors import CheckpointError
-from coevo.families import DEFAULT_FORCE_FIELD, built_in, descriptor_of, is_known, names_of
+from coevo.families import DEFAULT_FORCE_FIELD, Weights, built_in, descriptor_of, is_known, names_of
+from coevo.families.weights_files import is_file
 
 
 def _names_a_file(references: Any) -> bool:
@@ -119,9 +120,12 @@ class ForceFieldConfig(Section):
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description=f"{DEFAULT_FORCE_FIELD.name}: {DEFAULT_FORCE_FIELD.summary}; or a family of another package",
     )
-    weights: Annotated[str, OneOf(tuple(DEFAULT_FORCE_FIELD.weights))] = Field(
+    weights: Annotated[
+        str, OneOf(tuple(DEFAULT_FORCE_FIELD.weights)), Local("a model file is read, which can run code", is_file)
+    ] = Field(
         default=DEFAULT_FORCE_FIELD.default_weights,
-        description="published weights to start from; another family has its own, and a default among them",
+        description="published weights to start from; another family has its own, and a default among them; or a file, as "
+        "pbe:/PATH, with the scale of its energies, of a family that reads one",
     )
 
     @model_validator(mode="before")
@@ -149,17 +153,24 @@ class ForceFieldConfig(Section):
         if "family" not in info.data:
             return value
         try:
-            weights = descriptor_of(info.data["family"], "force_field").weights
+            family = descriptor_of(info.data["family"], "force_field")
         except CheckpointError as err:
             raise ValueError(str(err)) from None
-        if value not in weights:
-            raise ValueError(f"got {value!r}, allowed: {', '.join(weights)}")
+        if family.weights_named(value) is None:
+            raise ValueError(f"got {value!r}, allowed: {family.weights_allowed()}")
         return value
+
+    @property
+    def told(self) -> Weights:
+        """What is known of these weights."""
+        found = descriptor_of(self.family, "force_field").weights_named(self.weights)
+        assert found is not None
+        return found
 
     @property
     def energy_scale(self) -> str:
         """Scale of the energies of these weights."""
-        return descriptor_of(self.family, "force_field").weights[self.weights].energy_scale
+        return self.told.energy_scale
 
 
 class ScreeningConfig(Section):
@@ -332,7 +343,12 @@ class LabellingConfig(Section):
     def _teacher_has_a_functional(self) -> LabellingConfig:
         """Refuse a teacher whose labels would say nothing of their functional."""
         chosen = self.teacher
-        if self.code == "teacher" and not descriptor_of(chosen.family, "force_field").weights[chosen.weights].functional:
+        if is_file(chosen.weights):
+            raise ValueError(
+                f"teacher.weights: got {chosen.weights!r}, and a file may change under its name, allowed: published weights of "
+                f"{chosen.family}, {', '.join(descriptor_of(chosen.family, 'force_field').weights)}"
+            )
+        if self.code == "teacher" and not chosen.told.functional:
             raise ValueError(
                 f"teacher: got {chosen.family}/{chosen.weights}, and the functional of its training data is not known, allowed: "
                 f"a force field that names it, such as {DEFAULT_FORCE_FIELD.name}"
@@ -452,7 +468,7 @@ class NodeConfig(Section):
         chosen, scale = self.screening.force_field, self.node.energy_scale
         if chosen.energy_scale != scale:
             family = descriptor_of(chosen.family, "force_field")
-            weights = family.weights[chosen.weights]
+            weights = chosen.told
             what = f"raw {weights.functional}" if weights.functional and not weights.anion_corrected else weights.energy_scale
             allowed = ", ".join(family.weights_on(scale)) or f"none; or set node.energy_scale: {weights.energy_scale}"
             raise ValueError(

@@ -92,6 +92,51 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
+MACE_ENVIRONMENT = ExternalFamily(
+    "mace",
+    runner=_RUNNERS / "mace_runner.py",
+    requirements=_EXTERNAL / "envs" / "mace.txt",
+    companions=tuple(_RUNNERS / f"mace_{part}.py" for part in ("files", "keeping", "model", "training")),
+)
+
+_MACE_RELEASE = "fetched by mace-torch from its releases on GitHub when it is first used"
+_ASL = "ASL (academic use only)"
+_MACE_MIT = Weights("pbe", "PBE", False, "MIT", _MACE_RELEASE)
+
+# Its checkpoints are tensors and plain settings (torch.load, weights_only). MACE's own files are pickles: one is read in its
+# environment if it is published by MACE's authors, or if the user's own configuration names it.
+MACE = Family(
+    Loader(
+        "mace",
+        "force_field",
+        "model-tar-1",
+        "coevo.models.external.mace:MaceForceField",
+        runs_code=False,
+        sources=("github:ACEsuit/mace-mp", "github:ACEsuit/mace-foundations"),
+    ),
+    title="MACE",
+    summary="an equivariant network of many-body messages (Batatia et al., NeurIPS 35, 11423 (2022))",
+    packages=("numpy", "pymatgen-core"),
+    environment=MACE_ENVIRONMENT,
+    environment_packages=("mace-torch", "torch", "e3nn", "matscipy", "ase", "numpy"),
+    weights={
+        **dict.fromkeys(("small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2"), _MACE_MIT),
+        **dict.fromkeys(("large-0b2", "medium-0b3", "medium-mpa-0"), _MACE_MIT),
+        **dict.fromkeys(("small-omat-0", "medium-omat-0", "mh-1-omat-pbe"), Weights("omat24", "PBE", False, _ASL, _MACE_RELEASE)),
+        "mace-matpes-pbe-0": Weights("pbe", "PBE", False, _ASL, _MACE_RELEASE),
+        **dict.fromkeys(("mace-matpes-r2scan-0", "mh-1-matpes-r2scan"), Weights("r2scan", "r2SCAN", False, _ASL, _MACE_RELEASE)),
+    },
+    default_weights="medium-mpa-0",
+    own_files={"pbe": Weights("pbe", "PBE"), "omat24": Weights("omat24", "PBE"), "r2scan": Weights("r2scan", "r2SCAN")},
+    devices=("cpu", "cuda"),
+    elements=UP_TO_PLUTONIUM - {"Po", "At", "Rn", "Fr", "Ra"},
+    capabilities=frozenset({"fit", "relax", "stress", "batched"}),
+    get="coevo env create mace",
+    licence="MIT",
+    in_workers=("coevo.models.relaxing.batch", "coevo.models.external.predictor"),
+    checkpoint_bytes=40_000_000,
+)
+
 SEVENNET_ENVIRONMENT = ExternalFamily(
     "sevennet",
     runner=_RUNNERS / "sevennet_runner.py",
@@ -130,4 +175,4 @@ SEVENNET = Family(
     checkpoint_bytes=3_500_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, MACE, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from coevo.errors import ConfigError
+from coevo.families.weights_files import weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,6 +158,8 @@ class Family:
     weights : mapping of str to Weights
         Published weights by name, of a force field.
     default_weights : str
+    own_files : mapping of str to Weights
+        Scales that a model file of a user's own may be on, if the family reads one.
     devices : tuple of str
         ``cpu``, ``cuda``.
     elements : frozenset of str, optional
@@ -185,6 +188,7 @@ class Family:
     environment_packages: tuple[str, ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
     default_weights: str = ""
+    own_files: Mapping[str, Weights] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu",)
     elements: frozenset[str] | None = None
     capabilities: frozenset[str] = frozenset()
@@ -240,6 +244,16 @@ class Family:
         from importlib.metadata import version
 
         return version(self.packages[0]) if self.packages else ""
+
+    def weights_named(self, text: str) -> Weights | None:
+        """What is known of weights by their name, or of a file of the user's own (:mod:`coevo.families.weights_files`)."""
+        file = weights_file(text)
+        return self.weights.get(text) if file is None else self.own_files.get(file.scale)
+
+    def weights_allowed(self) -> str:
+        """What :meth:`weights_named` knows, for messages."""
+        names = ", ".join(self.weights)
+        return f"{names}, or {'|'.join(self.own_files)}:/PATH/OF/A/FILE" if self.own_files else names
 
     def weights_on(self, energy_scale: str) -> list[str]:
         """Names of the weights whose energies are on a scale."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.makers.outputs import Checkpoint
     from coevo.makers.step import Record, ShardReference
+    from coevo.models.contracts import ForceField
 
 
 def write_references(references: Sequence[ReferenceStructure]) -> ShardReference:
@@ -60,6 +61,24 @@ def check_elements(config: NodeConfig) -> None:
         )
 
 
+def check_own_file(config: NodeConfig, force_field: ForceField) -> None:
+    """Refuse a node of elements that a model of the user's own does not know, which its family would.
+
+    Raises
+    ------
+    ConfigError
+    """
+    from pymatgen.core import Element
+
+    known = getattr(force_field, "atomic_numbers", None)
+    unknown = [symbol for symbol in config.node.elements if known is not None and Element(symbol).Z not in known]
+    if unknown:
+        raise ConfigError(
+            f"screening.force_field.weights: got {config.screening.force_field.weights}, which does not know "
+            f"{', '.join(unknown)} of node.elements, allowed: a model that does"
+        )
+
+
 def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     """Write the published force field and the unfitted generator as artifacts and return their checkpoints."""
     from coevo.models.registry import force_field_from, generator_from
@@ -67,6 +86,7 @@ def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     store = current_store()
     published = config.screening.force_field
     force_field = force_field_from(published.family, weights=published.weights)
+    check_own_file(config, force_field)
     generator = generator_from(config.generator.family, settings=config.generator)
     return (
         save_checkpoint(store, force_field, parent=None, training_set=None),

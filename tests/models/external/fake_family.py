@@ -48,6 +48,7 @@ FAMILY = Family(
     environment_packages=("ase",),
     weights={name: Weights(energy_scale="emt", functional="EMT") for name in ("sound", *FAULTS)},
     default_weights="sound",
+    own_files={"emt": Weights("emt", "EMT")},
     elements=frozenset(SYMBOLS),
     capabilities=frozenset({"fit", "relax", "stress", "batched"}),
     in_workers=("coevo.models.relaxing.batch", "coevo.models.external.predictor"),

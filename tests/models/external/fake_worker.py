@@ -41,7 +41,7 @@ sys.modules.update(modules)
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.data import atomic_numbers
-from coevo_runner import OUTPUT, advance, read_records, run, versions
+from coevo_runner import OUTPUT, advance, read_records, require_trust, run, versions
 
 ELEMENTS = [atomic_numbers[symbol] for symbol in ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt")]
 PALLADIUM = atomic_numbers["Pd"]
@@ -173,6 +173,14 @@ def check(request):
     return {"versions": versions("ase", "numpy"), "device": "cpu", "weights": {"sound": "everywhere"}}
 
 
+def read(request):
+    """A file of the user's own: JSON with ``slope``, ``constants`` and what it says of its elements."""
+    told = json.loads(Path(require_trust(request), request["file"]).read_text())
+    (OUTPUT / "model").mkdir()
+    (OUTPUT / "model" / "model.json").write_text(json.dumps({name: told[name] for name in ("slope", "constants")}))
+    return {"model": "model", "document": {"elements": told["elements"], "weights": "of the runner's"}}
+
+
 def fit(request):
     """Least squares over a random half of the frames, approached by half in each epoch."""
     settings, model = request["settings"], model_of(request)
@@ -234,4 +242,4 @@ def loss(model, frames, settings):
 if coevo_worker.SERVING:
     coevo_worker.serve("fake", open_for_worker)
 sys.stdout.flush()
-run("fake", {"check": check, "fit": fit})
+run("fake", {"check": check, "read": read, "fit": fit})

@@ -7,21 +7,21 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections import OrderedDict
 from dataclasses import asdict
 from functools import cache, cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.errors import CheckpointError, ConfigError, ModelError, StorageError
 from coevo.families import descriptor_of
+from coevo.families.weights_files import OWN_FILE, weights_file
 from coevo.models.external.archive import files_below, pack, unpack
 from coevo.models.external.environment import environment_of
 from coevo.models.external.exchange import run_task, scratch_directory
 from coevo.models.external.fitting import checked_epochs, judged, usable_frames, write_frames
 from coevo.models.external.logs import LogFolder, hand_over
-from coevo.models.external.model_files import MODEL_LIMIT, ModelFiles, mapping_in, move_model
+from coevo.models.external.model_files import MODEL_LIMIT, ModelFiles, kept_files, mapping_in, move_model
+from coevo.models.external.own_files import elements_of, model_of_file
 from coevo.models.external.predictor import RemotePredictor, predictor_of
 from coevo.models.external.worker import WorkerModel
 from coevo.models.external.workers import shut_down_model_workers
@@ -35,13 +35,17 @@ if TYPE_CHECKING:
     from coevo.families import ExternalFamily
     from coevo.models.contracts import FitSettings, Progress, TrainingFrame
 
+KEPT = ("weights", "energy_scale", "functional", "sha256", "elements", "head")
+"""What the document of a fit says as its parent's did."""
+
 
 class ExternalForceField(BatchForceField):
     """A force field whose predictions and fits are its family's, in the family's environment; immutable.
 
     A family is a subclass that says ``family``, ``external`` and ``atomic_numbers``, with a descriptor
     (:class:`coevo.families.Family`) that names its weights, and a runner that serves (``runners/coevo_worker.py``) and does
-    the tasks ``check`` and, if it can, ``fit``. A checkpoint names published weights, or holds the files that a fit wrote.
+    the tasks ``check`` and, if it can, ``fit``. A checkpoint names published weights, or holds the files that a fit wrote, or
+    those that the runner wrote of a model file of the user's own (task ``read``, of a family with ``own_files``).
 
     Parameters
     ----------
@@ -49,7 +53,8 @@ class ExternalForceField(BatchForceField):
         None where the document says it all.
     document : mapping
         JSON: ``weights`` (those that it began with), ``energy_scale``, ``functional``; after a fit also ``versions`` of the
-        family's packages, ``parent`` (digest) and ``training`` (sha256 of the frames).
+        family's packages, ``parent`` (digest) and ``training`` (sha256 of the frames). Of a user's own file ``weights`` is
+        ``file``, with the file's ``sha256``, the ``elements`` that the model knows and, if it was named, the ``head``.
     device : str
         ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -70,6 +75,9 @@ class ExternalForceField(BatchForceField):
             raise ConfigError(f"device {device!r} is not supported by {self.family}; allowed: {', '.join(devices)}")
         self._model = model
         self.document = dict(document)
+        elements = elements_of(self.document)
+        if elements is not None:  # fewer than the family knows
+            self.atomic_numbers = elements  # type: ignore[misc]
         self.device = device
         self.trusted = True
 
@@ -77,17 +85,26 @@ class ExternalForceField(BatchForceField):
     def published(cls, weights: str | None = None, device: str = "cpu") -> Self:
         """The force field with weights by name, which its runner finds; the family's default if none is given.
 
+        A file of the user's own is ``SCALE:PATH`` (:mod:`coevo.families.weights_files`), where the family reads one. It is read
+        here and now, by the family's runner, as a thing that the user trusts.
+
         Raises
         ------
         ConfigError
-            If there are no weights of this name.
+            If there are no weights of this name, or no such file.
+        ModelError
+            If the runner cannot read the file.
         """
         descriptor = descriptor_of(cls.family, "force_field")
         name = weights or descriptor.default_weights
-        if name not in descriptor.weights:
-            raise ConfigError(f"{cls.family} has no weights {name!r}; allowed: {', '.join(descriptor.weights)}")
-        told = descriptor.weights[name]
-        return cls(None, {"weights": name, "energy_scale": told.energy_scale, "functional": told.functional}, device)
+        told, file = descriptor.weights_named(name), weights_file(name)
+        if told is None:
+            raise ConfigError(f"{cls.family} has no weights {name!r}; allowed: {descriptor.weights_allowed()}")
+        scale = {"energy_scale": told.energy_scale, "functional": told.functional}
+        if file is None:
+            return cls(None, {"weights": name, **scale}, device)
+        model, document = model_of_file(cls.external, file, scale)
+        return cls(model, document, device)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", *, trusted: bool = False) -> Self:
@@ -100,15 +117,18 @@ class ExternalForceField(BatchForceField):
         """
         model = ModelFiles()
         manifest = unpack(path, model.path, cls.family)
-        document, weights = manifest.document, descriptor_of(cls.family, "force_field").weights
+        document, descriptor = manifest.document, descriptor_of(cls.family, "force_field")
         name = document.get("weights")
-        if not isinstance(name, str) or name not in weights:
+        known = descriptor.own_files.get(str(document.get("energy_scale"))) if name == OWN_FILE else None
+        told = known or (descriptor.weights.get(name) if isinstance(name, str) else None)
+        if told is None:
             raise CheckpointError(f"{path}: {cls.family} has no weights {str(name)[:80]!r} here; install the version that has")
-        told = weights[name]
         if (document.get("energy_scale"), document.get("functional")) != (told.energy_scale, told.functional):
             raise CheckpointError(
                 f"{path}: it says scale {str(document.get('energy_scale'))[:40]!r}, and those of {name} are {told.energy_scale!r}"
             )
+        if name == OWN_FILE and not (manifest.files and elements_of(document)):
+            raise CheckpointError(f"{path}: it holds no model with a list of elements, as one that was read from a file does")
         found = cls(model if manifest.files else None, document, device)
         found.trusted = trusted
         return found
@@ -162,7 +182,7 @@ class ExternalForceField(BatchForceField):
             environment=environment,
             variables=environment.variables(),
             digest=self.digest,
-            files=None if self._model is None else _kept_files(self.digest, self._model),
+            files=None if self._model is None else kept_files(self.digest, self._model),
             document=self.document,
             device=self.device,
             trusted=self.trusted,
@@ -261,24 +281,9 @@ class ExternalForceField(BatchForceField):
         epochs, best = checked_epochs(report.get("epochs")), report.get("best_epoch")
         if type(best) is not int or not 0 <= best < len(epochs):
             raise ModelError(f"the runner's report says best_epoch {str(best)[:40]}, allowed: 0 to {len(epochs) - 1}")
-        own = {name: self.document[name] for name in ("weights", "energy_scale", "functional")}
+        own = {name: self.document[name] for name in KEPT if name in self.document}
         document = {**told, **own, "parent": self.digest, "training": digest}
         return type(self)(model, document, self.device), epochs, best
-
-
-_FILES_KEPT = 8
-_files: OrderedDict[str, ModelFiles] = OrderedDict()
-_lock = Lock()
-
-
-def _kept_files(digest: str, model: ModelFiles) -> str:
-    """The directory of a model's files, which stays when the force field is gone: a worker may have to be started again."""
-    with _lock:
-        kept = _files.setdefault(digest, model)
-        _files.move_to_end(digest)
-        while len(_files) > _FILES_KEPT:
-            _files.popitem(last=False)
-        return str(kept.path)
 
 
 @cache

@@ -6,7 +6,9 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ModelError
@@ -31,6 +33,21 @@ def _remove_in(process: int, path: Path) -> None:
     # A child made by fork has the same object and must not remove what its parent uses.
     if os.getpid() == process:
         shutil.rmtree(path, ignore_errors=True)
+
+
+_FILES_KEPT = 8
+_files: OrderedDict[str, ModelFiles] = OrderedDict()
+_lock = Lock()
+
+
+def kept_files(digest: str, model: ModelFiles) -> str:
+    """The directory of a model's files, which stays when the force field is gone: a worker may have to be started again."""
+    with _lock:
+        kept = _files.setdefault(digest, model)
+        _files.move_to_end(digest)
+        while len(_files) > _FILES_KEPT:
+            _files.popitem(last=False)
+        return str(kept.path)
 
 
 def move_model(run: Finished, target: Path) -> None:
