@@ -21,7 +21,9 @@ def prepare() -> None:
     else:
         os.environ.pop("DEVICE", None)
     # DeePMD-kit's number of a GPU; one of a launcher of parallel jobs would speak of another process.
-    os.environ["LOCAL_RANK"] = wanted.partition(":")[2] or "0"
+    os.environ.pop("LOCAL_RANK", None)
+    if number := wanted.partition(":")[2]:
+        os.environ["LOCAL_RANK"] = number
 
 
 def import_deepmd() -> str:

@@ -196,7 +196,8 @@ def read_checkpoint(path: Path, branches: tuple[str, ...]) -> Any:
         raise ValueError(
             f"the model is {kind or 'standard'} with descriptor {descriptor.get('type')!r}, allowed: 'dpa3' and energies"
         )
-    if odd := sorted({"spin", "use_srtab", "modifier", "bridging_method", "hessian_mode"} & settings.keys()):
+    special = ("spin", "use_srtab", "modifier", "bridging_method", "hessian_mode")
+    if odd := [key for key in special if str(settings.get(key)).lower() not in {"none", "false", ""}]:
         raise ValueError(f"the model has {', '.join(odd)}, which is not served here")
     wrapper = ModelWrapper(get_model(settings).to(DEVICE), model_params=settings)
     own = {key.replace(prefix, "model.Default.", 1): value for key, value in state.items() if key.startswith(prefix)}
