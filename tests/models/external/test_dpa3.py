@@ -64,6 +64,10 @@ def test_published_weights(tmp_path: Path):
     assert found.energy == pytest.approx(-3.9850, abs=1e-4)
     assert force_field.predictor.greeting.energy_scale == force_field.energy_scale == "pbe"
     assert force_field.predictor.greeting.elements == set(force_field.atomic_numbers)
+    frames = TestDpa3Contract.shifted_frames(force_field, range(1, 7, 2))
+    _, report = force_field.fit(frames[:2], frames[2:], FitSettings(epochs=1, learning_rate=1e-4, batch_size=1), seed=1)
+    assert report["best_epoch"] == 1
+    assert report["validation_after"]["energy_rmse_mev_per_atom"] < report["validation_before"]["energy_rmse_mev_per_atom"]
 
 
 def test_batches_say_what_its_own_calculator_says(small_dpa3, tmp_path: Path):
