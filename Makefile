@@ -48,11 +48,11 @@ test-under-load: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	tests/repeat_under_load.sh $(BIN)/python $(TIMES) $(LOAD)
 
-# Model families in environments of their own: makes those of MatterGen (about 2 GB), MACE (1.4 GB) and SevenNet (1.5 GB), trains small models
-# in the first two.
+# Model families in environments of their own: makes those of MatterGen (about 2 GB), DPA-3, MACE and SevenNet (1.5 GB each), trains small models.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
 	$(BIN)/coevo env create mattergen
+	$(BIN)/coevo env create dpa3
 	$(BIN)/coevo env create mace
 	$(BIN)/coevo env create sevennet
 	$(BIN)/python -m pytest -m models

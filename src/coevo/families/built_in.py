@@ -92,6 +92,39 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
+DPA3_ENVIRONMENT = ExternalFamily(
+    "dpa3",
+    runner=_RUNNERS / "dpa3_runner.py",
+    requirements=_EXTERNAL / "envs" / "dpa3.txt",
+    companions=tuple(_RUNNERS / f"dpa3_{part}.py" for part in ("environment", "model", "training")),
+)
+
+_DPA3_RELEASE = "`dp pretrained download` (Hugging Face, ModelScope), also when it is first used"
+
+# Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and networks are built from plain settings.
+DPA3 = Family(
+    Loader("dpa3", "force_field", "model-tar-1", "coevo.models.external.dpa3:Dpa3ForceField", runs_code=False),
+    title="DPA-3",
+    summary="a graph network of DeePMD-kit (Zhang et al., arXiv:2506.01686)",
+    packages=("numpy", "pymatgen-core"),
+    environment=DPA3_ENVIRONMENT,
+    environment_packages=("deepmd-kit", "torch", "numpy"),
+    weights={
+        f"{network}-{branch}": Weights(scale, "PBE", False, "CC-BY-4.0", _DPA3_RELEASE)
+        for network in ("DPA-3.1-3M", "DPA-3.2-5M")
+        for branch, scale in (("mptrj", "pbe"), ("omat24", "omat24"))
+    },
+    default_weights="DPA-3.1-3M-mptrj",
+    devices=("cpu", "cuda"),
+    elements=UP_TO_PLUTONIUM - {"Po", "At", "Rn", "Fr", "Ra"},
+    capabilities=frozenset({"fit", "relax", "stress", "batched"}),
+    get="coevo env create dpa3",
+    licence="LGPL-3.0-or-later",
+    in_workers=("coevo.models.relaxing.batch", "coevo.models.external.predictor"),
+    # A branch alone, numbers of eight and four bytes; about 3.3 million of them in DPA-3.1-3M
+    checkpoint_bytes=30_000_000,
+)
+
 MACE_ENVIRONMENT = ExternalFamily(
     "mace",
     runner=_RUNNERS / "mace_runner.py",
@@ -175,4 +208,4 @@ SEVENNET = Family(
     checkpoint_bytes=3_500_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, MACE, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
