@@ -97,17 +97,17 @@ class Arm:
         return sum(structure is not None for structure in self.structures)
 
 
-def run_coevo(arm: Arm, force_field: Any, crystals: list[Structure], optimiser: str) -> None:
+def run_coevo(arm: Arm, force_field: Any, crystals: list[Structure], optimiser: str, max_steps: int = MAX_STEPS) -> None:
     """Relax with coevo, in this process."""
     from coevo.models.contracts import Failure, RelaxationSettings
 
-    settings = RelaxationSettings(fmax=FMAX, max_steps=MAX_STEPS, batch_size=BATCH_SIZE, optimiser=optimiser)
+    settings = RelaxationSettings(fmax=FMAX, max_steps=max_steps, batch_size=BATCH_SIZE, optimiser=optimiser)
     start = cpu_seconds()
     results: list[Relaxation | Failure] = force_field.relax(crystals, settings)
     arm.seconds += cpu_seconds() - start
     for result in results:
         if isinstance(result, Failure):
-            arm.add(None, np.nan, MAX_STEPS)
+            arm.add(None, np.nan, max_steps)
         else:
             arm.add(result.structure, result.prediction.energy, result.steps)
 
