@@ -5,15 +5,17 @@ batches, through the worker, by the family's own ASE calculator, and by the work
 without a worker, which is what the worker's overhead is measured against; relaxations per CPU second against ASE's FIRE with
 FrechetCellFilter; and whether a relaxation whose worker is killed in the middle of a batch stores the same shard.
 
-CPU seconds are those of coevo's process, its children and the worker. Arms are measured in turns, in an order that alternates, and
-what is reported is the median of the turns. CHGNet is served by a worker of coevo's own interpreter
+CPU seconds are those of coevo's process, its children and the worker. Arms are measured in turns, in an order that alternates.
+The worker and the same batches without it, which differ little, are measured in each turn of the single points, the other arms in
+the first; what is reported of several turns is the median. CHGNet is served by a worker of coevo's own interpreter
 (``workloads/chgnet_runner.py``), which coevo itself has no need of.
 
     python benchmarks/force_fields.py                          # CHGNet, and all families with an environment here
     python benchmarks/force_fields.py sevennet:7net-l3i5       # FAMILY, FAMILY:WEIGHTS or FAMILY=CHECKPOINT
-    python benchmarks/force_fields.py mace=model.tar --calculator mace mace.calculators:MACECalculator '{"model_paths": "m.model"}'
+    python benchmarks/force_fields.py mace=CHECKPOINT \\
+        --calculator mace mace.calculators:MACECalculator '{"model_paths": "ft.model", "device": "cpu"}'
 
-Families that are not measured are kept from the last record.
+Families, and parts of them, that are not measured are kept from the last record.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from screening import Arm, arm_report, compare, random_crystals, run_coevo
 from workloads.force_field_arms import (
     CALCULATORS,
@@ -56,10 +59,12 @@ if TYPE_CHECKING:
     from workloads.force_field_arms import Subject
 
 RESULT = Path(__file__).parent / "results" / "force_fields.json"
-FMAX = 0.1
+PARTS = ("start_up", "single_points", "relaxations", "worker_killed")
 BATCH = 16
 """Crystals of a batch: that of a relaxation's default."""
 FOREVER = 1e9
+BEFORE_KILL = 0.06
+"""CPU seconds that a worker computes before it is killed."""
 MINIMUM = 1.0
 """meV/atom: two relaxations that differ by less have found one minimum."""
 
@@ -75,7 +80,6 @@ def start_ups(subject: Subject, repeats: int) -> dict[str, Any]:
         wall, cpu = time.perf_counter() - begun, process_seconds(worker.pid)
         peak = next(line for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
         rows.append((cpu, wall, int(peak.split()[1]) / 1024))
-        versions = worker.greeting.versions
         worker.close()
     cpu, wall, memory = np.median(rows, axis=0)
     return {
@@ -83,7 +87,6 @@ def start_ups(subject: Subject, repeats: int) -> dict[str, Any]:
         "cpu_seconds": round(float(cpu), 2),
         "wall_seconds": round(float(wall), 2),
         "peak_megabytes": round(float(memory)),
-        "versions": versions,
     }
 
 
@@ -118,9 +121,11 @@ def single_points(subject: Subject, structures: Sequence[Structure], repeats: in
     if subject.calculator is not None:
         peer.ask("single_points", crystals=as_json[:1], seconds=FOREVER)
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(repeats):
-        for name in list(arms) if turn % 2 == 0 else reversed(list(arms)):
+    for turn in range(repeats):  # all in the first, then the two whose difference is small
+        names = list(arms) if turn == 0 else ["own_batches", "worker_batches"]
+        for name in names if turn % 2 == 0 else reversed(names):
             seconds[name].append(arms[name]())
+            print(f"{subject.label}: single points, {name}: {seconds[name][-1]:.2f} CPU s", flush=True)
     overheads = np.array(seconds["worker_batches"]) / np.array(seconds["own_batches"]) - 1.0
     atoms = np.array([len(one) for one in crystals])
     gaps = {name: float(np.abs((np.array(found) - energies["own_batches"]) / atoms).max()) for name, found in energies.items()}
@@ -158,7 +163,7 @@ def _ms_per_call(subject: Subject, crystals: Sequence[Crystal]) -> float:
     return 1e3 * float(np.median(found))
 
 
-def relaxations(subject: Subject, structures: Sequence[Structure], steps: int, peer: Peer) -> dict[str, Any]:
+def relaxations(subject: Subject, structures: Sequence[Structure], fmax: float, steps: int, peer: Peer) -> dict[str, Any]:
     """Relaxations per CPU second: coevo's optimisers on the worker, and ASE's FIRE, chunk by chunk in turns."""
     ways = {"fire": ("fire", subject.force_field), "lbfgs": ("lbfgs", subject.force_field)}
     if subject.in_process is not None:
@@ -170,22 +175,29 @@ def relaxations(subject: Subject, structures: Sequence[Structure], steps: int, p
         chunk = structures[start : start + BATCH]
         for name in list(arms) if turn % 2 == 0 else reversed(list(arms)):
             if name == "ase":
-                _relaxed_by_ase(arms[name], chunk, steps, peer)
+                _relaxed_by_ase(arms[name], chunk, fmax, steps, peer)
                 continue
             optimiser, force_field = ways[name]
             clock.start()
             before = arms[name].seconds
-            run_coevo(arms[name], force_field, list(chunk), optimiser, steps)
+            run_coevo(arms[name], force_field, list(chunk), optimiser, fmax, steps)
             spent = np.array(clock.stop())
             split[name] += spent
             arms[name].seconds = before + float(spent.sum())
+        spent_so_far = ", ".join(f"{name} {arm.seconds:.1f}" for name, arm in arms.items())
+        print(f"{subject.label}: relaxed {start + len(chunk)}: {spent_so_far} CPU s", flush=True)
     rows: dict[str, Any] = {name: arm_report(arm) for name, arm in arms.items()}
     for name, (own, worker) in split.items():
         rows[name] |= {"cpu_seconds_coevo": round(own, 3), "cpu_seconds_worker": round(worker, 3)}
         if subject.calculator is not None:
             rows[name]["ratio_cpu"] = round(arms["ase"].seconds / arms[name].seconds, 3)
-            rows[name] |= compare(arms[name], arms["ase"]) | _agreement(arms[name], arms["ase"])
-    return {"structures": len(structures), "fmax": FMAX, "max_steps": steps, "arms": rows}
+            rows[name] |= _finite(compare(arms[name], arms["ase"])) | _agreement(arms[name], arms["ase"])
+    return {"structures": len(structures), "fmax": fmax, "max_steps": steps, "arms": rows}
+
+
+def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
+    """None where there was nothing to compare."""
+    return {key: None if np.isnan(value) else value for key, value in numbers.items()}
 
 
 def _agreement(ours: Arm, theirs: Arm) -> dict[str, Any]:
@@ -198,10 +210,10 @@ def _agreement(ours: Arm, theirs: Arm) -> dict[str, Any]:
     }
 
 
-def _relaxed_by_ase(arm: Arm, chunk: Sequence[Structure], steps: int, peer: Peer) -> None:
+def _relaxed_by_ase(arm: Arm, chunk: Sequence[Structure], fmax: float, steps: int, peer: Peer) -> None:
     from coevo.models.relaxing.crystal import structure_with_geometry
 
-    answer = peer.ask("relaxations", crystals=plain(crystals_of(chunk)), fmax=FMAX, steps=steps, seconds=FOREVER)
+    answer = peer.ask("relaxations", crystals=plain(crystals_of(chunk)), fmax=fmax, steps=steps, seconds=FOREVER)
     arm.seconds += answer["cpu_seconds"]
     for one, row in zip(chunk, answer["crystals"], strict=True):
         done = row["converged"]
@@ -212,10 +224,11 @@ def _relaxed_by_ase(arm: Arm, chunk: Sequence[Structure], steps: int, peer: Peer
 def killed(subject: Subject, structures: Sequence[Structure], steps: int) -> dict[str, Any]:
     """Relax twice, the second time with a worker that is killed by signal 9 while it has a batch; compare the shards."""
     whole = shard_sha256(subject, structures, steps)
-    before = _gone(subject)
-    thread = threading.Thread(target=_kill_in_a_batch, args=(subject, 3))
+    before, done = _gone(subject), threading.Event()
+    thread = threading.Thread(target=_kill_in_a_batch, args=(subject, done))
     thread.start()
     again = shard_sha256(subject, structures, steps)
+    done.set()
     thread.join()
     return {
         "structures": len(structures),
@@ -231,7 +244,7 @@ def shard_sha256(subject: Subject, structures: Sequence[Structure], steps: int) 
     from coevo.node_store.canonical import canonical_json, structure_document
     from coevo.node_store.shards import compress
 
-    settings = RelaxationSettings(fmax=FMAX, max_steps=steps, batch_size=BATCH)
+    settings = RelaxationSettings(max_steps=steps, batch_size=BATCH)
     lines = []
     for found in subject.force_field.relax(list(structures), settings):
         if isinstance(found, Relaxation):
@@ -243,15 +256,16 @@ def shard_sha256(subject: Subject, structures: Sequence[Structure], steps: int) 
     return hashlib.sha256(compress(b"".join(lines))).hexdigest()
 
 
-def _kill_in_a_batch(subject: Subject, batches: int) -> None:
-    """Kill the worker when it has computed for as long as some batches take, which is while it computes."""
+def _kill_in_a_batch(subject: Subject, done: threading.Event) -> None:
+    """Kill the worker when it has computed for a while, which is while it computes: it does nothing else but wait."""
     from coevo.models.external.workers import worker_for
 
     pid = worker_for(subject.model).pid
     begun = process_seconds(pid)
-    while process_seconds(pid) - begun < 0.02 * batches:
-        time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
+    while not done.wait(0.002):
+        if process_seconds(pid) - begun > BEFORE_KILL:
+            os.kill(pid, signal.SIGKILL)
+            return
 
 
 def _gone(subject: Subject) -> int:
@@ -261,31 +275,35 @@ def _gone(subject: Subject) -> int:
 
 
 def measure(subject: Subject, chosen: argparse.Namespace) -> dict[str, Any]:
-    """All numbers of a family."""
+    """Numbers of a family, of the parts that are chosen."""
     from coevo.models.external.workers import shut_down_model_workers
 
-    began = start_ups(subject, chosen.starts)
     structures = random_crystals(max(chosen.structures, chosen.relaxations), chosen.seed)
-    known = subject.force_field.predictor.greeting.elements  # type: ignore[attr-defined]
-    unknown = {site.specie.symbol for one in structures for site in one if site.specie.Z not in known}
+    relaxed = structures[: chosen.relaxations]
+    found: dict[str, Any] = {"label": subject.label, "device": subject.device}
+    if "start_up" in chosen.parts:
+        found["start_up"] = _dated(start_ups(subject, chosen.starts))
+    greeting = subject.force_field.predictor.greeting  # type: ignore[attr-defined]
+    found["versions"] = greeting.versions
+    unknown = {site.specie.symbol for one in structures for site in one if site.specie.Z not in greeting.elements}
     if unknown:
         raise MissingFamilyError(f"{subject.label} does not know {', '.join(sorted(unknown))}, of which the crystals are made")
     peer = Peer(subject)
     try:
-        return {
-            "label": subject.label,
-            "device": subject.device,
-            "versions": began.pop("versions"),
-            "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "load_before": round(os.getloadavg()[0], 2),
-            "start_up": began,
-            "single_points": single_points(subject, structures[: chosen.structures], chosen.turns, peer),
-            "relaxations": relaxations(subject, structures[: chosen.relaxations], chosen.steps, peer),
-            "worker_killed": killed(subject, structures[: min(8, chosen.relaxations)], min(20, chosen.steps)),
-        }
+        if "single_points" in chosen.parts:
+            found["single_points"] = _dated(single_points(subject, structures[: chosen.structures], chosen.turns, peer))
+        if "relaxations" in chosen.parts:
+            found["relaxations"] = _dated(relaxations(subject, relaxed, chosen.fmax, chosen.steps, peer))
+        if "worker_killed" in chosen.parts:
+            found["worker_killed"] = _dated(killed(subject, relaxed[:8], min(20, chosen.steps)))
     finally:
         peer.close()
         shut_down_model_workers()
+    return found
+
+
+def _dated(part: dict[str, Any]) -> dict[str, Any]:
+    return {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "load": round(os.getloadavg()[0], 2), **part}
 
 
 def print_table(families: dict[str, Any]) -> None:
@@ -340,17 +358,20 @@ def options() -> argparse.Namespace:
         metavar=("FAMILY", "MODULE:NAME", "JSON"),
         help="ASE calculator of a family in its environment, and its arguments; without one it is not compared with ASE",
     )
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what is measured (default: all)")
     parser.add_argument("--structures", type=int, default=100, help="crystals of single points (default 100)")
     parser.add_argument("--relaxations", type=int, default=24, help="crystals that are relaxed (default 24)")
+    parser.add_argument("--fmax", type=float, default=0.1, help="eV/Å of a relaxation (default 0.1)")
     parser.add_argument("--steps", type=int, default=200, help="steps of a relaxation, at most (default 200)")
-    parser.add_argument("--turns", type=int, default=3, help="how often single points are repeated (default 3)")
+    parser.add_argument("--turns", type=int, default=3, help="how often the overhead of the worker is measured (default 3)")
     parser.add_argument("--starts", type=int, default=3, help="how often a worker is started (default 3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="few crystals and steps: whether it runs, not how fast")
     parser.add_argument("--output", type=Path, default=RESULT)
     chosen = parser.parse_args()
     if chosen.quick:
-        chosen.structures, chosen.relaxations, chosen.steps, chosen.turns, chosen.starts = 4, 3, 10, 1, 1
+        chosen.structures, chosen.relaxations, chosen.turns, chosen.starts = 4, 2, 1, 1
+        chosen.fmax, chosen.steps = 3.0, 10
     return chosen
 
 
@@ -373,13 +394,14 @@ def main() -> None:
                 specs += [name] if environment is not None and environment_of(environment) else []
             except ConfigError as err:
                 print(f"left out: {err}", flush=True)
-    report: dict[str, Any] = json.loads(chosen.output.read_text()) if chosen.output.is_file() else {}
-    families: dict[str, Any] = report.get("families", {})
     for spec in specs:
         try:
-            families[spec.partition("=")[0]] = measure(subject_of(spec, CALCULATORS | given), chosen)
+            found = measure(subject_of(spec, CALCULATORS | given), chosen)
         except MissingFamilyError as err:
             raise SystemExit(str(err)) from None
+        families = json.loads(chosen.output.read_text())["families"] if chosen.output.is_file() else {}
+        name = spec.partition("=")[0]
+        families[name] = families.get(name, {}) | found
         report = {
             "benchmark": "force_fields",
             "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -389,7 +411,7 @@ def main() -> None:
             "families": families,
         }
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        chosen.output.write_text(json.dumps(report, indent=2) + "\n")
+        chosen.output.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     print_table(families)
     print(f"written to {chosen.output}")
 

@@ -252,9 +252,7 @@ def crystals_of(structures: Sequence[Structure]) -> list[Crystal]:
 
 def plain(crystals: Sequence[Crystal]) -> list[dict[str, Any]]:
     """Crystals as JSON, for a peer."""
-    return [
-        {"numbers": one.numbers.tolist(), "positions": one.positions.tolist(), "cell": one.cell.tolist()} for one in crystals
-    ]
+    return [{"numbers": one.numbers.tolist(), "positions": one.positions.tolist(), "cell": one.cell.tolist()} for one in crystals]
 
 
 def arrays_of(crystals: Sequence[Crystal]) -> tuple[Any, Any, Any, Any]:

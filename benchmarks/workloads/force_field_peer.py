@@ -1,6 +1,6 @@
-"""A force field in the family's own interpreter, without coevo's worker: the family's ASE calculator, and its runner's batches.
+"""A force field in the family's own interpreter, without a worker: the family's ASE calculator, and its runner's batches.
 
-``python force_field_peer.py RUNNER`` in a directory that holds the runner's scripts and ``request.json``, as a worker's does. Each
+``python force_field_peer.py RUNNER`` runs in a directory with the runner's scripts and ``request.json``, as a worker does. Each
 line of standard input is a task as JSON, each line of the answer what it gave and its CPU and wall seconds, which leave out
 starting, opening the model and reading the task. It needs Python 3.8, numpy, ASE and torch, and nothing of coevo.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,10 +37,8 @@ def opened(runner: str, request: dict[str, Any]) -> tuple[dict[str, Any], Callab
         raise _Served
 
     coevo_worker.SERVING, coevo_worker.serve = True, serve
-    try:
+    with suppress(_Served):
         import_module(Path(runner).stem)
-    except _Served:
-        pass
     return found[0](request)
 
 
@@ -69,7 +68,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.cpu = self.wall = 0.0
 
-    def __enter__(self) -> Stopwatch:
+    def __enter__(self) -> Stopwatch:  # noqa: PYI034 - Self is of Python 3.11
         synchronise()
         self._cpu, self._wall = time.process_time(), time.perf_counter()
         return self
@@ -125,7 +124,7 @@ class Peer:
                 try:
                     row["converged"] = bool(optimiser.run(fmax=fmax, steps=steps))
                     row["energy"] = float(atoms.get_potential_energy()) / len(atoms)
-                except Exception as err:  # a crystal that explodes is none that converged
+                except Exception as err:  # noqa: BLE001 - a crystal that explodes is none that converged
                     row["error"] = repr(err)[:200]
                 row["steps"] = int(optimiser.nsteps)
             row["positions"], row["cell"] = atoms.positions.tolist(), atoms.cell.array.tolist()
@@ -215,7 +214,7 @@ def main() -> None:
         task = json.loads(line)
         try:
             answer = {"ok": True, **getattr(peer, task.pop("task"))(**task)}
-        except Exception as err:  # the other side decides what to make of it
+        except Exception as err:  # noqa: BLE001 - the other side decides what to make of it
             answer = {"ok": False, "message": f"{type(err).__name__}: {err}"[:1000]}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
