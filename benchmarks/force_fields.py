@@ -308,42 +308,36 @@ def _dated(part: dict[str, Any]) -> dict[str, Any]:
 
 def print_table(families: dict[str, Any]) -> None:
     """The families side by side, as in docs/benchmarks.md."""
-    names = list(families)
-    print("\n| | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
-
-    def row(label: str, of: Callable[[dict[str, Any]], Any]) -> None:
-        cells = []
-        for name in names:
-            try:
-                cells.append(str(of(families[name])))
-            except KeyError:
-                cells.append("")
-        print(f"| {label} | " + " | ".join(cells) + " |")
-
-    row("start: CPU s, wall s, MB", lambda f: "{cpu_seconds}, {wall_seconds}, {peak_megabytes}".format(**f["start_up"]))
+    rows: list[tuple[str, ...]] = [
+        ("start: CPU s, wall s, MB", "start_up cpu_seconds", "start_up wall_seconds", "start_up peak_megabytes")
+    ]
     for name, label in (
-        ("ase", "efs per CPU s, own ASE calculator, one by one"),
+        ("ase", "efs per CPU s: own ASE calculator, one by one"),
         ("worker_one_by_one", "through the worker, one by one"),
         ("own_batches", f"own interpreter, batches of {BATCH}"),
         ("worker_batches", f"through the worker, batches of {BATCH}"),
-        ("evaluate", "evaluate, with coevo's checks"),
+        ("evaluate", "`evaluate`, with coevo's checks"),
     ):
-        row(label, lambda f, name=name: f["single_points"]["arms"][name]["efs_per_cpu_second"])
-    row("overhead of the worker", lambda f: f"{f['single_points']['worker_overhead']:.1%}")
+        rows.append((label, f"single_points arms {name} efs_per_cpu_second"))
+    rows.append(("overhead of the worker", "single_points worker_overhead"))
     for name in ("ase", "fire", "lbfgs", "lbfgs_in_process"):
-        row(f"{name}: relaxed, of", lambda f, name=name: _share(f["relaxations"], name))
-        row(f"{name}: relaxed per CPU s", lambda f, name=name: f["relaxations"]["arms"][name]["relaxed_per_cpu_second"])
-    for name in ("fire", "lbfgs"):
-        row(f"{name}: CPU of ASE over this", lambda f, name=name: f["relaxations"]["arms"][name]["ratio_cpu"])
-        row(
-            f"{name}: median abs dE to ASE, meV/atom (both converged)",
-            lambda f, name=name: "{median_abs_dE_both_mev} ({n_both_converged})".format(**f["relaxations"]["arms"][name]),
-        )
-    row("killed in a batch: same shard", lambda f: f["worker_killed"]["same_sha256"])
+        path = f"relaxations arms {name}"
+        rows.append((f"{name}: relaxed, CPU s", f"{path} converged", f"{path} cpu_seconds"))
+        if name in {"fire", "lbfgs"}:
+            rows.append((f"{name}: CPU s of ASE over these", f"{path} ratio_cpu"))
+            rows.append((f"{name}: median |dE|, meV/atom, of", f"{path} median_abs_dE_both_mev", f"{path} n_both_converged"))
+    rows.append(("killed in a batch, same shard", "worker_killed killed_in_a_batch", "worker_killed same_sha256"))
+    print("\n| | " + " | ".join(families) + " |\n|---|" + "---|" * len(families))
+    for label, *paths in rows:
+        cells = [", ".join(_value(found, path) for path in paths) for found in families.values()]
+        print(f"| {label} | " + " | ".join(cells) + " |")
 
 
-def _share(found: dict[str, Any], name: str) -> str:
-    return f"{found['arms'][name]['converged']}, {found['structures']}"
+def _value(found: Any, path: str) -> str:
+    """What lies at a path of keys; nothing if it was not measured."""
+    for key in path.split():
+        found = found.get(key, {})
+    return "" if found == {} else str(found)
 
 
 def options() -> argparse.Namespace:

@@ -188,7 +188,8 @@ def run_case(subject: Subject, crystals: Sequence[Crystal], case: Case, task: st
 
     predictor = (subject.in_process or subject.force_field).predictor
     settings = RelaxationSettings(fmax=FMAX, max_steps=steps, optimiser=case.optimiser)
-    parts, results, error = Parts(), [], None
+    parts, error = Parts(), None
+    results: list[Any] = []
     with reproducible_torch(predictor.device_type), watching(parts, case.pairs_per_pass):
         evaluate_batch(predictor, crystals[: case.batch])  # what is made once: kernels, memory, a worker
         parts.seconds.clear()

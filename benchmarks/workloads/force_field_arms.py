@@ -99,7 +99,7 @@ def _subject(
         if checkpoint is not None:
             raise MissingFamilyError("chgnet: only published weights can be measured, chgnet:WEIGHTS")
         name = weights or descriptor.default_weights
-        alone = force_field_from("chgnet", name, device=device)
+        alone: Any = force_field_from("chgnet", name, device=device)
         served, model = _chgnet_in_worker(name, device)
         return Subject(label, family, device, served, alone, model, (known[0], {"use_device": device}) if known else None)
     force_field: Any = force_field_from(family, weights or None, checkpoint, device, trusted=True)
