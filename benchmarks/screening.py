@@ -54,7 +54,7 @@ def cpu_seconds() -> float:
     )
 
 
-def random_crystals(n: int, seed: int) -> list[Structure]:
+def random_crystals(n: int, seed: int, max_atoms: int = MAX_ATOMS) -> list[Structure]:
     """Draw crystals as plain random search does: space group uniform in 2–230, volume factor 0.9–1.3, compositions in turn."""
     from pyxtal import pyxtal
     from pyxtal.msg import Comp_CompatibilityError, VolumeError
@@ -63,7 +63,7 @@ def random_crystals(n: int, seed: int) -> list[Structure]:
     crystals: list[Structure] = []
     while len(crystals) < n:
         formula = COMPOSITIONS[len(crystals) % len(COMPOSITIONS)]
-        units = int(rng.integers(1, MAX_ATOMS // sum(formula.values()) + 1))
+        units = int(rng.integers(1, max_atoms // sum(formula.values()) + 1))
         group, factor, state = int(rng.integers(2, 231)), float(rng.uniform(0.9, 1.3)), int(rng.integers(2**31))
         crystal = pyxtal()
         try:
@@ -71,7 +71,7 @@ def random_crystals(n: int, seed: int) -> list[Structure]:
             crystal.from_random(3, group, list(formula), counts, factor=factor, random_state=state)
         except (Comp_CompatibilityError, VolumeError):  # the group cannot hold this composition
             continue
-        if crystal.valid and len(structure := crystal.to_pymatgen()) <= MAX_ATOMS:
+        if crystal.valid and len(structure := crystal.to_pymatgen()) <= max_atoms:
             crystals.append(structure)
     return crystals
 
@@ -97,17 +97,19 @@ class Arm:
         return sum(structure is not None for structure in self.structures)
 
 
-def run_coevo(arm: Arm, force_field: Any, crystals: list[Structure], optimiser: str) -> None:
+def run_coevo(
+    arm: Arm, force_field: Any, crystals: list[Structure], optimiser: str, fmax: float = FMAX, max_steps: int = MAX_STEPS
+) -> None:
     """Relax with coevo, in this process."""
     from coevo.models.contracts import Failure, RelaxationSettings
 
-    settings = RelaxationSettings(fmax=FMAX, max_steps=MAX_STEPS, batch_size=BATCH_SIZE, optimiser=optimiser)
+    settings = RelaxationSettings(fmax=fmax, max_steps=max_steps, batch_size=BATCH_SIZE, optimiser=optimiser)
     start = cpu_seconds()
     results: list[Relaxation | Failure] = force_field.relax(crystals, settings)
     arm.seconds += cpu_seconds() - start
     for result in results:
         if isinstance(result, Failure):
-            arm.add(None, np.nan, MAX_STEPS)
+            arm.add(None, np.nan, max_steps)
         else:
             arm.add(result.structure, result.prediction.energy, result.steps)
 
