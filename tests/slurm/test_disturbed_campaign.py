@@ -66,11 +66,11 @@ def campaign(site: OnCluster) -> Iterator[OnCluster]:
         drain_nodes(site)
         restart_the_database(site)
         finish(site)
+        yield site
     finally:
         if site.launcher is not None and site.launcher.poll() is None:
             site.kill_launcher()
-    yield site
-    site.cluster.wait_for_no_job(cancel=True)
+        site.cluster.wait_for_no_job(cancel=True)
 
 
 def rerun(site: OnCluster, name: str, *options: str) -> str:
