@@ -48,10 +48,12 @@ test-under-load: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	tests/repeat_under_load.sh $(BIN)/python $(TIMES) $(LOAD)
 
-# Model families in environments of their own: makes those of MatterGen (about 2 GB) and SevenNet (1.5 GB), trains a small model in the first.
+# Model families in environments of their own: makes those of MatterGen (about 2 GB), MatterSim (1.4 GB) and SevenNet
+# (1.5 GB), trains small models in the first two.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
 	$(BIN)/coevo env create mattergen
+	$(BIN)/coevo env create mattersim
 	$(BIN)/coevo env create sevennet
 	$(BIN)/python -m pytest -m models
 

@@ -65,7 +65,10 @@ def test_what_does_not_fit_is_refused_when_the_file_is_read(coevo: Coevo, tmp_pa
             ("energy_scale: emt", "energy_scale: mp2020"),
             "mp2020, allowed: none; or set node.energy_scale: emt",
         ),
-        (("{family: effective-medium}", "{family: effective}"), "got 'effective', allowed: chgnet, sevennet, effective-medium"),
+        (
+            ("{family: effective-medium}", "{family: effective}"),
+            "got 'effective', allowed: chgnet, mattersim, sevennet, effective-medium",
+        ),
         (("{family: effective-medium}", "{family: effective-medium, weights: best}"), "got 'best', allowed: standard"),
         (("[Au, Cu]", "[Au, Cu, Li]"), "got effective-medium, which does not know Li of node.elements"),
         (("{family: chgnet, weights: 0.3.0}", "{family: effective-medium}"), "functional of its training data is not known"),
