@@ -1,4 +1,4 @@
-"""MatterSim in its environment, by a small model of its kind: the contract of force fields, its own calculator, fits, checkpoints."""
+"""MatterSim in its environment, by a small model of its kind: the contract of force fields, values, fits and checkpoints."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ model.potential.model.double()
 record = json.loads(open("frames.jsonl").readline())
 
 def predict(positions, cell):
-    with mock.patch.object(torch.Tensor, "float", torch.Tensor.double), mock.patch.object(torch, "FloatTensor", torch.DoubleTensor):
+    double = mock.patch.object(torch.Tensor, "float", torch.Tensor.double)
+    with double, mock.patch.object(torch, "FloatTensor", torch.DoubleTensor):
         return model.predict(record["numbers"], [len(record["numbers"])], positions, [cell])
 
 positions, cell, step = np.array(record["positions"]), np.array(record["cell"]), 1e-4
@@ -295,5 +296,5 @@ def test_a_checkpoint_of_something_else_is_refused(force_field, tmp_path: Path, 
 
 def test_a_checkpoint_that_says_another_scale_is_refused(tmp_path: Path):
     pack(tmp_path / "packed", "mattersim", {**DOCUMENT, "energy_scale": "mp2020"}, {})
-    with pytest.raises(CheckpointError, match="says scale 'mp2020', and those of mattersim-v1.0.0-1M are 'pbe'"):
+    with pytest.raises(CheckpointError, match=r"says scale 'mp2020', and those of mattersim-v1\.0\.0-1M are 'pbe'"):
         MatterSimForceField.load(tmp_path / "packed")

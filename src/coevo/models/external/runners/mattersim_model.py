@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Functions that torch compiles when they are called are compiled anew after the first calls, with other last digits.
+# Otherwise some functions are compiled while they are used, and what a GPU makes of them after the first calls may round otherwise.
 os.environ["PYTORCH_JIT"] = "0"
 
 # ruff: isort: split

@@ -79,7 +79,7 @@ def trainable(model: Model, settings: dict[str, Any]) -> Potential:
 
 
 def train_one_epoch(potential: Potential, loader: DataLoader, epoch: int, settings: dict[str, Any]) -> None:
-    """One epoch by MatterSim, with a tenth of the loss of :mod:`coevo.models.external.fitting`: its energies have the weight 1."""
+    """One epoch by MatterSim, whose energies have the weight 1: a tenth of the loss of :mod:`coevo.models.external.fitting`."""
     potential.train_one_epoch(
         loader,
         epoch,

@@ -44,7 +44,8 @@ def published(name: str) -> str:
     if found != expected:
         raise TaskError(
             "no_weights",
-            f"{place} is not the file that was published as {name} (its content is {found} for git, expected {expected}); move it away",
+            f"{place} is not the file that was published as {name} (git calls its content {found}, expected {expected}); "
+            "move it away",
         )
     return place
 
