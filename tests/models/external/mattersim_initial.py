@@ -28,7 +28,7 @@ def make(frames: Path, target: Path) -> None:
         device="cpu",
     )
     network.set_normalizer(scaling)
-    Potential(network, device="cpu").save(str(target))
+    Potential(network, device="cpu").save(str(target.absolute()))
 
 
 make(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -35,7 +35,7 @@ def in_environment(directory: Path, *words: str, **variables: str) -> str:
     done = subprocess.run(
         environment.command(*words),
         cwd=directory,
-        env={**environment.variables(), "OMP_NUM_THREADS": "1", "HOME": str(directory), **variables},
+        env={**environment.variables(), "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,
         text=True,
         check=False,

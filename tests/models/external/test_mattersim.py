@@ -98,7 +98,7 @@ def test_a_batch_is_what_its_own_calculator_says_one_by_one(force_field, tmp_pat
     frames = labelled(force_field, crystals)
     write_frames(tmp_path / "frames.jsonl", frames)
     own_file(force_field, tmp_path)
-    own = answer_of(tmp_path, OWN_CALCULATOR)
+    own = answer_of(tmp_path, OWN_CALCULATOR, HOME=str(tmp_path))  # where it makes a directory
     for frame, (energy, forces, stress) in zip(frames, own, strict=True):
         assert frame.energy == pytest.approx(energy / len(frame.structure), abs=1e-5)
         assert frame.forces == pytest.approx(np.array(forces), abs=1e-5)

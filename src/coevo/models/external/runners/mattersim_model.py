@@ -141,7 +141,9 @@ def open_model(request: dict[str, Any], device: torch.device) -> Model:
         raise TaskError("no_weights", f"weights {name} cannot be opened: {type(err).__name__}: {str(err)[:500]}") from err
     network.eval()
     network.requires_grad_(False)
-    return Model(Potential(network, device=str(device)), PUBLISHED[name][0], device)
+    nothing = object()  # an optimiser and averages are of no use here, and take seconds to be imported
+    potential = Potential(network, optimizer=nothing, scheduler=nothing, ema=nothing, device=str(device))
+    return Model(potential, PUBLISHED[name][0], device)
 
 
 def read_network(path: Path, device: torch.device) -> M3Gnet:
