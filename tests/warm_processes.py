@@ -57,7 +57,7 @@ _IMPORTED = (
     "mongomock",
     "fsspec",
 )
-"""Packages of others; the modules of coevo come with them, but for the command line and what runs in other environments."""
+"""Packages of others; the modules of coevo come with them, but for what runs in other environments."""
 
 _READ_AT_IMPORT = ("PYTHON", "LD_", "OMP_", "MKL_", "JOBFLOW", "ATOMATE2", "PMG_", "FW_", "MPL", "TORCH", "HOME", "XDG_")
 """How variables begin that the imported packages read: a command with others than the test process needs a start of its own."""
@@ -184,6 +184,7 @@ def _serve(listener: socket.socket) -> None:
     for package in [*_IMPORTED, *_modules_of_coevo()]:
         importlib.import_module(package)
     _read_what_is_installed()
+    _make_commands_once()
     # what is here now is shared by all commands and never collected: no command copies these pages
     gc.collect()
     gc.freeze()
@@ -222,14 +223,21 @@ def _read_what_is_installed() -> None:
         published_weights(name)
 
 
+def _make_commands_once() -> None:
+    """Typer makes its commands anew, from the annotations of all functions, each time that it is called."""
+    import typer.main
+
+    from coevo.app.terminal import app
+
+    typer.main.get_command = cache(typer.main.get_command)
+    typer.main.get_command(app)
+
+
 def _modules_of_coevo() -> list[str]:
-    """All but the command line, whose consoles take their width and colours from the environment when they are made."""
     import coevo
 
     names = [module.name for module in pkgutil.walk_packages(coevo.__path__, "coevo.")]
-    return [
-        name for name in names if not name.startswith("coevo.app") and ".runners." not in name and not name.endswith("__main__")
-    ]
+    return [name for name in names if ".runners." not in name and not name.endswith("__main__")]
 
 
 def _answer(connection: socket.socket) -> None:
@@ -265,6 +273,7 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
     sys.path[:] = [request["cwd"], *theirs, *(place for place in sys.path[1:] if place not in ours)]
     os.environ.clear()
     os.environ.update(request["environment"])
+    _make_consoles()
     sys.argv[:] = [str(Path(sys.executable).with_name("coevo")), *request["arguments"]]
     sys.orig_argv[:] = _command(request["arguments"])
     globals().pop("__file__")  # else worker processes of the command would run this file as its program
@@ -272,6 +281,14 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
         if (hook := Path(place) / "sitecustomize.py").is_file():
             runpy.run_path(str(hook))
             break
+
+
+def _make_consoles() -> None:
+    """Those of the command line, which take their width and colours from the environment when they are made."""
+    from coevo.app import terminal
+
+    vars(terminal.out).update(vars(terminal.PlainConsole()))
+    vars(terminal.err).update(vars(terminal.PlainConsole(stderr=True)))
 
 
 def _entries(paths: str) -> list[str]:

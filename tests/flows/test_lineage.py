@@ -243,6 +243,7 @@ def with_splits(wanted: list[tuple[int, int, str]]) -> list[dict[str, Any]]:
     return [{**row, "split": split} for row, split in labels_of(pool(), wanted).values()]
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(rows, rows, rows)
 def test_splits_do_not_depend_on_the_order_of_merges(a, b, c):

@@ -50,6 +50,7 @@ def test_what_cannot_be_labelled(finished: Coevo, arguments: list[str], message:
     assert message in " ".join(finished(*arguments, code=2).stderr.split())
 
 
+@pytest.mark.long
 def test_what_users_have_is_added_through_the_same_checks(finished: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(finished.directory, tmp_path)
     lithium = bulk("Li", "bcc", a=3.43)

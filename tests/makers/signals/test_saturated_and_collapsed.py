@@ -18,6 +18,7 @@ from coevo.makers.populations.population import Member, hull_of
 from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
 from coevo.node_store.canonical import structure_document
 
+pytestmark = pytest.mark.long
 ELEMENTS = ("Li", "P", "S")
 ITERATIONS = 5
 NODE = NodeSection(name="synthetic", elements=ELEMENTS, references="li-p-s")
@@ -108,7 +109,6 @@ def collapsed() -> list[dict]:
     return node(lambda iteration: range(size) if iteration == 1 else rng.permutation(size)[:40] if iteration == 2 else few * 13)
 
 
-@pytest.mark.long
 def test_both_have_flat_signals(saturated, collapsed) -> None:
     for history in (saturated, collapsed):
         found = {signal.name: signal.status for signal in maturity(history, CONFIG).signals}

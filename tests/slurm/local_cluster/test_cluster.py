@@ -210,6 +210,7 @@ def test_nothing_is_started_where_the_machine_is_part_of_a_cluster_that_answers(
     refuse_another(locate(slurm_cluster.directory), programs, {}, [Path(other.environment["SLURM_CONF"])])  # does not answer
 
 
+@pytest.mark.long
 def test_a_stale_pid_file_harms_no_foreign_process(place: Path) -> None:
     cluster = SlurmCluster.start(place, "--no-database")
     cluster.stop()
