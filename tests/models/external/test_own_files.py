@@ -130,7 +130,8 @@ class TestOwnFiles:
                 check_own_file(config, own)
 
     def test_in_a_configuration(self):
-        text = "node: {name: a, elements: [Au, Cu], references: x, energy_scale: emt}\nscreening:\n  force_field: {family: fake, %s}\n"
+        node = "node: {name: a, elements: [Au, Cu], references: x, energy_scale: emt}\n"
+        text = node + "screening:\n  force_field: {family: fake, %s}\n"
         config = parse_config(text % "weights: emt:/data/own.model", "a.yaml")
         assert config.screening.force_field.energy_scale == "emt"
         with pytest.raises(ConfigError, match=r"got 'pbe:/data/own.model', allowed: sound, .*, or emt:/PATH/OF/A/FILE"):
