@@ -64,10 +64,12 @@ def model_of_file(family: ExternalFamily, file: WeightsFile, scale: Mapping[str,
         with copy.open("rb") as opened:
             document["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()
         key = json.dumps([family.name, document], sort_keys=True)
-        if key not in _last:
+        found = _last.get(key)
+        if found is None:
+            found = _read(family, copy, document)
             _last.clear()
-            _last[key] = _read(family, copy, document)
-    model, told = _last[key]
+            _last[key] = found
+    model, told = found
     if elements_of(told) is None:
         raise ModelError(f"{family.name}: the runner said nothing of the elements that the model of {path} knows")
     return model, {**told, **document}
