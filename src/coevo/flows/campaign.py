@@ -119,16 +119,20 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
     NodeExistsError
         The node exists with another configuration.
     ConfigError
-        The configuration names the seed of a branch, or a force field that does not know its elements.
+        The configuration names the seed of a branch, a force field that does not know its elements, or a model file that is not
+        there.
+    ModelError
+        A model file that it names cannot be read; then there is no node.
     ReferenceDataError
         The references cannot be read; then there is no node.
     """
     from coevo.configs.references import load_references
-    from coevo.makers.seeding import check_elements
+    from coevo.makers.seeding import check_elements, check_own_file
 
     config = of_branch(loaded.config, 0, loaded.source)
     check_elements(config)
     load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude, say=say)
+    check_own_file(config)
     store.create_node(config.node.name, config.node.elements, config.identity(), loaded.text)
 
 

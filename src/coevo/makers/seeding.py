@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError
 from coevo.families import descriptor_of, names_of
+from coevo.families.weights_files import weights_file
 from coevo.makers.checkpoints import save_checkpoint
 from coevo.makers.step import current_store, write_records
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.makers.outputs import Checkpoint
     from coevo.makers.step import Record, ShardReference
-    from coevo.models.contracts import ForceField
 
 
 def write_references(references: Sequence[ReferenceStructure]) -> ShardReference:
@@ -61,21 +61,29 @@ def check_elements(config: NodeConfig) -> None:
         )
 
 
-def check_own_file(config: NodeConfig, force_field: ForceField) -> None:
-    """Refuse a node of elements that a model of the user's own does not know, which its family would.
+def check_own_file(config: NodeConfig) -> None:
+    """Read a model file of the user's own before there is a node: it may be none, or not know elements that its family does.
 
     Raises
     ------
     ConfigError
+        If there is no such file, its family has no environment, or the model does not know an element of the node.
+    ModelError
+        If it cannot be read.
     """
     from pymatgen.core import Element
 
-    known = getattr(force_field, "atomic_numbers", None)
-    unknown = [symbol for symbol in config.node.elements if known is not None and Element(symbol).Z not in known]
+    from coevo.models.registry import force_field_class
+
+    chosen = config.screening.force_field
+    if weights_file(chosen.weights) is None:
+        return
+    known = force_field_class(chosen.family).published(chosen.weights).atomic_numbers
+    unknown = [symbol for symbol in config.node.elements if Element(symbol).Z not in known]
     if unknown:
         raise ConfigError(
-            f"screening.force_field.weights: got {config.screening.force_field.weights}, which does not know "
-            f"{', '.join(unknown)} of node.elements, allowed: a model that does"
+            f"screening.force_field.weights: got {chosen.weights}, which does not know {', '.join(unknown)} of node.elements, "
+            "allowed: a model that does"
         )
 
 
@@ -86,7 +94,6 @@ def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     store = current_store()
     published = config.screening.force_field
     force_field = force_field_from(published.family, weights=published.weights)
-    check_own_file(config, force_field)
     generator = generator_from(config.generator.family, settings=config.generator)
     return (
         save_checkpoint(store, force_field, parent=None, training_set=None),

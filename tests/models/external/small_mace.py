@@ -24,7 +24,7 @@ SEED = 5
 TRAINING = """
     --model MACE --hidden_irreps 16x0e+16x1o --r_max 5.0 --num_interactions 2 --max_ell 2 --correlation 2 --num_radial_basis 6
     --MLP_irreps 8x0e --loss universal --energy_weight 10 --forces_weight 10 --stress_weight 100 --compute_stress True
-    --batch_size 8 --valid_batch_size 16 --lr 0.01 --max_num_epochs 14 --eval_interval 7 --device cpu --default_dtype float32
+    --batch_size 8 --valid_batch_size 16 --lr 0.01 --max_num_epochs 8 --eval_interval 7 --device cpu --default_dtype float32
     --num_workers 0 --energy_key REF_energy --forces_key REF_forces --stress_key REF_stress --scaling rms_forces_scaling
     --plot False
 """

@@ -118,20 +118,20 @@ class TestOwnFiles:
             FakeForceField.load(tmp_path / "scale")
 
     def test_a_node_of_elements_that_it_does_not_know(self, tmp_path):
-        own = opened(model_file(tmp_path))
+        model_file(tmp_path)
         chosen = {"family": "fake", "weights": f"emt:{tmp_path}/own.model"}
         for elements, said in ((["Au", "Cu"], ""), (["Au", "Cu", "Ni"], "does not know Ni of node.elements")):
             node = {"name": "a", "elements": elements, "references": "x", "energy_scale": "emt"}
             config = NodeConfig.model_validate({"node": node, "screening": {"force_field": chosen}})
             if not said:
-                check_own_file(config, own)
+                check_own_file(config)
                 continue
             with pytest.raises(ConfigError, match=said):
-                check_own_file(config, own)
+                check_own_file(config)
 
     def test_in_a_configuration(self):
-        text = "node: {name: a, elements: [Au, Cu], references: x, energy_scale: emt}\n"
-        text += "screening:\n  force_field: {family: fake, %s}\n"
+        node = "node: {name: a, elements: [Au, Cu], references: x, energy_scale: emt}\n"
+        text = node + "screening:\n  force_field: {family: fake, %s}\n"
         config = parse_config(text % "weights: emt:/data/own.model", "a.yaml")
         assert config.screening.force_field.energy_scale == "emt"
         with pytest.raises(ConfigError, match=r"got 'pbe:/data/own.model', allowed: sound, .*, or emt:/PATH/OF/A/FILE"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,8 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     one_thread(device)
     seed_everything(seed)
     model = open_model(request, device)
+    if request["model"] is None:  # what cannot be kept need not be trained
+        keep(model.network, Path("parent"))
     training = [labelled_graph(model, record) for record in read_records(request["training"])]
     held_out = read_records(request["validation"])
     validation = [model.graph(r["numbers"], r["positions"], r["cell"]) for r in held_out]
