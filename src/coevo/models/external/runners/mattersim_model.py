@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Otherwise some functions are compiled while they are used, and what a GPU makes of them after the first calls may round otherwise.
+# Otherwise some functions are compiled while they are used, and on a GPU later calls may be rounded otherwise than the first ones.
 os.environ["PYTORCH_JIT"] = "0"
 
 # ruff: isort: split
