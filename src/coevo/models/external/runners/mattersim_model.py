@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Otherwise some functions are compiled while they are used, and on a GPU later calls may be rounded otherwise than the first ones.
+# Otherwise some functions are compiled while they are used, and later calls on a GPU may be rounded otherwise than the first.
 os.environ["PYTORCH_JIT"] = "0"
 
 # ruff: isort: split
