@@ -69,10 +69,10 @@ def small_mattersim(tmp_path_factory: pytest.TempPathFactory) -> tuple[MatterSim
     """The force field, and the report of the fit that made it."""
     assert os.environ.get("COEVO_ENVIRONMENTS"), "run `make test-models`"
     directory = tmp_path_factory.mktemp("mattersim")
-    training, validation = chgnet_frames(range(160)), chgnet_frames(range(1000, 1020))
+    training, validation = chgnet_frames(range(120)), chgnet_frames(range(1000, 1020))
     write_frames(directory / "frames.jsonl", training)
     shutil.copy(HERE / "mattersim_initial.py", directory)
     in_environment(directory, "mattersim_initial.py", "frames.jsonl", "initial.pth")
     pack(directory / "packed", "mattersim", DOCUMENT, {"checkpoint.pth": directory / "initial.pth"})
     initial = MatterSimForceField.load(directory / "packed")
-    return initial.fit(training, validation, FitSettings(epochs=20, learning_rate=5e-3, batch_size=8, patience=20), seed=1)
+    return initial.fit(training, validation, FitSettings(epochs=6, learning_rate=5e-3, batch_size=8), seed=1)

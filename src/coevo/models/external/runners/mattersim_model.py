@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Otherwise some functions are compiled while they are used, and what a GPU makes of them after the first calls may round
-# differently.
+# Otherwise some functions are compiled while they are used, and later calls on a GPU may be rounded otherwise than the first.
 os.environ["PYTORCH_JIT"] = "0"
 
 # ruff: isort: split
