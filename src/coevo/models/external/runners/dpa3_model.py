@@ -188,7 +188,7 @@ def published_file(published: str) -> Path:
     except Exception as err:  # a download: whatever it is, there is no model
         raise TaskError(
             "no_weights",
-            f"weights {published} cannot be fetched: {type(err).__name__}: {str(err)[:300]}; where there is internet, "
+            f"weights {published} cannot be fetched: {type(err).__name__}: {str(err)[:120]}; where there is internet, "
             f"`dp pretrained download {published}` fetches {here.name}, which belongs into {here.parent}",
         ) from err
 
