@@ -57,6 +57,34 @@ def test_the_environment_says_what_it_has():
     assert found.weights.keys() == {f"DPA-3.{size}-{branch}" for size in ("1-3M", "2-5M") for branch in ("mptrj", "omat24")}
 
 
+@pytest.fixture
+def far_from_the_internet(monkeypatch, tmp_path: Path) -> Path:
+    """Where DeePMD-kit keeps published weights, empty, and nowhere to fetch them from."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / ".cache" / "deepmd" / "pretrained" / "models"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_weights_that_cannot_be_fetched(far_from_the_internet: Path):
+    with pytest.raises(ModelError, match=r"cannot be fetched: .* `dp pretrained download DPA-3\.1-3M` fetches"):
+        force_field_from("dpa3").evaluate([lithium_sulfide()])
+
+
+def test_a_file_that_is_not_the_published_one_is_left_alone(far_from_the_internet: Path):
+    (far_from_the_internet / "DPA-3.2-5M.pt").write_bytes(b"mine")
+    found = examine_environment(Dpa3ForceField.external).weights
+    assert found["DPA-3.1-3M-mptrj"] is None
+    assert "which is not DPA-3.2-5M" in found["DPA-3.2-5M-omat24"]
+    with pytest.raises(ModelError, match="another sha256"):
+        force_field_from("dpa3", "DPA-3.2-5M-omat24").evaluate([lithium_sulfide()])
+    assert (far_from_the_internet / "DPA-3.2-5M.pt").read_bytes() == b"mine"
+
+
 def test_published_weights(tmp_path: Path):
     """Li2S by the network of MPtrj from March 2025, as TorchScript computes it without DeePMD-kit."""
     force_field = Dpa3ForceField.load(published_mptrj(tmp_path))
@@ -127,8 +155,8 @@ def test_a_fit_of_a_fit(small_dpa3, tmp_path: Path):
     parent.save(tmp_path / "checkpoint")
     loaded = force_field_from("dpa3", checkpoint=tmp_path / "checkpoint")
     assert loaded.digest == parent.digest
-    structures = crystals()[:2]
-    [(energy, forces, _), _] = by_own_calculator(loaded, structures, tmp_path)
+    structures = crystals()[:1]  # TorchScript compiles in its second call
+    [(energy, forces, _)] = by_own_calculator(loaded, structures, tmp_path)
     assert loaded.evaluate(structures)[0].energy == pytest.approx(energy / len(forces), abs=1e-8)
 
 

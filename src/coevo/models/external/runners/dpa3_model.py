@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,19 +160,51 @@ def open_model(request: dict[str, Any]) -> Model:
     if name not in PUBLISHED:
         raise TaskError("no_weights", f"no weights {str(name)[:80]!r}; there are {', '.join(PUBLISHED)}")
     published, branches, scale = PUBLISHED[name]
-    try:
-        path = resolve_model_path(published) if request["model"] is None else Path(request["model"]) / CHECKPOINT
-    except Exception as err:  # a download: whatever it is, there is no model
-        raise TaskError(
-            "no_weights",
-            f"weights {name} cannot be fetched: {type(err).__name__}: {str(err)[:300]}; where there is internet, `dp pretrained "
-            f"download {published}` fetches {MODEL_REGISTRY[published]['filename']}, which belongs into {DEFAULT_CACHE_DIR}",
-        ) from err
+    path = published_file(published) if request["model"] is None else Path(request["model"]) / CHECKPOINT
     try:
         wrapper = read_checkpoint(path, branches)
     except Exception as err:  # a file, a configuration: whatever it is, there is no model
         raise TaskError("no_weights", f"weights {name} cannot be opened: {type(err).__name__}: {str(err)[:500]}") from err
     return Model(wrapper, scale)
+
+
+def published_file(published: str) -> Path:
+    """The file of published weights, fetched if it is not here; one that is here and not the right one is left alone.
+
+    Raises
+    ------
+    TaskError
+        If there is none, or it is another one than DeePMD-kit's registry has.
+    """
+    here = cached(published)
+    if here.is_file() and not is_registered(here, published):
+        raise TaskError(
+            "no_weights",
+            f"{here} is not the {published} that DeePMD-kit's registry knows: another sha256; move it away, and `dp pretrained "
+            f"download {published}` or the next start fetches it",
+        )
+    try:
+        return Path(resolve_model_path(published))
+    except Exception as err:  # a download: whatever it is, there is no model
+        raise TaskError(
+            "no_weights",
+            f"weights {published} cannot be fetched: {type(err).__name__}: {str(err)[:120]}; where there is internet, "
+            f"`dp pretrained download {published}` fetches {here.name}, which belongs into {here.parent}",
+        ) from err
+
+
+def cached(published: str) -> Path:
+    """Where DeePMD-kit keeps the file of published weights."""
+    return Path(DEFAULT_CACHE_DIR) / str(MODEL_REGISTRY[published]["filename"])
+
+
+def is_registered(path: Path, published: str) -> bool:
+    """Whether a file is the one of DeePMD-kit's registry."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == MODEL_REGISTRY[published]["sha256"]
 
 
 def read_checkpoint(path: Path, branches: tuple[str, ...]) -> Any:
@@ -221,5 +254,8 @@ def one_thread(device: torch.device) -> None:
 
 def place_of(name: str) -> str | None:
     """Where published weights are on this machine; downloads nothing."""
-    path = DEFAULT_CACHE_DIR / str(MODEL_REGISTRY[PUBLISHED[name][0]]["filename"])
-    return str(path) if path.is_file() else None
+    published = PUBLISHED[name][0]
+    path = cached(published)
+    if not path.is_file():
+        return None
+    return str(path) if is_registered(path, published) else f"{path}, which is not {published}: another sha256"
