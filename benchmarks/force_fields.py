@@ -6,8 +6,8 @@ without a worker, which is what the worker's overhead is measured against; relax
 FrechetCellFilter; and whether a relaxation whose worker is killed in the middle of a batch stores the same shard.
 
 CPU seconds are those of coevo's process, its children and the worker. Relaxations are measured in turns, chunk by chunk; the
-overhead of the worker, which is small, batch by batch, several times, in an order that alternates. CHGNet is served by a worker of coevo's own interpreter
-(``workloads/chgnet_runner.py``), which coevo itself has no need of.
+overhead of the worker, which is small, batch by batch, several times, in an order that alternates. CHGNet is served by a worker
+of coevo's own interpreter (``workloads/chgnet_runner.py``), which coevo itself has no need of.
 
     python benchmarks/force_fields.py                          # CHGNet, and all families with an environment here
     python benchmarks/force_fields.py sevennet:7net-l3i5       # FAMILY, FAMILY:WEIGHTS or FAMILY=CHECKPOINT
