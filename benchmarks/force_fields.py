@@ -5,10 +5,9 @@ batches, through the worker, by the family's own ASE calculator, and by the work
 without a worker, which is what the worker's overhead is measured against; relaxations per CPU second against ASE's FIRE with
 FrechetCellFilter; and whether a relaxation whose worker is killed in the middle of a batch stores the same shard.
 
-CPU seconds are those of coevo's process, its children and the worker. Arms are measured in turns, in an order that alternates.
-The worker and the same batches without it, which differ little, are measured in each turn of the single points, the other arms in
-the first; what is reported of several turns is the median. CHGNet is served by a worker of coevo's own interpreter
-(``workloads/chgnet_runner.py``), which coevo itself has no need of.
+CPU seconds are those of coevo's process, its children and the worker. Relaxations are measured in turns, chunk by chunk; the
+overhead of the worker, which is small, batch by batch, several times, in an order that alternates. CHGNet is served by a worker
+of coevo's own interpreter (``workloads/chgnet_runner.py``), which coevo itself has no need of.
 
     python benchmarks/force_fields.py                          # CHGNet, and all families with an environment here
     python benchmarks/force_fields.py sevennet:7net-l3i5       # FAMILY, FAMILY:WEIGHTS or FAMILY=CHECKPOINT
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
     from workloads.force_field_arms import Subject
 
 RESULT = Path(__file__).parent / "results" / "force_fields.json"
-PARTS = ("start_up", "single_points", "relaxations", "worker_killed")
+PARTS = ("start_up", "single_points", "worker_overhead", "relaxations", "worker_killed")
 BATCH = 16
 """Crystals of a batch: that of a relaxation's default."""
 FOREVER = 1e9
@@ -90,77 +89,95 @@ def start_ups(subject: Subject, repeats: int) -> dict[str, Any]:
     }
 
 
-def single_points(subject: Subject, structures: Sequence[Structure], repeats: int, peer: Peer) -> dict[str, Any]:
-    """Efs per CPU second of each arm, the overhead of the worker, and how far the arms are apart."""
+def single_points(subject: Subject, structures: Sequence[Structure], peer: Peer) -> dict[str, Any]:
+    """Efs per CPU second of each arm, and how far the arms are apart."""
     crystals = crystals_of(structures)
     as_json = plain(crystals)
     batches = [as_json[start : start + BATCH] for start in range(0, len(crystals), BATCH)]
     served, clock = subject.force_field.predictor, Clock(subject.model)
+    _warm_up(subject, crystals, peer)
+    seconds: dict[str, float] = {}
     energies: dict[str, list[float]] = {}
 
-    def through_worker(name: str, work: Callable[[], list[float]]) -> float:
+    def through_worker(name: str, work: Callable[[], list[float]]) -> None:
         clock.start()
         energies[name] = work()
-        return sum(clock.stop())
+        seconds[name] = sum(clock.stop())
 
-    def in_peer(name: str, task: str, **arguments: Any) -> float:
+    def in_peer(name: str, task: str, **arguments: Any) -> None:
         answer = peer.ask(task, **arguments, seconds=FOREVER)
-        energies[name] = answer["energies"]
-        return float(answer["cpu_seconds"])
+        seconds[name], energies[name] = answer["cpu_seconds"], answer["energies"]
 
-    arms: dict[str, Callable[[], float]] = {
-        "own_batches": lambda: in_peer("own_batches", "batches", batches=batches),
-        "worker_batches": lambda: through_worker("worker_batches", lambda: predict_all(served, crystals, BATCH)),
-        "worker_one_by_one": lambda: through_worker("worker_one_by_one", lambda: predict_all(served, crystals, 1)),
-        "evaluate": lambda: through_worker("evaluate", lambda: _evaluated(subject.force_field, structures)),
-    }
+    in_peer("own_batches", "batches", batches=batches)
+    through_worker("worker_batches", lambda: predict_all(served, crystals, BATCH))
+    through_worker("worker_one_by_one", lambda: predict_all(served, crystals, 1))
     if subject.calculator is not None:
-        arms["ase"] = lambda: in_peer("ase", "single_points", crystals=as_json)
-    served.predict(*arrays_of(crystals[:BATCH]))  # imports, and what a first call compiles, are no part of it
-    peer.ask("batches", batches=batches[:1], seconds=FOREVER)
-    if subject.calculator is not None:
-        peer.ask("single_points", crystals=as_json[:1], seconds=FOREVER)
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(repeats):  # all in the first, then the two whose difference is small
-        names = list(arms) if turn == 0 else ["own_batches", "worker_batches"]
-        for name in names if turn % 2 == 0 else reversed(names):
-            seconds[name].append(arms[name]())
-            print(f"{subject.label}: single points, {name}: {seconds[name][-1]:.2f} CPU s", flush=True)
-    overheads = np.array(seconds["worker_batches"]) / np.array(seconds["own_batches"]) - 1.0
+        in_peer("ase", "single_points", crystals=as_json)
+    through_worker("evaluate", lambda: _evaluated(subject.force_field, structures))
     atoms = np.array([len(one) for one in crystals])
-    gaps = {name: float(np.abs((np.array(found) - energies["own_batches"]) / atoms).max()) for name, found in energies.items()}
+    gaps = {name: np.abs((np.array(found) - energies["own_batches"]) / atoms).max() for name, found in energies.items()}
     return {
         "structures": len(crystals),
         "batch": BATCH,
-        "turns": repeats,
         "arms": {
             name: {
-                "cpu_seconds": round(float(np.median(found)), 3),
-                "efs_per_cpu_second": round(len(crystals) / float(np.median(found)), 2),
-                "largest_dE_mev_per_atom": round(1e3 * gaps[name], 5),
+                "cpu_seconds": round(found, 3),
+                "efs_per_cpu_second": round(len(crystals) / found, 2),
+                "largest_dE_mev_per_atom": round(1e3 * float(gaps[name]), 5),
             }
             for name, found in seconds.items()
         },
-        "worker_overhead": round(float(np.median(overheads)), 4),
-        "worker_overhead_of_each_turn": [round(float(one), 4) for one in overheads],
-        "coevo_ms_per_call": round(_ms_per_call(subject, crystals), 3),
+    }
+
+
+def _warm_up(subject: Subject, crystals: Sequence[Crystal], peer: Peer) -> None:
+    """Imports, and what first calls compile, are no part of what is measured."""
+    first = crystals[:BATCH]
+    subject.force_field.predictor.predict(*arrays_of(first))
+    peer.ask("batches", batches=[plain(first)], seconds=FOREVER)
+    if subject.calculator is not None:
+        peer.ask("single_points", crystals=plain(first[:1]), seconds=FOREVER)
+
+
+def worker_overhead(subject: Subject, structures: Sequence[Structure], turns: int, peer: Peer) -> dict[str, Any]:
+    """CPU seconds of batches through the worker over those of the same batches in the family's own interpreter.
+
+    One batch after the other is measured both ways, in an order that alternates: what else the machine does slows both alike.
+    """
+    crystals = crystals_of(structures)
+    predictor, clock = subject.force_field.predictor, Clock(subject.model)
+    _warm_up(subject, crystals, peer)
+    rows = []
+    for turn in range(turns):
+        for number, start in enumerate(range(0, len(crystals), BATCH)):
+            batch = crystals[start : start + BATCH]
+            arrays, as_json = arrays_of(batch), plain(batch)
+            row: dict[str, float] = {}
+            for way in ("own", "worker") if (turn + number) % 2 == 0 else ("worker", "own"):
+                if way == "own":
+                    row["own"] = float(peer.ask("batches", batches=[as_json], seconds=FOREVER)["cpu_seconds"])
+                else:
+                    clock.start()
+                    predictor.predict(*arrays)
+                    row["coevo"], row["served"] = clock.stop()
+            rows.append(row)
+    own, coevo, served = (np.array([row[name] for row in rows]) for name in ("own", "coevo", "served"))
+    return {
+        "structures": len(crystals),
+        "batch": BATCH,
+        "pairs": len(rows),
+        "own_cpu_seconds": round(float(own.sum()), 3),
+        "worker_cpu_seconds": round(float((coevo + served).sum()), 3),
+        "coevo_ms_per_call": round(1e3 * float(np.median(coevo)), 3),
+        "overhead": round(float((coevo + served).sum() / own.sum() - 1.0), 4),
+        "median_of_pairs": round(float(np.median((coevo + served) / own - 1.0)), 4),
+        "quartiles_of_pairs": [round(float(one), 4) for one in np.quantile((coevo + served) / own - 1.0, (0.25, 0.75))],
     }
 
 
 def _evaluated(force_field: Any, structures: Sequence[Structure]) -> list[float]:
     """As coevo asks: with its own checks of each crystal, in its own batches."""
     return [found.energy * len(one) for found, one in zip(force_field.evaluate(structures), structures, strict=True)]
-
-
-def _ms_per_call(subject: Subject, crystals: Sequence[Crystal]) -> float:
-    """CPU milliseconds of coevo's process for one question of a batch and its answer."""
-    arrays, predictor = arrays_of(crystals[:BATCH]), subject.force_field.predictor
-    found = []
-    for _ in range(5):
-        begun = time.process_time()
-        predictor.predict(*arrays)
-        found.append(time.process_time() - begun)
-    return 1e3 * float(np.median(found))
 
 
 def relaxations(subject: Subject, structures: Sequence[Structure], fmax: float, steps: int, peer: Peer) -> dict[str, Any]:
@@ -291,7 +308,9 @@ def measure(subject: Subject, chosen: argparse.Namespace) -> dict[str, Any]:
     peer = Peer(subject)
     try:
         if "single_points" in chosen.parts:
-            found["single_points"] = _dated(single_points(subject, structures[: chosen.structures], chosen.turns, peer))
+            found["single_points"] = _dated(single_points(subject, structures[: chosen.structures], peer))
+        if "worker_overhead" in chosen.parts:
+            found["worker_overhead"] = _dated(worker_overhead(subject, structures[: chosen.structures], chosen.turns, peer))
         if "relaxations" in chosen.parts:
             found["relaxations"] = _dated(relaxations(subject, relaxed, chosen.fmax, chosen.steps, peer))
         if "worker_killed" in chosen.parts:
@@ -319,7 +338,7 @@ def print_table(families: dict[str, Any]) -> None:
         ("evaluate", "`evaluate`, with coevo's checks"),
     ):
         rows.append((label, f"single_points arms {name} efs_per_cpu_second"))
-    rows.append(("overhead of the worker", "single_points worker_overhead"))
+    rows.append(("overhead of the worker: sums, median of pairs", "worker_overhead overhead", "worker_overhead median_of_pairs"))
     for name in ("ase", "fire", "lbfgs", "lbfgs_in_process"):
         path = f"relaxations arms {name}"
         rows.append((f"{name}: relaxed, CPU s", f"{path} converged", f"{path} cpu_seconds"))

@@ -75,6 +75,9 @@ def test_families_through_their_worker(family, tmp_path):
     assert points["arms"]["worker_batches"]["largest_dE_mev_per_atom"] == 0.0  # the same batches, the same numbers
     assert all(arm["largest_dE_mev_per_atom"] < 0.1 for arm in points["arms"].values())
     assert all(arm["efs_per_cpu_second"] > 0 for arm in points["arms"].values())
+    overhead = found["worker_overhead"]
+    assert (overhead["structures"], overhead["pairs"]) == (4, 1)
+    assert overhead["worker_cpu_seconds"] == pytest.approx(overhead["own_cpu_seconds"] * (1 + overhead["overhead"]), abs=5e-3)
     assert relaxed["fire"]["n_both_converged"] == relaxed["fire"]["converged"] == relaxed["ase"]["converged"] > 0
     assert relaxed["fire"]["steps"] == relaxed["ase"]["steps"]
     assert relaxed["fire"]["median_abs_dE_both_mev"] < 0.1
