@@ -140,8 +140,8 @@ def _check_fit(view: StateView, config: NodeConfig) -> None:
     if config.references.exclude != withheld:
         raise ConfigError(
             f"references.exclude: got {', '.join(config.references.exclude) or 'nothing'}, allowed: what "
-            f"{view.node}@{view.id[:12]} withholds ({', '.join(withheld) or 'nothing'}), because its entries and labels were made "
-            "so; for other phases make a node with coevo init CONFIG"
+            f"{view.node}@{view.id[:12]} withholds ({', '.join(withheld) or 'nothing'}), because its entries and labels were "
+            "made so; for other phases make a node with coevo init CONFIG"
         )
 
 
@@ -191,15 +191,14 @@ def _going_on(view: StateView, config: NodeConfig) -> list[str]:
 
 def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], say: Say) -> None:
     manifest, chosen = view.manifest, config.screening.force_field
-    held = (counted(len(manifest[kind]), name) for kind, name in (("structures", "entries"), ("references", "references")))
-    say(
-        f"{config.node.name} starts from {view.node}@{view.id[:12]}: {', '.join(held)}, {counted(len(manifest['labels']), 'labels')}"
-    )
+    kinds = {"structures": "entries", "references": "references", "labels": "labels"}
+    held = ", ".join(counted(len(manifest[kind]), name) for kind, name in kinds.items())
+    say(f"{config.node.name} starts from {view.node}@{view.id[:12]}: {held}")
     before, here = _said(view).node.energy_scale, config.node.energy_scale
     force_field = (
         "that of the state goes on"
         if "force_field" in going_on
-        else f"{chosen.family} {chosen.weights} as published; everything is evaluated anew, the offsets of the labels are fitted anew"
+        else f"{chosen.family} {chosen.weights} as published; everything is evaluated, the offsets of the labels are fitted anew"
     )
     say(f"force field: {force_field}; energy scale: {here if before == here else f'{before} -> {here}'}")
     new = f"{config.generator.family}, unfitted"

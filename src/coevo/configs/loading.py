@@ -27,17 +27,6 @@ Tree = TypeVar("Tree", bound=BaseModel)
 Prepare = Callable[[dict[str, Any]], tuple[dict[str, Any], list[tuple[Location, str]]]]
 Hidden = Callable[[Location], bool]
 
-FIXED_KEYS = (
-    "node.name:",
-    "node.elements:",
-    "node.references:",
-    "references.exclude:",
-    "node.energy_scale:",
-    "node.descriptor.",
-)
-"""How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
-
-
 MOST_PROBLEMS = 50
 """Problems of a file that are explained; a file with more is not the file that was meant, or a stranger's."""
 
@@ -256,40 +245,12 @@ def dump_config(config: NodeConfig, *, comments: bool = False) -> str:
 
 def config_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """List what differs between two configurations given as plain data: ``screening.fmax: 0.1 -> 0.05``."""
-    before, after = _leaves(old), _leaves(new)
+    before, after = leaves(old), leaves(new)
     return [
         f"{key}: {show(before[key]) if key in before else '(absent)'} -> {show(after[key]) if key in after else '(absent)'}"
         for key in [*before, *(key for key in after if key not in before)]
         if key not in before or key not in after or before[key] != after[key]
     ]
-
-
-def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
-    """Check that a live node may go from one configuration to another, and list the differences.
-
-    Raises
-    ------
-    ConfigError
-        If name, elements, references (or which of them are withheld), energy scale, descriptor or the family of a model change.
-    """
-    changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    refused = [line for line in changes if line.startswith(FIXED_KEYS)]
-    if refused:
-        raise ConfigError(
-            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, references (and references.exclude), "
-            "energy_scale and descriptor cannot change, because hulls, energies and entropies of its states would no longer "
-            "compare; put the old value back, or make a new node with `coevo init`"
-        )
-    for key, before, after in (
-        ("generator.family", old.generator.family, new.generator.family),
-        ("screening.force_field.family", old.screening.force_field.family, new.screening.force_field.family),
-    ):
-        if before != after:
-            raise ConfigError(
-                f"node {old.node.name}: {key}: {before} -> {after}: the checkpoint is of the first family and goes on as that; "
-                "put the old value back, or make a new node with `coevo init`"
-            )
-    return changes
 
 
 def check_data(
@@ -337,14 +298,15 @@ def _suggest(word: str, words: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
+def leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by their dotted keys."""
+    found: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, dict) and value:
-            leaves.update(_leaves(value, f"{prefix}{key}."))
+            found.update(leaves(value, f"{prefix}{key}."))
         else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _dump_section(data: dict[str, Any], location: tuple[str, ...], *, comments: bool) -> list[str]:

@@ -70,8 +70,8 @@ def read_overrides(texts: Sequence[str]) -> list[Override]:
         key = key.strip()
         if not equals or not _KEY.fullmatch(key):
             problems.append(
-                f"{OPTION}: got {show(text)}, allowed: section.key=VALUE, for instance screening.fmax=0.05 (docs/configuration.md "
-                "lists the keys)"
+                f"{OPTION}: got {show(text)}, allowed: section.key=VALUE, for instance screening.fmax=0.05 (the keys are in "
+                "docs/configuration.md)"
             )
             continue
         tree = read_yaml(value_text)

@@ -163,7 +163,7 @@ def set_value(text: str, location: tuple[str, ...], value: Any) -> str | None:
     """
     loader = _Tree(text)
     try:
-        node = loader.get_single_node()
+        node: Any = loader.get_single_node()
     finally:
         loader.dispose()
     for depth, key in enumerate(location):

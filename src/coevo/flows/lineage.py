@@ -223,7 +223,8 @@ class StartMaker(Maker):
         jobs: list[Any] = []
         trained: dict[str, Any] = {}
         if labels:
-            fit = FitOffsetsMaker(f"{prefix}/fit-offsets", workers, config.training, node=node).make(
+            training = config.training.model_copy(update={"enabled": False})
+            fit = FitOffsetsMaker(f"{prefix}/fit-offsets", workers, training, node=node).make(
                 start["labels"], start["splits"], force_field, offsets
             )
             jobs, trained = [fit], {"trained": fit.output}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coevo.makers.step import current_store, read_records, step, write_records
@@ -19,8 +19,8 @@ MEASURED = "not trained yet: the labels that came along measure it"
 class FitOffsetsMaker(TrainForceFieldMaker):
     """Join the energy scales of labels with that of a force field and measure its errors on them; it stays as it is.
 
-    The MP2020 correction is added and taken away as for labels of the node's own
-    (:func:`coevo.makers.labels.training_set.corrected_energy`).
+    Its ``training`` is switched off: then offsets are found for labels of all settings. The MP2020 correction is added and taken
+    away as for labels of the node's own (:func:`coevo.makers.labels.training_set.corrected_energy`).
     """
 
     @step
@@ -48,8 +48,6 @@ class FitOffsetsMaker(TrainForceFieldMaker):
         store = current_store()
         rows = list(read_records(store, labels))
         split_of = {row["id"]: row["split"] for row in read_records(store, splits)}
-        # offsets are wanted of all settings, those of a fit are of one
-        measuring = replace(self, training=self.training.model_copy(update={"enabled": False}))
-        found = measuring._train(store, rows, [], split_of, checkpoint, dict(offsets), 0)
+        found = self._train(store, rows, [], split_of, checkpoint, dict(offsets), 0)
         reason = MEASURED if found.get("frames") else found["reason"]
         return {**found, "reason": reason, "labels": write_records(store, []), "splits": splits}

@@ -114,8 +114,8 @@ def _new_name(config: str | None, name: str | None, others: dict[str, str | None
     unused = [option for option, value in others.items() if value is not None]
     if unused:
         raise ConfigError(
-            f"init --from-state: {unused[0]} does not go with it; the configuration is that of the state, with --set for what is to "
-            "be another, e.g. --set node.elements=Li-P-S-Cl --set node.references=FILE"
+            f"init --from-state: {unused[0]} does not go with it; the configuration is that of the state, with --set for what is "
+            "to be another, e.g. --set node.elements=Li-P-S-Cl --set node.references=FILE"
         )
     if (config is None) == (name is None):
         raise ConfigError(
