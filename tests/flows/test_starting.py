@@ -17,7 +17,7 @@ from coevo.campaigns.merging import Target, merge
 from coevo.campaigns.starting import start_from
 from coevo.configs.loading import config_from_dict
 from coevo.configs.overrides import read_overrides
-from coevo.errors import ConfigError, NodeExistsError, ReferenceDataError
+from coevo.errors import CheckpointError, ConfigError, NodeExistsError, ReferenceDataError
 from coevo.flows.transition import CoevolutionMaker
 from coevo.makers.step import current_store
 from coevo.node_store.bundles.export import export_bundle
@@ -25,6 +25,7 @@ from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import structure_from_document
 from coevo.node_store.identity import label_id
 from coevo.node_store.store import open_store
+from coevo.node_store.trust.arrivals import agree, unagreed
 from coevo.node_store.upkeep.verification import verify
 from coevo.settings import read_settings
 
@@ -220,6 +221,27 @@ class TestTravel:
         assert other.state("plain").document["started_from"] == new.started_from
         assert not [finding for finding in verify(other, "plain").findings if finding.severity == "problem"]
 
+    def test_from_a_state_of_a_bundle(
+        self, store: NodeStore, old: StateView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its configuration names a file: it has to be agreed to. Its force field need not be here, its generator must."""
+        values = read_overrides(["screening.force_field.family=plain"])
+        for checkpoints in (False, True):
+            export_bundle(store, {"main": old}, tmp_path / f"{checkpoints}.coevo", checkpoints=checkpoints)
+        monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path}/other")
+        other = current_store()
+        import_bundle(other, tmp_path / "False.coevo")
+        with pytest.raises(ConfigError, match=rf"names things of this machine.*coevo trust {old.node} --configuration"):
+            start_from(other, old.node, "plain", values, lambda _: None)
+        agree(other, old.node, unagreed(other, old.node))
+        with pytest.raises(CheckpointError, match=old.document["checkpoints"]["generator"]["sha256"]):
+            start_from(other, old.node, "plain", values, lambda _: None)
+        assert other.nodes() == [old.node]
+        import_bundle(other, tmp_path / "True.coevo")
+        found = next(other.artifacts.directory.rglob(f"{old.document['checkpoints']['force_field']['sha256'][2:]}*"))
+        found.unlink()
+        assert start_from(other, old.node, "plain", values, lambda _: None)
+
     def test_a_bundle_cannot_say_more_of_it(self, new: StateView) -> None:
         from coevo.node_store.bundles.documents import read_state
         from coevo.node_store.canonical import dump_plain
@@ -258,6 +280,16 @@ class TestScalesNeverMeet:
         assert outcome == "merged"
         assert both.manifest["labels"] == new.manifest["labels"]
         assert set(both.parents) == {new.id, other.id}
+
+    def test_a_merge_into_a_node_whose_text_was_changed(self, store: NodeStore) -> None:
+        node = Node(store, config_for(f"source-{next(_numbers)}"))
+        seed = node.seed()
+        left, right = (node.grow(seed, branch, [pool()[place]], {}) for place, branch in enumerate(("one", "other")))
+        text = store.read_config_text(node.config.node.name)
+        store.write_config_text(left.node, text.replace("weights: 0.3.0", "weights: 0.2.0", 1))
+        with pytest.raises(ConfigError, match=rf"weights: 0\.3\.0 -> 0\.2\.0.*--from-state {left.node}@one --set"):
+            merge(store, left, right, Target(left.node, "one"), train=False)
+        assert store.head(left.node, "one") == left.id
 
     def test_a_flow_of_another_family_is_refused(self, old: StateView) -> None:
         """Wired in Python by hand, with a configuration that is not the state's."""
