@@ -81,6 +81,8 @@ def test_other_ways(text: str, way: str) -> None:
         (("screening:", "screening:\n  force_field: {family: sevennet}"), True),
         (("screening:", "screening:\n  force_field: {family: nobody-has-it}"), True),
         (("screening:", "screening:\n  force_field: {weights: r2scan}"), True),
+        (("  seed: 0", "  energy_scale: r2scan\n  seed: 0"), True),
+        (("  seed: 0", "  energy_scale: pbe\n  seed: 0"), True),
         (("screening:", "screening:\n  force_field: {family: chgnet, weights: 0.3.0}"), False),
         (("screening:", "screening:\n  force_field: [1]"), False),
         (("fmax: 0.1", "fmax: often"), False),

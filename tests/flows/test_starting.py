@@ -242,6 +242,14 @@ class TestTravel:
         found.unlink()
         assert start_from(other, old.node, "plain", values, lambda _: None)
 
+    def test_into_a_node_on_another_scale(self, store: NodeStore, old: StateView, new: StateView, tmp_path: Path) -> None:
+        export_bundle(store, {"main": new}, tmp_path / "plain.coevo")
+        branches = store.node(old.node).branches
+        with pytest.raises(NodeExistsError, match=r"force field chgnet on the energy scale mp2020.*has plain on pbe.*--as NODE"):
+            import_bundle(store, tmp_path / "plain.coevo", node=old.node)
+        assert store.node(old.node).branches == branches
+        import_bundle(store, tmp_path / "plain.coevo", node="plain")
+
     def test_a_bundle_cannot_say_more_of_it(self, new: StateView) -> None:
         from coevo.node_store.bundles.documents import read_state
         from coevo.node_store.canonical import dump_plain

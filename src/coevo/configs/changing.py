@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.loading import config_difference, leaves
 from coevo.configs.yaml_tree import read_yaml, show
 from coevo.errors import CheckpointError, ConfigError
-from coevo.families import descriptor_of
+from coevo.families import descriptor_of, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,17 +78,20 @@ def check_force_field(old: NodeConfig, text: str, ref: str | None = None) -> Non
     found = leaves(data) if isinstance(data, dict) else {}
     known = leaves(old.model_dump(mode="json"))
     refused = {
-        key: (known[key], found[key]) for key in (FAMILY, WEIGHTS) if isinstance(found.get(key), str) and found[key] != known[key]
+        key: (known[key], found[key])
+        for key in (FAMILY, WEIGHTS, SCALE)
+        if isinstance(found.get(key), str) and found[key] != known[key]
     }
     if refused:
         raise _refusal(old, refused, ref)
 
 
-def way_out(ref: str, values: Mapping[str, Any]) -> str:
+def way_out(ref: str, old: NodeConfig, values: Mapping[str, Any]) -> str:
     """Return the command that starts a node from a state with these values in place of those of its configuration."""
     wanted = dict(values)
-    if FAMILY in wanted or WEIGHTS in wanted:
-        wanted.pop(SCALE, None)  # follows from the weights
+    if SCALE in wanted and not {FAMILY, WEIGHTS} & set(wanted):
+        wanted = {**_force_field_on(old, wanted[SCALE]), **wanted}
+    wanted.pop(SCALE, None)  # follows from the weights
     if FAMILY in wanted and wanted.get(WEIGHTS) == _default_weights(wanted[FAMILY]):
         wanted.pop(WEIGHTS, None)
     return f"coevo init NEW --from-state {ref} " + " ".join(f"--set {key}={show(value)}" for key, value in wanted.items())
@@ -99,6 +102,20 @@ def _default_weights(family: Any) -> str | None:
         return descriptor_of(str(family), "force_field").default_weights
     except CheckpointError:
         return None
+
+
+def _force_field_on(old: NodeConfig, scale: Any) -> dict[str, str]:
+    """Weights on an energy scale: of the node's family where it has some, or of another one that is known here."""
+    own = old.screening.force_field.family
+    for family in (own, *names_of("force_field")):
+        try:
+            descriptor = descriptor_of(family, "force_field")
+        except CheckpointError:
+            continue
+        if found := descriptor.weights_on(str(scale)):
+            weights = descriptor.default_weights if descriptor.default_weights in found else found[0]
+            return {WEIGHTS: weights} if family == own else {FAMILY: family, WEIGHTS: weights}
+    return {FAMILY: "FAMILY"}
 
 
 def _is_refused(key: str) -> bool:
@@ -131,7 +148,7 @@ def _refusal(old: NodeConfig, refused: Changes, ref: str | None) -> ConfigError:
         values = {key: after for key, (_, after) in refused.items()}
         ways.append(
             "or make a new node with `coevo init` that takes structures, references and labels along, everything evaluated anew: "
-            + way_out(ref or old.node.name, values)
+            + way_out(ref or old.node.name, old, values)
         )
     else:
         ways.append("or make a new node with `coevo init`")
