@@ -114,7 +114,7 @@ def test_a_node_from_a_state(copied: Coevo, tmp_path: Path) -> None:
     assert json.loads(copied("log", "tiny-plain", "--format", "json").stdout)[0]["started_from"] == state["started_from"]
     assert "nothing to do" in copied(*START).stderr
     difference = json.loads(copied("diff", "tiny", "tiny-plain", "--format", "json").stdout)
-    assert difference["labels"]["added"] == difference["labels"]["removed"] == []
+    assert (difference["only_left"]["labels"], difference["only_right"]["labels"], difference["splits"]) == ([], [], [])
     copied("verify", "tiny-plain", "--signals")
     copied("export", "tiny-plain", str(tmp_path / "plain.coevo"))
     other = Coevo(tmp_path, PYTHONPATH=copied.environment["PYTHONPATH"])
