@@ -27,6 +27,7 @@ from coevo.node_store.identity import label_id
 from coevo.node_store.store import open_store
 from coevo.node_store.trust.arrivals import agree, unagreed
 from coevo.node_store.upkeep.verification import verify
+from coevo.notebooks.states import State
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:
@@ -118,8 +119,10 @@ class TestDocuments:
         assert new.manifest["labels"] == old.manifest["labels"], "what was test stays test"
         assert new.document["counts"]["structures_added"] == len(COMPOUNDS)
 
-    def test_the_first_state_names_where_it_came_from_and_has_no_parents(self, old: StateView, new: StateView) -> None:
-        assert new.started_from == {"node": old.node, "state": old.id}
+    def test_the_first_state_names_where_it_came_from_and_has_no_parents(
+        self, store: NodeStore, old: StateView, new: StateView
+    ) -> None:
+        assert State(store, new).started_from == new.started_from == {"node": old.node, "state": old.id}
         assert new.document["message"] == f"started from {old.node}@{old.id[:8]}"
         assert (new.parents, new.iteration, new.manifest["samples"]) == ((), 0, {})
         assert {row["iteration_added"] for row in new.evaluations()} == {0}
@@ -241,6 +244,23 @@ class TestTravel:
         found = next(other.artifacts.directory.rglob(f"{old.document['checkpoints']['force_field']['sha256'][2:]}*"))
         found.unlink()
         assert start_from(other, old.node, "plain", values, lambda _: None)
+
+    @pytest.mark.service
+    def test_on_a_server_it_is_the_same_state(
+        self, old: StateView, new: StateView, store: NodeStore, mongodb_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        export_bundle(store, {"main": old}, tmp_path / "old.coevo")
+        monkeypatch.setenv("COEVO_DATABASE", mongodb_uri)
+        monkeypatch.setenv("COEVO_ARTIFACTS", f"file://{tmp_path}/artifacts")
+        other = current_store()
+        import_bundle(other, tmp_path / "old.coevo")
+        agree(other, old.node, unagreed(other, old.node))
+        view = started(other, other.state(old.node), name="plain")
+        assert (view.id, view.started_from) == (new.id, new.started_from)
+        for kind in ("structures", "references", "labels"):
+            ids = sorted(new.manifest[kind])
+            assert list(view.documents(kind, ids)) == list(new.documents(kind, ids))
+        assert not [finding for finding in verify(other, "plain").findings if finding.severity == "problem"]
 
     def test_into_a_node_on_another_scale(self, store: NodeStore, old: StateView, new: StateView, tmp_path: Path) -> None:
         export_bundle(store, {"main": new}, tmp_path / "plain.coevo")

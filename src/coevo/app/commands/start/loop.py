@@ -79,7 +79,7 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Create a node and its first state: its references, evaluated by the published force field."""
+    """Create a node and its first state: its references, evaluated by the published force field; or what another state has."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.app.tables.states import iteration_table
     from coevo.campaigns.running import initialise
