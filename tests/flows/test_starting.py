@@ -177,6 +177,8 @@ def test_the_same_force_field_goes_on_with_its_offsets(store: NodeStore, new: St
     view = store.state(name)
     assert view.document["checkpoints"]["force_field"]["sha256"] == new.document["checkpoints"]["force_field"]["sha256"]
     assert view.manifest["offsets"] == new.manifest["offsets"]
+    assert "prequential" in new.document["metrics"]["force_field"]
+    assert "prequential" not in view.document["metrics"]["force_field"], "it may have been trained on these labels"
     energies = [{row["structure_id"]: row["energy_per_atom"] for row in state.evaluations()} for state in (view, new)]
     assert energies[0] == energies[1]
 
@@ -375,6 +377,8 @@ class TestRefused:
             start_from(store, old.node, old.node, [], lambda _: None)
         with pytest.raises(ConfigError, match=r"NEW: node\.name: got New Node"):
             start_from(store, old.node, "New Node", [], lambda _: None)
+        with pytest.raises(ConfigError, match=r"--set: node\.name: other, allowed: refused"):
+            start_from(store, old.node, "refused", read_overrides(["node.name=other"]), lambda _: None)
         (tmp_path / "bundle").touch()
         with pytest.raises(ConfigError, match="a state of another database comes here in a bundle"):
             start_from(store, str(tmp_path / "bundle"), "refused", [], lambda _: None)

@@ -14,7 +14,7 @@ from coevo.campaigns.running import run_flow
 from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config
 from coevo.configs.overrides import Override, with_overrides
 from coevo.configs.references import load_references
-from coevo.errors import ConfigError, NodeExistsError, ReferenceDataError
+from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, ReferenceDataError, StateNotFoundError
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
 from coevo.makers.checkpoints import check_checkpoint
@@ -108,17 +108,22 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
 
 
 def _state(store: NodeStore, ref: str) -> StateView:
-    if "/" in ref or Path(ref).is_file():
-        raise ConfigError(
-            f"--from-state: got {ref}, a file, allowed: a state of the database {store.place}, such as li-p-s@main; a state of "
-            "another database comes here in a bundle: coevo export REF FILE there, coevo import FILE here"
-        )
-    return store.state(ref)
+    try:
+        return store.state(ref)
+    except (NodeNotFoundError, StateNotFoundError):
+        if "/" in ref or Path(ref).is_file():
+            raise ConfigError(
+                f"--from-state: got {ref}, a file, allowed: a state of the database {store.place}, such as li-p-s@main; a state of "
+                "another database comes here in a bundle: coevo export REF FILE there, coevo import FILE here"
+            ) from None
+        raise
 
 
 def _configuration(view: StateView, name: str, overrides: Sequence[Override], say: Say) -> NodeConfig:
     """Configuration of a state with another name and the values that are given."""
     source = f"configuration of {view.node}@{view.id[:12]}"
+    if other := next((each for each in overrides if each.location == ("node", "name") and each.value != name), None):
+        raise ConfigError(f"{other.option}: {other}, allowed: {name}, the name that the new node is given; say it once")
     with readable_configuration(view):
         document = view.document["config"]
         # a seed is one branch's, and the text of a configuration is for all of them
