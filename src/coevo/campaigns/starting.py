@@ -113,7 +113,7 @@ def _state(store: NodeStore, ref: str) -> StateView:
     except (NodeNotFoundError, StateNotFoundError):
         if "/" in ref or Path(ref).is_file():
             raise ConfigError(
-                f"--from-state: got {ref}, a file, allowed: a state of the database {store.place}, such as li-p-s@main; a state of "
+                f"--from-state: got {ref}, a file, allowed: a state of the database {store.place}, such as li-p-s@main; one of "
                 "another database comes here in a bundle: coevo export REF FILE there, coevo import FILE here"
             ) from None
         raise
