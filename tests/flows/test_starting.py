@@ -168,7 +168,7 @@ def test_the_correction_is_where_it_must_be_and_nowhere_else(store: NodeStore, o
     assert errors["n"] == len(squares)
     expected = 1000 * (sum(squares) / len(squares)) ** 0.5
     assert errors["energy_rmse_mev_per_atom"] == pytest.approx(expected, abs=1e-6)
-    assert view.document["metrics"]["force_field"]["reason"] == "not trained yet: the labels that came along measure it"
+    assert view.document["metrics"]["force_field"]["reason"] == "not trained yet, the labels that came along measure it"
 
 
 def test_the_same_force_field_goes_on_with_its_offsets(store: NodeStore, new: StateView) -> None:
@@ -319,6 +319,9 @@ class TestScalesNeverMeet:
         store.write_config_text(left.node, text.replace("weights: 0.3.0", "weights: 0.2.0", 1))
         with pytest.raises(ConfigError, match=rf"weights: 0\.3\.0 -> 0\.2\.0.*--from-state {left.node}@one --set"):
             merge(store, left, right, Target(left.node, "one"), train=False)
+        store.write_config_text(left.node, text.replace("family: chgnet", "family: plain", 1))
+        with pytest.raises(ConfigError, match=r"family: chgnet -> plain.*--from-state"):
+            merge(store, left, right, Target(left.node, "one"), train=False)
         assert store.head(left.node, "one") == left.id
 
     def test_a_flow_of_another_family_is_refused(self, old: StateView) -> None:
@@ -380,7 +383,7 @@ class TestRefused:
         with pytest.raises(ConfigError, match=r"--set: node\.name: other, allowed: refused"):
             start_from(store, old.node, "refused", read_overrides(["node.name=other"]), lambda _: None)
         (tmp_path / "bundle").touch()
-        with pytest.raises(ConfigError, match="a state of another database comes here in a bundle"):
+        with pytest.raises(ConfigError, match="one of another database comes here in a bundle"):
             start_from(store, str(tmp_path / "bundle"), "refused", [], lambda _: None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.campaigns.running import run_flow
-from coevo.configs.changing import check_change
+from coevo.configs.changing import check_change, check_force_field
 from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
@@ -294,14 +294,14 @@ def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[Sta
     """
     name = config.node.name
     for view in sources:
-        refuse_unagreed(store, view.node, _live(store, view.node).model_dump(mode="json"))
+        refuse_unagreed(store, view.node, _live(store, view.node, view).model_dump(mode="json"))
         if name not in store.nodes():
             refuse_unagreed(store, view.node, view.document["config"])
     if name not in store.nodes():
         _check_force_field(config, sources, start)
         store.create_node(name, config.node.elements, config.identity(), dump_config(config, comments=True))
         return config
-    live = _live(store, name)
+    live = _live(store, name, start)
     refuse_unagreed(store, name, live.model_dump(mode="json"))
     if set(live.node.elements) != set(config.node.elements):
         raise ConfigError(
@@ -318,5 +318,11 @@ def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[Sta
     return live
 
 
-def _live(store: NodeStore, node: str) -> NodeConfig:
-    return parse_config(store.read_config_text(node), store.config_source(node))
+def _live(store: NodeStore, node: str, view: StateView) -> NodeConfig:
+    """Configuration of a node as it stands now; another force field than that of a state, without its scale, is told as such."""
+    text = store.read_config_text(node)
+    try:
+        return parse_config(text, store.config_source(node))
+    except ConfigError:
+        check_force_field(_config_of(view, node), text, f"{view.node}@{view.id[:12]}")
+        raise

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coevo.makers.outputs import Checkpoint, TrainedForceField
     from coevo.makers.step import Document, ShardReference
 
-MEASURED = "not trained yet: the labels that came along measure it"
+MEASURED = "not trained yet, the labels that came along measure it"
 
 
 @dataclass
