@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coevo.configs.changing import check_change
 from coevo.configs.loading import (
-    check_change,
     config_difference,
     config_from_dict,
     dump_config,

@@ -97,12 +97,28 @@ def test_what_is_left_out_is_listed(draft):
     for field in StateDocument.model_fields.values():
         name = field.alias or next(n for n, f in StateDocument.model_fields.items() if f is field)
         if name == "_id" or name not in prepared.document:
-            assert name in {"_id", "created"}
+            assert name in {"_id", "created", "started_from"}
             continue
         changed = json.loads(json.dumps(prepared.document))
         changed[name] = _other(changed[name])
         entered = identity_digest(changed) != prepared.id
         assert entered or name in listed, name
+
+
+def test_where_a_first_state_came_from(draft):
+    """It enters the id by the state, not by the name of the node; without it the id is that of before."""
+    origin = {"node": "other", "state": "2" * 64}
+    ids = [
+        state_id(dataclasses.replace(draft, started_from=started_from))
+        for started_from in (None, origin, {**origin, "node": "renamed"}, {**origin, "state": "3" * 64})
+    ]
+    assert ids[0] == state_id(draft)
+    assert "started_from" not in prepare(draft).document
+    assert ids[1] == ids[2]
+    assert len({ids[0], ids[1], ids[3]}) == 3
+    for wrong in ({"node": "other"}, {**origin, "state": "2"}, {**origin, "at": 1}, {**origin, "node": "Other Node"}):
+        with pytest.raises(ValueError, match="started_from"):
+            prepare(dataclasses.replace(draft, started_from=wrong))
 
 
 def _other(value):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.campaigns.running import run_flow
+from coevo.configs.changing import check_change, check_force_field
 from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
@@ -80,11 +81,11 @@ def merge(
         If a model of the start is missing, damaged or not trusted; nothing was computed.
     """
     newer = _descendant(left, right)
-    config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node)
-    from_side = {"left": left, "right": right}[start]
+    from_side = newer or {"left": left, "right": right}[start]
+    config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node, from_side)
     if not newer and target.node not in store.nodes():
         check_checkpoints(store, from_side)  # no node is left behind
-    config = _create_or_check(store, config, [newer] if newer else [left, right])
+    config = _create_or_check(store, config, [newer] if newer else [left, right], from_side)
     with store.run_lock(target.node, target.branch):
         head_id = store.head(target.node, target.branch)
         head = store.state(f"{target.node}@{head_id}") if head_id else None
@@ -100,6 +101,7 @@ def merge(
             return store.state(str(target)), "fast-forward"
         check_checkpoints(store, from_side)
         if head:
+            check_change(_config_of(head, target.node), config, str(target))
             config = of_branch(
                 config, seed_of_branch(store.backend, target.node, target.branch, head), store.config_source(target.node)
             )
@@ -165,7 +167,7 @@ def extend(
         )
     if name not in store.nodes() or store.head(name, "main") is None:
         check_checkpoints(store, source)  # no node is left behind
-    config = _create_or_check(store, config, [source])
+    config = _create_or_check(store, config, [source], source)
     with store.run_lock(name, "main"):
         if store.head(name, "main") is None:
             parent = bring_history(store, source, name)
@@ -215,8 +217,8 @@ def _config_of(view: StateView, name: str, *, elements: Sequence[str] | None = N
     return config_from_dict({**document, "node": node}, f"configuration of {view.node}@{view.id[:12]}")
 
 
-def _merged_config(left: StateView, right: StateView, name: str) -> NodeConfig:
-    """Configuration of the left state for the elements and references of both."""
+def _merged_config(left: StateView, right: StateView, name: str, start: StateView) -> NodeConfig:
+    """Configuration of the left state for the elements and references of both, with the force field of the start."""
     systems = [set(view.document["elements"]) for view in (left, right)]
     if not systems[0] & systems[1]:
         raise ConfigError(
@@ -225,10 +227,42 @@ def _merged_config(left: StateView, right: StateView, name: str) -> NodeConfig:
         )
     scales = [_said_of_node(view, "energy_scale") for view in (left, right)]
     if scales[0] != scales[1]:
-        raise ConfigError(f"the states have the energy scales {scales[0]} and {scales[1]}; energies of two scales never meet")
+        raise ConfigError(f"{left.node}@{left.id[:12]} is on the energy scale {scales[0]}, {_other_scale(right, scales[1])}")
     references = _said_of_node(right, "references")
     config = _config_of(left, name, elements=sorted(systems[0] | systems[1]), references=references)
-    return config.model_copy(update={"references": ReferencesConfig(exclude=_withheld_by_both(left, right))})
+    changed: dict[str, Any] = {"references": ReferencesConfig(exclude=_withheld_by_both(left, right))}
+    if start.document["checkpoints"]["force_field"]["family"] != config.screening.force_field.family:
+        force_field = _config_of(start, name).screening.force_field
+        changed["screening"] = config.screening.model_copy(update={"force_field": force_field})
+    return config.model_copy(update=changed)
+
+
+def _check_force_field(config: NodeConfig, views: Sequence[StateView], start: StateView) -> None:
+    """Refuse a node whose energies are on another scale than those of the states, or whose force field is not that of the start.
+
+    Raises
+    ------
+    ConfigError
+    """
+    name, family = config.node.name, start.document["checkpoints"]["force_field"]["family"]
+    for view in views:
+        scale = _said_of_node(view, "energy_scale")
+        if scale != config.node.energy_scale:
+            raise ConfigError(f"node {name} is on the energy scale {config.node.energy_scale}, {_other_scale(view, scale)}")
+    if family != config.screening.force_field.family:
+        raise ConfigError(
+            f"node {name}: screening.force_field.family is {config.screening.force_field.family}, and the force field of "
+            f"{start.node}@{start.id[:12]} is of the family {family}; a merge goes on with the force field of one of its states "
+            "(--force-field LEFT or RIGHT): choose the one of this family, or the name of a new node"
+        )
+
+
+def _other_scale(view: StateView, scale: str) -> str:
+    ref = f"{view.node}@{view.id[:12]}"
+    return (
+        f"{ref} on {scale}; energies of two scales never meet in one hull; start a node from that state on the other scale, and "
+        f"merge that: coevo init NEW --from-state {ref} --set screening.force_field.family=FAMILY (and .weights=WEIGHTS)"
+    )
 
 
 def _said_of_node(view: StateView, key: str) -> str:
@@ -252,21 +286,22 @@ def excluded_references(view: StateView) -> list[str]:
         return list(view.document["config"].get("references", {}).get("exclude", ()))
 
 
-def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[StateView]) -> NodeConfig:
-    """Create the target node, or return the live configuration of the one that is there, if its elements are the same.
+def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[StateView], start: StateView) -> NodeConfig:
+    """Create the target node, or return the live configuration of the one that is there, if elements and scale are the same.
 
     Neither the configuration of the sources' nodes nor that of the target may hold what a bundle brought and nobody agreed to,
     nor may that of the states from which a new node's is made: in the new one, references of several are joined already.
     """
     name = config.node.name
     for view in sources:
-        refuse_unagreed(store, view.node, _live(store, view.node).model_dump(mode="json"))
+        refuse_unagreed(store, view.node, _live(store, view.node, view).model_dump(mode="json"))
         if name not in store.nodes():
             refuse_unagreed(store, view.node, view.document["config"])
     if name not in store.nodes():
+        _check_force_field(config, sources, start)
         store.create_node(name, config.node.elements, config.identity(), dump_config(config, comments=True))
         return config
-    live = _live(store, name)
+    live = _live(store, name, start)
     refuse_unagreed(store, name, live.model_dump(mode="json"))
     if set(live.node.elements) != set(config.node.elements):
         raise ConfigError(
@@ -279,8 +314,15 @@ def _create_or_check(store: NodeStore, config: NodeConfig, sources: Sequence[Sta
             f"node {name} withholds {here} (references.exclude), the new state would withhold {new}; what a node withholds "
             "cannot change: choose the name of a new node"
         )
+    _check_force_field(live, sources, start)
     return live
 
 
-def _live(store: NodeStore, node: str) -> NodeConfig:
-    return parse_config(store.read_config_text(node), store.config_source(node))
+def _live(store: NodeStore, node: str, view: StateView) -> NodeConfig:
+    """Configuration of a node as it stands now; another force field than that of a state, without its scale, is told as such."""
+    text = store.read_config_text(node)
+    try:
+        return parse_config(text, store.config_source(node))
+    except ConfigError:
+        check_force_field(_config_of(view, node), text, f"{view.node}@{view.id[:12]}")
+        raise

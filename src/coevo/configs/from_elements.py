@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config, parse_config, preset_text
+from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ def config_for_elements(elements: Sequence[str], references: str, *, name: str |
     name : str or None
         Name of the node; by default the elements, such as ``na-cl``.
     like : str
-        Preset whose sections other than ``node`` and ``references`` are taken (sizes, thresholds).
+        Preset or file whose sections other than ``node`` and ``references`` are taken (sizes, thresholds), and its energy scale.
 
     Raises
     ------
@@ -31,7 +31,9 @@ def config_for_elements(elements: Sequence[str], references: str, *, name: str |
     """
     source = "--elements"
     name = name or "-".join(element.lower() for element in elements)
-    template = parse_config(preset_text(like), f"preset {like}").model_dump(mode="json", exclude={"node", "references"})
-    node = {"name": name, "elements": list(elements), "references": references}
+    model = load_config(like).config
+    template = model.model_dump(mode="json", exclude={"node", "references"})
+    # that of the force field, which is taken too
+    node = {"name": name, "elements": list(elements), "references": references, "energy_scale": model.node.energy_scale}
     config = config_from_dict({"node": node, **template}, source)
     return LoadedConfig(config, dump_config(config, comments=True), source)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from coevo.configs.describing import allowed_at, field_at, keys_of, section_at
 from coevo.configs.tree import NodeConfig
-from coevo.configs.yaml_tree import Location, dotted, read_yaml, show, write_value
+from coevo.configs.yaml_tree import Location, YamlTree, dotted, read_yaml, show, write_value
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 Tree = TypeVar("Tree", bound=BaseModel)
 Prepare = Callable[[dict[str, Any]], tuple[dict[str, Any], list[tuple[Location, str]]]]
 Hidden = Callable[[Location], bool]
-
-FIXED_KEYS = (
-    "node.name:",
-    "node.elements:",
-    "node.references:",
-    "references.exclude:",
-    "node.energy_scale:",
-    "node.descriptor.",
-)
-"""How a line of :func:`config_difference` begins that names a key which cannot change once a node exists."""
-
 
 MOST_PROBLEMS = 50
 """Problems of a file that are explained; a file with more is not the file that was meant, or a stranger's."""
@@ -103,14 +92,24 @@ def load_config(path_or_preset: str | Path) -> LoadedConfig:
     ConfigError
         If the file cannot be read or is not valid; the message has one line per problem.
     """
+    text, source, base = find_text(path_or_preset)
+    return LoadedConfig(parse_config(text, source), text, source, base)
+
+
+def find_text(path_or_preset: str | Path) -> tuple[str, str, Path | None]:
+    """Return the text of a YAML file or a preset, what messages call it, and the directory that its paths start from.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
     if isinstance(path_or_preset, str):
         names_file = "/" in path_or_preset or path_or_preset.endswith((".yaml", ".yml"))
         if not names_file and (path_or_preset in preset_names() or not Path(path_or_preset).exists()):
-            text, source = preset_text(path_or_preset), f"preset {path_or_preset}"
-            return LoadedConfig(parse_config(text, source), text, source)
+            return preset_text(path_or_preset), f"preset {path_or_preset}", None
     path = Path(path_or_preset).expanduser()
-    text = read_text(path, hint=f"; presets are {', '.join(preset_names())}")
-    return LoadedConfig(parse_config(text, str(path)), text, str(path), path.resolve().parent)
+    return read_text(path, hint=f"; presets are {', '.join(preset_names())}"), str(path), path.resolve().parent
 
 
 def read_text(path: Path, *, hint: str = "") -> str:
@@ -172,25 +171,49 @@ def parse_tree(root: type[Tree], text: str, source: str, *, prepare: Prepare | N
     ConfigError
         With one line for each problem, in the order of the text.
     """
-    tree = read_yaml(text)
-    if not tree.problems and not isinstance(tree.data, dict):
-        got = "an empty file" if tree.data is None else show(tree.data)
-        tree.problems.append((1, f"got {got}, allowed: {allowed_at((), root)}"))
+    tree = _read_mapping(text, root)
     config = None
     if isinstance(tree.data, dict):
         data, problems = prepare(tree.data) if prepare else (tree.data, [])
-        config, more = _check(data, root, hidden)
+        config, more = check_data(data, root, hidden)
         # what could not be prepared is told once
         known = {location for location, _ in problems}
         problems = [*problems, *(problem for problem in more if problem[0] not in known)]
         tree.problems.extend((tree.line(location), message) for location, message in problems)
     if tree.problems or config is None:
-        told = sorted(tree.problems, key=lambda problem: problem[0])[:MOST_PROBLEMS]
-        lines = [f"{source}:{line}: {message}" for line, message in told]
-        if len(tree.problems) >= MOST_PROBLEMS:
-            lines.append(f"{source}: there may be more problems; these are the first {MOST_PROBLEMS}")
-        raise ConfigError("\n".join(lines))
+        raise _told(tree, source)
     return config
+
+
+def parse_tree_data(text: str, source: str) -> YamlTree:
+    """Read the YAML text of a node configuration without checking its keys and values.
+
+    Raises
+    ------
+    ConfigError
+        It is no YAML, or not a mapping.
+    """
+    tree = _read_mapping(text, NodeConfig)
+    if tree.problems:
+        raise _told(tree, source)
+    return tree
+
+
+def _read_mapping(text: str, root: type[BaseModel]) -> YamlTree:
+    tree = read_yaml(text)
+    if not tree.problems and not isinstance(tree.data, dict):
+        got = "an empty file" if tree.data is None else show(tree.data)
+        tree.problems.append((1, f"got {got}, allowed: {allowed_at((), root)}"))
+    return tree
+
+
+def _told(tree: YamlTree, source: str) -> ConfigError:
+    """All problems of a text, in its order."""
+    told = sorted(tree.problems, key=lambda problem: problem[0])[:MOST_PROBLEMS]
+    lines = [f"{source}:{line}: {message}" for line, message in told]
+    if len(tree.problems) >= MOST_PROBLEMS:
+        lines.append(f"{source}: there may be more problems; these are the first {MOST_PROBLEMS}")
+    return ConfigError("\n".join(lines))
 
 
 def config_from_dict(data: dict[str, Any], source: str) -> NodeConfig:
@@ -201,7 +224,7 @@ def config_from_dict(data: dict[str, Any], source: str) -> NodeConfig:
     ConfigError
         With one line for each problem: ``source: key: got …, allowed: …``.
     """
-    config, problems = _check(data, NodeConfig)
+    config, problems = check_data(data, NodeConfig)
     if config is None:
         raise ConfigError("\n".join(f"{source}: {message}" for _, message in problems))
     return config
@@ -222,7 +245,7 @@ def dump_config(config: NodeConfig, *, comments: bool = False) -> str:
 
 def config_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """List what differs between two configurations given as plain data: ``screening.fmax: 0.1 -> 0.05``."""
-    before, after = _leaves(old), _leaves(new)
+    before, after = leaves(old), leaves(new)
     return [
         f"{key}: {show(before[key]) if key in before else '(absent)'} -> {show(after[key]) if key in after else '(absent)'}"
         for key in [*before, *(key for key in after if key not in before)]
@@ -230,36 +253,10 @@ def config_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def check_change(old: NodeConfig, new: NodeConfig) -> list[str]:
-    """Check that a live node may go from one configuration to another, and list the differences.
-
-    Raises
-    ------
-    ConfigError
-        If name, elements, references (or which of them are withheld), energy scale, descriptor or the family of a model change.
-    """
-    changes = config_difference(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    refused = [line for line in changes if line.startswith(FIXED_KEYS)]
-    if refused:
-        raise ConfigError(
-            f"node {old.node.name}: {'; '.join(refused)}: a node's name, elements, references (and references.exclude), "
-            "energy_scale and descriptor cannot change, because hulls, energies and entropies of its states would no longer "
-            "compare; put the old value back, or make a new node with `coevo init`"
-        )
-    for key, before, after in (
-        ("generator.family", old.generator.family, new.generator.family),
-        ("screening.force_field.family", old.screening.force_field.family, new.screening.force_field.family),
-    ):
-        if before != after:
-            raise ConfigError(
-                f"node {old.node.name}: {key}: {before} -> {after}: the checkpoint is of the first family and goes on as that; "
-                "put the old value back, or make a new node with `coevo init`"
-            )
-    return changes
-
-
-def _check(data: dict[str, Any], root: type[Tree], hidden: Hidden = _nothing) -> tuple[Tree | None, list[tuple[Location, str]]]:
-    """Validate plain data; return the configuration, or None and the problems."""
+def check_data(
+    data: dict[str, Any], root: type[Tree], hidden: Hidden = _nothing
+) -> tuple[Tree | None, list[tuple[Location, str]]]:
+    """Validate plain data; return the configuration, or None and the problems with their places."""
     try:
         return root.model_validate(data), []
     except ValidationError as err:
@@ -301,14 +298,15 @@ def _suggest(word: str, words: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
+def leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by their dotted keys."""
+    found: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, dict) and value:
-            leaves.update(_leaves(value, f"{prefix}{key}."))
+            found.update(leaves(value, f"{prefix}{key}."))
         else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _dump_section(data: dict[str, Any], location: tuple[str, ...], *, comments: bool) -> list[str]:

@@ -144,6 +144,53 @@ def write_value(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def set_value(text: str, location: tuple[str, ...], value: Any) -> str | None:
+    """Give a key another value in a YAML text, and leave everything else as it stands, comments included.
+
+    Parameters
+    ----------
+    text : str
+        Valid YAML, a mapping.
+    location : tuple of str
+        A key that is not there yet is written as the first one of its section; a section that is not, at the end.
+    value : object
+        Plain data.
+
+    Returns
+    -------
+    str or None
+        None if the value that is there cannot be replaced on its line: a list or mapping of several lines.
+    """
+    loader = _Tree(text)
+    try:
+        node: Any = loader.get_single_node()
+    finally:
+        loader.dispose()
+    for depth, key in enumerate(location):
+        found = [item for name, item in node.value if name.value == key]
+        rest = location[depth + 1 :]
+        if not found:
+            line = write_value({key: _nested(rest, value)})[1:-1]
+            start, indent = node.start_mark.index, " " * node.start_mark.column
+            if node.flow_style:
+                return f"{text[: start + 1]}{line}{', ' if node.value else ''}{text[start + 1 :]}"
+            if depth == 0:
+                return f"{text.rstrip()}\n{line}\n"
+            return f"{text[:start]}{line}\n{indent}{text[start:]}"
+        node = found[0]
+        if not rest or not isinstance(node, yaml.MappingNode):
+            start, end = node.start_mark.index, node.end_mark.index
+            if not isinstance(node, yaml.ScalarNode) and not node.flow_style:
+                return None
+            blank = " " if start == end else ""  # a key without a value
+            return f"{text[:start]}{blank}{write_value(_nested(rest, value))}{text[end:]}"
+    return None
+
+
+def _nested(keys: tuple[str, ...], value: Any) -> Any:
+    return {keys[0]: _nested(keys[1:], value)} if keys else value
+
+
 def show(value: Any) -> str:
     """Write a value for a message; long ones are cut."""
     text = write_value(value)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.configs.loading import check_change, config_difference, config_from_dict, parse_config
+from coevo.configs.changing import check_change, check_force_field
+from coevo.configs.loading import config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.node_store.known_fields import checkpoint_reference
@@ -182,11 +183,16 @@ def live_config(
 
     source = store.config_source(node)
     seed = recorded_seed(head) if branch is None else seed_of_branch(store.backend, node, branch, head)
-    config = of_branch(parse_config(store.read_config_text(node), source=source), seed, source)
+    text, ref = store.read_config_text(node), f"{node}@{head.id[:12]}"
+    before = config_from_dict(head.document["config"], source=f"configuration of {ref}")
+    try:
+        config = of_branch(parse_config(text, source=source), seed, source)
+    except ConfigError:
+        check_force_field(before, text, ref)
+        raise
     if not only_read:
         refuse_unagreed(store, node, config.model_dump(mode="json"))
-    before = config_from_dict(head.document["config"], source=f"configuration of {node}@{head.id[:12]}")
-    check_change(before, config)
+    check_change(before, config, ref)
     for line in config_difference(before.identity(), config.identity()):
         if not line.startswith("node.branch_seed:"):
             say(f"configuration changed: {line}")

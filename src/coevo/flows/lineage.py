@@ -1,4 +1,4 @@
-"""Merge and extend as jobflow Flows: transitions that generate nothing and bring populations together."""
+"""Merge, extend and start from a state as jobflow Flows: transitions that generate nothing and bring populations together."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.makers.assess import AssessMaker
+from coevo.makers.commit_start import CommitStartMaker
 from coevo.makers.commit_union import CommitUnionMaker
 from coevo.makers.evaluate import ReevaluateUnionMaker
+from coevo.makers.fit_offsets import FitOffsetsMaker
 from coevo.makers.measure import MeasureMaker
 from coevo.makers.train_generator import TrainGeneratorMaker
 from coevo.makers.train_on_union import TrainOnUnionMaker
@@ -17,7 +19,7 @@ from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import Checkpoints
+    from coevo.makers.outputs import Checkpoint, Checkpoints, Start
     from coevo.makers.step import ShardReference
 
 
@@ -170,6 +172,92 @@ class ExtendMaker(Maker):
             }
         )
         return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")
+
+
+@dataclass
+class StartMaker(Maker):
+    """The Flow that makes the first state of a node from what it takes along of a state of another one.
+
+    Attributes
+    ----------
+    name : str
+    config : NodeConfig
+        Of the new node.
+    branch : str
+    """
+
+    name: str = "start"
+    config: NodeConfig = field(kw_only=True)
+    branch: str = "main"
+
+    def make(
+        self,
+        start: Start,
+        force_field: Checkpoint,
+        generator: Checkpoint,
+        started_from: dict[str, str],
+        *,
+        offsets: dict[str, Any],
+        fit_generator: bool,
+        labels: bool,
+    ) -> Flow:
+        """Wire the first state.
+
+        Parameters
+        ----------
+        start : dict
+            What is taken along.
+        force_field, generator : dict
+            Checkpoints that the node starts with.
+        started_from : dict
+            ``node`` and ``state``.
+        offsets : dict
+            Energy offsets of labels that lead to this force field already.
+        fit_generator : bool
+            Fit the generator on the population; it has learned nothing yet.
+        labels : bool
+            Whether there are labels.
+        """
+        config, node = self.config, self.config.node
+        prefix, workers = f"{node.name}/0", config.resources.workers
+        jobs: list[Any] = []
+        trained: dict[str, Any] = {}
+        if labels:
+            training = config.training.model_copy(update={"enabled": False})
+            fit = FitOffsetsMaker(f"{prefix}/fit-offsets", workers, training, node=node).make(
+                start["labels"], start["splits"], force_field, offsets
+            )
+            jobs, trained = [fit], {"trained": fit.output}
+        evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
+            {"population": start["population"], "samples": {}}, force_field
+        )
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
+            evaluate.output["shards"], None, start["labels"] if labels else None
+        )
+        fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
+        jobs += [evaluate, assess]
+        if fit_generator:
+            train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
+                assess.output, evaluate.output["shards"], generator, 0
+            )
+            fitted = train_generator.output
+            jobs.append(train_generator)
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+            assess.output, evaluate.output["shards"], fitted, 0, **trained
+        )
+        commit = CommitStartMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
+            {
+                "start": start,
+                "evaluated": evaluate.output,
+                "assessed": assess.output,
+                "force_field": force_field,
+                "generator": fitted,
+                "measured": measure.output,
+                "started_from": started_from,
+                **trained,
+            }
+        )
+        return Flow([*jobs, measure, commit], output=commit.output, name=f"{prefix}/start")
 
 
 def assessed(

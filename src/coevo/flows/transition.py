@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from coevo.errors import ConfigError
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit import CommitMaker
 from coevo.makers.curate import CurateMaker
@@ -38,6 +39,17 @@ def _called(maker: Maker | None, name: str) -> Any:
     named: Any = copy(maker)
     named.name = name
     return named
+
+
+def _check_family(config: NodeConfig, force_field: Checkpoint) -> None:
+    """Refuse a configuration that says another force field than the one that the state has."""
+    said = config.screening.force_field.family
+    if said != force_field["family"]:
+        raise ConfigError(
+            f"node {config.node.name}: screening.force_field.family: got {said}, allowed: {force_field['family']}, that of the "
+            "state's force field; for another one start a node from the state: coevo init NEW --from-state REF --set "
+            f"screening.force_field.family={said}"
+        )
 
 
 @dataclass
@@ -80,8 +92,14 @@ class CoevolutionMaker(Maker):
         -------
         Flow
             Its output is that of the commit: ``{"state": id}``.
+
+        Raises
+        ------
+        ConfigError
+            The configuration names another force field than that of the state.
         """
         config, node = self.config, self.config.node
+        _check_family(config, force_field)
         prefix = f"{node.name}/{iteration}"
         workers = config.resources.workers
 

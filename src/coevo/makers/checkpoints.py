@@ -72,9 +72,15 @@ def check_checkpoints(store: NodeStore, view: StateView) -> None:
     CorruptArtifactError
         If its bytes, in a store of this machine, are damaged; those of a remote store are verified by whoever loads them.
     """
-    for role, checkpoint in sorted(view.document["checkpoints"].items()):
-        if store.artifacts.directory is not None or condition(store, checkpoint, role) != "here":
-            fetch_checkpoint(store, checkpoint, role)
+    for role in sorted(view.document["checkpoints"]):
+        check_checkpoint(store, view, role)
+
+
+def check_checkpoint(store: NodeStore, view: StateView, role: str) -> None:
+    """Make sure of one model of a state, as :func:`check_checkpoints` of all."""
+    checkpoint = view.document["checkpoints"][role]
+    if store.artifacts.directory is not None or condition(store, checkpoint, role) != "here":
+        fetch_checkpoint(store, checkpoint, role)
 
 
 def load_generator(store: NodeStore, checkpoint: Checkpoint, settings: GeneratorConfig) -> Generator:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
+from coevo.errors import ConfigError
 from coevo.makers.outputs import Transition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
@@ -56,6 +57,7 @@ class CommitMaker(StepMaker):
         reporter().job_started(self.name)
         parent = done.get("parent")
         view = None if parent is None else store.state(f"{self.config.node.name}@{parent}")
+        refuse_other_scale(self.config, [view] if view else [])
         draft = self._draft(view, done)
         draft.checkpoints = {
             "force_field": self._located(done["force_field"]),
@@ -108,6 +110,24 @@ class CommitMaker(StepMaker):
             offsets=trained["offsets"] if trained else inherited,
             provenance={},
         )
+
+
+def refuse_other_scale(config: NodeConfig, parents: Sequence[StateView]) -> None:
+    """Refuse a state on another energy scale than its parents, whoever wired its flow.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for view in parents:
+        section = view.document["config"].get("node")
+        scale = section.get("energy_scale") if isinstance(section, dict) else None
+        if scale not in {None, config.node.energy_scale}:
+            raise ConfigError(
+                f"node {config.node.name}: node.energy_scale is {config.node.energy_scale}, that of its parent {view.id[:12]} "
+                f"{scale}; nothing was committed; start a node on the other scale: coevo init NEW --from-state "
+                f"{view.node}@{view.id[:12]} --set screening.force_field.family=FAMILY"
+            )
 
 
 def as_one(document: type, first: Any, others: Sequence[Any], outputs: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
-from coevo.makers.commit import CommitMaker, as_one
+from coevo.makers.commit import CommitMaker, as_one, refuse_other_scale
 from coevo.makers.outputs import UnionTransition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.progress import reporter
@@ -48,6 +48,7 @@ class CommitUnionMaker(CommitMaker):
         evaluations = list(read_records(store, assessed["evaluations"]))
         evaluated_ids = {document["structure_id"] for document in evaluations}
         views = [store.state(f"{self.config.node.name}@{parent}") for parent in done["parents"]]
+        refuse_other_scale(self.config, views)
         runs: list[Mapping[str, Any]] = [
             united,
             *done["evaluated"]["runs"],

@@ -231,6 +231,33 @@ class UnionTransition(TypedDict):
     trained: NotRequired[TrainedForceField]
 
 
+class Start(TypedDict):
+    """What a new node takes along of a state of another one; documents are those of that state, with their ids."""
+
+    population: ShardReference
+    """Of ``{id, kind, structure, since}`` and, where they are evaluated already, ``energy_per_atom, fmax, note, model``."""
+    structures: ShardReference
+    references: ShardReference
+    labels: ShardReference
+    splits: ShardReference
+    """Of ``{id, split}``, for all labels."""
+
+
+class StartTransition(TypedDict):
+    """What a state is made of by :class:`~coevo.makers.commit_start.CommitStartMaker`."""
+
+    start: Start
+    evaluated: Reevaluated
+    assessed: Assessed
+    force_field: Checkpoint
+    generator: TrainedGenerator
+    measured: Measured
+    started_from: dict[str, str]
+    """``node`` and ``state``."""
+    trained: NotRequired[TrainedForceField]
+    """Offsets and errors; left out without labels."""
+
+
 SCREENED = ("relaxed", "failed", "rejected", "steps")
 PACKET = ("labels", "counts", "reasons")
 RELAXED = ("id", "structure", "energy_per_atom", "origin", "path")

@@ -1,4 +1,7 @@
-"""What a new node starts from: its references as a shard, and checkpoints of the published force field and the generator."""
+"""What a new node starts from: its references as a shard, and checkpoints of the published force field and the generator.
+
+Also here, what it takes along if it starts from a state of another node.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
 
     from coevo.configs.references import ReferenceStructure
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import Checkpoint
+    from coevo.makers.outputs import Checkpoint, Start
     from coevo.makers.step import Record, ShardReference
+    from coevo.node_store.views import StateView
 
 
 def write_references(references: Sequence[ReferenceStructure]) -> ShardReference:
@@ -26,6 +30,11 @@ def write_references(references: Sequence[ReferenceStructure]) -> ShardReference
     ----------
     references : sequence of ReferenceStructure
     """
+    return write_records(current_store(), reference_documents(references))
+
+
+def reference_documents(references: Sequence[ReferenceStructure]) -> list[Record]:
+    """Documents of references, sorted by id; equal structures are one reference (the first name stays)."""
     from coevo.makers.populations.population import describe
     from coevo.node_store.canonical import structure_document, structure_id
 
@@ -42,7 +51,35 @@ def write_references(references: Sequence[ReferenceStructure]) -> ShardReference
             "structure": structure_document(reference.structure),
             **describe(reference.structure),
         }
-    return write_records(current_store(), [documents[identity] for identity in sorted(documents)])
+    return [documents[identity] for identity in sorted(documents)]
+
+
+def write_start(view: StateView, more: Sequence[ReferenceStructure] = ()) -> Start:
+    """Write what a new node takes along of a state: structures at their present geometry, and all documents as they are.
+
+    Parameters
+    ----------
+    view : StateView
+    more : sequence of ReferenceStructure
+        Further references; a structure that is one of them is no entry any more.
+    """
+    from coevo.makers.populations.population import population_records
+    from coevo.makers.unite import united_population
+
+    store = current_store()
+    known = set(view.manifest["references"])
+    added = [row for row in reference_documents(more) if row["_id"] not in known]
+    records = [{**record, "since": 0} for record in population_records(view)]  # in this node
+    new = [{"id": row["_id"], "kind": "reference", "structure": row["structure"], "since": 0, "model": ""} for row in added]
+    population, _ = united_population([records, new])
+    labels = list(view.labels())
+    return {
+        "population": write_records(store, population),
+        "structures": write_records(store, view.structure_documents()),
+        "references": write_records(store, sorted([*view.references(), *added], key=lambda row: row["_id"])),
+        "labels": write_records(store, [{key: value for key, value in row.items() if key != "split"} for row in labels]),
+        "splits": write_records(store, [{"id": row["_id"], "split": row["split"]} for row in labels]),
+    }
 
 
 def check_elements(config: NodeConfig) -> None:
@@ -89,13 +126,21 @@ def check_own_file(config: NodeConfig) -> None:
 
 def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     """Write the published force field and the unfitted generator as artifacts and return their checkpoints."""
-    from coevo.models.registry import force_field_from, generator_from
+    return published_force_field(config), unfitted_generator(config)
 
-    store = current_store()
+
+def published_force_field(config: NodeConfig) -> Checkpoint:
+    """Write the published force field as an artifact and return its checkpoint."""
+    from coevo.models.registry import force_field_from
+
     published = config.screening.force_field
     force_field = force_field_from(published.family, weights=published.weights)
+    return save_checkpoint(current_store(), force_field, parent=None, training_set=None)
+
+
+def unfitted_generator(config: NodeConfig) -> Checkpoint:
+    """Write the unfitted generator as an artifact and return its checkpoint."""
+    from coevo.models.registry import generator_from
+
     generator = generator_from(config.generator.family, settings=config.generator)
-    return (
-        save_checkpoint(store, force_field, parent=None, training_set=None),
-        save_checkpoint(store, generator, parent=None, training_set=None),
-    )
+    return save_checkpoint(current_store(), generator, parent=None, training_set=None)

@@ -29,6 +29,7 @@ LEFT_OUT_OF_STATE_ID: dict[str, str] = {
     "created": "a time",
     "provenance": "package versions, job uuids, hosts, durations: how it was made, not what it is",
     "counts": "follows from manifest and evaluations",
+    "started_from.node": "a name",
     "config.node.name": "a name",
     "config.node.description": "a remark",
     "config.resources": "how fast, not what",
@@ -212,6 +213,13 @@ class EvaluationsSummary(_Fixed):
     count: int
 
 
+class StartedFrom(_Fixed):
+    """The state whose structures, references and labels the first state of a node began with."""
+
+    node: str = Field(pattern=NODE_NAME, description="node in which it was then")
+    state: ContentId
+
+
 class StateDocument(_Fixed):
     """An immutable commit of a node."""
 
@@ -229,6 +237,10 @@ class StateDocument(_Fixed):
     evaluations: EvaluationsSummary
     counts: dict[str, int] = Field(description="entries, references, labels, and how many of them are new")
     provenance: dict[str, Any] = Field(description="versions, job uuids, hosts, times")
+    started_from: StartedFrom | None = Field(
+        default=None,
+        description="of a first state that began with another node's state, whose energies are not its own: that state",
+    )
     created: str = Field(description="time, ISO 8601 UTC")
 
 

@@ -23,8 +23,11 @@ def identity_digest(document: dict[str, Any]) -> str:
     config = {key: value for key, value in document["config"].items() if key != "resources"}
     if isinstance(config.get("node"), dict):
         config["node"] = {key: value for key, value in config["node"].items() if key not in {"name", "description"}}
+    # what came later is named where it is there: earlier states keep their ids
+    origin = {"started_from": document["started_from"]["state"]} if document.get("started_from") is not None else {}
     return digest(
         {
+            **origin,
             "schema_version": document["schema_version"],
             "parents": list(document["parents"]),
             "iteration": document["iteration"],

@@ -26,6 +26,7 @@ STEPS = (
     "label",
     "train-force-field",
     "evaluate-references",
+    "fit-offsets",
     "re-evaluate",
     "assess",
     "train-generator",
@@ -105,11 +106,14 @@ def force_field_change(view: StateView) -> Change:
     -------
     {"published", "new", "unchanged", "parent's"}
         Published: the first state of a node. Parent's: no fit was made, or it was not adopted. Unchanged: it was adopted, and no
-        epoch was better than none, so its weights are those of a parent, by their sha256.
+        epoch was better than none, so its weights are those of a parent, by their sha256. Of the first state of a node that
+        started from another one's state, parent's: it goes on with the force field of that state, which was trained there.
     """
     outcome = view.document["metrics"].get("force_field")
+    if not view.parents and (outcome is None or view.started_from):
+        return "parent's" if view.document["checkpoints"]["force_field"].get("parent") else "published"
     if outcome is None:
-        return "parent's" if view.parents else "published"
+        return "parent's"
     if not outcome["adopted"]:
         return "parent's"
     return "unchanged" if view.document["checkpoints"]["force_field"]["sha256"] in _parents_force_fields(view) else "new"

@@ -19,6 +19,7 @@ from coevo.node_store.documents import (
     CheckpointDocument,
     LabelDocument,
     ReferenceDocument,
+    StartedFrom,
     StructureDocument,
 )
 from coevo.node_store.draft_checks import (
@@ -75,6 +76,8 @@ class StateDraft:
         Energy offsets per settings digest and element, eV/atom.
     provenance : dict
         Versions, job uuids, hosts, durations: stored, and outside the id.
+    started_from : dict or None
+        ``node`` and ``state`` that a first state began with.
     """
 
     node: str
@@ -92,6 +95,7 @@ class StateDraft:
     samples: dict[str, str] = field(default_factory=dict)
     offsets: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    started_from: dict[str, str] | None = None
 
 
 def state_id(draft: StateDraft) -> str:
@@ -147,6 +151,8 @@ def prepare(draft: StateDraft) -> PreparedState:
         },
         "provenance": checked_plain("provenance", draft.provenance),
     }
+    if draft.started_from is not None:
+        document["started_from"] = checked_document("started_from", draft.started_from, StartedFrom)[1]
     found = identity_digest(document)
     return PreparedState(
         id=found,

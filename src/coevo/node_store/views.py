@@ -57,6 +57,11 @@ class StateView:
         """How many transitions lead here from the seed state."""
         return int(self.document["iteration"])
 
+    @property
+    def started_from(self) -> dict[str, str] | None:
+        """``node`` and ``state`` that the first state of a node began with; None of all others."""
+        return self.document.get("started_from")
+
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Sorted ids of ``structures`` and ``references``, ``labels`` with their splits, ``samples``, ``offsets``."""

@@ -89,6 +89,11 @@ class State:
         """Entries, references, labels, and how many of them are new."""
         return dict(self.view.document["counts"])
 
+    @property
+    def started_from(self) -> dict[str, str] | None:
+        """``node`` and ``state`` that the first state of a node began with (``coevo init --from-state``); None of all others."""
+        return deepcopy(self.view.started_from)
+
     def parent(self) -> State | None:
         """Return the state that this one continued, or None for the first one."""
         view = self.view.parent()

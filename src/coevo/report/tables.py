@@ -9,7 +9,7 @@ from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
-from coevo.studies.states.summaries import reference_set_of
+from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
     from coevo.report.figures.hull_points import HullPoints
@@ -97,6 +97,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
         ("branches here", ", ".join(data.branches.get(view.id, [])) or "none"),
         ("iteration", str(view.iteration)),
+        *(("node started from", origin_line(state)) for state in data.states if state.started_from is not None),
         ("elements", ", ".join(data.elements)),
         ("energy scale", str(config["node"].get("energy_scale", DASH))),
         (

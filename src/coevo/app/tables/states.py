@@ -10,7 +10,7 @@ from rich.table import Table
 from coevo.node_store.recorded import force_field_change, readable, step_seconds
 from coevo.output.counts import counted
 from coevo.studies.states.graph import SHORT_ID
-from coevo.studies.states.summaries import reference_set_of
+from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ FORCE_FIELD = {
     "new": "adopted",
     "unchanged": "unchanged (no epoch of the fit was better than none)",
     "parent's": "kept the parent's",
+    "published": "published",
 }
 """What the table of an iteration says of the force field."""
 
@@ -126,6 +127,8 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ("S.U.N.", str(counts["sun"])),
             ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
         ]
+    if view.started_from is not None:
+        rows.append(("started from", origin_line(view)))
     if "union" in metrics:
         rows += _union_rows(view, metrics["union"])
     if "labels" in metrics and "iteration" not in metrics:

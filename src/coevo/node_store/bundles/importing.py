@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.loading import parse_config
+from coevo.configs.loading import leaves, parse_config
 from coevo.configs.local_values import local_values
 from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
 from coevo.node_store.branch_seeds import note_seed
@@ -135,6 +135,8 @@ def import_bundle(
         name = bundle.contents.node.name if node is None else node
         creation = _creation(store, bundle, name)
         bundle.verify(task)
+        if creation is None:
+            _refuse_another_force_field(store, bundle, name)
         report = ImportReport(name, created=creation is not None)
         _note_arrivals(store, bundle, name, creation)
         _store_blobs(store, bundle, report, trust=trust, task=task)
@@ -165,6 +167,30 @@ def _creation(store: NodeStore, bundle: BundleReader, name: str) -> tuple[dict[s
             "under another name: --as NODE"
         )
     return None
+
+
+def _refuse_another_force_field(store: NodeStore, bundle: BundleReader, name: str) -> None:
+    """Refuse states of another energy scale or family than the node's: energies of two scales never meet in one node.
+
+    Raises
+    ------
+    NodeExistsError
+        Nothing was stored.
+    """
+    here = _force_field(store.node(name).config)
+    for branch, state in sorted(bundle.contents.heads.items()):
+        there = _force_field(bundle.document(state)["config"])
+        if any(one is not None and other is not None and one != other for one, other in zip(here, there, strict=True)):
+            raise NodeExistsError(
+                f"node {name} exists already, with the force field {here[0]} on the energy scale {here[1]}; branch {branch} of "
+                f"the bundle has {str(there[0])[:40]} on {str(there[1])[:40]}; import it under another name: --as NODE"
+            )
+
+
+def _force_field(config: dict[str, Any]) -> tuple[Any, Any]:
+    """Family and energy scale of a configuration, as far as it says them."""
+    found = leaves(config)
+    return found.get("screening.force_field.family"), found.get("node.energy_scale")
 
 
 def _note_arrivals(store: NodeStore, bundle: BundleReader, node: str, creation: tuple[dict[str, Any], str] | None) -> None:

@@ -28,6 +28,7 @@ def summary(view: StateView) -> dict[str, Any]:
         "node": view.node,
         "iteration": view.iteration,
         "parents": list(view.parents),
+        "started_from": view.started_from,
         "message": document["message"],
         "counts": document["counts"],
         "metrics": document["metrics"],
@@ -36,6 +37,13 @@ def summary(view: StateView) -> dict[str, Any]:
         "branch_seed": recorded_seed(view),
         "provenance": document.get("provenance", {}),
     }
+
+
+def origin_line(view: StateView) -> str:
+    """Say what the first state of a node was started from: ``li-p-s@3f9a12bc4d5e, 57 entries, 14 references, 105 labels``."""
+    origin, counts = view.started_from or {"node": "", "state": ""}, view.document["counts"]
+    held = ", ".join(f"{counts[name]} {name}" for name in ("entries", "references", "labels"))
+    return f"{origin['node']}@{origin['state'][:12]}: {held}"
 
 
 def reference_set_of(document: dict[str, Any]) -> str:

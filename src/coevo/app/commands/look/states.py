@@ -36,7 +36,7 @@ def log(
     from coevo.app.tables.states import log_table
     from coevo.node_store.current import current_store
     from coevo.studies.states.graph import graph_lines
-    from coevo.studies.states.summaries import summary
+    from coevo.studies.states.summaries import origin_line, summary
 
     store = current_store()
     view = store.state(ref)
@@ -53,6 +53,9 @@ def log(
         print_json([summary(state) for state in states])
     else:
         out.print(log_table(states, view.node if all_branches else ref))
+        for state in states:
+            if state.started_from is not None:
+                say(f"{state.id[:8]} was started from {origin_line(state)}")
 
 
 def _newest_first(tips: list[Any]) -> list[Any]:

@@ -37,7 +37,9 @@ def init(
     config: Annotated[
         str | None,
         typer.Argument(
-            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-sevennet, li-s-qe) or a YAML file", metavar="CONFIG"
+            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-sevennet, li-s-qe) or a YAML file; with --from-state "
+            "the name of the new node",
+            metavar="CONFIG|NEW",
         ),
     ] = None,
     elements: Annotated[str | None, typer.Option(help="instead of CONFIG: elements, e.g. Na,Cl or Na-Cl")] = None,
@@ -49,29 +51,96 @@ def init(
             metavar="SET|FILE",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="with --elements: name of the node (default: na-cl)")] = None,
-    like: Annotated[str, typer.Option(help="with --elements: preset whose sizes and thresholds are taken")] = "li-p-s-demo",
+    name: Annotated[
+        str | None, typer.Option("--name", help="name of the node (default: that of CONFIG; with --elements: na-cl)")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="the same as CONFIG; with --elements: whose sizes and thresholds are taken (default: li-p-s-demo)",
+            metavar="PRESET|FILE",
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="a value in place of the one of CONFIG, e.g. screening.fmax=0.05; the option can be repeated",
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
+    from_state: Annotated[
+        str | None,
+        typer.Option(
+            "--from-state",
+            help="instead of CONFIG: start node NEW with the structures, references and labels of a state, evaluated anew, e.g. "
+            "by another force field (--set screening.force_field.family=…)",
+            metavar="REF",
+        ),
+    ] = None,
 ) -> None:
-    """Create a node and its first state: its references, evaluated by the published force field."""
+    """Create a node and its first state: its references, evaluated by the published force field; or what another state has."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.app.tables.states import iteration_table
     from coevo.campaigns.running import initialise
-    from coevo.configs.loading import load_config
+    from coevo.campaigns.starting import start_from
+    from coevo.configs.overrides import read_overrides
     from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
 
-    if (config is None) == (elements is None):
-        raise ConfigError("init: give either CONFIG (a preset or a YAML file) or --elements with --references")
-    loaded = load_config(config) if config else _config_for(elements or "", references, name, like)
-    store = current_store()
-    node = loaded.config.node.name
-    with ProgressBars(err) as bars, reporting_to(bars):
-        state = initialise(store, loaded, base=loaded.base, say=say)
+    overrides = read_overrides(values or [])
+    if from_state is not None:
+        node = _new_name(config, name, {"--elements": elements, "--references": references, "--like": like})
+        store = current_store()
+        with ProgressBars(err) as bars, reporting_to(bars):
+            state = start_from(store, from_state, node, overrides, say)
+        already = f"node {node} exists already, started from this state with this configuration; nothing to do"
+    else:
+        loaded = _configuration(config, like, elements, references, name, overrides)
+        store = current_store()
+        node = loaded.config.node.name
+        with ProgressBars(err) as bars, reporting_to(bars):
+            state = initialise(store, loaded, base=loaded.base, say=say)
+        already = f"node {node} exists already with this configuration; nothing to do"
     if state is None:
-        say(f"node {node} exists already with this configuration; nothing to do")
+        say(already)
     else:
         out.print(iteration_table(store.state(f"{node}@{state}")))
         say(f"next: {run_command(node, iterations=2)}")
+
+
+def _new_name(config: str | None, name: str | None, others: dict[str, str | None]) -> str:
+    """Name of the node that is started from a state."""
+    unused = [option for option, value in others.items() if value is not None]
+    if unused:
+        raise ConfigError(
+            f"init --from-state: {unused[0]} does not go with it; the configuration is that of the state, with --set for what is "
+            "to be another, e.g. --set node.elements=Li-P-S-Cl --set node.references=FILE"
+        )
+    if (config is None) == (name is None):
+        raise ConfigError(
+            "init --from-state: give the name of the new node, once: coevo init NEW --from-state REF --set KEY=VALUE"
+        )
+    return str(config if name is None else name)
+
+
+def _configuration(
+    config: str | None, like: str | None, elements: str | None, references: str | None, name: str | None, overrides: list[Any]
+) -> Any:
+    """Configuration of a new node: of a preset or file, or for elements, with values of the command line."""
+    from coevo.configs.overrides import Override, load_with, with_values
+
+    what = like if config is None else config
+    if (config is not None and (like is not None or elements is not None)) or (what is None and elements is None):
+        raise ConfigError(
+            "init: give either CONFIG (a preset or a YAML file; --like is the same) or --elements with --references"
+        )
+    if elements is not None:
+        return with_values(_config_for(elements, references, name, like or "li-p-s-demo"), overrides, say)
+    if references is not None:
+        raise ConfigError("init: --references goes with --elements; for CONFIG say --set node.references=SET|FILE")
+    named = [] if name is None else [Override(("node", "name"), name, "--name")]
+    return load_with(str(what), [*overrides, *named], say)
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
