@@ -29,6 +29,7 @@ import signal
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -291,34 +292,33 @@ def _gone(subject: Subject) -> int:
     return sum(log.read_text(errors="replace").count("the worker is gone while it had") for log in logs)
 
 
-def measure(subject: Subject, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Numbers of a family, of the parts that are chosen."""
+def measure(subject: Subject, chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Numbers of a family, of the parts that are chosen; each is kept as soon as it is there."""
     from coevo.models.external.workers import shut_down_model_workers
 
     structures = random_crystals(max(chosen.structures, chosen.relaxations), chosen.seed)
-    relaxed = structures[: chosen.relaxations]
-    found: dict[str, Any] = {"label": subject.label, "device": subject.device}
+    points, relaxed = structures[: chosen.structures], structures[: chosen.relaxations]
     if "start_up" in chosen.parts:
-        found["start_up"] = _dated(start_ups(subject, chosen.starts))
+        keep({"start_up": _dated(start_ups(subject, chosen.starts))})
     greeting = subject.force_field.predictor.greeting  # type: ignore[attr-defined]
-    found["versions"] = greeting.versions
     unknown = {site.specie.symbol for one in structures for site in one if site.specie.Z not in greeting.elements}
     if unknown:
         raise MissingFamilyError(f"{subject.label} does not know {', '.join(sorted(unknown))}, of which the crystals are made")
+    keep({"label": subject.label, "device": subject.device, "versions": greeting.versions})
     peer = Peer(subject)
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "single_points": lambda: single_points(subject, points, peer),
+        "worker_overhead": lambda: worker_overhead(subject, points, chosen.turns, peer),
+        "relaxations": lambda: relaxations(subject, relaxed, chosen.fmax, chosen.steps, peer),
+        "worker_killed": lambda: killed(subject, relaxed[:8], min(20, chosen.steps)),
+    }
     try:
-        if "single_points" in chosen.parts:
-            found["single_points"] = _dated(single_points(subject, structures[: chosen.structures], peer))
-        if "worker_overhead" in chosen.parts:
-            found["worker_overhead"] = _dated(worker_overhead(subject, structures[: chosen.structures], chosen.turns, peer))
-        if "relaxations" in chosen.parts:
-            found["relaxations"] = _dated(relaxations(subject, relaxed, chosen.fmax, chosen.steps, peer))
-        if "worker_killed" in chosen.parts:
-            found["worker_killed"] = _dated(killed(subject, relaxed[:8], min(20, chosen.steps)))
+        for name, work in parts.items():
+            if name in chosen.parts:
+                keep({name: _dated(work())})
     finally:
         peer.close()
         shut_down_model_workers()
-    return found
 
 
 def _dated(part: dict[str, Any]) -> dict[str, Any]:
@@ -388,6 +388,22 @@ def options() -> argparse.Namespace:
     return chosen
 
 
+def kept(chosen: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
+    """Add what was found of a family to the record."""
+    families = json.loads(chosen.output.read_text())["families"] if chosen.output.is_file() else {}
+    families[name] = families.get(name, {}) | found
+    report = {
+        "benchmark": "force_fields",
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
+        "versions": versions_of("coevo", "torch", "ase", "numpy", "pymatgen", "pyxtal"),
+        "seed": chosen.seed,
+        "families": families,
+    }
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    chosen.output.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
 def main() -> None:
     """Run the benchmark and write its result."""
     from coevo.errors import ConfigError
@@ -408,24 +424,12 @@ def main() -> None:
             except ConfigError as err:
                 print(f"left out: {err}", flush=True)
     for spec in specs:
+        name = spec.partition("=")[0]
         try:
-            found = measure(subject_of(spec, CALCULATORS | given), chosen)
+            measure(subject_of(spec, CALCULATORS | given), chosen, partial(kept, chosen, name))
         except MissingFamilyError as err:
             raise SystemExit(str(err)) from None
-        families = json.loads(chosen.output.read_text())["families"] if chosen.output.is_file() else {}
-        name = spec.partition("=")[0]
-        families[name] = families.get(name, {}) | found
-        report = {
-            "benchmark": "force_fields",
-            "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-            "versions": versions_of("coevo", "torch", "ase", "numpy", "pymatgen", "pyxtal"),
-            "seed": chosen.seed,
-            "families": families,
-        }
-        chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        chosen.output.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    print_table(families)
+    print_table(json.loads(chosen.output.read_text())["families"])
     print(f"written to {chosen.output}")
 
 
