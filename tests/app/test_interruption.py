@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +76,59 @@ def test_an_interrupted_analysis_wrote_nothing(fresh: Coevo) -> None:
     assert "Traceback" not in err
     assert f"interrupted: nothing was written; run the same command again: coevo analyse '{pile}' --workers 2" in err
     assert not (fresh.directory / "numbers").exists()
+
+
+LATE_WORKER = """
+import concurrent.futures.process as pools, os, signal, threading, time
+from contextlib import suppress
+from coevo.app.interruption import handle_interrupts
+from coevo.processes import map_chunks
+
+interrupted = threading.Event()
+
+def interrupt(_):
+    os.kill(int(os.environ["MAIN"]), signal.SIGINT)
+    time.sleep(600)
+
+class Pool(pools._ExecutorManagerThread):
+    def __init__(self, executor):
+        self.executor = executor
+        super().__init__(executor)
+
+    def terminate_broken(self, cause):
+        interrupted.wait(600)
+        queues = self.executor._call_queue, self.executor._result_queue
+        self.late = None
+        for _ in range(20):  # the server that was killed may not have ended, and a new one may be ended before it serves
+            late = self.executor._mp_context.Process(target=pools._process_worker, args=(*queues, None, (), None))
+            with suppress(EOFError, OSError):
+                late.start()
+                self.late = late
+                break
+        super().terminate_broken(cause)
+
+    def shutdown_workers(self):
+        super().shutdown_workers()
+        if self.late is not None:
+            self.processes[self.late.pid] = self.late
+
+if __name__ == "__main__":
+    os.environ["MAIN"] = str(os.getpid())
+    pools._ExecutorManagerThread = Pool
+    handle_interrupts()
+    try:
+        list(map_chunks(interrupt, [[1]], workers=2))
+    finally:
+        interrupted.set()
+"""
+"""A pool that a thread gets another worker for when the others have been ended and before the pool waits for its workers."""
+
+
+def test_a_worker_that_starts_late_is_not_waited_for(tmp_path: Path) -> None:
+    script = tmp_path / "late.py"
+    script.write_text(LATE_WORKER)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, check=False)
+    assert "KeyboardInterrupt" in done.stderr
 
 
 @pytest.mark.parametrize(

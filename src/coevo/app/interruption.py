@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shlex
 import signal
+import threading
+import time
 from contextlib import suppress
 from itertools import count
 from multiprocessing import forkserver
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 EXIT_CODE = 130
 """128 and the number of SIGINT, as shells have it."""
+
+_EVERY = 0.1
+"""Seconds between two looks for workers that were started late."""
 
 _RESUMED = "nothing is lost, finished jobs are not done again; run the same command again: {again}"
 _WHOLE = "nothing was written; run the same command again: {again}"
@@ -59,7 +64,10 @@ def handle_interrupts() -> None:
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
         _end_workers()
-        if next(times) != 2:
+        press = next(times)
+        if press == 1:
+            threading.Thread(target=_end_late_workers, daemon=True).start()
+        if press != 2:
             raise KeyboardInterrupt
 
     with suppress(ValueError):  # not in the main thread, where signals do not arrive either
@@ -79,6 +87,18 @@ def _end_workers() -> None:
             os.kill(server, signal.SIGKILL)
     for worker in multiprocessing.active_children():
         worker.kill()
+
+
+def _end_late_workers() -> None:
+    """End workers until this process ends.
+
+    A thread that was about to start one does so when the others have been ended, by a new server, and the pool, which has ended
+    those that it knew, waits for this one for ever.
+    """
+    while True:
+        time.sleep(_EVERY)
+        with suppress(RuntimeError, ValueError):  # one is started, or its end is taken note of, in this moment
+            _end_workers()
 
 
 def what_to_do(command: str | None, arguments: Sequence[str]) -> str:
