@@ -61,7 +61,12 @@ class _Writer(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Escape what would not be read back from a line of plain text."""
+        return self.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
 
+
+_Writer.add_representer(str, _Writer.represent_text)
 for _name, _pattern, _first in _SCALARS:
     for _class in (_Tree, _Writer):
         _letters = [letter if letter != "\0" else "" for letter in _first]
@@ -131,11 +136,9 @@ def read_yaml(text: str) -> YamlTree:
 
 def write_value(value: Any) -> str:
     """Write a scalar, list or mapping on one line, such that :func:`read_yaml` reads it back unchanged."""
-    style = '"' if isinstance(value, str) and not value.isprintable() else None
     text = yaml.dump(
         value,
         Dumper=_Writer,
-        default_style=style,
         default_flow_style=True,
         allow_unicode=True,
         width=sys.maxsize,

@@ -44,9 +44,10 @@ def _called(maker: Maker | None, name: str) -> Any:
 def _check_family(config: NodeConfig, force_field: Checkpoint) -> None:
     """Refuse a configuration that says another force field than the one that the state has."""
     said = config.screening.force_field.family
-    if said != force_field["family"]:
+    has = force_field.get("family") if isinstance(force_field, dict) else said  # of a job that has not run
+    if has not in (said, None):
         raise ConfigError(
-            f"node {config.node.name}: screening.force_field.family: got {said}, allowed: {force_field['family']}, that of the "
+            f"node {config.node.name}: screening.force_field.family: got {said}, allowed: {has}, that of the "
             "state's force field; for another one start a node from the state: coevo init NEW --from-state REF --set "
             f"screening.force_field.family={said}"
         )

@@ -65,7 +65,7 @@ def refused(store: NodeStore, checkpoint: dict, role: str, message: str) -> None
         ("force_field", "embedded", "json", "embedded is a family of generators and cannot be a force field"),
         ("force_field", "mattergen", "model-tar-1", "cannot be a force field"),
         ("force_field", "chgnet", "safetensors-1", "reads 'safetensors' only"),
-        ("force_field", "mace", "safetensors", "'mace' is no force field that is known here; known: chgnet"),
+        ("force_field", "gap", "safetensors", "'gap' is no force field that is known here; known: chgnet"),
         ("generator", "../x", "json", "is no generator that is known here; known: embedded, mattergen"),
         ("labeller", "embedded", "json", "no loader for a checkpoint called 'labeller'"),
     ],
