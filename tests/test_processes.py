@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +57,30 @@ def test_workers_import_from_where_the_call_is_made(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     first = importlib.import_module("tasks_of_another_place").first
     assert list(map_chunks(first, CHUNKS, workers=2)) == [chunk[0] for chunk in CHUNKS]
+
+
+JOBS = """
+import multiprocessing, sys
+from coevo.processes import map_chunks
+
+def job(*, fails):
+    assert list(map_chunks(len, [[1], [2, 3]], workers=2)) == [1, 2]
+    if fails:
+        sys.exit(7)
+
+if __name__ == "__main__":
+    for fails in (False, True):
+        process = multiprocessing.get_context("fork").Process(target=job, kwargs={"fails": fails})
+        process.start()
+        process.join()
+        print(process.exitcode)
+"""
+"""What ``coevo.slurm.worker`` does with a job."""
+
+
+@pytest.mark.timing
+def test_a_job_that_had_workers_ends(tmp_path):
+    script = tmp_path / "jobs.py"
+    script.write_text(JOBS)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, check=True)
+    assert done.stdout.split() == ["0", "7"]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coevo.errors import WorkerDiedError
@@ -167,6 +168,9 @@ def _started(workers: int) -> ProcessPoolExecutor:
         # The server imports once what its forks share; it is single-threaded when it forks.
         context.set_forkserver_preload(list(_preloaded))
         _start_server()
+    # A process that multiprocessing made, as each job of a cluster is, waits for its children when it ends, before it would end
+    # their pool: for ever, if nobody else does.
+    Finalize(None, shut_down_workers, exitpriority=100)
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
