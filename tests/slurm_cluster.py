@@ -142,7 +142,14 @@ class SlurmCluster:
 
     def reach_walltime(self, job: int) -> None:
         """Move a running job's end to now. SLURM ends it as TIMEOUT when it next looks for such jobs: every 30 s."""
-        self.run("scontrol", "update", f"jobid={job}", "EndTime=now")
+
+        def moved() -> bool:
+            # "now" is a whole second, of scontrol; slurmctld refuses one that is over when it looks
+            told = self.run("scontrol", "update", f"jobid={job}", "EndTime=now", check=False)
+            assert not told or "Invalid time specified" in told, told
+            return not told
+
+        assert wait_until(moved, PATIENCE), f"job {job} cannot be made to end: {self.job(job)}"
 
     def drain(self, node: str, reason: str = "test") -> None:
         """Let a node take no jobs; those that run there go on."""
