@@ -5,8 +5,9 @@ VENV ?= .venv
 DEMO_ITERATIONS ?= 2
 TIMES ?= 10
 LOAD ?= 6
-# Two workers; a module stays on one of them, so that its fixtures are made once. The order is that of tests/conftest.py.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers for two cores, because tests of services wait now and then; a module stays on one of them, so that its fixtures are made once. The
+# order is that of tests/conftest.py.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt
@@ -34,7 +35,7 @@ test: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# What takes many minutes and is no part of `make test`. Each of the two workers has a SLURM cluster of its own.
+# What takes many minutes and is no part of `make test`. Each of the workers has a SLURM cluster of its own.
 test-long: $(STAMP)-test
 	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh

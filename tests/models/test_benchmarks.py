@@ -20,6 +20,7 @@ def gpu(monkeypatch):
     return gpu
 
 
+@pytest.mark.long
 def test_what_is_measured_on_a_gpu(gpu, tmp_path, monkeypatch):
     """On the CPU, all of it: three crystals, two at once, two steps."""
     result = tmp_path / "gpu.json"

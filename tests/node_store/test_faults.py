@@ -67,7 +67,8 @@ def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
     assert harmless(found), found["examples"]
 
 
-@pytest.mark.parametrize("operation", ["commit", *(pytest.param(name, marks=pytest.mark.long) for name in ("import", "gc"))])
+@pytest.mark.long
+@pytest.mark.parametrize("operation", ["commit", "import", "gc"])
 def test_a_full_disk_loses_nothing(tmp_path: Path, operation: str) -> None:
     """A small file system of its own, with less and less space."""
     if not may_mount(tmp_path):

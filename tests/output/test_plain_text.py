@@ -53,6 +53,7 @@ def test_only_a_line_feed_ends_a_line() -> None:
     assert plain_lines("a\nb\u2028c\x0bd\x85e\r\n") == "a\nb\\u2028c\\x0bd\\x85e\\r\n"
 
 
+@pytest.mark.long
 def test_every_character_that_unicode_calls_other_is_written_out() -> None:
     everything = "".join(map(chr, range(0x110000)))
     assert not unsafe_in(plain(everything))

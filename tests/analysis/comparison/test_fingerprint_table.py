@@ -48,6 +48,7 @@ def test_rows_are_taken_and_joined(table):
     assert len(table.take([])) == 0
 
 
+@pytest.mark.long
 def test_workers_do_not_matter(items):
     many = [Item(f"{item.id}-{k}", item.structure, 0.0) for k in range(16) for item in items]
     assert len(many) > 400

@@ -34,7 +34,10 @@ def shaken(random_crystals, known_phases) -> list[Structure]:
     return found
 
 
-@pytest.mark.parametrize("tolerances", [(0.2, 0.3, 5.0), (0.1, 0.15, 3.0), (0.3, 0.5, 10.0)])
+OTHERS = [pytest.param(tolerances, marks=pytest.mark.long) for tolerances in ((0.1, 0.15, 3.0), (0.3, 0.5, 10.0))]
+
+
+@pytest.mark.parametrize("tolerances", [(0.2, 0.3, 5.0), *OTHERS])
 def test_equals_structure_matcher_pair_by_pair(shaken, tolerances):
     """In both orders."""
     rng = np.random.default_rng(8)

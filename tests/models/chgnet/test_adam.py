@@ -46,6 +46,7 @@ def test_parameters_and_rates_are_those_of_torch(epochs: int) -> None:
     assert rates[-1] == pytest.approx(0.003)
 
 
+@pytest.mark.long
 def test_a_step_does_without_the_compiler() -> None:
     code = (
         "import sys, torch; from coevo.models.chgnet.adam import Adam; p = torch.ones(2, requires_grad=True); "

@@ -121,6 +121,7 @@ class TestAgainstStock:
         assert ours.prediction.energy == pytest.approx(atoms.get_potential_energy() / len(atoms), abs=2e-5)
         assert ours.structure.lattice.matrix == pytest.approx(atoms.cell.array, abs=2e-3)
 
+    @pytest.mark.long
     @pytest.mark.parametrize("optimiser", ["lbfgs", "fire"])
     def test_both_optimisers_find_the_minimum(self, chgnet_030, optimiser):
         crystals = [rattled(lithium_sulfide(), seed) for seed in range(20, 24)]
@@ -177,6 +178,7 @@ class TestFailures:
         found = chgnet_030.evaluate([flat, curium, coincident])
         assert [result.reason for result in found] == ["collapsed", "unsupported_element", "collapsed"]
 
+    @pytest.mark.long
     def test_large_batches_pass_in_groups(self, chgnet_030, monkeypatch):
         """Groups bound the memory and change results by rounding only."""
         crystals = [rattled(lithium_phosphide(), seed) for seed in range(5)]

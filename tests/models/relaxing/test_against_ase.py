@@ -39,7 +39,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["free", *(pytest.param(case, marks=pytest.mark.long) for case in list(CASES)[1:])])
 def test_the_path_is_that_of_ase(case: str) -> None:
     """The generalised forces are the same, so that FIRE takes the same steps; ASE judges convergence by the same forces."""
     ours, theirs = CASES[case]
