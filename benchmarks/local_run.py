@@ -128,8 +128,8 @@ def measure(candidates: int, shard_size: int) -> dict[str, Any]:
     """Run one iteration and return its numbers."""
     from coevo.campaigns.running import initialise, run_campaign
     from coevo.configs.loading import load_config
-    from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
+    from coevo.output.progress import reporting_to
     from coevo.settings import read_settings
 
     with tempfile.TemporaryDirectory() as directory:

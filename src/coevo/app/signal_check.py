@@ -10,9 +10,9 @@ from rich.table import Table
 from coevo.app.progress_bars import ProgressBars
 from coevo.app.terminal import err, out, print_json, say, styled
 from coevo.configs.loading import config_from_dict
-from coevo.makers.progress import reporting_to
 from coevo.makers.signals.recomputation import compare_signals
 from coevo.node_store.recorded import readable
+from coevo.output.progress import reporting_to
 from coevo.settings import usable_workers
 
 if TYPE_CHECKING:

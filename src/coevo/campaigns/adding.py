@@ -49,7 +49,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
         If a file cannot be used, or names a phase that the node withholds; nothing is added then.
     """
     from coevo.configs.references import load_references
-    from coevo.makers.seeding import write_references
+    from coevo.flows.seeding import write_references
     from coevo.node_store.canonical import structure_id
 
     with store.run_lock(node, branch):

@@ -143,7 +143,7 @@ def submit(
     """
     from coevo.flows.campaign import live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
-    from coevo.node_store.branch_seeds import check_seed, give_seed
+    from coevo.node_store.seeds import check_seed, give_seed
     from coevo.slurm.continuation import advance, submit_seed
 
     check_seed(seed)

@@ -25,11 +25,11 @@ from pydantic import BaseModel
 from coevo.configs.section import Section, identifying
 from coevo.errors import CheckpointError, CorruptArtifactError
 from coevo.families import descriptor_of
-from coevo.makers.progress import reporter
-from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
 from coevo.node_store.current import current_store
+from coevo.node_store.result_spool import put_patiently, take_in_spooled
 from coevo.node_store.shards import read_shard, write_shard
+from coevo.output.progress import reporter
 from coevo.processes import has_processes, preload
 from coevo.settings import read_settings, usable_workers
 

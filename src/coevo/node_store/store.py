@@ -15,7 +15,7 @@ from coevo.errors import (
     StateNotFoundError,
     UnmergedBranchError,
 )
-from coevo.node_store import branch_seeds
+from coevo.node_store import seeds
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
@@ -219,17 +219,17 @@ class NodeStore:
             If the branch is there already, and its unfinished campaign uses another seed.
         """
         check_branch_name(name)
-        branch_seeds.check_seed(seed)
+        seeds.check_seed(seed)
         if seed is not None and self.head(view.node, name) in {None, view.id}:
             # before the branch: one that a crash leaves without it would do the work of another branch again
-            branch_seeds.give_seed(self.backend, name, view, seed)
+            seeds.give_seed(self.backend, name, view, seed)
         found = self.backend.move_branch(view.node, name, None, view.id)
         if found not in {None, view.id}:
             raise BranchExistsError(
                 f"branch {name} of node {view.node} exists already, at state {str(found)[:16]}; choose another name, or "
                 f"delete it first: coevo branch {view.node}@{name} --delete"
             )
-        return branch_seeds.seed_of_branch(self.backend, view.node, name, view)
+        return seeds.seed_of_branch(self.backend, view.node, name, view)
 
     def delete_branch(self, node: str, name: str, *, unmerged: bool = True) -> str:
         """Remove a branch and return the state at which it was; the state stays until garbage is collected.
@@ -278,7 +278,7 @@ class NodeStore:
                 found=found,
                 kept_as=name,
             )
-        branch_seeds.forget_seed(self.backend, node, name)
+        seeds.forget_seed(self.backend, node, name)
         return head
 
     def _is_held_elsewhere(self, node: str, name: str, head: str) -> bool:
@@ -312,9 +312,9 @@ class NodeStore:
                 found=found,
                 kept_as=branch,
             )
-        seed = branch_seeds.noted_seed(self.backend, view.node, branch, expected) if expected else None
+        seed = seeds.noted_seed(self.backend, view.node, branch, expected) if expected else None
         if seed is not None:  # the branch keeps a seed that no state of its own has recorded yet
-            branch_seeds.note_seed(self.backend, view.node, branch, view.id, seed)
+            seeds.note_seed(self.backend, view.node, branch, view.id, seed)
 
     # --- commit
 

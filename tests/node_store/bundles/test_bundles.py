@@ -29,13 +29,13 @@ from coevo.errors import (
     CorruptArtifactError,
     NodeExistsError,
 )
-from coevo.node_store.branch_seeds import give_seed, seed_of_branch
 from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
 from coevo.node_store.bundles.export import export_bundle, heads_of
 from coevo.node_store.bundles.format import BundleLimits
 from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.lineage.transfers import history
+from coevo.node_store.seeds import give_seed, seed_of_branch
 from coevo.node_store.store import NodeStore, open_store
 from coevo.node_store.trust.loading import condition, fetch_checkpoint, trust
 from coevo.settings import Settings

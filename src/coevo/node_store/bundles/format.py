@@ -31,7 +31,7 @@ _BLOB = re.compile(r"blobs/([0-9a-f]{2})/([0-9a-f]{62})")
 
 
 class Task(Protocol):
-    """Reports a task of so many units and yields the function that advances it (:func:`coevo.makers.progress.task`)."""
+    """Reports a task of so many units and yields the function that advances it (:func:`coevo.output.progress.task`)."""
 
     def __call__(self, what: str, total: int, unit: str, /) -> AbstractContextManager[Callable[[int], None]]:
         """Begin a task."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.tree import CurationConfig, DescriptorConfig, MaturityConfig
 from coevo.errors import AnalysisError
-from coevo.makers.progress import task
+from coevo.output.progress import task
 from coevo.studies.piles.energy_scales import notes_on
 from coevo.studies.piles.parsing import Limits, read_rows
 from coevo.studies.piles.rows import OF_TEXT, PackedCrystal, Row

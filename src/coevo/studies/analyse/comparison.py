@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.makers.progress import task
+from coevo.output.progress import task
 from coevo.studies.analyse.energies import composition_fractions
 
 if TYPE_CHECKING:

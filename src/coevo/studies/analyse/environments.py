@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.makers.progress import task
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -51,9 +51,9 @@ def export(
 ) -> None:
     """Write a state with its whole history, documents and checkpoints into one file."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.makers.progress import reporting_to, task
     from coevo.node_store.bundles.export import export_bundle, heads_of
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to, task
 
     place = _bundle_place(file, force)
     store = current_store()
@@ -100,10 +100,10 @@ def import_(
 ) -> None:
     """Bring the states of a bundle into this database, after everything in it has been verified."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.makers.progress import reporting_to, task
     from coevo.node_store.bundles.format import BundleLimits
     from coevo.node_store.bundles.importing import import_bundle
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to, task
 
     limits = BundleLimits(total=_size(max_size))
     store = current_store()

@@ -77,7 +77,7 @@ def analyse(
     """Analyse a pile of crystals: rejected, unique, novel, E_hull, environments, diversity. No node is needed."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.app.tables.analysis import analysis_table
-    from coevo.makers.progress import reporting_to
+    from coevo.output.progress import reporting_to
     from coevo.studies.analyse.summary import analyse as analyse_batch
     from coevo.studies.analyse.summary import check_output, write_analysis
     from coevo.studies.piles.workers import Workers
