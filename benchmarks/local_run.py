@@ -114,7 +114,7 @@ def generation_again(store: Any, state: Any, config: Any) -> float:
     from coevo.flows.transition import shard_counts
     from coevo.makers.checkpoints import load_generator
     from coevo.makers.generate import conditions_of
-    from coevo.makers.seeds import seed_for
+    from coevo.node_store.seeds import seed_for
 
     generator = load_generator(store, state.document["checkpoints"]["generator"], config.generator)
     conditions = conditions_of(config.node, config.generator)

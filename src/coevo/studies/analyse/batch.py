@@ -261,8 +261,8 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
     from coevo.configs.references import reference_set_words
     from coevo.configs.tree import NodeSection
     from coevo.makers.populations.population import members
-    from coevo.makers.seeds import seed_for
     from coevo.node_store.recorded import readable_configuration
+    from coevo.node_store.seeds import seed_for
 
     view = store.state(ref)
     config = view.document["config"]
