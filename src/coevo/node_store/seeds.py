@@ -1,9 +1,9 @@
 """Seeds: every random number of a campaign derives from the node, the branch, the iteration, the step and the shard.
 
 The seed of a branch is what makes another continuation of a state other work. A state says with which one it was made
-(``config.node.branch_seed``, left out where it is 0), and whoever continues it goes on with that: a resumed run, a cluster, a branch
-that was moved to it, another database that imported it. A seed that is given to a branch is noted at its head until the next state
-of the branch records it.
+(``config.node.branch_seed``, left out where it is 0), and whoever continues it goes on with that: a resumed run, a cluster, a
+branch that was moved to it, another database that imported it. A seed that is given to a branch is noted at its head until the
+next state of the branch records it.
 """
 
 from __future__ import annotations
