@@ -183,8 +183,8 @@ def run_case(subject: Subject, crystals: Sequence[Crystal], case: Case, task: st
     """Single points or relaxations of all crystals in batches, as far as the time goes."""
     from coevo.models.contracts import RelaxationSettings
     from coevo.models.relaxing.batch import relax_batch
-    from coevo.models.relaxing.determinism import reproducible_torch
-    from coevo.models.relaxing.single_points import evaluate_batch
+    from coevo.models.relaxing.pool import reproducible_torch
+    from coevo.models.relaxing.predictor import evaluate_batch
 
     predictor = (subject.in_process or subject.force_field).predictor
     settings = RelaxationSettings(fmax=FMAX, max_steps=steps, optimiser=case.optimiser)
@@ -245,8 +245,8 @@ def kernel_share(subject: Subject, crystals: Sequence[Crystal], case: Case) -> f
     import torch
     from torch.autograd import DeviceType
 
-    from coevo.models.relaxing.determinism import reproducible_torch
-    from coevo.models.relaxing.single_points import evaluate_batch
+    from coevo.models.relaxing.pool import reproducible_torch
+    from coevo.models.relaxing.predictor import evaluate_batch
 
     if subject.in_process is None or subject.device == "cpu":
         return None

@@ -14,7 +14,7 @@ from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.step import StepMaker
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

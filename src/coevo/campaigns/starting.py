@@ -22,7 +22,7 @@ from coevo.makers.checkpoints import check_checkpoint
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
 from coevo.node_store.trust.arrivals import refuse_unagreed
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

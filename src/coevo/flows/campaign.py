@@ -18,7 +18,7 @@ from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, State
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.marked_keys import refuse_marked_keys
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

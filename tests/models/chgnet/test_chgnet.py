@@ -33,8 +33,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from coevo.errors import CheckpointError, ConfigError, ModelError, StorageError
 from coevo.models.chgnet.force_field import ChgnetForceField
-from coevo.models.chgnet.gather import gather, plain_plan, plan, scatter
 from coevo.models.chgnet.graph import CandidatePairs
+from coevo.models.chgnet.graph_tensors import gather, plain_plan, plan, scatter
 from coevo.models.contracts import Failure, FitSettings, RelaxationSettings, TrainingFrame
 from coevo.models.relaxing.crystal import Crystal
 from coevo.models.relaxing.neighbours import covers, pair_list

@@ -8,8 +8,8 @@ import pytest
 from bundle_files import SAFETENSORS, checkpoint_of, embedded, export
 from li_p_s_states import CONFIG, NODE, Lineage
 
+from coevo.configs.describing import local_values
 from coevo.configs.loading import MOST_PROBLEMS
-from coevo.configs.local_values import local_values
 from coevo.errors import BundleError, ConfigError, CorruptArtifactError
 from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
 from coevo.node_store.bundles.importing import import_bundle

@@ -9,7 +9,7 @@ import typer
 
 from coevo.app.terminal import Format, Reference, app, err, out, print_json, say
 from coevo.errors import ConfigError
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 
 @app.command()

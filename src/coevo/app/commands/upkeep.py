@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say, styled
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,6 +155,7 @@ def _check_signals(store: NodeStore, ref: str, format: str) -> bool:  # noqa: A0
 
 
 def _signal_table(rows: list[Comparison], title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.describing import local_values
 from coevo.configs.loading import leaves, parse_config
-from coevo.configs.local_values import local_values
 from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
 from coevo.node_store.bundles.archive import Archive
 from coevo.node_store.bundles.config import node_config

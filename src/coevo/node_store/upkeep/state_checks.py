@@ -19,7 +19,7 @@ from coevo.node_store.marked_keys import refuse_marked_geometry, refuse_marked_k
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
 from coevo.node_store.runs import campaign_id
 from coevo.node_store.states import SPLITS
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

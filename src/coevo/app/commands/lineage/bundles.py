@@ -10,8 +10,8 @@ import typer
 
 from coevo.app.terminal import Force, Format, Reference, app, err, out, print_json, say
 from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError, StorageError
-from coevo.output.counts import counted
 from coevo.output.files import check_place, is_stdout
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -235,7 +235,7 @@ def trust(
 
 def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool) -> None:  # noqa: A002
     """Show what the configurations that came in bundles name, ask, and remember the agreement to exactly that."""
-    from coevo.configs.local_values import what_it_does
+    from coevo.configs.describing import what_it_does
     from coevo.node_store.trust.arrivals import agree, live_values, shown_value, unagreed
 
     if node not in store.nodes():

@@ -9,8 +9,8 @@ import typer
 
 from coevo.app.terminal import Force, Format, Reference, app, out, print_document, print_json, print_lines, say
 from coevo.errors import QueryError, StorageError
-from coevo.output.counts import counted
 from coevo.output.files import check_directory, check_place, is_stdout, write_bytes, write_text
+from coevo.output.plain_text import counted
 from coevo.studies.states.exporting import SUFFIXES, as_zip, entry_texts, setting_of
 
 if TYPE_CHECKING:

@@ -145,7 +145,7 @@ def _configuration(
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
     from coevo.configs.element_lists import elements_of
-    from coevo.configs.from_elements import config_for_elements
+    from coevo.configs.overrides import config_for_elements
     from coevo.configs.references import bundled_sets, resolved_references
 
     symbols = elements_of(elements, "--elements")
