@@ -16,7 +16,7 @@ from coevo.configs.loading import parse_config
 from coevo.configs.tree import LabellingConfig
 from coevo.errors import ConfigError, LabellingError
 from coevo.labelling import registry
-from coevo.makers.labels.labellers import labeller_for
+from coevo.makers.labels.settings import labeller_for
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLE = DOCS / "examples" / "pair-labels"

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from coevo.errors import AnalysisError
+from coevo.processes import Workers
 from coevo.studies.analyse import batch
 from coevo.studies.analyse.batch import batch_from_file, read_pile
 from coevo.studies.piles import json_values as analyse_json
 from coevo.studies.piles import sources as analyse_sources
 from coevo.studies.piles.parsing import limits_for
 from coevo.studies.piles.rows import REASONS, PackedCrystal, Row
-from coevo.studies.piles.workers import Workers
 from crystal_piles import cif_text, displaced, known_phases, write_extxyz, write_json, write_zip
 
 PHASES = known_phases()

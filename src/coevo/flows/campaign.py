@@ -16,8 +16,7 @@ from coevo.configs.changing import check_change, check_force_field
 from coevo.configs.loading import config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
-from coevo.node_store.known_fields import checkpoint_reference
-from coevo.node_store.marked_keys import refuse_marked_keys
+from coevo.node_store.known_fields import checkpoint_reference, refuse_marked_keys
 from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:

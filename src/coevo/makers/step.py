@@ -189,7 +189,7 @@ def _all_present(store: NodeStore, output: Document) -> bool:
 
 def _check_output(maker: StepMaker, output: Document) -> None:
     """Stop what the decoder of the next job would build objects from: text of a state may have found its way into an output."""
-    from coevo.node_store.marked_keys import refuse_marked_keys
+    from coevo.node_store.known_fields import refuse_marked_keys
 
     try:
         refuse_marked_keys(output, "output")

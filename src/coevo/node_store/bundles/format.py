@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.errors import BundleError
 from coevo.node_store.documents import BRANCH_NAME, NODE_NAME, ContentId
-from coevo.node_store.marked_keys import refuse_marked_keys
+from coevo.node_store.known_fields import refuse_marked_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
+    from coevo.processes import Workers
     from coevo.studies.piles.sources import Source
-    from coevo.studies.piles.workers import Workers
 
 _PIECE_TEXTS = 64
 _PIECE_CHARACTERS = 1 << 20

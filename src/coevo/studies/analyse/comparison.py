@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from coevo.analysis.comparison.matching import Matching
     from coevo.analysis.signals.diversity import Spread
     from coevo.analysis.validity import Validity
+    from coevo.processes import Workers
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.piles.rows import PackedCrystal, Row
-    from coevo.studies.piles.workers import Workers
 
 
 _FEW = 400
