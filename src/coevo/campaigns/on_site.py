@@ -93,7 +93,7 @@ def opened_queue(given: str | None, manager: Manager) -> Iterator[tuple[NodeStor
         If the manager is not installed.
     """
     if manager == "fireworks":
-        from coevo.slurm.fireworks_queue import FireworksQueue, prepare_launchpad
+        from coevo.slurm.submission import FireworksQueue, prepare_launchpad
         from coevo.slurm.worker_files import write_worker_files
 
         with opened_site(given) as site:
