@@ -19,7 +19,7 @@ from coevo.configs.generator_section import (  # noqa: F401  (job documents and 
     GeneratorConfig,
     MatterGenConfig,
 )
-from coevo.configs.labelling_codes import (
+from coevo.configs.labelling_section import (
     CODE_PATTERN,
     IMPORT_PATH,
     LABELLING_CODES,
