@@ -1,7 +1,7 @@
 """Adding a workflow once, whoever asks and however often, to whichever manager runs the jobs.
 
-The manager is known to the :class:`WorkflowQueue` alone: FireWorks' launchpad to :class:`FireworksQueue`, here, and jobflow-remote
-to that of :mod:`coevo.slurm.jobflow_remote.submission`.
+The manager is known to the :class:`WorkflowQueue` alone: FireWorks' launchpad to :class:`FireworksQueue`, here, jobflow-remote to
+that of :mod:`coevo.slurm.jobflow_remote.submission`.
 """
 
 from __future__ import annotations
