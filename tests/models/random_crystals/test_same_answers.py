@@ -17,9 +17,8 @@ from coevo.models.random_crystals.chemistry import electrostatic_energy
 from coevo.models.random_crystals.context import SamplingContext
 from coevo.models.random_crystals.electrostatics import Placement, ewald_sum, lowest
 from coevo.models.random_crystals.genetic import _atoms
-from coevo.models.random_crystals.geometry import PrimitiveCell, nearest_distances, primitive
+from coevo.models.random_crystals.geometry import PrimitiveCell, Separations, nearest_distances, primitive, too_close
 from coevo.models.random_crystals.knowledge import Knowledge
-from coevo.models.random_crystals.separations import Separations, too_close
 from coevo.models.random_crystals.space_groups import positions, shares, weighted
 from coevo.models.random_crystals.unit_orientation import Operation, Pairing, Site, orientation, point_operations
 
