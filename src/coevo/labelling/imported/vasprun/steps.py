@@ -16,8 +16,9 @@ import numpy as np
 from coevo.errors import LabellingError
 from coevo.labelling.imported.contract import EV_PER_A3_PER_KBAR, FileContents, ImportedFrame, as_array
 from coevo.labelling.imported.vasprun.functional import dispersion_of, functional_of
+from coevo.labelling.imported.vasprun.refusals import why_no_labels
 from coevo.labelling.imported.vasprun.settings import charge_of, parameters_of, potentials_of, recorded_of
-from coevo.labelling.imported.vasprun.tags import Tags, atom_types, why_no_labels
+from coevo.labelling.imported.vasprun.tags import Tags, atom_types
 
 if TYPE_CHECKING:
     from pathlib import Path
