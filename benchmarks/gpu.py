@@ -130,7 +130,7 @@ def synchronise() -> None:
 def watching(parts: Parts, pairs_per_pass: int | None) -> Iterator[None]:
     """Time the parts of what coevo does for a batch, and let CHGNet take groups of another size."""
     from coevo.models.chgnet import graph, inference
-    from coevo.models.relaxing import batch, single_points
+    from coevo.models.relaxing import batch, predictor
 
     class Groups(graph.CandidateGroups):
         def __init__(self, *args: Any) -> None:
@@ -150,7 +150,7 @@ def watching(parts: Parts, pairs_per_pass: int | None) -> Iterator[None]:
         (batch, "pair_list", parts.timed("neighbour_lists", batch.pair_list)),
         (batch, "covers", parts.timed("neighbour_lists", batch.covers)),
         (batch, "JoinedPairs", Joined),
-        (single_points, "usable_pairs", parts.timed("neighbour_lists", single_points.usable_pairs)),
+        (predictor, "usable_pairs", parts.timed("neighbour_lists", predictor.usable_pairs)),
         (inference, "CandidateGroups", Groups),
         (inference, "graph_tensors", parts.timed("to_device", inference.graph_tensors)),
         (graph, "MAX_PAIRS_PER_PASS", pairs_per_pass or graph.MAX_PAIRS_PER_PASS),
