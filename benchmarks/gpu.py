@@ -130,7 +130,7 @@ def synchronise() -> None:
 def watching(parts: Parts, pairs_per_pass: int | None) -> Iterator[None]:
     """Time the parts of what coevo does for a batch, and let CHGNet take groups of another size."""
     from coevo.models.chgnet import graph, inference
-    from coevo.models.relaxing import batch, single_points
+    from coevo.models.relaxing import batch, predictor
 
     class Groups(graph.CandidateGroups):
         def __init__(self, *args: Any) -> None:
@@ -150,7 +150,7 @@ def watching(parts: Parts, pairs_per_pass: int | None) -> Iterator[None]:
         (batch, "pair_list", parts.timed("neighbour_lists", batch.pair_list)),
         (batch, "covers", parts.timed("neighbour_lists", batch.covers)),
         (batch, "JoinedPairs", Joined),
-        (single_points, "usable_pairs", parts.timed("neighbour_lists", single_points.usable_pairs)),
+        (predictor, "usable_pairs", parts.timed("neighbour_lists", predictor.usable_pairs)),
         (inference, "CandidateGroups", Groups),
         (inference, "graph_tensors", parts.timed("to_device", inference.graph_tensors)),
         (graph, "MAX_PAIRS_PER_PASS", pairs_per_pass or graph.MAX_PAIRS_PER_PASS),
@@ -183,8 +183,8 @@ def run_case(subject: Subject, crystals: Sequence[Crystal], case: Case, task: st
     """Single points or relaxations of all crystals in batches, as far as the time goes."""
     from coevo.models.contracts import RelaxationSettings
     from coevo.models.relaxing.batch import relax_batch
-    from coevo.models.relaxing.determinism import reproducible_torch
-    from coevo.models.relaxing.single_points import evaluate_batch
+    from coevo.models.relaxing.pool import reproducible_torch
+    from coevo.models.relaxing.predictor import evaluate_batch
 
     predictor = (subject.in_process or subject.force_field).predictor
     settings = RelaxationSettings(fmax=FMAX, max_steps=steps, optimiser=case.optimiser)
@@ -245,8 +245,8 @@ def kernel_share(subject: Subject, crystals: Sequence[Crystal], case: Case) -> f
     import torch
     from torch.autograd import DeviceType
 
-    from coevo.models.relaxing.determinism import reproducible_torch
-    from coevo.models.relaxing.single_points import evaluate_batch
+    from coevo.models.relaxing.pool import reproducible_torch
+    from coevo.models.relaxing.predictor import evaluate_batch
 
     if subject.in_process is None or subject.device == "cpu":
         return None

@@ -114,7 +114,7 @@ def generation_again(store: Any, state: Any, config: Any) -> float:
     from coevo.flows.transition import shard_counts
     from coevo.makers.checkpoints import load_generator
     from coevo.makers.generate import conditions_of
-    from coevo.makers.seeds import seed_for
+    from coevo.node_store.seeds import seed_for
 
     generator = load_generator(store, state.document["checkpoints"]["generator"], config.generator)
     conditions = conditions_of(config.node, config.generator)
@@ -128,8 +128,8 @@ def measure(candidates: int, shard_size: int) -> dict[str, Any]:
     """Run one iteration and return its numbers."""
     from coevo.campaigns.running import initialise, run_campaign
     from coevo.configs.loading import load_config
-    from coevo.makers.progress import reporting_to
     from coevo.makers.step import current_store
+    from coevo.output.progress import reporting_to
     from coevo.settings import read_settings
 
     with tempfile.TemporaryDirectory() as directory:

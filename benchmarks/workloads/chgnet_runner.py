@@ -14,7 +14,7 @@ from coevo_runner import run, versions
 from coevo.families.built_in import CHGNET
 from coevo.models.chgnet.inference import Predictor
 from coevo.models.chgnet.weights import published_weights
-from coevo.models.relaxing.determinism import reproducible_torch
+from coevo.models.relaxing.pool import reproducible_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

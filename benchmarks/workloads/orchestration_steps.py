@@ -42,7 +42,7 @@ def insert(task: dict[str, Any]) -> dict[str, Any]:
     """Add jobs, in workflows of at most ``of``; CPU of this process and wall seconds of each part."""
     from jobflow.managers.fireworks import flow_to_workflow
 
-    from coevo.slurm.fireworks_queue import prepare_launchpad
+    from coevo.slurm.submission import prepare_launchpad
     from coevo.slurm.worker_files import write_worker_files
     from workloads.tiny_jobs import tiny_flow
 

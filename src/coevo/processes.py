@@ -1,6 +1,7 @@
 """The one pool of worker processes: chunks of work, whose results do not depend on how many processes there are.
 
 Several threads may give it work at once; their chunks wait in one queue, so that no process is idle while one of them has any.
+Where there are only a few pieces of work, :class:`Workers` does them here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from multiprocessing import forkserver
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +27,7 @@ from coevo.errors import WorkerDiedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -36,7 +40,7 @@ given_up: ContextVar[threading.Event | None] = ContextVar("coevo_given_up", defa
 
 
 @dataclass(eq=False)
-class _Workers:
+class _Pool:
     """The pool of this process, kept between calls because starting a worker takes seconds."""
 
     executor: ProcessPoolExecutor
@@ -45,7 +49,7 @@ class _Workers:
     users: int = 0
 
 
-_workers: _Workers | None = None
+_workers: _Pool | None = None
 _lock = threading.RLock()
 _preloaded = ["coevo.analysis.comparison.grouping", "coevo.analysis.environments.descriptors", "pymatgen.core"]
 
@@ -141,7 +145,7 @@ def _go_on() -> None:
 
 
 @contextmanager
-def _lease(workers: int) -> Iterator[_Workers]:
+def _lease(workers: int) -> Iterator[_Pool]:
     """The pool with this many workers, which is kept as long as one of its users needs it."""
     global _workers
     key = (os.getpid(), workers, tuple(sys.path))
@@ -149,7 +153,7 @@ def _lease(workers: int) -> Iterator[_Workers]:
         if _workers is None or _workers.key != key:
             if _workers is not None and _workers.users == 0:
                 shut_down_workers()
-            _workers = _Workers(_started(workers), key)
+            _workers = _Pool(_started(workers), key)
         lease = _workers
         lease.users += 1
     try:
@@ -174,7 +178,7 @@ def _started(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
-def _drop(lease: _Workers) -> None:
+def _drop(lease: _Pool) -> None:
     """Let the next call start other workers: one of these died."""
     global _workers
     with _lock:
@@ -248,3 +252,38 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+_WITHOUT_PROCESSES = 4
+"""Pieces that are done here: starting a process takes seconds."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Worker processes, started when there is enough to do.
+
+    Attributes
+    ----------
+    count : int
+        With 1, everything runs in this process. The results are the same.
+    """
+
+    count: int
+
+    def map(self, function: Callable[..., Result], pieces: Iterable[Any], *arguments: Any) -> Iterator[Result]:
+        """Yield ``function(piece, *arguments)`` of each piece, in order.
+
+        Raises
+        ------
+        WorkerDiedError
+            If a worker process dies.
+        """
+        remaining = iter(pieces)
+        first = list(islice(remaining, _WITHOUT_PROCESSES + 1))
+        few = len(first) <= _WITHOUT_PROCESSES
+        work = partial(_apply, function, arguments)
+        yield from map_chunks(work, chain(first, remaining), workers=1 if few else self.count)
+
+
+def _apply(function: Callable[..., Result], arguments: tuple[Any, ...], piece: Any) -> Result:
+    return function(piece, *arguments)

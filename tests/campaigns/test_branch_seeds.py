@@ -18,7 +18,7 @@ from coevo.errors import CampaignError, ConfigError
 from coevo.flows.campaign import create_node, live_config
 from coevo.makers.step import current_store, job_key
 from coevo.makers.unite import UniteMaker
-from coevo.node_store.branch_seeds import give_seed, seed_of_branch, seed_of_name
+from coevo.node_store.seeds import give_seed, seed_of_branch, seed_of_name
 
 if TYPE_CHECKING:
     from pathlib import Path

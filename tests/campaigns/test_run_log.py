@@ -12,10 +12,10 @@ import pytest
 
 from coevo.campaigns import run_log
 from coevo.campaigns.run_log import RunLog, log_file
-from coevo.makers.progress import reporter
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.mongodb.database import MongoBackend
 from coevo.node_store.store import NodeStore, open_store
+from coevo.output.progress import reporter
 from coevo.settings import Settings
 from tiny_node import Coevo, copy_of
 

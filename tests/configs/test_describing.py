@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from coevo.configs.describing import allowed_at, describe_keys
+from coevo.configs.describing import allowed_at, describe_keys, what_it_does
 from coevo.configs.loading import parse_config
-from coevo.configs.local_values import what_it_does
 from coevo.configs.tree import NodeConfig
 from coevo.errors import ConfigError
 from coevo.settings import Settings

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coevo.configs.from_elements import config_for_elements
 from coevo.configs.loading import load_config, parse_config, preset_names, preset_text
-from coevo.configs.overrides import load_with, read_overrides, with_values
+from coevo.configs.overrides import config_for_elements, load_with, read_overrides, with_values
 from coevo.configs.yaml_tree import read_yaml, set_value
 from coevo.errors import ConfigError
 

@@ -10,8 +10,8 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import NodeConfig
+from coevo.flows.seeding import initial_checkpoints
 from coevo.makers.populations.population import Member, describe, evaluation_document
-from coevo.makers.seeding import initial_checkpoints
 from coevo.node_store.canonical import digest, structure_document, structure_id
 from coevo.node_store.identity import label_id
 from coevo.node_store.states import StateDraft

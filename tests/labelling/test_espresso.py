@@ -30,7 +30,7 @@ from coevo.labelling.espresso.pseudopotentials import (
     verify,
 )
 from coevo.labelling.sanity import SanityLimits
-from coevo.makers.labels.labellers import labeller_for
+from coevo.makers.labels.settings import labeller_for
 
 ROUGH = EspressoConfig(ecutwfc=20.0, k_spacing=2.0, conv_thr_per_atom=1e-8)
 """Fast, and far from converged: Γ alone for a small cell."""

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from labeller_contract import LabellerContract
 
+from coevo.configs.describing import local_values
 from coevo.configs.loading import parse_config
-from coevo.configs.local_values import local_values
 from coevo.configs.tree import LabellingConfig
 from coevo.errors import ConfigError, LabellingError
 from coevo.labelling import registry
-from coevo.makers.labels.labellers import labeller_for
+from coevo.makers.labels.settings import labeller_for
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLE = DOCS / "examples" / "pair-labels"

@@ -14,7 +14,7 @@ from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest
 from coevo.labelling.vasp.labeller import VaspLabeller
 from coevo.labelling.vasp.requirements import installed_libraries, require_command
-from coevo.makers.labels.labellers import labeller_for
+from coevo.makers.labels.settings import labeller_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

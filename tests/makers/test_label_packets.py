@@ -13,7 +13,7 @@ from coevo.configs.tree import LabellingConfig
 from coevo.errors import LabellingError
 from coevo.labelling.digest import settings_digest
 from coevo.makers.label import LabelPacketMaker
-from coevo.makers.labels.labellers import labeller_for
+from coevo.makers.labels.settings import labeller_for
 from coevo.makers.step import current_store, read_records, write_records
 from coevo.node_store.canonical import structure_document, structure_id
 

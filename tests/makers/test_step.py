@@ -11,8 +11,8 @@ import pytest
 from jobflow import run_locally
 
 from coevo.errors import CorruptArtifactError
-from coevo.makers.progress import reporting_to
 from coevo.makers.step import StepMaker, current_store, job_key, provenance_of, read_records, step, write_records
+from coevo.output.progress import reporting_to
 
 RUNS: list[int] = []
 

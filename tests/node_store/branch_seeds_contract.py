@@ -6,8 +6,8 @@ import pytest
 from li_p_s_states import CONFIG, NODE
 
 from coevo.errors import BranchExistsError, CampaignError, ConfigError
-from coevo.node_store.branch_seeds import give_seed, seed_of_branch
 from coevo.node_store.canonical import dump_plain
+from coevo.node_store.seeds import give_seed, seed_of_branch
 from coevo.node_store.upkeep.verification import verify
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings, strategies
 from monty.json import MontyDecoder
 
 from coevo.node_store.canonical import dump_plain, structure_document
-from coevo.node_store.marked_keys import (
+from coevo.node_store.known_fields import (
     GEOMETRY,
     refuse_marked_geometry,
     refuse_marked_keys,

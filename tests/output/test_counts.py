@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from fireworks import LaunchPad
 
-from coevo.slurm.fireworks_queue import prepare_launchpad
+from coevo.slurm.submission import prepare_launchpad
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_a_transition_of_too_many_jobs_is_refused(site: OnCluster, tiny_text: st
     from coevo.flows.transition import CoevolutionMaker
     from coevo.node_store.documents import CampaignDocument
     from coevo.slurm.continuation import add_transition
-    from coevo.slurm.fireworks_queue import FireworksQueue
+    from coevo.slurm.submission import FireworksQueue
 
     checkpoint = {"family": "chgnet", "format": "x", "sha256": "0" * 64}
     campaign = CampaignDocument(id="c", node="tiny", branch="main", start=None, iterations=1, status="running", created="now")

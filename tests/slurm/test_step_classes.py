@@ -69,7 +69,7 @@ def test_the_classes_of_a_transition() -> None:
 def test_jobs_that_only_cut_work_are_small_and_their_shards_are_not(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The names are those that the cutting job itself gives, not ones made up here."""
     from coevo.configs.references import load_references
-    from coevo.makers.seeding import write_references
+    from coevo.flows.seeding import write_references
 
     monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path}")
     references = write_references(load_references(CONFIG.node.references, CONFIG.node.elements))

@@ -18,11 +18,11 @@ from pymatgen.entries.computed_entries import (
 
 from coevo.app.cli import main
 from coevo.errors import AnalysisError
+from coevo.processes import Workers
 from coevo.studies.analyse.batch import Batch, add_references, batch_from_file
 from coevo.studies.analyse.energies import above_hull
 from coevo.studies.piles.parsing import limits_for
 from coevo.studies.piles.rows import Row
-from coevo.studies.piles.workers import Workers
 
 LI = Structure(Lattice.cubic(3.43), ["Li", "Li"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 S = Structure(Lattice.cubic(3.2), ["S"], [[0, 0, 0]])

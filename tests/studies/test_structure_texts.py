@@ -12,8 +12,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from coevo.app import structure_output
-from coevo.app.structure_output import put_structures
+from coevo.app.commands.look import states
+from coevo.app.commands.look.states import put_structures
 from coevo.configs.references import load_references
 from coevo.configs.structures.cif_blocks import structure_from_cif
 from coevo.configs.tree import MaturityConfig
@@ -118,7 +118,7 @@ def test_many_structures_are_a_folder_or_a_zip_and_never_over_others(tmp_path: A
 def test_what_is_not_idealised_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     overlapping: Any = View(Structure(Lattice.cubic(4), ["Li", "Li"], [[0, 0, 0], [0, 0, 0]]))
     said: list[str] = []
-    monkeypatch.setattr(structure_output, "say", said.append)
+    monkeypatch.setattr(states, "say", said.append)
     put_structures(overlapping, overlapping.rows, "cif", "conventional", None, False)
     assert "is written as it is stored: no symmetry was found" in said[0]
     assert "# not idealised: no symmetry was found" in capsys.readouterr().out

@@ -41,7 +41,7 @@ class _Running(local):
 
 
 class ProgressBars:
-    """A reporter (:mod:`coevo.makers.progress`) that draws on a console.
+    """A reporter (:mod:`coevo.output.progress`) that draws on a console.
 
     Parameters
     ----------

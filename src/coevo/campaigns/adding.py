@@ -14,7 +14,7 @@ from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.step import StepMaker
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
         If a file cannot be used, or names a phase that the node withholds; nothing is added then.
     """
     from coevo.configs.references import load_references
-    from coevo.makers.seeding import write_references
+    from coevo.flows.seeding import write_references
     from coevo.node_store.canonical import structure_id
 
     with store.run_lock(node, branch):

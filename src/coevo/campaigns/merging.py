@@ -14,10 +14,10 @@ from coevo.errors import ConfigError, ReferenceDataError
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.checkpoints import check_checkpoints
-from coevo.node_store.branch_seeds import seed_of_branch
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.recorded import readable_configuration
+from coevo.node_store.seeds import seed_of_branch
 from coevo.node_store.trust.arrivals import refuse_unagreed
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def extend(
     ReferenceDataError
         If the references cannot be used, or a new element has none of its own.
     """
-    from coevo.makers.seeding import write_references
+    from coevo.flows.seeding import write_references
 
     before = source.document["elements"]
     repeated = sorted(set(elements) & set(before))

@@ -93,7 +93,7 @@ def opened_queue(given: str | None, manager: Manager) -> Iterator[tuple[NodeStor
         If the manager is not installed.
     """
     if manager == "fireworks":
-        from coevo.slurm.fireworks_queue import FireworksQueue, prepare_launchpad
+        from coevo.slurm.submission import FireworksQueue, prepare_launchpad
         from coevo.slurm.worker_files import write_worker_files
 
         with opened_site(given) as site:
@@ -143,7 +143,7 @@ def submit(
     """
     from coevo.flows.campaign import live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
-    from coevo.node_store.branch_seeds import check_seed, give_seed
+    from coevo.node_store.seeds import check_seed, give_seed
     from coevo.slurm.continuation import advance, submit_seed
 
     check_seed(seed)

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, Self
 from typing_extensions import override
 
 from coevo import __version__
-from coevo.makers.progress import SilentReporter, reporter, reporting_to
 from coevo.output.plain_text import plain_lines
+from coevo.output.progress import SilentReporter, reporter, reporting_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from coevo.makers.progress import Reporter
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
+    from coevo.output.progress import Reporter
 
 LONGEST_FILE = 1_000_000
 """Bytes at which a file is set aside as ``NAME.log.1``."""

@@ -166,8 +166,8 @@ def run_campaign(
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
-    from coevo.makers.labels.labellers import check_labelling
-    from coevo.node_store.branch_seeds import check_seed, give_seed
+    from coevo.makers.labels.settings import check_labelling
+    from coevo.node_store.seeds import check_seed, give_seed
 
     check_seed(seed)
     with store.run_lock(node, branch):

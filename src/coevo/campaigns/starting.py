@@ -17,12 +17,12 @@ from coevo.configs.references import load_references
 from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, ReferenceDataError, StateNotFoundError
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
+from coevo.flows.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.makers.checkpoints import check_checkpoint
-from coevo.makers.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
 from coevo.node_store.trust.arrivals import refuse_unagreed
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,8 @@
 """What each key of the configuration means and allows, read from the tree itself.
 
 Error messages and ``docs/configuration.md`` take their words from here, so that neither can disagree with the code.
+
+Also here, which values name something of this machine, by the marks of the tree (:class:`coevo.configs.section.Local`).
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from coevo.configs.section import OneOf
+from coevo.configs.section import Local, OneOf
 from coevo.configs.tree import NodeConfig
 from coevo.configs.yaml_tree import Location, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic.fields import FieldInfo
+
 
 UNITS = ("eV/atom", "eV/Å³", "eV/Å", "1/Å", "Å³", "Å", "degrees", "nats", "Ry")
 """Units that a field's description ends with, longest match first."""
@@ -190,3 +193,45 @@ def _unit(field: FieldInfo) -> str:
     description = field.description or ""
     unit = next((unit for unit in UNITS if description == unit or description.endswith(f" {unit}")), None)
     return f" {unit}" if unit else ""
+
+
+def local_values(data: Mapping[str, Any], root: type[BaseModel] = NodeConfig) -> dict[str, Any]:
+    """Find the values that name a path, a program or a package of the machine.
+
+    Parameters
+    ----------
+    data : mapping
+        A configuration as plain data; it need not be valid, and keys that the tree does not have are passed over.
+    root : type of BaseModel
+
+    Returns
+    -------
+    dict
+        Dotted key to value, in the order of the data.
+    """
+    return dict(_found(data, (), root))
+
+
+def what_it_does(key: str, root: type[BaseModel] = NodeConfig) -> str:
+    """Say what the value of a marked key makes this machine do."""
+    mark = _mark(tuple(key.split(".")), root)
+    return mark.what if mark else ""
+
+
+def _found(data: Mapping[str, Any], location: tuple[str, ...], root: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        here = (*location, key)
+        if section_at(here, root) is not None:
+            if isinstance(value, dict):
+                yield from _found(value, here, root)
+            continue
+        mark = _mark(here, root)
+        if mark is not None and value is not None and mark.when(value):
+            yield ".".join(here), value
+
+
+def _mark(location: tuple[str, ...], root: type[BaseModel]) -> Local | None:
+    if section_at(location[:-1], root) is None:
+        return None
+    field = field_at(location, root)
+    return next((item for item in field.metadata if isinstance(item, Local)), None) if field is not None else None

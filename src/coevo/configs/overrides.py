@@ -2,6 +2,8 @@
 
 A value is YAML, read by the rules of the files. What names another force field changes what follows from it: the weights are the
 default ones of another family, and the energy scale is that of the weights, unless these are given, too.
+
+Also here, ``--elements``: a configuration for any chemical system, from its elements and a file of known structures.
 """
 
 from __future__ import annotations
@@ -11,7 +13,16 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coevo.configs.loading import LoadedConfig, check_data, dump_config, find_text, parse_config, parse_tree_data
+from coevo.configs.loading import (
+    LoadedConfig,
+    check_data,
+    config_from_dict,
+    dump_config,
+    find_text,
+    load_config,
+    parse_config,
+    parse_tree_data,
+)
 from coevo.configs.references import bundled_sets, resolved_references
 from coevo.configs.tree import NodeConfig, NodeSection
 from coevo.configs.yaml_tree import dotted, read_yaml, set_value, show
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
 
     from coevo.configs.yaml_tree import Location
     from coevo.families import Family
+
 
 OPTION = "--set"
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -250,3 +262,32 @@ def _edited(text: str, changes: Sequence[Override], config: NodeConfig) -> str:
     except ConfigError:
         pass
     return dump_config(config, comments=True)
+
+
+def config_for_elements(elements: Sequence[str], references: str, *, name: str | None = None, like: str) -> LoadedConfig:
+    """Make a configuration for a chemical system.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Symbols.
+    references : str
+        File of known structures, every element among them.
+    name : str or None
+        Name of the node; by default the elements, such as ``na-cl``.
+    like : str
+        Preset or file whose sections other than ``node`` and ``references`` are taken (sizes, thresholds), and its energy scale.
+
+    Raises
+    ------
+    ConfigError
+        An element or the name is not valid, or there is no such preset.
+    """
+    source = "--elements"
+    name = name or "-".join(element.lower() for element in elements)
+    model = load_config(like).config
+    template = model.model_dump(mode="json", exclude={"node", "references"})
+    # that of the force field, which is taken too
+    node = {"name": name, "elements": list(elements), "references": references, "energy_scale": model.node.energy_scale}
+    config = config_from_dict({"node": node, **template}, source)
+    return LoadedConfig(config, dump_config(config, comments=True), source)

@@ -26,7 +26,7 @@ class Local:
     """Marks a key that can name something of the machine: a path, a program, an import path, a package that is installed.
 
     Such a value is the word of whoever wrote the file. One that came in a bundle is not acted on before the user has agreed to it
-    (:mod:`coevo.configs.local_values`). A new key of this kind only has to be marked: ``Annotated[str, Local("…")]``.
+    (:mod:`coevo.configs.describing`). A new key of this kind only has to be marked: ``Annotated[str, Local("…")]``.
 
     Attributes
     ----------

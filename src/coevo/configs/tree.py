@@ -9,29 +9,27 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from coevo.configs.element_lists import ELEMENT_SYMBOLS as ELEMENT_SYMBOLS  # noqa: PLC0414 (others know it by this module)
 from coevo.configs.element_lists import split_elements, unknown_elements
+from coevo.configs.force_field_section import ForceFieldConfig
 from coevo.configs.generator_section import (  # noqa: F401  (job documents and other packages know them by this module)
     GENERATOR_FAMILIES,
     GENERATOR_GROUP,
     GeneratorConfig,
     MatterGenConfig,
 )
-from coevo.configs.labelling_codes import (
-    CODE_PATTERN,
-    IMPORT_PATH,
+from coevo.configs.labelling_section import (  # noqa: F401  (as above)
     LABELLING_CODES,
+    VASP_FIXED_TAGS,
+    EspressoConfig,
+    LabellingConfig,
     StatedConfig,
-    is_of_another_package,
-    known_code,
-    plain_arguments,
+    VaspConfig,
 )
-from coevo.configs.section import Fraction, Local, OneOf, Positive, Section
-from coevo.errors import CheckpointError
-from coevo.families import DEFAULT_FORCE_FIELD, Weights, built_in, descriptor_of, is_known, names_of
-from coevo.families.weights_files import is_file
+from coevo.configs.section import Fraction, Local, Positive, Section
+from coevo.families import descriptor_of
 
 
 def _names_a_file(references: Any) -> bool:
@@ -108,71 +106,6 @@ class ReferencesConfig(Section):
         return tuple(sorted(value))
 
 
-def _is_of_another_package(family: Any) -> bool:
-    return family not in built_in("force_field")
-
-
-class ForceFieldConfig(Section):
-    """A force field by family and weights; weights come from a wheel or, after training, from the node's checkpoint."""
-
-    family: Annotated[str, Local("code of an installed package is run", _is_of_another_package)] = Field(
-        default=DEFAULT_FORCE_FIELD.name,
-        pattern=r"^[a-z][a-z0-9-]{0,39}$",
-        description=f"{DEFAULT_FORCE_FIELD.name}: {DEFAULT_FORCE_FIELD.summary}; or a family of another package",
-    )
-    weights: Annotated[
-        str, OneOf(tuple(DEFAULT_FORCE_FIELD.weights)), Local("a model file is read, which can run code", is_file)
-    ] = Field(
-        default=DEFAULT_FORCE_FIELD.default_weights,
-        description="published weights to start from; another family has its own, and a default among them; or a file, as "
-        "pbe:/PATH, with the scale of its energies, of a family that reads one",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_weights(cls, data: Any) -> Any:
-        """Take the default weights of the family that is named without any."""
-        if not isinstance(data, dict) or "weights" in data or not is_known(str(data.get("family")), "force_field"):
-            return data
-        try:
-            return {**data, "weights": descriptor_of(data["family"], "force_field").default_weights}
-        except CheckpointError as err:
-            raise ValueError(str(err)) from None
-
-    @field_validator("family")
-    @classmethod
-    def _known_family(cls, value: str) -> str:
-        if not is_known(value, "force_field"):
-            allowed = ", ".join(names_of("force_field"))
-            raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/force-fields.md)")
-        return value
-
-    @field_validator("weights")
-    @classmethod
-    def _known_weights(cls, value: str, info: ValidationInfo) -> str:
-        if "family" not in info.data:
-            return value
-        try:
-            family = descriptor_of(info.data["family"], "force_field")
-        except CheckpointError as err:
-            raise ValueError(str(err)) from None
-        if family.weights_named(value) is None:
-            raise ValueError(f"got {value!r}, allowed: {family.weights_allowed()}")
-        return value
-
-    @property
-    def told(self) -> Weights:
-        """What is known of these weights."""
-        found = descriptor_of(self.family, "force_field").weights_named(self.weights)
-        assert found is not None
-        return found
-
-    @property
-    def energy_scale(self) -> str:
-        """Scale of the energies of these weights."""
-        return self.told.energy_scale
-
-
 class ScreeningConfig(Section):
     """Sanity checks and relaxation."""
 
@@ -232,158 +165,6 @@ class SelectionConfig(Section):
     path: int = Field(default=1, ge=0, le=20, description="relaxation-path frames per structure")
     rattle_stdev: Positive = Field(default=0.05, le=0.5, description="standard deviation of displacements, Å")
     max_strain: Positive = Field(default=0.04, le=0.3, description="largest strain component")
-
-
-_VASP_FIXED_TAGS = """
-    GGA METAGGA LHFCALC LUSE_VDW IVDW GGA_COMPAT XC ML_LMLFF NSW IBRION ISIF PSTRESS NELECT LDIPOL IDIPOL EFIELD LSORBIT
-    LNONCOLLINEAR MAGMOM ICHARG ISTART LDAU LDAUU LDAUJ LDAUL LDAUTYPE
-"""
-VASP_FIXED_TAGS = frozenset(_VASP_FIXED_TAGS.split())
-"""INCAR tags that a user may not set: a label is the PBE energy of the frame as it is, with its forces and stress."""
-
-
-class VaspConfig(Section):
-    """VASP as the labelling code, run by atomate2 and custodian."""
-
-    maker: Literal["matpes", "mp"] = Field(
-        default="matpes", description="input set: matpes (680 eV, for training labels) or mp (520 eV, as the Materials Project)"
-    )
-    version: str = Field(
-        default="6", pattern=r"^\d+(\.\d+)*$", description="VASP that makes the labels, such as 6 or 6.4.2; another is an error"
-    )
-    potcars: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] | None = Field(
-        default=None, description="release of the POTCARs; that of the input set if null (matpes PBE_64, mp PBE)"
-    )
-    incar: tuple[str, ...] = Field(default=(), description="INCAR lines that go before those of the input set, such as NCORE = 4")
-    max_errors: int = Field(default=5, ge=1, le=50, description="corrections by custodian before a frame fails")
-    walltime: int | None = Field(default=None, ge=60, description="seconds after which a frame is stopped; no limit if null")
-
-    @field_validator("version", mode="before")
-    @classmethod
-    def _number_as_text(cls, value: Any) -> Any:
-        return f"{value:g}" if type(value) in {int, float} else value  # YAML reads 6 and 6.4 as numbers
-
-    @field_validator("incar")
-    @classmethod
-    def _incar_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        tags = []
-        for line in value:
-            match = re.fullmatch(r"\s*([A-Z][A-Z0-9_]*)\s*=\s*[^\s=;#!][^=;#!]*", line)
-            if match is None:
-                raise ValueError(f"{line!r} is not an INCAR line; allowed: one TAG = value, the tag in capitals")
-            tags.append(match[1])
-        fixed = sorted(VASP_FIXED_TAGS.intersection(tags))
-        if fixed:
-            raise ValueError(f"{', '.join(fixed)} may not be set: labels are static PBE energies with forces and stress")
-        if len(set(tags)) != len(tags):
-            raise ValueError(f"a tag is repeated in {list(value)}; give each one once")
-        return value
-
-
-class EspressoConfig(Section):
-    """Quantum ESPRESSO's ``pw.x`` as the labelling code, run by custodian."""
-
-    family: str = Field(
-        default="sg15-pbe", description="family of pseudopotentials: sg15-pbe, or the name in family.json of their directory"
-    )
-    functional: Literal["PBE", "PBEsol"] = Field(default="PBE", description="functional that the family is made for")
-    ecutwfc: Positive = Field(default=60.0, le=1000.0, description="kinetic-energy cutoff of wavefunctions, Ry")
-    ecutrho: float | None = Field(
-        default=None,
-        gt=0.0,
-        description="cutoff of the density; 4 times ecutwfc, as norm-conserving potentials need, if null, Ry",
-    )
-    k_spacing: Positive = Field(default=0.25, le=10.0, description="largest distance of k-points, 2π included, 1/Å")
-    smearing: Literal["mv", "gaussian", "mp", "fd"] = Field(
-        default="mv", description="smearing of occupations, in pw.x's words (mv: cold smearing)"
-    )
-    degauss: Positive = Field(default=0.01, le=0.1, description="width of the smearing, Ry")
-    conv_thr_per_atom: Positive = Field(default=1e-9, le=1e-4, description="error of the energy per atom at which SCF ends, Ry")
-    mixing_beta: Positive = Field(default=0.4, le=1.0, description="share of the new density in the first attempt")
-    electron_maxstep: int = Field(default=100, ge=2, le=1000, description="SCF iterations of the first attempt")
-    max_seconds: int = Field(default=3600, ge=1, description="seconds after which pw.x stops, to be restarted")
-    max_corrections: int = Field(default=8, ge=0, le=50, description="corrections of a frame's run before it fails")
-
-    @model_validator(mode="after")
-    def _cutoffs(self) -> EspressoConfig:
-        if self.ecutrho is not None and self.ecutrho < 4.0 * self.ecutwfc:
-            raise ValueError(f"ecutrho {self.ecutrho:g} must be at least 4 times ecutwfc {self.ecutwfc:g}")
-        return self
-
-
-class LabellingConfig(Section):
-    """Which code labels, in which packets, and what a sane label is."""
-
-    code: Annotated[str, Local("code of an installed package is run", is_of_another_package)] = Field(
-        default="teacher",
-        pattern=CODE_PATTERN,
-        description="teacher: a second force field, where no DFT code is used; espresso: Quantum ESPRESSO; vasp: VASP; "
-        "maker: the Maker at labelling.maker; or a code of another package",
-    )
-    teacher: ForceFieldConfig = Field(default_factory=lambda: ForceFieldConfig(weights="r2scan"))
-    espresso: EspressoConfig = Field(default_factory=EspressoConfig)
-    vasp: VaspConfig = Field(default_factory=VaspConfig)
-    maker: Annotated[str, Local("the code of a Maker at this import path is run")] = Field(
-        default="",
-        pattern=IMPORT_PATH,
-        description="import path of a static Maker of atomate2 or another jobflow package, for code: maker",
-    )
-    arguments: Annotated[dict[str, Any], Local("they are handed to the Maker, or to a code of another package")] = Field(
-        default_factory=dict, description="arguments of the Maker by name, or of a code of another package"
-    )
-    stated: StatedConfig = Field(default_factory=StatedConfig)
-    frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
-    max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
-    max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
-    energy_range: tuple[float, float] = Field(
-        default=(-50.0, 20.0), description="energies outside (espresso: relative to free atoms) are rejected, eV/atom"
-    )
-
-    @model_validator(mode="after")
-    def _teacher_has_a_functional(self) -> LabellingConfig:
-        """Refuse a teacher whose labels would say nothing of their functional."""
-        chosen = self.teacher
-        if is_file(chosen.weights):
-            raise ValueError(
-                f"teacher.weights: got {chosen.weights!r}, and a file may change under its name, allowed: published weights of "
-                f"{chosen.family}, {', '.join(descriptor_of(chosen.family, 'force_field').weights)}"
-            )
-        if self.code == "teacher" and not chosen.told.functional:
-            raise ValueError(
-                f"teacher: got {chosen.family}/{chosen.weights}, and the functional of its training data is not known, allowed: "
-                f"a force field that names it, such as {DEFAULT_FORCE_FIELD.name}"
-            )
-        return self
-
-    def not_in_use(self) -> frozenset[str]:
-        """The sections of the codes that do not label, and what is for Makers and codes of other packages where none labels."""
-        own = {"maker": {"maker", "arguments", "stated"}}.get(
-            self.code, {"arguments"} if is_of_another_package(self.code) else {self.code}
-        )
-        return frozenset({*LABELLING_CODES, "arguments", "stated"} - own)
-
-    @field_validator("code")
-    @classmethod
-    def _installed_code(cls, value: str) -> str:
-        return known_code(value)
-
-    @field_validator("arguments")
-    @classmethod
-    def _plain_data(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return plain_arguments(value)
-
-    @model_validator(mode="after")
-    def _names_its_maker(self) -> LabellingConfig:
-        if self.code == "maker" and not self.maker:
-            raise ValueError("maker: code is maker, and no import path is given; such as atomate2.vasp.jobs.mp.MPGGAStaticMaker")
-        return self
-
-    @field_validator("energy_range")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] >= value[1]:
-            raise ValueError(f"got {list(value)}, allowed: the lower energy first")
-        return value
 
 
 class TrainingConfig(Section):

@@ -16,9 +16,8 @@ from coevo.configs.changing import check_change, check_force_field
 from coevo.configs.loading import config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
-from coevo.node_store.known_fields import checkpoint_reference
-from coevo.node_store.marked_keys import refuse_marked_keys
-from coevo.output.counts import counted
+from coevo.node_store.known_fields import checkpoint_reference, refuse_marked_keys
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +127,7 @@ def create_node(store: NodeStore, loaded: LoadedConfig, *, base: Path | None = N
         The references cannot be read; then there is no node.
     """
     from coevo.configs.references import load_references
-    from coevo.makers.seeding import check_elements, check_own_file
+    from coevo.flows.seeding import check_elements, check_own_file
 
     config = of_branch(loaded.config, 0, loaded.source)
     check_elements(config)
@@ -147,7 +146,7 @@ def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
         Directory that a relative file of references starts from.
     """
     from coevo.configs.references import load_references
-    from coevo.makers.seeding import initial_checkpoints, write_references
+    from coevo.flows.seeding import initial_checkpoints, write_references
 
     config = loaded.config
     references = load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude)
@@ -178,7 +177,7 @@ def live_config(
     ConfigError
         It is not valid, changes what cannot change, or holds what the user has not agreed to.
     """
-    from coevo.node_store.branch_seeds import recorded_seed, seed_of_branch
+    from coevo.node_store.seeds import recorded_seed, seed_of_branch
     from coevo.node_store.trust.arrivals import refuse_unagreed
 
     source = store.config_source(node)

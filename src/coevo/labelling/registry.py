@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.labelling_codes import installed_labellers
+from coevo.configs.labelling_section import installed_labellers
 from coevo.errors import ConfigError, LabellingError
 from coevo.labelling.contract import Found
 

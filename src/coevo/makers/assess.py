@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
-from coevo.makers.progress import task
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

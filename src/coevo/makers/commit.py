@@ -10,8 +10,8 @@ from jobflow import job
 from coevo.errors import ConfigError
 from coevo.makers.outputs import Transition
 from coevo.makers.populations.fingerprints import remember
-from coevo.makers.progress import reporter
 from coevo.makers.step import StepMaker, current_store, provenance_of, read_records
+from coevo.output.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,8 @@ from jobflow import job
 from coevo.makers.commit import CommitMaker, as_one, refuse_other_scale
 from coevo.makers.outputs import UnionTransition
 from coevo.makers.populations.fingerprints import remember
-from coevo.makers.progress import reporter
 from coevo.makers.step import current_store, provenance_of, read_records
+from coevo.output.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
 from coevo.makers.outputs import RELAXED, SCREENED, check_own
-from coevo.makers.progress import task
-from coevo.makers.seeds import seed_for
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+from coevo.node_store.seeds import seed_for
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

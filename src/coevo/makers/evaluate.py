@@ -9,9 +9,9 @@ from jobflow import Flow, Response, job
 
 from coevo.configs.tree import NodeSection, ScreeningConfig
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.progress import task
 from coevo.makers.screen import FIRST_PACKAGES, family_of, relaxation_settings
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, workers_of_family, write_records
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,10 +9,10 @@ from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.families import descriptor_of
 from coevo.families.built_in import CRYSTAL_PACKAGES
 from coevo.makers.checkpoints import load_generator
-from coevo.makers.progress import task
 from coevo.makers.screen import family_of
-from coevo.makers.seeds import seed_for
 from coevo.makers.step import StepMaker, current_store, step, versions_of_family, workers_of_family, write_records
+from coevo.node_store.seeds import seed_for
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

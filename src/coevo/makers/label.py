@@ -10,10 +10,10 @@ from jobflow import Flow, Response, job
 
 from coevo.configs.tree import LabellingConfig, NodeSection
 from coevo.errors import LabellingError
-from coevo.makers.labels.labellers import labeller_for
-from coevo.makers.progress import task
+from coevo.makers.labels.settings import labeller_for
 from coevo.makers.screen import FIRST_PACKAGES
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, workers_of_family, write_records
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import ScreeningConfig
 from coevo.families import DEFAULT_FORCE_FIELD
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.progress import task
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, workers_of_family, write_records
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

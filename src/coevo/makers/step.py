@@ -25,11 +25,11 @@ from pydantic import BaseModel
 from coevo.configs.section import Section, identifying
 from coevo.errors import CheckpointError, CorruptArtifactError
 from coevo.families import descriptor_of
-from coevo.makers.progress import reporter
-from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
 from coevo.node_store.current import current_store
+from coevo.node_store.result_spool import put_patiently, take_in_spooled
 from coevo.node_store.shards import read_shard, write_shard
+from coevo.output.progress import reporter
 from coevo.processes import has_processes, preload
 from coevo.settings import read_settings, usable_workers
 
@@ -189,7 +189,7 @@ def _all_present(store: NodeStore, output: Document) -> bool:
 
 def _check_output(maker: StepMaker, output: Document) -> None:
     """Stop what the decoder of the next job would build objects from: text of a state may have found its way into an output."""
-    from coevo.node_store.marked_keys import refuse_marked_keys
+    from coevo.node_store.known_fields import refuse_marked_keys
 
     try:
         refuse_marked_keys(output, "output")

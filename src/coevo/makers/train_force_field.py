@@ -9,10 +9,10 @@ from coevo.configs.tree import NodeSection, TrainingConfig
 from coevo.families import DEFAULT_FORCE_FIELD, descriptor_of
 from coevo.makers.checkpoints import load_force_field, save_checkpoint
 from coevo.makers.outputs import check_labelled
-from coevo.makers.progress import task
 from coevo.makers.screen import FIRST_PACKAGES, family_of
-from coevo.makers.seeds import seed_for
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
+from coevo.node_store.seeds import seed_for
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

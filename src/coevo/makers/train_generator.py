@@ -9,8 +9,8 @@ from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.families.built_in import CRYSTAL_PACKAGES
 from coevo.makers.checkpoints import load_generator, save_checkpoint
 from coevo.makers.screen import family_of
-from coevo.makers.seeds import seed_for
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
+from coevo.node_store.seeds import seed_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, dump_plain, plain, reduced, structure_text_id
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, label_id
-from coevo.node_store.marked_keys import refuse_marked_keys, refuse_marked_text
+from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import (
     RELAXED,
     CheckedDocuments,

@@ -6,15 +6,13 @@ Also here, the commit protocol: artifacts, then documents, then the state docume
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.errors import ArtifactNotFoundError, BranchMovedError, ConfigError
+from coevo.errors import ArtifactNotFoundError, BranchMovedError
 from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.documents import (
-    BRANCH_NAME,
     STATE_VERSION,
     CheckpointDocument,
     LabelDocument,
@@ -32,7 +30,7 @@ from coevo.node_store.draft_checks import (
 )
 from coevo.node_store.identity import identity_digest
 from coevo.node_store.prepared_documents import PreparedState
-from coevo.node_store.runs import now
+from coevo.node_store.runs import check_branch_name, now
 from coevo.node_store.views import open_state
 
 if TYPE_CHECKING:
@@ -193,21 +191,6 @@ def _check_membership(
         strangers = [identifier for identifier in documents.ids() if identifier not in members]
         if strangers:
             raise ValueError(f"{what}: {len(strangers)} new documents have no {lacking}, e.g. {strangers[0]}")
-
-
-def check_branch_name(branch: str) -> None:
-    """Refuse a name that no branch can have.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if not re.fullmatch(BRANCH_NAME, branch):
-        raise ConfigError(
-            f"{branch!r} cannot name a branch: allowed are letters, digits and . - _, the first a letter or digit, at most 100"
-        )
-    if re.fullmatch(r"[0-9a-f]{64}", branch):
-        raise ConfigError(f"{branch!r} cannot name a branch: it could be the id of a state, which would be hidden")
 
 
 def kept_names(branch: str, state: str) -> Iterator[str]:

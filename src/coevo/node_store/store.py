@@ -15,17 +15,16 @@ from coevo.errors import (
     StateNotFoundError,
     UnmergedBranchError,
 )
-from coevo.node_store import branch_seeds
+from coevo.node_store import seeds
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
-from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, CampaignDocument, NodeDocument
+from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, NodeDocument
 from coevo.node_store.names import MAIN, find_state, parse_reference
-from coevo.node_store.runs import campaign_id, now
-from coevo.node_store.states import check_branch_name, commit
+from coevo.node_store.runs import Campaigns, check_branch_name, now
+from coevo.node_store.states import commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from coevo.node_store.backend import Backend
@@ -57,7 +56,7 @@ def open_store(settings: Settings | None = None) -> NodeStore:
     return NodeStore(MongoBackend(settings.database), ArtifactStore(settings.artifacts))
 
 
-class NodeStore:
+class NodeStore(Campaigns):
     """A database of nodes.
 
     Attributes
@@ -219,17 +218,17 @@ class NodeStore:
             If the branch is there already, and its unfinished campaign uses another seed.
         """
         check_branch_name(name)
-        branch_seeds.check_seed(seed)
+        seeds.check_seed(seed)
         if seed is not None and self.head(view.node, name) in {None, view.id}:
             # before the branch: one that a crash leaves without it would do the work of another branch again
-            branch_seeds.give_seed(self.backend, name, view, seed)
+            seeds.give_seed(self.backend, name, view, seed)
         found = self.backend.move_branch(view.node, name, None, view.id)
         if found not in {None, view.id}:
             raise BranchExistsError(
                 f"branch {name} of node {view.node} exists already, at state {str(found)[:16]}; choose another name, or "
                 f"delete it first: coevo branch {view.node}@{name} --delete"
             )
-        return branch_seeds.seed_of_branch(self.backend, view.node, name, view)
+        return seeds.seed_of_branch(self.backend, view.node, name, view)
 
     def delete_branch(self, node: str, name: str, *, unmerged: bool = True) -> str:
         """Remove a branch and return the state at which it was; the state stays until garbage is collected.
@@ -278,7 +277,7 @@ class NodeStore:
                 found=found,
                 kept_as=name,
             )
-        branch_seeds.forget_seed(self.backend, node, name)
+        seeds.forget_seed(self.backend, node, name)
         return head
 
     def _is_held_elsewhere(self, node: str, name: str, head: str) -> bool:
@@ -312,9 +311,9 @@ class NodeStore:
                 found=found,
                 kept_as=branch,
             )
-        seed = branch_seeds.noted_seed(self.backend, view.node, branch, expected) if expected else None
+        seed = seeds.noted_seed(self.backend, view.node, branch, expected) if expected else None
         if seed is not None:  # the branch keeps a seed that no state of its own has recorded yet
-            branch_seeds.note_seed(self.backend, view.node, branch, view.id, seed)
+            seeds.note_seed(self.backend, view.node, branch, view.id, seed)
 
     # --- commit
 
@@ -363,74 +362,6 @@ class NodeStore:
     def drop_job_result(self, key: str) -> None:
         """Forget a job's result: its artifacts are gone, so it cannot be used."""
         self.backend.drop_job_result(key)
-
-    # --- campaigns
-
-    def campaigns(self, node: str) -> list[CampaignDocument]:
-        """Return the campaigns of a node, oldest first."""
-        self._node(node)
-        return [CampaignDocument(**document) for document in self.backend.campaigns(node)]
-
-    def unfinished_campaign(self, node: str, branch: str = MAIN) -> CampaignDocument | None:
-        """Return the campaign that is to be finished before a new one starts on this branch, or None."""
-        running = [campaign for campaign in self.campaigns(node) if campaign.branch == branch and campaign.status == "running"]
-        return running[0] if running else None
-
-    def start_campaign(self, node: str, branch: str, iterations: int, start: str | None) -> CampaignDocument:
-        """Record a campaign before it runs; recording the one that is running already returns it.
-
-        Parameters
-        ----------
-        node, branch : str
-        iterations : int
-            Transitions to make.
-        start : str or None
-            Head of the branch now.
-
-        Raises
-        ------
-        CampaignError
-            If another campaign of the branch is not finished.
-        """
-        unfinished = self.unfinished_campaign(node, branch)
-        if unfinished:
-            if (unfinished.iterations, unfinished.start) == (iterations, start):
-                return unfinished
-            raise CampaignError(
-                f"campaign {unfinished.id} of {node}@{branch} is not finished ({unfinished.iterations} iterations from "
-                f"{unfinished.start or 'nothing'}, recorded {unfinished.created[:19]}); finish it first: "
-                f"coevo run {node}{'' if branch == MAIN else f' --branch {branch}'}"
-            )
-        number = sum(campaign.branch == branch for campaign in self.campaigns(node))
-        document = {"node": node, "branch": branch, "start": start, "iterations": iterations}
-        document |= {"id": campaign_id(node, branch, start, iterations, number)}
-        document |= {"status": "running", "created": now(), "ended": None}
-        return CampaignDocument(**self.backend.insert_campaign(document))
-
-    def finish_campaign(self, identifier: str, status: str = "finished") -> None:
-        """Record how a campaign ended.
-
-        Raises
-        ------
-        CampaignError
-            If there is no campaign of this id.
-        """
-        if not self.backend.update_campaign(identifier, {"status": status, "ended": now()}):
-            raise CampaignError(f"there is no campaign {identifier!r}")
-
-    def run_lock(self, node: str, branch: str = MAIN) -> AbstractContextManager[None]:
-        """Hold a branch for one run (a context manager); it is freed when the process ends, however it ends.
-
-        Raises
-        ------
-        ConfigError
-            If the name cannot be one of a branch.
-        NodeBusyError
-            When entered, if another process holds it; the message names pid, host and since when.
-        """
-        self._node(node)
-        check_branch_name(branch)
-        return self.backend.run_lock(node, branch)
 
 
 def _without_resources(value: Any) -> Any:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from coevo.models.contracts import ForceField
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
-    from coevo.notebooks.label_frames import EnergyOf
     from coevo.notebooks.sampling import StateGenerator
-    from coevo.notebooks.tables import Kind
+    from coevo.notebooks.tables import EnergyOf, Kind
 
 
 class State:
@@ -223,7 +222,7 @@ class State:
         LabellingError
             With ``energy="state"``: labels have no offsets to the scale of the force field.
         """
-        from coevo.notebooks.label_frames import atoms_of_labels, chosen_labels
+        from coevo.notebooks.tables import atoms_of_labels, chosen_labels
 
         documents = chosen_labels(self.view, status, split)
         if form == "documents":

@@ -48,7 +48,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     """
     from coevo.flows.campaign import check_inputs, live_config, next_transition
     from coevo.makers.checkpoints import check_checkpoints
-    from coevo.makers.labels.labellers import check_labelling
+    from coevo.makers.labels.settings import check_labelling
 
     if here:
         _check_database(state)

@@ -5,7 +5,8 @@ for people passes through :func:`plain` or :func:`plain_lines`: the consoles of 
 :func:`csv_rows`, and pages and figures of :mod:`coevo.report`. Documents for programs are
 :func:`json_text`, which loses nothing.
 
-Also here, rows as comma-separated values that a spreadsheet only shows: no cell is a formula, no text acts on a terminal.
+Also here, rows as comma-separated values that a spreadsheet only shows: no cell is a formula, no text acts on a terminal; and
+numbers of things in sentences, ``1 state``, ``2 states``.
 """
 
 from __future__ import annotations
@@ -96,3 +97,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     writer.writerow(map(csv_cell, columns))
     writer.writerows(map(csv_cell, row) for row in rows)
     return buffer.getvalue()
+
+
+def counted(count: int, plural: str) -> str:
+    """Return a number with its noun, which is given in the plural: ``counted(1, "branches")`` is ``1 branch``."""
+    if count != 1:
+        return f"{count} {plural}"
+    for ending, singular in (("ies", "y"), ("ches", "ch"), ("s", "")):
+        if plural.endswith(ending):
+            return f"1 {plural.removesuffix(ending)}{singular}"
+    return f"1 {plural}"

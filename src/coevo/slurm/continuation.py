@@ -76,7 +76,7 @@ def current_queue() -> WorkflowQueue:
         from coevo.slurm.jobflow_remote.submission import open_queue
 
         return open_queue(Path(folder) / f"{project}.yaml")
-    from coevo.slurm.fireworks_queue import FireworksQueue
+    from coevo.slurm.submission import FireworksQueue
     from coevo.slurm.worker import open_launchpad
 
     return FireworksQueue(open_launchpad(worker_files()))

@@ -41,9 +41,9 @@ def carriers_of_file(path: Path) -> tuple[list[Carrier], dict[str, int]]:
         If the file cannot be read, or holds no structure that can be used.
     """
     from coevo.errors import AnalysisError
+    from coevo.processes import Workers
     from coevo.studies.analyse.batch import batch_from_file
     from coevo.studies.piles.parsing import limits_for
-    from coevo.studies.piles.workers import Workers
 
     batch = batch_from_file(path, limits_for(None, _MAX_ATOMS), Workers(1))
     carriers = [Carrier(row.id, row.packed().crystal()) for row in batch.valid()]

@@ -24,9 +24,9 @@ from coevo.configs.element_lists import ELEMENT_SYMBOLS
 from coevo.configs.loading import config_from_dict
 from coevo.configs.references import ReferenceStructure, load_references
 from coevo.errors import ConfigError, ReferenceDataError
-from coevo.makers.progress import task
 from coevo.node_store.current import current_store
 from coevo.node_store.trust.arrivals import refuse_unagreed
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,7 @@ from coevo.configs.tree import LabellingConfig
 from coevo.labelling.contract import LabelSettings
 from coevo.labelling.digest import settings_digest
 from coevo.makers.label import LabelPacketMaker
-from coevo.makers.labels.labellers import labeller_for
-from coevo.makers.labels.settings import current_settings, facts_of_label, settings_among
+from coevo.makers.labels.settings import current_settings, facts_of_label, labeller_for, settings_among
 from coevo.makers.step import current_store, job_key, read_records, write_records
 from coevo.node_store.canonical import structure_document, structure_id
 

@@ -16,7 +16,7 @@ from coevo.configs.loading import parse_config
 from coevo.configs.tree import NodeConfig
 from coevo.errors import CheckpointError, ConfigError, ModelError
 from coevo.families.weights_files import WeightsFile, weights_file
-from coevo.makers.seeding import check_own_file
+from coevo.flows.seeding import check_own_file
 from coevo.models.contracts import FitSettings
 from coevo.models.external.archive import pack
 from coevo.models.registry import force_field_from

@@ -15,13 +15,11 @@ from coevo.models.contracts import Conditions
 from coevo.models.random_crystals.cells import Cell
 from coevo.models.random_crystals.chemistry import electrostatic_energy
 from coevo.models.random_crystals.context import SamplingContext
-from coevo.models.random_crystals.draw_weights import shares, weighted
 from coevo.models.random_crystals.electrostatics import Placement, ewald_sum, lowest
 from coevo.models.random_crystals.genetic import _atoms
-from coevo.models.random_crystals.geometry import PrimitiveCell, nearest_distances, primitive
+from coevo.models.random_crystals.geometry import PrimitiveCell, Separations, nearest_distances, primitive, too_close
 from coevo.models.random_crystals.knowledge import Knowledge
-from coevo.models.random_crystals.separations import Separations, too_close
-from coevo.models.random_crystals.space_groups import positions
+from coevo.models.random_crystals.space_groups import positions, shares, weighted
 from coevo.models.random_crystals.unit_orientation import Operation, Pairing, Site, orientation, point_operations
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -4,96 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import textwrap
-import uuid
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bundle_files import CONFIG_TEXT, PICKLE, SAFETENSORS, checkpoint_of, embedded, export, new_lineage, pickled
+from bundle_files import (
+    CONFIG_TEXT,
+    SAFETENSORS,
+    assert_same_history,
+    content,
+    embedded,
+    export,
+    forked,
+    new_lineage,
+    pickled,
+)
 from hypothesis import HealthCheck, given, settings, strategies
 from li_p_s_states import CONFIG, NODE, Lineage, evaluation
-from pymongo import MongoClient
 
 from coevo.errors import (
-    ArtifactNotFoundError,
-    BundleError,
-    CheckpointError,
     ConfigError,
-    CorruptArtifactError,
     NodeExistsError,
 )
-from coevo.node_store.branch_seeds import give_seed, seed_of_branch
-from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
 from coevo.node_store.bundles.export import export_bundle, heads_of
-from coevo.node_store.bundles.format import BundleLimits
 from coevo.node_store.bundles.importing import import_bundle
-from coevo.node_store.canonical import dump_plain
 from coevo.node_store.lineage.transfers import history
+from coevo.node_store.seeds import give_seed, seed_of_branch
 from coevo.node_store.store import NodeStore, open_store
-from coevo.node_store.trust.loading import condition, fetch_checkpoint, trust
+from coevo.node_store.trust.loading import fetch_checkpoint
 from coevo.settings import Settings
-
-
-def content(store: NodeStore, ref: str) -> dict[str, bytes]:
-    """Everything that a state holds, as canonical JSON, without the names of places."""
-    view = store.state(ref)
-    document = {key: value for key, value in view.document.items() if key != "manifest"}
-    document["checkpoints"] = {
-        kind: {key: value for key, value in checkpoint.items() if key != "uri"}
-        for kind, checkpoint in view.document["checkpoints"].items()
-    }
-    return {
-        "document": dump_plain(document),
-        "manifest": dump_plain(view.manifest),
-        "evaluations": dump_plain(list(view.evaluations())),
-        "entries": dump_plain(list(view.entries(sort=[("energy_above_hull", 1)]))),
-        "structures": dump_plain(list(view.structure_documents())),
-        "references": dump_plain(list(view.references())),
-        "labels": dump_plain(list(view.labels())),
-        "blobs": b"".join(store.artifacts.get_bytes(sha256) for sha256 in view.manifest["samples"].values()),
-    }
-
-
-def assert_same_history(left: NodeStore, right: NodeStore, node: str = NODE) -> None:
-    assert left.node(node).branches == right.node(node).branches
-    for head in left.node(node).branches.values():
-        states = [view.id for view in history([left.state(f"{node}@{head}")])]
-        assert states == [view.id for view in history([right.state(f"{node}@{head}")])]
-        for state in states:
-            assert content(left, f"{node}@{state}") == content(right, f"{node}@{state}")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return embedded(tmp_path / "source")
-
-
-@pytest.fixture
-def other(tmp_path):
-    return embedded(tmp_path / "other")
-
-
-@pytest.fixture
-def lineage(store):
-    lineage = new_lineage(store)
-    for _ in range(3):
-        lineage.commit(checkpoints={"force_field": checkpoint_of(store, SAFETENSORS + bytes([lineage.iteration]))})
-    return lineage
-
-
-def forked(store: NodeStore, lineage: Lineage, branch: str, variant: int, **changes) -> tuple[Lineage, str]:
-    """Continue the present state on a branch of its own."""
-    fork = lineage.fork(variant)
-    store.create_branch(store.state(f"{NODE}@{lineage.parents[0]}"), branch)
-    return fork, fork.commit(branch, **changes)
-
 
 # --- round trips
 
@@ -312,271 +252,6 @@ def test_an_import_that_died_anywhere_is_completed_by_the_next(store, lineage, t
         assert not list((tmp_path / f"{points}" / NODE).glob("*/.tmp-*"))
         points += 3
     assert points > 60
-
-
-# --- trust
-
-
-def test_checkpoints_that_may_run_code_are_kept_and_not_loaded(store, other, tmp_path):
-    lineage = new_lineage(store)
-    good, bad = checkpoint_of(store, SAFETENSORS), pickled(store)
-    lineage.commit(checkpoints={"force_field": good, "generator": bad})
-    report = import_bundle(other, export(store, tmp_path / "b.zip"))
-    assert list(report.untrusted) == [bad["sha256"]]
-    assert "b.zip" in report.untrusted[bad["sha256"]]
-    assert report.not_loadable == {}
-    assert other.artifacts.get_bytes(bad["sha256"]) == PICKLE
-    checkpoints = other.state(NODE).document["checkpoints"]
-    assert {role: condition(other, found, role) for role, found in checkpoints.items()} == {
-        "force_field": "here",
-        "generator": "untrusted",
-    }
-    with pytest.raises(CheckpointError, match=f"not trusted.*came with b.zip.*coevo trust {bad['sha256']}"):
-        fetch_checkpoint(other, checkpoints["generator"], "generator")
-    assert fetch_checkpoint(other, checkpoints["force_field"], "force_field").read_bytes() == SAFETENSORS
-    import_bundle(other, tmp_path / "b.zip")
-    assert bad["sha256"] in embedded(tmp_path / "other").backend.untrusted()
-    assert trust(other, [bad["sha256"]]) == [bad["sha256"]]
-    assert fetch_checkpoint(other, checkpoints["generator"], "generator").read_bytes() == PICKLE
-    assert import_bundle(other, tmp_path / "b.zip").untrusted == {}
-    assert fetch_checkpoint(store, bad, "generator") is not None
-
-
-def test_trusting_at_the_import(store, other, tmp_path):
-    lineage = new_lineage(store)
-    bad = pickled(store)
-    lineage.commit(checkpoints={"generator": bad})
-    path = export(store, tmp_path / "b.zip")
-    import_bundle(other, path)
-    assert import_bundle(other, path, trust=True).untrusted == {}
-    assert bad["sha256"] not in other.backend.untrusted()
-
-
-@pytest.mark.service
-def test_marks_on_a_server(store, lineage, tmp_path, mongodb_uri):
-    lineage.commit(checkpoints={"generator": pickled(store)})
-    path = export(store, tmp_path / "b.zip")
-    with open_store(Settings(database=mongodb_uri, artifacts=(tmp_path / "blobs").as_uri())) as server:
-        [sha256] = import_bundle(server, path).untrusted
-        server.backend.mark_untrusted(sha256, "again")
-        assert "again" not in server.backend.untrusted()[sha256]
-        assert trust(server, [sha256]) == [sha256]
-        server.backend.mark_trusted(sha256)
-        assert sha256 not in server.backend.untrusted()
-        assert server.backend.mark(sha256).trusted
-        server.backend.mark_untrusted(sha256, "again")
-        assert sha256 not in server.backend.untrusted()
-        assert import_bundle(server, path).untrusted == {}
-
-
-# --- thin bundles
-
-
-def test_thin_bundles_are_readable_and_say_where_checkpoints_are(store, other, lineage, tmp_path):
-    path = export(store, tmp_path / "b.zip", checkpoints=False)
-    report = import_bundle(other, path)
-    assert len(report.not_here) == 3
-    assert_same_history(store, other)
-    checkpoint = other.state(NODE).document["checkpoints"]["force_field"]
-    assert condition(other, checkpoint, "force_field") == "not here"
-    with pytest.raises(CheckpointError, match=f"{checkpoint['sha256']}.*is not in .*{store.artifacts.uri}.*--fetch-checkpoints"):
-        fetch_checkpoint(other, checkpoint, "force_field")
-    with pytest.raises(BundleError, match=r"self-contained bundle cannot be made.*--no-checkpoints"):
-        export(other, tmp_path / "again.zip")
-    assert export(other, tmp_path / "again.zip", checkpoints=False).read_bytes() == path.read_bytes()
-    for omitted in report.not_here:
-        fetch_omitted(other, omitted)
-    assert fetch_checkpoint(other, checkpoint, "force_field").read_bytes() == SAFETENSORS + b"\x02"
-    assert import_bundle(other, path).not_here == []
-
-
-def test_a_whole_bundle_after_a_thin_one_brings_the_checkpoints(store, other, lineage, tmp_path):
-    import_bundle(other, export(store, tmp_path / "thin.zip", checkpoints=False))
-    assert import_bundle(other, export(store, tmp_path / "whole.zip")).untrusted == {}
-    assert fetch_checkpoint(other, other.state(NODE).document["checkpoints"]["force_field"], "force_field").is_file()
-
-
-def test_fetching_believes_no_place(store, other, tmp_path):
-    lineage = new_lineage(store)
-    lineage.commit(checkpoints={"generator": pickled(store)})
-    report = import_bundle(other, export(store, tmp_path / "b.zip", checkpoints=False))
-    [omitted] = report.not_here
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"x" * len(PICKLE))
-    for uri, message in (
-        (secret.as_uri(), "is not checkpoint"),
-        ("file:///dev/zero", "is not checkpoint"),
-        ((tmp_path / "nothing").as_uri(), "cannot be fetched"),
-        ("", "cannot be fetched from nowhere"),
-        ("reference://a", "allowed are URIs of"),
-        (f"simplecache::{secret.as_uri()}", "allowed are URIs of"),
-    ):
-        with pytest.raises(CheckpointError, match=message):
-            fetch_omitted(other, omitted.model_copy(update={"uri": uri}))
-    assert not other.artifacts.has(omitted.sha256)
-    assert not list((tmp_path / "other").rglob(".tmp-*"))
-    fetch_omitted(other, omitted)
-    with pytest.raises(CheckpointError, match="not trusted"):
-        fetch_checkpoint(other, other.state(NODE).document["checkpoints"]["generator"], "generator")
-
-
-# --- failures of export
-
-
-def test_an_export_that_fails_leaves_nothing(store, lineage, tmp_path):
-    target = tmp_path / "out"
-    target.mkdir()
-    (target / "b.zip").write_bytes(b"the old one")
-    manifest = store.artifacts.fetch(store.state(f"{NODE}~1").manifest["samples"]["1"])
-    manifest.unlink()
-    with pytest.raises(ArtifactNotFoundError):
-        export(store, target / "b.zip")
-    assert [path.name for path in target.iterdir()] == ["b.zip"]
-    assert (target / "b.zip").read_bytes() == b"the old one"
-    with pytest.raises(BundleError, match="there is no directory"):
-        export(store, tmp_path / "nowhere" / "b.zip")
-    with pytest.raises(BundleError, match="it is a directory"):
-        export(store, target)
-
-
-def _rehash(database: Any, collection: str, key: Any) -> None:
-    """Write the hash of a row again, where it has one."""
-    from coevo.node_store.mongodb.rows import ROW_HASH, row_hash
-
-    row = database[collection].find_one({"_id": key})
-    if ROW_HASH in row:
-        bare = {key: value for key, value in row.items() if key not in {ROW_HASH, "stored_at"}}
-        database[collection].update_one({"_id": row["_id"]}, {"$set": {ROW_HASH: row_hash(bare)}})
-
-
-@contextmanager
-def _hand_changed(database: Any, collection: str, change: dict[str, Any]) -> Iterator[None]:
-    """Change one row as somebody with a shell would, and in the end back."""
-    row = database[collection].find_one({}, sort=[("_id", 1)])
-    database[collection].update_one({"_id": row["_id"]}, {"$set": change})
-    _rehash(database, collection, row["_id"])
-    try:
-        yield
-    finally:
-        database[collection].replace_one({"_id": row["_id"]}, row)
-
-
-@pytest.fixture(scope="module")
-def served(mongodb_server, tmp_path_factory) -> Iterator[Settings]:
-    """Three states on a server, which were checked to be exported as they came; whoever changes them changes them back."""
-    folder = tmp_path_factory.mktemp("served")
-    here = embedded(folder / "source")
-    lineage = new_lineage(here)
-    for number in range(3):
-        lineage.commit(checkpoints={"force_field": checkpoint_of(here, SAFETENSORS + bytes([number]))})
-    source = export(here, folder / "source.zip")
-    name = f"coevo_served_{uuid.uuid4().hex[:8]}"
-    settings = Settings(database=f"{mongodb_server}/{name}", artifacts=(folder / "blobs").as_uri())
-    with open_store(settings) as server:
-        import_bundle(server, source)
-        assert export(server, folder / "again.zip").read_bytes() == source.read_bytes()
-        yield settings
-        assert export(server, folder / "in the end.zip").read_bytes() == source.read_bytes()
-        server.backend.connection.database.client.drop_database(name)
-
-
-@pytest.mark.service
-@pytest.mark.parametrize(
-    ("collection", "change"),
-    [
-        ("evaluations", {"energy_above_hull": 0.0}),
-        ("evaluations", {"is_sun": "yes"}),
-        ("evaluations", {"more": 1}),
-        ("evaluations", {"kind": "other"}),
-        ("evaluations", {"chemical_formula_reduced": "Au"}),
-        ("structures", {"structure.sites.0.abc.0": 0.123}),
-        ("structures", {"formula": 5}),
-        ("structures", {"more": 1}),
-        ("structures", {"origin": {"@module": "os", "@callable": "system"}}),
-        ("references", {"structure.lattice.matrix.0.0": 99.0}),
-        ("references", {"more": 1}),
-        ("labels", {"energy_per_atom": -99.0}),
-        ("labels", {"more": 1}),
-        ("labels", {"how": 5}),
-        ("states", {"document": "{}"}),
-    ],
-)
-def test_what_was_changed_in_the_database_is_not_exported(served, tmp_path, collection, change):
-    out = tmp_path / "out"
-    out.mkdir()
-    with (
-        MongoClient(served.database) as client,
-        _hand_changed(client.get_default_database(), collection, change),
-        open_store(served) as server,
-        pytest.raises(CorruptArtifactError) as caught,
-    ):
-        export(server, out / "b.zip")
-    assert "\n" not in str(caught.value)
-    assert list(out.iterdir()) == []
-
-
-def test_what_an_import_would_refuse_is_not_exported(store, tmp_path):
-    """A directory is read with every hash; documents of another coevo may still say what nobody else takes."""
-    lineage = new_lineage(store)
-    draft = lineage.draft()
-    draft.structures[0]["more"] = 1
-    store.commit(draft, "main", None)
-    assert next(iter(store.state(NODE).structure_documents([draft.structures[0]["_id"]])))["more"] == 1
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(CorruptArtifactError, match=r"cannot be exported: .* more: unknown key; allowed .* coevo verify"):
-        export(store, out / "b.zip")
-    assert list(out.iterdir()) == []
-
-
-def test_limits_are_enforced(store, other, lineage, tmp_path):
-    path = export(store, tmp_path / "b.zip")
-    with pytest.raises(BundleError, match="allowed are 1000; if you expect so much, raise --max-size"):
-        import_bundle(other, path, limits=BundleLimits(total=1000))
-    with pytest.raises(BundleError, match="members"):
-        import_bundle(other, path, limits=BundleLimits(members=5))
-    with pytest.raises(BundleError, match=r"its bundle.json has .* bytes"):
-        import_bundle(other, path, limits=BundleLimits(contents=100))
-    with pytest.raises(BundleError, match="a line of more than 100 bytes"):
-        import_bundle(other, path, limits=BundleLimits(line=100))
-    assert not (tmp_path / "other").exists()
-
-
-# --- size
-
-
-@pytest.mark.long
-def test_a_large_checkpoint_is_never_whole_in_memory(tmp_path):
-    """Put, export, import and fetch 300 MB; the process may grow by less than a third of it."""
-    script = """
-        import os, resource, sys
-        sys.path[:0] = [sys.argv[2]]
-        from pathlib import Path
-        import bundle_files as t
-        from coevo.node_store.bundles.importing import import_bundle
-        from coevo.node_store.trust.loading import fetch_checkpoint
-        tmp = Path(sys.argv[1])
-        def flow(tmp, megabytes):
-            store, other = t.embedded(tmp / "a"), t.embedded(tmp / "b")
-            tmp.mkdir()
-            block = os.urandom(1 << 16) * 16
-            with (tmp / "big").open("wb") as file:
-                file.write(t.SAFETENSORS)
-                for number in range(megabytes):
-                    file.write(number.to_bytes(8, "big") + block[8:])
-            artifact = store.artifacts.put_file(tmp / "big")
-            lineage = t.new_lineage(store)
-            lineage.commit(checkpoints={"force_field": {**artifact.to_dict(), "family": "chgnet", "format": "safetensors"}})
-            import_bundle(other, t.export(store, tmp / "b.zip"))
-            fetch_checkpoint(other, other.state(t.NODE).document["checkpoints"]["force_field"], "force_field")
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        small = flow(tmp / "small", 1)
-        print(flow(tmp / "large", 300) - small)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parents[1])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 100
 
 
 def test_a_seed_that_no_state_records_yet_travels(tmp_path: Path) -> None:

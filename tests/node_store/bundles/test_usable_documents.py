@@ -14,10 +14,10 @@ from forgeries import SMALL, Forgery, decompressed
 from li_p_s_states import NODE
 
 from coevo.errors import BundleError, ConfigError
-from coevo.node_store.branch_seeds import recorded_seed
 from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import canonical_json, structure_document_id
 from coevo.node_store.identity import evaluations_digest, label_id
+from coevo.node_store.seeds import recorded_seed
 
 
 @pytest.fixture(scope="module")

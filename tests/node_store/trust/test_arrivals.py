@@ -8,8 +8,8 @@ import pytest
 from bundle_files import SAFETENSORS, checkpoint_of, embedded, export
 from li_p_s_states import CONFIG, NODE, Lineage
 
+from coevo.configs.describing import local_values
 from coevo.configs.loading import MOST_PROBLEMS
-from coevo.configs.local_values import local_values
 from coevo.errors import BundleError, ConfigError, CorruptArtifactError
 from coevo.node_store.bundles.checkpoint_fetching import fetch_omitted
 from coevo.node_store.bundles.importing import import_bundle
@@ -233,7 +233,7 @@ def test_a_maker_of_a_bundle_is_not_imported_before_it_is_agreed_to(tmp_path, ot
     """The import path of a Maker is code; what comes with it waits too, and agreeing to one path is no agreement to another."""
     from coevo.configs.loading import parse_config
     from coevo.errors import LabellingError
-    from coevo.makers.labels.labellers import check_labelling
+    from coevo.makers.labels.settings import check_labelling
 
     (tmp_path / "stranger.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'was here')!r}).touch()\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -25,8 +25,8 @@ from coevo.errors import CampaignError, ConfigError
 from coevo.flows.campaign import seed_flow
 from coevo.node_store.documents import CampaignDocument
 from coevo.slurm import continuation, submission
-from coevo.slurm.fireworks_queue import FireworksQueue, prepare_launchpad
 from coevo.slurm.queue_scripts import job_script, launchpad
+from coevo.slurm.submission import FireworksQueue, prepare_launchpad
 
 if not os.environ.get("CI"):  # there it must be installed
     pytest.importorskip("jobflow_remote", reason="jobflow-remote, an optional extra, is not installed")

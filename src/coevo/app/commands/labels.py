@@ -9,7 +9,7 @@ import typer
 
 from coevo.app.terminal import Format, Reference, app, err, out, print_json, say
 from coevo.errors import ConfigError
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 
 @app.command()
@@ -30,9 +30,9 @@ def label(
     """Label entries at their relaxed geometry outside a full iteration, and compare the stability by both."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.campaigns.labelling import label_head
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
     from coevo.node_store.names import parse_reference
+    from coevo.output.progress import reporting_to
 
     store = current_store()
     where = parse_reference(ref)
@@ -84,9 +84,9 @@ def add(
     from coevo.campaigns.adding import add_labels, add_references
     from coevo.campaigns.import_report import file_document
     from coevo.labelling.imported import LabelKeys
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
     from coevo.node_store.names import parse_reference
+    from coevo.output.progress import reporting_to
 
     options = {
         "--functional": functional,

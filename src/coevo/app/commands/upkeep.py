@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coevo.app.terminal import Format, NodeName, app, out, print_json, say, styled
-from coevo.output.counts import counted
+from coevo.app.terminal import Format, NodeName, app, err, out, print_json, say, styled
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from coevo.makers.signals.recomputation import Comparison
+    from coevo.node_store.store import NodeStore
     from coevo.node_store.upkeep.garbage import Garbage
     from coevo.node_store.upkeep.verification import Verification
 
@@ -31,9 +35,7 @@ def verify(
     from coevo.node_store.upkeep.verification import verify as verify_node
 
     if signals:
-        from coevo.app.signal_check import check_signals
-
-        if not check_signals(current_store(), node, format):
+        if not _check_signals(current_store(), node, format):
             raise typer.Exit(1)
         return
     result = verify_node(current_store(), node, quick=quick)
@@ -127,3 +129,43 @@ def migrate(
     for step in done:
         say(f"version {step.version} to {step.version + 1}: {step.what}")
     say(f"{node} is up to date; check it: coevo verify {node}" if done else f"{node} is up to date; nothing to do")
+
+
+def _check_signals(store: NodeStore, ref: str, format: str) -> bool:  # noqa: A002
+    """Print stored and recomputed signals of a state; True if all agree."""
+    from coevo.app.progress_bars import ProgressBars
+    from coevo.configs.loading import config_from_dict
+    from coevo.makers.signals.recomputation import compare_signals
+    from coevo.node_store.recorded import readable
+    from coevo.output.progress import reporting_to
+    from coevo.settings import usable_workers
+
+    view = store.state(ref)
+    config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
+    with ProgressBars(err) as bars, reporting_to(bars), readable(view):
+        rows = compare_signals(store, view, config, usable_workers(config.resources.workers))
+    if format == "json":
+        print_json({"state": view.id, "signals": [row.to_dict() for row in rows]})
+    else:
+        out.print(_signal_table(rows, f"{view.node}@{view.id[:12]}: signals as stored and as computed again"))
+    wrong = [row for row in rows if not row.agrees]
+    verdict = f"{len(wrong)} of {len(rows)} numbers differ" if wrong else f"all {len(rows)} numbers agree"
+    say(f"{view.node}@{view.id[:12]}: {verdict}")
+    return not wrong
+
+
+def _signal_table(rows: list[Comparison], title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in ("", "stored", "computed again", "unit", "allowed", ""):
+        table.add_column(name, justify="right" if name in {"stored", "computed again", "allowed"} else "left")
+    for row in rows:
+        mark = "" if row.agrees else styled("differs", "red")
+        table.add_row(row.name, _number(row.stored), _number(row.found), row.unit, f"{row.tolerance:.1g}", mark)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6f}"

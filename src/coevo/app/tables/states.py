@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.node_store.recorded import force_field_change, readable, step_seconds
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 from coevo.studies.states.graph import SHORT_ID
 from coevo.studies.states.summaries import origin_line, reference_set_of
 

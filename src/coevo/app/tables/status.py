@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.node_store.recorded import readable
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 from coevo.studies.states.signal_rows import sparkline
 from coevo.studies.states.summaries import run_command
 

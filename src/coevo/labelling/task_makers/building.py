@@ -21,7 +21,7 @@ def maker_class(path: str) -> type[Maker]:
     ----------
     path : str
         Such as ``atomate2.vasp.jobs.mp.MPGGAStaticMaker``. It is the user's own word: one that came in a bundle is not acted
-        on before the user has agreed to it (:mod:`coevo.configs.local_values`).
+        on before the user has agreed to it (:mod:`coevo.configs.describing`).
 
     Raises
     ------

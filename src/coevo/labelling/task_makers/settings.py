@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from jobflow import Maker
 
-    from coevo.configs.labelling_codes import StatedConfig
+    from coevo.configs.labelling_section import StatedConfig
 
 HOW = frozenset(
     {

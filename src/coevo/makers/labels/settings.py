@@ -1,4 +1,4 @@
-"""Under which digest the labels of a labelling code are stored: that of older labels which were made with the same settings.
+"""The labelling code of a node, handed what it needs of other rooms, and the settings digest under which its labels are stored.
 
 The settings of a code that names a potential of each element of the node grow with the node: after an extension by chlorine
 they hold a potential that no label used so far. Labels of the other elements are of the same settings all the same. So the
@@ -18,13 +18,55 @@ from coevo.labelling.registry import by_element
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from coevo.configs.tree import LabellingConfig
-    from coevo.labelling.contract import LabelSettings
+    from coevo.configs.tree import LabellingConfig, NodeConfig
+    from coevo.labelling.contract import Labeller, LabelSettings
 
     Label = dict[str, Any]
 
+
 MOST_ADDED = 12
 """Elements that a node may have got since its labels were made in any combination; of more, any three."""
+
+
+def labeller_for(labelling: LabellingConfig, *, elements: Sequence[str] = (), workers: int = 1) -> Labeller:
+    """Return the labelling code that a configuration names.
+
+    Parameters
+    ----------
+    labelling : LabellingConfig
+    elements : sequence of str
+        Elements of the node, for codes whose settings name a potential of each.
+    workers : int
+
+    Raises
+    ------
+    LabellingError
+        If the code cannot be had; executables and potentials are looked for when its settings are asked for.
+    """
+    from coevo.labelling.contract import Workplace
+    from coevo.labelling.registry import labeller_at
+    from coevo.settings import read_settings
+
+    return labeller_at(Workplace(labelling, tuple(elements), read_settings(), workers, _force_field))
+
+
+def _force_field(family: str, weights: str) -> Any:
+    from coevo.models.registry import force_field_from
+    from coevo.settings import read_settings
+
+    return force_field_from(family, weights=weights, device=read_settings().device)
+
+
+def check_labelling(config: NodeConfig) -> None:
+    """Look for what the labels of a node need on this machine, hours before the first of them is made.
+
+    Raises
+    ------
+    LabellingError
+        The executable, a potential or a package is missing or is not what the configuration names.
+    """
+    if config.selection.structures:
+        labeller_for(config.labelling, elements=config.node.elements).settings()
 
 
 @dataclass(frozen=True)
@@ -59,8 +101,6 @@ def current_settings(labelling: LabellingConfig, elements: Sequence[str], labels
     LabellingError
         If the code cannot run here.
     """
-    from coevo.makers.labels.labellers import labeller_for
-
     return settings_among(labeller_for(labelling, elements=elements).settings(), labels)
 
 

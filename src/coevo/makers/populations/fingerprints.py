@@ -11,8 +11,8 @@ from dataclasses import replace
 from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.progress import task
 from coevo.makers.step import current_store
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

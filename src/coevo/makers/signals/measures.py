@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.progress import task
-from coevo.makers.seeds import seed_for
+from coevo.node_store.seeds import seed_for
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from coevo.errors import ModelError
+from coevo.models.chgnet.architecture import COMPOSITION_KEY
 from coevo.models.chgnet.graph import CandidateGroups
 from coevo.models.chgnet.graph_tensors import graph_tensors
 from coevo.models.chgnet.network import Network
-from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
 from coevo.models.chgnet.weights import weights_from_bytes
 from coevo.models.contracts import Failure
 from coevo.models.relaxing.neighbours import pair_list

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coevo.models.chgnet.gather import gather, scatter
+from coevo.models.chgnet.graph_tensors import gather, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,17 +10,15 @@ import torch
 
 from coevo.errors import ModelError
 from coevo.models.chgnet.adam import Adam
-from coevo.models.chgnet.architecture import ATOMIC_NUMBERS
-from coevo.models.chgnet.gather import scatter
+from coevo.models.chgnet.architecture import ATOMIC_NUMBERS, COMPOSITION_KEY
 from coevo.models.chgnet.graph import CandidatePairs
-from coevo.models.chgnet.graph_tensors import GraphTensors, graph_tensors
+from coevo.models.chgnet.graph_tensors import GraphTensors, graph_tensors, scatter
 from coevo.models.chgnet.network import Network
-from coevo.models.chgnet.parameter_shapes import COMPOSITION_KEY
 from coevo.models.chgnet.weights import Weights
 from coevo.models.contracts import Failure
 from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
-from coevo.models.relaxing.determinism import reproducible_torch
-from coevo.models.relaxing.single_points import usable_pairs
+from coevo.models.relaxing.pool import reproducible_torch
+from coevo.models.relaxing.predictor import usable_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError, ConfigError
 from coevo.models.checkpoint_json import parse_bounded
-from coevo.models.chgnet.architecture import Architecture
-from coevo.models.chgnet.parameter_shapes import check_shapes
+from coevo.models.chgnet.architecture import Architecture, check_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import numpy as np
 from coevo.errors import ModelError
 from coevo.models.contracts import Failure, Prediction
 from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
-from coevo.models.relaxing.single_points import usable_pairs
+from coevo.models.relaxing.predictor import usable_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

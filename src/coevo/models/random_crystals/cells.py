@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.random_crystals.draw_weights import weighted
 from coevo.models.random_crystals.electrostatics import Placement, lowest
-from coevo.models.random_crystals.geometry import PrimitiveCell, RejectedDrawError, nearest_distances, shifts, squared_lengths
-from coevo.models.random_crystals.separations import Separations, image_squares, images_within
-from coevo.models.random_crystals.space_groups import crystal_family, positions, rooms, turning
+from coevo.models.random_crystals.geometry import (
+    PrimitiveCell,
+    RejectedDrawError,
+    Separations,
+    image_squares,
+    images_within,
+    nearest_distances,
+    shifts,
+    squared_lengths,
+)
+from coevo.models.random_crystals.space_groups import crystal_family, positions, rooms, turning, weighted
 from coevo.models.random_crystals.unit_orientation import Site
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ import numpy as np
 
 from coevo.models.random_crystals.chemistry import covalent_radius, prior_volume
 from coevo.models.random_crystals.compositions import CompositionTable, fraction_rows, kernel, reduced_key
-from coevo.models.random_crystals.draw_weights import shares, weighted
-from coevo.models.random_crystals.geometry import RejectedDrawError
+from coevo.models.random_crystals.geometry import RejectedDrawError, too_close
 from coevo.models.random_crystals.knowledge import binned_preference, pair_key, preference
-from coevo.models.random_crystals.separations import too_close
+from coevo.models.random_crystals.space_groups import shares, weighted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

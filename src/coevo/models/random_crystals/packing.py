@@ -13,8 +13,7 @@ import numpy as np
 from coevo.models.random_crystals.cells import MERGE, Cell, best_filling, merged
 from coevo.models.random_crystals.chemistry import electronegativity, is_cation
 from coevo.models.random_crystals.electrostatics import Placement, lowest
-from coevo.models.random_crystals.geometry import RejectedDrawError, minimum_matrix
-from coevo.models.random_crystals.separations import Separations
+from coevo.models.random_crystals.geometry import RejectedDrawError, Separations, minimum_matrix
 from coevo.models.random_crystals.space_groups import centring, order, smallest
 from coevo.models.random_crystals.unit_orientation import NO_SYMMETRY, orientation, point_operations
 from coevo.models.random_crystals.units import bond_lengths, bonds_within

@@ -1,4 +1,7 @@
-"""Space groups as the draws need them: lattices, centrings and Wyckoff positions, from PyXtal's and spglib's tables."""
+"""Space groups as the draws need them: lattices, centrings and Wyckoff positions, from PyXtal's and spglib's tables.
+
+Also here, drawing by weight: what ``Generator.choice`` draws, without its checks of the weights at each draw.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coevo.models.random_crystals.draw_weights import shares
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
+
+
+def shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cumulative shares of weights, which are not negative and not all zero, shape (n,)."""
+    cumulative: NDArray[np.float64] = (weights / weights.sum()).cumsum()
+    cumulative /= cumulative[-1]
+    return cumulative
+
+
+def weighted(cumulative: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """An index drawn by :func:`shares`: that of ``rng.choice(n, p=weights / weights.sum())``, with the same random number."""
+    return int(cumulative.searchsorted(rng.random(), side="right"))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,18 @@ import numpy as np
 
 from coevo.models.random_crystals.cells import Cell, best_filling
 from coevo.models.random_crystals.chemistry import is_cation
-from coevo.models.random_crystals.genetic import crossover, permutation, rattle, rotation
+from coevo.models.random_crystals.genetic import (
+    allowed,
+    crossover,
+    origin,
+    permutation,
+    pick_parent,
+    rattle,
+    rotation,
+    scaled,
+    supercell,
+)
 from coevo.models.random_crystals.geometry import RejectedDrawError, reduced
-from coevo.models.random_crystals.parents import allowed, origin, pick_parent, scaled, supercell
 from coevo.models.random_crystals.units import fragments
 
 if TYPE_CHECKING:

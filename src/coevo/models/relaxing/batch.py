@@ -11,7 +11,7 @@ from coevo.models.contracts import Failure, Prediction
 from coevo.models.relaxing.fire import Fire
 from coevo.models.relaxing.lbfgs import QuasiNewton
 from coevo.models.relaxing.neighbours import MIN_DISTANCE, JoinedPairs, PairList, covers, pair_list
-from coevo.models.relaxing.single_points import prediction_of
+from coevo.models.relaxing.predictor import prediction_of
 from coevo.models.relaxing.variables import Variables
 
 if TYPE_CHECKING:

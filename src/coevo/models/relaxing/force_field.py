@@ -48,7 +48,7 @@ class BatchForceField:
         self, structures: Sequence[Structure], *, workers: int = 1, progress: Progress | None = None
     ) -> list[Prediction | Failure]:
         """Single points, in order; see :class:`~coevo.models.contracts.ForceField`."""
-        from coevo.models.relaxing.single_points import evaluate_batch
+        from coevo.models.relaxing.predictor import evaluate_batch
 
         return self._run(structures, evaluate_batch, (), self.evaluation_batch, workers, progress)
 

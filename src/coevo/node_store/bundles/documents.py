@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from coevo.node_store.branch_seeds import seed_in
 from coevo.node_store.bundles.geometries import Exact, Geometry, check_geometry
 from coevo.node_store.bundles.stranger_json import control_characters, parse_document
 from coevo.node_store.documents import (
@@ -28,6 +27,7 @@ from coevo.node_store.documents import (
     StructureDocument,
 )
 from coevo.node_store.known_fields import refuse_unknown_fields
+from coevo.node_store.seeds import seed_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

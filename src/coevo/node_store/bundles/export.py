@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from coevo import __version__
 from coevo.errors import BundleError
-from coevo.node_store.branch_seeds import noted_seed
 from coevo.node_store.bundles.format import FORMAT, VERSION, silent_task
 from coevo.node_store.bundles.writer import BundlePlan, write_bundle
 from coevo.node_store.canonical import canonical_json
 from coevo.node_store.durable import storage_errors
 from coevo.node_store.lineage.transfers import history
 from coevo.node_store.names import MAIN, parse_reference
+from coevo.node_store.seeds import noted_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coevo.errors import BundleError
 from coevo.node_store.documents import BRANCH_NAME, NODE_NAME, ContentId
-from coevo.node_store.marked_keys import refuse_marked_keys
+from coevo.node_store.known_fields import refuse_marked_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _BLOB = re.compile(r"blobs/([0-9a-f]{2})/([0-9a-f]{62})")
 
 
 class Task(Protocol):
-    """Reports a task of so many units and yields the function that advances it (:func:`coevo.makers.progress.task`)."""
+    """Reports a task of so many units and yields the function that advances it (:func:`coevo.output.progress.task`)."""
 
     def __call__(self, what: str, total: int, unit: str, /) -> AbstractContextManager[Callable[[int], None]]:
         """Begin a task."""

@@ -6,16 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.describing import local_values
 from coevo.configs.loading import leaves, parse_config
-from coevo.configs.local_values import local_values
 from coevo.errors import BranchMovedError, CheckpointError, CorruptArtifactError, NodeExistsError
-from coevo.node_store.branch_seeds import note_seed
 from coevo.node_store.bundles.archive import Archive
 from coevo.node_store.bundles.config import node_config
 from coevo.node_store.bundles.format import BundleLimits, silent_task
 from coevo.node_store.bundles.reader import MEGABYTE, BundleReader, Megabytes
 from coevo.node_store.lineage.transfers import put_state
 from coevo.node_store.runs import now
+from coevo.node_store.seeds import note_seed
 from coevo.node_store.states import kept_names
 from coevo.node_store.trust.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.node_store.trust.loading import declared_checkpoints, loader_for, mark_imported

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, canonical_json, dump_plain, read_plain
-from coevo.node_store.marked_keys import refuse_marked_text
+from coevo.node_store.known_fields import refuse_marked_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,7 +77,7 @@ def parse_document(data: bytes, geometries: Collection[str] = ()) -> dict[str, A
     ------
     ValueError
         Also if a database or a decoder could take a key or a string for something else: keys of
-        :mod:`~coevo.node_store.marked_keys`, zero characters.
+        :mod:`~coevo.node_store.known_fields`, zero characters.
     """
     try:
         document = read_plain(data)

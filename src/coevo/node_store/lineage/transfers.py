@@ -15,7 +15,7 @@ from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
-from coevo.node_store.marked_keys import refuse_marked_keys, refuse_marked_text
+from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
 from coevo.node_store.states import SPLITS
 from coevo.node_store.trust.arrivals import bring_arrivals

@@ -1,7 +1,7 @@
 """What came into a node in bundles and is not simply a document: configuration to agree to, and checkpoints that were left out.
 
 A bundle's YAML becomes the live configuration of a new node, and a state's configuration that of a merge or an extension. Values
-there that name a path, a program or a package (:mod:`coevo.configs.local_values`) are somebody else's word about this machine, so
+there that name a path, a program or a package (:mod:`coevo.configs.describing`) are somebody else's word about this machine, so
 each is remembered, and nothing acts on it before the user has agreed to exactly that value. What the user writes into the
 configuration afterwards is the user's own.
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.describing import local_values, what_it_does
 from coevo.configs.loading import parse_config
-from coevo.configs.local_values import local_values, what_it_does
 from coevo.errors import ConfigError
 from coevo.node_store.canonical import digest
 from coevo.node_store.runs import now

@@ -15,11 +15,11 @@ from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.canonical import read_plain, structure_document_id, structure_text_id
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, CampaignDocument, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, label_id
-from coevo.node_store.marked_keys import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
+from coevo.node_store.known_fields import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
 from coevo.node_store.runs import campaign_id
 from coevo.node_store.states import SPLITS
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

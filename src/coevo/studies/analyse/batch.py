@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.tree import CurationConfig, DescriptorConfig, MaturityConfig
 from coevo.errors import AnalysisError
-from coevo.makers.progress import task
+from coevo.output.progress import task
 from coevo.studies.piles.energy_scales import notes_on
 from coevo.studies.piles.parsing import Limits, read_rows
 from coevo.studies.piles.rows import OF_TEXT, PackedCrystal, Row
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
+    from coevo.processes import Workers
     from coevo.studies.piles.sources import Source
-    from coevo.studies.piles.workers import Workers
 
 _PIECE_TEXTS = 64
 _PIECE_CHARACTERS = 1 << 20
@@ -261,8 +261,8 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
     from coevo.configs.references import reference_set_words
     from coevo.configs.tree import NodeSection
     from coevo.makers.populations.population import members
-    from coevo.makers.seeds import seed_for
     from coevo.node_store.recorded import readable_configuration
+    from coevo.node_store.seeds import seed_for
 
     view = store.state(ref)
     config = view.document["config"]

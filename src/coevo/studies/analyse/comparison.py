@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.makers.progress import task
+from coevo.output.progress import task
 from coevo.studies.analyse.energies import composition_fractions
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from coevo.analysis.comparison.matching import Matching
     from coevo.analysis.signals.diversity import Spread
     from coevo.analysis.validity import Validity
+    from coevo.processes import Workers
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.piles.rows import PackedCrystal, Row
-    from coevo.studies.piles.workers import Workers
 
 
 _FEW = 400

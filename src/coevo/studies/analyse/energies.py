@@ -9,7 +9,7 @@ import numpy as np
 
 from coevo.errors import AnalysisError
 from coevo.families import DEFAULT_FORCE_FIELD
-from coevo.makers.progress import task
+from coevo.output.progress import task
 from coevo.studies.piles.energy_scales import why_not_one_scale
 from coevo.studies.piles.rows import EnergyOrigin, PackedCrystal
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coevo.makers.progress import task
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coevo.configs.tree import DescriptorConfig
+    from coevo.processes import Workers
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.piles.rows import PackedCrystal
-    from coevo.studies.piles.workers import Workers
 
 _AT_A_TIME = 64
 

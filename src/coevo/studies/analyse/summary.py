@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coevo.analysis.comparison.matching import Matching
+    from coevo.processes import Workers
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.analyse.energies import ForceFieldWork, HullReport
     from coevo.studies.analyse.environments import Sampling
-    from coevo.studies.piles.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.configs.loading import config_from_dict
-from coevo.makers.progress import task
+from coevo.output.progress import task
 
 if TYPE_CHECKING:
     from coevo.node_store.views import StateView

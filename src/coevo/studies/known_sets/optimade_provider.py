@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ProviderError
-from coevo.makers.progress import task
+from coevo.output.progress import task
 from coevo.studies.known_sets.http_json import HttpLimits, JsonReader, printable, shown_url
 from coevo.studies.known_sets.known_structures import KnownSet, KnownStructure, reason_against, utc_now
 from coevo.studies.piles.json_entries import refusal, structure_of

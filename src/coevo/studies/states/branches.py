@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from coevo.node_store.branch_seeds import seed_of_branch
+from coevo.node_store.seeds import seed_of_branch
 from coevo.studies.states.graph import SHORT_ID, population
 
 if TYPE_CHECKING:

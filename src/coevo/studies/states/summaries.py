@@ -9,8 +9,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from coevo.configs.references import reference_set_words
-from coevo.node_store.branch_seeds import recorded_seed
 from coevo.node_store.recorded import force_field_change, readable
+from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.signal_rows import signal_rows
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from coevo.app.terminal import Format, NodeName, SiteFile, app, err, out, print_json, print_log, say
 from coevo.errors import CampaignError, CoevoError
-from coevo.output.counts import counted
+from coevo.output.plain_text import counted
 
 Branch = Annotated[str, typer.Option(help="branch of the campaign")]
 

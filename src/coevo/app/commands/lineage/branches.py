@@ -25,9 +25,9 @@ def branch(
     format: Format = "table",  # noqa: A002
 ) -> None:
     """Give a state a branch (REF NAME), list the branches of a node (NODE), or remove one (NODE@NAME --delete)."""
-    from coevo.node_store.branch_seeds import seed_of_name
     from coevo.node_store.current import current_store
     from coevo.node_store.names import MAIN
+    from coevo.node_store.seeds import seed_of_name
 
     store = current_store()
     if seed is not None and (delete or name is None):
@@ -119,9 +119,9 @@ def merge(
     from coevo.app.progress_bars import ProgressBars
     from coevo.campaigns.merging import Target
     from coevo.campaigns.merging import merge as merge_states
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
     from coevo.node_store.names import parse_reference
+    from coevo.output.progress import reporting_to
 
     store = current_store()
     where = parse_reference(into)
@@ -158,8 +158,8 @@ def extend(
     from coevo.campaigns.merging import extend as extend_state
     from coevo.configs.element_lists import elements_of
     from coevo.configs.references import resolved_references
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to
 
     store = current_store()
     symbols = elements_of(elements, "--elements")

@@ -10,8 +10,8 @@ import typer
 
 from coevo.app.terminal import Force, Format, Reference, app, err, out, print_json, say
 from coevo.errors import BundleError, CheckpointError, ConfigError, NodeNotFoundError, StorageError
-from coevo.output.counts import counted
 from coevo.output.files import check_place, is_stdout
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,9 +51,9 @@ def export(
 ) -> None:
     """Write a state with its whole history, documents and checkpoints into one file."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.makers.progress import reporting_to, task
     from coevo.node_store.bundles.export import export_bundle, heads_of
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to, task
 
     place = _bundle_place(file, force)
     store = current_store()
@@ -100,10 +100,10 @@ def import_(
 ) -> None:
     """Bring the states of a bundle into this database, after everything in it has been verified."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.makers.progress import reporting_to, task
     from coevo.node_store.bundles.format import BundleLimits
     from coevo.node_store.bundles.importing import import_bundle
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to, task
 
     limits = BundleLimits(total=_size(max_size))
     store = current_store()
@@ -235,7 +235,7 @@ def trust(
 
 def _trust_configuration(store: NodeStore, node: str, format: str, *, yes: bool) -> None:  # noqa: A002
     """Show what the configurations that came in bundles name, ask, and remember the agreement to exactly that."""
-    from coevo.configs.local_values import what_it_does
+    from coevo.configs.describing import what_it_does
     from coevo.node_store.trust.arrivals import agree, live_values, shown_value, unagreed
 
     if node not in store.nodes():

@@ -14,9 +14,9 @@ from coevo.families import DEFAULT_FORCE_FIELD, is_known, names_of
 from coevo.studies.piles.parsing import limits_for
 
 if TYPE_CHECKING:
+    from coevo.processes import Workers
     from coevo.studies.analyse.batch import Batch
     from coevo.studies.piles.parsing import Limits
-    from coevo.studies.piles.workers import Workers
 
 
 Matcher = Literal["ordered", "disordered"]
@@ -77,10 +77,10 @@ def analyse(
     """Analyse a pile of crystals: rejected, unique, novel, E_hull, environments, diversity. No node is needed."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.app.tables.analysis import analysis_table
-    from coevo.makers.progress import reporting_to
+    from coevo.output.progress import reporting_to
+    from coevo.processes import Workers
     from coevo.studies.analyse.summary import analyse as analyse_batch
     from coevo.studies.analyse.summary import check_output, write_analysis
-    from coevo.studies.piles.workers import Workers
 
     if relax and force_field is None:
         raise ConfigError(f"--relax needs a force field: add --force-field {DEFAULT_FORCE_FIELD.name}")

@@ -41,7 +41,7 @@ def motifs(
     """List the motifs of a state or file: name, charge, carriers, first iteration, E_hull of the best, rings and bridges."""
     from coevo.analysis.motifs.bonds import DEFAULT_RULE
     from coevo.app.progress_bars import ProgressBars
-    from coevo.makers.progress import reporting_to
+    from coevo.output.progress import reporting_to
 
     rule = DEFAULT_RULE.with_pairs(bond or [])
     if format == "table" and output is not None:
@@ -90,7 +90,7 @@ def _look(
     from coevo.analysis.motifs.bond_tolerance import tolerance as tolerance_of
     from coevo.analysis.motifs.census import survey
     from coevo.app.tables import motifs as motif_tables
-    from coevo.makers.progress import task
+    from coevo.output.progress import task
 
     count = _processes(carriers, workers)
     cutoffs = {f"{a}-{b}": length for a, b, length in rule.cutoffs}

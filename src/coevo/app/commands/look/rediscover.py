@@ -51,8 +51,8 @@ def rediscover(
 ) -> None:
     """Say which known phases a state found that it was not told of; or, with --against, what is new against a set."""
     from coevo.app.progress_bars import ProgressBars
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to
     from coevo.settings import usable_workers
 
     _check_options(targets, name, against, save, relax=relax)

@@ -85,8 +85,8 @@ def init(
     from coevo.campaigns.running import initialise
     from coevo.campaigns.starting import start_from
     from coevo.configs.overrides import read_overrides
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to
 
     overrides = read_overrides(values or [])
     if from_state is not None:
@@ -145,7 +145,7 @@ def _configuration(
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
     from coevo.configs.element_lists import elements_of
-    from coevo.configs.from_elements import config_for_elements
+    from coevo.configs.overrides import config_for_elements
     from coevo.configs.references import bundled_sets, resolved_references
 
     symbols = elements_of(elements, "--elements")
@@ -178,8 +178,8 @@ def run(
     from coevo.app.tables.states import iteration_table
     from coevo.campaigns.run_log import RunLog, log_file
     from coevo.campaigns.running import run_campaign, users_job_store
-    from coevo.makers.progress import reporting_to
     from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to
 
     store = current_store()
     if plan:

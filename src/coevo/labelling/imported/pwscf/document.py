@@ -16,15 +16,14 @@ from coevo.labelling.espresso.checks import ACCURACY_SLACK
 from coevo.labelling.imported.contract import FileContents, ImportedFrame
 from coevo.labelling.imported.k_points import mesh_of, mesh_of_points, step_of
 from coevo.labelling.imported.pwscf.atoms import find_potential, free_atoms, md5_of
-from coevo.labelling.imported.pwscf.functional import DISPERSION, name_of, with_additions
+from coevo.labelling.imported.pwscf.functional import DISPERSION, PAIRS, anisotropic, key_of, name_of, with_additions, with_form
 from coevo.labelling.imported.pwscf.head import Head
-from coevo.labelling.imported.pwscf.hubbard import PAIRS, anisotropic, key_of, with_form
 from coevo.labelling.imported.pwscf.output import once_each
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from coevo.labelling.imported.pwscf.hubbard import Hubbard
+    from coevo.labelling.imported.pwscf.functional import Hubbard
 
 HARTREE, BOHR = 27.21138386, 0.52917720859
 """eV, Å, of CODATA 2006, by which ASE reads the text output: both give one number for one calculation."""

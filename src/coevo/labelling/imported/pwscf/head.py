@@ -11,8 +11,7 @@ import numpy as np
 from coevo.errors import LabellingError
 from coevo.labelling.espresso.parsing import parse_output
 from coevo.labelling.imported.k_points import STEPS, Mesh, mesh_of_points, step_of
-from coevo.labelling.imported.pwscf.functional import name_of, printed_dispersion, with_additions
-from coevo.labelling.imported.pwscf.hubbard import printed_hubbard, untold_hubbard
+from coevo.labelling.imported.pwscf.functional import name_of, printed_dispersion, printed_hubbard, untold_hubbard, with_additions
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coevo.configs.tree import NodeSection
-from coevo.makers.seeds import seed_for
+from coevo.node_store.seeds import seed_for
 
 SEED = st.integers(0, 2**32 - 1)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from coevo.errors import StorageError
-from coevo.makers import result_spool
-from coevo.makers.result_spool import put_patiently, take_in_spooled
+from coevo.node_store import result_spool
+from coevo.node_store.result_spool import put_patiently, take_in_spooled
 
 KEY = "ab" * 32
 RESULT = {"output": {"n": 1.5, "key": KEY}, "provenance": {"name": "x/1/curate"}}

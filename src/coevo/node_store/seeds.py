@@ -1,8 +1,9 @@
-"""Seeds of branches: what makes another continuation of a state other work, and where it is recorded.
+"""Seeds: every random number of a campaign derives from the node, the branch, the iteration, the step and the shard.
 
-A state says with which seed of its branch it was made (``config.node.branch_seed``, left out where it is 0), and whoever
-continues it goes on with that: a resumed run, a cluster, a branch that was moved to it, another database that imported it. A seed
-that is given to a branch is noted at its head until the next state of the branch records it.
+The seed of a branch is what makes another continuation of a state other work. A state says with which one it was made
+(``config.node.branch_seed``, left out where it is 0), and whoever continues it goes on with that: a resumed run, a cluster, a
+branch that was moved to it, another database that imported it. A seed that is given to a branch is noted at its head until the
+next state of the branch records it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,38 @@ from coevo.errors import CampaignError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.configs.tree import NodeSection
     from coevo.node_store.backend import Backend
     from coevo.node_store.views import StateView
+
 
 NODES_OWN = 0
 """The seed of a branch that has none of its own: what it does is what any other such branch does from the same state."""
 SEEDS = 2**32
 """A seed is below this."""
+
+
+def seed_for(node: NodeSection, iteration: int, step: str, shard: int = 0) -> int:
+    """Derive the seed of one job.
+
+    Parameters
+    ----------
+    node : NodeSection
+        Its name, its seed and the seed of the branch count.
+    iteration : int
+    step : str
+        Name of the step.
+    shard : int
+
+    Returns
+    -------
+    int
+        In [0, 2**32), which every random-number generator of the stack accepts.
+    """
+    text = f"{node.seed}/{node.name}/{iteration}/{step}/{shard}"
+    if node.branch_seed:
+        text += f"/branch {node.branch_seed}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 def seed_of_name(branch: str) -> int:
