@@ -140,10 +140,17 @@ def open_for_worker(request):
         if "FAKE_KILL" in os.environ and calls[0] > 2 and first_time(os.environ["FAKE_KILL"]):
             kill()  # a worker in the middle of its work, as a user or the kernel would
         touched = PALLADIUM in numbers
-        if fault == "memory" and len(counts) > 2:
+        if fault in {"memory", "memory-once"} and len(counts) > 2:
             raise MemoryError(f"{len(counts)} structures")
+        if fault == "memory-once" and touched and first_time("memory-once"):
+            kill()
+        if fault == "hopeless":
+            os.write(2, b"no such library\n")
+            os._exit(4)
         if fault == "tight" and touched:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        if fault == "tight-host" and touched:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ...")
         if fault == "raises" and touched:
             raise ArithmeticError("palladium is hard")
         if touched and fault in FAULTS:
@@ -161,7 +168,7 @@ def open_for_worker(request):
     about = {
         "elements": ELEMENTS if fault != "no-elements" else [0, 7],
         "cutoff": CUTOFF,
-        "energy_scale": "emt",
+        "energy_scale": "emt" if fault != "other-scale" else "pbe",
         "element_energies": {str(z): 0.0 for z in ELEMENTS},
         "versions": versions("ase", "numpy"),
         "device": "cpu",

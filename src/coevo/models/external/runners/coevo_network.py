@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from coevo_runner import TaskError
+from coevo_runner import TaskError, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,20 +42,26 @@ def crystals(numbers: Any, counts: Any, positions: Any, cells: Any) -> list[tupl
 
 
 def examination(
-    device: torch.device, versions: dict[str, str], published: Iterable[str], place_of: Callable[[str], str | None]
+    device: torch.device, found: dict[str, str], published: Iterable[str], place_of: Callable[[str], str | None]
 ) -> dict[str, Any]:
     """The answer to ``check``: versions, device and published weights that are here."""
     name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
-    return {"versions": versions, "device": name, "weights": {weights: place_of(weights) for weights in published}}
+    return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in published}}
 
 
-def about(model: Any, device: torch.device, versions: dict[str, str]) -> dict[str, Any]:
+def package_versions(*modules: str) -> dict[str, str]:
+    """Versions of modules, for the document of a checkpoint."""
+    found = versions(*modules)
+    return {name: found[name] for name in modules}
+
+
+def about(model: Any, device: torch.device, found: dict[str, str]) -> dict[str, Any]:
     """What a worker tells of its model, which has ``elements``, ``cutoff``, ``energy_scale`` and ``element_energies``."""
     return {
         "elements": model.elements,
         "cutoff": model.cutoff,
         "energy_scale": model.energy_scale,
         "element_energies": model.element_energies(),
-        "versions": versions,
+        "versions": found,
         "device": str(device),
     }

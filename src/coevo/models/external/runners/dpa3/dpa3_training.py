@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from coevo_network import one_thread
-from coevo_runner import OUTPUT, read_records, versions
+from coevo_network import one_thread, package_versions
+from coevo_runner import OUTPUT, read_records
 from coevo_training import DELTA, GPA, check_written, cosine, loss_of, seed_everything, train, weights_of
 from deepmd.pt.loss import EnergyStdLoss
 from deepmd.pt.train.wrapper import ModelWrapper
@@ -46,9 +46,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     best = train(settings, epoch, loss, model.wrapper.state_dict)
     write(best.state)
     check_written(best, loss(open_model({**request, "model": str(OUTPUT / "model")})))
-    found = versions("deepmd", "torch")
-    document = {"weights": request["document"]["weights"], "versions": {k: found[k] for k in ("deepmd", "torch")}}
-    return best.result(document)
+    return best.result({"weights": request["document"]["weights"], "versions": package_versions("deepmd", "torch")})
 
 
 def labelled_loss(records: list[dict[str, Any]], settings: dict[str, Any]) -> Any:

@@ -11,9 +11,9 @@ import mace  # noqa: F401 - lets torch read the constants of its e3nn, which is 
 from typing import TYPE_CHECKING, Any
 
 import torch
-from coevo_network import about, device_of, examination, one_thread
+from coevo_network import about, device_of, examination, one_thread, package_versions
 from coevo_runner import OUTPUT, TaskError, require_trust, run, versions
-from mace_keeping import keep, versions_of_packages
+from mace_keeping import keep
 from mace_model import PUBLISHED, open_model, place_of, prepared
 from mace_training import fit
 
@@ -37,7 +37,7 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         raise TaskError("no_weights", f"it is no model file of MACE: {type(err).__name__}: {str(err)[:500]}") from err
     keep(network, OUTPUT / "model")
     model = prepared(network, request["document"].get("head"), "", torch.device("cpu"))
-    return {"model": "model", "document": {"elements": sorted(model.elements), "versions": versions_of_packages()}}
+    return {"model": "model", "document": {"elements": sorted(model.elements), "versions": package_versions("mace", "torch", "e3nn")}}
 
 
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from coevo_network import device_of, one_thread
+from coevo_network import device_of, one_thread, package_versions
 from coevo_runner import OUTPUT, read_records
 from coevo_training import DELTA, GPA, cosine, in_batches, loss_of, seed_everything, train, weights_of
 from mace.tools import torch_geometric
 from mace.tools.scripts_utils import get_optimizer, get_params_options
 from mace.tools.train import take_step
-from mace_keeping import keep, versions_of_packages
+from mace_keeping import keep
 from mace_model import Model, open_model
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     best = train(settings, epoch, loss, model.network.state_dict)
     model.network.load_state_dict(best.state)
     keep(model.network, OUTPUT / "model")
-    return best.result({"versions": versions_of_packages()})
+    return best.result({"versions": package_versions("mace", "torch", "e3nn")})
 
 
 class Loss(torch.nn.Module):

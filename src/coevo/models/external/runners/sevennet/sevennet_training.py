@@ -11,8 +11,8 @@ import sevenn._keys as KEY  # noqa: N812 - as SevenNet calls it
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from coevo_network import device_of, one_thread
-from coevo_runner import OUTPUT, read_records, versions
+from coevo_network import device_of, one_thread, package_versions
+from coevo_runner import OUTPUT, read_records
 from coevo_training import DELTA, check_written, cosine, in_batches, loss_of, seed_everything, train, weights_of
 from sevenn.atom_graph_data import AtomGraphData
 from sevenn.train.dataload import atoms_to_graph
@@ -55,9 +55,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     best = train(settings, epoch, loss, model.network.state_dict)
     write(model, best.state)
     check_written(best, loss(open_model({**request, "model": str(OUTPUT / "model")}, device)))
-    found = versions("sevenn", "torch", "e3nn")
-    document = {"weights": request["document"]["weights"], "versions": {k: found[k] for k in ("sevenn", "torch", "e3nn")}}
-    return best.result(document)
+    return best.result({"weights": request["document"]["weights"], "versions": package_versions("sevenn", "torch", "e3nn")})
 
 
 def trainable(model: Model) -> None:
