@@ -153,7 +153,7 @@ def test_batches_that_were_halved_are_in_the_result_and_in_its_provenance() -> N
         @step
         def make(self) -> dict:
             for size in (8, 2, 4):
-                note_halved_batches({reason: size for reason in self.halves})
+                note_halved_batches(dict.fromkeys(self.halves, size))
             return {"count": 1}
 
     note_halved_batches({"out_of_memory": 1})  # of nobody's job

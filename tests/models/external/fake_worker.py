@@ -104,10 +104,16 @@ def kill():
     os.kill(os.getpid(), 9)
 
 
+ERRORS = {
+    "tight": RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+    "tight-host": RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    "raises": ArithmeticError("palladium is hard"),
+}
 FAULTS = {
     "crash": lambda: os._exit(3),
     "killed": kill,
     "once": lambda: kill() if first_time("once") else None,
+    "memory-once": lambda: kill() if first_time("memory-once") else None,
     "hang": hang,
     "garbage": lambda: raw(b"Calculating on cpu, please wait ...\n"),
     "huge": lambda: raw(coevo_worker.MAGIC + struct.pack("<Q", 1 << 60)),
@@ -142,17 +148,11 @@ def open_for_worker(request):
         touched = PALLADIUM in numbers
         if fault in {"memory", "memory-once"} and len(counts) > 2:
             raise MemoryError(f"{len(counts)} structures")
-        if fault == "memory-once" and touched and first_time("memory-once"):
-            kill()
         if fault == "hopeless":
             os.write(2, b"no such library\n")
             os._exit(4)
-        if fault == "tight" and touched:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-        if fault == "tight-host" and touched:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ...")
-        if fault == "raises" and touched:
-            raise ArithmeticError("palladium is hard")
+        if touched and fault in ERRORS:
+            raise ERRORS[fault]
         if touched and fault in FAULTS:
             FAULTS[fault]()
         found = model.predict(numbers, counts, positions, cells)

@@ -17,8 +17,8 @@ UP_TO_PLUTONIUM = frozenset([*range(1, 84), *range(89, 95)])
 class Dpa3ForceField(ExternalForceField):
     """DPA-3 with published weights, or fine-tuned with DeePMD-kit's own model and loss.
 
-    A graph network of DeePMD-kit (Zhang et al., arXiv:2506.01686). Published weights are of one network with a branch for each set
-    of training data, and named with the branch, such as ``DPA-3.1-3M-omat24``; it stays through all fits.
+    A graph network of DeePMD-kit (Zhang et al., arXiv:2506.01686). Published weights are of one network with a branch for each
+    set of training data, and named with the branch, such as ``DPA-3.1-3M-omat24``; it stays through all fits.
 
     Notes
     -----

@@ -277,8 +277,8 @@ class Worker:
         greeting, scale = _read_greeting(head), str(self.model.document.get("energy_scale"))
         if greeting.energy_scale != scale:
             raise ModelError(
-                f"{self.model.family.name}: its worker serves energies of scale {greeting.energy_scale!r}, and the checkpoint says "
-                f"{scale!r}: its runner and its descriptor are not of one version{self._story()}"
+                f"{self.model.family.name}: its worker serves energies of scale {greeting.energy_scale!r}, and the checkpoint "
+                f"says {scale!r}: its runner and its descriptor are not of one version{self._story()}"
             )
         return greeting
 

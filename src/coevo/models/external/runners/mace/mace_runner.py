@@ -37,7 +37,10 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         raise TaskError("no_weights", f"it is no model file of MACE: {type(err).__name__}: {str(err)[:500]}") from err
     keep(network, OUTPUT / "model")
     model = prepared(network, request["document"].get("head"), "", torch.device("cpu"))
-    return {"model": "model", "document": {"elements": sorted(model.elements), "versions": package_versions("mace", "torch", "e3nn")}}
+    return {
+        "model": "model",
+        "document": {"elements": sorted(model.elements), "versions": package_versions("mace", "torch", "e3nn")},
+    }
 
 
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
