@@ -16,7 +16,7 @@ from coevo.node_store.recorded import readable
 from coevo.settings import usable_workers
 
 if TYPE_CHECKING:
-    from coevo.makers.signals.recomputation import Comparison
+    from coevo.makers.signals.comparison import Comparison
     from coevo.node_store.store import NodeStore
 
 
@@ -41,7 +41,7 @@ def _table(rows: list[Comparison], title: str) -> Table:
     for name in ("", "stored", "computed again", "unit", "allowed", ""):
         table.add_column(name, justify="right" if name in {"stored", "computed again", "allowed"} else "left")
     for row in rows:
-        mark = "" if row.agrees else styled("differs", "red")
+        mark = styled("differs", "red") if not row.agrees else "" if row.recorded else "not recorded"
         table.add_row(row.name, _number(row.stored), _number(row.found), row.unit, f"{row.tolerance:.1g}", mark)
     return table
 

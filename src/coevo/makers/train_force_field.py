@@ -96,8 +96,10 @@ class TrainForceFieldMaker(StepMaker):
         offsets: Document,
         iteration: int,
     ) -> Fit:
+        from coevo.makers.labels.stiffness import without_stiffness
         from coevo.makers.labels.training_set import replayed, scales_for
 
+        new, older = without_stiffness(new), without_stiffness(older)
         refused: Fit = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": "", "reason": ""}
         admitted = [label for label in new if label["status"] == "admitted"]
         if not admitted:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
+from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
     """Assign the labels of several states to splits.
 
     Frames of one family, of families that are one crystal, and labels of one frame belong together. Such a group is test if
-    any of its labels was test in any parent, else validation if any was, else train.
+    any of its labels was test in any parent, else validation if any was, else train. Labels of stiffness stay what they are.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
             labels.setdefault(identity, label)
             wanted.setdefault(identity, set()).add(label["split"])
             group = f"label {identity}"
-            for kind in ("family", "frame"):
+            for kind in () if is_stiffness(label) else ("family", "frame"):
                 if label.get(kind):
                     groups.join(group, f"{kind} {label[kind]}")
     if len(parents) > 1:

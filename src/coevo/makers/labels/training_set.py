@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coevo.makers.labels.imported import ANCHORS
+from coevo.makers.labels.stiffness import is_stiffness, without_stiffness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
 
     After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
     frame that fixes the offsets is trained on. Imported labels leave no split empty
-    (:func:`coevo.makers.labels.imported.completed`).
+    (:func:`coevo.makers.labels.imported.completed`). Labels of stiffness are test, and say nothing of their family's others.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     from coevo.makers.labels.imported import completed
 
     known: dict[tuple[str, str | None], str] = {}
-    for label in older:
+    for label in without_stiffness(older):
         for kind in ("family", "frame"):
             known[kind, label[kind]] = stricter(known.get((kind, label[kind])), label["split"])
     anchored = {label["family"] for label in new if label["how"] in ANCHORS}
@@ -186,8 +187,8 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
     for label in new:
         found = [known.get(("frame", label["frame"])), known.get(("family", label["family"]))]
         own = "train" if label["family"] in anchored else split_for(label, training, seed)
-        splits[label["_id"]] = stricter(*found) if any(found) else own
-    return completed(new, older, splits, anchored, training, seed)
+        splits[label["_id"]] = "test" if is_stiffness(label) else stricter(*found) if any(found) else own
+    return completed(without_stiffness(new), without_stiffness(older), splits, anchored, training, seed)
 
 
 def stricter(one: str | None, other: str | None) -> str:
