@@ -18,8 +18,8 @@ from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, Refere
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
 from coevo.makers.checkpoints import check_checkpoint
-from coevo.makers.signals.held_out import held_out_of
 from coevo.makers.seeding import check_elements, published_force_field, unfitted_generator, write_start
+from coevo.makers.signals.held_out import held_out_of
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
 from coevo.node_store.trust.arrivals import refuse_unagreed

@@ -433,7 +433,7 @@ class MaturityConfig(Section):
         default=0,
         ge=0,
         le=3,
-        description="simplest reference compounds whose bulk modulus and frequencies are compared with labels of their own; 0: none",
+        description="simplest reference compounds whose bulk modulus and frequencies are labelled and compared; 0: none",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
+from coevo.makers.labels.same_crystals import same_crystals
 from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
@@ -77,7 +78,7 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
                 if label.get(kind):
                     groups.join(group, f"{kind} {label[kind]}")
     if len(parents) > 1:
-        for family, representative in _same_crystals(labels.values(), matching).items():
+        for family, representative in same_crystals(labels.values(), matching).items():
             groups.join(f"family {family}", f"family {representative}")
     splits: dict[str, set[str]] = {}
     for identity, found in wanted.items():
@@ -86,23 +87,6 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
         identity: next(split for split in PRECEDENCE if split in splits[groups.find(f"label {identity}")])
         for identity in sorted(label["_id"] for label in without_superseded(labels.values()))
     }
-
-
-def _same_crystals(labels: Iterable[Record], matching: Matching) -> dict[str, str]:
-    """Representative of each family whose relaxed frame is labelled."""
-    from coevo.analysis.comparison.uniqueness import Item, find_representatives
-    from coevo.node_store.canonical import structure_from_document
-
-    relaxed: dict[str, Record] = {}
-    for label in sorted(labels, key=lambda label: label["_id"]):
-        if label.get("kind") == "relaxed" and label.get("structure") and label.get("family"):
-            relaxed.setdefault(label["family"], label)
-    # the energies only order the comparison; a frame without one comes last
-    items = [
-        Item(family, structure_from_document(x["structure"]), x["energy_per_atom"] if x["energy_per_atom"] is not None else 1e9)
-        for family, x in sorted(relaxed.items())
-    ]
-    return find_representatives(items, [], matching)
 
 
 @dataclass

@@ -24,6 +24,11 @@ DATA_COLUMNS = (
     "volume (cubic angstrom/atom)",
     "frequencies (1/cm)",
 )
+_ABOUT = (
+    "The simplest reference compounds in their primitive cells, strained and displaced: the model and the labels are of the same "
+    "frames, which are never trained on. Atoms keep their fractional coordinates under strain; the splitting of longitudinal and "
+    "transverse modes is not included. A negative frequency is imaginary."
+)
 SAME = 1.0
 """cm⁻¹; frequencies that are nearer to each other are one in the table."""
 
@@ -106,14 +111,12 @@ def _quotient(model: Mapping[str, Any], label: Mapping[str, Any] | None) -> str:
 
 
 def _text(found: Mapping[str, Any]) -> str:
-    notes = sorted({note for row in found["compounds"] for numbers in (row["model"], row["labels"] or {}) for note in numbers.get("notes", ())})
-    slope = found["frequency_ratio"]
-    parts = [
-        "The simplest reference compounds, each strained and displaced in its primitive cell at its published geometry; the model and "
-        "the labels are of the same frames, which are never trained on. Atoms keep their fractional coordinates under strain; the "
-        "splitting of longitudinal and transverse modes is not included. Negative: imaginary.",
-        f"All frequencies together, the model over the labels: {slope:.2f}." if slope is not None else "",
-        "Without labels of these frames the numbers are the model's own." if any(not row["labels"] for row in found["compounds"]) else "",
-        *(f"{note[:1].upper()}{note[1:]}." for note in notes),
-    ]
-    return " ".join(part for part in parts if part)
+    compounds, slope = found["compounds"], found["frequency_ratio"]
+    by = [numbers for row in compounds for numbers in (row["model"], row["labels"]) if numbers]
+    parts = [_ABOUT]
+    if slope is not None:
+        parts.append(f"All frequencies together, the model over the labels: {slope:.2f}.")
+    if not all(row["labels"] for row in compounds):
+        parts.append("Without labels of its frames a compound has the model's own numbers.")
+    notes = sorted({note for numbers in by for note in numbers.get("notes", ())})
+    return " ".join([*parts, *(f"{note[:1].upper()}{note[1:]}." for note in notes)])

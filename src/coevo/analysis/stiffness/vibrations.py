@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+
 def force_constants(cell: Structure, displacements: Sequence[Displacement], forces: Sequence[FloatArray]) -> FloatArray:
     """Return the force constants at Γ, with the acoustic sum rule imposed.
 

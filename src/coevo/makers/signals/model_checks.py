@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coevo.errors import CheckpointError
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.signals.held_out import held_out_errors, held_out_for
+from coevo.makers.signals.held_out import held_out_errors, held_out_for, model_line
 from coevo.makers.signals.stiffness import stiffness_metrics
 from coevo.makers.step import read_records
 
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
     from coevo.configs.tree import MaturityConfig
     from coevo.makers.outputs import MeasuredModel
+    from coevo.makers.signals.held_out import HeldOut
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
     Document = dict[str, Any]
+
+MOST_BEFORE = 20
+"""Earlier force fields that the state which fixes a held-out set evaluates on it."""
 
 
 def model_metrics(
@@ -58,14 +63,36 @@ def model_metrics(
             **held_out.to_dict(),
             "errors": held_out_errors(force_field, held_out, offsets, workers),
         }
-        before = parents[0].document["checkpoints"]["force_field"] if parents and held_out.is_new else None
-        if before is not None and before["sha256"] != model["force_field"]["sha256"]:
-            errors = held_out_errors(load_force_field(store, before), held_out, offsets, workers)
-            metrics["held_out"]["before"] = {"model": before["sha256"], "errors": errors}
+        if held_out.is_new and parents:
+            metrics["held_out"]["before"] = _before(store, model, parents[0], held_out, offsets, workers)
     if maturity.stiffness:
         references = _references(store, model, parents)
         metrics["stiffness"] = stiffness_metrics(references, labels, force_field, maturity.stiffness, workers)
     return metrics
+
+
+def _before(
+    store: NodeStore,
+    model: MeasuredModel,
+    parent: StateView,
+    held_out: HeldOut,
+    offsets: Document,
+    workers: int,
+) -> list[Document]:
+    """Errors of the force fields that led to this one, newest first, each once; those that cannot be loaded here are left out."""
+    seen = {model["force_field"]["sha256"]}
+    rows: list[Document] = []
+    for state in model_line(parent):
+        checkpoint = state.document["checkpoints"]["force_field"]
+        if checkpoint["sha256"] in seen or len(rows) == MOST_BEFORE:
+            continue
+        seen.add(checkpoint["sha256"])
+        try:
+            force_field = load_force_field(store, checkpoint)
+        except CheckpointError:  # a thin bundle left it out, or it is not trusted
+            continue
+        rows.append({"model": checkpoint["sha256"], "errors": held_out_errors(force_field, held_out, offsets, workers)})
+    return rows
 
 
 def _labels(store: NodeStore, model: MeasuredModel, parents: Sequence[StateView]) -> list[Document]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ERROR_TOLERANCE = 1e-3
 """Relative; of errors on the held-out set."""
 STIFFNESS_TOLERANCE = 0.01
-"""Relative. Energies in single precision differ in the last digits between processors, and curvatures by much more than energies."""
+"""Relative. Energies in single precision differ in the last digits between processors, and curvatures by much more."""
 ERRORS = {
     "energy_rmse_mev_per_atom": ("RMSE, energy", "meV/atom"),
     "energy_mae_mev_per_atom": ("MAE, energy", "meV/atom"),
@@ -52,9 +52,7 @@ def _held_out(view: StateView, force_field: ForceField, workers: int) -> Iterato
     yield Comparison("held-out set, frames", "", (stored or {}).get("frames"), frames, 0.0, stored is not None)
     for key, (name, unit) in ERRORS.items():
         value = recorded.get(key)
-        yield Comparison(
-            f"held-out {name}", unit, value, found.get(key), ERROR_TOLERANCE * abs(value or 1.0), stored is not None
-        )
+        yield Comparison(f"held-out {name}", unit, value, found.get(key), ERROR_TOLERANCE * abs(value or 1.0), stored is not None)
 
 
 def _stiffness(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:

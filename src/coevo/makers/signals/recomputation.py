@@ -103,7 +103,9 @@ def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
     labels = [
         label
         for label in view.labels()
-        if label["split"] == "test" and label["status"] == "admitted" and label["settings_digest"] in scales
+        if label["split"] == "test"
+        and label["status"] == "admitted"
+        and label["settings_digest"] in scales
         and not is_stiffness(label)
     ]
     frames = [frame_of(label, scales[label["settings_digest"]], force_field.energy_scale) for label in labels]

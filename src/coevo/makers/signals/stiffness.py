@@ -1,4 +1,4 @@
-"""Stiffness of a state: bulk moduli and Γ-point frequencies of its simplest reference compounds, by its model and by its labels."""
+"""Stiffness of a state: bulk moduli and Γ-point frequencies of its simplest reference compounds, by its model and its labels."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def stiffness_metrics(
     Returns
     -------
     dict
-        ``compounds``: of each ``id``, ``formula``, ``atoms`` of the primitive cell, and the numbers of the ``model`` and, where all
-        its frames have labels of one digest, of the ``labels``, with the digest, the code and the functional. The numbers are
+        ``compounds``: of each ``id``, ``formula``, ``atoms`` of the primitive cell, and the numbers of the ``model`` and, where
+        all its frames have labels of one digest, of the ``labels``, with digest, code and functional. The numbers are
         ``bulk_modulus_gpa``, ``volume_per_atom`` (Å³), ``frequencies_cm1`` (ascending) and ``notes``; None with a note where
         there is none. ``bulk_modulus_ratio`` and ``frequency_ratio``: model over labels; None without labels.
     """
@@ -69,9 +69,9 @@ def stiffness_metrics(
 
 
 def ratios(compounds: Sequence[Document]) -> Document:
-    """Return model over labels: the mean ratio of bulk moduli, and the slope of frequencies through the origin, all compounds together.
+    """Return model over labels: the mean ratio of bulk moduli, and the slope of all frequencies through the origin.
 
-    The slope is the least-squares one, as of the softening scale of Deng et al., npj Comput. Mater. 11, 9 (2025).
+    The slope is that of least squares, as is the softening scale of Deng et al., npj Comput. Mater. 11, 9 (2025).
     """
     both = [(row["model"], row["labels"]) for row in compounds if row["labels"]]
     moduli = [

@@ -10,6 +10,7 @@ from coevo.studies.states.held_out import held_out_course
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.node_store.views import StateView
     from coevo.report.figures.plots import Part
     from coevo.report.gathering import ReportData
 
@@ -43,7 +44,7 @@ def held_out_plot(data: ReportData) -> Plot:
     """Return the errors of the force field of each state of the line on the held-out set."""
     course = held_out_course(data.line)
     rows = [
-        (view.iteration, view.id, view.document["checkpoints"]["force_field"]["sha256"], *((found or {}).get(key) for key in _KEYS))
+        (view.iteration, view.id, _model(view), *((found or {}).get(key) for key in _KEYS))
         for view, found in zip(data.line, course.errors, strict=True)
     ]
     missing = "" if course.about else "no state has labels that are held out yet, or none has recorded errors on them"
@@ -57,8 +58,8 @@ def held_out_plot(data: ReportData) -> Plot:
     last = next((row for row in reversed(rows) if row[3] is not None), None)
     spoken = f"Last: {last[4]:.1f} meV/atom and {last[6]:.0f} meV/Å." if last and last[4] is not None else ""
     held = (
-        f"{about['frames']} labelled frames of {about['structures']} structures ({about['code']}, {about['functional']}), fixed in "
-        f"iteration {about['since']}: the same for all points. "
+        f"{about['frames']} labelled frames of {about['structures']} structures ({about['code']}, {about['functional']}), fixed "
+        f"in iteration {about['since']}: the same for all points. "
         if about
         else ""
     )
@@ -71,6 +72,10 @@ def held_out_plot(data: ReportData) -> Plot:
         draw=lambda figure: _draw(figure, rows),
         missing=missing,
     )
+
+
+def _model(view: StateView) -> str:
+    return str(view.document["checkpoints"]["force_field"]["sha256"])
 
 
 def _models(without: Sequence[str]) -> str:

@@ -31,8 +31,8 @@ class HeldOutCourse:
 def held_out_course(states: Sequence[StateView]) -> HeldOutCourse:
     """Return the errors of a line of states, oldest first, on one set.
 
-    Errors are of a checkpoint: states that share one share them, and the state that fixed the set recorded those of the checkpoint
-    before it. Errors on another set (another digest) are not among them.
+    Errors are of a checkpoint: states that share one share them, and the state that recorded the set first has those of the
+    checkpoints before it as well. Errors on another set (another digest) are not among them.
     """
     recorded = [(_model(state), state.document["metrics"].get("held_out")) for state in states]
     about = next((found for _, found in reversed(recorded) if found), None)
@@ -42,8 +42,8 @@ def held_out_course(states: Sequence[StateView]) -> HeldOutCourse:
     for model, found in recorded:
         if found and found["digest"] == about["digest"]:
             known[model] = found["errors"]
-            if found.get("before"):
-                known.setdefault(found["before"]["model"], found["before"]["errors"])
+            for row in found.get("before", ()):
+                known.setdefault(row["model"], row["errors"])
     return HeldOutCourse(about, [known.get(model) for model, _ in recorded])
 
 
