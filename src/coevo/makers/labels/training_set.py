@@ -169,7 +169,7 @@ def splits_for(
     seed: int,
     same_as: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return the split of each new label: that of the older labels of its frame, family or crystal, else by the hash of the family.
+    """Return the split of each new label: that of older labels of its frame, family or crystal, else by the hash of the family.
 
     After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
     frame that fixes the offsets is trained on. Imported labels leave no split empty
