@@ -54,6 +54,8 @@ def equation_of_state(volumes: Sequence[float], energies: Sequence[float]) -> Eq
             volume, _, modulus = Fit(list(volumes), list(energies), eos="birchmurnaghan").fit(warn=False)
         except (RuntimeError, ValueError) as error:
             raise AnalysisError(f"no equation of state: {error}") from None
+    if not modulus > 0.0:
+        raise AnalysisError("no equation of state: the energy has no least value in the volumes")
     if not min(volumes) <= volume <= max(volumes):
         raise AnalysisError(
             f"the energy is least at {volume:.4g} Å³ and not within the volumes ({min(volumes):.4g} to {max(volumes):.4g} Å³)"
