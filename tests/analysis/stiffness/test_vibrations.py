@@ -92,7 +92,7 @@ def test_they_are_those_of_the_phonons_of_ase(tmp_path) -> None:
 
 @pytest.mark.parametrize(("name", "count"), [("antifluorite", 2), ("zincblende", 4), ("none", 18)])
 def test_no_more_frames_than_symmetry_asks_for(name: str, count: int) -> None:
-    """One direction of each atom at a site with an operation that turns it round, both ways at a site of Td, all without symmetry."""
+    """One direction of an atom at a cubic site, one way where an operation turns it round; all of them without symmetry."""
     frames = stiffness_frames(CRYSTALS[name])
     assert len(frames.strained) == len(STRAINS) == 5
     assert len(frames.displaced) <= count

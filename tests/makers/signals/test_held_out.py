@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coevo.makers.checkpoints import load_force_field
@@ -150,8 +151,8 @@ def test_each_state_of_a_node_records_its_model_on_the_same_frames(store) -> Non
         for name in ids:
             (prediction,) = force_field.evaluate([structure_from_document(labels[name]["structure"])])
             assert isinstance(prediction, Prediction)
-            forces += [a - b for a, b in zip(prediction.forces.ravel(), sum(labels[name]["forces"], []), strict=True)]
-        rmse = 1000 * (sum(x * x for x in forces) / len(forces)) ** 0.5
+            forces.append((prediction.forces - np.array(labels[name]["forces"])).ravel())
+        rmse = 1000 * np.sqrt(np.mean(np.concatenate(forces) ** 2))
         assert found["errors"]["force_rmse_mev_per_angstrom"] == pytest.approx(rmse, rel=1e-3)
 
 
