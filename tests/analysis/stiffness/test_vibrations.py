@@ -79,7 +79,8 @@ def test_few_displacements_and_symmetry_give_what_all_give(name: str) -> None:
 
 def test_they_are_those_of_the_phonons_of_ase(tmp_path) -> None:
     frames = stiffness_frames(WURTZITE)
-    phonons = Phonons(AseAtomsAdaptor.get_atoms(frames.cell), calculator(), (1, 1, 1), str(tmp_path / "cache"), DISPLACEMENT)
+    atoms = AseAtomsAdaptor.get_atoms(frames.cell)
+    phonons = Phonons(atoms, calculator(), supercell=(1, 1, 1), name=str(tmp_path / "cache"), delta=DISPLACEMENT)
     phonons.run()
     phonons.read(acoustic=True)
     energies = np.asarray(phonons.band_structure([[0.0, 0.0, 0.0]], verbose=False)[0])

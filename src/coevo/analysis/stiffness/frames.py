@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 STRAINS = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Linear strains of all three directions."""
-DISPLACEMENT = 0.02
-"""Å; forces are linear in it, and well above their noise in single precision."""
+DISPLACEMENT = 0.06
+"""Å; forces of first principles are linear in it, and those of learned force fields are rough on a smaller scale: of CHGNet's
+frequencies of Li2S, T2g is 236 cm⁻¹ at 0.01 Å, 257 to 264 from 0.02 to 0.05 and 270 at 0.08."""
 
 
 @dataclass(frozen=True)
