@@ -183,11 +183,26 @@ def test_the_same_force_field_goes_on_with_its_offsets(store: NodeStore, new: St
     assert energies[0] == energies[1]
 
 
+def test_the_held_out_set_is_of_what_the_force_field_was_never_trained_on(store: NodeStore, new: StateView) -> None:
+    """A published force field was trained on none of the test labels; one that goes on chooses among those held out before."""
+    first = new.document["metrics"]["held_out"]
+    rows = {row["_id"]: row for row in new.labels()}
+    assert first["frames"] == len(first["ids"]) == len(COMPOUNDS)
+    assert {rows[name]["split"] for name in first["ids"]} == {"test"}
+    assert len({rows[name]["settings_digest"] for name in first["ids"]}) == 1
+    assert first["errors"]["n"] == first["frames"]
+    name = f"new-{next(_numbers)}"
+    assert start_from(store, f"{new.node}@{new.id}", name, read_overrides(["node.descriptor.neighbours=16"]), lambda _: None)
+    again = store.state(name).document["metrics"]["held_out"]
+    assert (again["ids"], again["digest"], again["errors"]) == (first["ids"], first["digest"], first["errors"])
+
+
 def test_a_state_without_labels(store: NodeStore) -> None:
     node = Node(store, config_for(f"source-{next(_numbers)}"))
     view = started(store, node.grow(node.seed(), "main", [pool()[0]], {}))
     assert (view.manifest["labels"], view.manifest["offsets"]) == ({}, {})
     assert "force_field" not in view.document["metrics"]
+    assert "held_out" not in view.document["metrics"]
 
 
 class TestAgain:

@@ -19,12 +19,14 @@ from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import GPA_PER_MEV_PER_CUBIC_ANGSTROM, error_plot
 from coevo.report.figures.growth import growth_plot
+from coevo.report.figures.held_out import held_out_plot
 from coevo.report.figures.hull import hull_plot
 from coevo.report.figures.loop import loop_plot
 from coevo.report.figures.motifs import motif_plot
 from coevo.report.figures.plots import Plot, formula_text, new_figure, paper_style, write_plot
 from coevo.report.folders import MARK, check_place
 from coevo.report.gathering import ReportData, gather
+from coevo.report.stiffness_table import frequency_text, stiffness_section
 from coevo.report.writing import write_report
 from coevo.settings import Settings
 from tiny_node import Coevo
@@ -125,6 +127,82 @@ def test_errors_are_those_of_training(report: Path, data: ReportData) -> None:
     assert compared == len(found) > 0
 
 
+def test_all_force_fields_are_on_one_held_out_set(report: Path, data: ReportData) -> None:
+    recorded = [view.document["metrics"].get("held_out") for view in data.line]
+    assert recorded[-1] is not None
+    rows = rows_of(report, "held-out-errors")
+    assert [int(row["iteration"]) for row in rows] == [0, 1, 2]
+    for row, found in zip(rows, recorded, strict=True):
+        if found:
+            assert found["digest"] == recorded[-1]["digest"]
+            assert int(row["frames compared"]) == found["errors"]["n"] == found["frames"]
+            assert value(row["energy RMSE (meV/atom)"]) == found["errors"]["energy_rmse_mev_per_atom"]
+            assert value(row["force MAE (meV/angstrom)"]) == found["errors"]["force_mae_mev_per_angstrom"]
+    # the state that fixed the set has those of the force field before it
+    fixed = next(found for found in recorded if found)
+    assert "ids" in fixed
+    before = {row["model"]: row["errors"] for row in fixed["before"]}
+    first = rows[0]
+    if first["force field"] in before:
+        assert value(first["force RMSE (meV/angstrom)"]) == before[first["force field"]]["force_rmse_mev_per_angstrom"]
+    text = (report / "index.html").read_text()
+    assert f"{fixed['frames']} labelled frames of {fixed['structures']} structures" in text
+
+
+def test_force_fields_of_which_nothing_was_recorded_are_named(data: ReportData, tmp_path: Path) -> None:
+    for view in data.line[:-1]:
+        view.document["metrics"].pop("held_out", None)
+    data.line[-1].document["metrics"]["held_out"].pop("before", None)
+    data.line[-1].document["checkpoints"]["force_field"]["sha256"] = "0" * 64
+    plot = held_out_plot(data)
+    assert "Not there: the force fields of iterations 0 and 1, of which no errors on this set were recorded." in plot.caption
+    assert [row[3] is None for row in plot.tables["held-out-errors"].rows] == [True, True, False]
+    assert 'id="axes_' in drawn(plot, tmp_path)
+
+
+def test_errors_on_another_set_are_not_drawn_with_these(data: ReportData) -> None:
+    first = next(view for view in data.line if view.document["metrics"].get("held_out"))
+    if first is data.view:
+        pytest.skip("one state has a held-out set")
+    first.document["metrics"]["held_out"]["digest"] = "f" * 64
+    first.document["metrics"]["held_out"].pop("before", None)
+    rows = held_out_plot(data).tables["held-out-errors"].rows
+    assert rows[first.iteration][3] is None or rows[first.iteration][2] == rows[-1][2]
+
+
+FREQUENCIES = [231.0, 231.2, 231.4, 270.0, 270.1, 270.2]
+NUMBERS = {"bulk_modulus_gpa": 29.5, "volume_per_atom": 15.4, "frequencies_cm1": FREQUENCIES, "notes": []}
+
+
+def test_stiffness_is_told_with_who_labelled(data: ReportData) -> None:
+    assert stiffness_section(data) is None
+    labels = {**NUMBERS, "bulk_modulus_gpa": 40.8, "code": "espresso", "functional": "PBE", "settings_digest": "a" * 64}
+    other = {**NUMBERS, "bulk_modulus_gpa": None, "frequencies_cm1": None, "notes": ["bulk modulus: none"]}
+    compounds = [
+        {"id": "b" * 64, "formula": "Li2S", "atoms": 3, "model": NUMBERS, "labels": labels},
+        {"id": "c" * 64, "formula": "Li3P", "atoms": 8, "model": other, "labels": None},
+    ]
+    data.metrics["stiffness"] = {"compounds": compounds, "bulk_modulus_ratio": 29.5 / 40.8, "frequency_ratio": 1.0}
+    section = stiffness_section(data)
+    assert section is not None
+    assert section.table.rows == [
+        ["Li₂S", "force field", "29.5", "15.40", "231 ×3, 270 ×3", "0.72"],
+        ["", "labels: espresso, PBE", "40.8", "15.40", "231 ×3, 270 ×3", ""],
+        ["Li₃P", "force field", "–", "–", "–", "–"],
+    ]
+    assert "Bulk modulus: none." in section.text
+    assert "the model's own numbers" in section.text
+    assert [row[:3] for row in section.data.rows] == [
+        ("b" * 64, "Li2S", "force field"),
+        ("b" * 64, "Li2S", "labels"),
+        ("c" * 64, "Li3P", "force field"),
+    ]
+
+
+def test_an_imaginary_frequency_has_a_minus() -> None:
+    assert frequency_text([-33.0, 100.0, 100.5]) == "−33, 100 ×2"
+
+
 def test_entropies_are_those_of_the_states(report: Path, data: ReportData) -> None:
     rows = rows_of(report, "environments")
     last = [row for row in rows if int(row["iteration"]) == data.view.iteration and row["centre atoms"] == "all"]
@@ -185,7 +263,8 @@ def words_of(svg: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "make", [loop_plot, growth_plot, energy_plot, environment_plot, error_plot, lambda data: motif_plot(data, [])]
+    "make",
+    [loop_plot, growth_plot, energy_plot, environment_plot, error_plot, held_out_plot, lambda data: motif_plot(data, [])],
 )
 def test_a_first_state_has_reasons_in_place_of_axes(make: Callable[[ReportData], Plot], store: NodeStore, tmp_path: Path) -> None:
     plot = make(gather(store, "tiny~2"))
@@ -198,7 +277,7 @@ def test_a_first_state_has_reasons_in_place_of_axes(make: Callable[[ReportData],
 
 def test_a_first_state_has_a_report(first_report: Path) -> None:
     text = (first_report / "index.html").read_text()
-    assert text.count("No signal: ") == 6
+    assert text.count("No signal: ") == 7
     assert "No entry of this state is stable, unique and novel" in text
     assert not (first_report / "structures").exists()
     assert 'id="axes_' in (first_report / "figures" / "hull.svg").read_text()

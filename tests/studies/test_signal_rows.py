@@ -22,10 +22,11 @@ class State:
     iteration: int
     metrics: dict[str, Any]
     parents: list[State] = field(default_factory=list)
+    model: str = ""
 
     @property
     def document(self) -> dict[str, Any]:
-        return {"metrics": self.metrics}
+        return {"metrics": self.metrics, "checkpoints": {"force_field": {"sha256": self.model or f"model {self.iteration}"}}}
 
     def first_parents(self) -> list[State]:
         return list(reversed(self.parents))
@@ -71,6 +72,28 @@ def test_rows_have_a_value_for_each_iteration():
     assert rows["labelled frames"].values == (None, 60.0, 60.0, 60.0)
     assert rows["prequential RMSE, stress"].values[-1] == 0.5
     assert rows["distinct per candidate"].values == (30 / 32,) * 3
+
+
+def held_out(digest: str, energy: float, **more: Any) -> dict[str, Any]:
+    return {"held_out": {"digest": digest, "errors": {"energy_rmse_mev_per_atom": energy}, **more}}
+
+
+def test_errors_on_the_held_out_set_are_of_one_set():
+    """Also those of a force field that several states share, and of the ones before the state that fixed the set."""
+    before = [{"model": "model 0", "errors": {"energy_rmse_mev_per_atom": 50.0}}]
+    parents = [
+        State(0, metrics(0)),
+        State(1, metrics(1, **held_out("another", 9.0))),
+        State(2, metrics(2, **held_out("one", 40.0, before=before, ids=["a"]))),
+        State(3, metrics(3), model="model 2"),
+    ]
+    last = State(4, metrics(4, **held_out("one", 30.0), stiffness={"bulk_modulus_ratio": 0.7, "frequency_ratio": None}), parents)
+    rows = {row.name: row for row in signal_rows(last)}
+    assert rows["held-out RMSE, energy"].values == (50.0, None, 40.0, 40.0, 30.0)
+    assert rows["held-out RMSE, force"].values == (None,) * 5
+    assert rows["bulk modulus, model over labels"].values == (None, None, None, None, 0.7)
+    older = {row.name: row for row in signal_rows(State(1, metrics(1), [State(0, metrics(0))]))}
+    assert older["held-out RMSE, energy"].values == (None, None)
 
 
 def test_sparkline():

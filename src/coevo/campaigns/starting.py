@@ -19,6 +19,7 @@ from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
 from coevo.flows.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.makers.checkpoints import check_checkpoint
+from coevo.makers.signals.held_out import held_out_of
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
 from coevo.node_store.trust.arrivals import refuse_unagreed
@@ -102,6 +103,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
             offsets=view.manifest["offsets"] if "force_field" in going_on else {},
             fit_generator="generator" not in going_on,
             labels=bool(view.manifest["labels"]),
+            held_out=_held_out(view) if "force_field" in going_on else None,
         )
         run_flow(flow)
     return store.head(name, "main")
@@ -192,6 +194,12 @@ def _going_on(view: StateView, config: NodeConfig) -> list[str]:
     if checkpoints["generator"]["family"] == config.generator.family:
         going_on.append("generator")
     return going_on
+
+
+def _held_out(view: StateView) -> list[str]:
+    """Ids of the labels that the force field of a state was never trained on, as far as its history says."""
+    found = held_out_of(view)
+    return found.ids if found else []
 
 
 def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], say: Say) -> None:

@@ -19,13 +19,13 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "re-evaluate": "screen",
         "evaluate-references": "screen",
         "fit-offsets": "screen",  # energies of labelled structures; nothing is trained
+        "measure": "screen",  # it runs the force field on the held-out set
         "label": "label",  # the job that cuts the packets as well: it asks the code for the digest of its settings
         "choose": "small",
         "curate": "small",
         "select": "small",
         "unite": "small",
         "assess": "small",
-        "measure": "small",
         "commit": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one

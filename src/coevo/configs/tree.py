@@ -210,6 +210,12 @@ class MaturityConfig(Section):
     diversity_tolerance: float = Field(
         default=0.3, gt=0.0, lt=1.0, description="relative fall of distinct structures or formulas that is no mode collapse"
     )
+    stiffness: int = Field(
+        default=0,
+        ge=0,
+        le=3,
+        description="simplest reference compounds whose bulk modulus and frequencies are labelled and compared; 0: none",
+    )
 
 
 class ResourcesConfig(Section):

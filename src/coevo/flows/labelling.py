@@ -65,7 +65,9 @@ class LabelFlowMaker(Maker):
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         choose = ChooseForLabelsMaker(f"{prefix}/choose", workers, config.labelling, node=node).make(parent, limit, competing)
-        label = LabelMaker(f"{prefix}/label", workers, config.labelling, node=node).make(choose.output, parent)
+        label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node).make(
+            choose.output, parent
+        )
         rest, commit = self._committed(label.output, parent, iteration, checkpoints, message)
         return Flow([choose, label, *rest, commit], output=commit.output, name=f"{prefix}/label")
 
@@ -96,6 +98,11 @@ class LabelFlowMaker(Maker):
             parent=parent,
             trained=train.output,
             labelled=labelled,
+            model={
+                "force_field": force_field,
+                "parents": [parent],
+                **{name: train.output[name] for name in ("offsets", "labels", "splits")},
+            },
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {

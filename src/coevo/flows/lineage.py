@@ -82,7 +82,19 @@ class MergeMaker(Maker):
             fitted, generator = refit.output, refit.output["checkpoint"]
         trained = {"trained": train.output} if train else {}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output, evaluate.output["shards"], fitted, iteration, parent=parents[0], united=unite.output, **trained
+            assess.output,
+            evaluate.output["shards"],
+            fitted,
+            iteration,
+            parent=parents[0],
+            united=unite.output,
+            model={
+                "force_field": force_field,
+                "parents": sorted(parents, key=lambda parent: parent != start),
+                "offsets": (train or unite).output["offsets"],
+                "splits": unite.output["splits"],
+            },
+            **trained,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -156,6 +168,11 @@ class ExtendMaker(Maker):
             iteration,
             parent=parent,
             united=unite.output,
+            model={
+                "force_field": force_field,
+                "parents": [parent],
+                **{name: unite.output[name] for name in ("offsets", "splits", "references")},
+            },
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -200,6 +217,7 @@ class StartMaker(Maker):
         offsets: dict[str, Any],
         fit_generator: bool,
         labels: bool,
+        held_out: list[str] | None = None,
     ) -> Flow:
         """Wire the first state.
 
@@ -217,6 +235,8 @@ class StartMaker(Maker):
             Fit the generator on the population; it has learned nothing yet.
         labels : bool
             Whether there are labels.
+        held_out : list of str or None
+            Labels that a force field that goes on was never trained on; all of the test split if None.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/0", config.resources.workers
@@ -242,8 +262,12 @@ class StartMaker(Maker):
             )
             fitted = train_generator.output
             jobs.append(train_generator)
+        model: dict[str, Any] = {"force_field": force_field, "parents": [], "references": start["references"]}
+        if labels:
+            model |= {"offsets": trained["trained"]["offsets"], "labels": start["labels"], "splits": start["splits"]}
+            model |= {"held_out": held_out}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output, evaluate.output["shards"], fitted, 0, **trained
+            assess.output, evaluate.output["shards"], fitted, 0, model=model, **trained
         )
         commit = CommitStartMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {

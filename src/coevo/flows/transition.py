@@ -120,8 +120,9 @@ class CoevolutionMaker(Maker):
         )
         select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node).make(curate.output, parent, iteration)
         label_maker = _called(self.label_maker, f"{prefix}/label")
-        label = (label_maker or LabelMaker(f"{prefix}/label", workers, config.labelling, node=node)).make(select.output, parent)
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, node=node).make(
+        own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)
+        label = (label_maker or own_label).make(select.output, parent)
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, config.curation, node=node).make(
             label.output, force_field, parent, iteration
         )
         evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
@@ -134,8 +135,10 @@ class CoevolutionMaker(Maker):
             assess.output, evaluate.output["shards"], generator, iteration
         )
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
+        model = {"force_field": train.output["checkpoint"], "parents": [parent]}
+        model |= {name: train.output[name] for name in ("offsets", "labels", "splits")}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, **steps
+            assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, model=model, **steps
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -190,7 +193,11 @@ class SeedMaker(Maker):
             assess.output, evaluate.output["shards"], generator, 0
         )
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output, evaluate.output["shards"], train_generator.output, 0
+            assess.output,
+            evaluate.output["shards"],
+            train_generator.output,
+            0,
+            model={"force_field": force_field, "parents": [], "references": references},
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {

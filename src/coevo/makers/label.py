@@ -145,11 +145,14 @@ class LabelMaker(StepMaker):
     ----------
     node : NodeSection
     labelling : LabellingConfig
+    stiffness : int
+        Reference compounds whose strained and displaced frames are labelled too (:mod:`coevo.makers.labels.stiffness`).
     """
 
     name: str = "label"
     node: NodeSection = field(kw_only=True)
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
+    stiffness: int = 0
 
     @job
     def make(self, selected: Selected, parent: str) -> Response[Labelled]:
@@ -164,12 +167,16 @@ class LabelMaker(StepMaker):
         """
         from coevo.makers.labels.frames import wanted_frames
         from coevo.makers.labels.settings import current_settings
+        from coevo.makers.labels.stiffness import simplest_compounds
         from coevo.makers.populations.population import open_state
 
         store = current_store()
         view = open_state(store, self.node.name, parent)
         settings = current_settings(self.labelling, self.node.elements, view.labels())
-        wanted = wanted_frames(view, self.node, settings.digest, list(read_records(store, selected["frames"])))
+        frames = list(read_records(store, selected["frames"]))
+        for compound in simplest_compounds(view.references(), self.stiffness):
+            frames += compound.records
+        wanted = wanted_frames(view, self.node, settings.digest, frames)
         size = self.labelling.frames_per_job
         # apart, so that the packets of new frames are the same work wherever they are wanted
         packets = [rows[start : start + size] for rows in (wanted.new, wanted.again) for start in range(0, len(rows), size)]

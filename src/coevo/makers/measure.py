@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import MaturityConfig, NodeSection
-from coevo.makers.step import StepMaker, current_store, read_records, step
+from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from coevo.makers.outputs import (
         Assessed,
         Curated,
         Labelled,
         Measured,
+        MeasuredModel,
         Selected,
         TrainedForceField,
         TrainedGenerator,
@@ -49,6 +52,12 @@ class MeasureMaker(StepMaker):
 
     version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
+    later: ClassVar[Mapping[str, Any]] = {"model": None}
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Also those of the family of the model that is measured."""
+        model, own = inputs.get("model"), super().versions(inputs)
+        return own | versions_of_family(self, "force_field", model["force_field"]["family"]) if model else own
 
     @step
     def make(
@@ -63,6 +72,7 @@ class MeasureMaker(StepMaker):
         labelled: Labelled | None = None,
         trained: TrainedForceField | None = None,
         united: United | None = None,
+        model: MeasuredModel | None = None,
     ) -> Measured:
         """Measure.
 
@@ -74,6 +84,8 @@ class MeasureMaker(StepMaker):
             Shard references of the geometries.
         iteration : int
         parent : str or None
+        model : dict or None
+            The state's force field, and what it is compared with; None in a job of an earlier version.
 
         Returns
         -------
@@ -81,6 +93,7 @@ class MeasureMaker(StepMaker):
             ``metrics``: what the state records.
         """
         from coevo.makers.signals.measures import environment_metrics
+        from coevo.makers.signals.model_checks import model_metrics
 
         view = self._open(parent)
         documents = list(read_records(current_store(), assessed["evaluations"]))
@@ -103,6 +116,8 @@ class MeasureMaker(StepMaker):
             "environment_entropy": environments["entropy"]["mean"] if environments["entropy"] else None,
             **errors,
         }
+        if model is not None:
+            metrics |= model_metrics(current_store(), self.node.name, model, self.maturity, iteration, self.usable_workers())
         if united is not None:
             metrics["union"] = united["counts"]
         if trained is not None:

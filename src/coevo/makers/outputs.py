@@ -177,6 +177,24 @@ class Assessed(Keyed):
     fingerprints: Any
 
 
+class MeasuredModel(TypedDict):
+    """The force field of a state that is measured, and what it is compared with."""
+
+    force_field: Checkpoint
+    parents: list[str]
+    """Ids, that of the state whose force field goes on first."""
+    offsets: NotRequired[Document]
+    """Those of the state, by digest of the settings of labels."""
+    labels: NotRequired[ShardReference]
+    """Of label documents that no parent has."""
+    splits: NotRequired[ShardReference]
+    """Of ``{id, split}``, for all labels of the state; those of the parents where it is left out."""
+    references: NotRequired[ShardReference | None]
+    """Of reference documents that no parent has."""
+    held_out: NotRequired[list[str] | None]
+    """Ids that a held-out set is chosen from, where the force field goes on from a state of another node."""
+
+
 class Measured(Keyed):
     """What a state records of itself."""
 

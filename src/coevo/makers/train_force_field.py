@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from coevo.configs.tree import NodeSection, TrainingConfig
+from coevo.configs.tree import CurationConfig, NodeSection, TrainingConfig
 from coevo.families import DEFAULT_FORCE_FIELD, descriptor_of
 from coevo.makers.checkpoints import load_force_field, save_checkpoint
 from coevo.makers.outputs import check_labelled
@@ -31,13 +31,18 @@ class TrainForceFieldMaker(StepMaker):
     ----------
     node : NodeSection
     training : TrainingConfig
+    curation : CurationConfig or None
+        Its tolerances decide which new label families are crystals that are labelled already, and share their split; None: each
+        family is a crystal of its own.
     """
 
     name: str = "train-force-field"
     node: NodeSection = field(kw_only=True)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    curation: CurationConfig | None = None
 
     version: ClassVar[int] = 2
+    later: ClassVar[Mapping[str, Any]] = {"curation": None}
     packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -78,13 +83,22 @@ class TrainForceFieldMaker(StepMaker):
         for label in read_records(store, [p["labels"] for p in labelled["packets"]]):
             made.setdefault(label["_id"], label)  # two packets may hold the same label, as two files do
         new = [label for identifier, label in made.items() if identifier not in known]
-        splits_of_new = splits_for(new, older, self.training, self.node.seed)
+        splits_of_new = splits_for(new, older, self.training, self.node.seed, self._same_crystals(new, older))
         kept = {label["_id"] for label in without_superseded([*older, *new])}
         older = [label for label in older if label["_id"] in kept]
         splits = {label["_id"]: label["split"] for label in older} | splits_of_new
         result = self._train(store, new, older, splits, checkpoint, dict(view.manifest.get("offsets", {})), iteration)
         rows = [{"id": i, "split": split} for i, split in sorted(splits.items())]
         return {**result, "labels": write_records(store, new), "splits": write_records(store, rows)}
+
+    def _same_crystals(self, new: Sequence[Record], older: Sequence[Record]) -> dict[str, str]:
+        """Return the family that decides on the split of each new one."""
+        from coevo.makers.labels.same_crystals import same_crystals
+        from coevo.makers.populations.population import matching_of
+
+        if self.curation is None:
+            return {}
+        return same_crystals(new, matching_of(self.curation), older, workers=self.usable_workers())
 
     def _train(
         self,
@@ -96,8 +110,10 @@ class TrainForceFieldMaker(StepMaker):
         offsets: Document,
         iteration: int,
     ) -> Fit:
+        from coevo.makers.labels.stiffness import without_stiffness
         from coevo.makers.labels.training_set import replayed, scales_for
 
+        new, older = without_stiffness(new), without_stiffness(older)
         refused: Fit = {"checkpoint": checkpoint, "adopted": False, "offsets": offsets, "warning": "", "reason": ""}
         admitted = [label for label in new if label["status"] == "admitted"]
         if not admitted:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from coevo.configs.tree import CurationConfig, NodeSection
+from coevo.makers.labels.same_crystals import same_crystals
+from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
     """Assign the labels of several states to splits.
 
     Frames of one family, of families that are one crystal, and labels of one frame belong together. Such a group is test if
-    any of its labels was test in any parent, else validation if any was, else train.
+    any of its labels was test in any parent, else validation if any was, else train. Labels of stiffness stay what they are.
 
     Parameters
     ----------
@@ -72,11 +74,11 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
             labels.setdefault(identity, label)
             wanted.setdefault(identity, set()).add(label["split"])
             group = f"label {identity}"
-            for kind in ("family", "frame"):
+            for kind in () if is_stiffness(label) else ("family", "frame"):
                 if label.get(kind):
                     groups.join(group, f"{kind} {label[kind]}")
     if len(parents) > 1:
-        for family, representative in _same_crystals(labels.values(), matching).items():
+        for family, representative in same_crystals(labels.values(), matching).items():
             groups.join(f"family {family}", f"family {representative}")
     splits: dict[str, set[str]] = {}
     for identity, found in wanted.items():
@@ -85,23 +87,6 @@ def united_splits(parents: Sequence[Iterable[Record]], matching: Matching) -> di
         identity: next(split for split in PRECEDENCE if split in splits[groups.find(f"label {identity}")])
         for identity in sorted(label["_id"] for label in without_superseded(labels.values()))
     }
-
-
-def _same_crystals(labels: Iterable[Record], matching: Matching) -> dict[str, str]:
-    """Representative of each family whose relaxed frame is labelled."""
-    from coevo.analysis.comparison.uniqueness import Item, find_representatives
-    from coevo.node_store.canonical import structure_from_document
-
-    relaxed: dict[str, Record] = {}
-    for label in sorted(labels, key=lambda label: label["_id"]):
-        if label.get("kind") == "relaxed" and label.get("structure") and label.get("family"):
-            relaxed.setdefault(label["family"], label)
-    # the energies only order the comparison; a frame without one comes last
-    items = [
-        Item(family, structure_from_document(x["structure"]), x["energy_per_atom"] if x["energy_per_atom"] is not None else 1e9)
-        for family, x in sorted(relaxed.items())
-    ]
-    return find_representatives(items, [], matching)
 
 
 @dataclass

@@ -137,8 +137,10 @@ class LabelDocument(_Open):
     frame: str | None = Field(default=None, description="content id of the frame's geometry")
     structure: dict[str, Any] | None = Field(default=None, description="the frame; as in a structure document")
     family: str | None = Field(default=None, description="id of the entry or reference that the frame comes from")
-    kind: str | None = Field(default=None, description="relaxed, rattled, strained or path")
-    how: str | None = Field(default=None, description="how its family was chosen: random, stability, environment, reference, …")
+    kind: str | None = Field(default=None, description="relaxed, rattled, strained, path or displaced")
+    how: str | None = Field(
+        default=None, description="how it was chosen: random, stability, environment, reference, stiffness, …"
+    )
     code: str | None = Field(default=None, description="teacher, espresso, vasp, maker, imported, or that of another package")
     first_principles: bool | None = Field(
         default=None, description="whether it says something about stability, where the name of its code does not say that"

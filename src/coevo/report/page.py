@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from coevo.report.gathering import ReportData
     from coevo.report.motif_gallery import MotifSection
     from coevo.report.rediscovery_table import RediscoverySection
+    from coevo.report.stiffness_table import StiffnessSection
 
 
 def checkpoint_table(data: ReportData) -> PageTable:
@@ -125,7 +126,8 @@ class Content:
     data : ReportData
     panels : list of Plot
         The six of Fig. 1.
-    composite, hull, lineage : Plot
+    composite, held_out, hull, lineage : Plot
+    stiffness : StiffnessSection or None
     motifs : MotifSection or None
     rediscovery : RediscoverySection or None
     mapped : list of dict
@@ -135,6 +137,8 @@ class Content:
     data: ReportData
     panels: list[Plot]
     composite: Plot
+    held_out: Plot
+    stiffness: StiffnessSection | None
     hull: Plot
     lineage: Plot
     motifs: MotifSection | None
@@ -185,6 +189,8 @@ def html(content: Content, lineage_svg: str) -> str:
         ),
         composite=content.composite,
         panels=list(zip(LETTERS, content.panels, strict=True)),
+        held_out=content.held_out,
+        stiffness=content.stiffness,
         hull=content.hull,
         stable=tables.stable_table(points, data.reference_names),
         facets=tables.facet_table(points) if len(points.elements) > 3 else None,

@@ -13,6 +13,7 @@ from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
 from coevo.report.figures.growth import growth_plot
+from coevo.report.figures.held_out import held_out_plot
 from coevo.report.figures.hull import hull_plot
 from coevo.report.figures.loop import lineage_plot, loop_plot
 from coevo.report.figures.plots import composite_plot, write_plot
@@ -21,6 +22,7 @@ from coevo.report.gathering import ReportData, gather
 from coevo.report.motif_gallery import motif_section
 from coevo.report.page import MOST_ENTRIES, Content, html
 from coevo.report.rediscovery_table import rediscovery_section
+from coevo.report.stiffness_table import stiffness_section
 from coevo.report.structure_map import chemiscope_script, choose, write_map
 
 if TYPE_CHECKING:
@@ -161,6 +163,8 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
         data=data,
         panels=panels,
         composite=composite_plot(panels),
+        held_out=held_out_plot(data),
+        stiffness=stiffness_section(data),
         hull=hull_plot(data),
         lineage=lineage_plot(data),
         motifs=motifs if motifs.cards else None,
@@ -171,13 +175,13 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
 
 def _write(folder: Path, content: Content) -> None:
     data = content.data
-    for plot in (*content.panels, content.composite, content.hull, content.lineage):
+    for plot in (*content.panels, content.composite, content.held_out, content.hull, content.lineage):
         write_plot(plot, folder)
     best = data.sun_entries[:MOST_ENTRIES]
     if best:
         write_structures(folder / "structures", data.view, best)
         (folder / "data" / "sun-entries.csv").write_text(tables.sun_data(data).as_csv(), encoding="utf-8")
-    for section in (content.motifs, content.rediscovery):
+    for section in (content.motifs, content.stiffness, content.rediscovery):
         if section is not None and section.data is not None:
             (folder / "data" / f"{section.name}.csv").write_text(section.data.as_csv(), encoding="utf-8")
     package = files("coevo.report")

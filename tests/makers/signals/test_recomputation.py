@@ -44,6 +44,7 @@ def test_all_signals_come_out_again(store, ref) -> None:
         (("new_environments", "fraction"), "share of new environments"),
         (("ruler", "1", "q50"), "E_hull q50 of iteration 1"),
         (("energy_rmse_mev_per_atom",), "test RMSE, energy"),
+        (("held_out", "errors", "stress_rmse_gpa"), "held-out RMSE, stress"),
     ],
 )
 def test_a_changed_number_is_found(store, monkeypatch: pytest.MonkeyPatch, path, name) -> None:
@@ -56,3 +57,14 @@ def test_a_changed_number_is_found(store, monkeypatch: pytest.MonkeyPatch, path,
     monkeypatch.setattr(view, "document", document)
     rows = compare_signals(store, view, NodeConfig.model_validate(document["config"]), 1)
     assert [row.name for row in rows if not row.agrees] == [name]
+
+
+def test_errors_on_the_held_out_set_are_told_of_a_state_of_before(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = store.state("tiny")
+    document = deepcopy(view.document)
+    recorded = document["metrics"].pop("held_out")["errors"]
+    monkeypatch.setattr(view, "document", document)
+    rows = {row.name: row for row in compare_signals(store, view, NodeConfig.model_validate(view.document["config"]), 1)}
+    row = rows["held-out RMSE, force"]
+    assert (row.stored, row.recorded, row.agrees) == (None, False, True)
+    assert row.found == pytest.approx(recorded["force_rmse_mev_per_angstrom"], rel=1e-3)

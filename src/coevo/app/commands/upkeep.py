@@ -13,7 +13,7 @@ from coevo.output.plain_text import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coevo.makers.signals.recomputation import Comparison
+    from coevo.makers.signals.comparison import Comparison
     from coevo.node_store.store import NodeStore
     from coevo.node_store.upkeep.garbage import Garbage
     from coevo.node_store.upkeep.verification import Verification
@@ -162,7 +162,7 @@ def _signal_table(rows: list[Comparison], title: str) -> Table:
     for name in ("", "stored", "computed again", "unit", "allowed", ""):
         table.add_column(name, justify="right" if name in {"stored", "computed again", "allowed"} else "left")
     for row in rows:
-        mark = "" if row.agrees else styled("differs", "red")
+        mark = styled("differs", "red") if not row.agrees else "" if row.recorded else "not recorded"
         table.add_row(row.name, _number(row.stored), _number(row.found), row.unit, f"{row.tolerance:.1g}", mark)
     return table
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coevo.makers.labels.imported import ANCHORS
+from coevo.makers.labels.stiffness import is_stiffness, without_stiffness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.analysis.hull.energy_scale import Offsets
     from coevo.configs.tree import TrainingConfig
@@ -161,12 +162,18 @@ def frame_of(label: Label, offsets: Offsets, energy_scale: str) -> TrainingFrame
     )
 
 
-def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingConfig, seed: int) -> dict[str, str]:
-    """Return the split of each new label: that of the older labels of its frame or family, else by the hash of the family.
+def splits_for(
+    new: Sequence[Label],
+    older: Sequence[Label],
+    training: TrainingConfig,
+    seed: int,
+    same_as: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the split of each new label: that of older labels of its frame, family or crystal, else by the hash of the family.
 
     After a merge a family may be test although its hash says train, because it was test in the other parent. A family with a
     frame that fixes the offsets is trained on. Imported labels leave no split empty
-    (:func:`coevo.makers.labels.imported.completed`).
+    (:func:`coevo.makers.labels.imported.completed`). Labels of stiffness are test, and say nothing of their family's others.
 
     Parameters
     ----------
@@ -174,25 +181,29 @@ def splits_for(new: Sequence[Label], older: Sequence[Label], training: TrainingC
         Label documents; the older ones with their ``split``.
     training : TrainingConfig
     seed : int
+    same_as : mapping of str to str, optional
+        Of new families, the one that is the same crystal and decides for both (:mod:`coevo.makers.labels.same_crystals`).
     """
     from coevo.makers.labels.imported import completed
 
+    same = same_as or {}
     known: dict[tuple[str, str | None], str] = {}
-    for label in older:
+    for label in without_stiffness(older):
         for kind in ("family", "frame"):
             known[kind, label[kind]] = stricter(known.get((kind, label[kind])), label["split"])
     anchored = {label["family"] for label in new if label["how"] in ANCHORS}
     splits = {}
     for label in new:
-        found = [known.get(("frame", label["frame"])), known.get(("family", label["family"]))]
-        own = "train" if label["family"] in anchored else split_for(label, training, seed)
-        splits[label["_id"]] = stricter(*found) if any(found) else own
-    return completed(new, older, splits, anchored, training, seed)
+        family = same.get(label["family"], label["family"])
+        found = [known.get(("frame", label["frame"])), *(known.get(("family", name)) for name in (label["family"], family))]
+        own = "train" if anchored & {label["family"], family} else split_for({**label, "family": family}, training, seed)
+        splits[label["_id"]] = "test" if is_stiffness(label) else stricter(*found) if any(found) else own
+    return completed(without_stiffness(new), without_stiffness(older), splits, anchored, training, seed)
 
 
-def stricter(one: str | None, other: str | None) -> str:
-    """Return the split of what is in two of them: test, else validation, else train."""
-    return next(split for split in ("test", "validation", "train") if split in (one, other))
+def stricter(*splits: str | None) -> str:
+    """Return the split of what is in several of them: test, else validation, else train."""
+    return next(split for split in ("test", "validation", "train") if split in splits)
 
 
 def split_for(label: Label, training: TrainingConfig, seed: int) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.evaluate import evaluate_records
+from coevo.makers.labels.stiffness import is_stiffness
+from coevo.makers.signals.comparison import Comparison
 from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
+from coevo.makers.signals.model_comparison import compare_model
 from coevo.makers.step import read_records
 
 if TYPE_CHECKING:
@@ -26,36 +29,6 @@ ENERGY_TOLERANCE = 1e-3
 """eV/atom. Candidates that are relaxed in other batches end apart by less than this."""
 ERROR_TOLERANCE = 1e-3
 """Relative; of RMSEs."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A number as the state has it and as it was found again.
-
-    Attributes
-    ----------
-    name, unit : str
-    stored, found : float or None
-    tolerance : float
-        In the unit.
-    """
-
-    name: str
-    unit: str
-    stored: float | None
-    found: float | None
-    tolerance: float
-
-    @property
-    def agrees(self) -> bool:
-        """Both unknown, or equal within the tolerance."""
-        if self.stored is None or self.found is None:
-            return self.stored is self.found
-        return abs(self.stored - self.found) <= self.tolerance
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {**asdict(self), "agrees": self.agrees}
 
 
 def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, workers: int) -> list[Comparison]:
@@ -81,7 +54,12 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
         "ruler": _ruler(store, view, force_field, config, workers),
         **_errors(view, force_field, workers),
     }
-    return [*_compare_environments(metrics, found), *_compare_ruler(metrics, found), *_compare_errors(metrics, found)]
+    return [
+        *_compare_environments(metrics, found),
+        *_compare_ruler(metrics, found),
+        *_compare_errors(metrics, found),
+        *compare_model(view, force_field, config, workers),
+    ]
 
 
 def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
@@ -125,7 +103,10 @@ def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
     labels = [
         label
         for label in view.labels()
-        if label["split"] == "test" and label["status"] == "admitted" and label["settings_digest"] in scales
+        if label["split"] == "test"
+        and label["status"] == "admitted"
+        and label["settings_digest"] in scales
+        and not is_stiffness(label)
     ]
     frames = [frame_of(label, scales[label["settings_digest"]], force_field.energy_scale) for label in labels]
     predictions = force_field.evaluate([frame.structure for frame in frames], workers=workers)

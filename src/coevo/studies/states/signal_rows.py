@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.studies.states.held_out import held_out_course
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -57,7 +59,13 @@ def signal_rows(view: StateView) -> list[SignalRow]:
     states = [*reversed(list(view.first_parents())), view]
     metrics = [state.document["metrics"] for state in states]
     iterations = tuple(state.iteration for state in states)
-    return [*_ruler_rows(metrics[-1]), *_environment_rows(iterations, metrics), *_error_rows(iterations, metrics)]
+    return [
+        *_ruler_rows(metrics[-1]),
+        *_environment_rows(iterations, metrics),
+        *_error_rows(iterations, metrics),
+        *_held_out_rows(iterations, states),
+        *_stiffness_rows(iterations, metrics),
+    ]
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -124,6 +132,32 @@ def _error_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -> list
         row("prequential RMSE, energy", "meV/atom", 1, error("prequential", "energy_rmse_mev_per_atom")),
         row("prequential RMSE, force", "meV/Å", 0, error("prequential", "force_rmse_mev_per_angstrom")),
         row("prequential RMSE, stress", "GPa", 2, error("prequential", "stress_rmse_gpa")),
+    ]
+
+
+def _held_out_rows(iterations: tuple[int, ...], states: Sequence[StateView]) -> list[SignalRow]:
+    """Rows of the checkpoints of all states on the held-out set of the last."""
+    errors = held_out_course(states).errors
+
+    def row(name: str, unit: str, digits: int, key: str) -> SignalRow:
+        values = tuple(_number((found or {}).get(key)) for found in errors)
+        return SignalRow("force field", name, unit, iterations, values, None, digits)
+
+    return [
+        row("held-out RMSE, energy", "meV/atom", 1, "energy_rmse_mev_per_atom"),
+        row("held-out RMSE, force", "meV/Å", 0, "force_rmse_mev_per_angstrom"),
+        row("held-out RMSE, stress", "GPa", 2, "stress_rmse_gpa"),
+    ]
+
+
+def _stiffness_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -> list[SignalRow]:
+    def row(name: str, key: str) -> SignalRow:
+        values = tuple(_number((m.get("stiffness") or {}).get(key)) for m in metrics)
+        return SignalRow("force field", name, "", iterations, values, None, 2)
+
+    return [
+        row("bulk modulus, model over labels", "bulk_modulus_ratio"),
+        row("frequencies, model over labels", "frequency_ratio"),
     ]
 
 

@@ -1,0 +1,57 @@
+"""Which frames tell stiffness, and that their labels are neither trained on nor tested with, and move no other label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from coevo.makers.seeding import reference_documents
+
+from coevo.configs.references import load_references
+from coevo.configs.tree import CurationConfig, TrainingConfig
+from coevo.makers.labels.stiffness import MOST_ATOMS, is_stiffness, simplest_compounds, without_stiffness
+from coevo.makers.labels.training_set import splits_for
+from coevo.makers.populations.population import matching_of
+from coevo.makers.unite import united_splits
+
+
+@pytest.fixture(scope="module")
+def references() -> list[dict[str, Any]]:
+    return reference_documents(load_references("li-p-s", ("Li", "P", "S")))
+
+
+@pytest.mark.parametrize(("count", "formulas"), [(0, []), (1, ["Li2S"]), (3, ["Li2S", "Li3P"])])
+def test_the_simplest_compounds_are_small_and_no_elements(
+    references: list[dict[str, Any]], count: int, formulas: list[str]
+) -> None:
+    found = simplest_compounds(references, count)
+    assert [compound.frames.cell.composition.reduced_formula for compound in found] == formulas
+    assert all(len(compound.frames.cell) <= MOST_ATOMS for compound in found)
+
+
+def test_their_frames_are_the_same_each_time_and_name_their_reference(references: list[dict[str, Any]]) -> None:
+    (one,), (other,) = simplest_compounds(references, 1), simplest_compounds(list(reversed(references)), 1)
+    assert one.records == other.records
+    assert {record["family"] for record in one.records} == {one.document["_id"]}
+    assert [record["kind"] for record in one.records] == ["strained"] * 5 + ["displaced"] * 2
+    assert len({record["id"] for record in one.records}) == 7
+    assert all(is_stiffness(record) for record in one.records)
+
+
+def row(name: str, split: str = "", **more: Any) -> dict[str, Any]:
+    plain = {"_id": name, "family": "Li2S", "frame": f"at {name}", "how": "random", "kind": "rattled"}
+    return {**plain, "split": split, **more}
+
+
+def test_their_split_is_test_and_that_of_no_other_label() -> None:
+    training = TrainingConfig(test_fraction=0.0, validation_fraction=0.01)
+    older = [row("old", "train", how="reference"), row("stiff", "test", how="stiffness")]
+    new = [row("a"), row("b", how="stiffness"), row("c", frame="at stiff")]
+    assert splits_for(new, older, training, 0) == {"a": "train", "b": "test", "c": "train"}
+    assert [label["_id"] for label in without_stiffness(older)] == ["old"]
+
+
+def test_a_merge_leaves_the_splits_of_their_family() -> None:
+    one = [row("anchor", "train", how="reference"), row("stiff", "test", how="stiffness")]
+    found = united_splits([one, [row("other", "train")]], matching_of(CurationConfig()))
+    assert found == {"anchor": "train", "other": "train", "stiff": "test"}
