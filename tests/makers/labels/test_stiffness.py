@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coevo.makers.seeding import reference_documents
+from coevo.flows.seeding import reference_documents
 
 from coevo.configs.references import load_references
 from coevo.configs.tree import CurationConfig, TrainingConfig

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coevo.makers.seeding import reference_documents
+from coevo.flows.seeding import reference_documents
 
 from coevo.configs.references import load_references
 from coevo.makers.labels.stiffness import simplest_compounds

@@ -53,8 +53,9 @@ def operations(cell: Structure) -> list[Operation]:
     """
     import spglib
 
-    lattice, fractional, numbers = cell.lattice.matrix, cell.frac_coords, [site.specie.Z for site in cell]
-    found: Any = spglib.get_symmetry((lattice, fractional, numbers), symprec=SYMPREC)
+    lattice = cell.lattice.matrix
+    described: Any = (lattice, cell.frac_coords, [site.specie.Z for site in cell])  # arrays, where spglib's types say sequences
+    found: Any = spglib.get_symmetry(described, symprec=SYMPREC)
     if found is None:
         raise AnalysisError(f"no symmetry of {cell.formula} was found (spglib, {SYMPREC} Å)")
     return [
