@@ -8,7 +8,7 @@ published; a generator of the same family goes on, another one starts unfitted a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.campaigns.running import run_flow
 from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config
@@ -16,8 +16,10 @@ from coevo.configs.overrides import Override, with_overrides
 from coevo.configs.references import load_references
 from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, ReferenceDataError, StateNotFoundError
 from coevo.flows.campaign import of_branch
+from coevo.families import COMMITTEE
 from coevo.flows.lineage import StartMaker
 from coevo.makers.checkpoints import check_checkpoint
+from coevo.makers.committee.members import members_for
 from coevo.makers.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
@@ -87,6 +89,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
         role: checkpoint_reference(view.document["checkpoints"][role]) if role in going_on else make(config)
         for role, make in (("force_field", published_force_field), ("generator", unfitted_generator))
     }
+    committee = members_for(config, _members_going_on(view, "force_field" in going_on))
     start = write_start(view, more)
     store.create_node(name, config.node.elements, config.identity(), loaded.text)
     with store.run_lock(name):
@@ -102,6 +105,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
             offsets=view.manifest["offsets"] if "force_field" in going_on else {},
             fit_generator="generator" not in going_on,
             labels=bool(view.manifest["labels"]),
+            committee=committee,
         )
         run_flow(flow)
     return store.head(name, "main")
@@ -192,6 +196,12 @@ def _going_on(view: StateView, config: NodeConfig) -> list[str]:
     if checkpoints["generator"]["family"] == config.generator.family:
         going_on.append("generator")
     return going_on
+
+
+def _members_going_on(view: StateView, force_field: bool) -> dict[str, dict[str, Any]]:
+    """Members of the state's second opinion; those that were fitted go on with the force field that they were fitted beside."""
+    members = {slot: each for slot, each in view.document["checkpoints"].items() if slot.startswith(COMMITTEE)}
+    return {slot: each for slot, each in members.items() if force_field or not each.get("parent")}
 
 
 def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], say: Say) -> None:

@@ -15,8 +15,12 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "generate": "gpu",
         "train-generator": "gpu",
         "train-force-field": "gpu",
+        "train-member": "gpu",
         "screen": "screen",
         "re-evaluate": "screen",
+        "re-evaluate-member": "screen",
+        "spread": "screen",
+        "calibrate": "screen",
         "evaluate-references": "screen",
         "label": "label",  # the job that cuts the packets as well: it asks the code for the digest of its settings
         "choose": "small",
@@ -24,6 +28,7 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "select": "small",
         "unite": "small",
         "assess": "small",
+        "opinions": "small",
         "measure": "small",
         "commit": "small",
         "continue": "small",
@@ -31,7 +36,7 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
     }
 )
 """Class of the jobs of each step of the loop."""
-CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references"})
+CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references", "re-evaluate-member", "spread"})
 """Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
 
 

@@ -103,6 +103,8 @@ class MeasureMaker(StepMaker):
             "environment_entropy": environments["entropy"]["mean"] if environments["entropy"] else None,
             **errors,
         }
+        if assessed.get("committee"):
+            metrics["committee"] = assessed["committee"]
         if united is not None:
             metrics["union"] = united["counts"]
         if trained is not None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from coevo.node_store.recorded import force_field_change, readable, step_seconds
 from coevo.output.counts import counted
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.second_opinion import opinion_rows
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()),
         ),
+        *opinion_rows(metrics),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
     ]

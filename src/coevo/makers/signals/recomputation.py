@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.checkpoints import load_force_field
+from coevo.makers.committee.recomputation import opinions_again
 from coevo.makers.evaluate import evaluate_records
 from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
 from coevo.makers.step import read_records
@@ -81,7 +82,12 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
         "ruler": _ruler(store, view, force_field, config, workers),
         **_errors(view, force_field, workers),
     }
-    return [*_compare_environments(metrics, found), *_compare_ruler(metrics, found), *_compare_errors(metrics, found)]
+    return [
+        *_compare_environments(metrics, found),
+        *_compare_ruler(metrics, found),
+        *_compare_errors(metrics, found),
+        *(Comparison(*number) for number in opinions_again(store, view, config, workers)),
+    ]
 
 
 def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
