@@ -15,7 +15,7 @@ from coevo.families import ROLES
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.checkpoints import check_checkpoints
-from coevo.makers.committee.members import members_for
+from coevo.makers.committee.members import check_members, members_for
 from coevo.node_store.branch_seeds import seed_of_branch
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
@@ -187,6 +187,7 @@ def extend(
 
 def checkpoints_of(view: StateView, config: NodeConfig) -> dict[str, dict[str, Any]]:
     """Checkpoints of a state as jobs take them: both models, and the members of the second opinion that a configuration wants."""
+    check_members(config)
     found = view.document["checkpoints"]
     models = {role: checkpoint_reference(found[role]) for role in ROLES}
     return {**models, **members_for(config, found)}

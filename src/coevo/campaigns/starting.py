@@ -19,7 +19,7 @@ from coevo.flows.campaign import of_branch
 from coevo.families import COMMITTEE
 from coevo.flows.lineage import StartMaker
 from coevo.makers.checkpoints import check_checkpoint
-from coevo.makers.committee.members import members_for
+from coevo.makers.committee.members import check_members, members_for
 from coevo.makers.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
@@ -75,6 +75,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
     refuse_unagreed(store, view.node, config.model_dump(mode="json"))
     _check_fit(view, config)
     check_elements(config)
+    check_members(config)
     more = _further_references(view, config, say)
     loaded = LoadedConfig(config, dump_config(config, comments=True), f"configuration of {view.node}@{view.id[:12]}")
     if name in store.nodes():

@@ -111,7 +111,7 @@ class Panel:
         own = config.uncertainty.own_names(config.screening.force_field.family)
         for number, name in enumerate(own, start=1):
             maker = TrainMemberMaker(
-                f"{self._prefix}/train-member/{name}", self._workers, config.node, config.training, number=number
+                f"{self._prefix}/train-member/{name}", self._workers, config.training, node=config.node, number=number
             )
             before = self._before.get(name)
             job = maker.make(trained, before or self._force_field, list(parents), iteration, first=before is None, start=start)

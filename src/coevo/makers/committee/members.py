@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.signals.agreement import Training
 from coevo.configs.uncertainty_section import OtherForceField
+from coevo.errors import ConfigError
 from coevo.families import COMMITTEE, descriptor_of
 from coevo.makers.checkpoints import save_checkpoint
 from coevo.node_store.known_fields import checkpoint_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from coevo.analysis.signals.agreement import Training
     from coevo.configs.tree import ForceFieldConfig, LabellingConfig, NodeConfig
     from coevo.makers.outputs import Checkpoint
     from coevo.makers.step import Record
@@ -33,6 +34,25 @@ def checkpoints_of_members(checkpoints: Mapping[str, Checkpoint]) -> dict[str, C
         for slot, checkpoint in checkpoints.items()
         if slot.startswith(COMMITTEE)
     }
+
+
+def check_members(config: NodeConfig) -> None:
+    """Make sure that the other force fields that a configuration wants can be asked on this machine.
+
+    Raises
+    ------
+    ConfigError
+        One has an environment of its own, and there is none here.
+    """
+    from coevo.models.external.environment import environment_of
+
+    for other in config.uncertainty.others:
+        family = descriptor_of(other.family, "force_field")
+        if family.environment is not None:
+            try:
+                environment_of(family.environment)
+            except ConfigError as err:
+                raise ConfigError(f"uncertainty.families: {other} cannot be asked here: {err}") from None
 
 
 def members_for(config: NodeConfig, checkpoints: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
@@ -71,19 +91,37 @@ def published(other: OtherForceField) -> Checkpoint:
     return save_checkpoint(current_store(), force_field, parent=None, training_set=None)
 
 
-def training_of_own(
-    checkpoint: Checkpoint, published_as: ForceFieldConfig, labelling: LabellingConfig, labels: Iterable[Record]
+def training_of(
+    checkpoint: Checkpoint | None,
+    other: OtherForceField | None,
+    published_as: ForceFieldConfig,
+    labelling: LabellingConfig,
+    sources: Collection[tuple[str, str]],
 ) -> Training:
-    """What a force field of the node's own family was trained on: the node's labels, once it was fitted on them.
+    """What a model was trained on: a published one as its family says, one of the node's own family on the node's labels once it was fitted.
 
     Labels of a teacher are what the teacher was trained on: who learns from it shares its errors.
+
+    Parameters
+    ----------
+    checkpoint : dict or None
+        None: a member that was never fitted.
+    other : OtherForceField or None
+        What a member of another family was published as.
+    published_as : ForceFieldConfig
+        What the node's own force field was published as.
+    labelling : LabellingConfig
+    sources : collection of (code, functional)
+        Of the node's labels, as :func:`sources_of` gives them.
     """
-    family = checkpoint["family"]
-    if not checkpoint.get("parent"):
+    from coevo.analysis.signals.agreement import Training
+
+    if other is not None:
+        return training_of_published(other)
+    if checkpoint is None or not checkpoint.get("parent"):
         return training_of_published(OtherForceField(published_as.family, published_as.weights))
-    functionals, data, words = set(), set(), set()
-    for code, functional in {(str(x.get("code")), str(x.get("functional") or "")) for x in labels if x.get("status") == "admitted"}:
-        functionals.add(functional)
+    data, words = set(), set()
+    for code, functional in sources:
         if code == "teacher":
             teacher = labelling.teacher
             data.update(filter(None, (teacher.told.data or f"{teacher.family}/{teacher.weights}").split("+")))
@@ -91,17 +129,21 @@ def training_of_own(
         else:
             data.add(f"labels by {code}")
             words.add(f"{code} {functional}".strip())
+    functionals = {functional for _, functional in sources}
     told = ", ".join(sorted(words)) or "none that are admitted"
-    return Training(
-        family,
-        next(iter(functionals)) if len(functionals) == 1 else "",
-        "+".join(sorted(data)),
-        f"the node's labels ({told})",
-    )
+    functional = next(iter(functionals)) if len(functionals) == 1 else ""
+    return Training(checkpoint["family"], functional, "+".join(sorted(data)), f"the node's labels ({told})")
+
+
+def sources_of(labels: Iterable[Record]) -> set[tuple[str, str]]:
+    """Codes and functionals of admitted labels."""
+    return {(str(x.get("code")), str(x.get("functional") or "")) for x in labels if x.get("status") == "admitted"}
 
 
 def training_of_published(other: OtherForceField) -> Training:
     """What published weights were trained on, as their family says."""
+    from coevo.analysis.signals.agreement import Training
+
     told = descriptor_of(other.family, "force_field").weights_named(other.weights)
     functional, data = (told.functional, told.data) if told else ("", "")
     return Training(other.family, functional, data, " of ".join(filter(None, (functional, data))) or "not known")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.committee.calibrate import calibrated
-from coevo.makers.committee.members import checkpoints_of_members, kinds_of, training_of_own
-from coevo.makers.committee.opinions import judge_member, with_opinions
+from coevo.makers.committee.errors_and_spreads import calibrated
+from coevo.makers.committee.judging import judge_member, with_opinions
+from coevo.makers.committee.members import checkpoints_of_members, kinds_of, sources_of, training_of
 from coevo.makers.committee.population import population_of
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
         for d in evaluations
     ]
     population = population_of(evaluations, records)
-    own = training_of_own(
-        view.document["checkpoints"]["force_field"], config.screening.force_field, config.labelling, view.labels()
-    )
+    told = (config.screening.force_field, config.labelling, sources_of(view.labels()))
     others, judged = kinds_of(config.uncertainty.others), {}
     for name, checkpoint in sorted(checkpoints_of_members(view.document["checkpoints"]).items()):
         found = load_force_field(store, checkpoint).evaluate(population.structures, workers=workers)
@@ -86,7 +84,9 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
             {"id": i, "energy_per_atom": p.energy if isinstance(p, Prediction) else None}
             for i, p in zip(population.ids, found, strict=True)
         ]
-        judged[name] = judge_member(population, population.energies(rows), checkpoint, others.get(name), own, config.node)
+        training = training_of(checkpoint, others.get(name), *told)
+        judged[name] = judge_member(population, population.energies(rows), checkpoint, others.get(name), training, config.node)
+    own = training_of(view.document["checkpoints"]["force_field"], None, *told)
     return with_opinions(evaluations, judged, own, config.curation.stable_threshold)
 
 
