@@ -110,7 +110,7 @@ def test_the_first_state_has_one_opinion_of_another_family(opinions: Coevo) -> N
 
 
 def test_offsets_bring_another_scale_to_that_of_the_node(opinions: Coevo) -> None:
-    """The witness is CHGNet 0.2.0 shifted by element: what is left after the offsets is what 0.2.0 and the node's model differ by."""
+    """The witness is CHGNet 0.2.0 shifted by element; what is left is what 0.2.0 and the node's model differ by."""
     from second_family import SHIFT
 
     member = shown(opinions, "tiny@main~2")["metrics"]["committee"]["members"][OTHER]
@@ -136,7 +136,10 @@ def test_filters_reach_the_spread_and_single_members(opinions: Coevo) -> None:
     done = opinions("query", "tiny@main", f'energies_above_hull.{OTHER} = "low"', code=2)
     assert "is a number and is compared with" in done.stderr
     text = opinions("query", "tiny@main", "--format", "csv").stdout.splitlines()[0]
-    assert f"energy_above_hull_std,is_confidently_sun,energies_above_hull.chgnet_1,energies_above_hull.chgnet_2,energies_above_hull.{OTHER}" in text
+    assert (
+        f"energy_above_hull_std,is_confidently_sun,energies_above_hull.chgnet_1,energies_above_hull.chgnet_2,energies_above_hull.{OTHER}"
+        in text
+    )
 
 
 def test_part_of_the_budget_goes_where_the_members_differ(opinions: Coevo) -> None:
@@ -178,7 +181,7 @@ def test_what_people_read(opinions: Coevo) -> None:
     assert table.count("disputed") == sum(row["is_sun"] for row in queried(opinions, "tiny@main")) - confident
     entry = queried(opinions, "tiny@main")[0]["structure_id"]
     assert "E_hull by members" in opinions("show", "tiny@main", entry[:12]).stdout
-    assert "one family: no second opinion" not in (opinions.directory / "run.txt").read_text()
+    assert "(one family)" not in (opinions.directory / "run.txt").read_text()
 
 
 def test_the_plan_counts_members(opinions: Coevo) -> None:
@@ -257,7 +260,7 @@ def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path
           "--set", "selection.uncertainty_fraction=0")  # fmt: skip
     assert sorted(shown(coevo, "alone@main")["checkpoints"]) == ["force_field", "generator"]
     assert "energies_above_hull" not in queried(coevo, "alone@main")[0]
-    assert "one family: no second opinion" in coevo("status", "alone").stdout
+    assert "S.U.N. (one family)" in coevo("status", "alone").stdout
 
 
 def test_a_merge_fits_the_members_on_the_labels_of_both(opinions: Coevo, tmp_path: Path) -> None:

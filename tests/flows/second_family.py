@@ -1,7 +1,8 @@
 """Force fields of another family for the second opinion: CHGNet with other weights, under names that say another training.
 
-``raw`` has the energies of CHGNet 0.2.0 without the correction of MP2020, so that its scale is ``pbe``, and was trained on what CHGNet was;
-``elsewhere`` has them on a scale of its own, and says that it was trained on something else; ``silent`` has none of phosphorus alone.
+``raw`` has the energies of CHGNet 0.2.0 without the correction of MP2020, so that its scale is ``pbe``, and says that it was
+trained on what CHGNet was; ``elsewhere`` has them on a scale of its own, and says that it was trained on something else; ``silent``
+has none of phosphorus alone.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_a_second_opinion_adds_its_steps_and_changes_no_other_name() -> None:
 
 
 def test_a_flow_that_lacks_a_published_member_is_refused() -> None:
-    with pytest.raises(ConfigError, match="uncertainty.families wants chgnet_r2scan, and the flow was not given"):
+    with pytest.raises(ConfigError, match=r"uncertainty.families wants chgnet_r2scan, and the flow was not given"):
         CoevolutionMaker(config=JUDGED).make(STATE, 1, FORCE_FIELD, GENERATOR)
 
 

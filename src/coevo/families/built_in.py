@@ -160,7 +160,8 @@ MACE = Family(
         "mh-1-omat-pbe": Weights("omat24", "PBE", False, _ASL, _MACE_RELEASE, "OMat24"),
         "mace-matpes-pbe-0": Weights("pbe", "PBE", False, _ASL, _MACE_RELEASE, "MatPES"),
         **dict.fromkeys(
-            ("mace-matpes-r2scan-0", "mh-1-matpes-r2scan"), Weights("r2scan", "r2SCAN", False, _ASL, _MACE_RELEASE, "MatPES-r2SCAN")
+            ("mace-matpes-r2scan-0", "mh-1-matpes-r2scan"),
+            Weights("r2scan", "r2SCAN", False, _ASL, _MACE_RELEASE, "MatPES-r2SCAN"),
         ),
     },
     default_weights="medium-mpa-0",

@@ -247,7 +247,7 @@ class StartMaker(Maker):
         jobs += [evaluate, assess, *panel.jobs]
         if fit_generator:
             train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-                judged, evaluate.output["shards"], generator, 0
+                assess.output, evaluate.output["shards"], generator, 0
             )
             fitted = train_generator.output
             jobs.append(train_generator)

@@ -129,9 +129,9 @@ class CoevolutionMaker(Maker):
         curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
             **outputs, checkpoint=force_field, parent=parent, iteration=iteration
         )
-        select = SelectMaker(
-            f"{prefix}/select", workers, config.selection, node=node, uncertainty=panel.asked_in_selection
-        ).make(curate.output, parent, iteration, **panel.spread(curate.output["admitted"]))
+        select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node, uncertainty=panel.asked_in_selection).make(
+            curate.output, parent, iteration, **panel.spread(curate.output["admitted"])
+        )
         label_maker = _called(self.label_maker, f"{prefix}/label")
         label = (label_maker or LabelMaker(f"{prefix}/label", workers, config.labelling, node=node)).make(select.output, parent)
         train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, node=node).make(
@@ -148,7 +148,7 @@ class CoevolutionMaker(Maker):
         shards, adopted = evaluate.output["shards"], train.output["checkpoint"]
         judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-            judged, shards, generator, iteration
+            assess.output, shards, generator, iteration
         )
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
@@ -168,7 +168,20 @@ class CoevolutionMaker(Maker):
                 **panel.for_commit(),
             }
         )
-        jobs = [*generated, *screened, curate, select, label, train, evaluate, assess, *panel.jobs, train_generator, measure, commit]
+        jobs = [
+            *generated,
+            *screened,
+            curate,
+            select,
+            label,
+            train,
+            evaluate,
+            assess,
+            *panel.jobs,
+            train_generator,
+            measure,
+            commit,
+        ]
         return Flow(jobs, output=commit.output, name=prefix)
 
 
@@ -211,7 +224,7 @@ class SeedMaker(Maker):
         assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"])
         judged = panel.judge(assess, evaluate.output["shards"], force_field)
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-            judged, evaluate.output["shards"], generator, 0
+            assess.output, evaluate.output["shards"], generator, 0
         )
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             judged, evaluate.output["shards"], train_generator.output, 0

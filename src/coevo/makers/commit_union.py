@@ -65,7 +65,9 @@ class CommitUnionMaker(CommitMaker):
             config=self.config.identity(),
             checkpoints={
                 kind: self._located(
-                    self._descended(checkpoint, [v.document["checkpoints"][kind] for v in views if kind in v.document["checkpoints"]])
+                    self._descended(
+                        checkpoint, [v.document["checkpoints"][kind] for v in views if kind in v.document["checkpoints"]]
+                    )
                 )
                 for kind, checkpoint in (
                     ("force_field", done["force_field"]),

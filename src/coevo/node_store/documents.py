@@ -243,7 +243,9 @@ class StateDocument(_Fixed):
     message: str
     elements: tuple[str, ...]
     config: dict[str, Any] = Field(description="the configuration of the transition, without resources")
-    checkpoints: dict[str, CheckpointDocument] = Field(description="force_field, generator, and committee/NAME of the second opinion")
+    checkpoints: dict[str, CheckpointDocument] = Field(
+        description="force_field, generator, and committee/NAME of the second opinion"
+    )
     metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
     manifest: dict[str, Any] = Field(description="artifact: ids of structures, references and labels, splits, samples, offsets")
     evaluations: EvaluationsSummary

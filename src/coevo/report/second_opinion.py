@@ -53,7 +53,9 @@ def _members(told: dict[str, Any]) -> PageTable:
     agreement = told["agreement"]
     stable = dict(zip(agreement["voices"], agreement["stable"], strict=True))
     own = told["force_field"]
-    rows: list[list[Any]] = [["the state's own force field", own["family"], own["training"], _count(stable.get("force_field")), DASH, ""]]
+    rows: list[list[Any]] = [
+        ["the state's own force field", own["family"], own["training"], _count(stable.get("force_field")), DASH, ""]
+    ]
     for name, member in told["members"].items():
         test = (member.get("fit") or {}).get("test") or {}
         error = number(test.get("energy_rmse_mev_per_atom"), 1)

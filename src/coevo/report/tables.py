@@ -9,7 +9,7 @@ from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
-from coevo.studies.states.second_opinion import opinion_words, sun_words
+from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("energy scale", str(config["node"].get("energy_scale", DASH))),
         (
             "entries",
-            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {population['sun']} S.U.N.)",
+            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {population['sun']} S.U.N. {sun_count_words(metrics)})",
         ),
-        ("second opinion", opinion_words(metrics)),
+        *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
     ]
@@ -172,7 +172,12 @@ def ruler_table(data: ReportData) -> PageTable:
     return PageTable(columns, rows, frozenset(range(len(columns))))
 
 
-_ON_THE_WORD_OF = {"confident": "two families", "disputed": "its force field; others disagree", "one family": "one family", "": DASH}
+_ON_THE_WORD_OF = {
+    "confident": "two families",
+    "disputed": "its force field; others disagree",
+    "one family": "one family",
+    "": DASH,
+}
 
 
 def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool) -> list[Any]:

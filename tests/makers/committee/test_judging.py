@@ -37,7 +37,9 @@ def documents(found: Population, above: list[float], **more: Any) -> list[dict[s
     for place, (identifier, value) in enumerate(zip(found.ids, above, strict=True)):
         kind = "reference" if found.is_reference[place] else "entry"
         is_sun = kind == "entry" and value <= 0.1
-        rows.append({"structure_id": identifier, "kind": kind, "energy_above_hull": value, "is_sun": is_sun, "duplicate_of": None, **more})
+        rows.append(
+            {"structure_id": identifier, "kind": kind, "energy_above_hull": value, "is_sun": is_sun, "duplicate_of": None, **more}
+        )
     return rows
 
 
@@ -62,7 +64,9 @@ def test_who_has_no_elemental_reference_has_no_say() -> None:
     found = population(-4.0)
     said = judge_member(found, np.array([-7.0, np.nan, -14.0]), CHECKPOINT, OtherForceField("chgnet", "r2scan"), OTHER, NODE)
     assert said.above is None
-    assert "cannot be brought to the scale of the node: it has no energy of an elemental reference of S" in said.document["reason"]
+    assert (
+        "cannot be brought to the scale of the node: it has no energy of an elemental reference of S" in said.document["reason"]
+    )
     assert judge_member(found, None, None, None, OWN, NODE).document["reason"] == "not fitted yet"
     missing = judge_member(found, np.full(3, np.nan), CHECKPOINT, None, OWN, NODE)
     assert (missing.above, missing.document["reason"]) == (None, "it has no energy of any structure")
@@ -105,4 +109,8 @@ def test_what_was_fitted_on_a_teacher_was_trained_on_what_the_teacher_was() -> N
     assert fitted.is_independent_of(witness)
     assert not training_of(None, None, *told).is_independent_of(witness)
     measured = training_of(CHECKPOINT, None, published, teacher, {("espresso", "PBE")})
-    assert (measured.functional, measured.data, measured.words) == ("PBE", "labels by espresso", "the node's labels (espresso PBE)")
+    assert (measured.functional, measured.data, measured.words) == (
+        "PBE",
+        "labels by espresso",
+        "the node's labels (espresso PBE)",
+    )

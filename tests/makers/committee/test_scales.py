@@ -21,7 +21,14 @@ def crystals() -> list[Structure]:
 
 @pytest.mark.parametrize(
     ("weights", "scale", "sign"),
-    [(RAW, "mp2020", 1), (RAW, "pbe", 0), (CORRECTED, "pbe", -1), (CORRECTED, "omat24", -1), (CORRECTED, "mp2020", 0), (META, "mp2020", 0)],
+    [
+        (RAW, "mp2020", 1),
+        (RAW, "pbe", 0),
+        (CORRECTED, "pbe", -1),
+        (CORRECTED, "omat24", -1),
+        (CORRECTED, "mp2020", 0),
+        (META, "mp2020", 0),
+    ],
 )
 def test_the_correction_applies_where_and_only_where_the_scale_needs_it(weights: Weights, scale: str, sign: int) -> None:
     assert correction_sign(weights, scale) == sign

@@ -36,9 +36,7 @@ class CalibrateMaker(StepMaker):
         return {name: version for family in families for name, version in versions_of_family(self, "force_field", family).items()}
 
     @step
-    def make(
-        self, trained: TrainedForceField, checkpoint: Checkpoint, members: dict[str, Checkpoint], parent: str
-    ) -> Calibrated:
+    def make(self, trained: TrainedForceField, checkpoint: Checkpoint, members: dict[str, Checkpoint], parent: str) -> Calibrated:
         """Calibrate.
 
         Parameters

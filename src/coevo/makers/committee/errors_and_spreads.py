@@ -84,7 +84,11 @@ def calibrated(
     energy = calibration(MILLI * spread(np.column_stack([own_energy, *energies])), MILLI * np.abs(own_energy - labelled))
     columns = [_force_spread([one, *(member[i] for member in forces)]) for i, one in enumerate(own_force)]
     errors = [_rms(one - frame.forces) for one, frame in zip(own_force, frames, strict=True)]
-    found_both: Document = {"voices": voices, "energy": energy, "force": calibration(MILLI * np.array(columns), MILLI * np.array(errors))}
+    found_both: Document = {
+        "voices": voices,
+        "energy": energy,
+        "force": calibration(MILLI * np.array(columns), MILLI * np.array(errors)),
+    }
     return {"calibration": found_both, "reason": ""}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, ForceFieldConfig, LabellingConfig, NodeSection
 from coevo.configs.uncertainty_section import UncertaintyConfig
@@ -99,7 +99,12 @@ class OpinionsMaker(StepMaker):
             judged[name].document["fit"] = _of_fit(fit)
         documents, agreement = with_opinions(documents, judged, own, self.curation.stable_threshold)
         committee = {
-            "force_field": {"family": checkpoint["family"], "training": own.words, "functional": own.functional, "data": own.data},
+            "force_field": {
+                "family": checkpoint["family"],
+                "training": own.words,
+                "functional": own.functional,
+                "data": own.data,
+            },
             "members": {name: each.document for name, each in judged.items()},
             "agreement": agreement,
             "calibration": (calibrated or {}).get("calibration"),

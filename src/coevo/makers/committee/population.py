@@ -59,7 +59,9 @@ class Population:
         correction = self._corrections.of(weights, node.energy_scale)
         corrected = energies + correction
         rows = np.flatnonzero(self.is_reference)
-        offsets, reason = offsets_on_references(node.elements, [self.structures[i] for i in rows], corrected[rows], self.own[rows])
+        offsets, reason = offsets_on_references(
+            node.elements, [self.structures[i] for i in rows], corrected[rows], self.own[rows]
+        )
         if offsets is None:
             return energies, None, reason
         return shifted(energies, self.structures, correction, offsets), offsets.to_dict(), ""

@@ -60,7 +60,11 @@ def opinions_again(store: NodeStore, view: StateView, config: NodeConfig, worker
     for name, count in zip(recorded["voices"], recorded["stable"], strict=True):
         found = dict(zip(agreement["voices"], agreement["stable"], strict=True)).get(name)
         yield f"entries that {name} calls stable", "", float(count), None if found is None else float(found), 0.0
-    for key, name in (("all", "called stable by all"), ("any", "called stable by any"), ("confidently_sun", "confidently S.U.N.")):
+    for key, name in (
+        ("all", "called stable by all"),
+        ("any", "called stable by any"),
+        ("confidently_sun", "confidently S.U.N."),
+    ):
         one, other = recorded[key], agreement[key]
         yield name, "", None if one is None else float(one), None if other is None else float(other), 0.0
     yield from _calibration(store, view, config, told, workers)
@@ -90,9 +94,7 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
     return with_opinions(evaluations, judged, own, config.curation.stable_threshold)
 
 
-def _calibration(
-    store: NodeStore, view: StateView, config: NodeConfig, told: dict[str, Any], workers: int
-) -> Iterator[Number]:
+def _calibration(store: NodeStore, view: StateView, config: NodeConfig, told: dict[str, Any], workers: int) -> Iterator[Number]:
     """Errors on the labels that the state added, by the models of its parent, if that is here."""
     parent = view.parent()
     recorded = told.get("calibration")

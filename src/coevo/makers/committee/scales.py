@@ -99,7 +99,9 @@ def offsets_on_references(
     ).replace("labelled compositions", "compositions that it has energies of")
 
 
-def shifted(energies: FloatArray, structures: Sequence[Structure], correction: FloatArray | float, offsets: Offsets) -> FloatArray:
+def shifted(
+    energies: FloatArray, structures: Sequence[Structure], correction: FloatArray | float, offsets: Offsets
+) -> FloatArray:
     """Energies of a member on the scale of the node, eV/atom."""
     if not len(structures):
         return energies

@@ -85,7 +85,9 @@ class TrainMemberMaker(TrainForceFieldMaker):
             fresh, older = usable, []
         own = self._splits(usable, splits)
         found: Any = self._train(store, fresh, older, own, checkpoint, dict(trained["offsets"]), iteration)
-        told = {key: found[key] for key in ("reason", "test_before", "test_after", "test_loss_ratio", "frames", "fit") if key in found}
+        told = {
+            key: found[key] for key in ("reason", "test_before", "test_after", "test_loss_ratio", "frames", "fit") if key in found
+        }
         return {**kept, **told, **({"checkpoint": found["checkpoint"], "adopted": True} if found["adopted"] else {})}
 
     def _splits(self, labels: list[Record], splits: dict[str, str]) -> dict[str, str]:

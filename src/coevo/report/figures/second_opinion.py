@@ -48,7 +48,9 @@ def _draw_agreement(figure: Part, names: list[str], pairs: list[list[float]], st
     image = axes.imshow(pairs, vmin=0.0, vmax=1.0, cmap="cividis")
     for i, row in enumerate(pairs):
         for j, value in enumerate(row):
-            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color="black" if value > 0.6 else "white", fontsize=6.5)
+            axes.text(
+                j, i, f"{100 * value:.0f}", ha="center", va="center", color="black" if value > 0.6 else "white", fontsize=6.5
+            )
     axes.set_yticks(range(len(names)), [f"{name}: {count}" for name, count in zip(names, stable, strict=True)], fontsize=6.5)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=6.5)
     axes.tick_params(length=0)

@@ -170,7 +170,10 @@ COLUMNS = (
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
     members = sorted({name for row in rows for name in row.get("energies_above_hull") or ()})
-    flat = [{**row, **{f"energies_above_hull.{name}": value for name, value in (row.get("energies_above_hull") or {}).items()}} for row in rows]
+    flat = [
+        {**row, **{f"energies_above_hull.{name}": value for name, value in (row.get("energies_above_hull") or {}).items()}}
+        for row in rows
+    ]
     return plain_text.as_csv((*COLUMNS, *(f"energies_above_hull.{name}" for name in members)), flat)
 
 

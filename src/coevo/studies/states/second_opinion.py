@@ -26,6 +26,12 @@ def opinion_words(metrics: Mapping[str, Any]) -> str:
     return f"{members}; {confident} of {sun} S.U.N. entries confidently, by families with different training"
 
 
+def sun_count_words(metrics: Mapping[str, Any]) -> str:
+    """``(one family)`` or ``(3 confidently)``, behind a count of S.U.N. entries."""
+    agreement = (metrics.get("committee") or {"agreement": {"independent": False}})["agreement"]
+    return f"({agreement['confidently_sun'] or 0} confidently)" if agreement["independent"] else f"({ONE_FAMILY})"
+
+
 def agreement_words(metrics: Mapping[str, Any]) -> str:
     """How many entries the voices call stable; empty where fewer than two have a say."""
     agreement = (metrics.get("committee") or {}).get("agreement")
@@ -47,9 +53,12 @@ def calibration_words(metrics: Mapping[str, Any]) -> str:
 
 def opinion_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of the table of a state."""
-    rows = [("second opinion", opinion_words(metrics))]
+    rows = [("second opinion", opinion_words(metrics))] if metrics.get("committee") else []
     rows += [
-        (f"member {name}", f"{member['training']}" + (f"; no say: {member['reason']}" if member["reason"] else _fit_words(member)))
+        (
+            f"member {name}",
+            f"{member['training']}" + (f"; no say: {member['reason']}" if member["reason"] else _fit_words(member)),
+        )
         for name, member in (metrics.get("committee") or {"members": {}})["members"].items()
     ]
     if words := agreement_words(metrics):
