@@ -1,8 +1,8 @@
 """Force fields of another family for the second opinion: CHGNet with other weights, under names that say another training.
 
 ``raw`` has the energies of CHGNet 0.2.0 without the correction of MP2020, so that its scale is ``pbe``, and says that it was
-trained on what CHGNet was; ``elsewhere`` has them on a scale of its own, and says that it was trained on something else; ``silent``
-has none of phosphorus alone.
+trained on what CHGNet was; ``elsewhere`` has them on a scale of its own, and says that it was trained on something else;
+``silent`` has none of phosphorus alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
 
@@ -66,7 +67,7 @@ class Shifted(Calculator):
             from coevo.analysis.hull.energy_scale import anion_correction
 
             energy -= anion_correction(structure) * len(atoms)
-        voigt = [found.stress[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
+        voigt = np.array([found.stress[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))])
         self.results = {"energy": energy, "forces": found.forces, "stress": voigt}
 
 

@@ -15,8 +15,8 @@ from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config
 from coevo.configs.overrides import Override, with_overrides
 from coevo.configs.references import load_references
 from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, ReferenceDataError, StateNotFoundError
-from coevo.flows.campaign import of_branch
 from coevo.families import COMMITTEE
+from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
 from coevo.makers.checkpoints import check_checkpoint
 from coevo.makers.committee.members import check_members, members_for

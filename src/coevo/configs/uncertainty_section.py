@@ -144,8 +144,8 @@ class UncertaintyConfig(Section):
         """
         if fraction and not self.in_use:
             raise ValueError(
-                f"selection.uncertainty_fraction: got {fraction:g}, and no model judges beside the force field, allowed: 0; or say "
-                "which do (uncertainty.members, uncertainty.families)"
+                f"selection.uncertainty_fraction: got {fraction:g}, and no model judges beside the force field, allowed: 0; or "
+                "say which do (uncertainty.members, uncertainty.families)"
             )
         if self.members and not descriptor_of(family, "force_field").can("fit"):
             raise ValueError(
@@ -158,8 +158,8 @@ class UncertaintyConfig(Section):
             known = descriptor_of(other.family, "force_field").elements
             if unknown := [symbol for symbol in elements if known is not None and symbol not in known]:
                 raise ValueError(
-                    f"uncertainty.families: got {other}, which does not know {', '.join(unknown)}, allowed: force fields that know "
-                    f"the elements of the node, {', '.join(elements)}"
+                    f"uncertainty.families: got {other}, which does not know {', '.join(unknown)}, allowed: force fields that "
+                    f"know the elements of the node, {', '.join(elements)}"
                 )
             if other.name in self.own_names(family):
                 raise ValueError(f"uncertainty.families: got {other}, which would be called {other.name}, as one of the members")
@@ -179,8 +179,8 @@ def _as_text(item: Any) -> Any:
 def _check(other: OtherForceField) -> None:
     if not is_known(other.family, "force_field"):
         raise ValueError(
-            f"got {str(other).removesuffix('/')!r}, allowed: FAMILY or FAMILY/WEIGHTS of {', '.join(names_of('force_field'))}, or of "
-            "a family whose package is installed (docs/force-fields.md)"
+            f"got {str(other).removesuffix('/')!r}, allowed: FAMILY or FAMILY/WEIGHTS of {', '.join(names_of('force_field'))}, "
+            "or of a family whose package is installed (docs/force-fields.md)"
         )
     try:
         family = descriptor_of(other.family, "force_field")

@@ -1,4 +1,4 @@
-"""How the second opinion is wired into a flow: members are fitted, evaluate the population, and judge; none of it without members.
+"""How the second opinion is wired into a flow: members are fitted, evaluate the population, and judge.
 
 A flow asks its :class:`Panel` at a few places, and a panel without members hands back what it was given.
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.makers.outputs import Curated, MembersEvaluated, Selected
-    from coevo.makers.step import Record, ShardReference
+    from coevo.makers.step import Record
     from coevo.node_store.views import StateView
 
 

@@ -197,7 +197,7 @@ class EvaluationDocument(_Open):
     is_stable_dft: bool | None = Field(default=None, description="energy_above_hull_dft is at most the node's stable_threshold")
     energy_above_hull_std: float | None = Field(
         default=None,
-        description="of the second opinion: standard deviation of energy_above_hull over the force field and the members, eV/atom",
+        description="of the second opinion: standard deviation of energy_above_hull over force field and members, eV/atom",
     )
     energies_above_hull: dict[str, float] | None = Field(
         default=None, description="of the second opinion: energy above hull by each member, on its own hull, eV/atom"

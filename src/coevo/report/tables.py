@@ -97,6 +97,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
     view, metrics = data.view, data.metrics
     config, counts, population = view.document["config"], view.document["counts"], metrics["population"]
     reference, threshold = metrics["reference_set"], f"{data.stable_threshold:g}"
+    sun = f"{population['sun']} S.U.N. {sun_count_words(metrics)}"
     return [
         ("state", view.id),
         ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
@@ -107,7 +108,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("energy scale", str(config["node"].get("energy_scale", DASH))),
         (
             "entries",
-            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {population['sun']} S.U.N. {sun_count_words(metrics)})",
+            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),

@@ -125,8 +125,9 @@ def agreement_table(stable: ArrayLike) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``compared`` (structures of which all voices say something), ``stable`` (of these, by voice), ``pairs`` (m rows of m shares
-        of these on which two voices agree; None without a structure), ``all`` and ``any`` (called stable by all and by any).
+        ``compared`` (structures of which all voices say something), ``stable`` (of these, by voice), ``pairs`` (m rows of
+        m shares of these on which two voices agree; None without a structure), ``all`` and ``any`` (that all and any
+        call stable).
     """
     x = np.asarray(stable, dtype=float)
     x = x[np.isfinite(x).all(axis=1)] > 0.5

@@ -31,8 +31,8 @@ def calibration(spreads: ArrayLike, errors: ArrayLike) -> dict[str, Any] | None:
     dict or None
         ``n``, ``spearman`` (rank correlation; None if there is none), ``ratio`` (root mean square error over root mean square
         spread: above one, the committee is too sure of itself; None where it has no spread), ``bins`` (frames sorted by spread in
-        groups of equal size: ``n``, ``spread`` and ``error``, root mean squares) and ``points`` (pairs of spread and error, evenly
-        taken along the sorted frames, at most :data:`MOST_POINTS`). None without a frame.
+        groups of equal size: ``n``, ``spread`` and ``error``, root mean squares) and ``points`` (pairs of spread and error,
+        evenly taken along the sorted frames, at most :data:`MOST_POINTS`). None without a frame.
 
     Raises
     ------

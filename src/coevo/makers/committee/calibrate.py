@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.tree import NodeSection
 from coevo.configs.uncertainty_section import UncertaintyConfig
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.configs.tree import NodeSection
     from coevo.makers.outputs import Calibrated, Checkpoint, TrainedForceField
 
 
@@ -53,8 +53,8 @@ class CalibrateMaker(StepMaker):
         Returns
         -------
         dict
-            ``calibration``: ``energy`` (meV/atom) and ``force`` (meV/Å, root mean squares over the components of a frame), each as
-            :func:`coevo.analysis.signals.calibration.calibration` gives it, and ``voices``; or None, with the ``reason``.
+            ``calibration``: ``energy`` (meV/atom) and ``force`` (meV/Å, root mean squares over the components of a frame), each
+            as :func:`coevo.analysis.signals.calibration.calibration` gives it, and ``voices``; or None, with the ``reason``.
         """
         from coevo.makers.committee.errors_and_spreads import calibrated
         from coevo.makers.populations.population import open_state

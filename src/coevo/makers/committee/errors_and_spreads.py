@@ -35,7 +35,7 @@ def calibrated(
     uncertainty: UncertaintyConfig,
     workers: int,
 ) -> Calibrated:
-    """Compare errors of a force field on labels with the spread of a committee; see :class:`coevo.makers.committee.calibrate.CalibrateMaker`.
+    """Compare errors of a force field on labels with the spread of a committee.
 
     Parameters
     ----------
@@ -51,6 +51,11 @@ def calibrated(
     node : NodeSection
     uncertainty : UncertaintyConfig
     workers : int
+
+    Returns
+    -------
+    dict
+        As :meth:`coevo.makers.committee.calibrate.CalibrateMaker.make`.
     """
     from coevo.analysis.hull.energy_scale import Offsets
     from coevo.analysis.signals.agreement import spread

@@ -47,8 +47,8 @@ class EvaluateMemberMaker(StepMaker):
         Returns
         -------
         dict
-            ``evaluated`` (shard reference of ``{id, energy_per_atom, note}``, eV/atom on the member's own scale; None where it has no
-            answer).
+            ``evaluated`` (shard reference of ``{id, energy_per_atom, note}``, on the member's own scale, eV/atom; None where it
+            has no answer).
         """
         from coevo.models.contracts import Prediction
         from coevo.node_store.canonical import structure_from_document
@@ -90,8 +90,8 @@ class EvaluateMembersMaker(StepMaker):
         Parameters
         ----------
         shards : dict or list of dict
-            Shard references of records with ``id``, ``structure`` and ``energy_per_atom``; samples of the ruler are left out, and so
-            is what the state's own force field could not evaluate.
+            Shard references of records with ``id``, ``structure`` and ``energy_per_atom``; samples of the ruler are left out, and
+            so is what the state's own force field could not evaluate.
         members : dict
             Checkpoints by name; None for a member that has not been fitted yet.
         """

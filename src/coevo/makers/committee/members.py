@@ -98,7 +98,7 @@ def training_of(
     labelling: LabellingConfig,
     sources: Collection[tuple[str, str]],
 ) -> Training:
-    """What a model was trained on: a published one as its family says, one of the node's own family on the node's labels once it was fitted.
+    """What a model was trained on: as its family says, or the node's labels, once it was fitted on them.
 
     Labels of a teacher are what the teacher was trained on: who learns from it shares its errors.
 

@@ -1,4 +1,4 @@
-"""The numbers of the second opinion once more, from what the state holds: its members, its population, and the labels it added."""
+"""The numbers of the second opinion once more, from what the state holds: members, population, and the labels that it added."""
 
 from __future__ import annotations
 

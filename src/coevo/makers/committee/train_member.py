@@ -1,4 +1,4 @@
-"""Train a member: the node's own family once more, from its own parent, with a seed and train and validation splits of its own."""
+"""Train a member: the node's own family once more, from its own parent, with a seed and splits of its own."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class TrainMemberMaker(TrainForceFieldMaker):
         Returns
         -------
         dict
-            ``checkpoint`` (None: there is no such member yet, and no fit was adopted), ``adopted``, ``reason``, ``test_before`` and
-            ``test_after`` (errors on the state's test split), ``frames`` by the member's own splits, ``fit``.
+            ``checkpoint`` (None: there is no such member yet, and no fit was adopted), ``adopted``, ``reason``, ``test_before``
+            and ``test_after`` (errors on the state's test split), ``frames`` by the member's own splits, ``fit``.
         """
         from coevo.makers.populations.population import open_state
 

@@ -25,8 +25,8 @@ def agreement_plot(data: ReportData) -> Plot:
         name="agreement",
         title="Who calls what stable",
         caption=(
-            f"Share of the {agreement['compared']} entries (duplicates left out) on which two models agree whether they are stable, each on "
-            "its own hull; beside each, how many it calls stable."
+            f"Share of the {agreement['compared']} entries (duplicates left out) on which two models agree whether they are "
+            "stable, each on its own hull; beside each, how many it calls stable."
         ),
         alt=missing
         or f"Matrix of agreement. All call {agreement['all']} of {agreement['compared']} entries stable, any {agreement['any']}.",
@@ -68,9 +68,9 @@ def calibration_plot(data: ReportData) -> Plot:
         name="calibration",
         title="Is the spread worth something",
         caption=(
-            "Error of the force field on labels that neither it nor its members had seen, against the standard deviation of what they "
-            "said of these frames: one point a frame (at most 120 of an iteration), and root mean squares of groups of equal size. On "
-            "the dashed line the error is as large as the spread; above it the members are too sure."
+            "Error of the force field on labels that neither it nor its members had seen, against the standard deviation of what "
+            "they said of these frames: one point a frame (at most 120 of an iteration), and root mean squares of groups of "
+            "equal size. On the dashed line the error is as large as the spread; above it the members are too sure."
         ),
         alt=missing or f"Scatter plots of errors against predicted spreads, for energies and forces.{spoken}",
         tables={
