@@ -71,8 +71,9 @@ def test_members_are_checkpoints_of_the_states(opinions: Coevo) -> None:
 def test_no_member_is_trained_on_what_is_test_for_the_state(opinions: Coevo) -> None:
     from coevo.makers.step import read_records
     from coevo.node_store.store import open_store
+    from coevo.settings import read_settings
 
-    store = open_store(opinions.environment["COEVO_DATABASE"])
+    store = open_store(read_settings(database=opinions.environment["COEVO_DATABASE"]))
     view = store.state("tiny@main")
     splits = view.manifest["labels"]
     assert {"test", "train"} <= set(splits.values())

@@ -44,17 +44,17 @@ def opinion_section(data: ReportData) -> OpinionSection | None:
     return OpinionSection(
         [f"{text[:1].upper()}{text[1:]}." for text in words if text],
         [agreement_plot(data), calibration_plot(data)],
-        _members(told),
+        _members(data, told),
         _disputed(data, told["agreement"]["voices"][1:]),
     )
 
 
-def _members(told: dict[str, Any]) -> PageTable:
+def _members(data: ReportData, told: dict[str, Any]) -> PageTable:
     agreement = told["agreement"]
     stable = dict(zip(agreement["voices"], agreement["stable"], strict=True))
-    own = told["force_field"]
+    own, error = told["force_field"], number(data.metrics.get("energy_rmse_mev_per_atom"), 1)
     rows: list[list[Any]] = [
-        ["the state's own force field", own["family"], own["training"], _count(stable.get("force_field")), DASH, ""]
+        ["the state's own force field", own["family"], own["training"], _count(stable.get("force_field")), error, ""]
     ]
     for name, member in told["members"].items():
         test = (member.get("fit") or {}).get("test") or {}

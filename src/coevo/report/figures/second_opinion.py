@@ -45,7 +45,7 @@ def _shown(data: ReportData, name: str) -> str:
 
 def _draw_agreement(figure: Part, names: list[str], pairs: list[list[float]], stable: list[int]) -> None:
     axes = figure.subplots()
-    image = axes.imshow(pairs, vmin=0.0, vmax=1.0, cmap="cividis")
+    image = axes.imshow(pairs, vmin=0.0, vmax=1.0, cmap="cividis", aspect="auto")
     for i, row in enumerate(pairs):
         for j, value in enumerate(row):
             axes.text(
@@ -79,7 +79,7 @@ def calibration_plot(data: ReportData) -> Plot:
         },
         draw=lambda figure: _draw_calibration(figure, rows, bins),
         missing=missing,
-        size=(180.0, 80.0),
+        size=(90.0, 110.0),
     )
 
 
@@ -101,7 +101,7 @@ def calibration_rows(data: ReportData) -> tuple[list[tuple[Any, ...]], list[tupl
 
 
 def _draw_calibration(figure: Part, rows: list[tuple[Any, ...]], bins: list[tuple[Any, ...]]) -> None:
-    columns = figure.subplots(1, 2)
+    columns = figure.subplots(2, 1)
     latest = max((row[0] for row in rows), default=0)
     for axes, (quantity, unit) in zip(columns, QUANTITIES.items(), strict=True):
         own = [row for row in rows if row[1] == quantity]
@@ -111,11 +111,10 @@ def _draw_calibration(figure: Part, rows: list[tuple[Any, ...]], bins: list[tupl
                 axes.plot([p[2] for p in points], [p[3] for p in points], ".", color=colour, markersize=3, label=label)
         groups = [row for row in bins if row[1] == quantity and row[0] == latest]
         axes.plot([g[3] for g in groups], [g[4] for g in groups], "s-", color=VERMILION, markersize=4, label="groups (rms)")
-        most = max((max(row[2], row[3]) for row in own), default=1.0) or 1.0
-        axes.plot([0, most], [0, most], "--", color=BLACK, linewidth=0.8)
+        axes.axline((0.0, 0.0), slope=1.0, linestyle="--", color=BLACK, linewidth=0.8)
         axes.set_xlabel(f"spread of the members ({unit})")
         axes.set_ylabel(f"error on new labels ({unit})")
         axes.set_title(quantity, loc="left", fontsize=7, pad=2)
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-    figure.legend(*columns[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        axes.set_xlim(0, 1.1 * max((row[2] for row in own), default=1.0) or 1.0)
+        axes.set_ylim(0, 1.1 * max((row[3] for row in own), default=1.0) or 1.0)
+    figure.legend(*columns[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

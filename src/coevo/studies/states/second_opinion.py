@@ -37,7 +37,10 @@ def agreement_words(metrics: Mapping[str, Any]) -> str:
     agreement = (metrics.get("committee") or {}).get("agreement")
     if not agreement or len(agreement["voices"]) < 2:
         return ""
-    each = ", ".join(f"{name} {count}" for name, count in zip(agreement["voices"], agreement["stable"], strict=True))
+    each = ", ".join(
+        f"{'its force field' if name == 'force_field' else name} {count}"
+        for name, count in zip(agreement["voices"], agreement["stable"], strict=True)
+    )
     return f"of {agreement['compared']} entries all call {agreement['all']} stable, any {agreement['any']} ({each})"
 
 
