@@ -294,6 +294,36 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         assert {d["kind"] for d in view.evaluations()} == {"entry", "reference"}
         assert len(list(view.evaluations("reference"))) == 2
 
+    def test_filters_reach_what_members_of_a_second_opinion_say(self, store, lineage):
+        draft = lineage.draft(n_entries=12)
+        for number, row in enumerate(draft.evaluations):
+            values = {"chgnet_1": 0.01 * number, **({"other_7net_0": 0.3 - 0.02 * number} if number % 3 else {})}
+            row |= {"energies_above_hull": values, "energy_above_hull_std": 0.005 * number, "is_confidently_sun": None}
+            if number % 2:
+                row["is_confidently_sun"] = number % 4 == 1
+        member = store.artifacts.put_bytes(b"a member").to_dict()
+        draft.checkpoints["committee/other_7net_0"] = {**member, "family": "chgnet", "format": "safetensors"}
+        state = store.commit(draft, branch="main", expected=None)
+        view = store.state(f"{NODE}@{state}")
+        everything = list(view.entries())
+        assert set(view.document["checkpoints"]) == {"force_field", "committee/other_7net_0"}
+        for text, wanted in (
+            ("energy_above_hull_std < 0.021", lambda d: d["energy_above_hull_std"] < 0.021),
+            ("energies_above_hull.other_7net_0 <= 0.2", lambda d: d["energies_above_hull"].get("other_7net_0", 1.0) <= 0.2),
+            (
+                "energies_above_hull.chgnet_1 > 0.03 AND is_sun = TRUE",
+                lambda d: d["energies_above_hull"]["chgnet_1"] > 0.03 and d["is_sun"],
+            ),
+            ("is_confidently_sun = TRUE", lambda d: d["is_confidently_sun"] is True),
+            ("is_confidently_sun IS UNKNOWN", lambda d: d["is_confidently_sun"] is None),
+            ("energies_above_hull.nobody < 9", lambda _: False),
+        ):
+            expected = [d["structure_id"] for d in everything if wanted(d)]
+            assert [d["structure_id"] for d in view.entries(parse_filter(text))] == expected
+            assert bool(expected) is ("nobody" not in text)
+        found = list(view.entries(sort=[("energies_above_hull.chgnet_1", -1)], limit=3))
+        assert [d["energies_above_hull"]["chgnet_1"] for d in found] == pytest.approx([0.11, 0.10, 0.09])
+
     def test_relaxed_geometries_come_with_filtered_entries(self, store, lineage):
         lineage.commit()
         view = store.state(NODE)

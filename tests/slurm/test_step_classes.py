@@ -44,6 +44,12 @@ SHELL = {
 """What the bundled sites ask of the shell."""
 WITHIN = {EvaluateMaker, LabelPacketMaker}
 """Makers of the jobs that jobs which cut work return in their place; these have the step of the one that cut."""
+JUDGED = parse_config(
+    TINY.replace("  structures: 5\n", "  structures: 5\n  uncertainty_fraction: 0.2\n")
+    + "uncertainty: {members: 1, families: [chgnet/r2scan]}\n",
+    "judged",
+)
+MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
 def flows() -> dict[str, Flow]:
@@ -57,6 +63,8 @@ def flows() -> dict[str, Flow]:
         "start": start.make(START, FORCE_FIELD, GENERATOR, origin, offsets={}, fit_generator=True, labels=True),
         "label": label.make(STATE, 2, BOTH, limit=3, competing=True, message="label"),
         "add": label.add([], STATE, 2, BOTH, "add"),
+        "transition with a second opinion": CoevolutionMaker(config=JUDGED).make(STATE, 1, FORCE_FIELD, GENERATOR, MEMBERS),
+        "merge with a second opinion": MergeMaker(config=JUDGED).make([STATE, OTHER], STATE, STATE, 2, BOTH | MEMBERS, "merge"),
     }
 
 
@@ -108,6 +116,17 @@ def test_every_job_of_a_flow_has_a_class(name: str) -> None:
 def test_the_table_has_no_step_that_no_flow_makes() -> None:
     made = set().union(*(steps_of(flow) for flow in flows().values()))
     assert made | {"store_inputs", "continue"} == set(STEP_CLASSES)
+
+
+def test_a_second_opinion_adds_its_steps_and_changes_no_other_name() -> None:
+    plain, judged = (steps_of(flows()[name]) for name in ("transition", "transition with a second opinion"))
+    assert judged - plain == {"spread", "calibrate", "train-member", "re-evaluate-member", "opinions"}
+    assert plain <= judged
+
+
+def test_a_flow_that_lacks_a_published_member_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"uncertainty.families wants chgnet_r2scan, and the flow was not given"):
+        CoevolutionMaker(config=JUDGED).make(STATE, 1, FORCE_FIELD, GENERATOR)
 
 
 def test_the_classes_of_a_transition() -> None:

@@ -108,6 +108,29 @@ def _force_field_elsewhere(what: str, family: Family) -> Finding:
     return Finding(what, "missing", f"the environment of {family.name}: {condition}", family.get)
 
 
+def _second_opinions() -> list[Finding]:
+    """Say of each node of the database whether the other force fields of its second opinion are here."""
+    from coevo.configs.loading import parse_config
+    from coevo.node_store.current import current_store
+
+    try:
+        store = current_store()
+        texts = {node: store.read_config_text(node) for node in store.nodes()}
+    except CoevoError:  # the line of the database says it
+        return []
+    found = []
+    for node, text in texts.items():
+        try:
+            others = parse_config(text, node).uncertainty.others
+        except CoevoError:  # not valid, or of a family that is not installed: what acts on the node says so
+            continue
+        for family in sorted({other.family for other in others}):
+            own = _force_field(family)
+            what = f"second opinion of {node}"
+            found.append(Finding(what, "problem" if own.condition != "ok" else "ok", f"{family}: {own.found}", own.hint))
+    return found
+
+
 def _gpu() -> Finding:
     import torch
 
@@ -167,6 +190,7 @@ def examine() -> list[Finding]:
         _cores(),
         _database(),
         *_force_fields(),
+        *_second_opinions(),
         _gpu(),
         _package("pyxtal", "pyxtal", f"pip install pyxtal (the {_own_generator()} generator needs it)"),
         _environments(),

@@ -14,6 +14,7 @@ from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.step import StepMaker
+from coevo.node_store.known_fields import checkpoint_reference
 from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def add_references(store: NodeStore, node: str, branch: str, files: Sequence[Pat
             head.id,
             head.iteration + 1,
             write_references(found),
-            checkpoints_of(head),
+            checkpoints_of(head, config),
             f"references of {', '.join(file.name for file in files)}",
             head.id,
         )
@@ -173,7 +174,7 @@ def add_labels(
             packets,
             head.id,
             head.iteration + 1,
-            checkpoints_of(head),
+            checkpoints_of(head, config),
             f"labels of {', '.join(file.name for file in files)}",
         )
         run_flow(flow)
@@ -210,7 +211,7 @@ def _warnings(
     from coevo.makers.imported.agreement import agreements_of
 
     warnings = [text for file in found if (text := settings_warning(file))]
-    force_field = load_force_field(store, checkpoints_of(head)["force_field"])
+    force_field = load_force_field(store, checkpoint_reference(head.document["checkpoints"]["force_field"]))
     for names, agreements in agreements_of(found, force_field, workers=workers):
         say(agreement_line(names, agreements))
         warnings += agreement_warnings(names, agreements)

@@ -119,7 +119,7 @@ def label_head(
         else:
             begin(store, branch, head, command)
             flow = LabelFlowMaker(config=config, branch=branch).make(
-                head.id, head.iteration + 1, checkpoints_of(head), limit=limit, competing=competing, message=message
+                head.id, head.iteration + 1, checkpoints_of(head, config), limit=limit, competing=competing, message=message
             )
             run_flow(flow)
         view = store.state(f"{node}@{branch}")

@@ -11,9 +11,11 @@ from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
+from coevo.families import ROLES
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.checkpoints import check_checkpoints
+from coevo.makers.committee.members import check_members, members_for
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.recorded import readable_configuration
@@ -112,7 +114,7 @@ def merge(
             sides[start].id,
             head_id,
             max(view.iteration for view in parents) + 1,
-            checkpoints_of(sides[start]),
+            checkpoints_of(sides[start], config),
             f"merge {left.node}@{left.id[:8]} and {right.node}@{right.id[:8]}",
         )
         run_flow(flow)
@@ -175,7 +177,7 @@ def extend(
                 parent.id,
                 parent.iteration + 1,
                 write_references(known),
-                checkpoints_of(parent),
+                checkpoints_of(parent, config),
                 f"extend {source.node}@{source.id[:8]} by {', '.join(elements)}",
             )
             run_flow(flow)
@@ -183,9 +185,12 @@ def extend(
     return store.state(name), "nothing to do"
 
 
-def checkpoints_of(view: StateView) -> dict[str, dict[str, Any]]:
-    """Checkpoints of a state as jobs take them."""
-    return {kind: checkpoint_reference(checkpoint) for kind, checkpoint in view.document["checkpoints"].items()}
+def checkpoints_of(view: StateView, config: NodeConfig) -> dict[str, dict[str, Any]]:
+    """Checkpoints of a state as jobs take them: both models, and the members of the second opinion that a configuration wants."""
+    check_members(config)
+    found = view.document["checkpoints"]
+    models = {role: checkpoint_reference(found[role]) for role in ROLES}
+    return {**models, **members_for(config, found)}
 
 
 def _contains(view: StateView, other: StateView) -> bool:

@@ -28,6 +28,10 @@ DEFAULT_CORE_SECONDS = {
     "re-evaluate": 0.2,
     "train-generator": 0.001,
     "measure": 0.01,
+    "train-member": 0.05,
+    "re-evaluate-member": 0.03,
+    "spread": 0.03,
+    "calibrate": 0.03,
 }
 """Core-seconds per candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
 atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure.
@@ -36,7 +40,7 @@ Those of a frame are its labelling code's."""
 BYTES_PER_STRUCTURE = 4_000
 
 SHARD_OF_EVALUATION = 500
-SERIAL = {"train-generator", "train-force-field", "measure"}
+SERIAL = {"train-generator", "train-force-field", "train-member", "measure"}
 """Steps that one process does, whatever the number of workers."""
 
 
@@ -158,8 +162,25 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
         "train-generator": fit["training"] * fit["epochs_run"] if {"training", "epochs_run"} <= fit.keys() else 0,
         "re-evaluate": population["entries"] + population["references"],
         "measure": population["entries"],
+        **_measured_members(metrics, trained),
     }
     return {step: seconds[step] / n for step, n in items.items() if n and step in seconds}
+
+
+def _measured_members(metrics: Mapping[str, Any], trained: int) -> dict[str, int]:
+    """Items of the steps of a second opinion; empty without one."""
+    told = metrics.get("committee")
+    if not told:
+        return {}
+    population = metrics["population"]
+    own = sum(1 for member in told["members"].values() if member["weights"] is None)
+    speaking = sum(1 for member in told["members"].values() if not member["reason"])
+    frames = sum(metrics.get("labels", {}).get("status", {}).values())
+    return {
+        "train-member": trained * own,
+        "re-evaluate-member": (population["entries"] + population["references"]) * speaking,
+        "calibrate": frames * (1 + speaking) if told["calibration"] else 0,
+    }
 
 
 def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: Site | None = None) -> list[PlannedStep]:
@@ -207,6 +228,27 @@ def _amounts(
         "re-evaluate": (ceil(evaluated / SHARD_OF_EVALUATION), evaluated, evaluated * BYTES_PER_STRUCTURE),
         "train-generator": (1, population * epochs if config.generator.fit else 0, generator),
         "measure": (5, population, 0.0),  # curate, select, assess, measure, commit
+        **_members(config, population, frames, training if fits else 0),
+    }
+
+
+def _members(config: NodeConfig, population: int, frames: int, training: int) -> dict[str, tuple[int, int, float]]:
+    """Jobs, items and bytes of the steps of a second opinion; empty without one."""
+    wanted = config.uncertainty
+    if not wanted.in_use:
+        return {}
+    members, shards = wanted.members + len(wanted.others), ceil(population / SHARD_OF_EVALUATION)
+    size = descriptor_of(config.screening.force_field.family, "force_field").checkpoint_bytes * wanted.members
+    found: dict[str, tuple[int, int, float]] = {}
+    if config.selection.uncertainty_fraction:
+        admitted = config.generator.candidates // 2
+        found["spread"] = (members * ceil(admitted / SHARD_OF_EVALUATION), admitted * members, 100.0 * admitted * members)
+    if wanted.members:
+        found["train-member"] = (wanted.members, training * config.training.epochs * wanted.members, size)
+    return {
+        **found,
+        "calibrate": (1, frames * (1 + members), 0.0),
+        "re-evaluate-member": (1 + members * shards, population * members, 100.0 * population * members),
     }
 
 

@@ -112,8 +112,10 @@ def initialise(
         The node exists with another configuration.
     """
     from coevo.flows.campaign import create_node, seed_flow
+    from coevo.makers.committee.members import check_members
 
     config = loaded.config
+    check_members(config)
     create_node(store, loaded, base=base, say=say)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:
@@ -166,6 +168,7 @@ def run_campaign(
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
+    from coevo.makers.committee.members import check_members
     from coevo.makers.labels.settings import check_labelling
     from coevo.node_store.seeds import check_seed, give_seed
 
@@ -176,7 +179,9 @@ def run_campaign(
             say = log.telling(say) if log is not None else say
             # A configuration that is not valid, or whose labels or models cannot be had here, must not leave a campaign behind.
             check_checkpoints(store, head)
-            check_labelling(live_config(store, node, head, lambda _: None))
+            config = live_config(store, node, head, lambda _: None)
+            check_labelling(config)
+            check_members(config)
             if seed is not None:
                 give_seed(store.backend, branch, head, seed)
             campaign = start_or_resume(store, node, branch, iterations, say)

@@ -8,17 +8,19 @@ published; a generator of the same family goes on, another one starts unfitted a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.campaigns.running import run_flow
 from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config
 from coevo.configs.overrides import Override, with_overrides
 from coevo.configs.references import load_references
 from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, ReferenceDataError, StateNotFoundError
+from coevo.families import COMMITTEE
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
 from coevo.flows.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.makers.checkpoints import check_checkpoint
+from coevo.makers.committee.members import check_members, members_for
 from coevo.makers.signals.held_out import held_out_of
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
@@ -74,6 +76,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
     refuse_unagreed(store, view.node, config.model_dump(mode="json"))
     _check_fit(view, config)
     check_elements(config)
+    check_members(config)
     more = _further_references(view, config, say)
     loaded = LoadedConfig(config, dump_config(config, comments=True), f"configuration of {view.node}@{view.id[:12]}")
     if name in store.nodes():
@@ -88,6 +91,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
         role: checkpoint_reference(view.document["checkpoints"][role]) if role in going_on else make(config)
         for role, make in (("force_field", published_force_field), ("generator", unfitted_generator))
     }
+    committee = members_for(config, _members_going_on(view, "force_field" in going_on))
     start = write_start(view, more)
     store.create_node(name, config.node.elements, config.identity(), loaded.text)
     with store.run_lock(name):
@@ -104,6 +108,7 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
             fit_generator="generator" not in going_on,
             labels=bool(view.manifest["labels"]),
             held_out=_held_out(view) if "force_field" in going_on else None,
+            committee=committee,
         )
         run_flow(flow)
     return store.head(name, "main")
@@ -200,6 +205,12 @@ def _held_out(view: StateView) -> list[str]:
     """Ids of the labels that the force field of a state was never trained on, as far as its history says."""
     found = held_out_of(view)
     return found.ids if found else []
+
+
+def _members_going_on(view: StateView, force_field: bool) -> dict[str, dict[str, Any]]:
+    """Members of the state's second opinion; those that were fitted go on with the force field that they were fitted beside."""
+    members = {slot: each for slot, each in view.document["checkpoints"].items() if slot.startswith(COMMITTEE)}
+    return {slot: each for slot, each in members.items() if force_field or not each.get("parent")}
 
 
 def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], say: Say) -> None:

@@ -15,8 +15,12 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "generate": "gpu",
         "train-generator": "gpu",
         "train-force-field": "gpu",
+        "train-member": "gpu",
         "screen": "screen",
         "re-evaluate": "screen",
+        "re-evaluate-member": "screen",
+        "spread": "screen",
+        "calibrate": "screen",
         "evaluate-references": "screen",
         "fit-offsets": "screen",  # energies of labelled structures; nothing is trained
         "measure": "screen",  # it runs the force field on the held-out set
@@ -26,13 +30,14 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "select": "small",
         "unite": "small",
         "assess": "small",
+        "opinions": "small",
         "commit": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one
     }
 )
 """Class of the jobs of each step of the loop."""
-CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references"})
+CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references", "re-evaluate-member", "spread"})
 """Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
 
 

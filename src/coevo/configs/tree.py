@@ -29,6 +29,7 @@ from coevo.configs.labelling_section import (  # noqa: F401  (as above)
     VaspConfig,
 )
 from coevo.configs.section import Fraction, Local, Positive, Section
+from coevo.configs.uncertainty_section import UncertaintyConfig
 from coevo.families import descriptor_of
 
 
@@ -165,6 +166,9 @@ class SelectionConfig(Section):
     path: int = Field(default=1, ge=0, le=20, description="relaxation-path frames per structure")
     rattle_stdev: Positive = Field(default=0.05, le=0.5, description="standard deviation of displacements, Å")
     max_strain: Positive = Field(default=0.04, le=0.3, description="largest strain component")
+    uncertainty_fraction: Fraction = Field(
+        default=0.0, description="share chosen where the members of the second opinion (uncertainty) differ most"
+    )
 
 
 class TrainingConfig(Section):
@@ -237,6 +241,7 @@ class NodeConfig(Section):
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
     labelling: LabellingConfig = Field(default_factory=LabellingConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    uncertainty: UncertaintyConfig = Field(default_factory=UncertaintyConfig)
     maturity: MaturityConfig = Field(default_factory=MaturityConfig)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
 
@@ -262,6 +267,7 @@ class NodeConfig(Section):
                 f"screening.force_field.weights: got {chosen.weights}, whose energies are {what} and not on node.energy_scale "
                 f"{scale}, allowed: {allowed}"
             )
+        self.uncertainty.check(chosen.family, chosen.weights, self.node.elements, self.selection.uncertainty_fraction)
         return self
 
     def identity(self) -> dict[str, Any]:

@@ -40,6 +40,15 @@ DEFAULT_GENERATOR = next(family for family in FAMILIES if family.role == "genera
 """The generator where none is named."""
 
 
+COMMITTEE = "committee/"
+"""How the slots of a state begin whose force fields judge beside its own: ``committee/NAME``."""
+
+
+def role_of(slot: str) -> str:
+    """What the checkpoint in a slot of a state is: a member of the second opinion is a force field."""
+    return "force_field" if slot.startswith(COMMITTEE) else slot
+
+
 def built_in(role: str) -> dict[str, Loader]:
     """Loaders of the families that come with coevo, by name."""
     return {loader.family: loader for loader in BUILT_IN if loader.role == role}

@@ -37,9 +37,9 @@ CHGNET = Family(
     summary="the weights of its wheel",
     packages=("chgnet", "torch", "numpy", "pymatgen-core"),
     weights={
-        "0.2.0": Weights("mp2020", "PBE", True, "BSD-3-Clause", _WHEEL),
-        "0.3.0": Weights("mp2020", "PBE", True, "BSD-3-Clause", _WHEEL),
-        "r2scan": Weights("r2scan", "r2SCAN", False, "BSD-3-Clause", _WHEEL),
+        "0.2.0": Weights("mp2020", "PBE", True, "BSD-3-Clause", _WHEEL, "MPtrj"),
+        "0.3.0": Weights("mp2020", "PBE", True, "BSD-3-Clause", _WHEEL, "MPtrj"),
+        "r2scan": Weights("r2scan", "r2SCAN", False, "BSD-3-Clause", _WHEEL, "MP-r2SCAN"),
     },
     default_weights="0.3.0",
     devices=("cpu", "cuda"),
@@ -110,9 +110,9 @@ DPA3 = Family(
     environment=DPA3_ENVIRONMENT,
     environment_packages=("deepmd-kit", "torch", "numpy"),
     weights={
-        f"{network}-{branch}": Weights(scale, "PBE", False, "CC-BY-4.0", _DPA3_RELEASE)
+        f"{network}-{branch}": Weights(scale, "PBE", False, "CC-BY-4.0", _DPA3_RELEASE, data)
         for network in ("DPA-3.1-3M", "DPA-3.2-5M")
-        for branch, scale in (("mptrj", "pbe"), ("omat24", "omat24"))
+        for branch, scale, data in (("mptrj", "pbe", "MPtrj"), ("omat24", "omat24", "OMat24"))
     },
     default_weights="DPA-3.1-3M-mptrj",
     devices=("cpu", "cuda"),
@@ -129,7 +129,7 @@ MACE_ENVIRONMENT = _environment("mace", "files", "keeping", "model", "training",
 
 _MACE_RELEASE = "fetched by mace-torch from its releases on GitHub when it is first used"
 _ASL = "ASL (academic use only)"
-_MACE_MIT = Weights("pbe", "PBE", False, "MIT", _MACE_RELEASE)
+_MACE_MIT = Weights("pbe", "PBE", False, "MIT", _MACE_RELEASE, "MPtrj")
 
 # Its checkpoints are tensors and plain settings (torch.load, weights_only). MACE's own files are pickles: one is read in its
 # environment if it is published by MACE's authors, or if the user's own configuration names it.
@@ -149,10 +149,15 @@ MACE = Family(
     environment_packages=("mace-torch", "torch", "e3nn", "matscipy", "ase", "numpy"),
     weights={
         **dict.fromkeys(("small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2"), _MACE_MIT),
-        **dict.fromkeys(("large-0b2", "medium-0b3", "medium-mpa-0"), _MACE_MIT),
-        **dict.fromkeys(("small-omat-0", "medium-omat-0", "mh-1-omat-pbe"), Weights("omat24", "PBE", False, _ASL, _MACE_RELEASE)),
-        "mace-matpes-pbe-0": Weights("pbe", "PBE", False, _ASL, _MACE_RELEASE),
-        **dict.fromkeys(("mace-matpes-r2scan-0", "mh-1-matpes-r2scan"), Weights("r2scan", "r2SCAN", False, _ASL, _MACE_RELEASE)),
+        **dict.fromkeys(("large-0b2", "medium-0b3"), _MACE_MIT),
+        "medium-mpa-0": Weights("pbe", "PBE", False, "MIT", _MACE_RELEASE, "MPtrj+sAlex"),
+        **dict.fromkeys(("small-omat-0", "medium-omat-0"), Weights("omat24", "PBE", False, _ASL, _MACE_RELEASE, "OMat24")),
+        "mh-1-omat-pbe": Weights("omat24", "PBE", False, _ASL, _MACE_RELEASE, "OMat24"),
+        "mace-matpes-pbe-0": Weights("pbe", "PBE", False, _ASL, _MACE_RELEASE, "MatPES"),
+        **dict.fromkeys(
+            ("mace-matpes-r2scan-0", "mh-1-matpes-r2scan"),
+            Weights("r2scan", "r2SCAN", False, _ASL, _MACE_RELEASE, "MatPES-r2SCAN"),
+        ),
     },
     default_weights="medium-mpa-0",
     own_files={"pbe": Weights("pbe", "PBE"), "omat24": Weights("omat24", "PBE"), "r2scan": Weights("r2scan", "r2SCAN")},
@@ -179,13 +184,13 @@ SEVENNET = Family(
     environment=SEVENNET_ENVIRONMENT,
     environment_packages=("sevenn", "torch", "e3nn", "torch-geometric", "ase", "numpy"),
     weights={
-        "7net-0": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL),
-        "7net-l3i5": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL),
-        "7net-mf-0-pbe": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL),
-        "7net-mf-0-r2scan": Weights("r2scan", "r2SCAN", False, "MIT", _SEVENNET_WHEEL),
-        "7net-mf-ompa-mpa": Weights("pbe", "PBE", False, "MIT", _SEVENNET_RELEASE),
-        "7net-mf-ompa-omat24": Weights("omat24", "PBE", False, "MIT", _SEVENNET_RELEASE),
-        "7net-omat": Weights("omat24", "PBE", False, "MIT", _SEVENNET_RELEASE),
+        "7net-0": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL, "MPtrj"),
+        "7net-l3i5": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL, "MPtrj"),
+        "7net-mf-0-pbe": Weights("pbe", "PBE", False, "MIT", _SEVENNET_WHEEL, "MPtrj+MP-r2SCAN"),
+        "7net-mf-0-r2scan": Weights("r2scan", "r2SCAN", False, "MIT", _SEVENNET_WHEEL, "MPtrj+MP-r2SCAN"),
+        "7net-mf-ompa-mpa": Weights("pbe", "PBE", False, "MIT", _SEVENNET_RELEASE, "MPtrj+sAlex+OMat24"),
+        "7net-mf-ompa-omat24": Weights("omat24", "PBE", False, "MIT", _SEVENNET_RELEASE, "MPtrj+sAlex+OMat24"),
+        "7net-omat": Weights("omat24", "PBE", False, "MIT", _SEVENNET_RELEASE, "OMat24"),
     },
     default_weights="7net-0",
     devices=("cpu", "cuda"),

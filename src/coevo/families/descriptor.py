@@ -78,6 +78,8 @@ class Weights:
     licence : str
     source : str
         Where a user gets them.
+    data : str
+        Names of the data sets that it was trained on, joined by ``+``; empty if that is not known.
     """
 
     energy_scale: str
@@ -85,6 +87,7 @@ class Weights:
     anion_corrected: bool = False
     licence: str = ""
     source: str = ""
+    data: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from coevo.configs.changing import check_change, check_force_field
 from coevo.configs.loading import config_difference, config_from_dict, parse_config
 from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
+from coevo.makers.committee.members import members_for
 from coevo.node_store.known_fields import checkpoint_reference, refuse_marked_keys
 from coevo.output.plain_text import counted
 
@@ -97,7 +98,10 @@ def next_transition(
     if done and head["metrics"]["maturity"]["mature"]:
         return Decision("mature", done)
     force_field, generator = (checkpoint_reference(head["checkpoints"][kind]) for kind in ("force_field", "generator"))
-    flow = CoevolutionMaker(config=config, branch=branch).make(head["_id"], head["iteration"] + 1, force_field, generator)
+    committee = members_for(config, head["checkpoints"])
+    flow = CoevolutionMaker(config=config, branch=branch).make(
+        head["_id"], head["iteration"] + 1, force_field, generator, committee
+    )
     return Decision("continue", done, flow)
 
 
@@ -151,7 +155,7 @@ def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
     config = loaded.config
     references = load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude)
     force_field, generator = initial_checkpoints(config)
-    return SeedMaker(config=config).make(write_references(references), force_field, generator)
+    return SeedMaker(config=config).make(write_references(references), force_field, generator, members_for(config, {}))
 
 
 def live_config(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
-from coevo.flows.lineage import assessed
+from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
 from coevo.makers.commit_union import CommitUnionMaker
 from coevo.makers.label import LabelMaker
@@ -55,7 +55,7 @@ class LabelFlowMaker(Maker):
         iteration : int
             Of the new state.
         checkpoints : dict
-            ``force_field`` and ``generator`` of the parent; both stay.
+            ``force_field``, ``generator`` and members of the parent; they stay.
         limit : int
             Entries to label, at most.
         competing : bool
@@ -82,16 +82,17 @@ class LabelFlowMaker(Maker):
         """Jobs from labels to the commit of a state that has them."""
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
+        force_field, generator, panel = started(config, prefix, checkpoints)
         # the errors of the present model on the new labels, their splits and offsets; the model stays
         training = config.training.model_copy(update={"enabled": False})
         train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, training, node=node).make(
             labelled, force_field, parent, iteration
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
-        evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent], train.output["labels"])
+        panel.compare(train.output, parent)
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, train.output["labels"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output,
+            judged,
             evaluate.output["shards"],
             {"checkpoint": generator, "fitted": False, "report": {}},
             iteration,
@@ -108,7 +109,7 @@ class LabelFlowMaker(Maker):
             {
                 "united": unite.output,
                 "evaluated": evaluate.output,
-                "assessed": assess.output,
+                "assessed": judged,
                 "force_field": force_field,
                 "generator": generator,
                 "measured": measure.output,
@@ -117,6 +118,7 @@ class LabelFlowMaker(Maker):
                 "expected": parent,
                 "message": message,
                 "trained": train.output,
+                **panel.for_commit(),
             }
         )
         return [train, unite, *rest, measure], commit

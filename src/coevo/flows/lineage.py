@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from coevo.flows.committee import Panel
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit_start import CommitStartMaker
 from coevo.makers.commit_union import CommitUnionMaker
@@ -58,13 +59,13 @@ class MergeMaker(Maker):
         iteration : int
             Of the new state.
         checkpoints : dict
-            ``force_field`` and ``generator`` of the start.
+            ``force_field``, ``generator`` and members (:func:`coevo.makers.committee.members.members_for`) of the start.
         message : str
             What the state says of itself.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
+        force_field, generator, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make(parents, start, iteration)
         train = None
         if self.train:
@@ -72,17 +73,18 @@ class MergeMaker(Maker):
                 unite.output, force_field, parents, start, iteration
             )
             force_field = train.output["checkpoint"]
-        evaluate, assess, rest = assessed(config, prefix, unite, force_field, parents)
+            panel.train(train.output, parents, iteration, start)
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
             refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-                assess.output, evaluate.output["shards"], generator, iteration
+                judged, evaluate.output["shards"], generator, iteration
             )
             rest.append(refit)
             fitted, generator = refit.output, refit.output["checkpoint"]
         trained = {"trained": train.output} if train else {}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output,
+            judged,
             evaluate.output["shards"],
             fitted,
             iteration,
@@ -100,7 +102,7 @@ class MergeMaker(Maker):
             {
                 "united": unite.output,
                 "evaluated": evaluate.output,
-                "assessed": assess.output,
+                "assessed": judged,
                 "force_field": force_field,
                 "generator": generator,
                 "measured": measure.output,
@@ -109,6 +111,7 @@ class MergeMaker(Maker):
                 "expected": expected,
                 "message": message,
                 **trained,
+                **panel.for_commit(),
             }
         )
         jobs = [unite, *([train] if train else []), *rest, measure, commit]
@@ -151,18 +154,18 @@ class ExtendMaker(Maker):
         references : dict
             Shard reference of the references to add.
         checkpoints : dict
-            ``force_field`` and ``generator`` of the parent; both stay.
+            ``force_field``, ``generator`` and members of the parent; they stay.
         message : str
         expected : str or None
             Head of the branch now.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator = checkpoints["force_field"], checkpoints["generator"]
+        force_field, generator, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
-        evaluate, assess, rest = assessed(config, prefix, unite, force_field, [parent])
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel)
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output,
+            judged,
             evaluate.output["shards"],
             {"checkpoint": generator, "fitted": False, "report": {}},
             iteration,
@@ -178,7 +181,7 @@ class ExtendMaker(Maker):
             {
                 "united": unite.output,
                 "evaluated": evaluate.output,
-                "assessed": assess.output,
+                "assessed": judged,
                 "force_field": force_field,
                 "generator": generator,
                 "measured": measure.output,
@@ -186,6 +189,7 @@ class ExtendMaker(Maker):
                 "parents": [parent],
                 "expected": expected,
                 "message": message,
+                **panel.for_commit(),
             }
         )
         return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")
@@ -218,6 +222,7 @@ class StartMaker(Maker):
         fit_generator: bool,
         labels: bool,
         held_out: list[str] | None = None,
+        committee: Checkpoints | None = None,
     ) -> Flow:
         """Wire the first state.
 
@@ -237,9 +242,12 @@ class StartMaker(Maker):
             Whether there are labels.
         held_out : list of str or None
             Labels that a force field that goes on was never trained on; all of the test split if None.
+        committee : dict, optional
+            Members of the second opinion by name.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/0", config.resources.workers
+        panel = Panel(config, prefix, committee, force_field)
         jobs: list[Any] = []
         trained: dict[str, Any] = {}
         if labels:
@@ -254,8 +262,9 @@ class StartMaker(Maker):
         assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
             evaluate.output["shards"], None, start["labels"] if labels else None
         )
+        judged = panel.judge(assess, evaluate.output["shards"], force_field, labels=start["labels"] if labels else None)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
-        jobs += [evaluate, assess]
+        jobs += [evaluate, assess, *panel.jobs]
         if fit_generator:
             train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
                 assess.output, evaluate.output["shards"], generator, 0
@@ -267,28 +276,45 @@ class StartMaker(Maker):
             model |= {"offsets": trained["trained"]["offsets"], "labels": start["labels"], "splits": start["splits"]}
             model |= {"held_out": held_out}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output, evaluate.output["shards"], fitted, 0, model=model, **trained
+            judged, evaluate.output["shards"], fitted, 0, model=model, **trained
         )
         commit = CommitStartMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
                 "start": start,
                 "evaluated": evaluate.output,
-                "assessed": assess.output,
+                "assessed": judged,
                 "force_field": force_field,
                 "generator": fitted,
                 "measured": measure.output,
                 "started_from": started_from,
                 **trained,
+                **panel.for_commit(),
             }
         )
         return Flow([*jobs, measure, commit], output=commit.output, name=f"{prefix}/start")
 
 
+def started(config: NodeConfig, prefix: str, checkpoints: Checkpoints) -> tuple[Checkpoint, Checkpoint, Panel]:
+    """Force field, generator and second opinion that a flow starts with, from the checkpoints of a state."""
+    members = {name: each for name, each in checkpoints.items() if name not in {"force_field", "generator"}}
+    return checkpoints["force_field"], checkpoints["generator"], Panel(config, prefix, members, checkpoints["force_field"])
+
+
 def assessed(
-    config: NodeConfig, prefix: str, unite: Any, force_field: Any, parents: list[str], labels: Any = None
+    config: NodeConfig, prefix: str, unite: Any, force_field: Any, parents: list[str], panel: Panel, labels: Any = None
 ) -> tuple[Any, Any, list[Any]]:
-    """Evaluate a united population by one force field and assess it; returns the two jobs, and both as a list."""
+    """Evaluate a united population by one force field and assess it.
+
+    Returns
+    -------
+    evaluate : Job
+    judged : reference
+        To what was assessed, with the second opinion of a node that has one.
+    jobs : list
+        All that it took.
+    """
     node, workers = config.node, config.resources.workers
     evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(unite.output, force_field)
     assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"], parents, labels)
-    return evaluate, assess, [evaluate, assess]
+    judged = panel.judge(assess, evaluate.output["shards"], force_field, parents, labels)
+    return evaluate, judged, [evaluate, assess, *panel.jobs]

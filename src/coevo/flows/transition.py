@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.errors import ConfigError
+from coevo.flows.committee import Panel
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit import CommitMaker
 from coevo.makers.curate import CurateMaker
@@ -23,7 +24,7 @@ from coevo.makers.train_generator import TrainGeneratorMaker
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import Checkpoint
+    from coevo.makers.outputs import Checkpoint, Checkpoints
     from coevo.makers.step import ShardReference
 
 
@@ -77,7 +78,14 @@ class CoevolutionMaker(Maker):
     screen_maker: Maker | None = None
     label_maker: Maker | None = None
 
-    def make(self, parent: str, iteration: int, force_field: Checkpoint, generator: Checkpoint) -> Flow:
+    def make(
+        self,
+        parent: str,
+        iteration: int,
+        force_field: Checkpoint,
+        generator: Checkpoint,
+        committee: Checkpoints | None = None,
+    ) -> Flow:
         """Wire the transition.
 
         Parameters
@@ -88,6 +96,8 @@ class CoevolutionMaker(Maker):
             Of the new state.
         force_field, generator : dict
             Checkpoints of the parent state.
+        committee : dict, optional
+            Members of the second opinion by name (:func:`coevo.makers.committee.members.members_for`).
 
         Returns
         -------
@@ -103,6 +113,7 @@ class CoevolutionMaker(Maker):
         _check_family(config, force_field)
         prefix = f"{node.name}/{iteration}"
         workers = config.resources.workers
+        panel = Panel(config, prefix, committee, force_field)
 
         generated, screened = [], []
         for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
@@ -118,42 +129,62 @@ class CoevolutionMaker(Maker):
         curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
             **outputs, checkpoint=force_field, parent=parent, iteration=iteration
         )
-        select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node).make(curate.output, parent, iteration)
+        select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node, uncertainty=panel.asked_in_selection).make(
+            curate.output, parent, iteration, **panel.spread(curate.output["admitted"])
+        )
         label_maker = _called(self.label_maker, f"{prefix}/label")
         own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)
         label = (label_maker or own_label).make(select.output, parent)
         train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, config.curation, node=node).make(
             label.output, force_field, parent, iteration
         )
+        panel.compare(train.output, parent)
+        panel.train(train.output, [parent], iteration)
         evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
             curate.output, train.output, parent, iteration
         )
         assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
             evaluate.output["shards"], [parent], train.output["labels"]
         )
+        shards, adopted = evaluate.output["shards"], train.output["checkpoint"]
+        judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-            assess.output, evaluate.output["shards"], generator, iteration
+            assess.output, shards, generator, iteration
         )
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
         model = {"force_field": train.output["checkpoint"], "parents": [parent]}
         model |= {name: train.output[name] for name in ("offsets", "labels", "splits")}
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output, evaluate.output["shards"], train_generator.output, iteration, parent=parent, model=model, **steps
+            judged, shards, train_generator.output, iteration, parent=parent, model=model, **steps
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
                 "evaluated": evaluate.output,
-                "assessed": assess.output,
+                "assessed": judged,
                 "generator": train_generator.output,
-                "force_field": train.output["checkpoint"],
+                "force_field": adopted,
                 "measured": measure.output,
                 "iteration": iteration,
                 "parent": parent,
                 **outputs,
                 **steps,
+                **panel.for_commit(),
             }
         )
-        jobs = [*generated, *screened, curate, select, label, train, evaluate, assess, train_generator, measure, commit]
+        jobs = [
+            *generated,
+            *screened,
+            curate,
+            select,
+            label,
+            train,
+            evaluate,
+            assess,
+            *panel.jobs,
+            train_generator,
+            measure,
+            commit,
+        ]
         return Flow(jobs, output=commit.output, name=prefix)
 
 
@@ -172,7 +203,9 @@ class SeedMaker(Maker):
     config: NodeConfig = field(kw_only=True)
     branch: str = "main"
 
-    def make(self, references: ShardReference, force_field: Checkpoint, generator: Checkpoint) -> Flow:
+    def make(
+        self, references: ShardReference, force_field: Checkpoint, generator: Checkpoint, committee: Checkpoints | None = None
+    ) -> Flow:
         """Wire the first state.
 
         Parameters
@@ -181,19 +214,23 @@ class SeedMaker(Maker):
             Shard reference of reference documents.
         force_field, generator : dict
             Checkpoints to start from.
+        committee : dict, optional
+            Published members of the second opinion by name.
         """
         config, node = self.config, self.config.node
         prefix = f"{node.name}/0"
         workers = config.resources.workers
+        panel = Panel(config, prefix, committee, force_field)
         evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, config.screening, node=node).make(
             references, force_field
         )
         assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"])
+        judged = panel.judge(assess, evaluate.output["shards"], force_field)
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, 0
         )
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
-            assess.output,
+            judged,
             evaluate.output["shards"],
             train_generator.output,
             0,
@@ -202,12 +239,13 @@ class SeedMaker(Maker):
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
                 "evaluated": evaluate.output,
-                "assessed": assess.output,
+                "assessed": judged,
                 "generator": train_generator.output,
                 "force_field": force_field,
                 "measured": measure.output,
                 "iteration": 0,
                 "references": references,
+                **panel.for_commit(),
             }
         )
-        return Flow([evaluate, assess, train_generator, measure, commit], output=commit.output, name=prefix)
+        return Flow([evaluate, assess, *panel.jobs, train_generator, measure, commit], output=commit.output, name=prefix)

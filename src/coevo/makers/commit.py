@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import job
 
 from coevo.errors import ConfigError
+from coevo.makers.committee.members import slot_of
 from coevo.makers.outputs import Transition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.step import StepMaker, current_store, provenance_of, read_records
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import Checkpoint, Committed
+    from coevo.makers.outputs import Checkpoint, Committed, Committee
     from coevo.node_store.states import StateDraft
     from coevo.node_store.views import StateView
 
@@ -62,6 +63,7 @@ class CommitMaker(StepMaker):
         draft.checkpoints = {
             "force_field": self._located(done["force_field"]),
             "generator": self._located(done["generator"]["checkpoint"]),
+            **self._members(done.get("committee")),
         }
         draft.metrics = done["measured"]["metrics"]
         draft.provenance = {"jobs": provenance_of(_runs(done))}
@@ -73,6 +75,11 @@ class CommitMaker(StepMaker):
     def _located(self, checkpoint: Checkpoint) -> Checkpoint:
         """Add where the checkpoint is, for people; the URI is not part of the state id."""
         return {**checkpoint, "uri": current_store().artifacts.uri_of(checkpoint["sha256"])}
+
+    def _members(self, committee: Committee | None) -> dict[str, Checkpoint]:
+        """Checkpoints of the members of a second opinion, by the slots that a state keeps them in."""
+        found = (committee or {"checkpoints": {}})["checkpoints"]
+        return {slot_of(name): self._located(each) for name, each in found.items() if each is not None}
 
     def _draft(self, view: StateView | None, done: Transition) -> StateDraft:
         from coevo.makers.populations.population import describe
@@ -143,3 +150,10 @@ def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
     yield from (done.get("labelled") or {"packets": []})["packets"]
     yield from [*done["evaluated"]["runs"], done["assessed"], done["generator"], done["measured"]]
     yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained")))
+    yield from runs_of_committee(done.get("committee"))
+
+
+def runs_of_committee(committee: Committee | None) -> Iterator[Mapping[str, Any]]:
+    """Outputs of the jobs of a second opinion."""
+    if committee is not None:
+        yield from [*committee["steps"], *committee["evaluated"]["runs"]]

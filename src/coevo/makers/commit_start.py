@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
-from coevo.makers.commit import CommitMaker
+from coevo.makers.commit import CommitMaker, runs_of_committee
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.step import current_store, provenance_of, read_records
 from coevo.output.progress import reporter
@@ -49,6 +49,7 @@ class CommitStartMaker(CommitMaker):
             done["assessed"],
             done["generator"],
             done["measured"],
+            *runs_of_committee(done.get("committee")),
         ]
         draft = StateDraft(
             node=self.config.node.name,
@@ -58,6 +59,7 @@ class CommitStartMaker(CommitMaker):
             checkpoints={
                 "force_field": self._located(done["force_field"]),
                 "generator": self._located(done["generator"]["checkpoint"]),
+                **self._members(done.get("committee")),
             },
             metrics=done["measured"]["metrics"],
             # one that the force field cannot evaluate is not in the state, as in a re-evaluation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
-from coevo.makers.commit import CommitMaker, as_one, refuse_other_scale
+from coevo.makers.commit import CommitMaker, as_one, refuse_other_scale, runs_of_committee
 from coevo.makers.outputs import UnionTransition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.step import current_store, provenance_of, read_records
@@ -55,6 +55,7 @@ class CommitUnionMaker(CommitMaker):
             assessed,
             done["measured"],
             *([trained] if trained else []),
+            *runs_of_committee(done.get("committee")),
         ]
         draft = StateDraft(
             node=self.config.node.name,
@@ -63,8 +64,16 @@ class CommitUnionMaker(CommitMaker):
             message=done["message"],
             config=self.config.identity(),
             checkpoints={
-                kind: self._located(self._descended(checkpoint, [view.document["checkpoints"][kind] for view in views]))
-                for kind, checkpoint in (("force_field", done["force_field"]), ("generator", done["generator"]))
+                kind: self._located(
+                    self._descended(
+                        checkpoint, [v.document["checkpoints"][kind] for v in views if kind in v.document["checkpoints"]]
+                    )
+                )
+                for kind, checkpoint in (
+                    ("force_field", done["force_field"]),
+                    ("generator", done["generator"]),
+                    *self._members(done.get("committee")).items(),
+                )
             },
             metrics=done["measured"]["metrics"],
             labels=list(read_records(store, trained["labels"])) if trained else [],

@@ -116,6 +116,8 @@ class MeasureMaker(StepMaker):
             "environment_entropy": environments["entropy"]["mean"] if environments["entropy"] else None,
             **errors,
         }
+        if assessed.get("committee"):
+            metrics["committee"] = assessed["committee"]
         if model is not None:
             metrics |= model_metrics(current_store(), self.node.name, model, self.maturity, iteration, self.usable_workers())
         if united is not None:

@@ -142,6 +142,45 @@ class TrainedForceField(Fit, Keyed):
     """Of ``{id, split}``, for all its labels."""
 
 
+class TrainedMember(Keyed):
+    """A member of the second opinion after an iteration."""
+
+    checkpoint: Checkpoint | None
+    """None: it was never fitted, so there is no such member yet."""
+    adopted: bool
+    reason: str
+    frames: NotRequired[Counts]
+    test_before: NotRequired[Document]
+    test_after: NotRequired[Document]
+    """Errors on the test split of the state."""
+    fit: NotRequired[Document]
+    test_loss_ratio: NotRequired[float]
+
+
+class MembersEvaluated(TypedDict):
+    """Energies of structures by each member of the second opinion."""
+
+    members: dict[str, list[ShardReference]]
+    """Of ``{id, energy_per_atom, note}``, on the member's own scale."""
+    runs: list[Keyed]
+
+
+class Calibrated(Keyed):
+    """Errors on new labels against the spread of the parent's members."""
+
+    calibration: Document | None
+    reason: str
+
+
+class Committee(TypedDict):
+    """What a commit is told of the second opinion."""
+
+    checkpoints: dict[str, Checkpoint | None]
+    """By name of the member."""
+    steps: list[Keyed]
+    evaluated: MembersEvaluated
+
+
 class TrainedGenerator(Keyed):
     """The generator that a state gets."""
 
@@ -175,6 +214,8 @@ class Assessed(Keyed):
     validation: Document | None
     """What first-principles labels say of stability."""
     fingerprints: Any
+    committee: NotRequired[Document]
+    """What a second opinion says: a metric of the state."""
 
 
 class MeasuredModel(TypedDict):
@@ -231,6 +272,7 @@ class Transition(TypedDict):
     selected: NotRequired[Selected]
     labelled: NotRequired[Labelled]
     trained: NotRequired[TrainedForceField]
+    committee: NotRequired[Committee]
 
 
 class UnionTransition(TypedDict):
@@ -249,6 +291,7 @@ class UnionTransition(TypedDict):
     """Head of the branch when the work began."""
     message: str
     trained: NotRequired[TrainedForceField]
+    committee: NotRequired[Committee]
 
 
 class Start(TypedDict):
@@ -276,6 +319,7 @@ class StartTransition(TypedDict):
     """``node`` and ``state``."""
     trained: NotRequired[TrainedForceField]
     """Offsets and errors; left out without labels."""
+    committee: NotRequired[Committee]
 
 
 SCREENED = ("relaxed", "failed", "rejected", "steps")

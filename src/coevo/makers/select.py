@@ -6,34 +6,41 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import NodeSection, SelectionConfig
+from coevo.configs.uncertainty_section import UncertaintyConfig
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from coevo.makers.outputs import Curated, Selected
-    from coevo.makers.step import Record, ShardReference
+    from collections.abc import Mapping
+
+    from coevo.makers.outputs import Curated, MembersEvaluated, Selected
+    from coevo.makers.step import Record
     from coevo.node_store.views import StateView
 
 
 @dataclass
 class SelectMaker(StepMaker):
-    """Choose structures at random, by stability and by new local environments, and make their frames.
+    """Choose structures at random, by uncertainty, by stability and by new local environments, and make their frames.
 
     Attributes
     ----------
     node : NodeSection
     selection : SelectionConfig
+    uncertainty : UncertaintyConfig
+        Of the second opinion, whose members say where they differ.
     """
 
     name: str = "select"
     node: NodeSection = field(kw_only=True)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
+    later: ClassVar[Mapping[str, Any]] = {"uncertainty": UncertaintyConfig(), "spread": None}
 
     @step
-    def make(self, curated: Curated, parent: str, iteration: int) -> Selected:
+    def make(self, curated: Curated, parent: str, iteration: int, spread: MembersEvaluated | None = None) -> Selected:
         """Select.
 
         Parameters
@@ -43,18 +50,22 @@ class SelectMaker(StepMaker):
         parent : str
             Id of the parent state.
         iteration : int
+        spread : dict or None
+            Energies of the admitted candidates by the parent's members.
 
         Returns
         -------
         dict
-            ``frames`` (shard reference), ``counts`` (structures by the way they were chosen, frames by kind).
+            ``frames`` (shard reference), ``counts`` (structures by the way they were chosen, frames by kind; a ``note``, if the
+            share of uncertainty could not be chosen).
         """
         from collections import Counter
 
         store = current_store()
         screened = {row["id"]: row for row in read_records(store, curated["screened"])}
         admitted = {row["id"] for row in read_records(store, curated["admitted"])}
-        chosen = self._choose(screened, admitted, parent, iteration)
+        spreads, note = self._spreads(screened, spread, parent)
+        chosen = self._choose(screened, admitted, spreads, parent, iteration)
         frames = []
         for index, (structure_id, how) in enumerate(sorted(chosen.items())):
             seed = seed_for(self.node, iteration, "frames", index)
@@ -64,11 +75,32 @@ class SelectMaker(StepMaker):
             "counts": {
                 "structures": dict(sorted(Counter(chosen.values()).items())),
                 "frames": dict(sorted(Counter(frame["kind"] for frame in frames).items())),
+                **({"note": note} if note else {}),
             },
         }
 
-    def _choose(self, screened: ShardReference, admitted: set[str], parent: str, iteration: int) -> dict[str, str]:
-        """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones."""
+    def _spreads(
+        self, screened: Mapping[str, Record], evaluated: MembersEvaluated | None, parent: str
+    ) -> tuple[dict[str, float], str]:
+        """Spread of each admitted candidate over the parent's members, eV/atom; and what is to be said if there is none."""
+        from coevo.makers.committee.candidates import NO_MEMBERS, candidate_spreads
+        from coevo.makers.populations.population import open_state
+
+        if not self.selection.uncertainty_fraction:
+            return {}, ""
+        found: dict[str, float] = {}
+        if evaluated is not None:
+            view = open_state(current_store(), self.node.name, parent)
+            found = candidate_spreads(screened, evaluated, view, self.node, self.uncertainty)
+        return found, "" if found else NO_MEMBERS
+
+    def _choose(
+        self, screened: Mapping[str, Record], admitted: set[str], spreads: Mapping[str, float], parent: str, iteration: int
+    ) -> dict[str, str]:
+        """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones.
+
+        Where the members differ most comes next, then what has new environments, then what is most stable.
+        """
         import numpy as np
 
         from coevo.analysis.environments.descriptors import descriptors_of, rows_by_structure
@@ -83,11 +115,15 @@ class SelectMaker(StepMaker):
         drawn = {ids[i] for i in rng.choice(len(ids), size=at_random, replace=False)} if at_random else set()
         pool = sorted(admitted - drawn)
         how = dict.fromkeys(sorted(drawn), "random")
-        if not pool or budget == at_random:
+        share = min(round(budget * self.selection.uncertainty_fraction), budget - at_random)
+        uncertain = sorted((i for i in pool if i in spreads), key=lambda i: (-spreads[i], i))[:share]
+        how |= dict.fromkeys(uncertain, "uncertainty")
+        pool = [i for i in pool if i not in how]
+        if not pool or budget <= len(how):
             return how
         k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
         known = self._known_environments(open_state(current_store(), self.node.name, parent))
-        of_drawn, _ = descriptors_of([structure_from_document(screened[i]["structure"]) for i in sorted(drawn)], k, cutoff)
+        of_drawn, _ = descriptors_of([structure_from_document(screened[i]["structure"]) for i in how], k, cutoff)
         structures = [structure_from_document(screened[i]["structure"]) for i in pool]
         with task("describing environments", len(pool), "structures") as advance:
             of_pool = rows_by_structure(*descriptors_of(structures, k, cutoff, workers=self.usable_workers(), progress=advance))
@@ -96,7 +132,7 @@ class SelectMaker(StepMaker):
             [screened[i]["energy_above_hull"] for i in pool],
             of_pool,
             np.concatenate([known, of_drawn]),
-            budget=min(budget - at_random, len(pool)),
+            budget=min(budget - len(how), len(pool)),
             random_fraction=0.0,
             novelty_fraction=self.selection.novelty_fraction,
             bandwidth=self.node.descriptor.bandwidth,

@@ -155,7 +155,7 @@ class TrainForceFieldMaker(StepMaker):
             [x for x in by_split["train"] if x["_id"] in is_new],
             [x for x in by_split["train"] if x["_id"] not in is_new],
             self.training.replay,
-            seed_for(self.node, iteration, "replay"),
+            self._seed(iteration, "replay"),
         )
         fitted, report = self._fit(force_field, scales.frames(training), frames["validation"], iteration)
         after = self._errors(fitted, frames["test"], by_split["test"])
@@ -187,9 +187,12 @@ class TrainForceFieldMaker(StepMaker):
 
         names = ("epochs", "learning_rate", "batch_size", "force_weight", "stress_weight", "patience")
         settings = FitSettings(**{name: getattr(self.training, name) for name in names})
-        seed = seed_for(self.node, iteration, "train-force-field")
+        seed = self._seed(iteration, "train-force-field")
         with task("training the force field", settings.epochs, "epochs") as advance:
             return force_field.fit(training, validation, settings, seed, progress=advance)
+
+    def _seed(self, iteration: int, what: str) -> int:
+        return seed_for(self.node, iteration, what)
 
     def _errors(self, force_field: ForceField, frames: Sequence[TrainingFrame], labels: Sequence[Record]) -> Document:
         """Errors of all frames, and apart by the way their family was chosen and by kind of frame."""

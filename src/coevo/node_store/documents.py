@@ -197,6 +197,18 @@ class EvaluationDocument(_Open):
         default=None, description="by first-principles labels, where they suffice (all competing phases labelled), eV/atom"
     )
     is_stable_dft: bool | None = Field(default=None, description="energy_above_hull_dft is at most the node's stable_threshold")
+    energy_above_hull_std: float | None = Field(
+        default=None,
+        description="of the second opinion: standard deviation of energy_above_hull over force field and members, eV/atom",
+    )
+    energies_above_hull: dict[str, float] | None = Field(
+        default=None, description="of the second opinion: energy above hull by each member, on its own hull, eV/atom"
+    )
+    is_confidently_sun: bool | None = Field(
+        default=None,
+        description="of the second opinion: S.U.N., and members of two families with different training agree; "
+        "None where there is one family only",
+    )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     is_stable: bool | None = Field(default=None, description="energy_above_hull is at most the node's stable_threshold")
     is_novel: bool | None = Field(default=None, description="matches no reference")
@@ -233,7 +245,9 @@ class StateDocument(_Fixed):
     message: str
     elements: tuple[str, ...]
     config: dict[str, Any] = Field(description="the configuration of the transition, without resources")
-    checkpoints: dict[str, CheckpointDocument] = Field(description="force_field, generator")
+    checkpoints: dict[str, CheckpointDocument] = Field(
+        description="force_field, generator, and committee/NAME of the second opinion"
+    )
     metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
     manifest: dict[str, Any] = Field(description="artifact: ids of structures, references and labels, splits, samples, offsets")
     evaluations: EvaluationsSummary

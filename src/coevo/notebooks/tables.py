@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 Kind = Literal["entry", "reference", "all"]
 
-COLUMNS = tuple(name for name in EvaluationDocument.model_fields if name not in {"structure_id", "relaxed"})
+MEMBERS = "energies_above_hull"
+"""By member of the second opinion: a column each, ``energies_above_hull.NAME``."""
+COLUMNS = tuple(name for name in EvaluationDocument.model_fields if name not in {"structure_id", "relaxed", MEMBERS})
 """Fields of an evaluation that a table holds; the geometry is :meth:`coevo.notebooks.states.State.structure`'s."""
 
 _TYPES = {
-    **dict.fromkeys(("is_stable", "is_stable_dft", "is_novel", "is_sun"), "boolean"),
+    **dict.fromkeys(("is_stable", "is_stable_dft", "is_novel", "is_sun", "is_confidently_sun"), "boolean"),
     **dict.fromkeys(("nelements", "nsites", "space_group", "iteration_added"), "Int64"),
     **dict.fromkeys(
         (
@@ -45,6 +47,7 @@ _TYPES = {
             "energy_above_hull",
             "energy_above_reference_hull",
             "energy_above_hull_dft",
+            "energy_above_hull_std",
             "fmax",
         ),
         "float64",
@@ -67,8 +70,10 @@ def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFra
     rows = list(view.entries(parse_filter(where))) if where else list(_evaluations(view, kind))
     rows.sort(key=_stability)
     data = {name: [row.get(name) for row in rows] for name in COLUMNS}
-    table = DataFrame(data, index=[row["structure_id"] for row in rows]).rename_axis("structure_id")
-    return table.astype(_TYPES)
+    members = sorted({name for row in rows for name in row.get(MEMBERS) or ()})
+    by_member = {f"{MEMBERS}.{name}": [(row.get(MEMBERS) or {}).get(name) for row in rows] for name in members}
+    table = DataFrame(data | by_member, index=[row["structure_id"] for row in rows]).rename_axis("structure_id")
+    return table.astype(_TYPES | dict.fromkeys(by_member, "float64"))
 
 
 def _stability(row: dict[str, Any]) -> tuple[bool, float, str]:
@@ -88,7 +93,7 @@ def computed_entries(view: StateView, kind: Kind) -> list[ComputedStructureEntry
         if energy is None:
             continue
         structure = view.structure(identifier)
-        data = {name: row[name] for name in ("structure_id", *COLUMNS) if row.get(name) is not None}
+        data = {name: row[name] for name in ("structure_id", *COLUMNS, MEMBERS) if row.get(name) is not None}
         known = references.get(identifier, {}) if row["kind"] == "reference" else {}
         data |= {name: known[name] for name in ("name", "source") if known.get(name)}
         found.append(ComputedStructureEntry(structure, energy * len(structure), data=data, entry_id=identifier))

@@ -48,6 +48,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     """
     from coevo.flows.campaign import check_inputs, live_config, next_transition
     from coevo.makers.checkpoints import check_checkpoints
+    from coevo.makers.committee.members import check_members
     from coevo.makers.labels.settings import check_labelling
 
     if here:
@@ -57,6 +58,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     if here:
         check_checkpoints(state.store, state.view)
         check_labelling(config)
+        check_members(config)
     # as the command line has it: sums that are split over threads differ in their last digits
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     document = {**state.view.document, "_id": state.id}

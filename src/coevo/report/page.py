@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from coevo.report.gathering import ReportData
     from coevo.report.motif_gallery import MotifSection
     from coevo.report.rediscovery_table import RediscoverySection
+    from coevo.report.second_opinion import OpinionSection
     from coevo.report.stiffness_table import StiffnessSection
 
 
@@ -132,6 +133,7 @@ class Content:
     rediscovery : RediscoverySection or None
     mapped : list of dict
         Evaluations of the structures in the map; empty without one.
+    opinions : OpinionSection or None
     """
 
     data: ReportData
@@ -144,6 +146,7 @@ class Content:
     motifs: MotifSection | None
     rediscovery: RediscoverySection | None
     mapped: list[dict[str, Any]]
+    opinions: OpinionSection | None = None
 
 
 def _packages(document: Mapping[str, Any]) -> list[str]:
@@ -199,6 +202,7 @@ def html(content: Content, lineage_svg: str) -> str:
         sun_count=len(data.sun_entries),
         threshold=f"{data.stable_threshold:g}",
         reference={"name": reference_set_of(data.view.document), "size": data.metrics["reference_set"]["size"]},
+        opinions=content.opinions,
         motifs=content.motifs,
         map={"text": _map_text(content)} if content.mapped else None,
         lineage=content.lineage,
@@ -235,6 +239,7 @@ def _sections(content: Content) -> list[tuple[str, str]]:
         ("signals", "Signals", True),
         ("hull", "Hull", True),
         ("entries", "S.U.N. entries", True),
+        ("opinions", "Second opinion", content.opinions is not None),
         ("motifs", "Motifs", content.motifs is not None),
         ("map", "Map of structures", bool(content.mapped)),
         ("lineage", "Lineage", True),

@@ -9,6 +9,7 @@ from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
+from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ SUN_COLUMNS = (
     "energy above hull by first-principles labels (eV/atom)",
     "largest force (eV/angstrom)",
     "iteration",
+    "standard deviation of the energy above hull over the second opinion (eV/atom)",
+    "confidently S.U.N.",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -41,6 +44,8 @@ _SUN_FIELDS = (
     "energy_above_hull_dft",
     "fmax",
     "iteration_added",
+    "energy_above_hull_std",
+    "is_confidently_sun",
 )
 
 
@@ -92,6 +97,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
     view, metrics = data.view, data.metrics
     config, counts, population = view.document["config"], view.document["counts"], metrics["population"]
     reference, threshold = metrics["reference_set"], f"{data.stable_threshold:g}"
+    sun = f"{population['sun']} S.U.N. {sun_count_words(metrics)}"
     return [
         ("state", view.id),
         ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
@@ -102,8 +108,9 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("energy scale", str(config["node"].get("energy_scale", DASH))),
         (
             "entries",
-            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {population['sun']} S.U.N.)",
+            f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
+        *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
     ]
@@ -112,9 +119,11 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
 def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None) -> PageTable:
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
     by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
+    opinions = any("energies_above_hull" in row for row in data.sun_entries[:most])
     columns = (
         "formula",
         "E_hull",
+        *(("±", "on the word of") if opinions else ()),
         "E_hull, references only",
         *(("E_hull by labels",) if by_labels else ()),
         "space group",
@@ -124,8 +133,9 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows = [_sun_row(row, motifs, by_labels) for row in data.sun_entries[:most]]
-    return PageTable(columns, rows, frozenset(range(1, 6 + by_labels)))
+    rows = [_sun_row(row, motifs, by_labels, opinions) for row in data.sun_entries[:most]]
+    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + 2 * opinions), *({2} if opinions else ())}
+    return PageTable(columns, rows, frozenset(numeric))
 
 
 def ruler_table(data: ReportData) -> PageTable:
@@ -163,11 +173,20 @@ def ruler_table(data: ReportData) -> PageTable:
     return PageTable(columns, rows, frozenset(range(len(columns))))
 
 
-def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool) -> list[Any]:
+_ON_THE_WORD_OF = {
+    "confident": "two families",
+    "disputed": "its force field; others disagree",
+    "one family": "one family",
+    "": DASH,
+}
+
+
+def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool) -> list[Any]:
     identifier = row["structure_id"]
     return [
         formula_text(row["formula"]),
         number(row["energy_above_hull"]),
+        *([number(row.get("energy_above_hull_std")), _ON_THE_WORD_OF[sun_words(row)]] if opinions else []),
         number(row["energy_above_reference_hull"]),
         *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
         DASH if row["space_group"] is None else str(row["space_group"]),

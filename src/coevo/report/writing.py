@@ -22,6 +22,7 @@ from coevo.report.gathering import ReportData, gather
 from coevo.report.motif_gallery import motif_section
 from coevo.report.page import MOST_ENTRIES, Content, html
 from coevo.report.rediscovery_table import rediscovery_section
+from coevo.report.second_opinion import opinion_section
 from coevo.report.stiffness_table import stiffness_section
 from coevo.report.structure_map import chemiscope_script, choose, write_map
 
@@ -169,13 +170,15 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
         lineage=lineage_plot(data),
         motifs=motifs if motifs.cards else None,
         rediscovery=rediscovery_section(data, targets, workers),
+        opinions=opinion_section(data),
         mapped=mapped if len(mapped) > 1 else [],
     )
 
 
 def _write(folder: Path, content: Content) -> None:
     data = content.data
-    for plot in (*content.panels, content.composite, content.held_out, content.hull, content.lineage):
+    opinions = content.opinions.plots if content.opinions else []
+    for plot in (*content.panels, content.composite, content.held_out, content.hull, content.lineage, *opinions):
         write_plot(plot, folder)
     best = data.sun_entries[:MOST_ENTRIES]
     if best:

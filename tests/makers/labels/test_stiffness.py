@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coevo.flows.seeding import reference_documents
 
 from coevo.configs.references import load_references
 from coevo.configs.tree import CurationConfig, TrainingConfig
+from coevo.flows.seeding import reference_documents
 from coevo.makers.labels.stiffness import MOST_ATOMS, is_stiffness, simplest_compounds, without_stiffness
 from coevo.makers.labels.training_set import splits_for
 from coevo.makers.populations.population import matching_of

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coevo.flows.seeding import reference_documents
 
 from coevo.configs.references import load_references
+from coevo.flows.seeding import reference_documents
 from coevo.makers.labels.stiffness import simplest_compounds
 from coevo.makers.signals.stiffness import ratios, stiffness_metrics
 from coevo.models.contracts import Failure, Prediction

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from coevo.studies.states.exporting import COLUMNS
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.second_opinion import entry_rows, sun_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +32,16 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     )
     has_labels = any(row.get("energy_above_hull_dft") is not None for row in rows)
     by_labels = ("E_hull DFT",) if has_labels else ()
-    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", "E_ref_hull", *by_labels, "it.", ""):
+    has_spread = any(row.get("energy_above_hull_std") is not None for row in rows)
+    spread = ("±",) if has_spread else ()
+    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", *spread, "E_ref_hull", *by_labels, "it.", ""):
         right = name not in {"id", "formula", ""}
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in rows:
         energies = [f"{row[key]:.3f}" for key in COLUMNS[5:8]]
+        if has_spread:
+            deviation = row.get("energy_above_hull_std")
+            energies.insert(2, "–" if deviation is None else f"{deviation:.3f}")
         if has_labels:
             labelled = row.get("energy_above_hull_dft")
             energies.append("–" if labelled is None else f"{labelled:.3f}")
@@ -50,7 +56,9 @@ def _remark(row: dict[str, Any]) -> str:
         return f"= {row['duplicate_of'][:SHORT_ID]}"
     if row.get("matched_reference"):
         return f"ref {row['matched_reference'][:SHORT_ID]}"
-    return "S.U.N." if row.get("is_sun") else ("stable" if row.get("is_stable") else "")
+    if row.get("is_sun"):
+        return ", ".join(filter(None, ("S.U.N.", sun_words(row))))
+    return "stable" if row.get("is_stable") else ""
 
 
 def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any]) -> Table:
@@ -106,6 +114,7 @@ def _energies(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
             "E_hull",
             f"{row['energy_above_hull']:.4f} eV/atom; against references only {row['energy_above_reference_hull']:.4f} eV/atom",
         ),
+        *entry_rows(row),
         ("decomposes into" if row["energy_above_hull"] > _ROUNDING else "competes with", _products(more["decomposition"])),
     ]
     if row.get("energy_above_hull_dft") is not None:
@@ -132,6 +141,7 @@ def _standing(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
     if row["kind"] == "entry":
         words.append("novel" if row["is_novel"] else "not novel")
         words.append("S.U.N." if row["is_sun"] else "not S.U.N.")
+        words += filter(None, [sun_words(row)])
     rows = [("standing", ", ".join(words))]
     if row.get("duplicate_of"):
         rows.append(("duplicate of", row["duplicate_of"]))

@@ -10,6 +10,7 @@ from rich.table import Table
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
@@ -151,8 +152,9 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         ("reference set", f"{references}, {reference['size']} structures"),
         (
             "node",
-            ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()),
+            ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
+        *opinion_rows(metrics),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
         *(("batches", f"{name}: {_halved(halved)}") for name, halved in halved_batches(view).items()),

@@ -45,9 +45,14 @@ def status_table(status: dict[str, Any]) -> Table:
     if head:
         population = head["population"]
         table.add_row("iteration", str(head["iteration"]))
-        table.add_row("entries", f"{population['entries']} ({population['stable']} stable, {population['sun']} S.U.N.)")
+        table.add_row(
+            "entries", f"{population['entries']} ({population['stable']} stable, {population['sun']} S.U.N. {head['sun']})"
+        )
         table.add_row("references", f"{head['references']}, {head['reference_set']['size']} structures")
         table.add_row("labels", str(head["counts"].get("labels", 0)))
+        for key in ("second_opinion", "agreement", "calibration"):
+            if head[key]:
+                table.add_row(key.replace("_", " "), head[key])
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]
     for campaign in unfinished:
         table.add_row(

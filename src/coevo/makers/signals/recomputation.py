@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.checkpoints import load_force_field
+from coevo.makers.committee.recomputation import opinions_again
 from coevo.makers.evaluate import evaluate_records
 from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.signals.comparison import Comparison
@@ -59,6 +60,7 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
         *_compare_ruler(metrics, found),
         *_compare_errors(metrics, found),
         *compare_model(view, force_field, config, workers),
+        *(Comparison(*number) for number in opinions_again(store, view, config, workers)),
     ]
 
 

@@ -85,7 +85,7 @@ class _Transformer(MongoTransformer):
 
 def _check_types(quantity: str, query: dict[str, Any]) -> None:
     """Refuse comparisons that no document could fulfil, which MongoDB would answer with an empty result."""
-    expected = _TYPES[quantity]
+    expected = _TYPES.get(quantity, "number")  # that of a member, energies_above_hull.NAME
     for operator, value in query.items():
         if operator == "#known":
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -52,27 +53,36 @@ FIELDS: dict[str, QueryField] = {
     "energy_above_reference_hull": QueryField("energy_above_reference_hull", "number", "against references only, eV/atom"),
     "energy_above_hull_dft": QueryField("energy_above_hull_dft", "number", "by first-principles labels, eV/atom"),
     "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
+    "energy_above_hull_std": QueryField("energy_above_hull_std", "number", "spread over the second opinion, eV/atom"),
     "fmax": QueryField("fmax", "number", "largest force on an atom, eV/Å"),
     "is_stable": QueryField("is_stable", "boolean", "energy_above_hull is at most the node's threshold"),
     "is_novel": QueryField("is_novel", "boolean", "matches no reference"),
     "is_sun": QueryField("is_sun", "boolean", "stable, unique and novel"),
+    "is_confidently_sun": QueryField(
+        "is_confidently_sun", "boolean", "S.U.N., and two families with different training agree on it"
+    ),
     "matched_reference": QueryField("matched_reference", "string", "id of the reference that it matches"),
     "duplicate_of": QueryField("duplicate_of", "string", "id of the entry that represents it"),
     "iteration_added": QueryField("iteration_added", "number", "iteration that admitted it"),
 }
 """Name in a filter to field. Standard properties keep their OPTIMADE meaning, so that the same filter works on a server."""
 
+BY_MEMBER = "energies_above_hull."
+"""How the fields begin that hold the values of one member of the second opinion: ``energies_above_hull.NAME``."""
+
 
 def known_field(name: str, where: str) -> QueryField:
-    """Look a field up.
+    """Look a field up, also that of a member of the second opinion.
 
     Raises
     ------
     QueryError
         If there is none of this name; the message lists those that there are.
     """
+    if re.fullmatch(f"{re.escape(BY_MEMBER)}[a-z0-9_]+", name):
+        return QueryField(name, "number", "by a member of the second opinion, eV/atom")
     if name not in FIELDS:
         close = get_close_matches(name, FIELDS, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise QueryError(f"{where}: there is no field {name!r}{hint}; fields: {', '.join(FIELDS)}")
+        raise QueryError(f"{where}: there is no field {name!r}{hint}; fields: {', '.join(FIELDS)}, {BY_MEMBER}NAME")
     return FIELDS[name]

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import CheckpointError, CorruptArtifactError
-from coevo.families import find_loader, loader_of
+from coevo.families import find_loader, loader_of, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,8 +44,8 @@ def loader_for(checkpoint: Mapping[str, Any], role: str) -> Loader:
     ----------
     checkpoint : mapping
         As a state or a job result holds it.
-    role : {"force_field", "generator"}
-        What it is wanted for; in a state, the slot that it stands in.
+    role : str
+        What it is wanted for, ``force_field`` or ``generator``; in a state, the slot that it stands in.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def loader_for(checkpoint: Mapping[str, Any], role: str) -> Loader:
         If there is none here; saying that the checkpoint is trusted does not change that.
     """
     try:
-        return find_loader(str(checkpoint.get("family")), str(checkpoint.get("format")), role)
+        return find_loader(str(checkpoint.get("family")), str(checkpoint.get("format")), role_of(role))
     except CheckpointError as err:
         slot = role.replace("_", " ")[:80]
         raise CheckpointError(

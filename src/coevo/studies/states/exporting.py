@@ -161,13 +161,20 @@ COLUMNS = (
     "duplicate_of",
     "energy_above_hull_dft",
     "is_stable_dft",
+    "energy_above_hull_std",
+    "is_confidently_sun",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return entries as CSV with the field names of the documents (units: docs/data.md)."""
-    return plain_text.as_csv(COLUMNS, rows)
+    members = sorted({name for row in rows for name in row.get("energies_above_hull") or ()})
+    flat = [
+        {**row, **{f"energies_above_hull.{name}": value for name, value in (row.get("energies_above_hull") or {}).items()}}
+        for row in rows
+    ]
+    return plain_text.as_csv((*COLUMNS, *(f"energies_above_hull.{name}" for name in members)), flat)
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:

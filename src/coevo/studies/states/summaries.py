@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
+from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
 
 if TYPE_CHECKING:
@@ -161,6 +162,10 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "population": metrics["population"],
                 "reference_set": metrics["reference_set"],
                 "references": reference_set_of(view.document),
+                "second_opinion": opinion_words(metrics) if metrics.get("committee") else "",
+                "sun": sun_count_words(metrics),
+                "agreement": agreement_words(metrics),
+                "calibration": calibration_words(metrics),
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
                 "signals": [row.to_dict() for row in signal_rows(view)],

@@ -1,0 +1,116 @@
+"""What a member says, and what follows for the entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from coevo.analysis.signals.agreement import Training
+from coevo.configs.tree import ForceFieldConfig, LabellingConfig, NodeSection
+from coevo.configs.uncertainty_section import OtherForceField
+from coevo.makers.committee.judging import judge_member, with_opinions
+from coevo.makers.committee.members import sources_of, training_of
+from coevo.makers.committee.population import Population
+
+NODE = NodeSection(name="a", elements=("Li", "S"), references="x")
+CHECKPOINT = {"family": "chgnet", "sha256": "a" * 64, "parent": "b" * 64}
+OWN = Training("chgnet", "r2SCAN", "MP-r2SCAN", "the node's labels")
+OTHER = Training("sevennet", "PBE", "MPtrj", "PBE of MPtrj")
+CELL = Lattice.cubic(4.0)
+LI, S = Structure(CELL, ["Li"], [[0, 0, 0]]), Structure(CELL, ["S"], [[0, 0, 0]])
+LIS = Structure(CELL, ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def population(*energies: float) -> Population:
+    """Lithium and sulphur as references, and entries of LiS with these energies, eV/atom."""
+    structures = [LI, S, *[LIS] * len(energies)]
+    own = np.array([-2.0, -4.0, *energies])
+    ids = [f"{number}" * 64 for number in range(len(structures))]
+    return Population(ids, structures, own, np.array([True, True, *[False] * len(energies)]))
+
+
+def documents(found: Population, above: list[float], **more: Any) -> list[dict[str, Any]]:
+    rows = []
+    for place, (identifier, value) in enumerate(zip(found.ids, above, strict=True)):
+        kind = "reference" if found.is_reference[place] else "entry"
+        is_sun = kind == "entry" and value <= 0.1
+        rows.append(
+            {"structure_id": identifier, "kind": kind, "energy_above_hull": value, "is_sun": is_sun, "duplicate_of": None, **more}
+        )
+    return rows
+
+
+def test_a_member_has_a_hull_of_its_own() -> None:
+    found = population(-4.0, -3.9)
+    said = judge_member(found, np.array([-1.0, -3.0, -2.5, -2.4]), CHECKPOINT, None, OWN, NODE)
+    np.testing.assert_allclose(said.above, [0.0, 0.0, 0.0, 0.1], atol=1e-9)
+    assert said.document["evaluated"] == 4
+    assert not said.document["reason"]
+
+
+def test_a_member_of_another_scale_is_brought_to_that_of_the_node() -> None:
+    found = population(-4.0)
+    chosen = OtherForceField("chgnet", "r2scan")
+    said = judge_member(found, np.array([-7.0, -19.0, -14.0]), CHECKPOINT, chosen, OTHER, NODE)
+    offsets = dict(zip(said.document["offsets"]["elements"], said.document["offsets"]["values"], strict=True))
+    assert offsets == pytest.approx({"Li": 5.0, "S": 15.0})
+    np.testing.assert_allclose(said.above, 0.0, atol=1e-9)
+
+
+def test_who_has_no_elemental_reference_has_no_say() -> None:
+    found = population(-4.0)
+    said = judge_member(found, np.array([-7.0, np.nan, -14.0]), CHECKPOINT, OtherForceField("chgnet", "r2scan"), OTHER, NODE)
+    assert said.above is None
+    assert (
+        "cannot be brought to the scale of the node: it has no energy of an elemental reference of S" in said.document["reason"]
+    )
+    assert judge_member(found, None, None, None, OWN, NODE).document["reason"] == "not fitted yet"
+    missing = judge_member(found, np.full(3, np.nan), CHECKPOINT, None, OWN, NODE)
+    assert (missing.above, missing.document["reason"]) == (None, "it has no energy of any structure")
+    rows, agreement = with_opinions(documents(found, [0.0, 0.0, 0.0]), {"a": said}, OWN, 0.1)
+    assert agreement["voices"] == ["force_field"]
+    assert [row["energies_above_hull"] for row in rows] == [{}, {}, {}]
+    assert {row["energy_above_hull_std"] for row in rows} == {None}
+
+
+def test_confident_disputed_and_one_family() -> None:
+    found = population(-4.0, -4.0, -4.0)
+    rows = documents(found, [0.0, 0.0, 0.0, 0.05, 0.3])
+    same = judge_member(found, np.array([-2.0, -4.0, -4.0, -4.0, -4.0]), CHECKPOINT, None, OWN, NODE)
+    alone, agreement = with_opinions(rows, {"chgnet_1": same}, OWN, 0.1)
+    assert {row["is_confidently_sun"] for row in alone} == {None}
+    assert (agreement["independent"], agreement["confidently_sun"], agreement["sun"]) == (False, None, 2)
+
+    other = judge_member(found, np.array([-2.0, -4.0, -4.0, -3.5, -4.0]), CHECKPOINT, None, OTHER, NODE)
+    both, agreement = with_opinions(rows, {"chgnet_1": same, "sevennet": other}, OWN, 0.1)
+    # the references are never S.U.N.; the third entry is not, by its own force field
+    assert [row["is_confidently_sun"] for row in both] == [None, None, True, False, False]
+    assert (agreement["independent"], agreement["confidently_sun"], agreement["sun"]) == (True, 1, 2)
+    assert agreement["stable"] == [2, 3, 2]
+    assert both[3]["energies_above_hull"] == pytest.approx({"chgnet_1": 0.0, "sevennet": 0.5})
+    assert both[3]["energy_above_hull_std"] == pytest.approx(np.std([0.05, 0.0, 0.5], ddof=1))
+
+
+def test_what_was_fitted_on_a_teacher_was_trained_on_what_the_teacher_was() -> None:
+    published, teacher = ForceFieldConfig(), LabellingConfig()
+    labels = [
+        {"code": "teacher", "functional": "r2SCAN", "status": "admitted"},
+        {"code": "vasp", "functional": "PBE", "status": "rejected"},
+    ]
+    told = (published, teacher, sources_of(labels))
+    fitted = training_of(CHECKPOINT, None, *told)
+    assert (fitted.functional, fitted.data) == ("r2SCAN", "MP-r2SCAN")
+    assert fitted.words == "the node's labels (teacher chgnet/r2scan)"
+    assert training_of({**CHECKPOINT, "parent": None}, None, *told).words == "PBE of MPtrj"
+    witness = training_of(None, OtherForceField("sevennet", "7net-0"), *told)
+    assert fitted.is_independent_of(witness)
+    assert not training_of(None, None, *told).is_independent_of(witness)
+    measured = training_of(CHECKPOINT, None, published, teacher, {("espresso", "PBE")})
+    assert (measured.functional, measured.data, measured.words) == (
+        "PBE",
+        "labels by espresso",
+        "the node's labels (espresso PBE)",
+    )
