@@ -208,4 +208,36 @@ SEVENNET = Family(
     checkpoint_bytes=3_500_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+MATTERSIM_ENVIRONMENT = ExternalFamily(
+    "mattersim",
+    runner=_RUNNERS / "mattersim_runner.py",
+    requirements=_EXTERNAL / "envs" / "mattersim.txt",
+    companions=tuple(_RUNNERS / f"mattersim_{part}.py" for part in ("model", "training", "weights")),
+)
+
+_MATTERSIM_SOURCE = "fetched by mattersim from its repository on GitHub when it is first used"
+
+# Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and the network is built from plain settings.
+MATTERSIM = Family(
+    Loader("mattersim", "force_field", "model-tar-1", "coevo.models.external.mattersim:MatterSimForceField", runs_code=False),
+    title="MatterSim",
+    summary="M3GNet trained on many materials, temperatures and pressures (Yang et al., arXiv:2405.04967 (2024))",
+    packages=("numpy", "pymatgen-core"),
+    environment=MATTERSIM_ENVIRONMENT,
+    environment_packages=("mattersim", "torch", "torch-geometric", "pymatgen-core", "ase", "numpy"),
+    weights={
+        # PBE and PBE+U with the settings of the Materials Project, without corrections: inferred from its errors on such data.
+        "mattersim-v1.0.0-1M": Weights("pbe", "PBE", False, "MIT", _MATTERSIM_SOURCE),
+        "mattersim-v1.0.0-5M": Weights("pbe", "PBE", False, "MIT", _MATTERSIM_SOURCE),
+    },
+    default_weights="mattersim-v1.0.0-5M",
+    devices=("cpu", "cuda"),
+    elements=UP_TO_PLUTONIUM,
+    capabilities=frozenset({"fit", "relax", "stress", "batched"}),
+    get="coevo env create mattersim",
+    licence="MIT",
+    in_workers=("coevo.models.relaxing.batch", "coevo.models.external.predictor"),
+    checkpoint_bytes=18_000_000,
+)
+
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)

@@ -1,0 +1,48 @@
+"""MatterSim (Yang et al., arXiv:2405.04967 (2024)): what its environment has, fits, and a worker."""
+
+from __future__ import annotations
+
+import coevo_worker  # first, so that what packages print is no answer
+
+# ruff: isort: split
+from typing import TYPE_CHECKING, Any
+
+from mattersim_model import PUBLISHED, device_of, one_thread, open_model
+from mattersim_training import fit
+from mattersim_weights import place_of
+
+# ruff: isort: split
+import torch
+from coevo_runner import run, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def check(request: dict[str, Any]) -> dict[str, Any]:
+    """Versions, device and published weights that are here; downloads nothing."""
+    found = versions("mattersim", "torch", "torch_geometric", "pymatgen.core", "ase", "numpy")
+    device = device_of(request)
+    name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
+    return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in PUBLISHED}}
+
+
+def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
+    """The model of a request, as a worker tells of it."""
+    device = device_of(request)
+    one_thread(device)
+    model = open_model(request, device)
+    about = {
+        "elements": model.elements,
+        "cutoff": model.cutoff,
+        "energy_scale": model.energy_scale,
+        "element_energies": model.element_energies(),
+        "versions": versions("mattersim", "torch", "torch_geometric"),
+        "device": str(device),
+    }
+    return about, model.predict
+
+
+if coevo_worker.SERVING:
+    coevo_worker.serve("mattersim", open_for_worker)
+run("mattersim", {"check": check, "fit": fit})
