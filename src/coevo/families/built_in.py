@@ -231,6 +231,7 @@ MATTERSIM = Family(
         "mattersim-v1.0.0-5M": Weights("pbe", "PBE", False, "MIT", _MATTERSIM_SOURCE),
     },
     default_weights="mattersim-v1.0.0-5M",
+    own_files={"pbe": Weights("pbe", "PBE"), "omat24": Weights("omat24", "PBE"), "r2scan": Weights("r2scan", "r2SCAN")},
     devices=("cpu", "cuda"),
     elements=UP_TO_PLUTONIUM,
     capabilities=frozenset({"fit", "relax", "stress", "batched"}),

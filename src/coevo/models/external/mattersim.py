@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class MatterSimForceField(ExternalForceField):
-    """MatterSim with published weights, or fine-tuned by MatterSim's own training loop.
+    """MatterSim with published weights or a file of the user's own, or fine-tuned by MatterSim's own training loop.
 
     Notes
     -----
-    A fitted checkpoint holds a checkpoint of MatterSim's own form (``checkpoint.pth``), which its calculator and its fine-tuning
-    script read. It is read as tensors, numbers and texts only, and the network is built from a few numbers, so that reading one
-    runs no code of whoever wrote it.
+    A checkpoint holds one of MatterSim's own form (``checkpoint.pth``), which its calculator and its fine-tuning script read. It
+    is read as tensors, numbers and texts only, and the network is built from a few numbers, so that reading one runs no code of
+    whoever wrote it.
     """
 
     family: ClassVar[str] = "mattersim"

@@ -1,4 +1,4 @@
-"""A MatterSim model: its weights by name or from a checkpoint of a fit, and predictions of batches by its own batch path."""
+"""A MatterSim model: published weights by name, or a checkpoint, and predictions of batches by its own batch path."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ ARGUMENTS: dict[str, tuple[type, float, float]] = {
     "max_l": (int, 1, 4),
     "max_n": (int, 1, 4),
     "cutoff": (float, 1.0, 12.0),
-    "max_z": (int, 94, 118),
+    "max_z": (int, 1, 118),
     "threebody_cutoff": (float, 1.0, 12.0),
 }
 """What a network is built from, with the smallest and the largest value."""
+
+PLUTONIUM = 94
+"""The last element that is asked for."""
 
 
 @dataclass
@@ -72,7 +75,7 @@ class Model:
     @property
     def elements(self) -> list[int]:
         """Atomic numbers."""
-        return list(range(1, 95))
+        return list(range(1, 1 + min(PLUTONIUM, self.arguments["max_z"])))
 
     def element_energies(self) -> dict[str, float]:
         """Energy that the network adds for each atom of an element, eV."""
@@ -91,13 +94,17 @@ class Model:
         return self.predict_graphs(self.graphs([crystal(*part) for part in parts]))
 
     def predict_graphs(self, graphs: list[Data]) -> dict[str, Any]:
-        """As :meth:`predict`, of graphs that are made already."""
+        """As :meth:`predict`, of graphs that are made already.
+
+        MatterSim takes the derivative by all nine components of a strain; rounding alone makes its stress not symmetric.
+        """
         batch = DataLoader(graphs, batch_size=len(graphs))
         energies, forces, stresses = self.potential.predict_properties(batch, include_forces=True, include_stresses=True)
+        by_strain = GPa * np.array(stresses, float)
         return {
             "energies": np.array(energies, float),
             "forces": np.concatenate(forces).astype(float),
-            "stresses": GPa * np.array(stresses, float),
+            "stresses": 0.5 * (by_strain + by_strain.transpose(0, 2, 1)),
         }
 
 
@@ -131,19 +138,36 @@ def open_model(request: dict[str, Any], device: torch.device) -> Model:
     TaskError
         If there is none of that name, they are not here and cannot be fetched, or the file is no checkpoint of MatterSim.
     """
-    name = request["document"].get("weights")
-    if name not in PUBLISHED:
+    document = request["document"]
+    name = document.get("weights")
+    if request["model"] is not None:
+        path, scale = Path(request["model"]) / CHECKPOINT, str(document.get("energy_scale"))
+    elif name in PUBLISHED:
+        path, scale = Path(published(name)), PUBLISHED[name][0]
+    else:
         raise TaskError("no_weights", f"no weights {str(name)[:80]!r}; there are {', '.join(PUBLISHED)}")
-    path = Path(published(name)) if request["model"] is None else Path(request["model"]) / CHECKPOINT
+    return model_in(path, scale, device)
+
+
+def model_in(path: Path, energy_scale: str, device: torch.device) -> Model:
+    """The model of a file, for predictions.
+
+    Raises
+    ------
+    TaskError
+        If the file is no checkpoint of MatterSim.
+    """
     try:
         network = read_network(path, device)
     except Exception as err:  # whatever is in the file: there is no model
-        raise TaskError("no_weights", f"weights {name} cannot be opened: {type(err).__name__}: {str(err)[:500]}") from err
+        raise TaskError(
+            "no_weights", f"{path.name} is no checkpoint of MatterSim: {type(err).__name__}: {str(err)[:500]}"
+        ) from err
     network.eval()
     network.requires_grad_(False)
     nothing = object()  # an optimiser and averages are of no use here, and take seconds to be imported
     potential = Potential(network, optimizer=nothing, scheduler=nothing, ema=nothing, device=str(device))
-    return Model(potential, PUBLISHED[name][0], device)
+    return Model(potential, energy_scale, device)
 
 
 def read_network(path: Path, device: torch.device) -> M3Gnet:

@@ -1,14 +1,15 @@
-"""MatterSim (Yang et al., arXiv:2405.04967 (2024)): what its environment has, fits, and a worker."""
+"""MatterSim (Yang et al., arXiv:2405.04967 (2024)): what its environment has, models of users' own, fits, and a worker."""
 
 from __future__ import annotations
 
 import coevo_worker  # first, so that what packages print is no answer
 
 # ruff: isort: split
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mattersim_model import PUBLISHED, device_of, one_thread, open_model
-from mattersim_training import fit
+from mattersim_model import PUBLISHED, device_of, model_in, one_thread, open_model
+from mattersim_training import fit, state_of, versions_of_packages, write
 from mattersim_weights import place_of
 
 # ruff: isort: split
@@ -25,6 +26,13 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     device = device_of(request)
     name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
     return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in PUBLISHED}}
+
+
+def read(request: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint of the user's own, as MatterSim writes it, and write what a node keeps of it."""
+    model = model_in(Path(request["model"]) / request["file"], request["document"]["energy_scale"], torch.device("cpu"))
+    write(model, state_of(model))
+    return {"model": "model", "document": {"elements": model.elements, "versions": versions_of_packages()}}
 
 
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
@@ -45,4 +53,4 @@ def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[.
 
 if coevo_worker.SERVING:
     coevo_worker.serve("mattersim", open_for_worker)
-run("mattersim", {"check": check, "fit": fit})
+run("mattersim", {"check": check, "read": read, "fit": fit})

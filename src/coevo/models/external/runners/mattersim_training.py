@@ -53,9 +53,14 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
             break
     write(model, best)
     check_written(request, device, validation, held_out, best_loss)
-    found = versions("mattersim", "torch", "torch_geometric")
-    document = {"weights": request["document"]["weights"], "versions": {k: v for k, v in found.items() if k != "python"}}
+    document = {"versions": versions_of_packages()}
     return {"model": "model", "document": document, "report": {"epochs": epochs, "best_epoch": best_epoch}}
+
+
+def versions_of_packages() -> dict[str, str]:
+    """What a checkpoint says of the packages that wrote it."""
+    found = versions("mattersim", "torch", "torch_geometric")
+    return {name: version for name, version in found.items() if name != "python"}
 
 
 def seed_everything(seed: int) -> None:
