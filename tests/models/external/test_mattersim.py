@@ -279,6 +279,8 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path):
     (tmp_path / "text.pth").write_text("no model")
     with pytest.raises(ModelError, match="no checkpoint of MatterSim"):
         force_field_from("mattersim", f"pbe:{tmp_path / 'text.pth'}")
+    with pytest.raises(ModelError, match="has no heads, and 'pbe' was named"):
+        force_field_from("mattersim", f"pbe:{tmp_path / 'text.pth'}#pbe")
 
 
 FEWER = """

@@ -14,7 +14,7 @@ from mattersim_weights import place_of
 
 # ruff: isort: split
 import torch
-from coevo_runner import run, versions
+from coevo_runner import TaskError, run, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,9 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
     """Read a checkpoint of the user's own, as MatterSim writes it, and write what a node keeps of it."""
+    head = request["document"].get("head")
+    if head is not None:
+        raise TaskError("no_head", f"a checkpoint of MatterSim has no heads, and {str(head)[:80]!r} was named; leave it out")
     model = model_in(Path(request["model"]) / request["file"], request["document"]["energy_scale"], torch.device("cpu"))
     write(model, state_of(model))
     return {"model": "model", "document": {"elements": model.elements, "versions": versions_of_packages()}}
