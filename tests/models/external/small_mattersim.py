@@ -64,7 +64,7 @@ def chgnet_frames(seeds: range) -> list[TrainingFrame]:
 
 def trained(directory: Path) -> Path:
     """Train the model in a directory of its own."""
-    write_frames(directory / "training.jsonl", chgnet_frames(range(160)))
+    write_frames(directory / "training.jsonl", chgnet_frames(range(128)))
     write_frames(directory / "validation.jsonl", chgnet_frames(range(1000, 1020)))
     shutil.copy(TRAINING, directory)
     in_environment(directory, TRAINING.name, "training.jsonl", "validation.jsonl", "results", HOME=str(directory))

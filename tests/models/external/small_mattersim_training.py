@@ -19,7 +19,7 @@ from mattersim.forcefield.potential import Potential
 if TYPE_CHECKING:
     from torch_geometric.loader import DataLoader
 
-EPOCHS = 30
+EPOCHS = 12
 RATE = 1e-2
 
 
