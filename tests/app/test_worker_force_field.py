@@ -1,4 +1,7 @@
-"""A node whose force field is in another process: fitted, committed, its logs kept; a worker that is killed changes no state."""
+"""A node whose force field is in another process: fitted, committed, its logs kept; a worker that is killed changes no state.
+
+Its workers take two crystals at a time and no more: larger batches are halved, and the state says so.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ node:
   seed: 7
 generator: {candidates: 24, shard_size: 12, max_atoms: 6}
 screening:
-  force_field: {family: fake}
+  force_field: {family: fake, weights: memory}
   fmax: 0.2
   batch_size: 2
 curation: {max_e_hull: 0.5, stable_threshold: 0.2}
@@ -82,6 +85,16 @@ def test_what_workers_wrote_is_kept_with_the_jobs(undisturbed: Coevo) -> None:
     jobs = shown(undisturbed, "main")["provenance"]["jobs"]
     logs = {job["maker"]: {log["name"] for log in job.get("logs", [])} for job in reversed(jobs)}
     assert logs["ScreenMaker"] == {"fake-worker"}
+
+
+def test_what_was_halved_is_told(undisturbed: Coevo) -> None:
+    jobs = shown(undisturbed, "main")["provenance"]["jobs"]
+    halved = {job["maker"]: job.get("halved_batches") for job in jobs}
+    assert halved["ScreenMaker"] is None  # two at a time is what the configuration asks for
+    assert halved["EvaluateMaker"].keys() == {"out_of_memory"}
+    assert halved["EvaluateMaker"]["out_of_memory"] in {1, 2}
+    told = undisturbed("show", "cu-au@main").stdout
+    assert "re-evaluate: halved down to" in " ".join(told.split())
 
 
 def test_a_worker_that_is_killed_changes_no_state(undisturbed: Coevo, tmp_path: Path) -> None:

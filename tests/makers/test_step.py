@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from jobflow import run_locally
 from coevo.errors import CorruptArtifactError
 from coevo.makers.progress import reporting_to
 from coevo.makers.step import StepMaker, current_store, job_key, provenance_of, read_records, step, write_records
+from coevo.models.relaxing.halved_batches import note_halved_batches
 
 RUNS: list[int] = []
 
@@ -142,3 +143,23 @@ def test_provenance_holds_times_and_host_and_the_output_does_not() -> None:
     assert provenance["name"] == "tiny/1/square"
     assert provenance["seconds"] >= 0
     assert provenance["host"]
+
+
+def test_batches_that_were_halved_are_in_the_result_and_in_its_provenance() -> None:
+    @dataclass
+    class PredictingMaker(StepMaker):
+        halves: dict = field(default_factory=dict)
+
+        @step
+        def make(self) -> dict:
+            for size in (8, 2, 4):
+                note_halved_batches(dict.fromkeys(self.halves, size))
+            return {"count": 1}
+
+    note_halved_batches({"out_of_memory": 1})  # of nobody's job
+    whole = run(PredictingMaker().make())
+    assert whole.keys() == {"count", "key"}
+    halved = run(PredictingMaker(halves={"out_of_memory": 1, "crashed": 1}).make())
+    assert halved["halved_batches"] == {"crashed": 2, "out_of_memory": 2}
+    runs = provenance_of([whole, halved])
+    assert [run.get("halved_batches") for run in runs] == [None, {"crashed": 2, "out_of_memory": 2}]

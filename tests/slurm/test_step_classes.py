@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jobflow import Flow
+from jobflow import Flow, Maker
 
+import coevo.flows
+import coevo.makers
+from coevo.app.tables.jobs import _STEPS
 from coevo.configs.loading import parse_config
+from coevo.configs.site_loading import example_names, example_text, parse_site
 from coevo.configs.step_classes import CLASS_NAMES, CUTTING_STEPS, STEP_CLASSES, class_of, class_of_shards
 from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
-from coevo.flows.lineage import ExtendMaker, MergeMaker
+from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
+from coevo.makers.evaluate import EvaluateMaker
+from coevo.makers.label import LabelPacketMaker
+from coevo.makers.step import StepMaker
 from tiny_node import TINY
 
 CONFIG = parse_config(TINY, "tiny")
 FORCE_FIELD, GENERATOR = {"sha256": "a" * 64}, {"sha256": "b" * 64}
 BOTH = {"force_field": FORCE_FIELD, "generator": GENERATOR}
 STATE, OTHER = "c" * 64, "d" * 64
+SHARD = {"sha256": "e" * 64, "count": 1}
+START = dict.fromkeys(("population", "structures", "references", "labels", "splits"), SHARD)
+FLOW_MAKERS = {CoevolutionMaker, SeedMaker, MergeMaker, ExtendMaker, StartMaker, LabelFlowMaker}
+SHELL = {
+    "HOME": "/home/me",
+    "MONGO_USER": "me",
+    "MONGO_PASSWORD": "secret",
+    "COEVO_DATABASE": "mongodb://host/coevo",
+    "COEVO_ARTIFACTS": "file:///shared/artifacts",
+    "COEVO_LOCAL_CLUSTER": "/shared",
+}
+"""What the bundled sites ask of the shell."""
+WITHIN = {EvaluateMaker, LabelPacketMaker}
+"""Makers of the jobs that jobs which cut work return in their place; these have the step of the one that cut."""
 
 
 def flows() -> dict[str, Flow]:
-    label = LabelFlowMaker(config=CONFIG)
+    label, start, origin = LabelFlowMaker(config=CONFIG), StartMaker(config=CONFIG), {"node": "other", "state": OTHER}
     return {
         "seed": SeedMaker(config=CONFIG).make({"sha256": "e" * 64}, FORCE_FIELD, GENERATOR),
         "transition": CoevolutionMaker(config=CONFIG).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "merge": MergeMaker(config=CONFIG).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "merge without training": MergeMaker(config=CONFIG, train=False).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "extend": ExtendMaker(config=CONFIG).make(STATE, 2, {"sha256": "e" * 64}, BOTH, "extend"),
+        "start": start.make(START, FORCE_FIELD, GENERATOR, origin, offsets={}, fit_generator=True, labels=True),
         "label": label.make(STATE, 2, BOTH, limit=3, competing=True, message="label"),
         "add": label.add([], STATE, 2, BOTH, "add"),
     }
@@ -41,6 +66,33 @@ def jobs_of(flow: Any) -> Iterator[Any]:
             yield from jobs_of(part)
         else:
             yield part
+
+
+def makers_in(package: Any) -> set[type[Maker]]:
+    """Every Maker that the modules of a package define, in its folders too."""
+    modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+    found = {each for module in modules for _, each in inspect.getmembers(module, inspect.isclass)}
+    return {each for each in found if issubclass(each, Maker) and each.__module__.startswith(package.__name__)}
+
+
+def test_these_are_all_flows_and_their_jobs_are_of_all_makers() -> None:
+    """Whoever adds a Maker of a flow or of a step adds it to the flows above, and so to the table."""
+    assert makers_in(coevo.flows) == FLOW_MAKERS
+    made = {type(job.maker) for flow in flows().values() for job in jobs_of(flow)}
+    assert made | WITHIN == makers_in(coevo.makers) - {StepMaker}
+
+
+@pytest.mark.parametrize("site", example_names())
+@pytest.mark.parametrize("flow", flows())
+def test_every_step_of_every_flow_has_resources_on_every_bundled_site(site: str, flow: str) -> None:
+    loaded = parse_site(example_text(site), site, SHELL).site
+    for job in jobs_of(flows()[flow]):
+        for name in (class_of(job.name), class_of_shards(job.name)):
+            assert loaded.resources(name).workers >= 1
+
+
+def test_the_table_of_jobs_has_every_step_in_its_place() -> None:
+    assert set(_STEPS) == set(STEP_CLASSES) - {"store_inputs"}
 
 
 def steps_of(flow: Flow) -> set[str]:

@@ -18,6 +18,7 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "screen": "screen",
         "re-evaluate": "screen",
         "evaluate-references": "screen",
+        "fit-offsets": "screen",  # energies of labelled structures; nothing is trained
         "label": "label",  # the job that cuts the packets as well: it asks the code for the digest of its settings
         "choose": "small",
         "curate": "small",

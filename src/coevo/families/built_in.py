@@ -8,6 +8,16 @@ from coevo.families.descriptor import ExternalFamily, Family, Loader, Weights
 
 _EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 _RUNNERS = _EXTERNAL / "runners"
+_OF_NETWORKS = (_RUNNERS / "coevo_network.py", _RUNNERS / "coevo_training.py")
+"""What the runners of force fields share."""
+
+
+def _environment(name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "") -> ExternalFamily:
+    """A family's environment, whose runner has a folder of its own and imports ``parts`` of it."""
+    folder = _RUNNERS / name
+    companions = (*(folder / f"{name}_{part}.py" for part in parts), *shared)
+    return ExternalFamily(name, folder / f"{name}_runner.py", _EXTERNAL / "envs" / f"{name}.txt", companions, extra)
+
 
 _SYMBOLS = """
     H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh
@@ -53,12 +63,7 @@ RANDOM_CRYSTALS = Family(
     checkpoint_bytes=500_000,
 )
 
-MATTERGEN_ENVIRONMENT = ExternalFamily(
-    "mattergen",
-    runner=_RUNNERS / "mattergen_runner.py",
-    requirements=_EXTERNAL / "envs" / "mattergen.txt",
-    companions=tuple(_RUNNERS / f"mattergen_{part}.py" for part in ("model", "shims", "small", "training", "trust")),
-)
+MATTERGEN_ENVIRONMENT = _environment("mattergen", "model", "shims", "small", "training", "trust")
 
 # A model directory: hydra constructs whatever its config.yaml names, and Lightning's checkpoints are pickles.
 MATTERGEN = Family(
@@ -92,18 +97,13 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
-DPA3_ENVIRONMENT = ExternalFamily(
-    "dpa3",
-    runner=_RUNNERS / "dpa3_runner.py",
-    requirements=_EXTERNAL / "envs" / "dpa3.txt",
-    companions=tuple(_RUNNERS / f"dpa3_{part}.py" for part in ("environment", "model", "training")),
-)
+DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)
 
 _DPA3_RELEASE = "`dp pretrained download` (Hugging Face, ModelScope), also when it is first used"
 
 # Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and networks are built from plain settings.
 DPA3 = Family(
-    Loader("dpa3", "force_field", "model-tar-1", "coevo.models.external.dpa3:Dpa3ForceField", runs_code=False),
+    Loader("dpa3", "force_field", "model-tar-1", "coevo.models.external.force_fields:Dpa3ForceField", runs_code=False),
     title="DPA-3",
     summary="a graph network of DeePMD-kit (Zhang et al., arXiv:2506.01686)",
     packages=("numpy", "pymatgen-core"),
@@ -125,12 +125,7 @@ DPA3 = Family(
     checkpoint_bytes=30_000_000,
 )
 
-MACE_ENVIRONMENT = ExternalFamily(
-    "mace",
-    runner=_RUNNERS / "mace_runner.py",
-    requirements=_EXTERNAL / "envs" / "mace.txt",
-    companions=tuple(_RUNNERS / f"mace_{part}.py" for part in ("files", "keeping", "model", "training")),
-)
+MACE_ENVIRONMENT = _environment("mace", "files", "keeping", "model", "training", shared=_OF_NETWORKS)
 
 _MACE_RELEASE = "fetched by mace-torch from its releases on GitHub when it is first used"
 _ASL = "ASL (academic use only)"
@@ -143,7 +138,7 @@ MACE = Family(
         "mace",
         "force_field",
         "model-tar-1",
-        "coevo.models.external.mace:MaceForceField",
+        "coevo.models.external.force_fields:MaceForceField",
         runs_code=False,
         sources=("github:ACEsuit/mace-mp", "github:ACEsuit/mace-foundations"),
     ),
@@ -170,20 +165,14 @@ MACE = Family(
     checkpoint_bytes=40_000_000,
 )
 
-SEVENNET_ENVIRONMENT = ExternalFamily(
-    "sevennet",
-    runner=_RUNNERS / "sevennet_runner.py",
-    requirements=_EXTERNAL / "envs" / "sevennet.txt",
-    companions=tuple(_RUNNERS / f"sevennet_{part}.py" for part in ("model", "training")),
-    extra="sevennet",
-)
+SEVENNET_ENVIRONMENT = _environment("sevennet", "model", "training", shared=_OF_NETWORKS, extra="sevennet")
 
 _SEVENNET_WHEEL = "in the wheel of sevenn"
 _SEVENNET_RELEASE = "fetched by sevenn from its releases on GitHub when it is first used"
 
 # Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and networks are built from plain settings.
 SEVENNET = Family(
-    Loader("sevennet", "force_field", "model-tar-1", "coevo.models.external.sevennet:SevenNetForceField", runs_code=False),
+    Loader("sevennet", "force_field", "model-tar-1", "coevo.models.external.force_fields:SevenNetForceField", runs_code=False),
     title="SevenNet",
     summary="an equivariant network (Park et al., J. Chem. Theory Comput. 20, 4857 (2024))",
     packages=("numpy", "pymatgen-core"),
@@ -208,18 +197,13 @@ SEVENNET = Family(
     checkpoint_bytes=3_500_000,
 )
 
-MATTERSIM_ENVIRONMENT = ExternalFamily(
-    "mattersim",
-    runner=_RUNNERS / "mattersim_runner.py",
-    requirements=_EXTERNAL / "envs" / "mattersim.txt",
-    companions=tuple(_RUNNERS / f"mattersim_{part}.py" for part in ("model", "training", "weights")),
-)
+MATTERSIM_ENVIRONMENT = _environment("mattersim", "model", "training", "weights", shared=_OF_NETWORKS)
 
 _MATTERSIM_SOURCE = "fetched by mattersim from its repository on GitHub when it is first used"
 
 # Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and the network is built from plain settings.
 MATTERSIM = Family(
-    Loader("mattersim", "force_field", "model-tar-1", "coevo.models.external.mattersim:MatterSimForceField", runs_code=False),
+    Loader("mattersim", "force_field", "model-tar-1", "coevo.models.external.force_fields:MatterSimForceField", runs_code=False),
     title="MatterSim",
     summary="M3GNet trained on many materials, temperatures and pressures (Yang et al., arXiv:2405.04967 (2024))",
     packages=("numpy", "pymatgen-core"),

@@ -31,6 +31,8 @@ class Keyed(TypedDict):
 
     key: NotRequired[str]
     """Under which it is stored."""
+    halved_batches: NotRequired[Counts]
+    """Structures of the smallest batch that a force field answered, by the reason for which larger ones were halved."""
 
 
 class Generated(Keyed):

@@ -28,6 +28,7 @@ from coevo.families import descriptor_of
 from coevo.makers.progress import reporter
 from coevo.makers.result_spool import put_patiently, take_in_spooled
 from coevo.models.external.logs import keeping_logs
+from coevo.models.relaxing.halved_batches import noting_halved_batches
 from coevo.node_store.current import current_store
 from coevo.node_store.shards import read_shard, write_shard
 from coevo.processes import has_processes, preload
@@ -228,8 +229,10 @@ def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Map
         if data:
             logs.append({"name": name, "sha256": store.artifacts.put_bytes(data).sha256})
 
-    with keeping_logs(keep_log):
-        output = {**compute(), "key": key}
+    with keeping_logs(keep_log), noting_halved_batches() as halved:
+        output: Document = {**compute(), "key": key}
+    if halved:
+        output["halved_batches"] = dict(sorted(halved.items()))
     _check_output(maker, output)
     seconds = time.perf_counter() - clock
     # Only of jobs that run side by side in threads does it matter when exactly: their times overlap.
@@ -243,6 +246,8 @@ def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Map
     }
     if logs:
         provenance["logs"] = logs
+    if halved:
+        provenance["halved_batches"] = output["halved_batches"]
     winner = put_patiently(store, key, {"output": output, "provenance": provenance})
     listener.job_finished(maker.name, seconds, reused=False)
     return winner["output"]
@@ -251,7 +256,8 @@ def _run_once(maker: StepMaker, keys: tuple[str, ...], compute: Callable[[], Map
 def step(method: Callable[..., Mapping[str, Any]]) -> Callable[..., Any]:
     """Make ``StepMaker.make`` a jobflow job whose result is stored under its key.
 
-    The result is a small JSON document of references (``{"sha256": …}``) and counts; ``key`` is added to it.
+    The result is a small JSON document of references (``{"sha256": …}``) and counts; ``key`` is added to it, and
+    ``halved_batches`` where batches of a force field were answered in parts.
     """
     signature = inspect.signature(method)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import CoevoError, CorruptArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from coevo.node_store.views import StateView
 
@@ -79,14 +79,32 @@ def step_seconds(view: StateView) -> dict[str, float]:
     seconds: Counter[str] = Counter()
     until: dict[tuple[str, str], float] = {}
     for run in sorted(view.document.get("provenance", {}).get("jobs", []), key=lambda run: str(run.get("started", ""))):
-        parts = run["name"].split("/")
-        step, spent = next((part for part in parts if part in STEPS), parts[-1]), run["seconds"]
+        step, spent = _step_of(run), run["seconds"]
         began, place = _moment(str(run.get("started", ""))), (step, str(run.get("host")))
         if began is not None:
             spent = max(0.0, began + spent - max(began, until.get(place, began)))
             until[place] = max(until.get(place, 0.0), began + run["seconds"])
         seconds[step] += spent
     return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+def halved_batches(view: StateView) -> dict[str, dict[str, int]]:
+    """Steps whose batches a force field answered in parts: step to reason to structures of the smallest part."""
+    found: dict[str, dict[str, int]] = {}
+    for run in view.document.get("provenance", {}).get("jobs", []):
+        for reason, size in (run.get("halved_batches") or {}).items():
+            smallest = found.setdefault(_step_of(run), {})
+            smallest[reason] = min(int(size), smallest.get(reason, int(size)))
+    return {name: dict(sorted(found[name].items())) for name in sorted(found, key=_place_of)}
+
+
+def _place_of(step: str) -> int:
+    return STEPS.index(step) if step in STEPS else len(STEPS)
+
+
+def _step_of(run: Mapping[str, Any]) -> str:
+    parts: list[str] = run["name"].split("/")
+    return next((part for part in parts if part in STEPS), parts[-1])
 
 
 def _moment(started: str) -> float | None:

@@ -104,10 +104,16 @@ def kill():
     os.kill(os.getpid(), 9)
 
 
+ERRORS = {
+    "tight": RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+    "tight-host": RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    "raises": ArithmeticError("palladium is hard"),
+}
 FAULTS = {
     "crash": lambda: os._exit(3),
     "killed": kill,
     "once": lambda: kill() if first_time("once") else None,
+    "memory-once": lambda: kill() if first_time("memory-once") else None,
     "hang": hang,
     "garbage": lambda: raw(b"Calculating on cpu, please wait ...\n"),
     "huge": lambda: raw(coevo_worker.MAGIC + struct.pack("<Q", 1 << 60)),
@@ -140,12 +146,13 @@ def open_for_worker(request):
         if "FAKE_KILL" in os.environ and calls[0] > 2 and first_time(os.environ["FAKE_KILL"]):
             kill()  # a worker in the middle of its work, as a user or the kernel would
         touched = PALLADIUM in numbers
-        if fault == "memory" and len(counts) > 2:
+        if fault in {"memory", "memory-once"} and len(counts) > 2:
             raise MemoryError(f"{len(counts)} structures")
-        if fault == "tight" and touched:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-        if fault == "raises" and touched:
-            raise ArithmeticError("palladium is hard")
+        if fault == "hopeless":
+            os.write(2, b"no such library\n")
+            os._exit(4)
+        if touched and fault in ERRORS:
+            raise ERRORS[fault]
         if touched and fault in FAULTS:
             FAULTS[fault]()
         found = model.predict(numbers, counts, positions, cells)
@@ -161,7 +168,7 @@ def open_for_worker(request):
     about = {
         "elements": ELEMENTS if fault != "no-elements" else [0, 7],
         "cutoff": CUTOFF,
-        "energy_scale": "emt",
+        "energy_scale": "emt" if fault != "other-scale" else "pbe",
         "element_energies": {str(z): 0.0 for z in ELEMENTS},
         "versions": versions("ase", "numpy"),
         "device": "cpu",

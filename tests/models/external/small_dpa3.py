@@ -18,8 +18,8 @@ from force_field_contract import lithium_phosphide, lithium_sulfide, rattled
 
 from coevo.families.built_in import DPA3_ENVIRONMENT
 from coevo.models.external.archive import pack
-from coevo.models.external.dpa3 import Dpa3ForceField
 from coevo.models.external.environment import environment_of
+from coevo.models.external.force_fields import Dpa3ForceField
 from coevo.models.registry import force_field_from
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from coevo.errors import CheckpointError, ModelError
 from coevo.models.contracts import FitSettings
 from coevo.models.external.archive import pack
 from coevo.models.external.checking import examine_environment
-from coevo.models.external.dpa3 import Dpa3ForceField
+from coevo.models.external.force_fields import Dpa3ForceField
 from coevo.models.external.workers import shut_down_model_workers
 from coevo.models.registry import force_field_from
 

@@ -16,7 +16,7 @@ from small_mace import ELEMENTS, in_environment, small_mace  # noqa: F401 - the 
 from coevo.errors import CheckpointError, ConfigError, ModelError
 from coevo.models.contracts import FitSettings
 from coevo.models.external.archive import pack
-from coevo.models.external.mace import MaceForceField
+from coevo.models.external.force_fields import MaceForceField
 from coevo.models.external.workers import shut_down_model_workers
 from coevo.models.registry import force_field_from
 

@@ -18,7 +18,7 @@ from coevo.models.contracts import FitSettings, TrainingFrame
 from coevo.models.external.archive import pack
 from coevo.models.external.checking import examine_environment
 from coevo.models.external.fitting import write_frames
-from coevo.models.external.mattersim import MatterSimForceField
+from coevo.models.external.force_fields import MatterSimForceField
 from coevo.models.external.workers import shut_down_model_workers
 from coevo.models.registry import force_field_from
 

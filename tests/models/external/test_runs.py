@@ -357,7 +357,9 @@ def test_runners_are_written_for_python_3_8():
 
     from coevo.models.external.families import PROTOCOL_FILE
 
-    for path in PROTOCOL_FILE.parent.glob("*.py"):
+    paths = list(PROTOCOL_FILE.parent.rglob("*.py"))
+    assert len({path.name for path in paths}) == len(paths)  # the directory of a run has no folders
+    for path in paths:
         tree = ast.parse(path.read_text(), feature_version=(3, 8))
         imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)} | {
             alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names

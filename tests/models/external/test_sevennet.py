@@ -11,7 +11,7 @@ from force_field_contract import ForceFieldContract, lithium_sulfide, rattled
 from coevo.errors import CheckpointError, ModelError
 from coevo.models.contracts import FitSettings
 from coevo.models.external.archive import pack
-from coevo.models.external.sevennet import SevenNetForceField
+from coevo.models.external.force_fields import SevenNetForceField
 from coevo.models.external.workers import shut_down_model_workers
 from coevo.models.registry import force_field_from
 

@@ -96,7 +96,8 @@ def test_a_folder_of_the_users_own_settings_is_trusted_and_its_copy_elsewhere_is
 @pytest.fixture
 def decision(monkeypatch):
     """The module of MatterGen's runner that decides; nothing of torch is needed for it."""
-    monkeypatch.syspath_prepend(str(HERE / "runners"))
+    for folder in (HERE / "runners", HERE / "runners" / "mattergen"):
+        monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
     yield importlib.import_module("mattergen_trust")
     for name in set(sys.modules) - before:

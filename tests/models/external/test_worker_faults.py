@@ -23,6 +23,7 @@ from coevo.models.external.frames import Pipes
 from coevo.models.external.logs import keeping_logs
 from coevo.models.external.workers import KEPT, shut_down_model_workers, worker_for
 from coevo.models.registry import force_field_from
+from coevo.models.relaxing.halved_batches import noting_halved_batches
 
 __all__ = ["fake"]
 
@@ -120,7 +121,8 @@ class TestFaults:
         assert "no answer in the time that it was given (patience: 600 s)" in found[0].detail
         assert log.count("no answer in the time") == 3
 
-    def test_a_worker_that_is_killed_once_gives_the_same_numbers(self, sound):
+    def test_a_worker_that_is_killed_once_gives_the_same_numbers(self, fake, sound):
+        (fake / "markers" / "once").unlink(missing_ok=True)
         found, log = logged(force_field_from("fake", "once"), batch())
         assert [one.energy for one in found] == [one.energy for one in sound]
         assert log.count("the worker is gone") == 1
@@ -138,7 +140,54 @@ class TestFaults:
         assert "coevo: out_of_memory with 3 structures, 12 atoms" in log
         assert "gone" not in log
 
-    @pytest.mark.parametrize(("fault", "reason"), [("tight", "out_of_memory"), ("raises", "calculation_failed"), ("nan", "nan")])
+    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize(
+        ("fault", "halved"),
+        [
+            ("sound", {}),
+            ("once", {}),  # the same batch of a new worker
+            ("memory", {"out_of_memory": 2}),
+            ("killed", {"crashed": 1}),
+            ("raises", {"calculation_failed": 1}),
+        ],
+    )
+    def test_the_size_of_the_batches_that_were_answered_is_told(self, fake, fault, halved, workers):
+        """Of eight crystals the smallest batches that memory lets pass are of two; the one that is lost leaves one beside it."""
+        (fake / "markers" / "once").unlink(missing_ok=True)
+        with noting_halved_batches() as noted:
+            force_field_from("fake", fault).evaluate(batch(8), workers=workers)
+            # more than one batch goes to worker processes, where there are some
+            settings = RelaxationSettings(max_steps=0, batch_size=4)
+            force_field_from("fake", fault).relax(batch(8)[:4] * 2, settings, workers=workers)
+        assert noted == halved
+
+    def test_a_worker_that_dies_in_a_half_is_started_again(self, fake, sound):
+        (fake / "markers" / "memory-once").unlink(missing_ok=True)
+        found, log = logged(force_field_from("fake", "memory-once"), batch())
+        assert [one.energy for one in found] == [one.energy for one in sound]
+        assert log.count("the worker is gone") == 1
+
+    def test_who_ends_a_worker_between_two_questions_is_not_these_crystals(self, fake, monkeypatch):
+        """Another thread may: one whose answer is none, or that is one too many."""
+        sound, asked = force_field_from("fake").evaluate(batch(3, 1)), []
+
+        def ended_before(model):
+            worker = worker_for(model)
+            asked.append(worker)
+            if len(asked) % 2:
+                worker.close()
+            return worker
+
+        force_field = force_field_from("fake", "memory")
+        assert force_field.predictor.greeting.elements
+        monkeypatch.setattr("coevo.models.external.predictor.worker_for", ended_before)
+        assert [one.energy for one in force_field.evaluate(batch(3, 1))] == [one.energy for one in sound]
+        assert len(asked) == 6  # all three together, one, two: each of two workers
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [("tight", "out_of_memory"), ("tight-host", "out_of_memory"), ("raises", "calculation_failed"), ("nan", "nan")],
+    )
     def test_what_a_worker_says_of_one_crystal(self, fault, reason):
         found = force_field_from("fake", fault).evaluate(batch(3, 1))
         assert [type(one) for one in found] == [Prediction, Failure, Prediction]
@@ -154,8 +203,16 @@ class TestFaults:
             assert found[k].prediction.energy == pytest.approx(sound[k].prediction.energy, abs=1e-9)
 
     def test_a_model_that_fails_at_everything_is_an_error(self):
-        with pytest.raises(ModelError, match="fake: no worker survived any of 2 structures: it ended"):
-            force_field_from("fake", "crash").evaluate([metal("Pd"), metal("Pd", 1.02)])
+        with pytest.raises(ModelError, match="fake: no worker survived any of 2 structures, nor one atom") as caught:
+            force_field_from("fake", "hopeless").evaluate([metal("Pd"), metal("Pd", 1.02)])
+        assert "it ended (exit code 4)\nthe last lines of its log:" in str(caught.value)
+        assert "  no such library" in str(caught.value)
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_crystals_that_nothing_survives_are_failures_also_where_nothing_else_was_asked(self, n):
+        found = force_field_from("fake", "crash").evaluate([metal("Pd", 1.0 + 0.01 * k) for k in range(n)])
+        assert [one.reason for one in found] == ["crashed"] * n
+        assert {one.detail for one in found} == {"it ended (exit code 3)"}
 
     @pytest.mark.parametrize(
         ("fault", "message"),
@@ -166,6 +223,7 @@ class TestFaults:
             ),
             ("refuses", r"its worker cannot serve this model: RuntimeError: these weights are of a newer version"),
             ("no-elements", "its worker did not start: its greeting has no list of atomic numbers"),
+            ("other-scale", "its worker serves energies of scale 'pbe', and the checkpoint says 'emt'"),
         ],
     )
     def test_a_worker_that_does_not_start_is_an_error(self, fault, message):

@@ -28,6 +28,7 @@ _STEPS = [
     "label",
     "unite",
     "train-force-field",
+    "fit-offsets",
     "re-evaluate",
     "assess",
     "train-generator",

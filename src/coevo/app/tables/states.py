@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.node_store.recorded import force_field_change, readable, step_seconds
+from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.counts import counted
 from coevo.studies.states.graph import SHORT_ID
 from coevo.studies.states.summaries import origin_line, reference_set_of
@@ -155,8 +155,13 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
         ),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
+        *(("batches", f"{name}: {_halved(halved)}") for name, halved in halved_batches(view).items()),
     ]
     return rows
+
+
+def _halved(halved: dict[str, int]) -> str:
+    return ", ".join(f"halved down to {counted(size, 'structures')} ({reason})" for reason, size in halved.items())
 
 
 def _number(value: float | None, digits: int = 1) -> str:

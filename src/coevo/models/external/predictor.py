@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coevo.errors import ModelError
 from coevo.models.contracts import Failure
-from coevo.models.external.worker import RefusedBatchError, WorkerGoneError
+from coevo.models.external.worker import NotAskedError, RefusedBatchError, WorkerGoneError
 from coevo.models.external.workers import worker_for
+from coevo.models.relaxing.halved_batches import note_halved_batches
 from coevo.models.relaxing.predictor import BatchPrediction
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ class RemotePredictor:
     The worker is started when something is asked of it, and again after it has ended. A batch that it dies of is asked once more
     of a new worker; if that dies too, the halves are asked, and so on down to single crystals, of which one that no worker
     survives is a failure, ``crashed``. A batch that is out of memory is halved likewise. Which batches there were is a matter of
-    the last digits: the log says so where it was not those that were asked for.
+    the last digits: where it was not those that were asked for, the log says so, and the job is told
+    (:mod:`coevo.models.relaxing.halved_batches`).
 
     Parameters
     ----------
@@ -63,6 +66,7 @@ class RemotePredictor:
         self._greeting: Greeting | None = None
         self._element_energies: FloatArray | None = None
         self._answered = False
+        self._story = ""
 
     @property
     def greeting(self) -> Greeting:
@@ -97,45 +101,64 @@ class RemotePredictor:
         Raises
         ------
         ModelError
-            If no worker ever gave an answer: that is not a matter of these crystals.
+            If no worker survives any crystal, nor a plain one: that is not a matter of these crystals.
         """
         batch = _Batch(numbers, counts, positions, cells)
         self._ask(batch, 0, len(counts), again=True)
         crashed = [failure for failure in batch.failures.values() if failure.reason == "crashed"]
         if not self._answered and len(crashed) == len(counts):
-            detail = crashed[0].detail
-            raise ModelError(f"{self.model.family.name}: no worker survived any of {len(counts)} structures: {detail}")
+            self._ask_something_plain(len(counts), crashed[0].detail)
         virials = batch.stresses * np.abs(np.linalg.det(cells))[:, None, None]
         return BatchPrediction(batch.energies, batch.forces, virials, self._interaction(batch), batch.failures)
 
-    def _ask(self, batch: _Batch, first: int, last: int, *, again: bool) -> None:
-        """Fill in the answers of the crystals from ``first`` to before ``last``."""
-        rows = slice(batch.bounds[first], batch.bounds[last])
-        worker = worker_for(self.model)
-        try:
-            found = worker.predict(batch.numbers[rows], batch.counts[first:last], batch.positions[rows], batch.cells[first:last])
-        except WorkerGoneError as err:
-            worker.tell_log(f"the worker is gone while it had {last - first} structures: {err}")
-            if again:
-                self._ask(batch, first, last, again=False)
-                return
-            reason, detail = "crashed", str(err)
-        except RefusedBatchError as err:
-            worker.tell_log(
-                f"{err.reason} with {last - first} structures, {batch.bounds[last] - batch.bounds[first]} atoms: {err}"
+    def _ask_something_plain(self, count: int, detail: str) -> None:
+        """Ask for one atom of the first element in a cube: a family that does not survive that is no family that works.
+
+        Without it, whether crystals at which every worker dies are failures would depend on what this process was asked before.
+        """
+        edge = min(3.0, 0.8 * self.cutoff)
+        plain = _Batch(np.array([min(self.greeting.elements)]), np.array([1]), np.zeros((1, 3)), edge * np.eye(3)[None])
+        self._ask(plain, 0, 1, again=True)
+        if not self._answered:
+            raise ModelError(
+                f"{self.model.family.name}: no worker survived any of {count} structures, nor one atom in a cube of {edge:g} Å: "
+                f"{detail}{self._story}"
             )
+
+    def _ask(self, batch: _Batch, first: int, last: int, *, again: bool, halved: str = "") -> None:
+        """Fill in the answers of the crystals from ``first`` to before ``last``.
+
+        ``again`` says whether no worker died of them yet, ``halved`` why they are only a part.
+        """
+        rows = slice(batch.bounds[first], batch.bounds[last])
+        try:
+            found = self._answer(batch.numbers[rows], batch.counts[first:last], batch.positions[rows], batch.cells[first:last])
+        except WorkerGoneError as err:
+            if again:
+                self._ask(batch, first, last, again=False, halved=halved)
+                return
+            reason, detail, self._story = "crashed", str(err), err.story
+        except RefusedBatchError as err:
             reason, detail = REFUSALS[err.reason], str(err)
             self._answered = True
         else:
             batch.energies[first:last], batch.forces[rows], batch.stresses[first:last] = found
             self._answered = True
+            if halved:
+                note_halved_batches({halved: last - first})
             return
         if last - first == 1:
             batch.failures[first] = Failure(reason, detail)
             return
         middle = (first + last) // 2
-        self._ask(batch, first, middle, again=False)
-        self._ask(batch, middle, last, again=False)
+        self._ask(batch, first, middle, again=again, halved=reason)
+        self._ask(batch, middle, last, again=again, halved=reason)
+
+    def _answer(self, *question: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Ask a worker that is there when it is asked: another thread may have ended the one that was there just now."""
+        while True:
+            with suppress(NotAskedError):
+                return worker_for(self.model).predict(*question)
 
     def _interaction(self, batch: _Batch) -> FloatArray | None:
         """Energies beyond those of the elements, eV/atom, if the family knows them; zero where one of them is not known."""

@@ -44,7 +44,18 @@ _TEXT = 300
 
 
 class WorkerGoneError(Exception):
-    """The process ended, was ended, or said something that is no answer; another one can be started."""
+    """The process ended, was ended, or said something that is no answer; another one can be started.
+
+    ``story`` has the last lines of its log.
+    """
+
+    def __init__(self, message: str, story: str):
+        super().__init__(message)
+        self.story = story
+
+
+class NotAskedError(Exception):
+    """The process had been ended here before it was asked, or is another process's: another one is to be asked the same."""
 
 
 class RefusedBatchError(Exception):
@@ -205,6 +216,8 @@ class Worker:
 
         Raises
         ------
+        NotAskedError
+            If the process was ended by :meth:`close`.
         WorkerGoneError
             If there is no answer; the process is ended.
         RefusedBatchError
@@ -218,8 +231,8 @@ class Worker:
             "cells": np.asarray(cells, "<f8"),
         }
         with self._lock:
-            if not self.alive:  # its descriptors may be those of other files by now
-                raise WorkerGoneError("it has ended")
+            if self._owner != os.getpid() or not self._end.alive:  # its descriptors may be those of other files by now
+                raise NotAskedError
             self._calls += 1
             try:
                 self._pipes.send(encoded({"call": self._calls}, question), self.patience)
@@ -228,10 +241,14 @@ class Worker:
                 if head.get("call") != self._calls:
                     raise FrameError(f"it answered question {str(head.get('call'))[:40]} and not {self._calls}")
             except FrameError as err:
-                raise WorkerGoneError(self._ended(err)) from None
+                how = self._ended(err)
+                self._tell_log(f"the worker is gone while it had {n} structures: {how}")
+                raise WorkerGoneError(how, self._story()) from None
             if head.get("ok") is not True:
-                reason = "out_of_memory" if head.get("reason") == "out_of_memory" else "error"
-                raise RefusedBatchError(reason, _text(head.get("message")))
+                reason, message = str(head.get("reason")), _text(head.get("message"))
+                reason = "out_of_memory" if reason == "out_of_memory" else "error"
+                self._tell_log(f"{reason} with {n} structures, {atoms} atoms: {message}")
+                raise RefusedBatchError(reason, message)
         return found["energies"], found["forces"], found["stresses"]
 
     @property
@@ -244,7 +261,7 @@ class Worker:
         with self._lock:
             self._end()
 
-    def tell_log(self, text: str) -> None:
+    def _tell_log(self, text: str) -> None:
         """Add a line of coevo's own to the log."""
         self._log.add(f"coevo: {text}\n")
 
@@ -257,7 +274,13 @@ class Worker:
         for key, expected in (("protocol", PROTOCOL), ("family", self.model.family.name)):
             if head.get(key) != expected or type(head.get(key)) is not type(expected):
                 raise FrameError(f"its greeting says {key} {str(head.get(key))[:80]!r}, allowed: {expected!r}")
-        return _read_greeting(head)
+        greeting, scale = _read_greeting(head), str(self.model.document.get("energy_scale"))
+        if greeting.energy_scale != scale:
+            raise ModelError(
+                f"{self.model.family.name}: its worker serves energies of scale {greeting.energy_scale!r}, and the checkpoint "
+                f"says {scale!r}: its runner and its descriptor are not of one version{self._story()}"
+            )
+        return greeting
 
     def _ended(self, err: FrameError) -> str:
         """End the process; say in words how it went."""

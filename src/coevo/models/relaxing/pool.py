@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ModelError, WorkerDiedError
 from coevo.models.relaxing.determinism import reproducible_torch
+from coevo.models.relaxing.halved_batches import note_halved_batches, noting_halved_batches
 from coevo.processes import has_processes, map_chunks, preload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from coevo.models.contracts import Progress
+    from coevo.models.relaxing.halved_batches import HalvedBatches
     from coevo.models.relaxing.predictor import Predictor, Recipe
 
 _PREDICTORS_KEPT = 2
@@ -59,8 +61,9 @@ def run_batches(
     try:
         work = partial(_work, made_by, function, arguments)
         parts = map_chunks(work, [batches[place] for place in order], workers=workers, progress=progress)
-        for place, part in zip(order, parts, strict=True):
+        for place, (part, halved) in zip(order, parts, strict=True):
             found[place] = part
+            note_halved_batches(halved)
     except WorkerDiedError as err:
         raise ModelError(
             f"a worker process of the force field ({workers} workers) died while it ran {len(batches)} batches; it was killed, "
@@ -74,7 +77,9 @@ def _size(item: Any) -> int:
     return len(item) if hasattr(item, "__len__") else 1
 
 
-def _work(recipe: Recipe, function: Callable[..., list[Any]], arguments: tuple[Any, ...], batch: Sequence[Any]) -> list[Any]:
+def _work(
+    recipe: Recipe, function: Callable[..., list[Any]], arguments: tuple[Any, ...], batch: Sequence[Any]
+) -> tuple[list[Any], HalvedBatches]:
     import torch
 
     torch.set_num_threads(1)
@@ -82,4 +87,5 @@ def _work(recipe: Recipe, function: Callable[..., list[Any]], arguments: tuple[A
         if len(_predictors) >= _PREDICTORS_KEPT:
             _predictors.clear()
         _predictors[recipe.digest] = recipe.make(*recipe.arguments)
-    return function(_predictors[recipe.digest], batch, *arguments)
+    with noting_halved_batches() as halved:
+        return function(_predictors[recipe.digest], batch, *arguments), halved

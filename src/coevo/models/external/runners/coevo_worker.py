@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import select
 import struct
 import sys
@@ -34,6 +35,9 @@ ARRAY_LIMIT = 1 << 32
 
 SERVING = sys.argv[1:] == ["serve"]
 """Whether this process is a worker; otherwise the runner does the one task of ``request.json``."""
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|allocate memory", re.IGNORECASE)
+"""What torch says where the memory of a GPU, or that of the machine, is too small."""
 
 _answers: Optional[BinaryIO] = None  # noqa: UP045 - evaluated where Python is 3.8
 
@@ -77,20 +81,22 @@ def serve(
     print(f"{family} serves on {about.get('device')}: {about.get('versions')}", flush=True)
     while True:
         head, arrays = _receive()
-        try:
-            found = predict(**{name: arrays[name] for name in ("numbers", "counts", "positions", "cells")})
-            answer = {name: _plain(found[name]) for name in ("energies", "forces", "stresses")}
-        except Exception as err:  # noqa: BLE001
-            traceback.print_exc()
-            text = f"{type(err).__name__}: {err}"
-            reason = (
-                "out_of_memory" if isinstance(err, (MemoryError, OutOfMemory)) or "out of memory" in text.lower() else "error"
-            )
-            if reason == "out_of_memory":
-                _free_memory()
-            _send({"ok": False, "call": head.get("call"), "reason": reason, "message": text[:2000]})
-            continue
-        _send({"ok": True, "call": head.get("call")}, answer)
+        answer, refusal = _answer(predict, arrays)
+        if refusal.get("reason") == "out_of_memory":
+            _free_memory()  # not while the error was handled, which held what the batch had made
+        _send({"ok": not refusal, "call": head.get("call"), **refusal}, answer)
+
+
+def _answer(predict: Callable[..., Mapping[str, Any]], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of an answer, or why there is none."""
+    try:
+        found = predict(**{name: arrays[name] for name in ("numbers", "counts", "positions", "cells")})
+        return {name: _plain(found[name]) for name in ("energies", "forces", "stresses")}, {}
+    except Exception as err:  # noqa: BLE001 - as above
+        traceback.print_exc()
+        text = f"{type(err).__name__}: {err}"
+        reason = "out_of_memory" if isinstance(err, (MemoryError, OutOfMemory)) or _OUT_OF_MEMORY.search(text) else "error"
+        return {}, {"reason": reason, "message": text[:2000]}
 
 
 def _plain(array: Any) -> Any:

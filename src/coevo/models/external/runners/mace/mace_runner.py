@@ -11,9 +11,10 @@ import mace  # noqa: F401 - lets torch read the constants of its e3nn, which is 
 from typing import TYPE_CHECKING, Any
 
 import torch
+from coevo_network import about, device_of, examination, one_thread, package_versions
 from coevo_runner import OUTPUT, TaskError, require_trust, run, versions
-from mace_keeping import keep, versions_of_packages
-from mace_model import PUBLISHED, device_of, one_thread, open_model, place_of, prepared
+from mace_keeping import keep
+from mace_model import PUBLISHED, open_model, place_of, prepared
 from mace_training import fit
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """Versions, device and published weights that are here; downloads nothing."""
     found = versions("mace", "torch", "e3nn", "matscipy", "ase", "numpy")
-    device = device_of(request)
-    name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
-    return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in PUBLISHED}}
+    return examination(device_of(request), found, PUBLISHED, place_of)
 
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +37,10 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         raise TaskError("no_weights", f"it is no model file of MACE: {type(err).__name__}: {str(err)[:500]}") from err
     keep(network, OUTPUT / "model")
     model = prepared(network, request["document"].get("head"), "", torch.device("cpu"))
-    return {"model": "model", "document": {"elements": sorted(model.elements), "versions": versions_of_packages()}}
+    return {
+        "model": "model",
+        "document": {"elements": sorted(model.elements), "versions": package_versions("mace", "torch", "e3nn")},
+    }
 
 
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
@@ -46,15 +48,7 @@ def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[.
     device = device_of(request)
     one_thread(device)
     model = open_model(request, device)
-    about = {
-        "elements": model.elements,
-        "cutoff": model.cutoff,
-        "energy_scale": model.energy_scale,
-        "element_energies": model.element_energies(),
-        "versions": versions("mace", "torch", "e3nn"),
-        "device": str(device),
-    }
-    return about, model.predict
+    return about(model, device, versions("mace", "torch", "e3nn")), model.predict
 
 
 if coevo_worker.SERVING:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import numpy as np
 import sevenn._keys as KEY  # noqa: N812 - as SevenNet calls it
 import sevenn.checkpoint
 import sevenn.util
 import torch
 from ase import Atoms
+from coevo_network import crystals
 from coevo_runner import TaskError
 from sevenn.atom_graph_data import AtomGraphData
 from sevenn.train.dataload import unlabeled_atoms_to_graph
@@ -101,9 +101,8 @@ class Model:
 
     def predict(self, numbers: Any, counts: Any, positions: Any, cells: Any) -> dict[str, Any]:
         """Energies (eV), forces (eV/Å) and stresses (eV/Å³, ASE sign) of crystals, as coevo sends them."""
-        bounds = np.cumsum(counts)[:-1]
-        parts = zip(np.split(numbers, bounds), np.split(positions, bounds), cells)  # noqa: B905 - Python 3.8
-        return self.predict_graphs([self.graph(Atoms(numbers=z, positions=x, cell=c, pbc=True)) for z, x, c in parts])
+        each = crystals(numbers, counts, positions, cells)
+        return self.predict_graphs([self.graph(Atoms(numbers=z, positions=x, cell=c, pbc=True)) for z, x, c in each])
 
     def predict_graphs(self, graphs: Sequence[AtomGraphData]) -> dict[str, Any]:
         """As :meth:`predict`, of graphs that are made already."""
@@ -116,22 +115,6 @@ class Model:
             "forces": found[KEY.PRED_FORCE].detach().cpu().double().numpy(),
             "stresses": stresses,
         }
-
-
-def device_of(request: dict[str, Any]) -> torch.device:
-    """The device that is asked for; ``auto`` is a GPU if there is one.
-
-    Raises
-    ------
-    TaskError
-        If a GPU is asked for and there is none.
-    """
-    wanted = request["device"]
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise TaskError("no_gpu", f"device {wanted!r} was asked for, and torch sees no GPU in this environment; use cpu")
-    return torch.device(wanted)
 
 
 def open_model(request: dict[str, Any], device: torch.device) -> Model:
@@ -164,13 +147,6 @@ def open_model(request: dict[str, Any], device: torch.device) -> Model:
     if modality is not None and modality not in (config.get(KEY.MODAL_MAP) or {}):
         raise TaskError("no_weights", f"weights {name} have no modality {modality}")
     return Model(network, config, modality, scale, device)
-
-
-def one_thread(device: torch.device) -> None:
-    """Let the same work give the same bits: one thread on a CPU, deterministic algorithms on a GPU."""
-    torch.set_num_threads(1)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 def place_of(name: str) -> str | None:

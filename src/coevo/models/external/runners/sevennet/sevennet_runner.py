@@ -7,9 +7,9 @@ import coevo_worker  # first, so that what packages print is no answer
 # ruff: isort: split
 from typing import TYPE_CHECKING, Any
 
-import torch
+from coevo_network import about, device_of, examination, one_thread
 from coevo_runner import run, versions
-from sevennet_model import PUBLISHED, device_of, one_thread, open_model, place_of
+from sevennet_model import PUBLISHED, open_model, place_of
 from sevennet_training import fit
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """Versions, device and published weights that are here; downloads nothing."""
     found = versions("sevenn", "torch", "torch_geometric", "e3nn", "ase", "numpy")
-    device = device_of(request)
-    name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
-    return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in PUBLISHED}}
+    return examination(device_of(request), found, PUBLISHED, place_of)
 
 
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
@@ -29,15 +27,7 @@ def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[.
     device = device_of(request)
     one_thread(device)
     model = open_model(request, device)
-    about = {
-        "elements": model.elements,
-        "cutoff": model.cutoff,
-        "energy_scale": model.energy_scale,
-        "element_energies": model.element_energies(),
-        "versions": versions("sevenn", "torch", "e3nn"),
-        "device": str(device),
-    }
-    return about, model.predict
+    return about(model, device, versions("sevenn", "torch", "e3nn")), model.predict
 
 
 if coevo_worker.SERVING:

@@ -245,13 +245,6 @@ def read_checkpoint(path: Path, branches: tuple[str, ...]) -> Any:
     return wrapper
 
 
-def one_thread(device: torch.device) -> None:
-    """Let the same work give the same bits: one thread on a CPU, deterministic algorithms on a GPU."""
-    torch.set_num_threads(1)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
-
-
 def place_of(name: str) -> str | None:
     """Where published weights are on this machine; downloads nothing."""
     published = PUBLISHED[name][0]

@@ -8,13 +8,14 @@ import coevo_worker  # first, so that what packages print is no answer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mattersim_model import PUBLISHED, device_of, model_in, one_thread, open_model
-from mattersim_training import fit, state_of, versions_of_packages, write
-from mattersim_weights import place_of
+from mattersim_model import PUBLISHED, model_in, open_model  # before torch
 
 # ruff: isort: split
 import torch
+from coevo_network import about, device_of, examination, one_thread, package_versions
 from coevo_runner import TaskError, run, versions
+from mattersim_training import PACKAGES, fit, write
+from mattersim_weights import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """Versions, device and published weights that are here; downloads nothing."""
     found = versions("mattersim", "torch", "torch_geometric", "pymatgen.core", "ase", "numpy")
-    device = device_of(request)
-    name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
-    return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in PUBLISHED}}
+    return examination(device_of(request), found, PUBLISHED, place_of)
 
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
@@ -34,8 +33,8 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     if head is not None:
         raise TaskError("no_head", f"a checkpoint of MatterSim has no heads, and {str(head)[:80]!r} was named; leave it out")
     model = model_in(Path(request["model"]) / request["file"], request["document"]["energy_scale"], torch.device("cpu"))
-    write(model, state_of(model))
-    return {"model": "model", "document": {"elements": model.elements, "versions": versions_of_packages()}}
+    write(model, model.potential.model.state_dict())
+    return {"model": "model", "document": {"elements": model.elements, "versions": package_versions(*PACKAGES)}}
 
 
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
@@ -43,15 +42,7 @@ def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[.
     device = device_of(request)
     one_thread(device)
     model = open_model(request, device)
-    about = {
-        "elements": model.elements,
-        "cutoff": model.cutoff,
-        "energy_scale": model.energy_scale,
-        "element_energies": model.element_energies(),
-        "versions": versions("mattersim", "torch", "torch_geometric"),
-        "device": str(device),
-    }
-    return about, model.predict
+    return about(model, device, versions(*PACKAGES)), model.predict
 
 
 if coevo_worker.SERVING:

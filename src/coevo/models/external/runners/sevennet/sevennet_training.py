@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,15 @@ import sevenn._keys as KEY  # noqa: N812 - as SevenNet calls it
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from coevo_runner import OUTPUT, TaskError, advance, read_records, versions
+from coevo_network import device_of, one_thread, package_versions
+from coevo_runner import OUTPUT, read_records
+from coevo_training import DELTA, check_written, cosine, in_batches, loss_of, seed_everything, train, weights_of
 from sevenn.atom_graph_data import AtomGraphData
 from sevenn.train.dataload import atoms_to_graph
 from sevenn.train.loss import ForceLoss, PerAtomEnergyLoss, StressLoss
 from sevenn.train.trainer import Trainer
-from sevennet_model import CHECKPOINT, Model, device_of, one_thread, open_model
+from sevennet_model import CHECKPOINT, Model, open_model
 from torch_geometric.loader import DataLoader
-
-GPA = 160.21766208
-DELTA = 0.1
-ENERGY_WEIGHT = 10.0
-FINAL_RATE = 0.1
-"""The learning rate falls to this share of its start along a cosine."""
 
 
 def fit(request: dict[str, Any]) -> dict[str, Any]:
@@ -43,39 +38,24 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
         optimizer_cls=torch.optim.Adam,
         optimizer_args={"lr": settings["learning_rate"]},
         scheduler_cls=torch.optim.lr_scheduler.CosineAnnealingLR,
-        scheduler_args={"T_max": settings["epochs"], "eta_min": FINAL_RATE * settings["learning_rate"]},
+        scheduler_args=cosine(settings),
         device=device,
     )
     order = torch.Generator().manual_seed(seed)
     loader = DataLoader(training, batch_size=settings["batch_size"], shuffle=True, generator=order)
-    best_loss = validation_loss(model, validation, held_out, settings)
-    best, best_epoch = state_of(model), 0
-    epochs = [{"epoch": 0, "validation_loss": best_loss}]
-    for epoch in range(1, settings["epochs"] + 1):
+
+    def epoch(_number: int) -> None:
         trainer.run_one_epoch(loader, is_train=True)
         trainer.scheduler_step()
-        loss = validation_loss(model, validation, held_out, settings)
-        print(f"epoch {epoch}: validation loss {loss:.6g}", flush=True)
-        if not np.isfinite(loss):
-            raise TaskError("diverged", f"the validation loss became {loss}; use a smaller learning_rate")
-        epochs.append({"epoch": epoch, "validation_loss": loss})
-        advance(1)
-        if loss < best_loss:
-            best_loss, best, best_epoch = loss, state_of(model), epoch
-        elif epoch - best_epoch >= settings["patience"]:
-            break
-    write(model, best)
-    check_written(request, device, validation, held_out, best_loss)
-    found = versions("sevenn", "torch", "e3nn")
-    document = {"weights": request["document"]["weights"], "versions": {k: found[k] for k in ("sevenn", "torch", "e3nn")}}
-    return {"model": "model", "document": document, "report": {"epochs": epochs, "best_epoch": best_epoch}}
 
+    def loss(judged: Model = model) -> float:
+        judged.network.eval()
+        return loss_of(in_batches(judged.predict_graphs, validation, settings["batch_size"]), held_out, settings)
 
-def seed_everything(seed: int) -> None:
-    """Seed each generator that a package may ask."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the one that packages use
-    torch.manual_seed(seed)
+    best = train(settings, epoch, loss, model.network.state_dict)
+    write(model, best.state)
+    check_written(best, loss(open_model({**request, "model": str(OUTPUT / "model")}, device)))
+    return best.result({"weights": request["document"]["weights"], "versions": package_versions("sevenn", "torch", "e3nn")})
 
 
 def trainable(model: Model) -> None:
@@ -88,10 +68,11 @@ def trainable(model: Model) -> None:
 def losses(settings: dict[str, Any]) -> list[tuple[Any, float]]:
     """The loss of :mod:`coevo.models.external.fitting` in SevenNet's terms, whose stress is in kbar, ten to the GPa."""
     kbar = 10.0
+    energy, force, stress = weights_of(settings)
     return [
-        (PerAtomEnergyLoss(criterion=torch.nn.HuberLoss(delta=DELTA)), ENERGY_WEIGHT),
-        (ForceLoss(criterion=torch.nn.HuberLoss(delta=DELTA)), settings["force_weight"]),
-        (StressLoss(criterion=torch.nn.HuberLoss(delta=kbar * DELTA)), settings["stress_weight"] / kbar**2),
+        (PerAtomEnergyLoss(criterion=torch.nn.HuberLoss(delta=DELTA)), energy),
+        (ForceLoss(criterion=torch.nn.HuberLoss(delta=DELTA)), force),
+        (StressLoss(criterion=torch.nn.HuberLoss(delta=kbar * DELTA)), stress / kbar**2),
     ]
 
 
@@ -112,31 +93,6 @@ def labelled_graph(model: Model, record: dict[str, Any]) -> AtomGraphData:
     return graph
 
 
-def validation_loss(model: Model, graphs: list[AtomGraphData], records: list[dict[str, Any]], settings: dict[str, Any]) -> float:
-    """The loss over all validation frames."""
-    model.network.eval()
-    energy, forces, stress = [], [], []
-    for start in range(0, len(graphs), settings["batch_size"]):
-        part = records[start : start + settings["batch_size"]]
-        found = model.predict_graphs(graphs[start : start + settings["batch_size"]])
-        energy.append((found["energies"] - [r["energy"] for r in part]) / [len(r["numbers"]) for r in part])
-        forces.append((found["forces"] - np.concatenate([r["forces"] for r in part])).ravel())
-        stress.append(GPA * (found["stresses"] - np.array([r["stress"] for r in part])).ravel())
-    weights = (ENERGY_WEIGHT, settings["force_weight"], settings["stress_weight"])
-    return sum(w * huber(np.concatenate(x)) for w, x in zip(weights, (energy, forces, stress)))  # noqa: B905
-
-
-def huber(difference: Any) -> float:
-    """Mean Huber function."""
-    size = np.abs(difference)
-    return float(np.where(size <= DELTA, 0.5 * size**2, DELTA * (size - 0.5 * DELTA)).mean())
-
-
-def state_of(model: Model) -> dict[str, Any]:
-    """A copy of the parameters."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.network.state_dict().items()}
-
-
 def write(model: Model, state: dict[str, Any]) -> None:
     """Write a checkpoint of SevenNet's own form, which its calculator reads as well; the same weights write the same bytes."""
     directory = OUTPUT / "model"
@@ -154,24 +110,6 @@ def write(model: Model, state: dict[str, Any]) -> None:
         },
         Path(directory) / CHECKPOINT,
     )
-
-
-def check_written(
-    request: dict[str, Any], device: torch.device, graphs: list[AtomGraphData], records: list[dict[str, Any]], loss: float
-) -> None:
-    """Make sure that what was written is the model that was trained.
-
-    Raises
-    ------
-    TaskError
-        If it has another validation loss when it is read again.
-    """
-    again = open_model({**request, "model": str(OUTPUT / "model")}, device)
-    found = validation_loss(again, graphs, records, request["settings"])
-    if not abs(found - loss) <= 1e-3 * abs(loss) + 1e-9:
-        raise TaskError(
-            "checkpoint", f"the model has validation loss {loss:.6g}, and {found:.6g} when it is read from its checkpoint"
-        )
 
 
 def plain(value: Any) -> Any:

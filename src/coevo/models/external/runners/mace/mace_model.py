@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from coevo_network import crystals
 from coevo_runner import TaskError
 from mace.calculators import foundations_models
 from mace.data import AtomicData, Configuration
@@ -100,9 +101,7 @@ class Model:
 
     def predict(self, numbers: Any, counts: Any, positions: Any, cells: Any) -> dict[str, Any]:
         """Energies (eV), forces (eV/Å) and stresses (eV/Å³, ASE sign) of crystals, as coevo sends them."""
-        bounds = np.cumsum(counts)[:-1]
-        parts = zip(np.split(numbers, bounds), np.split(positions, bounds), cells)  # noqa: B905 - Python 3.8
-        return self.predict_graphs([self.graph(*part) for part in parts])
+        return self.predict_graphs([self.graph(*crystal) for crystal in crystals(numbers, counts, positions, cells)])
 
     def predict_graphs(self, graphs: Sequence[AtomicData]) -> dict[str, Any]:
         """As :meth:`predict`, of graphs that are made already."""
@@ -117,22 +116,6 @@ class Model:
 
 def _plain(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
-
-
-def device_of(request: dict[str, Any]) -> torch.device:
-    """The device that is asked for; ``auto`` is a GPU if there is one.
-
-    Raises
-    ------
-    TaskError
-        If a GPU is asked for and there is none.
-    """
-    wanted = request["device"]
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise TaskError("no_gpu", f"device {wanted!r} was asked for, and torch sees no GPU in this environment; use cpu")
-    return torch.device(wanted)
 
 
 def open_model(request: dict[str, Any], device: torch.device) -> Model:
@@ -225,13 +208,6 @@ def alone() -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def one_thread(device: torch.device) -> None:
-    """Let the same work give the same bits: one thread on a CPU, deterministic algorithms on a GPU."""
-    torch.set_num_threads(1)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 def place_of(name: str) -> str | None:

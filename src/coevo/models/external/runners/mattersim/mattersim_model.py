@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.units import GPa
+from coevo_network import crystals
 from coevo_runner import TaskError
 from mattersim.datasets.utils.build import build_dataloader
 from mattersim.forcefield.m3gnet.m3gnet import M3Gnet
@@ -82,16 +83,15 @@ class Model:
         shift = self.potential.model.normalizer.shift
         return {str(z): float(shift[z]) for z in self.elements}
 
-    def graphs(self, crystals: Sequence[Atoms], **labels: Any) -> list[Data]:
+    def graphs(self, atoms: Sequence[Atoms], **labels: Any) -> list[Data]:
         """Graphs of crystals as MatterSim makes them; labels as for its ``build_dataloader``."""
         cutoffs = {name: float(self.arguments[name]) for name in ("cutoff", "threebody_cutoff")}
-        return list(build_dataloader(list(crystals), only_inference=not labels, **cutoffs, **labels).dataset)
+        return list(build_dataloader(list(atoms), only_inference=not labels, **cutoffs, **labels).dataset)
 
     def predict(self, numbers: Any, counts: Any, positions: Any, cells: Any) -> dict[str, Any]:
         """Energies (eV), forces (eV/Å) and stresses (eV/Å³, ASE sign) of crystals, as coevo sends them."""
-        bounds = np.cumsum(counts)[:-1]
-        parts = zip(np.split(numbers, bounds), np.split(positions, bounds), cells)  # noqa: B905 - Python 3.8
-        return self.predict_graphs(self.graphs([crystal(*part) for part in parts]))
+        each = crystals(numbers, counts, positions, cells)
+        return self.predict_graphs(self.graphs([right_handed(*one) for one in each]))
 
     def predict_graphs(self, graphs: list[Data]) -> dict[str, Any]:
         """As :meth:`predict`, of graphs that are made already.
@@ -108,26 +108,10 @@ class Model:
         }
 
 
-def crystal(numbers: Any, positions: Any, cell: Any) -> Atoms:
+def right_handed(numbers: Any, positions: Any, cell: Any) -> Atoms:
     """A crystal as ASE has it, in a cell of positive volume: MatterSim's stress takes on the sign of the volume."""
     cell = np.array(cell, float)
     return Atoms(numbers=numbers, positions=positions, cell=cell if np.linalg.det(cell) > 0 else -cell, pbc=True)
-
-
-def device_of(request: dict[str, Any]) -> torch.device:
-    """The device that is asked for; ``auto`` is a GPU if there is one.
-
-    Raises
-    ------
-    TaskError
-        If a GPU is asked for and there is none.
-    """
-    wanted = request["device"]
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise TaskError("no_gpu", f"device {wanted!r} was asked for, and torch sees no GPU in this environment; use cpu")
-    return torch.device(wanted)
 
 
 def open_model(request: dict[str, Any], device: torch.device) -> Model:
@@ -197,10 +181,3 @@ def read_network(path: Path, device: torch.device) -> M3Gnet:
     if loaded.unexpected_keys:
         print(f"{path}: not used: {', '.join(loaded.unexpected_keys)}", flush=True)
     return network.to(device)
-
-
-def one_thread(device: torch.device) -> None:
-    """Let the same work give the same bits: one thread on a CPU, deterministic algorithms on a GPU."""
-    torch.set_num_threads(1)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)

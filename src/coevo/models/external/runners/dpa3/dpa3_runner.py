@@ -7,7 +7,7 @@ import coevo_worker  # first, so that what packages print is no answer
 # ruff: isort: split
 from typing import TYPE_CHECKING, Any
 
-import torch
+from coevo_network import about, examination, one_thread
 from coevo_runner import run, versions
 from dpa3_environment import import_deepmd, prepare
 
@@ -26,9 +26,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         return {"versions": {**found, "deepmd": f"! {err}"}, "device": "cpu", "weights": {}}
     from dpa3_model import PUBLISHED, device_of, place_of
 
-    device = device_of(request)
-    name = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
-    return {"versions": found, "device": name, "weights": {weights: place_of(weights) for weights in PUBLISHED}}
+    return examination(device_of(request), found, PUBLISHED, place_of)
 
 
 def fit(request: dict[str, Any]) -> dict[str, Any]:
@@ -42,20 +40,12 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
 def open_for_worker(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
     """The model of a request, as a worker tells of it."""
     print(f"operators of deepmd: {import_deepmd()}", flush=True)
-    from dpa3_model import device_of, one_thread, open_model
+    from dpa3_model import device_of, open_model
 
     device = device_of(request)
     one_thread(device)
     model = open_model(request)
-    about = {
-        "elements": model.elements,
-        "cutoff": model.cutoff,
-        "energy_scale": model.energy_scale,
-        "element_energies": model.element_energies(),
-        "versions": versions("deepmd", "torch"),
-        "device": str(device),
-    }
-    return about, model.predict
+    return about(model, device, versions("deepmd", "torch")), model.predict
 
 
 if coevo_worker.SERVING:

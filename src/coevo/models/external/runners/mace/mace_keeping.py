@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from coevo_runner import TaskError, versions
+from coevo_runner import TaskError
 from mace_files import read_model, save
 from mace_model import heads_of, prepared
 
@@ -36,12 +36,6 @@ def keep(network: Any, directory: Path) -> None:
                 raise TaskError(
                     "checkpoint", f"head {head}: {what} of the model change by {worst:.3g} when it is written and read"
                 )
-
-
-def versions_of_packages() -> dict[str, str]:
-    """What a checkpoint's document says of where it was made."""
-    found = versions("mace", "torch", "e3nn")
-    return {name: found[name] for name in ("mace", "torch", "e3nn")}
 
 
 def _predictions(network: Any, head: str) -> dict[str, Any]:
