@@ -49,12 +49,14 @@ test-under-load: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	tests/repeat_under_load.sh $(BIN)/python $(TIMES) $(LOAD)
 
-# Model families in environments of their own: makes those of MatterGen (about 2 GB), DPA-3, MACE and SevenNet (1.5 GB each), trains small models.
+# Model families in environments of their own: makes those of MatterGen (about 2 GB), DPA-3, MACE, MatterSim and SevenNet (1.5 GB each), trains
+# small models.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
 	$(BIN)/coevo env create mattergen
 	$(BIN)/coevo env create dpa3
 	$(BIN)/coevo env create mace
+	$(BIN)/coevo env create mattersim
 	$(BIN)/coevo env create sevennet
 	$(BIN)/python -m pytest -m models
 

@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_refused_when_the_file_is_read(coevo: Coevo, tmp_pa
         ),
         (
             ("{family: effective-medium}", "{family: effective}"),
-            "got 'effective', allowed: chgnet, dpa3, mace, sevennet, effective-medium",
+            "got 'effective', allowed: chgnet, dpa3, mace, mattersim, sevennet, effective-medium",
         ),
         (("{family: effective-medium}", "{family: effective-medium, weights: best}"), "got 'best', allowed: standard"),
         (("[Au, Cu]", "[Au, Cu, Li]"), "got effective-medium, which does not know Li of node.elements"),

@@ -202,4 +202,32 @@ SEVENNET = Family(
     checkpoint_bytes=3_500_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+MATTERSIM_ENVIRONMENT = _environment("mattersim", "model", "training", "weights", shared=_OF_NETWORKS)
+
+_MATTERSIM_SOURCE = "fetched by mattersim from its repository on GitHub when it is first used"
+
+# Its checkpoints are read as tensors, numbers and texts (torch.load, weights_only), and the network is built from plain settings.
+MATTERSIM = Family(
+    Loader("mattersim", "force_field", "model-tar-1", "coevo.models.external.force_fields:MatterSimForceField", runs_code=False),
+    title="MatterSim",
+    summary="M3GNet trained on many materials, temperatures and pressures (Yang et al., arXiv:2405.04967 (2024))",
+    packages=("numpy", "pymatgen-core"),
+    environment=MATTERSIM_ENVIRONMENT,
+    environment_packages=("mattersim", "torch", "torch-geometric", "pymatgen-core", "ase", "numpy"),
+    weights={
+        # PBE and PBE+U with the settings of the Materials Project, without corrections: inferred from its errors on such data.
+        "mattersim-v1.0.0-1M": Weights("pbe", "PBE", False, "MIT", _MATTERSIM_SOURCE),
+        "mattersim-v1.0.0-5M": Weights("pbe", "PBE", False, "MIT", _MATTERSIM_SOURCE),
+    },
+    default_weights="mattersim-v1.0.0-5M",
+    own_files={"pbe": Weights("pbe", "PBE"), "omat24": Weights("omat24", "PBE"), "r2scan": Weights("r2scan", "r2SCAN")},
+    devices=("cpu", "cuda"),
+    elements=UP_TO_PLUTONIUM,
+    capabilities=frozenset({"fit", "relax", "stress", "batched"}),
+    get="coevo env create mattersim",
+    licence="MIT",
+    in_workers=("coevo.models.relaxing.batch", "coevo.models.external.predictor"),
+    checkpoint_bytes=18_000_000,
+)
+
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
