@@ -64,8 +64,10 @@ BATCH = 16
 FOREVER = 1e9
 BEFORE_KILL = 0.06
 """CPU seconds that a worker computes before it is killed."""
-FEW = 2 * BATCH
+FEW = 8
 """Crystals of the families that are measured with ``--few``."""
+WARM, CALLS = 4, 3
+"""Crystals that are predicted, and how often, before anything is measured: what is compiled is so after two or three calls."""
 MINIMUM = 1.0
 """meV/atom: two relaxations that differ by less have found one minimum."""
 
@@ -98,6 +100,7 @@ def single_points(subject: Subject, structures: Sequence[Structure], peer: Peer)
     batches = [as_json[start : start + BATCH] for start in range(0, len(crystals), BATCH)]
     served, clock = subject.force_field.predictor, Clock(subject.model)
     _warm_up(subject, crystals, peer)
+    _evaluated(subject.force_field, structures[:1])
     seconds: dict[str, float] = {}
     energies: dict[str, list[float]] = {}
 
@@ -134,11 +137,12 @@ def single_points(subject: Subject, structures: Sequence[Structure], peer: Peer)
 
 def _warm_up(subject: Subject, crystals: Sequence[Crystal], peer: Peer) -> None:
     """Imports, and what first calls compile, are no part of what is measured."""
-    first = crystals[:BATCH]
-    subject.force_field.predictor.predict(*arrays_of(first))
-    peer.ask("batches", batches=[plain(first)], seconds=FOREVER)
-    if subject.calculator is not None:
-        peer.ask("single_points", crystals=plain(first[:1]), seconds=FOREVER)
+    first = crystals[:WARM]
+    for _ in range(CALLS):
+        subject.force_field.predictor.predict(*arrays_of(first))
+        peer.ask("batches", batches=[plain(first)], seconds=FOREVER)
+        if subject.calculator is not None:
+            peer.ask("single_points", crystals=plain(first[:1]), seconds=FOREVER)
 
 
 def worker_overhead(subject: Subject, structures: Sequence[Structure], turns: int, peer: Peer) -> dict[str, Any]:
