@@ -11,10 +11,9 @@ of coevo's own interpreter (``workloads/chgnet_runner.py``), which coevo itself 
 
     python benchmarks/force_fields.py                          # CHGNet, and all families with an environment here
     python benchmarks/force_fields.py sevennet:7net-l3i5       # FAMILY, FAMILY:WEIGHTS or FAMILY=CHECKPOINT
-    python benchmarks/force_fields.py mace=CHECKPOINT \\
-        --calculator mace mace.calculators:MACECalculator '{"model_paths": "ft.model", "device": "cpu"}'
+    python benchmarks/force_fields.py chgnet dpa3=CHECKPOINT mace:pbe:/PATH/mine.model --few dpa3 mace
 
-Families, and parts of them, that are not measured are kept from the last record.
+Families, and parts of them, that are not measured are kept from the last record, unless it is made ``--anew``.
 """
 
 from __future__ import annotations
@@ -65,6 +64,10 @@ BATCH = 16
 FOREVER = 1e9
 BEFORE_KILL = 0.06
 """CPU seconds that a worker computes before it is killed."""
+FEW = 8
+"""Crystals of the families that are measured with ``--few``."""
+WARM, CALLS = 4, 3
+"""Crystals that are predicted, and how often, before anything is measured: what is compiled is so after two or three calls."""
 MINIMUM = 1.0
 """meV/atom: two relaxations that differ by less have found one minimum."""
 
@@ -97,6 +100,7 @@ def single_points(subject: Subject, structures: Sequence[Structure], peer: Peer)
     batches = [as_json[start : start + BATCH] for start in range(0, len(crystals), BATCH)]
     served, clock = subject.force_field.predictor, Clock(subject.model)
     _warm_up(subject, crystals, peer)
+    _evaluated(subject.force_field, structures[:1])
     seconds: dict[str, float] = {}
     energies: dict[str, list[float]] = {}
 
@@ -133,11 +137,12 @@ def single_points(subject: Subject, structures: Sequence[Structure], peer: Peer)
 
 def _warm_up(subject: Subject, crystals: Sequence[Crystal], peer: Peer) -> None:
     """Imports, and what first calls compile, are no part of what is measured."""
-    first = crystals[:BATCH]
-    subject.force_field.predictor.predict(*arrays_of(first))
-    peer.ask("batches", batches=[plain(first)], seconds=FOREVER)
-    if subject.calculator is not None:
-        peer.ask("single_points", crystals=plain(first[:1]), seconds=FOREVER)
+    first = crystals[:WARM]
+    for _ in range(CALLS):
+        subject.force_field.predictor.predict(*arrays_of(first))
+        peer.ask("batches", batches=[plain(first)], seconds=FOREVER)
+        if subject.calculator is not None:
+            peer.ask("single_points", crystals=plain(first[:1]), seconds=FOREVER)
 
 
 def worker_overhead(subject: Subject, structures: Sequence[Structure], turns: int, peer: Peer) -> dict[str, Any]:
@@ -297,7 +302,8 @@ def measure(subject: Subject, chosen: argparse.Namespace, keep: Callable[[dict[s
     from coevo.models.external.workers import shut_down_model_workers
 
     structures = random_crystals(max(chosen.structures, chosen.relaxations), chosen.seed)
-    points, relaxed = structures[: chosen.structures], structures[: chosen.relaxations]
+    few = subject.family in chosen.few
+    points, relaxed = structures[: min(chosen.structures, FEW) if few else chosen.structures], structures[: chosen.relaxations]
     if "start_up" in chosen.parts:
         keep({"start_up": _dated(start_ups(subject, chosen.starts))})
     greeting = subject.force_field.predictor.greeting  # type: ignore[attr-defined]
@@ -314,7 +320,7 @@ def measure(subject: Subject, chosen: argparse.Namespace, keep: Callable[[dict[s
     }
     try:
         for name, work in parts.items():
-            if name in chosen.parts:
+            if name in chosen.parts and (name == "single_points" or not few):
                 keep({name: _dated(work())})
     finally:
         peer.close()
@@ -372,6 +378,14 @@ def options() -> argparse.Namespace:
         help="ASE calculator of a family in its environment, and its arguments; without one it is not compared with ASE",
     )
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what is measured (default: all)")
+    parser.add_argument(
+        "--few",
+        nargs="+",
+        default=[],
+        metavar="FAMILY",
+        help=f"families of which only start-up and single points of {FEW} crystals are measured",
+    )
+    parser.add_argument("--anew", action="store_true", help="begin a new record; the last one is not kept")
     parser.add_argument("--structures", type=int, default=100, help="crystals of single points (default 100)")
     parser.add_argument("--relaxations", type=int, default=24, help="crystals that are relaxed (default 24)")
     parser.add_argument("--fmax", type=float, default=0.1, help="eV/Å of a relaxation (default 0.1)")
@@ -423,8 +437,12 @@ def main() -> None:
                 specs += [name] if environment is not None and environment_of(environment) else []
             except ConfigError as err:
                 print(f"left out: {err}", flush=True)
+    if chosen.anew:
+        chosen.output.unlink(missing_ok=True)
     for spec in specs:
         name = spec.partition("=")[0]
+        if "/" in name:  # a file of somebody's machine is no name
+            name = name.partition(":")[0]
         try:
             measure(subject_of(spec, CALCULATORS | given), chosen, partial(kept, chosen, name))
         except MissingFamilyError as err:

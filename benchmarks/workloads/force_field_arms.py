@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 CALCULATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "chgnet": ("chgnet.model.dynamics:CHGNetCalculator", {"use_device": "cpu"}),
+    "dpa3": ("deepmd.calculator:DP", {}),
+    "mace": ("mace.calculators:MACECalculator", {}),
     "sevennet": ("sevenn.calculator:SevenNetCalculator", {}),
 }
-"""ASE calculators of families, in their own environments, and their arguments; the peer adds SevenNet's weights."""
+"""ASE calculators of families, in their own environments, and their arguments; the peer adds the weights."""
 
 
 class MissingFamilyError(Exception):
@@ -69,7 +71,7 @@ class Subject:
 
 
 def subject_of(spec: str, calculators: dict[str, tuple[str, dict[str, Any]]], device: str = "cpu") -> Subject:
-    """The force field of ``FAMILY``, ``FAMILY:WEIGHTS`` or ``FAMILY=CHECKPOINT``.
+    """The force field of ``FAMILY``, ``FAMILY:WEIGHTS`` (``FAMILY:SCALE:PATH``) or ``FAMILY=CHECKPOINT``.
 
     Raises
     ------
@@ -90,11 +92,14 @@ def _subject(
     family: str, weights: str, checkpoint: Path | None, calculator: tuple[str, dict[str, Any]] | None, device: str
 ) -> Subject:
     from coevo.families import descriptor_of
+    from coevo.families.weights_files import weights_file
     from coevo.models.registry import force_field_from
 
     descriptor = descriptor_of(family, "force_field")
     known = calculator or CALCULATORS.get(family)
-    label = f"{descriptor.title} {checkpoint.name if checkpoint else weights or descriptor.default_weights}"
+    own = weights_file(weights)
+    file = checkpoint or (Path(own.path) if own else None)
+    label = f"{descriptor.title} {file.name if file else weights or descriptor.default_weights}"
     if family == "chgnet":
         if checkpoint is not None:
             raise MissingFamilyError("chgnet: only published weights can be measured, chgnet:WEIGHTS")

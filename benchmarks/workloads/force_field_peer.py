@@ -43,16 +43,40 @@ def opened(runner: str, request: dict[str, Any]) -> tuple[dict[str, Any], Callab
 
 
 def calculator_of(request: dict[str, Any]) -> Any:
-    """The family's own ASE calculator: ``module:name`` and its arguments; SevenNet's is known."""
+    """The family's own ASE calculator: ``module:name`` and its arguments; what those of coevo's families need is known."""
     module, _, name = request["calculator"].partition(":")
-    arguments = dict(request["calculator_arguments"])
-    if request["family"] == "sevennet":
-        from sevennet_model import CHECKPOINT, PUBLISHED
-
-        published, modality, _scale = PUBLISHED[request["document"]["weights"]]
-        model = published if request["model"] is None else str(Path(request["model"]) / CHECKPOINT)
-        arguments = {"model": model, "modal": modality, "device": request["device"], **arguments}
+    known = {"sevennet": _for_sevennet, "mace": _for_mace, "dpa3": _for_dpa3}.get(request["family"])
+    arguments = {**(known(request) if known else {}), **request["calculator_arguments"]}
     return getattr(import_module(module), name)(**arguments)
+
+
+def _for_sevennet(request: dict[str, Any]) -> dict[str, Any]:
+    from sevennet_model import CHECKPOINT, PUBLISHED
+
+    published, modality, _scale = PUBLISHED[request["document"]["weights"]]
+    model = published if request["model"] is None else str(Path(request["model"]) / CHECKPOINT)
+    return {"model": model, "modal": modality, "device": request["device"]}
+
+
+def _for_mace(request: dict[str, Any]) -> dict[str, Any]:
+    import torch
+    from mace_model import heads_of, open_model
+
+    model = open_model(request, torch.device(request["device"]))
+    return {"models": model.network, "head": heads_of(model.network)[model.head], "device": request["device"]}
+
+
+def _for_dpa3(request: dict[str, Any]) -> dict[str, Any]:
+    from dpa3_environment import import_deepmd, prepare
+
+    prepare()
+    import_deepmd()
+    from dpa3_model import CHECKPOINT, PUBLISHED, published_file
+
+    if request["model"] is not None:
+        return {"model": str(Path(request["model"]) / CHECKPOINT)}
+    published, branches, _scale = PUBLISHED[request["document"]["weights"]]
+    return {"model": str(published_file(published)), "head": branches[0]}
 
 
 def synchronise() -> None:
@@ -157,26 +181,21 @@ class Peer:
 
 
 class _Parts:
-    """Predictions of a runner; of one whose model says ``graph`` and ``predict_graphs``, with the wall seconds of graphs."""
+    """Predictions of a runner; of one whose model has a method ``graph``, with the wall seconds that graphs take."""
 
     def __init__(self, predict: Any) -> None:
-        self._whole = predict
-        self._model = getattr(predict, "__self__", None)
+        self.predict = predict
         self.graphs: float | None = None
-        if hasattr(self._model, "graph") and hasattr(self._model, "predict_graphs"):
-            self.graphs = 0.0
+        model = getattr(predict, "__self__", None)
+        if hasattr(model, "graph"):
+            self.graphs, self._graph = 0.0, type(model).graph.__get__(model)
+            model.graph = self._timed  # type: ignore[union-attr]
 
-    def predict(self, numbers: Any, counts: Any, positions: Any, cells: Any) -> Any:
-        if self.graphs is None or self._model is None:
-            return self._whole(numbers=numbers, counts=counts, positions=positions, cells=cells)
-        from ase import Atoms
-
+    def _timed(self, *args: Any, **kwargs: Any) -> Any:
         begun = time.perf_counter()
-        bounds = np.cumsum(counts)[:-1]
-        parts = zip(np.split(numbers, bounds), np.split(positions, bounds), cells)  # noqa: B905 - Python 3.8
-        graphs = [self._model.graph(Atoms(numbers=z, positions=x, cell=c, pbc=True)) for z, x, c in parts]
-        self.graphs += time.perf_counter() - begun
-        return self._model.predict_graphs(graphs)
+        found = self._graph(*args, **kwargs)
+        self.graphs = (self.graphs or 0.0) + time.perf_counter() - begun
+        return found
 
 
 def _joined(batch: list[dict[str, Any]]) -> dict[str, Any]:

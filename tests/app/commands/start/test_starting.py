@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +117,25 @@ def test_a_node_from_a_state(copied: Coevo, tmp_path: Path) -> None:
     assert "nothing to do" in copied(*START).stderr
     difference = json.loads(copied("diff", "tiny", "tiny-plain", "--format", "json").stdout)
     assert (difference["only_left"]["labels"], difference["only_right"]["labels"], difference["splits"]) == ([], [], [])
+    counts = state["counts"]
+    assert f"{counts['entries'] + counts['references']} structures; stable: [" in compared(copied)
     copied("verify", "tiny-plain", "--signals")
     copied("export", "tiny-plain", str(tmp_path / "plain.coevo"))
     other = Coevo(tmp_path, PYTHONPATH=copied.environment["PYTHONPATH"])
     other("import", str(tmp_path / "plain.coevo"))
     other("verify", "tiny-plain")
     assert shown(other, "tiny-plain")["id"] == state["id"]
+
+
+def compared(coevo: Coevo) -> str:
+    """What the example of docs/force-fields.md prints of the two nodes."""
+    page = (Path(__file__).resolve().parents[4] / "docs" / "force-fields.md").read_text(encoding="utf-8")
+    [example] = [block for block in page.split("```python\n")[1:] if "li-p-s-by-chgnet" in block]
+    program = example.partition("```")[0].replace("li-p-s-sevennet", "tiny").replace("li-p-s-by-chgnet", "tiny-plain")
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", program]
+    done = subprocess.run(command, env=coevo.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 KINDS = {"structures": "entries", "references": "references", "labels": "labels"}
