@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from coevo.configs.local_values import local_values
 
+from coevo.configs.describing import local_values
 from coevo.configs.loading import config_from_dict, dump_config, load_config, parse_config
 from coevo.configs.overrides import load_with, read_overrides
 from coevo.configs.uncertainty_section import OtherForceField

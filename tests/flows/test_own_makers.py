@@ -75,7 +75,7 @@ def test_a_transition_with_own_makers(fresh: Coevo, label_maker: type[Maker], mo
     head = store.state("tiny")
     config = parse_config(store.read_config_text("tiny"), "tiny")
     flow = CoevolutionMaker(config=config, screen_maker=Unrelaxed(), label_maker=label_maker(node=config.node)).make(
-        head.id, head.iteration + 1, **checkpoints_of(head)
+        head.id, head.iteration + 1, **checkpoints_of(head, config)
     )
     names = [made.name for made, _ in flow.iterflow()]
     assert {"tiny/1/label", "tiny/1/screen/0000", "tiny/1/screen/0001"} <= set(names)
@@ -142,8 +142,10 @@ def test_a_screen_maker_that_gives_something_else_is_told(
     monkeypatch.setenv("COEVO_DATABASE", f"file:{fresh.database}")
     store = current_store()
     head = store.state("tiny")
-    node = parse_config(store.read_config_text("tiny"), "tiny").node
+    config = parse_config(store.read_config_text("tiny"), "tiny")
     screened = screening.make({}, {})
-    curate = CurateMaker("curate", node=node).make([], [screened.output], checkpoints_of(head)["force_field"], head.id, 1)
+    curate = CurateMaker("curate", node=config.node).make(
+        [], [screened.output], checkpoints_of(head, config)["force_field"], head.id, 1
+    )
     with pytest.raises(ConfigError, match=re.escape(told)):
         run_locally(Flow([screened, curate]), store=JobStore(MemoryStore()), log=False, raise_immediately=True)

@@ -21,6 +21,7 @@ from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
+from coevo.makers.committee.evaluate_members import EvaluateMemberMaker
 from coevo.makers.evaluate import EvaluateMaker
 from coevo.makers.label import LabelPacketMaker
 from coevo.makers.step import StepMaker
@@ -42,7 +43,7 @@ SHELL = {
     "COEVO_LOCAL_CLUSTER": "/shared",
 }
 """What the bundled sites ask of the shell."""
-WITHIN = {EvaluateMaker, LabelPacketMaker}
+WITHIN = {EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
 """Makers of the jobs that jobs which cut work return in their place; these have the step of the one that cut."""
 JUDGED = parse_config(
     TINY.replace("  structures: 5\n", "  structures: 5\n  uncertainty_fraction: 0.2\n")
