@@ -188,7 +188,7 @@ def test_stiffness_is_told_with_who_labelled(data: ReportData) -> None:
     assert section.table.rows == [
         ["Li₂S", "force field", "29.5", "15.40", "231 ×3, 270 ×3", "0.72"],
         ["", "labels: espresso, PBE", "40.8", "15.40", "231 ×3, 270 ×3", ""],
-        ["Li₃P", "force field", "–", "–", "–", "–"],
+        ["Li₃P", "force field", "–", "15.40", "–", "–"],
     ]
     assert "Bulk modulus: none." in section.text
     assert "the model's own numbers" in section.text
