@@ -21,7 +21,7 @@ from coevo.node_store.queries.query_fields import FIELDS
 @pytest.fixture(scope="module")
 def collection() -> Any:
     found = mongomock.MongoClient().db.evaluations
-    found.insert_many(DOCUMENTS)
+    found.insert_many([dict(document) for document in DOCUMENTS])  # a server adds an id to what it is given
     return found
 
 

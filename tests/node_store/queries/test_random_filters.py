@@ -10,6 +10,7 @@ from typing import Any
 import mongomock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_filters import DOCUMENTS
 from random_filters import filters as optimade_filters
 from random_queries import COLUMNS, COMPARISONS, documents, queries
 
@@ -157,8 +158,6 @@ def test_documents_come_back_as_they_were_to_the_bit(documents):
 @settings(max_examples=60, deadline=None)
 @given(optimade_filters)
 def test_optimade_filters(random_filter):
-    from random_filters import DOCUMENTS
-
     expected = [document["formula"] for document in DOCUMENTS if random_filter.truth(document) is True]
     found = EvaluationIndex(DOCUMENTS).find(parse_filter(random_filter.text), ["formula"])
     assert [document["formula"] for document in found] == expected
