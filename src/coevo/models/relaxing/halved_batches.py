@@ -21,7 +21,8 @@ _noted: ContextVar[HalvedBatches | None] = ContextVar("coevo_halved_batches", de
 @contextmanager
 def noting_halved_batches() -> Iterator[HalvedBatches]:
     """Collect what :func:`note_halved_batches` is told in this block; what the block is in hears of it, too."""
-    token = _noted.set(found := {})
+    found: HalvedBatches = {}
+    token = _noted.set(found)
     try:
         yield found
     finally:
