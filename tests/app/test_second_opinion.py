@@ -222,6 +222,15 @@ def test_a_bundle_has_the_members(opinions: Coevo, tmp_path: Path) -> None:
     assert queried(there, "tiny@main", "is_confidently_sun = TRUE") == queried(opinions, "tiny@main", "is_confidently_sun = TRUE")
 
 
+def test_an_extension_that_a_member_does_not_know_is_refused_with_the_way_out(opinions: Coevo, tmp_path: Path) -> None:
+    (tmp_path / "cl.cif").write_text("data_x\n")
+    done = opinions("extend", "tiny@main", "--elements", "Cl", "--as", "more", "--references", str(tmp_path / "cl.cif"), code=2)
+    text = " ".join(done.stderr.split())
+    assert "got witness/elsewhere, which does not know Cl" in text
+    assert "coevo init more --from-state tiny@" in text
+    assert "--set 'uncertainty.families=[]'" in text
+
+
 def test_the_report_has_the_section(opinions: Coevo, tmp_path: Path) -> None:
     opinions("report", "tiny", "--output", str(tmp_path / "report"), "--without-map")
     page = (tmp_path / "report" / "index.html").read_text()
@@ -240,6 +249,7 @@ def test_garbage_collection_leaves_the_members(opinions: Coevo, tmp_path: Path) 
     coevo("verify", "tiny")
 
 
+@pytest.mark.long
 def test_labels_outside_an_iteration_are_judged_too(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("label", "tiny", "--limit", "2")
@@ -250,6 +260,7 @@ def test_labels_outside_an_iteration_are_judged_too(opinions: Coevo, tmp_path: P
     assert all("energies_above_hull" in row for row in queried(coevo, "tiny@main"))
 
 
+@pytest.mark.long
 def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("init", "other", "--from-state", "tiny@main", "--set", "uncertainty.members=1")
@@ -264,6 +275,7 @@ def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path
     assert "S.U.N. (one family)" in coevo("status", "alone").stdout
 
 
+@pytest.mark.long
 def test_a_merge_fits_the_members_on_the_labels_of_both(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("branch", "tiny@main~1", "side")
