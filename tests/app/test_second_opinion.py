@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tiny_node import TINY, Coevo, copy_of
+from second_family import SHIFT, install_witness
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "flows"))
-from second_family import install_witness
+from tiny_node import TINY, Coevo, copy_of
 
 SECTION = """
 uncertainty:
@@ -112,8 +110,6 @@ def test_the_first_state_has_one_opinion_of_another_family(opinions: Coevo) -> N
 
 def test_offsets_bring_another_scale_to_that_of_the_node(opinions: Coevo) -> None:
     """The witness is CHGNet 0.2.0 shifted by element; what is left is what 0.2.0 and the node's model differ by."""
-    from second_family import SHIFT
-
     member = shown(opinions, "tiny@main~2")["metrics"]["committee"]["members"][OTHER]
     offsets = dict(zip(member["offsets"]["elements"], member["offsets"]["values"], strict=True))
     assert sorted(offsets) == sorted(SHIFT)
