@@ -35,8 +35,8 @@ def test_a_node_of_chgnet_asks_sevennet(tmp_path: Path) -> None:
     member = seed["metrics"]["committee"]["members"][NAME]
     assert (member["family"], member["weights"], member["training"]) == ("sevennet", "7net-0", "PBE of MPtrj")
     # CHGNet is of MP2020, SevenNet of plain PBE: with the correction the offsets that are left are small
-    assert all(abs(value) < 0.3 for value in member["offsets"]["values"])
-    assert member["offsets"]["residual_rms"] < 0.1
+    assert all(abs(value) < 0.15 for value in member["offsets"]["values"])
+    assert member["offsets"]["residual_rms"] < 0.03
     assert not seed["metrics"]["committee"]["agreement"]["independent"]  # both are of MPtrj
     fitted = state["metrics"]["committee"]
     assert fitted["force_field"]["training"] == "the node's labels (teacher chgnet/r2scan)"
