@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tiny_node import TINY, Coevo, copy_of
+from second_family import SHIFT, install_witness
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "flows"))
-from second_family import install_witness
+from tiny_node import TINY, Coevo, copy_of
 
 SECTION = """
 uncertainty:
@@ -112,8 +110,6 @@ def test_the_first_state_has_one_opinion_of_another_family(opinions: Coevo) -> N
 
 def test_offsets_bring_another_scale_to_that_of_the_node(opinions: Coevo) -> None:
     """The witness is CHGNet 0.2.0 shifted by element; what is left is what 0.2.0 and the node's model differ by."""
-    from second_family import SHIFT
-
     member = shown(opinions, "tiny@main~2")["metrics"]["committee"]["members"][OTHER]
     offsets = dict(zip(member["offsets"]["elements"], member["offsets"]["values"], strict=True))
     assert sorted(offsets) == sorted(SHIFT)
@@ -222,6 +218,15 @@ def test_a_bundle_has_the_members(opinions: Coevo, tmp_path: Path) -> None:
     assert queried(there, "tiny@main", "is_confidently_sun = TRUE") == queried(opinions, "tiny@main", "is_confidently_sun = TRUE")
 
 
+def test_an_extension_that_a_member_does_not_know_is_refused_with_the_way_out(opinions: Coevo, tmp_path: Path) -> None:
+    (tmp_path / "cl.cif").write_text("data_x\n")
+    done = opinions("extend", "tiny@main", "--elements", "Cl", "--as", "more", "--references", str(tmp_path / "cl.cif"), code=2)
+    text = " ".join(done.stderr.split())
+    assert "got witness/elsewhere, which does not know Cl" in text
+    assert "coevo init more --from-state tiny@" in text
+    assert "--set 'uncertainty.families=[]'" in text
+
+
 def test_the_report_has_the_section(opinions: Coevo, tmp_path: Path) -> None:
     opinions("report", "tiny", "--output", str(tmp_path / "report"), "--without-map")
     page = (tmp_path / "report" / "index.html").read_text()
@@ -240,6 +245,7 @@ def test_garbage_collection_leaves_the_members(opinions: Coevo, tmp_path: Path) 
     coevo("verify", "tiny")
 
 
+@pytest.mark.long
 def test_labels_outside_an_iteration_are_judged_too(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("label", "tiny", "--limit", "2")
@@ -250,6 +256,7 @@ def test_labels_outside_an_iteration_are_judged_too(opinions: Coevo, tmp_path: P
     assert all("energies_above_hull" in row for row in queried(coevo, "tiny@main"))
 
 
+@pytest.mark.long
 def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("init", "other", "--from-state", "tiny@main", "--set", "uncertainty.members=1")
@@ -264,6 +271,7 @@ def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path
     assert "S.U.N. (one family)" in coevo("status", "alone").stdout
 
 
+@pytest.mark.long
 def test_a_merge_fits_the_members_on_the_labels_of_both(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("branch", "tiny@main~1", "side")

@@ -157,7 +157,16 @@ def extend(
             f"--elements: got {', '.join(elements) or 'nothing'}, allowed: elements that {source.node} does not have "
             f"({', '.join(before)} are there)"
         )
-    config = _config_of(source, name, elements=[*before, *elements], references=references)
+    try:
+        config = _config_of(source, name, elements=[*before, *elements], references=references)
+    except ConfigError as err:
+        if "uncertainty.families" not in str(err):
+            raise
+        symbols = "-".join([*before, *elements])
+        raise ConfigError(
+            f"{err}; or start such a node without it: coevo init {name} --from-state {source.node}@{source.id[:12]} --set "
+            f"node.elements={symbols} --set node.references={references} --set 'uncertainty.families=[]'"
+        ) from None
     withheld = config.references.exclude
     known = [r for r in load_references(references, config.node.elements, base=base, complete=False) if r.name not in withheld]
     alone = {next(iter(r.structure.composition)).symbol for r in known if len(r.structure.composition) == 1}

@@ -90,7 +90,7 @@ def offsets_on_references(
         Why there are none.
     """
     there = np.flatnonzero(np.isfinite(member) & np.isfinite(own))
-    kept = [structures[i] for i in there]
+    kept = [structures[i] for i in there.tolist()]
     alone = np.array([len(structure.composition) == 1 for structure in kept], dtype=bool)
     shares = fractions(kept, elements) if kept else np.empty((0, len(elements)))
     found, reason = fit_offsets(shares, own[there], member[there], elements, alone)
