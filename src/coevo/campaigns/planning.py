@@ -27,7 +27,8 @@ DEFAULT_CORE_SECONDS = {
     "train-force-field": 0.05,
     "re-evaluate": 0.2,
     "train-generator": 0.001,
-    "measure": 0.01,
+    "assess": 0.005,
+    "measure": 0.005,
     "train-member": 0.05,
     "re-evaluate-member": 0.03,
     "spread": 0.03,
@@ -40,7 +41,7 @@ Those of a frame are its labelling code's."""
 BYTES_PER_STRUCTURE = 4_000
 
 SHARD_OF_EVALUATION = 500
-SERIAL = {"train-generator", "train-force-field", "train-member", "measure"}
+SERIAL = {"train-generator", "train-force-field", "train-member", "assess", "measure"}
 """Steps that one process does, whatever the number of workers."""
 
 
@@ -161,6 +162,7 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
         "train-force-field": trained,
         "train-generator": fit["training"] * fit["epochs_run"] if {"training", "epochs_run"} <= fit.keys() else 0,
         "re-evaluate": population["entries"] + population["references"],
+        "assess": population["entries"],
         "measure": population["entries"],
         **_measured_members(metrics, trained),
     }
@@ -227,7 +229,8 @@ def _amounts(
         "train-force-field": (1, training * config.training.epochs if fits else 0, force_field.checkpoint_bytes),
         "re-evaluate": (ceil(evaluated / SHARD_OF_EVALUATION), evaluated, evaluated * BYTES_PER_STRUCTURE),
         "train-generator": (1, population * epochs if config.generator.fit else 0, generator),
-        "measure": (5, population, 0.0),  # curate, select, assess, measure, commit
+        "assess": (4, population, 0.0),  # curate, select, assess, commit
+        "measure": (1, population, 0.0),
         **_members(config, population, frames, training if fits else 0),
     }
 
