@@ -149,7 +149,7 @@ def test_a_yaml_of_many_problems_is_refused_in_a_few_lines(tmp_path, other):
     text = PLAIN + "".join(f"key{number}: 1\n" for number in range(3_000))
     with pytest.raises(BundleError) as caught:
         import_bundle(other, bundle(tmp_path, text))
-    assert len(str(caught.value).splitlines()) == MOST_PROBLEMS + 1
+    assert MOST_PROBLEMS // 2 < len(str(caught.value).splitlines()) <= MOST_PROBLEMS + 1  # each names what is allowed
     assert len(str(caught.value)) < 20_000
 
 
