@@ -189,7 +189,7 @@ def test_few_neighbours(force_field):
 
 def test_a_fit_of_a_fit(force_field, tmp_path: Path):
     """The parent's loss and the new one's are those that coevo measures, and the same seed gives the same checkpoint."""
-    contract, chosen = TestMatterSimContract, FitSettings(epochs=2, learning_rate=1e-3, batch_size=2)
+    contract, chosen = TestMatterSimContract, FitSettings(epochs=3, learning_rate=1e-3, batch_size=2)
     parents = [force_field]
     for seed in (1, 2):
         training = contract.shifted_frames(parents[-1], range(6))
