@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from second_family import SHIFT, install_witness
 
 from tiny_node import TINY, Coevo, copy_of
@@ -137,6 +136,23 @@ def test_filters_reach_the_spread_and_single_members(opinions: Coevo) -> None:
         f"energy_above_hull_std,is_confidently_sun,energies_above_hull.chgnet_1,energies_above_hull.chgnet_2,energies_above_hull.{OTHER}"
         in text
     )
+
+
+def test_a_notebook_has_a_column_for_each_member(opinions: Coevo) -> None:
+    from coevo.node_store.store import open_store
+    from coevo.notebooks.states import State
+    from coevo.settings import read_settings
+
+    store = open_store(read_settings(database=opinions.environment["COEVO_DATABASE"]))
+    state = State(store, store.state("tiny@main"))
+    table, none = state.to_dataframe(), state.to_dataframe("nelements = 7")
+    assert table.dtypes.to_dict() == none.dtypes.to_dict()
+    rows = {row["structure_id"]: row for row in queried(opinions, "tiny@main")}
+    for name in MEMBERS:
+        column = table[f"energies_above_hull.{name}"]
+        assert column.to_dict() == {key: row["energies_above_hull"][name] for key, row in rows.items()}
+    assert table["energy_above_hull_std"].notna().all()
+    assert table["is_confidently_sun"].dtype == "boolean"
 
 
 def test_part_of_the_budget_goes_where_the_members_differ(opinions: Coevo) -> None:

@@ -70,7 +70,8 @@ def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFra
     rows = list(view.entries(parse_filter(where))) if where else list(_evaluations(view, kind))
     rows.sort(key=_stability)
     data = {name: [row.get(name) for row in rows] for name in COLUMNS}
-    members = sorted({name for row in rows for name in row.get(MEMBERS) or ()})
+    told = (view.document["metrics"].get("committee") or {}).get("members") or ()
+    members = sorted({*told, *(name for row in rows for name in row.get(MEMBERS) or ())})
     by_member = {f"{MEMBERS}.{name}": [(row.get(MEMBERS) or {}).get(name) for row in rows] for name in members}
     table = DataFrame(data | by_member, index=[row["structure_id"] for row in rows]).rename_axis("structure_id")
     return table.astype(_TYPES | dict.fromkeys(by_member, "float64"))
