@@ -198,7 +198,7 @@ def checkpoints_of(view: StateView, config: NodeConfig) -> dict[str, dict[str, A
     """Checkpoints of a state as jobs take them: both models, and the members of the second opinion that a configuration wants."""
     check_members(config)
     found = view.document["checkpoints"]
-    models = {role: checkpoint_reference(found[role]) for role in ROLES}
+    models: dict[str, dict[str, Any]] = {role: checkpoint_reference(found[role]) for role in ROLES}
     return {**models, **members_for(config, found)}
 
 

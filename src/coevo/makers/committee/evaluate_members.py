@@ -108,7 +108,7 @@ class EvaluateMembersMaker(StepMaker):
                 makers = [EvaluateMemberMaker(f"{self.name}/{name}/{index:04d}", self.workers) for index in range(len(parts))]
                 jobs[name] = [maker.make(part, checkpoint) for maker, part in zip(makers, parts, strict=True)]
         flat = [each for group in jobs.values() for each in group]
-        output = {
+        output: MembersEvaluated = {
             "members": {name: [each.output["evaluated"] for each in group] for name, group in jobs.items()},
             "runs": [{"key": each.output["key"]} for each in flat],
         }

@@ -120,7 +120,8 @@ def training_of(
         return training_of_published(other)
     if checkpoint is None or not checkpoint.get("parent"):
         return training_of_published(OtherForceField(published_as.family, published_as.weights))
-    data, words = set(), set()
+    data: set[str] = set()
+    words: set[str] = set()
     for code, functional in sources:
         if code == "teacher":
             teacher = labelling.teacher

@@ -107,8 +107,8 @@ class OpinionsMaker(StepMaker):
             },
             "members": {name: each.document for name, each in judged.items()},
             "agreement": agreement,
-            "calibration": (calibrated or {}).get("calibration"),
-            "calibration_reason": (calibrated or {}).get("reason", ""),
+            "calibration": calibrated["calibration"] if calibrated else None,
+            "calibration_reason": calibrated["reason"] if calibrated else "",
         }
         return {**assessed, "evaluations": write_records(store, documents), "committee": committee}
 
