@@ -186,10 +186,10 @@ class _Parts:
     def __init__(self, predict: Any) -> None:
         self.predict = predict
         self.graphs: float | None = None
-        model = getattr(predict, "__self__", None)
+        model: Any = getattr(predict, "__self__", None)
         if hasattr(model, "graph"):
             self.graphs, self._graph = 0.0, type(model).graph.__get__(model)
-            model.graph = self._timed  # type: ignore[union-attr]
+            model.graph = self._timed
 
     def _timed(self, *args: Any, **kwargs: Any) -> Any:
         begun = time.perf_counter()

@@ -89,7 +89,9 @@ class TrainMemberMaker(TrainForceFieldMaker):
             key: found[key] for key in ("reason", "test_before", "test_after", "test_loss_ratio", "frames", "fit") if key in found
         }
         result: Any = {**kept, **told}
-        return {**result, "checkpoint": found["checkpoint"], "adopted": True} if found["adopted"] else result
+        if found["adopted"]:
+            result |= {"checkpoint": found["checkpoint"], "adopted": True}
+        return result
 
     def _splits(self, labels: list[Record], splits: dict[str, str]) -> dict[str, str]:
         """Train and validation by another hash of the families; test stays test, and what fixes the offsets is trained on."""
