@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 from coevo.configs.tree import NodeSection, TrainingConfig
+from coevo.configs.uncertainty_section import UncertaintyConfig
+from coevo.makers.committee.errors_and_spreads import calibrated
 from coevo.makers.committee.train_member import TrainMemberMaker
 
 NODE = NodeSection(name="a", elements=("Li", "S"), references="x", seed=4)
@@ -52,3 +54,11 @@ def test_few_families_take_the_splits_of_the_state() -> None:
     for number in range(1, 12):
         own = TrainMemberMaker(node=NODE, training=TRAINING, number=number)._splits(rows, state)
         assert set(own.values()) == {"train", "validation"}
+
+
+def test_labels_of_stiffness_are_no_new_labels_to_be_calibrated_on() -> None:
+    """They are strained reference crystals, no sample of what the force field has to judge."""
+    row = {"_id": "x", "family": "e" * 64, "how": "stiffness", "status": "admitted", "settings_digest": "d" * 64}
+    scale = {"elements": ["Li", "S"], "values": [0.0, 0.0], "rank": 2, "residual_rms": 0.0, "n": 2}
+    told: Any = calibrated(None, [row], {"d" * 64: scale}, {}, {}, {}, NODE, UncertaintyConfig(), 1)  # type: ignore[arg-type]
+    assert told == {"calibration": None, "reason": "no new label whose energy can be compared"}

@@ -60,10 +60,11 @@ def calibrated(
     from coevo.analysis.hull.energy_scale import Offsets
     from coevo.analysis.signals.agreement import spread
     from coevo.analysis.signals.calibration import calibration
+    from coevo.makers.labels.stiffness import is_stiffness
     from coevo.makers.labels.training_set import frame_of
 
     scales = {digest: Offsets.from_dict(stored) for digest, stored in offsets.items()}
-    usable = [label for label in labels if label["settings_digest"] in scales]
+    usable = [label for label in labels if label["settings_digest"] in scales and not is_stiffness(label)]
     if not usable:
         return {"calibration": None, "reason": "no new label whose energy can be compared"}
     force_field = load_force_field(store, checkpoint)

@@ -62,6 +62,7 @@ class TrainMemberMaker(TrainForceFieldMaker):
             ``checkpoint`` (None: there is no such member yet, and no fit was adopted), ``adopted``, ``reason``, ``test_before``
             and ``test_after`` (errors on the state's test split), ``frames`` by the member's own splits, ``fit``.
         """
+        from coevo.makers.labels.stiffness import without_stiffness
         from coevo.makers.populations.population import open_state
 
         store = current_store()
@@ -75,7 +76,8 @@ class TrainMemberMaker(TrainForceFieldMaker):
                 mine.update(view.manifest["labels"])
             for label in view.labels():
                 labels.setdefault(label["_id"], label)
-        usable = [labels[i] for i in sorted(labels) if i in splits and labels[i]["settings_digest"] in trained["offsets"]]
+        samples = without_stiffness(labels[i] for i in sorted(labels) if i in splits)
+        usable = [label for label in samples if label["settings_digest"] in trained["offsets"]]
         kept: TrainedMember = {"checkpoint": None if first else checkpoint, "adopted": False, "reason": ""}
         if not trained.get("frames"):
             return {**kept, "reason": f"nothing to train on: {trained['reason']}"}
