@@ -88,8 +88,10 @@ class TrainMemberMaker(TrainForceFieldMaker):
         told = {
             key: found[key] for key in ("reason", "test_before", "test_after", "test_loss_ratio", "frames", "fit") if key in found
         }
-        result: Any = {**kept, **told}
-        return {**result, "checkpoint": found["checkpoint"], "adopted": True} if found["adopted"] else result
+        adopted = {"checkpoint": found["checkpoint"], "adopted": True} if found["adopted"] else {}
+        result: Any = {**kept, **told, **adopted}
+        trained_member: TrainedMember = result
+        return trained_member
 
     def _splits(self, labels: list[Record], splits: dict[str, str]) -> dict[str, str]:
         """Train and validation by another hash of the families; test stays test, and what fixes the offsets is trained on."""
