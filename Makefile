@@ -5,9 +5,8 @@ VENV ?= .venv
 DEMO_ITERATIONS ?= 2
 TIMES ?= 10
 LOAD ?= 6
-# Three workers for two cores, because tests of services wait now and then; a module stays on one of them, so that its fixtures are made once. The
-# order is that of tests/conftest.py.
-PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Two workers; a module stays on one of them, so that its fixtures are made once. The order is that of tests/conftest.py.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt

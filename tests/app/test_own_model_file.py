@@ -31,6 +31,7 @@ def coevo(tmp_path: Path) -> Coevo:
     return Coevo(tmp_path, PYTHONPATH=os.pathsep.join(paths), COEVO_ENVIRONMENTS=environments)
 
 
+@pytest.mark.long
 def test_a_node_of_a_file(coevo: Coevo, tmp_path: Path) -> None:
     model = tmp_path / "own.model"
     (tmp_path / "node.yaml").write_text(NODE % model)

@@ -27,6 +27,9 @@ OTHER = "witness_elsewhere"
 MEMBERS = ["chgnet_1", "chgnet_2", OTHER]
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def opinions(tmp_path_factory: pytest.TempPathFactory) -> Coevo:
     """A tiny node with a second opinion after two transitions; read it, do not change it."""
@@ -261,7 +264,6 @@ def test_garbage_collection_leaves_the_members(opinions: Coevo, tmp_path: Path) 
     coevo("verify", "tiny")
 
 
-@pytest.mark.long
 def test_labels_outside_an_iteration_are_judged_too(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("label", "tiny", "--limit", "2")
@@ -272,7 +274,6 @@ def test_labels_outside_an_iteration_are_judged_too(opinions: Coevo, tmp_path: P
     assert all("energies_above_hull" in row for row in queried(coevo, "tiny@main"))
 
 
-@pytest.mark.long
 def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("init", "other", "--from-state", "tiny@main", "--set", "uncertainty.members=1")
@@ -287,7 +288,6 @@ def test_another_node_from_the_state_and_fewer_members(opinions: Coevo, tmp_path
     assert "S.U.N. (one family)" in coevo("status", "alone").stdout
 
 
-@pytest.mark.long
 def test_a_merge_fits_the_members_on_the_labels_of_both(opinions: Coevo, tmp_path: Path) -> None:
     coevo = copied(opinions, tmp_path)
     coevo("branch", "tiny@main~1", "side")

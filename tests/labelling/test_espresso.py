@@ -118,6 +118,7 @@ class TestSettings:
         with pytest.raises(LabellingError, match="COEVO_PSEUDOPOTENTIALS is not set"):
             labeller_for(LabellingConfig(code="espresso"))
 
+    @pytest.mark.long
     def test_two_processes_give_the_same_label(self, li2s: Structure) -> None:
         require_pw()
         require_pw("mpirun")
@@ -126,6 +127,7 @@ class TestSettings:
         assert together.energy == pytest.approx(alone.energy, abs=1e-5)
         assert rough_labeller(command=[*MPIRUN, "pw.x"]).settings() == rough_labeller().settings()
 
+    @pytest.mark.long
     def test_frames_at_once_keep_their_order(self, li2s: Structure) -> None:
         require_pw()
         frames = [Structure(Lattice(li2s.lattice.matrix * scale), li2s.species, li2s.frac_coords) for scale in (0.98, 1.03)]

@@ -88,6 +88,7 @@ def test_an_error_is_corrected_by_custodian_and_told(machine: Machine, frame: St
     assert [attempt[0] for attempt in machine.journal[1:]] == ["Normal", "All"]
 
 
+@pytest.mark.long
 def test_a_correction_of_one_frame_is_not_remembered_for_the_next(
     machine: Machine, frame: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +138,7 @@ def test_overlapping_atoms_are_never_given_to_vasp(machine: Machine) -> None:
     assert machine.journal == []
 
 
+@pytest.mark.long
 def test_frames_without_a_label_are_kept_where_the_user_says(
     machine: Machine, frame: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_everything_is_inside_and_no_atom_hides_another(pictures):
             assert min(gaps, default=99.0) > 0.5 * balls[0][2]
 
 
+@pytest.mark.long
 def test_no_scripts_no_links_and_the_same_every_time(pictures):
     allowed = {f"{SVG}{tag}" for tag in ("svg", "title", "line", "circle", "text")}
     for motif, picture in pictures.values():

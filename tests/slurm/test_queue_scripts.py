@@ -112,6 +112,7 @@ fields = st.dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fields, st.lists(hostile, max_size=2), st.lists(hostile, max_size=2))
 def test_whatever_is_written_is_refused_or_stays_one_line(kind: dict[str, str], extra: list[str], commands: list[str]) -> None:

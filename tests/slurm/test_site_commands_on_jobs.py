@@ -130,6 +130,7 @@ def test_a_site_that_cannot_work_is_refused(site: OnCluster, tmp_path: Path) -> 
     assert "site.yaml" in nowhere("submit", "tiny", code=2).stderr
 
 
+@pytest.mark.long
 def test_a_transition_of_too_many_jobs_is_refused(site: OnCluster, tiny_text: str) -> None:
     from coevo.configs.loading import parse_config
     from coevo.errors import ConfigError

@@ -55,6 +55,7 @@ def test_a_job_has_its_output_and_says_where_it_ran(files: Path, launchpad: Laun
     assert "complained" in (files / "here" / "job.err").read_text()
 
 
+@pytest.mark.long
 def test_a_worker_without_a_job_of_its_class_ends(files: Path, launchpad: LaunchPad) -> None:
     add(launchpad, script("true"), category="gpu")
     assert run(files, "singleshot").returncode == 1
@@ -95,6 +96,7 @@ sys.exit(worker.main())
 """
 
 
+@pytest.mark.long
 def test_no_job_is_started_when_the_time_is_up(files: Path, launchpad: LaunchPad) -> None:
     ended = files / "ended"
     ended.touch()

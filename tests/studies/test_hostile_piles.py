@@ -179,6 +179,7 @@ OBJECTS = st.dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     values=st.lists(OBJECTS, min_size=1, max_size=6),

@@ -37,6 +37,7 @@ def fitted(epochs: int, steps: int, *, ours: bool) -> tuple[list[torch.Tensor], 
     return parameters, rates
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epochs", [1, 2, 7, 20])
 def test_parameters_and_rates_are_those_of_torch(epochs: int) -> None:
     ours, rates = fitted(epochs, 3, ours=True)

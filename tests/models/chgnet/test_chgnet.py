@@ -193,6 +193,7 @@ def _is_running(pid: int) -> bool:
 
 @pytest.mark.timing
 class TestWorkers:
+    @pytest.mark.long
     def test_a_killed_worker_is_an_error_that_says_so(self, chgnet_030):
         recipe = chgnet_030.recipe
         with pytest.raises(ModelError, match=r"worker process .* died .* memory"):

@@ -73,6 +73,7 @@ def _in_a_namespace(script: str, tmp_path: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_full_disk_changes_nothing_and_the_commit_succeeds_with_more_space(tmp_path):
     """A real file system of 600 kB."""
     output = _in_a_namespace(

@@ -168,6 +168,7 @@ def test_a_lease_of_another_owner_is_left_alone(store, database):
     assert database.locks.count_documents({"owner": "successor"}) == 1
 
 
+@pytest.mark.long
 def test_a_commit_that_is_killed_anywhere_is_completed_by_the_next(mongodb_server, tmp_path):
     """SIGKILL before each write of a commit; reopened: the old state is visible, and the same commit gives the same id."""
     patches = {"pymongo.collection.Collection": ["insert_many", "insert_one", "find_one_and_update"]}

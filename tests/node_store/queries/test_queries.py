@@ -115,6 +115,7 @@ def test_sort():
         parse_sort("")
 
 
+@pytest.mark.long
 @settings(max_examples=120, deadline=None)
 @given(filters)
 def test_random_filters_find_what_they_say(collection, random_filter):

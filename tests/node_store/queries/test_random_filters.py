@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import mongomock
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_filters import DOCUMENTS
@@ -132,6 +133,7 @@ def test_filters_sort_limit_and_skip_are_as_mongomock_has_them(documents, query,
     assert [sorted(document) for document in found] == [list(document) for document in found]
 
 
+@pytest.mark.long
 @settings(max_examples=350, deadline=None)
 @given(documents(mixed=True), queries(mixed=True))
 def test_filters_over_values_of_any_type_follow_the_rules(documents, query):

@@ -296,6 +296,7 @@ class TestQueue:
         queue.controller.flows.update_one({}, {"$addToSet": {"jobs": {"$each": ["shard-1", "shard-2"]}}})
         assert not self.add(queue, loaded)
 
+    @pytest.mark.long
     def test_a_workflow_that_was_deleted_is_added_again(
         self, queue: JobflowRemoteQueue, loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:

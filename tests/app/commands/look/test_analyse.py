@@ -180,6 +180,7 @@ def test_a_missing_element_is_named_before_the_work_begins(analyse: Any, tmp_pat
     assert done.out == ""
 
 
+@pytest.mark.long
 def test_numbers_do_not_depend_on_the_order_of_the_file_nor_on_workers(analyse: Any, tmp_path: Path) -> None:
     pile = pile_of(copies=8)
     options = ("--references", "li-p-s", "--environments", 100, "--format", "json")

@@ -32,6 +32,7 @@ def said(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.long
 def test_values_are_as_if_they_stood_in_the_file(seeded: Path, tmp_path: Path) -> None:
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
