@@ -10,7 +10,11 @@ from jobflow import Flow
 from monty.json import MontyDecoder, MontyEncoder
 
 from coevo.configs.loading import parse_config
+from coevo.configs.tree import NodeConfig
+from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker, shard_counts
+from coevo.makers.populations.population import matching_of
+from coevo.makers.step import job_key
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 from tiny_node import Coevo
@@ -44,6 +48,31 @@ def test_one_job_per_shard_and_step(tiny_text: str) -> None:
         "tiny/3/measure",
         "tiny/3/commit",
     ]
+
+
+def training_makers(config: NodeConfig) -> list:
+    """The Makers of the step that splits and trains, in each flow that has labels."""
+    checkpoints = {"force_field": CHECKPOINT, "generator": CHECKPOINT}
+    label = LabelFlowMaker(config=config)
+    flows = [
+        CoevolutionMaker(config=config).make("f" * 64, 3, CHECKPOINT, CHECKPOINT),
+        label.make("f" * 64, 3, checkpoints, limit=3, competing=False, message=""),
+        label.add([], "f" * 64, 3, checkpoints, ""),
+    ]
+    return [next(job.function.__self__ for job in flow.jobs if "train-force-field" in job.name) for flow in flows]
+
+
+def test_labels_of_every_flow_are_split_by_crystal_and_named_by_its_tolerances_only(tiny_text: str) -> None:
+    def keys(**changed: float) -> list[str]:
+        config = parse_config(tiny_text, "tiny")
+        curation = config.curation.model_copy(update={"stol": 0.25, **changed})
+        makers = training_makers(config.model_copy(update={"curation": curation}))
+        assert all(matching_of(maker.curation).stol == 0.25 for maker in makers)
+        return [job_key(maker, {"parent": "f" * 64}) for maker in makers]
+
+    plain = keys()
+    assert keys(max_e_hull=0.4, stable_threshold=0.05) == plain
+    assert all(one != other for one, other in zip(keys(ltol=0.3), plain, strict=True))
 
 
 def test_every_input_must_be_there(tiny_text: str) -> None:

@@ -92,6 +92,10 @@ def test_errors_on_the_held_out_set_are_of_one_set():
     assert rows["held-out RMSE, energy"].values == (50.0, None, 40.0, 40.0, 30.0)
     assert rows["held-out RMSE, force"].values == (None,) * 5
     assert rows["bulk modulus, model over labels"].values == (None, None, None, None, 0.7)
+    assert "held-out frames not evaluated" not in rows
+    last.metrics["held_out"]["errors"]["failed"] = 3
+    rows = {row.name: row for row in signal_rows(last)}
+    assert rows["held-out frames not evaluated"].values == (None, None, None, None, 3.0)
     older = {row.name: row for row in signal_rows(State(1, metrics(1), [State(0, metrics(0))]))}
     assert older["held-out RMSE, energy"].values == (None, None)
 

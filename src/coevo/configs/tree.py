@@ -154,6 +154,10 @@ class CurationConfig(Section):
             raise ValueError(f"stable_threshold {self.stable_threshold} must not exceed max_e_hull {self.max_e_hull}")
         return self
 
+    def of_matching(self) -> CurationConfig:
+        """Return what the uniqueness test reads, the rest at its defaults: for work that does not hang on the rest."""
+        return CurationConfig(**self.model_dump(exclude={"max_e_hull", "stable_threshold"}))
+
 
 class SelectionConfig(Section):
     """Which structures get labels, and which frames of them."""

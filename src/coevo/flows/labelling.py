@@ -85,7 +85,8 @@ class LabelFlowMaker(Maker):
         force_field, generator, panel = started(config, prefix, checkpoints)
         # the errors of the present model on the new labels, their splits and offsets; the model stays
         training = config.training.model_copy(update={"enabled": False})
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, training, node=node).make(
+        matching = config.curation.of_matching()
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, training, matching, node=node).make(
             labelled, force_field, parent, iteration
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)

@@ -135,7 +135,8 @@ class CoevolutionMaker(Maker):
         label_maker = _called(self.label_maker, f"{prefix}/label")
         own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)
         label = (label_maker or own_label).make(select.output, parent)
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, config.curation, node=node).make(
+        matching = config.curation.of_matching()
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, matching, node=node).make(
             label.output, force_field, parent, iteration
         )
         panel.compare(train.output, parent)

@@ -33,7 +33,8 @@ class TrainForceFieldMaker(StepMaker):
     training : TrainingConfig
     curation : CurationConfig or None
         Its tolerances decide which new label families are crystals that are labelled already, and share their split; None: each
-        family is a crystal of its own.
+        family is a crystal of its own. All of it is in the key, so a flow hands over
+        :meth:`~coevo.configs.tree.CurationConfig.of_matching`.
     """
 
     name: str = "train-force-field"

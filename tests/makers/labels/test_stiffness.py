@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
+from coevo.analysis.stiffness.frames import StiffnessFrames, stiffness_frames
 from coevo.configs.references import load_references
 from coevo.configs.tree import CurationConfig, TrainingConfig
+from coevo.errors import AnalysisError
 from coevo.flows.seeding import reference_documents
 from coevo.makers.labels.stiffness import MOST_ATOMS, is_stiffness, simplest_compounds, without_stiffness
 from coevo.makers.labels.training_set import splits_for
 from coevo.makers.populations.population import matching_of
 from coevo.makers.unite import united_splits
+from coevo.node_store.canonical import structure_document
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,34 @@ def test_their_frames_are_the_same_each_time_and_name_their_reference(references
     assert [record["kind"] for record in one.records] == ["strained"] * 5 + ["displaced"] * 2
     assert len({record["id"] for record in one.records}) == 7
     assert all(is_stiffness(record) for record in one.records)
+
+
+@pytest.mark.parametrize("place", [0, 1000])
+def test_a_reference_whose_symmetry_is_not_found_is_passed_over(references: list[dict[str, Any]], place: int) -> None:
+    """Two atoms nearly on each other: spglib finds no symmetry, whichever reference comes first."""
+    cell = Structure(Lattice.cubic(4.0), ["Li", "S", "S"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.501, 0.5, 0.5]])
+    with pytest.raises(AnalysisError, match="no symmetry of Li1 S2"):
+        stiffness_frames(cell)
+    odd = {**references[0], "_id": "0" * 64, "structure": structure_document(cell)}
+    rows = list(references)
+    rows.insert(place, odd)
+    plain, found = simplest_compounds(references, 3), simplest_compounds(rows, 3)
+    assert [compound.records for compound in found] == [compound.records for compound in plain]
+    assert simplest_compounds([odd], 1) == []
+
+
+def test_one_without_displacements_is_passed_over_for_the_next(
+    references: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = simplest_compounds(references, 2)
+
+    def frames(structure: Structure) -> StiffnessFrames:
+        if structure.composition.reduced_formula == first.frames.cell.composition.reduced_formula:
+            raise AnalysisError("an operation of the space group brings Li to no other atom")
+        return stiffness_frames(structure)
+
+    monkeypatch.setattr("coevo.analysis.stiffness.frames.stiffness_frames", frames)
+    assert [compound.document["_id"] for compound in simplest_compounds(references, 1)] == [second.document["_id"]]
 
 
 def row(name: str, split: str = "", **more: Any) -> dict[str, Any]:

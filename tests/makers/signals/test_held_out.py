@@ -121,6 +121,52 @@ def test_after_a_merge_the_set_is_that_of_the_model_that_goes_on() -> None:
     assert names(held_out_of(State(2, [label("l"), label("r")], [left, right], model="new", trained_from="left"))) == ["l"]
 
 
+def test_of_parents_with_one_model_the_one_whose_set_was_measured_goes_on() -> None:
+    left = State(1, [label("l")], recorded={"ids": ["l"], "since": 1, "digest": "of l"})
+    right = State(1, [label("r")], recorded={"ids": ["r"], "since": 1, "digest": "of r"})
+    for recorded, expected in (("of r", "r"), ("of l", "l"), ("of neither", "l")):
+        merged = State(2, [label("l"), label("r")], [left, right], recorded={"digest": recorded, "since": 1})
+        assert names(held_out_of(merged)) == [expected]
+
+
+def test_of_what_a_stranger_recorded_only_labels_that_can_be_held_out_count() -> None:
+    rows = [
+        label("a"),
+        label("b"),
+        label("c", settings_digest="d2"),
+        label("no offsets", settings_digest="d3"),
+        label("rejected", status="rejected"),
+        label("soft", how="stiffness"),
+        label("trained", "train"),
+    ]
+    ids = [*(row["_id"] for row in rows), "of no label", 7, None, ["a"]]
+    state = State(1, rows, recorded={"ids": ids, "since": 1})
+    assert names(held_out_of(state)) == ["a", "b"]
+    many = [label(f"{n:04d}") for n in range(MOST_FRAMES + 5)]
+    found = held_out_of(State(1, many, recorded={"ids": [row["_id"] for row in many], "since": 1}))
+    assert names(found) == [f"{n:04d}" for n in range(MOST_FRAMES)]
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        "text",
+        ["a"],
+        {"ids": "a", "since": 1},
+        {"ids": {"a": 1}, "since": 1},
+        {"ids": ["a"]},
+        {"ids": ["a"], "since": True},
+        {"ids": ["a"], "since": "1"},
+        {"ids": ["of no label"], "since": 1},
+    ],
+)
+def test_a_record_that_fixes_nothing_is_none(recorded: Any) -> None:
+    """The set is then that of the next state of the line that fixed one."""
+    first = State(1, [label("a"), label("b")], recorded={"ids": ["b"], "since": 1})
+    found = held_out_of(State(2, first.rows, [first], recorded=recorded))
+    assert names(found) == ["b"]
+
+
 def test_a_model_of_another_node_says_what_it_was_not_trained_on() -> None:
     rows = [label("a"), label("b"), label("c")]
     assert names(held_out_for(None, rows, OFFSETS, 0, ["b"])) == ["b"]

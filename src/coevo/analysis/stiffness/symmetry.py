@@ -36,10 +36,19 @@ class Operation:
 
 
 def primitive_cell(structure: Structure) -> Structure:
-    """Return the primitive cell by spglib, in its standard setting; the structure itself if it has no symmetry that is found."""
+    """Return the primitive cell by spglib, in its standard setting; the structure itself if spglib finds no smaller one.
+
+    Raises
+    ------
+    AnalysisError
+        If spglib finds no symmetry, not even the identity: two atoms are nearly on each other, say.
+    """
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    found = SpacegroupAnalyzer(_bare(structure), symprec=SYMPREC).find_primitive()
+    try:
+        found = SpacegroupAnalyzer(_bare(structure), symprec=SYMPREC).find_primitive()
+    except ValueError as error:  # SymmetryUndeterminedError
+        raise AnalysisError(f"no symmetry of {structure.formula} was found (spglib, {SYMPREC} Å): {error}") from None
     return _bare(structure) if found is None else _bare(found)
 
 

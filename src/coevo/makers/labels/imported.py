@@ -79,6 +79,7 @@ def completed(
     anchored: set[str],
     training: TrainingConfig,
     seed: int,
+    same_as: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the splits with none of them empty for each settings digest of new imported labels, where there are families enough.
 
@@ -89,37 +90,44 @@ def completed(
     splits : mapping of str to str
         Of the new labels, by the hash of their family or inherited.
     anchored : set of str
-        Families of the new labels on which offsets are fitted: these never move.
+        Families of the new labels on which offsets are fitted, and the crystals that they are: these never move.
     training : TrainingConfig
         A fraction of 0 leaves its split empty.
     seed : int
+    same_as : mapping of str to str, optional
+        Of new families, the one that is the same crystal. Families that are one crystal count once, and move together.
 
     Notes
     -----
     The family that moves is the one nearest to the split by its hash, of those in the split that has most. Families without
     older labels move first. After them those of which a reference was labelled with other settings to join the energy scales, and
-    nothing else: they are train for this reason only.
+    nothing else: they are train for this reason only. A crystal that has labels under another name never moves.
     """
     found = dict(splits)
+    crystal = {label["family"]: label["family"] for label in (*new, *older)} | dict(same_as or {})
+    names: dict[str, set[str]] = {}
+    for label in new:
+        names.setdefault(crystal[label["family"]], set()).add(label["family"])
     of_older: dict[str, list[Label]] = {}
     for label in older:
-        of_older.setdefault(label["family"], []).append(label)
+        of_older.setdefault(crystal[label["family"]], []).append(label)
     rows = [label for label in new if label.get("code") == IMPORTED and label["status"] == "admitted"]
     for digest in sorted({label["settings_digest"] for label in rows}):
         own = [label for label in rows if label["settings_digest"] == digest]
-        families = {label["family"]: found[label["_id"]] for label in own}
+        families = {crystal[label["family"]]: found[label["_id"]] for label in own}
         families |= {
-            label["family"]: label["split"]
+            crystal[label["family"]]: label["split"]
             for label in older
             if label["status"] == "admitted" and label["settings_digest"] == digest
         }
-        free = {label["family"] for label in own} - anchored
+        free = {crystal[label["family"]] for label in own} - anchored
         movable = [
             sorted((family for family in free if is_free(family)), key=lambda family: (position_of(family, seed), family))
             for is_free in (
                 lambda family: family not in of_older,
-                lambda family, digest=digest: all(  # type: ignore[misc]
-                    x["how"] in ANCHORS and x["settings_digest"] != digest for x in of_older.get(family, ())
+                lambda family, digest=digest: (  # type: ignore[misc]
+                    names[family] == {family}
+                    and all(x["how"] in ANCHORS and x["settings_digest"] != digest for x in of_older.get(family, ()))
                 ),
             )
         ]
@@ -136,5 +144,5 @@ def completed(
             crowded = [family for family in spare if counts[families[family]] == most]
             moved = crowded[-1 if wanted == "train" else 0]
             families[moved] = wanted
-            found |= {label["_id"]: wanted for label in new if label["family"] == moved and label["_id"] in found}
+            found |= {label["_id"]: wanted for label in new if crystal[label["family"]] == moved and label["_id"] in found}
     return found

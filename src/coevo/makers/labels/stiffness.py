@@ -7,9 +7,11 @@ frames of their family.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.errors import AnalysisError
 from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class SimpleCompound:
 def simplest_compounds(references: Iterable[Record], count: int) -> list[SimpleCompound]:
     """Return the compounds with fewest atoms in their primitive cell, at their published geometry, one of each formula.
 
+    One whose symmetry is not found is passed over: the next one takes its place.
+
     Parameters
     ----------
     references : iterable of dict
@@ -82,11 +86,13 @@ def simplest_compounds(references: Iterable[Record], count: int) -> list[SimpleC
     for document in references if count else ():
         structure = structure_from_document(document["structure"])
         if len(structure.composition) > 1 and len(structure) <= 4 * MOST_ATOMS:  # the primitive cell is at least a quarter
-            cells.append((len(primitive_cell(structure)), document["_id"], structure.composition.reduced_formula, document))
-    chosen: dict[str, Record] = {}
+            with suppress(AnalysisError):
+                atoms = len(primitive_cell(structure))
+                cells.append((atoms, document["_id"], structure.composition.reduced_formula, document))
+    chosen: dict[str, SimpleCompound] = {}
     for atoms, _, formula, document in sorted(cells, key=lambda row: row[:2]):
-        if atoms <= MOST_ATOMS and len(chosen) < count:
-            chosen.setdefault(formula, document)
-    return [
-        SimpleCompound(document, stiffness_frames(structure_from_document(document["structure"]))) for document in chosen.values()
-    ]
+        if atoms <= MOST_ATOMS and len(chosen) < count and formula not in chosen:
+            with suppress(AnalysisError):
+                frames = stiffness_frames(structure_from_document(document["structure"]))
+                chosen[formula] = SimpleCompound(document, frames)
+    return list(chosen.values())

@@ -191,14 +191,23 @@ def splits_for(
     for label in without_stiffness(older):
         for kind in ("family", "frame"):
             known[kind, label[kind]] = stricter(known.get((kind, label[kind])), label["split"])
+    # the representative is whichever has the lowest energy: an anchor, or a family that has labels, may be any of a crystal's
     anchored = {label["family"] for label in new if label["how"] in ANCHORS}
+    anchored |= {same.get(family, family) for family in anchored}
+    names: dict[str, set[str]] = {}
+    for label in without_stiffness(new):
+        family = same.get(label["family"], label["family"])
+        names.setdefault(family, {family}).add(label["family"])
     splits = {}
     for label in new:
+        if is_stiffness(label):
+            splits[label["_id"]] = "test"
+            continue
         family = same.get(label["family"], label["family"])
-        found = [known.get(("frame", label["frame"])), *(known.get(("family", name)) for name in (label["family"], family))]
-        own = "train" if anchored & {label["family"], family} else split_for({**label, "family": family}, training, seed)
-        splits[label["_id"]] = "test" if is_stiffness(label) else stricter(*found) if any(found) else own
-    return completed(without_stiffness(new), without_stiffness(older), splits, anchored, training, seed)
+        found = [known.get(("frame", label["frame"])), *(known.get(("family", name)) for name in sorted(names[family]))]
+        own = "train" if family in anchored else split_for({**label, "family": family}, training, seed)
+        splits[label["_id"]] = stricter(*found) if any(found) else own
+    return completed(without_stiffness(new), without_stiffness(older), splits, anchored, training, seed, same)
 
 
 def stricter(*splits: str | None) -> str:

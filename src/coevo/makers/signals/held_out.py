@@ -83,7 +83,15 @@ def _continued(view: StateView) -> StateView | None:
     checkpoint = view.document["checkpoints"]["force_field"]
     origins = (checkpoint["sha256"], checkpoint.get("parent"))
     of_start = [p for p in parents if p.document["checkpoints"]["force_field"]["sha256"] in origins]
-    return of_start[0] if of_start else parents[0]
+    own = _digest(view)
+    # both parents may have that force field; the set that was measured is of one of them
+    same_set = [p for p in of_start if own is not None and _digest(p) == own]
+    return next(iter((*same_set, *of_start, *parents)))
+
+
+def _digest(view: StateView) -> Any:
+    recorded = view.document["metrics"].get("held_out")
+    return recorded.get("digest") if isinstance(recorded, dict) else None
 
 
 def held_out_of(view: StateView) -> HeldOut | None:
@@ -99,11 +107,33 @@ def held_out_of(view: StateView) -> HeldOut | None:
 
 
 def _recorded(state: StateView) -> HeldOut | None:
-    recorded = state.document["metrics"].get("held_out") or {}
-    if not recorded.get("ids"):
+    """Return the set that a state fixed; of what somebody else's state says, only labels that could be held out."""
+    recorded = state.document["metrics"].get("held_out")
+    if not isinstance(recorded, dict):
         return None
-    wanted = set(recorded["ids"])
-    return HeldOut(recorded["since"], [label for label in state.labels() if label["_id"] in wanted])
+    ids, since = recorded.get("ids"), recorded.get("since")
+    if not isinstance(ids, list) or type(since) is not int:  # True is none
+        return None
+    wanted = {name for name in ids[:MOST_FRAMES] if isinstance(name, str)}
+    offsets = state.manifest.get("offsets", {})
+    labels = _of_one_digest([label for label in state.labels() if label["_id"] in wanted and _can_be_held_out(label, offsets)])
+    return HeldOut(since, labels) if labels else None
+
+
+def _can_be_held_out(label: Label, offsets: Mapping[str, Any]) -> bool:
+    return (
+        label["split"] == "test"
+        and label["status"] == "admitted"
+        and label["settings_digest"] in offsets
+        and not is_stiffness(label)
+    )
+
+
+def _of_one_digest(labels: Sequence[Label]) -> list[Label]:
+    """Return those of the digest of settings that most have, in the order of ids."""
+    counts = Counter(label["settings_digest"] for label in labels)
+    chosen = min(counts, key=lambda name: (-counts[name], name)) if counts else None
+    return sorted((label for label in labels if label["settings_digest"] == chosen), key=lambda label: label["_id"])
 
 
 def _never_trained(found: HeldOut, splits: Mapping[str, str]) -> HeldOut | None:
@@ -157,17 +187,11 @@ def eligible(labels: Sequence[Label], offsets: Mapping[str, Any], known: Collect
     usable = [
         label
         for label in labels
-        if label["split"] == "test"
-        and label["status"] == "admitted"
-        and label["settings_digest"] in offsets
-        and not is_stiffness(label)
+        if _can_be_held_out(label, offsets)
         and not trained.intersection((kind, label.get(kind)) for kind in kinds)
         and (known is None or label["_id"] in known)
     ]
-    counts = Counter(label["settings_digest"] for label in usable)
-    chosen = min(counts, key=lambda name: (-counts[name], name)) if counts else None
-    own = [label for label in usable if label["settings_digest"] == chosen]
-    return sorted(own, key=lambda label: label["_id"])[:MOST_FRAMES]
+    return _of_one_digest(usable)[:MOST_FRAMES]
 
 
 def held_out_errors(force_field: ForceField, held_out: HeldOut, offsets: Mapping[str, Any], workers: int) -> Document:

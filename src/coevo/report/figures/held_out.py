@@ -25,6 +25,7 @@ COLUMNS = (
     "force MAE (meV/angstrom)",
     "stress RMSE (GPa)",
     "stress MAE (GPa)",
+    "frames not evaluated",
 )
 _KEYS = (
     "n",
@@ -34,6 +35,7 @@ _KEYS = (
     "force_mae_mev_per_angstrom",
     "stress_rmse_gpa",
     "stress_mae_gpa",
+    "failed",
 )
 _QUANTITIES = ("energy (meV/atom)", "force (meV/Å)", "stress (GPa)")
 _RMSE: dict[str, Any] = {"label": "RMSE", "color": BLACK, "marker": "o", "linestyle": "-"}
@@ -55,6 +57,8 @@ def held_out_plot(data: ReportData) -> Plot:
         if without and not missing
         else ""
     )
+    failed = ", ".join(f"{row[10]} of iteration {row[0]}" for row in rows if row[10])
+    left_out += f" Frames that the force field did not evaluate, and that are in no error of it: {failed}." if failed else ""
     last = next((row for row in reversed(rows) if row[3] is not None), None)
     spoken = f"Last: {last[4]:.1f} meV/atom and {last[6]:.0f} meV/Å." if last and last[4] is not None else ""
     held = (

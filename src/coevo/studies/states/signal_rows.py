@@ -143,10 +143,12 @@ def _held_out_rows(iterations: tuple[int, ...], states: Sequence[StateView]) -> 
         values = tuple(_number((found or {}).get(key)) for found in errors)
         return SignalRow("force field", name, unit, iterations, values, None, digits)
 
+    failed = row("held-out frames not evaluated", "", 0, "failed")
     return [
         row("held-out RMSE, energy", "meV/atom", 1, "energy_rmse_mev_per_atom"),
         row("held-out RMSE, force", "meV/Å", 0, "force_rmse_mev_per_angstrom"),
         row("held-out RMSE, stress", "GPa", 2, "stress_rmse_gpa"),
+        *([failed] if any(failed.values) else []),
     ]
 
 
