@@ -13,6 +13,7 @@ from coevo.errors import CheckpointError
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.committee import members
 from coevo.makers.committee.members import check_members_going_on, members_for, members_going_on
+from coevo.makers.committee.recomputation import _wanted
 from coevo.makers.step import current_store
 from coevo.node_store.trust.loading import COMPUTED_HERE
 
@@ -69,3 +70,9 @@ def test_another_family_goes_on_as_published_and_from_here(store: NodeStore, mon
         assert members_for(wanted, {SLOT: found})[name]["sha256"] == expected["sha256"]
         assert (name in members_going_on(wanted, {SLOT: found}, store)) is (found is expected)
     assert members_for(wanted, {}) == {"chgnet_r2scan": published}
+
+
+def test_only_what_the_configuration_wants_is_computed_again() -> None:
+    slots = {SLOT: checkpoint("a"), FITTED: checkpoint("b"), OTHER: checkpoint("c"), "force_field": checkpoint("d")}
+    assert _wanted(config(), slots) == {}
+    assert sorted(_wanted(config(members=2, families=["chgnet/r2scan"]), slots)) == ["chgnet_1", "chgnet_r2scan"]
