@@ -18,7 +18,7 @@ def test_a_table_of_agreement_without_its_rows() -> None:
     data = cast(
         "Any", SimpleNamespace(metrics={"committee": {"agreement": agreement, "force_field": {"family": "chgnet"}}}, view=view)
     )
-    with pytest.raises(CorruptArtifactError, match="the numbers of n@0+ are not those .*IndexError"), _reportable(data):
+    with pytest.raises(CorruptArtifactError, match=r"the numbers of n@0+ are not those .*IndexError"), _reportable(data):
         agreement_plot(data)
 
 
