@@ -5,7 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from coevo.node_store.recorded import halved_batches, step_seconds
+import pytest
+
+from coevo.errors import ArtifactNotFoundError, CorruptArtifactError
+from coevo.node_store.recorded import halved_batches, readable, readable_configuration, recorded_members, step_seconds
 
 
 def seconds_of(*runs: tuple[str, str, str, float]) -> dict[str, float]:
@@ -50,3 +53,30 @@ def test_halved_batches_are_told_by_step_and_the_smallest_counts() -> None:
     }
     assert list(found) == ["train-force-field", "re-evaluate", "of-a-user"]
     assert halved_batches(cast("Any", SimpleNamespace(document={}))) == {}
+
+
+def view_of(**document: Any) -> Any:
+    return SimpleNamespace(node="n", id="0" * 64, document=document)
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), IndexError("a"), ZeroDivisionError("a"), OverflowError("a"), TypeError("a")])
+def test_numbers_that_are_not_there_are_one_error(error: Exception) -> None:
+    for reading, told in ((readable, "the metrics of n@0"), (readable_configuration, "the configuration of n@0")):
+        with pytest.raises(CorruptArtifactError, match=told), reading(view_of()):
+            raise error
+
+
+def test_what_is_missing_for_another_reason_keeps_its_own_words() -> None:
+    with pytest.raises(ArtifactNotFoundError, match="it is gone"), readable(view_of()):
+        raise ArtifactNotFoundError("it is gone")
+
+
+@pytest.mark.parametrize("committee", [None, "x", [], {}, {"members": "x"}, {"members": [1]}, {"members": {"a": [1], "b": None}}])
+def test_members_of_a_stranger_that_are_none(committee: Any) -> None:
+    assert recorded_members(view_of(metrics={"committee": committee})) == {}
+
+
+def test_members_as_they_are_recorded() -> None:
+    assert recorded_members(view_of(metrics={})) == {}
+    members = {"a": {"offsets": None}, "b": [1]}
+    assert recorded_members(view_of(metrics={"committee": {"members": members}})) == {"a": {"offsets": None}}

@@ -13,6 +13,7 @@ from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
+from coevo.makers.committee.members import check_members_going_on
 from coevo.makers.step import StepMaker
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.output.plain_text import counted
@@ -223,4 +224,6 @@ def _warnings(
 def _head(store: NodeStore, node: str, branch: str, say: Callable[[str], None]) -> tuple[StateView, NodeConfig]:
     head = store.state(f"{node}@{branch}")
     check_checkpoints(store, head)
-    return head, live_config(store, node, head, say, branch)
+    config = live_config(store, node, head, say, branch)
+    check_members_going_on(store, head, config)
+    return head, config

@@ -17,6 +17,7 @@ from coevo.flows.campaign import live_config
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.labelling.registry import configured
 from coevo.makers.checkpoints import check_checkpoints
+from coevo.makers.committee.members import check_members_going_on
 from coevo.node_store.canonical import digest
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def label_head(
         head = store.state(f"{node}@{head_id}")
         check_checkpoints(store, head)
         config = live_config(store, node, head, say, branch)
+        check_members_going_on(store, head, config)
         if labeller:
             config = config.model_copy(update={"labelling": configured(config.labelling, labeller)})
         message = f"labels of up to {limit} entries by {config.labelling.code}"

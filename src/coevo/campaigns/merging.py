@@ -15,7 +15,7 @@ from coevo.families import ROLES
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.checkpoints import check_checkpoints
-from coevo.makers.committee.members import check_members, members_for
+from coevo.makers.committee.members import check_members, check_members_going_on, members_for
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.recorded import readable_configuration
@@ -86,7 +86,7 @@ def merge(
     from_side = newer or {"left": left, "right": right}[start]
     config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node, from_side)
     if not newer and target.node not in store.nodes():
-        check_checkpoints(store, from_side)  # no node is left behind
+        _check_models(store, from_side, config)  # no node is left behind
     config = _create_or_check(store, config, [newer] if newer else [left, right], from_side)
     with store.run_lock(target.node, target.branch):
         head_id = store.head(target.node, target.branch)
@@ -101,7 +101,7 @@ def merge(
         if newer:
             store.move_branch(bring_history(store, newer, target.node), target.branch, head_id)
             return store.state(str(target)), "fast-forward"
-        check_checkpoints(store, from_side)
+        _check_models(store, from_side, config)
         if head:
             check_change(_config_of(head, target.node), config, str(target))
             config = of_branch(
@@ -177,7 +177,7 @@ def extend(
             "each element; add the elemental crystal to the file"
         )
     if name not in store.nodes() or store.head(name, "main") is None:
-        check_checkpoints(store, source)  # no node is left behind
+        _check_models(store, source, config)  # no node is left behind
     config = _create_or_check(store, config, [source], source)
     with store.run_lock(name, "main"):
         if store.head(name, "main") is None:
@@ -192,6 +192,12 @@ def extend(
             run_flow(flow)
             return store.state(name), "extended"
     return store.state(name), "nothing to do"
+
+
+def _check_models(store: NodeStore, view: StateView, config: NodeConfig) -> None:
+    """Make sure that the models which go on can be loaded."""
+    check_checkpoints(store, view)
+    check_members_going_on(store, view, config)
 
 
 def checkpoints_of(view: StateView, config: NodeConfig) -> dict[str, dict[str, Any]]:

@@ -168,7 +168,7 @@ def run_campaign(
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
-    from coevo.makers.committee.members import check_members
+    from coevo.makers.committee.members import check_members, check_members_going_on
     from coevo.makers.labels.settings import check_labelling
     from coevo.node_store.seeds import check_seed, give_seed
 
@@ -182,6 +182,7 @@ def run_campaign(
             config = live_config(store, node, head, lambda _: None)
             check_labelling(config)
             check_members(config)
+            check_members_going_on(store, head, config)
             if seed is not None:
                 give_seed(store.backend, branch, head, seed)
             campaign = start_or_resume(store, node, branch, iterations, say)

@@ -20,7 +20,7 @@ from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
 from coevo.flows.seeding import check_elements, published_force_field, unfitted_generator, write_start
 from coevo.makers.checkpoints import check_checkpoint
-from coevo.makers.committee.members import check_members, members_for
+from coevo.makers.committee.members import check_members, check_members_going_on, members_for
 from coevo.makers.signals.held_out import held_out_of
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
@@ -87,11 +87,13 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
     going_on = _going_on(view, config)
     for role in going_on:
         check_checkpoint(store, view, role)
+    members = _members_going_on(view, "force_field" in going_on)
+    check_members_going_on(store, view, config, members)
     checkpoints = {
         role: checkpoint_reference(view.document["checkpoints"][role]) if role in going_on else make(config)
         for role, make in (("force_field", published_force_field), ("generator", unfitted_generator))
     }
-    committee = members_for(config, _members_going_on(view, "force_field" in going_on))
+    committee = members_for(config, members)
     start = write_start(view, more)
     store.create_node(name, config.node.elements, config.identity(), loaded.text)
     with store.run_lock(name):

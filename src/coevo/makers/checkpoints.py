@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coevo.families import ROLES
 from coevo.models.contracts import Generator
 from coevo.models.registry import force_field_from, generator_from
 from coevo.node_store.trust.loading import computed_here, condition, fetch_checkpoint, is_trusted
@@ -63,7 +64,10 @@ def load_force_field(store: NodeStore, checkpoint: Checkpoint) -> ForceField:
 
 
 def check_checkpoints(store: NodeStore, view: StateView) -> None:
-    """Make sure that the models of a state can be loaded, before anything is computed that ends in loading them.
+    """Make sure that both models of a state can be loaded, before anything is computed that ends in loading them.
+
+    Of the members of a second opinion only those count that go on
+    (:func:`coevo.makers.committee.members.check_members_going_on`): a state may have others, of families that are not here.
 
     Raises
     ------
@@ -72,8 +76,9 @@ def check_checkpoints(store: NodeStore, view: StateView) -> None:
     CorruptArtifactError
         If its bytes, in a store of this machine, are damaged; those of a remote store are verified by whoever loads them.
     """
-    for role in sorted(view.document["checkpoints"]):
-        check_checkpoint(store, view, role)
+    for role in ROLES:
+        if role in view.document["checkpoints"]:
+            check_checkpoint(store, view, role)
 
 
 def check_checkpoint(store: NodeStore, view: StateView, role: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from coevo.errors import CoevoError, CorruptArtifactError
+from coevo.errors import ArtifactNotFoundError, CoevoError, CorruptArtifactError, NodeNotFoundError, StateNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +38,9 @@ STEPS = (
     "measure",
 )
 
+NOT_FOUND = (ArtifactNotFoundError, NodeNotFoundError, StateNotFoundError)
+"""Lookups that failed for another reason than a number that is not there."""
+
 
 @contextmanager
 def readable(view: StateView) -> Iterator[None]:
@@ -49,7 +52,9 @@ def readable(view: StateView) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, NOT_FOUND):
+            raise
         raise CorruptArtifactError(
             f"the metrics of {view.node}@{view.id[:12]} are not those that this coevo writes ({type(error).__name__}: {error}); "
             "there is no table of them; --format json shows them as they are"
@@ -68,12 +73,19 @@ def readable_configuration(view: StateView) -> Iterator[None]:
         yield
     except CoevoError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         told = " ".join(str(error).split())[:200]
         raise CorruptArtifactError(
             f"the configuration of {view.node}@{view.id[:12]} is none of this coevo ({type(error).__name__}: {told}); "
             f"nothing was made of it; coevo show {view.node}@{view.id[:12]} --format json shows it as it is"
         ) from error
+
+
+def recorded_members(view: StateView) -> dict[str, dict[str, Any]]:
+    """What a state records of the members of its second opinion, by name; nothing of what this coevo would not write."""
+    told = view.document["metrics"].get("committee")
+    members = told.get("members") if isinstance(told, dict) else None
+    return {name: each for name, each in members.items() if isinstance(each, dict)} if isinstance(members, dict) else {}
 
 
 def step_seconds(view: StateView) -> dict[str, float]:

@@ -61,6 +61,7 @@ def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFra
     from pandas import DataFrame
 
     from coevo.node_store.queries.queries import parse_filter
+    from coevo.node_store.recorded import recorded_members
 
     _check_kind(kind)
     if where is not None and kind != "entry":
@@ -70,8 +71,7 @@ def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFra
     rows = list(view.entries(parse_filter(where))) if where else list(_evaluations(view, kind))
     rows.sort(key=_stability)
     data = {name: [row.get(name) for row in rows] for name in COLUMNS}
-    told = (view.document["metrics"].get("committee") or {}).get("members") or ()
-    members = sorted({*told, *(name for row in rows for name in row.get(MEMBERS) or ())})
+    members = sorted({*recorded_members(view), *(name for row in rows for name in row.get(MEMBERS) or ())})
     by_member = {f"{MEMBERS}.{name}": [(row.get(MEMBERS) or {}).get(name) for row in rows] for name in members}
     table = DataFrame(data | by_member, index=[row["structure_id"] for row in rows]).rename_axis("structure_id")
     return table.astype(_TYPES | dict.fromkeys(by_member, "float64"))

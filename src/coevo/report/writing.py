@@ -147,7 +147,7 @@ def _reportable(data: ReportData) -> Iterator[None]:
     """Turn numbers that are not there, as in a state that somebody else's code made, into one error."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CoevoError):
             raise
         raise CorruptArtifactError(

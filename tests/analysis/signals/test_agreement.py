@@ -32,7 +32,11 @@ def test_spread_is_the_sample_standard_deviation_of_those_who_speak() -> None:
         (MPTRJ, Training("chgnet", "r2SCAN", "MP-r2SCAN"), False),  # one architecture
         (MPTRJ, Training("other", "", ""), False),  # nothing is known of it
         (MPTRJ, Training("other", "pbe", ""), False),
-        (Training("chgnet", "PBE", "labels by espresso"), Training("sevennet", "PBE", "MPtrj"), True),
+        # fitted on some frames, and trained on MPtrj before
+        (Training("chgnet", "PBE", "MPtrj+labels by espresso"), Training("sevennet", "PBE", "MPtrj"), False),
+        (Training("chgnet", "PBE", "MPtrj+labels by espresso"), Training("mace", "PBE", "OMat24"), True),
+        (Training("chgnet", "PBE", ""), Training("sevennet", "PBE", "MPtrj"), False),
+        (Training("chgnet", "", "MPtrj"), Training("sevennet", "r2SCAN", "MPtrj"), False),
     ],
 )
 def test_what_counts_as_another_training(one: Training, other: Training, independent: bool) -> None:

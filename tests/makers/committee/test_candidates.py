@@ -56,6 +56,8 @@ def test_energies_of_other_families_are_compared_on_the_scale_of_the_node(evalua
 def test_a_family_without_offsets_in_the_parent_does_not_count(evaluated: dict[str, Any]) -> None:
     found = candidate_spreads(rows(), evaluated, parent({"chgnet_r2scan": {"offsets": None}}), NODE, ASKED)
     assert found["b"] == pytest.approx(np.std([-4.0, -4.3], ddof=1))
+    for hostile in ("x", {"chgnet_r2scan": [1]}, {"chgnet_r2scan": {"offsets": OFFSETS | {"values": [1e308, 1.0]}}}):
+        assert candidate_spreads(rows(), evaluated, parent(hostile), NODE, ASKED) == found
     alone = {"members": {"chgnet_r2scan": evaluated["members"]["chgnet_r2scan"]}, "runs": []}
     assert candidate_spreads(rows(), alone, parent(None), NODE, ASKED) == {}
     assert candidate_spreads(rows(), {"members": {}, "runs": []}, parent(None), NODE, ASKED) == {}

@@ -9,10 +9,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from coevo.analysis.signals.agreement import Training
-from coevo.configs.tree import ForceFieldConfig, LabellingConfig, NodeSection
+from coevo.configs.tree import NodeSection
 from coevo.configs.uncertainty_section import OtherForceField
 from coevo.makers.committee.judging import judge_member, with_opinions
-from coevo.makers.committee.members import sources_of, training_of
 from coevo.makers.committee.population import Population
 
 NODE = NodeSection(name="a", elements=("Li", "S"), references="x")
@@ -92,25 +91,3 @@ def test_confident_disputed_and_one_family() -> None:
     assert agreement["stable"] == [2, 3, 2]
     assert both[3]["energies_above_hull"] == pytest.approx({"chgnet_1": 0.0, "sevennet": 0.5})
     assert both[3]["energy_above_hull_std"] == pytest.approx(np.std([0.05, 0.0, 0.5], ddof=1))
-
-
-def test_what_was_fitted_on_a_teacher_was_trained_on_what_the_teacher_was() -> None:
-    published, teacher = ForceFieldConfig(), LabellingConfig()
-    labels = [
-        {"code": "teacher", "functional": "r2SCAN", "status": "admitted"},
-        {"code": "vasp", "functional": "PBE", "status": "rejected"},
-    ]
-    told = (published, teacher, sources_of(labels))
-    fitted = training_of(CHECKPOINT, None, *told)
-    assert (fitted.functional, fitted.data) == ("r2SCAN", "MP-r2SCAN")
-    assert fitted.words == "the node's labels (teacher chgnet/r2scan)"
-    assert training_of({**CHECKPOINT, "parent": None}, None, *told).words == "PBE of MPtrj"
-    witness = training_of(None, OtherForceField("sevennet", "7net-0"), *told)
-    assert fitted.is_independent_of(witness)
-    assert not training_of(None, None, *told).is_independent_of(witness)
-    measured = training_of(CHECKPOINT, None, published, teacher, {("espresso", "PBE")})
-    assert (measured.functional, measured.data, measured.words) == (
-        "PBE",
-        "labels by espresso",
-        "the node's labels (espresso PBE)",
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -47,9 +49,35 @@ def test_offsets_and_correction_bring_energies_to_the_node() -> None:
     assert not reason
     assert offsets.values == pytest.approx((-0.7, 0.4))
     np.testing.assert_allclose(shifted(member, structures, correction, offsets), own, atol=1e-10)
-    assert stored_offsets({"a": {"offsets": offsets.to_dict()}}, "a") == offsets
-    for broken in (None, {}, {"a": {"offsets": None}}, {"a": {"offsets": {"elements": ["Li"]}}}, "text"):
-        assert stored_offsets(broken, "a") is None
+    told = {"a": {"offsets": offsets.to_dict()}}
+    assert stored_offsets(told, "a", ("Li", "S")) == offsets
+    assert stored_offsets(told, "b", ("Li", "S")) is None
+    assert stored_offsets(told, "a", ("Li", "S", "Cl")) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"elements": ["Li"], "values": [0.1]},
+        {"elements": ["Li", "S", "S"], "values": [0.1, 0.2, 0.3]},
+        {"elements": ["Li", "S", 1], "values": [0.1, 0.2, 0.3]},
+        {"elements": ["Li", "S", ["P"]], "values": [0.1, 0.2, 0.3]},
+        {"elements": None},
+        {"values": [0.1]},
+        {"values": [0.1, 0.2, 0.3]},
+        {"values": [0.1, 1e308]},
+        {"values": [0.1, 10**400]},
+        {"values": [0.1, float("nan")]},
+        {"values": [0.1, "x"]},
+        {"values": 1},
+        {"rank": float("inf")},
+    ],
+)
+def test_offsets_that_a_stranger_wrote_are_none(change: dict[str, Any]) -> None:
+    good = {"elements": ["Li", "S"], "values": [0.1, 0.2], "rank": 2, "residual_rms": 0.0, "n": 2}
+    assert stored_offsets({"a": {"offsets": good}}, "a", ("Li", "S")) is not None
+    assert stored_offsets({"a": {"offsets": good | change}}, "a", ("Li", "S")) is None
+    assert stored_offsets({"a": {"offsets": [1]}}, "a", ("Li", "S")) is None
 
 
 def test_without_an_elemental_reference_there_are_no_offsets() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from coevo.configs.tree import NodeSection, TrainingConfig
 from coevo.configs.uncertainty_section import UncertaintyConfig
-from coevo.makers.committee.errors_and_spreads import calibrated
+from coevo.makers.committee.errors_and_spreads import calibrated, not_seen
 from coevo.makers.committee.train_member import TrainMemberMaker
 
 NODE = NodeSection(name="a", elements=("Li", "S"), references="x", seed=4)
@@ -62,3 +62,12 @@ def test_labels_of_stiffness_are_no_new_labels_to_be_calibrated_on() -> None:
     scale = {"elements": ["Li", "S"], "values": [0.0, 0.0], "rank": 2, "residual_rms": 0.0, "n": 2}
     told: Any = calibrated(None, [row], {"d" * 64: scale}, {}, {}, {}, NODE, UncertaintyConfig(), 1)  # type: ignore[arg-type]
     assert told == {"calibration": None, "reason": "no new label whose energy can be compared"}
+
+
+def test_a_frame_that_is_labelled_again_has_been_seen() -> None:
+    def label(frame: str, digest: str, status: str = "admitted") -> dict[str, Any]:
+        return {"_id": frame + digest, "frame": frame, "settings_digest": digest, "status": status}
+
+    before = [label("a", "old"), label("b", "old", "failed")]
+    new = [label("a", "new"), label("b", "new"), label("c", "new"), label("d", "new", "rejected")]
+    assert [x["frame"] for x in not_seen(new, before)] == ["b", "c"]

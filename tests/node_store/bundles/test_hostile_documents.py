@@ -22,6 +22,9 @@ def test_a_state_that_is_not_the_one_of_its_id(forgery, refuse, tmp_path):
     refuse(forgery.write(tmp_path / "b.zip"), "is damaged: its document has another id")
 
 
+NOWHERE = {"sha256": "0" * 64, "family": "a", "format": "b"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -47,8 +50,14 @@ def test_a_state_that_is_not_the_one_of_its_id(forgery, refuse, tmp_path):
         ({"manifest": {"sha256": "../../x", "size": 1}}, r"manifest\.sha256"),
         ({"manifest": {"sha256": {}, "size": 1}}, r"manifest\.sha256"),
         ({"iteration": -1}, "iteration"),
-        ({"checkpoints": {"f": {"sha256": "../x", "family": "a", "format": "b"}}}, "sha256"),
-        ({"checkpoints": {"f": {"sha256": "0" * 64, "family": "a", "format": "b"}}}, "the checkpoint f of state .* is missing"),
+        ({"checkpoints": {"generator": {"sha256": "../x", "family": "a", "format": "b"}}}, "sha256"),
+        ({"checkpoints": {"generator": NOWHERE}}, "the checkpoint generator of state .* is missing"),
+        ({"checkpoints": {"committee/a_1": NOWHERE}}, "the checkpoint committee/a_1 of state .* is missing"),
+        ({"checkpoints": {"f": NOWHERE}}, "got 'f', allowed: force_field, generator, committee/NAME"),
+        ({"checkpoints": {"committee/": NOWHERE}}, "checkpoints: got '', allowed: names of members"),
+        ({"checkpoints": {"committee/A.B": NOWHERE}}, "got 'A.B', allowed: names of members"),
+        ({"checkpoints": {f"committee/{'a' * 81}": NOWHERE}}, "allowed: names of members"),
+        ({"checkpoints": {f"committee/a_{n}": NOWHERE for n in range(25)}}, "got 25 members of a second opinion, allowed: 24"),
     ],
 )
 def test_state_documents_that_are_wrong(forgery, refuse, tmp_path, change, message):

@@ -129,9 +129,12 @@ def of_seed(seed: Any) -> Callable[[Forgery], None]:
     return forge
 
 
+OPINION = {"energies_above_hull": {"chgnet_1": 0.1, "sevennet_7net_0": -0.2}, "energy_above_hull_std": 0.1}
+
+
 def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> None:
     forgery = Forgery(good)
-    for forge in (of_labels({"detail": "more"}), of_evaluations({"note": "x"}), of_offsets({"n": 7}), of_seed(5)):
+    for forge in (of_labels({"detail": "more"}), of_evaluations({"note": "x", **OPINION}), of_offsets({"n": 7}), of_seed(5)):
         forge(forgery)
     forgery.declare()
     store = embedded(tmp_path / "db")
@@ -155,6 +158,10 @@ def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> Non
         (of_labels({"forces": [[0.0, 1e200, 0.0]]}), "forces: got 1e.200, allowed"),
         (of_labels({"stress": [[0.0] * 3, [0.0] * 3, [0.0, 0.0, -1e12]]}), "stress: got -1e.12, allowed"),
         (of_evaluations({"energy_per_atom": -1e300}), "energy_per_atom: got -1e.300, allowed"),
+        (of_evaluations({"energies_above_hull": {"a_1": 1e300}}), "energies_above_hull: got 1e.300, allowed"),
+        (of_evaluations({"energies_above_hull": {"A 1": 0.1}}), "energies_above_hull: got 'A 1', allowed: names of members"),
+        (of_evaluations({"energies_above_hull": {f"a_{n}": 0.1 for n in range(25)}}), "got 25 members of a second opinion"),
+        (of_evaluations({"energy_above_hull_std": 1e300}), "energy_above_hull_std: got 1e.300, allowed"),
         (of_offsets({"values": [0.1, 1e300, 0.0]}), "offsets: got 1e.300, allowed"),
         (of_evaluations({"energy_above_hull": None, "is_sun": None}), "must say energy_above_hull, is_sun;"),
         (of_structures({"nsites": 99}), "nsites: got 99, its geometry has "),

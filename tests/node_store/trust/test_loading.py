@@ -67,7 +67,7 @@ def refused(store: NodeStore, checkpoint: dict, role: str, message: str) -> None
         ("force_field", "chgnet", "safetensors-1", "reads 'safetensors' only"),
         ("force_field", "gap", "safetensors", "'gap' is no force field that is known here; known: chgnet"),
         ("generator", "../x", "json", "is no generator that is known here; known: embedded, mattergen"),
-        ("labeller", "embedded", "json", "no loader for a checkpoint called 'labeller'"),
+        ("committee/a_1", "embedded", "json", "embedded is a family of generators and cannot be a force field"),
     ],
 )
 def test_what_nothing_here_reads_is_kept_and_not_loadable_even_when_trusted(store, tmp_path, role, family, form, message):

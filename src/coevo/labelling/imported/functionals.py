@@ -52,6 +52,9 @@ NAMES = (
 )
 """The spelling of a functional, or of what is added to one."""
 
+ADDITIONS = NAMES[NAMES.index("rVV10") :]
+"""What is no functional but added to one."""
+
 OTHER_SPELLINGS = {
     "gga": "PBE",
     "pe": "PBE",
@@ -76,6 +79,12 @@ def canonical(name: str) -> str:
     parts = re.sub(r"[-_ ](?=(?:D[234]|DFT-D[234]|U|TS|MBD|rVV10)(?:\W|$))", "+", name.strip(), flags=re.IGNORECASE).split("+")
     known = [_TABLE.get(re.sub(r"[^a-z0-9]", "", part.lower()), part.strip()) for part in parts]
     return "+".join([known[0], *sorted(known[1:])])
+
+
+def base_of(name: str) -> str:
+    """Return the functional of a name without what is added to it (``PBE+U`` is ``PBE``); empty if it is not in the table."""
+    base = canonical(name).partition("+")[0]
+    return base if base in NAMES and base not in ADDITIONS else ""
 
 
 def settle(found: str | None, word: str | None, where: str, begins: str = "", why: str = "") -> str:

@@ -56,12 +56,13 @@ class CalibrateMaker(StepMaker):
             ``calibration``: ``energy`` (meV/atom) and ``force`` (meV/Å, root mean squares over the components of a frame), each
             as :func:`coevo.analysis.signals.calibration.calibration` gives it, and ``voices``; or None, with the ``reason``.
         """
-        from coevo.makers.committee.errors_and_spreads import calibrated
+        from coevo.makers.committee.errors_and_spreads import calibrated, not_seen
         from coevo.makers.populations.population import open_state
+        from coevo.node_store.recorded import recorded_members
 
         store = current_store()
-        recorded = open_state(store, self.node.name, parent).document["metrics"].get("committee") or {}
-        labels = [x for x in read_records(store, trained["labels"]) if x["status"] == "admitted"]
+        view = open_state(store, self.node.name, parent)
+        labels, recorded = not_seen(read_records(store, trained["labels"]), view.labels()), recorded_members(view)
         return calibrated(
             store, labels, trained["offsets"], checkpoint, members, recorded, self.node, self.uncertainty, self.usable_workers()
         )

@@ -9,6 +9,7 @@ import numpy as np
 from coevo.makers.committee.members import kinds_of
 from coevo.makers.committee.scales import Corrections, shifted, stored_offsets
 from coevo.makers.step import current_store, read_records
+from coevo.node_store.recorded import recorded_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ def candidate_spreads(
     from coevo.analysis.signals.agreement import spread
     from coevo.node_store.canonical import structure_from_document
 
-    recorded = (view.document["metrics"].get("committee") or {}).get("members")
+    recorded = recorded_members(view)
     by_member: dict[str, dict[str, Any]] = {
         name: {row["id"]: row["energy_per_atom"] for row in read_records(current_store(), parts)}
         for name, parts in evaluated["members"].items()
@@ -61,7 +62,7 @@ def candidate_spreads(
     for name, found in sorted(by_member.items()):
         energies = np.array([np.nan if found.get(i) is None else found[i] for i in ids], dtype=float)
         if name in others:
-            offsets = stored_offsets(recorded, name)
+            offsets = stored_offsets(recorded, name, node.elements)
             if offsets is None:
                 continue
             energies = shifted(energies, structures, corrections.of(others[name].told, node.energy_scale), offsets)

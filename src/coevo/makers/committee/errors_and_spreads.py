@@ -12,7 +12,7 @@ from coevo.makers.committee.scales import Corrections, shifted, stored_offsets
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from coevo.configs.tree import NodeSection
     from coevo.configs.uncertainty_section import UncertaintyConfig
@@ -30,7 +30,7 @@ def calibrated(
     offsets: Mapping[str, Any],
     checkpoint: Checkpoint,
     members: Mapping[str, Checkpoint],
-    recorded: Mapping[str, Any],
+    recorded: Mapping[str, Mapping[str, Any]],
     node: NodeSection,
     uncertainty: UncertaintyConfig,
     workers: int,
@@ -41,13 +41,13 @@ def calibrated(
     ----------
     store : NodeStore
     labels : sequence of dict
-        Admitted labels.
+        Admitted labels of frames that the force field and the members have not seen (:func:`not_seen`).
     offsets : mapping
         Of labels, by digest of their settings.
     checkpoint, members : dict
         Of the state before the labels.
     recorded : mapping
-        What that state records of its committee.
+        What that state records of its members.
     node : NodeSection
     uncertainty : UncertaintyConfig
     workers : int
@@ -77,7 +77,7 @@ def calibrated(
     for name, member in sorted(members.items()):
         found, force = _predicted(load_force_field(store, member), frames, workers)
         if name in others:
-            own_scale = stored_offsets(recorded.get("members"), name)
+            own_scale = stored_offsets(recorded, name, node.elements)
             if own_scale is None:
                 continue
             found = shifted(found, corrections.structures, corrections.of(others[name].told, node.energy_scale), own_scale)
@@ -96,6 +96,12 @@ def calibrated(
         "force": calibration(MILLI * np.array(columns), MILLI * np.array(errors)),
     }
     return {"calibration": found_both, "reason": ""}
+
+
+def not_seen(labels: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Admitted labels of frames that have none in the state before: one that is labelled again was trained on already."""
+    seen = {label["frame"] for label in before if label["status"] == "admitted"}
+    return [label for label in labels if label["status"] == "admitted" and label["frame"] not in seen]
 
 
 def _predicted(force_field: ForceField, frames: Sequence[TrainingFrame], workers: int) -> tuple[Any, list[Any]]:

@@ -112,8 +112,8 @@ class OpinionsMaker(StepMaker):
         }
         return {**assessed, "evaluations": write_records(store, documents), "committee": committee}
 
-    def _sources(self, parents: Sequence[str], labels: ShardReference | None) -> set[tuple[str, str]]:
-        """Codes and functionals of the labels of the state."""
+    def _sources(self, parents: Sequence[str], labels: ShardReference | None) -> set[tuple[str, str, str]]:
+        """Codes, functionals and settings of the labels of the state."""
         from coevo.makers.populations.population import open_state
 
         store = current_store()

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.committee.errors_and_spreads import calibrated
+from coevo.makers.committee.errors_and_spreads import calibrated, not_seen
 from coevo.makers.committee.judging import judge_member, with_opinions
-from coevo.makers.committee.members import checkpoints_of_members, kinds_of, sources_of, training_of
+from coevo.makers.committee.members import checkpoints_of_members, kinds_of, sources_of, training_of, wanted_names
 from coevo.makers.committee.population import population_of
+from coevo.node_store.recorded import recorded_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from coevo.configs.tree import NodeConfig
+    from coevo.makers.outputs import Checkpoint
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -82,7 +84,7 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
     population = population_of(evaluations, records)
     told = (config.screening.force_field, config.labelling, sources_of(view.labels()))
     others, judged = kinds_of(config.uncertainty.others), {}
-    for name, checkpoint in sorted(checkpoints_of_members(view.document["checkpoints"]).items()):
+    for name, checkpoint in sorted(_wanted(config, view.document["checkpoints"]).items()):
         found = load_force_field(store, checkpoint).evaluate(population.structures, workers=workers)
         rows = [
             {"id": i, "energy_per_atom": p.energy if isinstance(p, Prediction) else None}
@@ -94,6 +96,12 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
     return with_opinions(evaluations, judged, own, config.curation.stable_threshold)
 
 
+def _wanted(config: NodeConfig, checkpoints: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """Members that the configuration of a state wants; nothing says what others would be, and there may be any number."""
+    there = checkpoints_of_members(checkpoints)
+    return {name: there[name] for name in wanted_names(config) if name in there}
+
+
 def _calibration(store: NodeStore, view: StateView, config: NodeConfig, told: dict[str, Any], workers: int) -> Iterator[Number]:
     """Errors on the labels that the state added, by the models of its parent, if that is here."""
     parent = view.parent()
@@ -101,9 +109,9 @@ def _calibration(store: NodeStore, view: StateView, config: NodeConfig, told: di
     if not recorded or parent is None or len(view.parents) != 1:
         return
     known = set(parent.manifest["labels"])
-    labels = [x for x in view.labels() if x["_id"] not in known and x["status"] == "admitted"]
+    labels = not_seen((x for x in view.labels() if x["_id"] not in known), parent.labels())
     checkpoints = parent.document["checkpoints"]
-    members = {n: c for n, c in checkpoints_of_members(checkpoints).items() if n in recorded["voices"]}
+    members = {n: c for n, c in _wanted(config, checkpoints).items() if n in recorded["voices"]}
     try:
         found = calibrated(
             store,
@@ -111,7 +119,7 @@ def _calibration(store: NodeStore, view: StateView, config: NodeConfig, told: di
             view.manifest["offsets"],
             checkpoints["force_field"],
             members,
-            parent.document["metrics"].get("committee") or {},
+            recorded_members(parent),
             config.node,
             config.uncertainty,
             workers,

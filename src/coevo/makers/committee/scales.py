@@ -20,6 +20,7 @@ from coevo.analysis.hull.energy_scale import (
     needs_anion_correction,
 )
 from coevo.errors import AnalysisError
+from coevo.node_store.bundles.documents import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,10 +110,28 @@ def shifted(
     return offsets.apply(shares, energies + correction)
 
 
-def stored_offsets(members: Any, name: str) -> Offsets | None:
-    """Offsets that a state records of one of its members; None if it has none that can be read."""
-    told: Mapping[str, Any] | None = (members.get(name) or {}).get("offsets") if isinstance(members, dict) else None
-    try:
-        return Offsets.from_dict(told) if told else None
-    except (KeyError, TypeError, ValueError):
+def stored_offsets(members: Mapping[str, Mapping[str, Any]], name: str, elements: Sequence[str]) -> Offsets | None:
+    """Offsets that a state records of one of its members; None if it has none that can be used.
+
+    Parameters
+    ----------
+    members : mapping
+        As :func:`coevo.node_store.recorded.recorded_members` gives them.
+    name : str
+    elements : sequence of str
+        Of the node: there must be an offset of each, in bounds (:data:`coevo.node_store.bundles.documents.LARGEST`).
+    """
+    told = members.get(name, {}).get("offsets")
+    if not isinstance(told, dict):
         return None
+    try:
+        found = Offsets.from_dict(told)
+        usable = (
+            set(elements) <= set(found.elements)
+            and len(found.values) == len(found.elements) == len(set(found.elements))
+            and all(isinstance(element, str) for element in found.elements)
+            and all(abs(value) <= LARGEST for value in found.values)
+        )
+    except (LookupError, ArithmeticError, TypeError, ValueError):
+        return None
+    return found if usable else None

@@ -96,7 +96,10 @@ class TrainMemberMaker(TrainForceFieldMaker):
         return result
 
     def _splits(self, labels: list[Record], splits: dict[str, str]) -> dict[str, str]:
-        """Train and validation by another hash of the families; test stays test, and what fixes the offsets is trained on."""
+        """Train and validation by another hash of the families; test stays test, and what fixes the offsets is trained on.
+
+        Families that are one crystal, which the state's own splits keep together, may be parted between train and validation.
+        """
         from coevo.analysis.selection import position_of
         from coevo.makers.labels.imported import ANCHORS
 

@@ -8,11 +8,14 @@ Jobs read these without looking; a bundle is held to them before anything of it 
 
 from __future__ import annotations
 
+import re
 from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from coevo.configs.uncertainty_section import MOST_FAMILIES, MOST_MEMBERS
+from coevo.families import COMMITTEE, ROLES
 from coevo.node_store.bundles.geometries import Exact, Geometry, check_geometry
 from coevo.node_store.bundles.stranger_json import control_characters, parse_document
 from coevo.node_store.documents import (
@@ -30,7 +33,7 @@ from coevo.node_store.known_fields import refuse_unknown_fields
 from coevo.node_store.seeds import seed_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from coevo.node_store.bundles.archive import VerifiedStream
 
@@ -115,6 +118,26 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
     for name in EVALUATION_FIELDS:
         _refuse_large(name, [evaluation[name]])
+    _refuse_large("energy_above_hull_std", [evaluation.get("energy_above_hull_std")])
+    members = evaluation.get("energies_above_hull") or {}
+    _check_members("energies_above_hull", members)
+    _refuse_large("energies_above_hull", members.values())
+
+
+def _check_members(where: str, names: Collection[str]) -> None:
+    """Refuse names that no member of a second opinion has, and more members than a configuration can want."""
+    if odd := sorted(name for name in names if not MEMBER.fullmatch(name)):
+        raise ValueError(f"{where}: got {odd[0][:60]!r}, allowed: names of members, up to 80 of a-z, 0-9 and _")
+    if len(names) > MOST_VOICES:
+        raise ValueError(f"{where}: got {len(names)} members of a second opinion, allowed: {MOST_VOICES}")
+
+
+def _check_slots(slots: Collection[str]) -> None:
+    """Refuse checkpoints of a state that are neither its models nor members of its second opinion."""
+    further = [slot for slot in slots if slot not in ROLES]
+    if odd := sorted(slot for slot in further if not slot.startswith(COMMITTEE)):
+        raise ValueError(f"checkpoints: got {odd[0][:60]!r}, allowed: {', '.join(ROLES)}, {COMMITTEE}NAME")
+    _check_members("checkpoints", [slot.removeprefix(COMMITTEE) for slot in further])
 
 
 def check_described(document: Mapping[str, Any]) -> None:
@@ -146,6 +169,11 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
 }
 """By the kind of a document."""
 
+
+MEMBER = re.compile(r"[a-z0-9_]{1,80}")
+"""Names of members of a second opinion."""
+MOST_VOICES = MOST_MEMBERS + MOST_FAMILIES
+"""Members that a configuration can want."""
 
 CHUNK = 1 << 20
 WINDOW = 8 << 20
@@ -205,6 +233,7 @@ def read_state(data: bytes) -> dict[str, Any]:
     """Read and check a state document; raises as :func:`read_line`."""
     document = parse_document(data)
     _validate(StateDocument, data)
+    _check_slots(document["checkpoints"])
     for kind, checkpoint in document["checkpoints"].items():
         refuse_unknown_fields(checkpoint, CheckpointDocument, f"checkpoints.{kind}")
     if not 1 <= document["schema_version"] <= STATE_VERSION:

@@ -122,6 +122,12 @@ def fetch_checkpoint(store: NodeStore, checkpoint: Mapping[str, Any], role: str)
     return store.artifacts.fetch(sha256)
 
 
+def came_from_elsewhere(store: NodeStore, sha256: str) -> bool:
+    """Whether a blob was brought or named by a bundle; that somebody trusts it does not say what it is."""
+    mark = store.backend.mark(sha256)
+    return mark is not None and mark.reason != COMPUTED_HERE
+
+
 def trust(store: NodeStore, names: Iterable[str]) -> list[str]:
     """Allow blobs to be loaded, whatever their loader; return those that were not trusted before, sorted."""
     found = sorted(set(names).intersection(store.backend.untrusted()))
