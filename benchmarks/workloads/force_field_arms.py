@@ -132,7 +132,7 @@ def _chgnet_in_worker(weights: str, device: str) -> tuple[BatchForceField, Worke
         variables=environment.variables(),
         digest=f"chgnet {weights}",
         files=None,
-        document={"weights": weights},
+        document={"weights": weights, "energy_scale": ChgnetForceField.published(weights, device).energy_scale},
         device=device,
         trusted=True,
         sources=(),

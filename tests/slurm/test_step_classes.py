@@ -135,8 +135,7 @@ def test_the_classes_of_a_transition() -> None:
     assert classes["tiny/1/generate/0000"] == classes["tiny/1/train-force-field"] == classes["tiny/1/train-generator"] == "gpu"
     assert classes["tiny/1/screen/0000"] == "screen"
     assert classes["tiny/1/label"] == class_of("tiny/1/label/0003") == "label"
-    assert {classes[f"tiny/1/{step}"] for step in ("curate", "select", "assess", "commit")} == {"small"}
-    assert classes["tiny/1/measure"] == "screen"  # it runs the force field
+    assert {classes[f"tiny/1/{step}"] for step in ("curate", "select", "assess", "measure", "commit")} == {"small"}
 
 
 def test_jobs_that_only_cut_work_are_small_and_their_shards_are_not(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,6 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "calibrate": "screen",
         "evaluate-references": "screen",
         "fit-offsets": "screen",  # energies of labelled structures; nothing is trained
-        "measure": "screen",  # it runs the force field on the held-out set
         "label": "label",  # the job that cuts the packets as well: it asks the code for the digest of its settings
         "choose": "small",
         "curate": "small",
@@ -31,6 +30,7 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "unite": "small",
         "assess": "small",
         "opinions": "small",
+        "measure": "small",  # of the force field it asks single points of at most 500 frames
         "commit": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one
