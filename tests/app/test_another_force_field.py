@@ -41,6 +41,7 @@ def coevo(tmp_path: Path) -> Coevo:
     return Coevo(tmp_path, PYTHONPATH=os.pathsep.join(paths))
 
 
+@pytest.mark.long
 def test_one_iteration(coevo: Coevo, tmp_path: Path) -> None:
     """Screening, hull and labels by it; the training step says that it stays, and measures its error on the labels."""
     assert FAMILY in coevo("doctor").stdout

@@ -26,6 +26,7 @@ def stiff(fresh: Coevo) -> Coevo:
     return fresh
 
 
+@pytest.mark.long
 def test_a_transition_labels_and_records_stiffness(stiff: Coevo, monkeypatch: pytest.MonkeyPatch) -> None:
     stiff("run", "tiny", "-n", "1")
     monkeypatch.setenv("COEVO_DATABASE", f"file:{stiff.database}")

@@ -284,6 +284,7 @@ class TestLabeller:
         assert label.detail.startswith("convergence NOT achieved after 2 iterations: stopping; corrected: ")
         assert [path.name for path in tmp_path.iterdir()] == [label.detail.rpartition(" ")[2]]
 
+    @pytest.mark.long
     def test_atoms_that_only_pw_finds_too_near_are_rejected(self, frame: Structure, tmp_path: Path) -> None:
         near = Structure(Lattice.cubic(6.0), ["Li", "S"], [[0, 0, 0], [0.004 / 6, 0, 0]])
         bad, good = self.labeller(tmp_path).label([near, frame])

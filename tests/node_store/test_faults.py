@@ -25,18 +25,21 @@ KILLS = {"commit": 14, "branch": 13, "merge": 12, "import": 12, "gc": 12}
 KILLS_ON_A_SERVER = {"commit": 12, "branch": 6, "merge": 10, "import": 12, "gc": 10}
 
 
-OPERATIONS = [pytest.param(name, marks=() if name == "commit" else pytest.mark.long) for name in KILLS]
-"""A commit in `make test`, the others in `make test-long`."""
+OPERATIONS = [
+    pytest.param("commit", 5, id="a commit"),
+    *(pytest.param(name, points, marks=pytest.mark.long, id=name) for name, points in KILLS.items()),
+]
+"""A commit at a few points in `make test`, at more of them and with the other operations in `make test-long`."""
 
 
 def harmless(found: dict) -> bool:
     return (found["lost"], found["doubled"], found["half_visible"]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_embedded_database_survives_a_killed_process(tmp_path: Path, operation: str) -> None:
-    found = inject(tmp_path / "site", None, operation, "kill", limit=KILLS[operation])
-    assert found["faults"] == KILLS[operation]
+@pytest.mark.parametrize(("operation", "points"), OPERATIONS)
+def test_an_embedded_database_survives_a_killed_process(tmp_path: Path, operation: str, points: int) -> None:
+    found = inject(tmp_path / "site", None, operation, "kill", limit=points)
+    assert found["faults"] == points
     assert harmless(found), found["examples"]
 
 

@@ -55,6 +55,7 @@ def test_all_images_are_there_and_have_a_text(page: Page) -> None:
     assert [name for name, width, text in images if not width or text < 20] == []
 
 
+@pytest.mark.long
 def test_the_map_is_drawn_and_a_click_shows_another_structure(page: Page, report: Path) -> None:
     mapped = json.loads((report / "map.js").read_text().removeprefix("window.coevoMap = ").rstrip(";\n"))
     page.until(f"(() => {{{DEEP} return deep('canvas', document.getElementById('chemiscope-structure')).length > 0 }})()")

@@ -63,6 +63,7 @@ def test_a_worker_without_a_job_of_its_class_ends(files: Path, launchpad: Launch
     assert list((files / "here").glob("job-*")) == []
 
 
+@pytest.mark.long
 def test_a_packed_allocation_runs_all_and_reports_those_that_died(files: Path, launchpad: LaunchPad) -> None:
     """Of five jobs one fails, one is killed together with nothing else, and one leaves a process behind that holds its files."""
     sound, failing, dying, leaving, last = add(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.long
 def test_labels_of_the_best_entries_make_a_state_and_the_models_stay(finished: Coevo, tmp_path: Path) -> None:
     coevo = copy_of(finished.directory, tmp_path)
     before = json.loads(coevo("show", "tiny", "--format", "json").stdout)

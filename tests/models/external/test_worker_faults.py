@@ -140,6 +140,7 @@ class TestFaults:
         assert "coevo: out_of_memory with 3 structures, 12 atoms" in log
         assert "gone" not in log
 
+    @pytest.mark.long
     @pytest.mark.parametrize("workers", [1, 2])
     @pytest.mark.parametrize(
         ("fault", "halved"),

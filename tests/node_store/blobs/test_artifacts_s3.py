@@ -191,6 +191,7 @@ def _in_another_process(work, *arguments) -> None:
     assert child.exitcode == 0
 
 
+@pytest.mark.long
 def test_a_listing_is_not_remembered(store, uri):
     """s3fs remembers listings; what another process put or removed since then is seen all the same."""
     store.put_bytes(b"first")
@@ -264,6 +265,7 @@ def user(s3_server, s3_environment):
         iam.delete_user(UserName="reader")
 
 
+@pytest.mark.long
 def test_wrong_credentials_are_an_error_without_the_secret(s3_bucket, user, tmp_path, monkeypatch):
     path = large_file(tmp_path / "weights")
 

@@ -220,6 +220,7 @@ class TestMongoDB(MigrationContract):
             database.drop_collection("state_labels")
             database.nodes.update_many({}, {"$unset": {"sha256": ""}, "$set": {"document.schema_version": 1}})
 
+    @pytest.mark.long
     def test_a_running_campaign_of_version_1_is_not_disturbed(self, settings, before):
         from datetime import UTC, datetime
 
@@ -263,6 +264,7 @@ class TestMongoDB(MigrationContract):
             assert contents(store) == before
         assert point == 2 * 2 + 7 + 5 + 1 + 1  # labels and fields of two states, times, hashes, the version
 
+    @pytest.mark.long
     def test_what_repeats_a_state_is_written_again(self, settings, before):
         with open_store(settings) as store:
             migrate(store, NODE)

@@ -159,6 +159,7 @@ def test_everything_listens_on_the_loopback_interface_alone(slurm_cluster: Slurm
     assert {port: listening.get(port) for port in expected} == {port: {"7F"} for port in expected}
 
 
+@pytest.mark.long
 def test_the_status_counts_jobs(slurm_cluster: SlurmCluster) -> None:
     done = local_cluster("status", slurm_cluster.directory)
     assert done.returncode == 0

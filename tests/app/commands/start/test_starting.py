@@ -98,6 +98,7 @@ def copied(finished: Coevo, tmp_path: Path, path: str) -> Coevo:
     return copy_of(finished.directory, tmp_path / "node", PYTHONPATH=path)
 
 
+@pytest.mark.long
 def test_a_node_from_a_state(copied: Coevo, tmp_path: Path) -> None:
     source = shown(copied, "tiny")
     done = copied(*START)
