@@ -5,8 +5,10 @@ VENV ?= .venv
 DEMO_ITERATIONS ?= 2
 TIMES ?= 10
 LOAD ?= 6
-# Two workers; a module stays on one of them, so that its fixtures are made once. The order is that of tests/conftest.py.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers, on two cores too: some tests wait for SLURM. Long ones compute, so two. A module stays on one of them, so that its
+# fixtures are made once. The order is that of tests/conftest.py.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS_LONG ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt
@@ -39,7 +41,7 @@ test-long: $(STAMP)-test
 	@tests/app/install_chromium.sh
 	@tests/labelling/install_pw.sh
 	@tests/slurm/install_slurm.sh
-	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS_LONG)
 
 # The tests that depend on time, ten times in a row beside six processes that compute.
 test-under-load: $(STAMP)-test

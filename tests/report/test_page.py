@@ -89,6 +89,7 @@ def test_the_page_is_as_wide_as_the_window(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == page.width == 1280
 
 
+@pytest.mark.long
 def test_the_page_becomes_as_narrow_as_the_window(page: Page) -> None:
     page.resize(360)
     page.until("window.innerWidth === 360")

@@ -126,6 +126,7 @@ def test_changed_motifs_are_those_that_other_cutoffs_change(random_crystals, kno
     assert tolerance(known_phases.values()).changed_longer == 0
 
 
+@pytest.mark.long
 def test_the_report_does_not_depend_on_workers(random_crystals):
     many = random_crystals * 4
     assert tolerance(many, workers=2) == tolerance(many)

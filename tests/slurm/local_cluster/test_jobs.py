@@ -62,6 +62,7 @@ def test_a_job_sees_the_gpus_that_it_asked_for(slurm_cluster: SlurmCluster, tmp_
     assert slurm_cluster.output(none) == "none\n"
 
 
+@pytest.mark.long
 def test_two_jobs_run_at_once_on_two_nodes(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
     # each waits for the other, so that one after the other would never end
     script = "touch {tmp}/{mine}; until [ -e {tmp}/{other} ]; do sleep 0.1; done"
