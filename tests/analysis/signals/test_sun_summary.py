@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from coevo.analysis.signals.sun_summary import sun_summary, wilson_interval
+from coevo.analysis.signals.sun_summary import sun_summary
 from coevo.errors import AnalysisError
 
 REFERENCES = {"reference_set": "li-p-s", "reference_size": 16}
@@ -80,14 +80,6 @@ def test_the_unique_one_must_be_stable_itself():
     assert found.rate("sun", "generated", 0.1).count == 0
 
 
-@given(of=st.integers(1, 70_000), share=st.floats(0, 1))
-@settings(max_examples=80, deadline=None)
-def test_wilson_interval_equals_scipy(of, share):
-    count = round(of * share)
-    expected = binomtest(count, of).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(count, of) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
 def test_nothing_at_all():
     found = sun_summary([], [], [], generated=0, valid=[], **REFERENCES)
     rate = found.rate("sun", "generated", 0.1)
@@ -106,5 +98,3 @@ def test_errors_say_what_does_not_fit():
         sun_summary(E_HULL, np.arange(6), MATCHED, generated=6, **REFERENCES)
     with pytest.raises(AnalysisError, match="no rate 'sun' of 'valid'"):
         sun_summary(E_HULL, UNIQUE, MATCHED, generated=6, **REFERENCES).rate("sun", "valid", 0.1)
-    with pytest.raises(AnalysisError, match="no proportion"):
-        wilson_interval(3, 2)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from coevo.analysis.intervals import wilson
 from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ Population = Literal["generated", "assessed", "valid"]
 
 THRESHOLDS = (0.0, 0.1)
 """eV/atom; on the hull, and MatterGen's."""
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -219,22 +218,5 @@ def _flags(name: str, values: ArrayLike, like: NDArray[np.float64]) -> BoolArray
 def _rate(what: str, threshold: float | None, population: Population, count: int, of: int) -> Rate:
     if of == 0:
         return Rate(what, threshold, population, count, of, None, None, None)
-    low, high = wilson_interval(count, of)
+    low, high = wilson(count, of)
     return Rate(what, threshold, population, count, of, count / of, low, high)
-
-
-def wilson_interval(count: int, of: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 1927, 22, 209).
-
-    With p = count/of, n = of and z the quantile of the normal distribution at (1 + confidence)/2, the centre is
-    (p + z²/2n)/(1 + z²/n) and the half width z sqrt(p(1 - p)/n + z²/4n²)/(1 + z²/n). It treats structures as independent draws.
-    """
-    from scipy.special import ndtri
-
-    if not 0 <= count <= of or of == 0:
-        raise AnalysisError(f"{count} of {of} is no proportion")
-    p, z = count / of, float(ndtri(0.5 + confidence / 2))
-    centre = (p + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * (p * (1 - p) / of + z * z / (4 * of * of)) ** 0.5 / (1 + z * z / of)
-    # The bounds of none and of all are exact.
-    return (0.0 if count == 0 else max(0.0, centre - half)), (1.0 if count == of else min(1.0, centre + half))
