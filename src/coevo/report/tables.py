@@ -9,6 +9,7 @@ from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
+from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -28,6 +29,7 @@ SUN_COLUMNS = (
     "energy above the hull of references (eV/atom)",
     "energy above hull by first-principles labels (eV/atom)",
     "largest force (eV/angstrom)",
+    "electron excess (e-/atom)",
     "iteration",
     "standard deviation of the energy above hull over the second opinion (eV/atom)",
     "confidently S.U.N.",
@@ -43,6 +45,7 @@ _SUN_FIELDS = (
     "energy_above_reference_hull",
     "energy_above_hull_dft",
     "fmax",
+    "electron_excess",
     "iteration_added",
     "energy_above_hull_std",
     "is_confidently_sun",
@@ -110,6 +113,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             "entries",
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
+        *excess_rows(metrics),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
