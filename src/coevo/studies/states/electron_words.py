@@ -26,7 +26,7 @@ def excess_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 def candidates_rows(counts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One row on the candidates of an iteration, from its counts."""
     found = counts.get("electron_excess")
-    return [] if found is None else [("electron excess", f"{found} of {counts['relaxed']} relaxed hold {RULE}")]
+    return [] if found is None else [("excess of them", f"{found} of {counts['relaxed']} relaxed hold {RULE}")]
 
 
 def entry_excess_rows(row: Mapping[str, Any]) -> list[tuple[str, str]]:
