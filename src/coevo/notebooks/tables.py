@@ -49,6 +49,7 @@ _TYPES = {
             "energy_above_hull_dft",
             "energy_above_hull_std",
             "fmax",
+            "electron_excess",
         ),
         "float64",
     ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.electrons import has_electron_excess
 from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
+from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from coevo.report.gathering import ReportData
 
 DASH = "–"
+EXCESS_COLUMN = "electron excess (e⁻/atom)"
 SUN_COLUMNS = (
     "id",
     "formula",
@@ -28,6 +31,7 @@ SUN_COLUMNS = (
     "energy above the hull of references (eV/atom)",
     "energy above hull by first-principles labels (eV/atom)",
     "largest force (eV/angstrom)",
+    "electron excess (e-/atom)",
     "iteration",
     "standard deviation of the energy above hull over the second opinion (eV/atom)",
     "confidently S.U.N.",
@@ -43,6 +47,7 @@ _SUN_FIELDS = (
     "energy_above_reference_hull",
     "energy_above_hull_dft",
     "fmax",
+    "electron_excess",
     "iteration_added",
     "energy_above_hull_std",
     "is_confidently_sun",
@@ -110,6 +115,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             "entries",
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
+        *excess_rows(metrics),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
@@ -120,12 +126,14 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
     by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
     opinions = any("energies_above_hull" in row for row in data.sun_entries[:most])
+    excess = any(has_electron_excess(row.get("electron_excess")) for row in data.sun_entries[:most])
     columns = (
         "formula",
         "E_hull",
         *(("±", "on the word of") if opinions else ()),
         "E_hull, references only",
         *(("E_hull by labels",) if by_labels else ()),
+        *((EXCESS_COLUMN,) if excess else ()),
         "space group",
         "sites",
         "iteration",
@@ -133,8 +141,8 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows = [_sun_row(row, motifs, by_labels, opinions) for row in data.sun_entries[:most]]
-    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + 2 * opinions), *({2} if opinions else ())}
+    rows = [_sun_row(row, motifs, by_labels, opinions, excess) for row in data.sun_entries[:most]]
+    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + excess + 2 * opinions), *({2} if opinions else ())}
     return PageTable(columns, rows, frozenset(numeric))
 
 
@@ -181,7 +189,13 @@ _ON_THE_WORD_OF = {
 }
 
 
-def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool) -> list[Any]:
+def _excess(row: dict[str, Any]) -> str:
+    """The number where it is an excess: how far a composition is from one says nothing of its stability."""
+    value = row.get("electron_excess")
+    return number(value, 2) if has_electron_excess(value) else ""
+
+
+def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool, excess: bool) -> list[Any]:
     identifier = row["structure_id"]
     return [
         formula_text(row["formula"]),
@@ -189,6 +203,7 @@ def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool
         *([number(row.get("energy_above_hull_std")), _ON_THE_WORD_OF[sun_words(row)]] if opinions else []),
         number(row["energy_above_reference_hull"]),
         *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
+        *([_excess(row)] if excess else []),
         DASH if row["space_group"] is None else str(row["space_group"]),
         str(row["nsites"]),
         DASH if row["iteration_added"] is None else str(row["iteration_added"]),
@@ -206,6 +221,7 @@ def sun_data(data: ReportData) -> DataTable:
 def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
     """Return the phases on the hull."""
     rows: list[list[Any]] = []
+    excess = any(has_electron_excess(points.rows[index].get("electron_excess")) for index in points.corners)
     for index in points.corners:
         row = points.rows[index]
         kind = f"reference: {names.get(row['structure_id'], '')}" if row["kind"] == "reference" else "entry"
@@ -214,11 +230,13 @@ def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
                 formula_text(row["formula"]),
                 kind,
                 number(row["formation_energy_per_atom"]),
+                *([_excess(row)] if excess else []),
                 DASH if row["space_group"] is None else str(row["space_group"]),
                 Cell(row["structure_id"][:16], code=True),
             ]
         )
-    return PageTable(("formula", "what", "formation energy (eV/atom)", "space group", "id"), rows, frozenset({2, 3}))
+    columns = ("formula", "what", "formation energy (eV/atom)", *((EXCESS_COLUMN,) if excess else ()), "space group", "id")
+    return PageTable(columns, rows, frozenset({2, 3, *({4} if excess else ())}))
 
 
 def facet_table(points: HullPoints) -> PageTable:

@@ -162,6 +162,7 @@ def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> Non
         (of_evaluations({"energies_above_hull": {"A 1": 0.1}}), "energies_above_hull: got 'A 1', allowed: names of members"),
         (of_evaluations({"energies_above_hull": {f"a_{n}": 0.1 for n in range(25)}}), "got 25 members of a second opinion"),
         (of_evaluations({"energy_above_hull_std": 1e300}), "energy_above_hull_std: got 1e.300, allowed"),
+        (of_evaluations({"electron_excess": 1e300}), "electron_excess: got 1e.300, allowed"),
         (of_offsets({"values": [0.1, 1e300, 0.0]}), "offsets: got 1e.300, allowed"),
         (of_evaluations({"energy_above_hull": None, "is_sun": None}), "must say energy_above_hull, is_sun;"),
         (of_structures({"nsites": 99}), "nsites: got 99, its geometry has "),

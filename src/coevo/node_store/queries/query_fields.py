@@ -55,6 +55,7 @@ FIELDS: dict[str, QueryField] = {
     "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
     "energy_above_hull_std": QueryField("energy_above_hull_std", "number", "spread over the second opinion, eV/atom"),
     "fmax": QueryField("fmax", "number", "largest force on an atom, eV/Å"),
+    "electron_excess": QueryField("electron_excess", "number", "electrons beyond what its elements can take, e-/atom"),
     "is_stable": QueryField("is_stable", "boolean", "energy_above_hull is at most the node's threshold"),
     "is_novel": QueryField("is_novel", "boolean", "matches no reference"),
     "is_sun": QueryField("is_sun", "boolean", "stable, unique and novel"),
