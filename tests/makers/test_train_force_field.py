@@ -203,7 +203,7 @@ class BiasedField(KnownField):
         path.write_text(str(self.bias))
 
 
-def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
+def train(monkeypatch, tmp_path, field: BiasedField, *, accept: bool = True, **training) -> dict:
     from coevo.configs.tree import NodeSection
     from coevo.makers.step import current_store
     from coevo.makers.train_force_field import TrainForceFieldMaker
@@ -211,7 +211,9 @@ def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
     monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
     monkeypatch.setattr("coevo.makers.train_force_field.load_force_field", lambda store, checkpoint: field)
     maker = TrainForceFieldMaker(
-        node=NodeSection(name="n", elements=("Li", "S"), references="x"), training=TrainingConfig(min_frames=4, **training)
+        node=NodeSection(name="n", elements=("Li", "S"), references="x"),
+        training=TrainingConfig(min_frames=4, **training),
+        accept_scale_mismatch=accept,
     )
     references = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
     offset = shifted(ROCKSALT)["energy_per_atom"] - KnownField().energy(ROCKSALT)
@@ -221,7 +223,7 @@ def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
         structure.scale_lattice(structure.volume * (1 + i / 100))
         frames.append(label(structure, KnownField().energy(structure) + offset, how="random"))
     rows = [
-        {**row, "_id": f"{i:064d}", "status": "admitted", "settings_digest": "d", "kind": "relaxed"}
+        {**row, "_id": f"{i:064d}", "status": "admitted", "settings_digest": "d", "kind": "relaxed", "code": "teacher"}
         for i, row in enumerate(references + frames)
     ]
     splits = {row["_id"]: ("train", "validation", "test")[i % 3] if i >= 3 else "train" for i, row in enumerate(rows)}

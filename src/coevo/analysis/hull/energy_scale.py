@@ -8,7 +8,7 @@ codes or sets of potentials is one constant per element, frozen per digest of la
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ MP2020 = "mp2020"
 
 RAW_PBE = frozenset({"pbe", "omat24"})
 """Names of scales of energies as PBE and PBE+U give them, without a correction."""
+
+_OXYGEN = frozenset({"oxide", "peroxide", "superoxide", "ozonide"})
+"""Names of MP2020's corrections of oxygen; those of other anions have the name of the element."""
 
 
 def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
@@ -58,6 +61,16 @@ def anion_correction(structure: Structure) -> float:
     AnalysisError
         If pymatgen refuses the structure.
     """
+    return float(sum(adjustment.value for adjustment in _adjustments(structure))) / len(structure)
+
+
+def corrected_anions(structure: Structure) -> frozenset[str]:
+    """Symbols of the elements that :func:`anion_correction` acts on in a structure; none in an element. Raises as it does."""
+    names = [str(adjustment.name).partition("(")[2].rstrip(")") for adjustment in _adjustments(structure) if adjustment.value]
+    return frozenset("O" if name in _OXYGEN else name for name in names)
+
+
+def _adjustments(structure: Structure) -> list[Any]:
     from pymatgen.analysis.compatibility import CompatibilityError
     from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEntry
 
@@ -66,10 +79,9 @@ def anion_correction(structure: Structure) -> float:
         # Odd compositions have no oxidation states; the rule for them, announced by a warning each time, is in the docstring.
         warnings.filterwarnings("ignore", message="Failed to guess oxidation states")
         try:
-            adjustments = _mp2020().get_adjustments(entry)
+            return list(_mp2020().get_adjustments(entry))
         except CompatibilityError as error:
             raise AnalysisError(f"no MP2020 correction for {structure.formula}: {error}") from error
-    return float(sum(adjustment.value for adjustment in adjustments)) / len(structure)
 
 
 @lru_cache(maxsize=1)
@@ -77,6 +89,25 @@ def _mp2020() -> Any:
     from pymatgen.analysis.compatibility import MaterialsProject2020Compatibility
 
     return MaterialsProject2020Compatibility(compat_type="GGA", check_potcar=False)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What the offsets leave of one reference.
+
+    Attributes
+    ----------
+    reference : str
+        Its id.
+    formula : str
+        Reduced.
+    value : float
+        Energy by the force field minus the label after the offsets, eV/atom.
+    """
+
+    reference: str
+    formula: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -94,6 +125,8 @@ class Offsets:
         Of the labels after the fit, eV/atom.
     n : int
         Frames in the fit.
+    residuals : tuple of Residual
+        Of the frames in the fit, in its order; empty where they were not recorded.
     """
 
     elements: tuple[str, ...]
@@ -101,6 +134,7 @@ class Offsets:
     rank: int
     residual_rms: float
     n: int
+    residuals: tuple[Residual, ...] = ()
 
     def apply(self, fractions: ArrayLike, label_energies: ArrayLike) -> FloatArray:
         """Labels on the force field's scale.
@@ -129,14 +163,17 @@ class Offsets:
         return float(self.apply(atomic_fractions([structure], self.elements), [0.0])[0])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
+        """Plain JSON types; ``residuals`` only where they are known, as earlier versions did not record them."""
+        document: dict[str, Any] = {
             "elements": list(self.elements),
             "values": list(self.values),
             "rank": self.rank,
             "residual_rms": self.residual_rms,
             "n": self.n,
         }
+        if self.residuals:
+            document["residuals"] = [asdict(residual) for residual in self.residuals]
+        return document
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Offsets:
@@ -147,6 +184,10 @@ class Offsets:
             rank=int(document["rank"]),
             residual_rms=float(document["residual_rms"]),
             n=int(document["n"]),
+            residuals=tuple(
+                Residual(str(row["reference"]), str(row["formula"]), float(row["value"]))
+                for row in document.get("residuals") or ()
+            ),
         )
 
 
@@ -173,6 +214,7 @@ def fit_offsets(
     label_energies: ArrayLike,
     elements: Sequence[str],
     is_elemental_reference: ArrayLike,
+    names: Sequence[tuple[str, str]] = (),
 ) -> tuple[Offsets | None, str]:
     """Least-squares offsets o such that label + x o is close to the model.
 
@@ -184,6 +226,8 @@ def fit_offsets(
     elements : sequence of str, length k
     is_elemental_reference : array of bool, shape (n,)
         Whether the frame is a reference structure of a pure element.
+    names : sequence of (str, str), length n or 0
+        Id and reduced formula of each frame, for the residuals; without them none are recorded.
 
     Returns
     -------
@@ -204,7 +248,8 @@ def fit_offsets(
     values, *_ = np.linalg.lstsq(x, difference, rcond=None)
     residual = difference - x @ values
     rms = float(np.sqrt(np.mean(residual**2)))
-    return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference)), ""
+    left = tuple(Residual(*name, float(value)) for name, value in zip(names, residual, strict=True)) if names else ()
+    return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference), left), ""
 
 
 def extend_offsets(
@@ -214,6 +259,7 @@ def extend_offsets(
     label_energies: ArrayLike,
     elements: Sequence[str],
     is_elemental_reference: ArrayLike,
+    names: Sequence[tuple[str, str]] = (),
 ) -> tuple[Offsets | None, str]:
     """Fit offsets of further elements; those that are stored stay as they are.
 
@@ -227,6 +273,8 @@ def extend_offsets(
     elements : sequence of str, length k
         Those of ``stored`` among them.
     is_elemental_reference : array of bool, shape (n,)
+    names : sequence of (str, str), length n or 0
+        As in :func:`fit_offsets`.
 
     Returns
     -------
@@ -247,12 +295,14 @@ def extend_offsets(
         target[rows],
         [elements[column] for column in new],
         np.asarray(is_elemental_reference, dtype=bool)[rows],
+        [name for name, used in zip(names, rows.tolist(), strict=True) if used] if names else (),
     )
     if fitted is None:
         return None, reason
     values = {**frozen, **dict(zip(fitted.elements, fitted.values, strict=True))}
     joined = tuple(values[symbol] for symbol in elements)
-    return Offsets(tuple(elements), joined, stored.rank + fitted.rank, fitted.residual_rms, stored.n + fitted.n), ""
+    left = stored.residuals + fitted.residuals
+    return Offsets(tuple(elements), joined, stored.rank + fitted.rank, fitted.residual_rms, stored.n + fitted.n, left), ""
 
 
 def _rank(x: FloatArray) -> int:

@@ -10,6 +10,7 @@ from rich.table import Table
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -34,10 +35,16 @@ FORCE_FIELD = {
 
 def iteration_table(view: StateView) -> Table:
     """Return the table that ends an iteration."""
-    table = Table(title=f"{view.node}  iteration {view.iteration}  state {view.id[:12]}", show_header=False, title_justify="left")
+    table = Table(
+        title=f"{view.node}  iteration {view.iteration}  state {view.id[:12]}",
+        show_header=False,
+        title_justify="left",
+        caption_justify="left",
+    )
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
     with readable(view):
+        table.caption = teacher_of(view.document) or None
         for name, value in iteration_rows(view):
             table.add_row(name, value)
     return table
@@ -47,7 +54,8 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     """Return one row per state, newest first."""
     table = Table(
         title=f"{node}: {counted(len(states), 'states')}, newest first",
-        caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å",
+        caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å"
+        + _and_teacher(states),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -84,6 +92,15 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
                 force_field_change(view),
             )
     return table
+
+
+def _and_teacher(states: Sequence[StateView]) -> str:
+    """The teacher of the newest state, as the end of a caption."""
+    if not states:
+        return ""
+    with readable(states[0]):
+        teacher = teacher_of(states[0].document)
+    return f"; {teacher}" if teacher else ""
 
 
 def branches_table(node: str, rows: Sequence[Branch]) -> Table:
@@ -137,6 +154,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     rows += [("warning", str(text)) for text in metrics.get("labels", {}).get("warnings", ())]
     if "force_field" in metrics:
         rows += _error_rows(view)
+    rows += label_scale_rows(view)
     for note in metrics.get("labels", {}).get("notes", []):
         rows.append(("references", str(note)[:300]))
     if reason := metrics["generator"]["report"].get("reason"):
@@ -154,6 +172,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
+        *([("scale", words)] if (words := scale_words(population)) else []),
         *opinion_rows(metrics),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
