@@ -35,6 +35,9 @@ RAW_PBE = frozenset({"pbe", "omat24"})
 _OXYGEN = frozenset({"oxide", "peroxide", "superoxide", "ozonide"})
 """Names of MP2020's corrections of oxygen; those of other anions have the name of the element."""
 
+_GUESSED_ANIONS = frozenset({"Br", "I", "Se", "Si", "Sb", "Te", "H", "N", "F", "Cl"})
+"""Elements that pymatgen corrects where guessed oxidation states make them anions."""
+
 
 def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
     """Whether labels must get the MP2020 anion correction: PBE, also with U, on the way to an MP2020 scale.
@@ -64,17 +67,26 @@ def anion_correction(structure: Structure) -> float:
     return float(sum(adjustment.value for adjustment in _adjustments(structure))) / len(structure)
 
 
-def corrected_anions(structure: Structure) -> frozenset[str]:
-    """Symbols of the elements that :func:`anion_correction` acts on in a structure; none in an element. Raises as it does."""
-    names = [str(adjustment.name).partition("(")[2].rstrip(")") for adjustment in _adjustments(structure) if adjustment.value]
-    return frozenset("O" if name in _OXYGEN else name for name in names)
+def corrected_anions(structure: Structure) -> dict[str, float]:
+    """Elements that :func:`anion_correction` acts on in a structure, with the parts of it, eV/atom; raises as it does."""
+    parts: dict[str, float] = {}
+    for adjustment in _adjustments(structure):
+        name = str(adjustment.name).partition("(")[2].rstrip(")")
+        symbol = "O" if name in _OXYGEN else name
+        parts[symbol] = parts.get(symbol, 0.0) + float(adjustment.value) / len(structure)
+    return parts
 
 
 def _adjustments(structure: Structure) -> list[Any]:
     from pymatgen.analysis.compatibility import CompatibilityError
     from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEntry
+    from pymatgen.core import Element
 
-    entry = ComputedStructureEntry(structure, 0.0, parameters={"run_type": "GGA", "software": "other", "hubbards": {}})
+    composition = structure.composition
+    is_plain = all(isinstance(element, Element) for element in composition)
+    known = {"oxidation_states": _oxidation_states(composition.formula)} if is_plain else {}
+    parameters = {"run_type": "GGA", "software": "other", "hubbards": {}}
+    entry = ComputedStructureEntry(structure, 0.0, parameters=parameters, data=known)
     with warnings.catch_warnings():
         # Odd compositions have no oxidation states; the rule for them, announced by a warning each time, is in the docstring.
         warnings.filterwarnings("ignore", message="Failed to guess oxidation states")
@@ -82,6 +94,23 @@ def _adjustments(structure: Structure) -> list[Any]:
             return list(_mp2020().get_adjustments(entry))
         except CompatibilityError as error:
             raise AnalysisError(f"no MP2020 correction for {structure.formula}: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _oxidation_states(formula: str) -> dict[str, float]:
+    """What pymatgen would guess for its correction, once for each formula, and not where it asks for none but oxygen and sulphur.
+
+    Odd compositions take it 20 ms and more, and thousands of structures of a node have a few hundred formulas.
+    """
+    from pymatgen.core import Composition
+
+    composition = Composition(formula)
+    if not _GUESSED_ANIONS & {element.symbol for element in composition}:
+        return {"S": -2.0}  # of no consequence: which anions oxygen and sulphur are is told from distances
+    try:
+        return (composition.oxi_state_guesses(max_sites=-20) or ({},))[0]
+    except ValueError:
+        return {}
 
 
 @lru_cache(maxsize=1)

@@ -48,7 +48,7 @@ def offsets_words(offsets: Offsets, most: int | None = 3) -> str:
 def residual_words(residuals: Sequence[Residual], most: int | None = None) -> str:
     """Residuals in meV/atom, the largest first; a formula that two references have is told apart by the beginning of the id."""
     formulas = [residual.formula for residual in residuals]
-    ordered = sorted(residuals, key=lambda residual: (-abs(residual.value), residual.formula, residual.reference))
+    ordered = sorted(residuals, key=lambda residual: (-round(abs(residual.value), 6), residual.formula, residual.reference))
     return ", ".join(
         f"{residual.formula}{f' {residual.reference[:8]}' if formulas.count(residual.formula) > 1 else ''} "
         f"{1000 * residual.value:+.0f}".replace("-", "\u2212")

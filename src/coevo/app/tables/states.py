@@ -215,7 +215,7 @@ def _error_rows(view: StateView) -> list[tuple[str, str]]:
             rows.append((title, f"{energy:.1f} meV/atom, {force:.0f} meV/Å ({errors['n']} frames)"))
     became = FORCE_FIELD[force_field_change(view)]
     rows.append(("force field", f"{became}: {force_field['reason']}"))
-    if force_field.get("warning"):
+    if force_field.get("warning") and force_field["warning"] != force_field["reason"]:
         rows.append(("warning", force_field["warning"]))
     return rows
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from coevo.analysis.cell_reduction import Crystal
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull.energy_scale import anion_correction, corrected_anions
+from coevo.analysis.hull.energy_scale import corrected_anions
 from coevo.analysis.hull.hull import Hull
 from coevo.analysis.motifs.bonds import bonds_of, symbol_of
 from coevo.errors import AnalysisError
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -58,11 +58,13 @@ def with_scale_sensitivity(
     with task("finding what hangs on corrections", len(structures), "structures") as advance:
         for index, structure in enumerate(structures):
             try:
-                corrections[index] = anion_correction(structure)
-                sensitive[index] = is_scale_sensitive(structure)
-            except AnalysisError:
-                pass  # a structure that pymatgen refuses says nothing of the others
-            advance(1)
+                corrected = corrected_anions(structure)
+            except AnalysisError:  # says nothing of the others
+                continue
+            finally:
+                advance(1)
+            corrections[index] = sum(corrected.values())
+            sensitive[index] = _are_bonded(structure, corrected)
     above = _above_hull(
         fractions(list(structures), elements) if structures else np.empty((0, len(elements))),
         np.array([document["energy_per_atom"] for document in documents], dtype=float) - corrections,
@@ -83,7 +85,10 @@ def is_scale_sensitive(structure: Structure) -> bool:
     AnalysisError
         If pymatgen refuses the structure.
     """
-    corrected = corrected_anions(structure)
+    return _are_bonded(structure, corrected_anions(structure))
+
+
+def _are_bonded(structure: Structure, corrected: Collection[str]) -> bool:
     if not corrected:
         return False
     crystal = Crystal.from_structure(structure)

@@ -27,7 +27,9 @@ def residuals_of(view: StateView) -> list[tuple[str, str, str, float]]:
     """What the offsets leave of each reference: settings digest, id, formula, eV/atom; the largest of each digest first."""
     rows = []
     for digest, document in sorted((view.manifest["offsets"] or {}).items()):
-        found = sorted(Offsets.from_dict(document).residuals, key=lambda residual: (-abs(residual.value), residual.reference))
+        found = sorted(
+            Offsets.from_dict(document).residuals, key=lambda residual: (-round(abs(residual.value), 6), residual.reference)
+        )
         rows += [(digest, residual.reference, residual.formula, residual.value) for residual in found]
     return rows
 
