@@ -181,7 +181,8 @@ def teacher_line(labelling: Mapping[str, Any]) -> str:
     teacher = labelling.get("teacher") or {}
     family = str(teacher.get("family", "?"))
     title = descriptor_of(family, "force_field").title if is_known(family, "force_field") else family
-    return f"labels: {title} {teacher.get('weights', '')}, a teacher, no first principles"
+    name = " ".join(filter(None, (title, str(teacher.get("weights", "")))))
+    return f"labels: {name}, a teacher, no first principles"
 
 
 def found_here() -> list[Found]:

@@ -48,12 +48,16 @@ def offsets_words(offsets: Offsets, most: int | None = 3) -> str:
 def residual_words(residuals: Sequence[Residual], most: int | None = None) -> str:
     """Residuals in meV/atom, the largest first; a formula that two references have is told apart by the beginning of the id."""
     formulas = [residual.formula for residual in residuals]
-    ordered = sorted(residuals, key=lambda residual: (-round(abs(residual.value), 6), residual.formula, residual.reference))
     return ", ".join(
         f"{residual.formula}{f' {residual.reference[:8]}' if formulas.count(residual.formula) > 1 else ''} "
         f"{1000 * residual.value:+.0f}".replace("-", "\u2212")
-        for residual in ordered[:most]
+        for residual in largest_first(residuals)[:most]
     )
+
+
+def largest_first(residuals: Sequence[Residual]) -> list[Residual]:
+    """Sort residuals by size, those that agree to 1e-6 eV/atom by formula and id."""
+    return sorted(residuals, key=lambda residual: (-round(abs(residual.value), 6), residual.formula, residual.reference))
 
 
 def _rms_words(offsets: Offsets) -> str:

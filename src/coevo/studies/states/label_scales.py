@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.hull.energy_scale import Offsets
-from coevo.analysis.hull.scale_mismatch import offsets_words
+from coevo.analysis.hull.scale_mismatch import largest_first, offsets_words
 from coevo.labelling.registry import teacher_line
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def residuals_of(view: StateView) -> list[tuple[str, str, str, float]]:
     """What the offsets leave of each reference: settings digest, id, formula, eV/atom; the largest of each digest first."""
     rows = []
     for digest, document in sorted((view.manifest["offsets"] or {}).items()):
-        found = sorted(
-            Offsets.from_dict(document).residuals, key=lambda residual: (-round(abs(residual.value), 6), residual.reference)
-        )
+        found = largest_first(Offsets.from_dict(document).residuals)
         rows += [(digest, residual.reference, residual.formula, residual.value) for residual in found]
     return rows
 
