@@ -49,8 +49,9 @@ def test_presets_say_on_which_scale_and_by_whom_they_are_labelled(name: str) -> 
     assert config.curation.mark_scale_sensitive is (scale == "mp2020")
     functional = labelling.teacher.told.functional if labelling.code == "teacher" else labelling.espresso.functional
     is_one_functional = functional == config.screening.force_field.told.functional == "PBE"
-    assert labelling.accept_scale_mismatch is not is_one_functional, "accepted where it is needed and nowhere else"
-    if labelling.accept_scale_mismatch:
+    # CHGNet and pw.x are of one functional, and still too far apart on Li2S: 34 meV/atom
+    assert labelling.accept_scale_mismatch is (not is_one_functional or name == "li-s-qe"), "where it is needed and nowhere else"
+    if not is_one_functional:
         assert "r2SCAN for a force field of corrected PBE" in preset_text(name)
     if scale in RAW_PBE:
         assert not needs_anion_correction(functional, anion_corrected=False, energy_scale=scale)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LIMIT = 0.030
 """eV/atom; offsets with a larger ``residual_rms`` are refused. Two sets of PBE potentials differ by less: ``pw.x`` with those of
-SG15 and the Materials Project's VASP by 28 meV/atom in the formation energy of Li2S (docs/espresso.md), a residual of 13."""
+SG15 and the Materials Project's VASP by 28 meV/atom in the formation energy of Li2S, a residual of 13 (docs/espresso.md)."""
 
 
 def is_mismatch(offsets: Offsets) -> bool:
