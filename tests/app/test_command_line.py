@@ -40,7 +40,14 @@ def test_the_table_of_an_iteration_has_every_row(finished: Coevo) -> None:
 def test_every_table_of_a_node_with_a_teacher_names_it(finished: Coevo) -> None:
     teacher = "labels: CHGNet r2scan, a teacher, no first principles"
     entry = json.loads(finished("query", "tiny", "--limit", "1", "--format", "json").stdout)[0]["structure_id"]
-    for command in (("status", "tiny"), ("show", "tiny"), ("show", "tiny", entry), ("log", "tiny"), ("query", "tiny")):
+    for command in (
+        ("status", "tiny"),
+        ("show", "tiny"),
+        ("show", "tiny", entry),
+        ("log", "tiny"),
+        ("query", "tiny"),
+        ("branch", "tiny"),
+    ):
         assert teacher in " ".join(finished(*command).stdout.split()), command
     assert (finished.directory / "run.txt").read_text().count(teacher) == 2
 

@@ -103,9 +103,16 @@ def _and_teacher(states: Sequence[StateView]) -> str:
     return f"; {teacher}" if teacher else ""
 
 
-def branches_table(node: str, rows: Sequence[Branch]) -> Table:
-    """Return the branches as a table for the terminal."""
-    table = Table(title=f"{node}: {counted(len(rows), 'branches')}", title_justify="left", box=SIMPLE_HEAD, padding=0)
+def branches_table(node: str, rows: Sequence[Branch], teacher: str = "") -> Table:
+    """Return the branches as a table for the terminal; ``teacher`` names who labels, where that is no first-principles code."""
+    table = Table(
+        title=f"{node}: {counted(len(rows), 'branches')}",
+        caption=teacher or None,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
     for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("seed", justify="right", no_wrap=True)
