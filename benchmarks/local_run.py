@@ -39,7 +39,7 @@ node: {name: local-run, elements: [Li, P, S], references: li-p-s, seed: 0}
 generator: {candidates: CANDIDATES, shard_size: SHARD, max_atoms: 24}
 curation: {max_e_hull: 0.3}
 selection: {structures: 12}
-labelling: {code: teacher, frames_per_job: 16}
+labelling: {code: teacher, accept_scale_mismatch: true, frames_per_job: 16}
 training: {epochs: 4, min_frames: 12, test_fraction: 0.2, validation_fraction: 0.25}
 maturity: {environments: 300, subsamples: 2, ruler_size: 32}
 """

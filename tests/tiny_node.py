@@ -33,6 +33,8 @@ curation:
 selection:
   structures: 5
 labelling:
+  # CHGNet's r2SCAN weights teach those of corrected PBE here
+  accept_scale_mismatch: true
   frames_per_job: 12
 training:
   epochs: 2

@@ -37,6 +37,37 @@ def test_the_table_of_an_iteration_has_every_row(finished: Coevo) -> None:
         assert f"{step} " in steps
 
 
+def test_every_table_of_a_node_with_a_teacher_names_it(finished: Coevo) -> None:
+    teacher = "labels: CHGNet r2scan, a teacher, no first principles"
+    entry = json.loads(finished("query", "tiny", "--limit", "1", "--format", "json").stdout)[0]["structure_id"]
+    for command in (
+        ("status", "tiny"),
+        ("show", "tiny"),
+        ("show", "tiny", entry),
+        ("log", "tiny"),
+        ("query", "tiny"),
+        ("branch", "tiny"),
+    ):
+        assert teacher in " ".join(finished(*command).stdout.split()), command
+    assert (finished.directory / "run.txt").read_text().count(teacher) == 2
+
+
+def test_the_residuals_of_the_offsets_are_told(finished: Coevo) -> None:
+    """CHGNet's r2SCAN weights against its corrected PBE ones: 64 meV/atom over the six small phases, most of it in Li3P."""
+    ((digest, offsets),) = json.loads(finished("show", "tiny", "--format", "json").stdout)["offsets"].items()
+    residuals = {row["formula"]: row["value"] for row in offsets["residuals"]}
+    assert max(residuals, key=lambda formula: abs(residuals[formula])) == "Li3P"
+    mean_square = sum(value**2 for value in residuals.values()) / len(residuals)
+    assert mean_square**0.5 == pytest.approx(offsets["residual_rms"])
+    told = (
+        f"settings {digest[:8]}: the references are off by {1000 * offsets['residual_rms']:.0f} meV/atom (rms) (more than 30: acc"
+    )
+    for command in (("status", "tiny"), ("show", "tiny")):
+        text = " ".join(finished(*command).stdout.replace("│", " ").split())
+        assert told in text
+        assert f"Li3P {1000 * residuals['Li3P']:+.0f}" in text
+
+
 def test_log_lists_states_newest_first(finished: Coevo) -> None:
     log = json.loads(finished("log", "tiny", "--format", "json").stdout)
     assert [state["iteration"] for state in log] == [2, 1, 0]

@@ -34,6 +34,7 @@ selection: {structures: 12}
 labelling:
   frames_per_job: 30
   teacher: {family: chgnet, weights: 0.3.0}
+  accept_scale_mismatch: true
 training: {min_frames: 4, test_fraction: 0.3, validation_fraction: 0.3, epochs: 3}
 maturity: {environments: 20, subsamples: 2, ruler_size: 4}
 """

@@ -250,9 +250,9 @@ def test_what_a_live_node_cannot_change(key: str, value: Any, told: str) -> None
 
 
 def test_an_energy_scale_cannot_change() -> None:
-    # The tree has one scale so far; a state written with another one must be refused all the same.
+    # a state that was written on another scale than the file says
     other = BASE.model_copy(update={"node": BASE.node.model_copy(update={"energy_scale": "r2scan"})})
-    with pytest.raises(ConfigError, match="energy_scale: r2scan -> mp2020"):
+    with pytest.raises(ConfigError, match="energy_scale: r2scan -> pbe"):
         check_change(other, BASE)
 
 

@@ -203,7 +203,7 @@ class BiasedField(KnownField):
         path.write_text(str(self.bias))
 
 
-def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
+def train(monkeypatch, tmp_path, field: BiasedField, *, accept: bool = True, **training) -> dict:
     from coevo.configs.tree import NodeSection
     from coevo.makers.step import current_store
     from coevo.makers.train_force_field import TrainForceFieldMaker
@@ -211,7 +211,9 @@ def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
     monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
     monkeypatch.setattr("coevo.makers.train_force_field.load_force_field", lambda store, checkpoint: field)
     maker = TrainForceFieldMaker(
-        node=NodeSection(name="n", elements=("Li", "S"), references="x"), training=TrainingConfig(min_frames=4, **training)
+        node=NodeSection(name="n", elements=("Li", "S"), references="x"),
+        training=TrainingConfig(min_frames=4, **training),
+        accept_scale_mismatch=accept,
     )
     references = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
     offset = shifted(ROCKSALT)["energy_per_atom"] - KnownField().energy(ROCKSALT)
@@ -221,7 +223,7 @@ def train(monkeypatch, tmp_path, field: BiasedField, **training) -> dict:
         structure.scale_lattice(structure.volume * (1 + i / 100))
         frames.append(label(structure, KnownField().energy(structure) + offset, how="random"))
     rows = [
-        {**row, "_id": f"{i:064d}", "status": "admitted", "settings_digest": "d", "kind": "relaxed"}
+        {**row, "_id": f"{i:064d}", "status": "admitted", "settings_digest": "d", "kind": "relaxed", "code": "teacher"}
         for i, row in enumerate(references + frames)
     ]
     splits = {row["_id"]: ("train", "validation", "test")[i % 3] if i >= 3 else "train" for i, row in enumerate(rows)}
@@ -271,3 +273,29 @@ def test_what_is_test_in_any_label_of_a_family_or_frame_stays_test() -> None:
     ]
     new = [{"_id": "3", "family": "a", "frame": "g", "how": "random"}]
     assert splits_for(new, older, TrainingConfig(), 0) == {"3": "test"}
+
+
+def test_labels_that_offsets_do_not_bring_to_the_scale_are_refused_unless_that_is_accepted() -> None:
+    """Li, S and LiS, whose binding the labels do not have: 1 eV/atom is parted into 1/1.5 (1/2, 1/2, -1), an rms of 0.471 eV."""
+    labels = [shifted(LITHIUM), shifted(SULPHUR), {**shifted(ROCKSALT), "energy_per_atom": -3.0 - 15.0}]
+    refused = scale_for(labels, None, KnownField(), ["Li", "S"], workers=1)
+    assert refused.offsets is None
+    assert "off by 471 meV/atom (rms), allowed: 30 (force field minus label: LiS −667, Li +333, S +333" in refused.warning
+    accepted = scale_for(labels, None, KnownField(), ["Li", "S"], workers=1, accept_mismatch=True)
+    assert accepted.warning == ""
+    assert accepted.offsets.residual_rms == pytest.approx(np.sqrt(2) / 3, abs=1e-9)
+    assert {r.formula: r.reference for r in accepted.offsets.residuals}["LiS"] == ROCKSALT.formula
+    frozen = scale_for(labels, accepted.offsets.to_dict(), KnownField(), ["Li", "S"], workers=1)
+    assert frozen.offsets == accepted.offsets, "what a state has is not fitted again, and not refused"
+
+
+def test_a_force_field_is_not_trained_on_labels_of_another_scale(monkeypatch, tmp_path) -> None:
+    result = train(monkeypatch, tmp_path, BiasedField(0.4, fitted_bias=0.1), accept=False)
+    assert not result["adopted"]
+    assert result["offsets"] == {}
+    # 0.4 eV/atom of compounds alone, over sqrt(4.5)
+    assert result["reason"].startswith("15 labels of teacher: the labels do not fit the energy scale of the force field")
+    assert "off by 189 meV/atom (rms)" in result["warning"]
+    near = train(monkeypatch, tmp_path, BiasedField(0.06, fitted_bias=0.01), accept=False)
+    assert near["adopted"], "28 meV/atom are within the limit"
+    assert [row["formula"] for row in near["offsets"]["d"]["residuals"]] == ["Li", "S", "LiS"]

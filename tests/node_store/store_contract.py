@@ -299,6 +299,7 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         for number, row in enumerate(draft.evaluations):
             values = {"chgnet_1": 0.01 * number, **({"other_7net_0": 0.3 - 0.02 * number} if number % 3 else {})}
             row |= {"energies_above_hull": values, "energy_above_hull_std": 0.005 * number, "is_confidently_sun": None}
+            row |= {"scale_sensitive": number % 3 == 0, "energy_above_hull_uncorrected": 0.02 * number if number % 5 else None}
             if number % 2:
                 row["is_confidently_sun"] = number % 4 == 1
         member = store.artifacts.put_bytes(b"a member").to_dict()
@@ -316,6 +317,11 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
             ),
             ("is_confidently_sun = TRUE", lambda d: d["is_confidently_sun"] is True),
             ("is_confidently_sun IS UNKNOWN", lambda d: d["is_confidently_sun"] is None),
+            (
+                "scale_sensitive = TRUE AND energy_above_hull_uncorrected > 0.1",
+                lambda d: d["scale_sensitive"] and (d["energy_above_hull_uncorrected"] or 0.0) > 0.1,
+            ),
+            ("energy_above_hull_uncorrected IS UNKNOWN", lambda d: d["energy_above_hull_uncorrected"] is None),
             ("energies_above_hull.nobody < 9", lambda _: False),
         ):
             expected = [d["structure_id"] for d in everything if wanted(d)]

@@ -230,6 +230,11 @@ def test_the_page_has_hashes_in_full_and_says_who_labelled(report: Path, data: R
     for label in data.view.labels():
         assert label["settings_digest"] in text
     assert "not first-principles calculations" in text
+    assert text.count("labels: CHGNet r2scan, a teacher, no first principles") == 4, "below each table of errors or S.U.N."
+    assert "What the energy offsets of the labels leave of each reference" in text
+    (offsets,) = data.view.manifest["offsets"].values()
+    for residual in offsets["residuals"]:
+        assert residual["reference"][:16] in text
     assert data.view.id in text
     assert str(data.view.document["config"]["maturity"]["ruler_size"]) in text
     for signal in data.metrics["maturity"]["signals"]:

@@ -22,6 +22,16 @@ LABELLER_GROUP = "coevo.labellers"
 LABELLING_CODES = ("teacher", "espresso", "vasp", "maker")
 """Codes that come with coevo; others are found by their entry points."""
 
+_NOT_OF_A_LABEL = frozenset({"allow_teacher", "references", "accept_scale_mismatch"})
+"""Keys that no label depends on, so that labels that are there are found when one is changed."""
+
+TEACHER_REFUSED = (
+    "{what}, and this configuration says labelling.allow_teacher: false, because a force field that is trained on another one's "
+    "labels learns its errors too, and the teacher confirms them; allowed: a code of first principles ("
+    "espresso, vasp, maker), or a teacher with labelling.allow_teacher=true"
+)
+"""Said where a second force field is asked to label and must not."""
+
 CODE_PATTERN = r"^[a-z][a-z0-9-]{0,39}$"
 IMPORT_PATH = r"^([A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)?$"
 
@@ -221,6 +231,17 @@ class LabellingConfig(Section):
         default_factory=dict, description="arguments of the Maker by name, or of a code of another package"
     )
     stated: StatedConfig = Field(default_factory=StatedConfig)
+    allow_teacher: bool | None = Field(
+        default=None, description="false: a second force field as the labelling code is refused; null and true: it may label"
+    )
+    references: Literal["needed", "all"] = Field(
+        default="needed",
+        description="references that are labelled: those that the energy offsets need, or all, so that the hull has no other",
+    )
+    accept_scale_mismatch: bool = Field(
+        default=False,
+        description="train also on labels that one offset per element brings no nearer than 30 meV/atom (rms) to the force field",
+    )
     frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
     max_stress: Positive = Field(default=1.0, description="a frame with a larger stress component is rejected, eV/Å³")
@@ -244,12 +265,21 @@ class LabellingConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _is_told_of_a_teacher(self) -> LabellingConfig:
+        if self.code == "teacher" and self.allow_teacher is False:
+            raise ValueError(TEACHER_REFUSED.format(what="code: got teacher"))
+        return self
+
     def not_in_use(self) -> frozenset[str]:
-        """The sections of the codes that do not label, and what is for Makers and codes of other packages where none labels."""
+        """The sections of the codes that do not label, and what is for Makers and codes of other packages where none labels.
+
+        Neither in use by the work of one label: who may label, which references do, and what is trained on.
+        """
         own = {"maker": {"maker", "arguments", "stated"}}.get(
             self.code, {"arguments"} if is_of_another_package(self.code) else {self.code}
         )
-        return frozenset({*LABELLING_CODES, "arguments", "stated"} - own)
+        return frozenset({*LABELLING_CODES, "arguments", "stated"} - own) | _NOT_OF_A_LABEL
 
     @field_validator("code")
     @classmethod

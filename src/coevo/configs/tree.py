@@ -147,6 +147,11 @@ class CurationConfig(Section):
         default="ordered",
         description="disordered: elements that could share a site (P and S) may change places, as in MatterGen's evaluation",
     )
+    mark_scale_sensitive: bool = Field(
+        default=False,
+        description="on node.energy_scale mp2020, mark phases with bonds between corrected anions (S-S, O-O) and state E_hull "
+        "without the correction",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> CurationConfig:
@@ -156,7 +161,7 @@ class CurationConfig(Section):
 
     def of_matching(self) -> CurationConfig:
         """Return what the uniqueness test reads, the rest at its defaults: for work that does not hang on the rest."""
-        return CurationConfig(**self.model_dump(exclude={"max_e_hull", "stable_threshold"}))
+        return CurationConfig(**self.model_dump(exclude={"max_e_hull", "stable_threshold", "mark_scale_sensitive"}))
 
 
 class SelectionConfig(Section):

@@ -86,7 +86,8 @@ class LabelFlowMaker(Maker):
         # the errors of the present model on the new labels, their splits and offsets; the model stays
         training = config.training.model_copy(update={"enabled": False})
         matching = config.curation.of_matching()
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, training, matching, node=node).make(
+        accept = config.labelling.accept_scale_mismatch
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, training, matching, accept, node=node).make(
             labelled, force_field, parent, iteration
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)

@@ -69,9 +69,10 @@ class MergeMaker(Maker):
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make(parents, start, iteration)
         train = None
         if self.train:
-            train = TrainOnUnionMaker(f"{prefix}/train-force-field", workers, config.training, node=node).make(
-                unite.output, force_field, parents, start, iteration
-            )
+            accept = config.labelling.accept_scale_mismatch
+            train = TrainOnUnionMaker(
+                f"{prefix}/train-force-field", workers, config.training, accept_scale_mismatch=accept, node=node
+            ).make(unite.output, force_field, parents, start, iteration)
             force_field = train.output["checkpoint"]
             panel.train(train.output, parents, iteration, start)
         evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel)
@@ -252,7 +253,8 @@ class StartMaker(Maker):
         trained: dict[str, Any] = {}
         if labels:
             training = config.training.model_copy(update={"enabled": False})
-            fit = FitOffsetsMaker(f"{prefix}/fit-offsets", workers, training, node=node).make(
+            accept = config.labelling.accept_scale_mismatch
+            fit = FitOffsetsMaker(f"{prefix}/fit-offsets", workers, training, accept_scale_mismatch=accept, node=node).make(
                 start["labels"], start["splits"], force_field, offsets
             )
             jobs, trained = [fit], {"trained": fit.output}

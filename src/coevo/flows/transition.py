@@ -136,7 +136,8 @@ class CoevolutionMaker(Maker):
         own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)
         label = (label_maker or own_label).make(select.output, parent)
         matching = config.curation.of_matching()
-        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, matching, node=node).make(
+        accept = config.labelling.accept_scale_mismatch
+        train = TrainForceFieldMaker(f"{prefix}/train-force-field", workers, config.training, matching, accept, node=node).make(
             label.output, force_field, parent, iteration
         )
         panel.compare(train.output, parent)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.labelling_section import installed_labellers
+from coevo.configs.labelling_section import TEACHER_REFUSED, installed_labellers
 from coevo.errors import ConfigError, LabellingError
+from coevo.families import descriptor_of, is_known
 from coevo.labelling.contract import Found
 
 if TYPE_CHECKING:
@@ -173,6 +174,17 @@ def described(labelling: Mapping[str, Any]) -> str:
     return f"maker {labelling.get('maker', '?')}" if code == "maker" else code
 
 
+def teacher_line(labelling: Mapping[str, Any]) -> str:
+    """One line for tables of a node that a second force field labels, by the section of a state; empty for another code."""
+    if labelling.get("code") != "teacher":
+        return ""
+    teacher = labelling.get("teacher") or {}
+    family = str(teacher.get("family", "?"))
+    title = descriptor_of(family, "force_field").title if is_known(family, "force_field") else family
+    name = " ".join(filter(None, (title, str(teacher.get("weights", "")))))
+    return f"labels: {name}, a teacher, no first principles"
+
+
 def found_here() -> list[Found]:
     """What this machine has for each code, for ``coevo doctor``."""
     rows: list[Found] = []
@@ -194,9 +206,11 @@ def configured(labelling: LabellingConfig, option: str) -> LabellingConfig:
     Raises
     ------
     ConfigError
-        If there is no such code here.
+        If there is no such code here, or the section allows no teacher.
     """
     known = options()
     if option not in known:
         raise ConfigError(f"--labeller: got {option}, allowed: {', '.join(known)}")
+    if known[option] == "teacher" and labelling.allow_teacher is False:
+        raise ConfigError(TEACHER_REFUSED.format(what=f"--labeller: got {option}"))
     return labelling.model_copy(update={"code": known[option]})

@@ -59,9 +59,11 @@ class AssessMaker(StepMaker):
             ``validation`` (what first-principles labels say of stability, or None), ``fingerprints`` (reference of the rows of
             the population).
         """
+        from coevo.analysis.hull.energy_scale import MP2020
         from coevo.makers.labels.validation import with_label_hull
         from coevo.makers.populations.fingerprints import fingerprint_table, write_table
         from coevo.makers.populations.population import hull_of, matching_of
+        from coevo.makers.populations.scale_sensitivity import stability_counts, with_scale_sensitivity
         from coevo.makers.signals.measures import ruler_rows
 
         store = current_store()
@@ -82,6 +84,8 @@ class AssessMaker(StepMaker):
             self.node.elements,
             self.curation.stable_threshold,
         )
+        if self.curation.mark_scale_sensitive and self.node.energy_scale == MP2020:
+            documents = with_scale_sensitivity(documents, [m.structure for m in (*references, *entries)], self.node.elements)
         matching, threshold = matching_of(self.curation), self.curation.stable_threshold
         samples = ruler_rows(by_kind["sample"], hull, self.node.elements, matching, threshold, self.usable_workers())
         live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
@@ -102,6 +106,7 @@ class AssessMaker(StepMaker):
                 "sun_electron_excess": sum(has_electron_excess(d["electron_excess"]) for d in live if d["is_sun"]),
                 "lost": len(lost),
                 "not_relaxed_again": sum(bool(d["note"]) for d in documents),
+                **stability_counts(live, threshold),
             },
         }
 

@@ -139,7 +139,7 @@ class LabelMaker(StepMaker):
     """Cut the selected frames into packets, one job each.
 
     Frames that the parent state has labelled with the same settings are not computed again, but for those that failed. References
-    join them where the offsets between the two energy scales need them (:mod:`coevo.makers.labels.frames`).
+    join them where the offsets between the two energy scales need them, or all of them do (:mod:`coevo.makers.labels.frames`).
 
     Attributes
     ----------
@@ -176,7 +176,8 @@ class LabelMaker(StepMaker):
         frames = list(read_records(store, selected["frames"]))
         for compound in simplest_compounds(view.references(), self.stiffness):
             frames += compound.records
-        wanted = wanted_frames(view, self.node, settings.digest, frames)
+        everything = self.labelling.references == "all"
+        wanted = wanted_frames(view, self.node, settings.digest, frames, all_references=everything)
         size = self.labelling.frames_per_job
         # apart, so that the packets of new frames are the same work wherever they are wanted
         packets = [rows[start : start + size] for rows in (wanted.new, wanted.again) for start in range(0, len(rows), size)]

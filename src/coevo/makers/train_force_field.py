@@ -35,15 +35,18 @@ class TrainForceFieldMaker(StepMaker):
         Its tolerances decide which new label families are crystals that are labelled already, and share their split; None: each
         family is a crystal of its own. All of it is in the key, so a flow hands over
         :meth:`~coevo.configs.tree.CurationConfig.of_matching`.
+    accept_scale_mismatch : bool
+        Fit offsets also to labels that they do not bring to the force field's scale (``labelling.accept_scale_mismatch``).
     """
 
     name: str = "train-force-field"
     node: NodeSection = field(kw_only=True)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     curation: CurationConfig | None = None
+    accept_scale_mismatch: bool = False
 
     version: ClassVar[int] = 2
-    later: ClassVar[Mapping[str, Any]] = {"curation": None}
+    later: ClassVar[Mapping[str, Any]] = {"curation": None, "accept_scale_mismatch": False}
     packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -129,6 +132,7 @@ class TrainForceFieldMaker(StepMaker):
             force_field,
             self.node.elements,
             workers=self.usable_workers(),
+            accept_mismatch=self.accept_scale_mismatch,
         )
         warning = "; ".join(scales.warnings)
         usable, admitted = ([x for x in rows if x["settings_digest"] in scales.by_settings] for rows in (usable, admitted))

@@ -204,6 +204,16 @@ class EvaluationDocument(_Open):
     energies_above_hull: dict[str, float] | None = Field(
         default=None, description="of the second opinion: energy above hull by each member, on its own hull, eV/atom"
     )
+    scale_sensitive: bool | None = Field(
+        default=None,
+        description="on the MP2020 scale: it has bonds between anions that the correction acts on, such as S-S, so that its "
+        "stability hangs on the correction; None where this was not asked",
+    )
+    energy_above_hull_uncorrected: float | None = Field(
+        default=None,
+        description="energy_above_hull without the MP2020 anion correction, taken from all phases of the hull; None where it was "
+        "not asked for, eV/atom",
+    )
     is_confidently_sun: bool | None = Field(
         default=None,
         description="of the second opinion: S.U.N., and members of two families with different training agree; "

@@ -29,7 +29,7 @@ COLUMNS = tuple(name for name in EvaluationDocument.model_fields if name not in 
 """Fields of an evaluation that a table holds; the geometry is :meth:`coevo.notebooks.states.State.structure`'s."""
 
 _TYPES = {
-    **dict.fromkeys(("is_stable", "is_stable_dft", "is_novel", "is_sun", "is_confidently_sun"), "boolean"),
+    **dict.fromkeys(("is_stable", "is_stable_dft", "is_novel", "is_sun", "is_confidently_sun", "scale_sensitive"), "boolean"),
     **dict.fromkeys(("nelements", "nsites", "space_group", "iteration_added"), "Int64"),
     **dict.fromkeys(
         (
@@ -48,6 +48,7 @@ _TYPES = {
             "energy_above_reference_hull",
             "energy_above_hull_dft",
             "energy_above_hull_std",
+            "energy_above_hull_uncorrected",
             "fmax",
             "electron_excess",
         ),

@@ -18,6 +18,7 @@ from coevo.report import tables
 from coevo.report.figures.hull_points import state_hull
 from coevo.report.figures.plots import LETTERS
 from coevo.report.tables import DASH, Cell, PageTable, number
+from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.summaries import reference_set_of
 
 if TYPE_CHECKING:
@@ -212,6 +213,8 @@ def html(content: Content, lineage_svg: str) -> str:
         rediscovery=content.rediscovery,
         checkpoints=checkpoint_table(data),
         labels=label_table(data),
+        teacher=teacher_of(data.view.document),
+        residuals=tables.residual_table(data),
         times=time_table(data),
         versions=version_rows(_packages(data.view.document)),
         config=_block(yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True)),

@@ -11,6 +11,7 @@ from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
 from coevo.studies.states.electron_words import excess_rows
+from coevo.studies.states.label_scales import label_scale_rows, residuals_of, scale_words
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -35,6 +36,8 @@ SUN_COLUMNS = (
     "iteration",
     "standard deviation of the energy above hull over the second opinion (eV/atom)",
     "confidently S.U.N.",
+    "bonds between corrected anions",
+    "energy above hull without the anion correction (eV/atom)",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -51,6 +54,8 @@ _SUN_FIELDS = (
     "iteration_added",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "scale_sensitive",
+    "energy_above_hull_uncorrected",
 )
 
 
@@ -119,12 +124,24 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
+        *label_scale_rows(view),
+        *([("what hangs on the scale", words)] if (words := scale_words(population)) else []),
     ]
+
+
+def residual_table(data: ReportData) -> PageTable:
+    """Return what the offsets of labels leave of each reference."""
+    rows: list[list[Any]] = [
+        [Cell(digest[:16], code=True), Cell(reference[:16], code=True), formula_text(formula), number(1000 * value, 0)]
+        for digest, reference, formula, value in residuals_of(data.view)
+    ]
+    return PageTable(("settings digest", "reference", "formula", "force field minus label"), rows, frozenset({3}))
 
 
 def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None) -> PageTable:
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
     by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
+    on_scale = any(row.get("scale_sensitive") for row in data.sun_entries[:most])
     opinions = any("energies_above_hull" in row for row in data.sun_entries[:most])
     excess = any(has_electron_excess(row.get("electron_excess")) for row in data.sun_entries[:most])
     columns = (
@@ -133,6 +150,7 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         *(("±", "on the word of") if opinions else ()),
         "E_hull, references only",
         *(("E_hull by labels",) if by_labels else ()),
+        *(("E_hull, uncorrected",) if on_scale else ()),
         *((EXCESS_COLUMN,) if excess else ()),
         "space group",
         "sites",
@@ -141,8 +159,8 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows = [_sun_row(row, motifs, by_labels, opinions, excess) for row in data.sun_entries[:most]]
-    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + excess + 2 * opinions), *({2} if opinions else ())}
+    rows = [_sun_row(row, motifs, by_labels, on_scale, excess, opinions) for row in data.sun_entries[:most]]
+    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + on_scale + excess + 2 * opinions), *({2} if opinions else ())}
     return PageTable(columns, rows, frozenset(numeric))
 
 
@@ -195,14 +213,18 @@ def _excess(row: dict[str, Any]) -> str:
     return number(value, 2) if has_electron_excess(value) else ""
 
 
-def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool, excess: bool) -> list[Any]:
+def _sun_row(
+    row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, on_scale: bool, excess: bool, opinions: bool
+) -> list[Any]:
     identifier = row["structure_id"]
+    uncorrected = row.get("energy_above_hull_uncorrected") if row.get("scale_sensitive") else None
     return [
         formula_text(row["formula"]),
         number(row["energy_above_hull"]),
         *([number(row.get("energy_above_hull_std")), _ON_THE_WORD_OF[sun_words(row)]] if opinions else []),
         number(row["energy_above_reference_hull"]),
         *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
+        *([number(uncorrected)] if on_scale else []),
         *([_excess(row)] if excess else []),
         DASH if row["space_group"] is None else str(row["space_group"]),
         str(row["nsites"]),

@@ -140,3 +140,28 @@ def test_what_is_asked_for_is_what_the_fit_of_the_offsets_demands() -> None:
         there = sorted(new | again | {names[x["frame"]] for x in labels if x["status"] == "admitted"})
         rows = [shares[name] for name in there]
         assert why_no_offsets(rows, ["Li", "S"], [name != "LiS" for name in there]) == ""
+
+
+def with_family(structure: Structure, status: str = "admitted") -> dict[str, Any]:
+    return {**label(structure, status), "family": structure_id(structure)}
+
+
+def all_wanted(view: Any) -> tuple[set[str], set[str]]:
+    names = {structure_id(structure): name for name, (structure, _) in HULL.items()}
+    found = wanted_frames(view, NODE, SETTINGS, [], all_references=True)
+    assert {frame["how"] for frame in found.new + found.again} <= {"reference"}
+    return {names[frame["id"]] for frame in found.new}, {names[frame["id"]] for frame in found.again}
+
+
+def test_all_references_are_labelled_once_if_that_is_asked_for() -> None:
+    assert all_wanted(state()) == (set(HULL), set())
+    some = [with_family(LITHIUM), with_family(SULPHUR), with_family(SULPHIDE, "rejected")]
+    assert wanted(state(*some)) == (set(), set(), [])
+    assert all_wanted(state(*some)) == ({"S'", "S''"}, set())
+    assert all_wanted(state(*some, with_family(SULPHUR_2, "failed"))) == ({"S''"}, {"S'"})
+    assert all_wanted(state(*(with_family(structure) for structure, _ in HULL.values()))) == (set(), set())
+
+
+def test_a_reference_that_a_later_force_field_moved_has_its_label_all_the_same() -> None:
+    moved = [{**with_family(structure), "frame": f"{i}" * 64} for i, (structure, _) in enumerate(HULL.values())]
+    assert all_wanted(state(*moved)) == (set(), set())

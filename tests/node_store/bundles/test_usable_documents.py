@@ -112,6 +112,9 @@ def of_sample(change: Callable[[dict[str, Any]], None]) -> Callable[[Forgery], N
     return forge
 
 
+RESIDUAL = {"reference": "a" * 64, "formula": "Li", "value": 0.1}
+
+
 def of_offsets(change: Any) -> Callable[[Forgery], None]:
     def put(manifest: dict[str, Any]) -> None:
         found = manifest["offsets"]["abc"]
@@ -134,12 +137,14 @@ OPINION = {"energies_above_hull": {"chgnet_1": 0.1, "sevennet_7net_0": -0.2}, "e
 
 def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> None:
     forgery = Forgery(good)
-    for forge in (of_labels({"detail": "more"}), of_evaluations({"note": "x", **OPINION}), of_offsets({"n": 7}), of_seed(5)):
+    evaluations = of_evaluations({"note": "x", "scale_sensitive": True, "energy_above_hull_uncorrected": 0.2, **OPINION})
+    for forge in (of_labels({"detail": "more"}), evaluations, of_offsets({"n": 7, "residuals": [RESIDUAL]}), of_seed(5)):
         forge(forgery)
     forgery.declare()
     store = embedded(tmp_path / "db")
     import_bundle(store, forgery.write(tmp_path / "b.zip"), limits=SMALL)
     assert {label["detail"] for label in store.state(NODE).labels()} == {"more"}
+    assert store.state(NODE).manifest["offsets"]["abc"]["residuals"] == [RESIDUAL]
     assert recorded_seed(store.state(NODE)) == 5
 
 
@@ -163,7 +168,11 @@ def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> Non
         (of_evaluations({"energies_above_hull": {f"a_{n}": 0.1 for n in range(25)}}), "got 25 members of a second opinion"),
         (of_evaluations({"energy_above_hull_std": 1e300}), "energy_above_hull_std: got 1e.300, allowed"),
         (of_evaluations({"electron_excess": 1e300}), "electron_excess: got 1e.300, allowed"),
+        (of_evaluations({"energy_above_hull_uncorrected": 1e300}), "energy_above_hull_uncorrected: got 1e.300, allowed"),
         (of_offsets({"values": [0.1, 1e300, 0.0]}), "offsets: got 1e.300, allowed"),
+        (of_offsets({"residuals": [RESIDUAL | {"value": 1e300}]}), "offsets.residuals: got 1e.300, allowed"),
+        (of_offsets({"residuals": [RESIDUAL | {"more": 1}]}), "offsets.abc.residuals.0.more"),
+        (of_offsets({"residuals": [RESIDUAL | {"formula": "x" * 201}]}), "offsets.abc.residuals.0.formula"),
         (of_evaluations({"energy_above_hull": None, "is_sun": None}), "must say energy_above_hull, is_sun;"),
         (of_structures({"nsites": 99}), "nsites: got 99, its geometry has "),
         (of_structures({"elements": ["Au"]}), "elements: got ..Au.., its geometry has "),

@@ -8,7 +8,7 @@ codes or sets of potentials is one constant per element, frozen per digest of la
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,12 @@ MP2020 = "mp2020"
 
 RAW_PBE = frozenset({"pbe", "omat24"})
 """Names of scales of energies as PBE and PBE+U give them, without a correction."""
+
+_OXYGEN = frozenset({"oxide", "peroxide", "superoxide", "ozonide"})
+"""Names of MP2020's corrections of oxygen; those of other anions have the name of the element."""
+
+_GUESSED_ANIONS = frozenset({"Br", "I", "Se", "Si", "Sb", "Te", "H", "N", "F", "Cl"})
+"""Elements that pymatgen corrects where guessed oxidation states make them anions."""
 
 
 def needs_anion_correction(functional: str, *, anion_corrected: bool, energy_scale: str) -> bool:
@@ -58,18 +64,53 @@ def anion_correction(structure: Structure) -> float:
     AnalysisError
         If pymatgen refuses the structure.
     """
+    return float(sum(adjustment.value for adjustment in _adjustments(structure))) / len(structure)
+
+
+def corrected_anions(structure: Structure) -> dict[str, float]:
+    """Elements that :func:`anion_correction` acts on in a structure, with the parts of it, eV/atom; raises as it does."""
+    parts: dict[str, float] = {}
+    for adjustment in _adjustments(structure):
+        name = str(adjustment.name).partition("(")[2].rstrip(")")
+        symbol = "O" if name in _OXYGEN else name
+        parts[symbol] = parts.get(symbol, 0.0) + float(adjustment.value) / len(structure)
+    return parts
+
+
+def _adjustments(structure: Structure) -> list[Any]:
     from pymatgen.analysis.compatibility import CompatibilityError
     from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEntry
+    from pymatgen.core import Element
 
-    entry = ComputedStructureEntry(structure, 0.0, parameters={"run_type": "GGA", "software": "other", "hubbards": {}})
+    composition = structure.composition
+    is_plain = all(isinstance(element, Element) for element in composition)
+    known = {"oxidation_states": _oxidation_states(composition.formula)} if is_plain else {}
+    parameters = {"run_type": "GGA", "software": "other", "hubbards": {}}
+    entry = ComputedStructureEntry(structure, 0.0, parameters=parameters, data=known)
     with warnings.catch_warnings():
         # Odd compositions have no oxidation states; the rule for them, announced by a warning each time, is in the docstring.
         warnings.filterwarnings("ignore", message="Failed to guess oxidation states")
         try:
-            adjustments = _mp2020().get_adjustments(entry)
+            return list(_mp2020().get_adjustments(entry))
         except CompatibilityError as error:
             raise AnalysisError(f"no MP2020 correction for {structure.formula}: {error}") from error
-    return float(sum(adjustment.value for adjustment in adjustments)) / len(structure)
+
+
+@lru_cache(maxsize=4096)
+def _oxidation_states(formula: str) -> dict[str, float]:
+    """What pymatgen would guess for its correction, once for each formula, and not where it asks for none but oxygen and sulphur.
+
+    Odd compositions take it 20 ms and more, and thousands of structures of a node have a few hundred formulas.
+    """
+    from pymatgen.core import Composition
+
+    composition = Composition(formula)
+    if not _GUESSED_ANIONS & {element.symbol for element in composition}:
+        return {"S": -2.0}  # of no consequence: which anions oxygen and sulphur are is told from distances
+    try:
+        return (composition.oxi_state_guesses(max_sites=-20) or ({},))[0]
+    except ValueError:
+        return {}
 
 
 @lru_cache(maxsize=1)
@@ -77,6 +118,25 @@ def _mp2020() -> Any:
     from pymatgen.analysis.compatibility import MaterialsProject2020Compatibility
 
     return MaterialsProject2020Compatibility(compat_type="GGA", check_potcar=False)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What the offsets leave of one reference.
+
+    Attributes
+    ----------
+    reference : str
+        Its id.
+    formula : str
+        Reduced.
+    value : float
+        Energy by the force field minus the label after the offsets, eV/atom.
+    """
+
+    reference: str
+    formula: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -94,6 +154,8 @@ class Offsets:
         Of the labels after the fit, eV/atom.
     n : int
         Frames in the fit.
+    residuals : tuple of Residual
+        Of the frames in the fit, in its order; empty where they were not recorded.
     """
 
     elements: tuple[str, ...]
@@ -101,6 +163,7 @@ class Offsets:
     rank: int
     residual_rms: float
     n: int
+    residuals: tuple[Residual, ...] = ()
 
     def apply(self, fractions: ArrayLike, label_energies: ArrayLike) -> FloatArray:
         """Labels on the force field's scale.
@@ -129,14 +192,17 @@ class Offsets:
         return float(self.apply(atomic_fractions([structure], self.elements), [0.0])[0])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
+        """Plain JSON types; ``residuals`` only where they are known, as earlier versions did not record them."""
+        document: dict[str, Any] = {
             "elements": list(self.elements),
             "values": list(self.values),
             "rank": self.rank,
             "residual_rms": self.residual_rms,
             "n": self.n,
         }
+        if self.residuals:
+            document["residuals"] = [asdict(residual) for residual in self.residuals]
+        return document
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Offsets:
@@ -147,6 +213,10 @@ class Offsets:
             rank=int(document["rank"]),
             residual_rms=float(document["residual_rms"]),
             n=int(document["n"]),
+            residuals=tuple(
+                Residual(str(row["reference"]), str(row["formula"]), float(row["value"]))
+                for row in document.get("residuals") or ()
+            ),
         )
 
 
@@ -173,6 +243,7 @@ def fit_offsets(
     label_energies: ArrayLike,
     elements: Sequence[str],
     is_elemental_reference: ArrayLike,
+    names: Sequence[tuple[str, str]] = (),
 ) -> tuple[Offsets | None, str]:
     """Least-squares offsets o such that label + x o is close to the model.
 
@@ -184,6 +255,8 @@ def fit_offsets(
     elements : sequence of str, length k
     is_elemental_reference : array of bool, shape (n,)
         Whether the frame is a reference structure of a pure element.
+    names : sequence of (str, str), length n or 0
+        Id and reduced formula of each frame, for the residuals; without them none are recorded.
 
     Returns
     -------
@@ -204,7 +277,8 @@ def fit_offsets(
     values, *_ = np.linalg.lstsq(x, difference, rcond=None)
     residual = difference - x @ values
     rms = float(np.sqrt(np.mean(residual**2)))
-    return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference)), ""
+    left = tuple(Residual(*name, float(value)) for name, value in zip(names, residual, strict=True)) if names else ()
+    return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference), left), ""
 
 
 def extend_offsets(
@@ -214,6 +288,7 @@ def extend_offsets(
     label_energies: ArrayLike,
     elements: Sequence[str],
     is_elemental_reference: ArrayLike,
+    names: Sequence[tuple[str, str]] = (),
 ) -> tuple[Offsets | None, str]:
     """Fit offsets of further elements; those that are stored stay as they are.
 
@@ -227,6 +302,8 @@ def extend_offsets(
     elements : sequence of str, length k
         Those of ``stored`` among them.
     is_elemental_reference : array of bool, shape (n,)
+    names : sequence of (str, str), length n or 0
+        As in :func:`fit_offsets`.
 
     Returns
     -------
@@ -247,12 +324,14 @@ def extend_offsets(
         target[rows],
         [elements[column] for column in new],
         np.asarray(is_elemental_reference, dtype=bool)[rows],
+        [name for name, used in zip(names, rows.tolist(), strict=True) if used] if names else (),
     )
     if fitted is None:
         return None, reason
     values = {**frozen, **dict(zip(fitted.elements, fitted.values, strict=True))}
     joined = tuple(values[symbol] for symbol in elements)
-    return Offsets(tuple(elements), joined, stored.rank + fitted.rank, fitted.residual_rms, stored.n + fitted.n), ""
+    left = stored.residuals + fitted.residuals
+    return Offsets(tuple(elements), joined, stored.rank + fitted.rank, fitted.residual_rms, stored.n + fitted.n, left), ""
 
 
 def _rank(x: FloatArray) -> int:

@@ -11,6 +11,7 @@ from coevo.configs.electrons import has_electron_excess
 from coevo.studies.states.electron_words import entry_excess_rows
 from coevo.studies.states.exporting import COLUMNS
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.second_opinion import entry_rows, sun_words
 
 if TYPE_CHECKING:
@@ -22,14 +23,18 @@ _ROUNDING = 1e-9
 """eV/atom; what is nearer to the hull is on it."""
 
 
-def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
-    """Return entries as a table for the terminal."""
+def entries_table(rows: Sequence[dict[str, Any]], title: str, teacher: str = "") -> Table:
+    """Return entries as a table for the terminal; ``teacher`` names who labels, where that is no first-principles code."""
     has_excess = any(has_electron_excess(row.get("electron_excess")) for row in rows)
     in_excess = ", excess of electrons in e⁻/atom" if has_excess else ""
+    has_sensitive = any(row.get("scale_sensitive") for row in rows)
+    uncorrected = ("uncorr.",) if has_sensitive else ()
     table = Table(
         title=title,
         title_justify="left",
-        caption=f"energies in eV/atom{in_excess}; = duplicate of, ref: matches a reference (coevo show REF ID)",
+        caption=f"energies in eV/atom{in_excess}; = duplicate of, ref: matches a reference (coevo show REF ID)"
+        + ("; uncorr.: without the anion correction, which its stability hangs on" if has_sensitive else "")
+        + (f"; {teacher}" if teacher else ""),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=0,
@@ -39,7 +44,8 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     has_spread = any(row.get("energy_above_hull_std") is not None for row in rows)
     spread = ("±",) if has_spread else ()
     excess = ("excess",) if has_excess else ()
-    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", *spread, "E_ref_hull", *by_labels, *excess, "it.", ""):
+    energies_of = ("E_form", "E_hull", *spread, "E_ref_hull", *by_labels, *uncorrected, *excess)
+    for name in ("id", "formula", "atoms", "s.g.", *energies_of, "it.", ""):
         right = name not in {"id", "formula", ""}
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in rows:
@@ -50,6 +56,9 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         if has_labels:
             labelled = row.get("energy_above_hull_dft")
             energies.append("–" if labelled is None else f"{labelled:.3f}")
+        if has_sensitive:
+            without = row.get("energy_above_hull_uncorrected") if row.get("scale_sensitive") else None
+            energies.append("" if without is None else f"{without:.3f}")
         if has_excess:
             electrons = row.get("electron_excess")
             energies.append(f"{electrons:.2f}" if has_electron_excess(electrons) else "")
@@ -75,6 +84,8 @@ def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any
         title=f"{evaluation['kind']} {evaluation['structure_id'][:12]} of {view.node}@{view.id[:12]}, iteration {view.iteration}",
         show_header=False,
         title_justify="left",
+        caption=teacher_of(view.document) or None,
+        caption_justify="left",
     )
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
@@ -122,6 +133,7 @@ def _energies(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
             "E_hull",
             f"{row['energy_above_hull']:.4f} eV/atom; against references only {row['energy_above_reference_hull']:.4f} eV/atom",
         ),
+        *_on_scale(row),
         *entry_rows(row),
         ("decomposes into" if row["energy_above_hull"] > _ROUNDING else "competes with", _products(more["decomposition"])),
     ]
@@ -130,6 +142,16 @@ def _energies(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
         rows.append(("E_hull by DFT", f"{row['energy_above_hull_dft']:.4f} eV/atom, {verdict} (first-principles labels)"))
     rows.append(("largest force", f"{row['fmax']:.3f} eV/Å" + (f"; {row['note']}" if row.get("note") else "")))
     return rows
+
+
+def _on_scale(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the anion correction of the scale does to a phase whose anions are bonded to each other."""
+    without = row.get("energy_above_hull_uncorrected")
+    if not row.get("scale_sensitive") or without is None:
+        return []
+    return [
+        ("… uncorrected", f"{without:.4f} eV/atom without the MP2020 correction of anions, of which it has some that are bonded")
+    ]
 
 
 def _products(found: dict[str, Any] | None) -> str:

@@ -11,6 +11,7 @@ from coevo.node_store.recorded import force_field_change, halved_batches, readab
 from coevo.output.plain_text import counted
 from coevo.studies.states.electron_words import candidates_rows, excess_rows
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -35,10 +36,16 @@ FORCE_FIELD = {
 
 def iteration_table(view: StateView) -> Table:
     """Return the table that ends an iteration."""
-    table = Table(title=f"{view.node}  iteration {view.iteration}  state {view.id[:12]}", show_header=False, title_justify="left")
+    table = Table(
+        title=f"{view.node}  iteration {view.iteration}  state {view.id[:12]}",
+        show_header=False,
+        title_justify="left",
+        caption_justify="left",
+    )
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
     with readable(view):
+        table.caption = teacher_of(view.document) or None
         for name, value in iteration_rows(view):
             table.add_row(name, value)
     return table
@@ -48,7 +55,8 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     """Return one row per state, newest first."""
     table = Table(
         title=f"{node}: {counted(len(states), 'states')}, newest first",
-        caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å",
+        caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å"
+        + _and_teacher(states),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -87,9 +95,25 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     return table
 
 
-def branches_table(node: str, rows: Sequence[Branch]) -> Table:
-    """Return the branches as a table for the terminal."""
-    table = Table(title=f"{node}: {counted(len(rows), 'branches')}", title_justify="left", box=SIMPLE_HEAD, padding=0)
+def _and_teacher(states: Sequence[StateView]) -> str:
+    """The teacher of the newest state, as the end of a caption."""
+    if not states:
+        return ""
+    with readable(states[0]):
+        teacher = teacher_of(states[0].document)
+    return f"; {teacher}" if teacher else ""
+
+
+def branches_table(node: str, rows: Sequence[Branch], teacher: str = "") -> Table:
+    """Return the branches as a table for the terminal; ``teacher`` names who labels, where that is no first-principles code."""
+    table = Table(
+        title=f"{node}: {counted(len(rows), 'branches')}",
+        caption=teacher or None,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
     for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("seed", justify="right", no_wrap=True)
@@ -139,6 +163,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     rows += [("warning", str(text)) for text in metrics.get("labels", {}).get("warnings", ())]
     if "force_field" in metrics:
         rows += _error_rows(view)
+    rows += label_scale_rows(view)
     for note in metrics.get("labels", {}).get("notes", []):
         rows.append(("references", str(note)[:300]))
     if reason := metrics["generator"]["report"].get("reason"):
@@ -157,6 +182,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
         *excess_rows(metrics),
+        *([("scale", words)] if (words := scale_words(population)) else []),
         *opinion_rows(metrics),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),
@@ -199,7 +225,7 @@ def _error_rows(view: StateView) -> list[tuple[str, str]]:
             rows.append((title, f"{energy:.1f} meV/atom, {force:.0f} meV/Å ({errors['n']} frames)"))
     became = FORCE_FIELD[force_field_change(view)]
     rows.append(("force field", f"{became}: {force_field['reason']}"))
-    if force_field.get("warning"):
+    if force_field.get("warning") and force_field["warning"] != force_field["reason"]:
         rows.append(("warning", force_field["warning"]))
     return rows
 

@@ -36,12 +36,18 @@ def status_tables(store: NodeStore, status: dict[str, Any], *, whole: bool) -> l
 
 def status_table(status: dict[str, Any]) -> Table:
     """Return the status as a table."""
-    table = Table(title=f"{status['node']}  {'-'.join(status['elements'])}", show_header=False, title_justify="left")
+    head = status["head"]
+    table = Table(
+        title=f"{status['node']}  {'-'.join(status['elements'])}",
+        caption=(head or {}).get("teacher") or None,
+        show_header=False,
+        title_justify="left",
+        caption_justify="left",
+    )
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
     for branch, state in status["branches"].items():
         table.add_row(f"branch {branch}", state[:12] if state else "no state yet; run coevo init again to finish it")
-    head = status["head"]
     if head:
         population = head["population"]
         table.add_row("iteration", str(head["iteration"]))
@@ -50,7 +56,9 @@ def status_table(status: dict[str, Any]) -> Table:
         )
         table.add_row("references", f"{head['references']}, {head['reference_set']['size']} structures")
         table.add_row("labels", str(head["counts"].get("labels", 0)))
-        for key in ("electron_excess", "second_opinion", "agreement", "calibration"):
+        for words in head["label_scales"]:
+            table.add_row("label scale", words)
+        for key in ("electron_excess", "scale", "second_opinion", "agreement", "calibration"):
             if head[key]:
                 table.add_row(key.replace("_", " "), head[key])
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]
@@ -66,10 +74,11 @@ def status_table(status: dict[str, Any]) -> Table:
 def signals_table(head: dict[str, Any]) -> Table:
     """Return the numbers behind the signals, each with its course over the iterations."""
     rows = [row for row in head["signals"] if any(value is not None for value in row["values"])]
-    ceiling = f"; entropies cannot exceed ln N = {head['ln_n']:.3f}" if head["ln_n"] else ""
+    more = f"; entropies cannot exceed ln N = {head['ln_n']:.3f}" if head["ln_n"] else ""
+    more += f"; {head['teacher']}" if head["teacher"] else ""
     table = Table(
         title=f"signals, from the oldest iteration (left) to iteration {head['iteration']}; a dot: not known",
-        caption=f"E_hull and shares: the kept candidates of each iteration, all by this state's model on its hull{ceiling}",
+        caption=f"E_hull and shares: the kept candidates of each iteration, all by this state's model on its hull{more}",
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,

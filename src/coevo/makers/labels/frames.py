@@ -1,5 +1,7 @@
 """Which frames are labelled: those that were selected and, as long as the offsets cannot be fitted, references to fit them on.
 
+Or all references, each once (``labelling.references: all``): then the residuals of the offsets are told of every one of them.
+
 A frame that has a label of the same settings is not computed again: the same numbers, or the same rejection, would come out. One
 that *failed* has neither; it is tried again when it is wanted again. The offsets between the energy scales of the labels and of
 the force field ask for the frozen offset of each element, or for an admitted label of a reference of it alone
@@ -50,8 +52,10 @@ class WantedFrames:
     notes: list[str] = field(default_factory=list)
 
 
-def wanted_frames(view: StateView, node: NodeSection, settings_id: str, selected: Sequence[Record]) -> WantedFrames:
-    """Return what is to be labelled of the selected frames and of the references that the offsets need.
+def wanted_frames(
+    view: StateView, node: NodeSection, settings_id: str, selected: Sequence[Record], *, all_references: bool = False
+) -> WantedFrames:
+    """Return what is to be labelled of the selected frames and of the references that the offsets need, or of all references.
 
     Parameters
     ----------
@@ -62,12 +66,16 @@ def wanted_frames(view: StateView, node: NodeSection, settings_id: str, selected
         Digest of the settings of the labels.
     selected : sequence of dict
         Frames.
+    all_references : bool
+        Label every reference once, at the geometry that it has then (``labelling.references: all``).
     """
     labelled = [label for label in view.labels() if label["settings_digest"] == settings_id]
     done = {label["frame"] for label in labelled if label["status"] != "failed"}
     failed = {label["frame"] for label in labelled} - done
     lacking = elements_without_offset(view, node, settings_id, labelled)
     references, notes = _anchors(members(view, "reference"), lacking, labelled, failed) if lacking else ([], [])
+    if all_references:
+        references = _with_the_others(references, members(view, "reference"), labelled)
     frames = {frame["id"]: frame for frame in [*references, *selected]}
     frames |= {frame["id"]: frame for frame in references}  # also selected or not: only a reference is an anchor
     wanted = WantedFrames(notes=notes)
@@ -107,6 +115,13 @@ def _anchors(
         if refused or failures:
             notes.append(_note(symbol, refused, failures, wanted, rejected))
     return [_frame(m) for m in chosen], notes
+
+
+def _with_the_others(chosen: Sequence[Record], references: Sequence[Member], labelled: Sequence[Label]) -> list[Record]:
+    """Add the references that have no label of their own; one whose geometry a later force field moved has it all the same."""
+    settled = {label.get("family") for label in labelled if label["status"] != "failed" and label["how"] == "reference"}
+    there = {frame["family"] for frame in chosen}
+    return [*chosen, *(_frame(m) for m in references if m.id not in settled | there)]
 
 
 def _note(

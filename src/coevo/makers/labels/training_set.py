@@ -45,12 +45,19 @@ class Scale:
 
 
 def scale_for(
-    labels: Sequence[Label], stored: dict[str, Any] | None, force_field: ForceField, elements: Sequence[str], *, workers: int
+    labels: Sequence[Label],
+    stored: dict[str, Any] | None,
+    force_field: ForceField,
+    elements: Sequence[str],
+    *,
+    workers: int,
+    accept_mismatch: bool = False,
 ) -> Scale:
     """Return the frozen offsets of this settings digest, fitted on the labelled references the first time.
 
     Offsets are of the elements that the labels hold. Where further labels, a merge or an extension bring elements that the frozen
-    offsets lack, only those are fitted.
+    offsets lack, only those are fitted. What is fitted is refused where it leaves more than
+    :data:`coevo.analysis.hull.scale_mismatch.LIMIT` of the references; what is frozen stays.
 
     Parameters
     ----------
@@ -63,9 +70,12 @@ def scale_for(
     elements : sequence of str
         Of the node.
     workers : int
+    accept_mismatch : bool
+        Take the offsets whatever they leave.
     """
     from coevo.analysis.composition import fractions
     from coevo.analysis.hull.energy_scale import Offsets, extend_offsets, fit_offsets
+    from coevo.analysis.hull.scale_mismatch import is_mismatch, mismatch_words
     from coevo.models.contracts import Prediction
     from coevo.node_store.canonical import structure_from_document
 
@@ -84,9 +94,12 @@ def scale_for(
     is_elemental = np.array([len(s.composition) == 1 for s, _, _ in rows])
     model_energies = np.array([p.energy for _, _, p in rows])
     label_energies = np.array([corrected_energy(label, s, force_field.energy_scale) for s, label, _ in rows])
-    points = (shares, model_energies, label_energies, elements, is_elemental)
-    fitted = fit_offsets(*points) if frozen is None else extend_offsets(frozen, *points)
-    return Scale(*fitted, force_field.energy_scale)
+    names = [(str(label["family"]), s.composition.reduced_formula) for s, label, _ in rows]
+    points = (shares, model_energies, label_energies, elements, is_elemental, names)
+    offsets, reason = fit_offsets(*points) if frozen is None else extend_offsets(frozen, *points)
+    if offsets is not None and is_mismatch(offsets) and not accept_mismatch:
+        offsets, reason = None, mismatch_words(offsets)
+    return Scale(offsets, reason, force_field.energy_scale)
 
 
 @dataclass(frozen=True)
@@ -114,13 +127,19 @@ class Scales:
 
 
 def scales_for(
-    labels: Sequence[Label], stored: dict[str, Any], force_field: ForceField, elements: Sequence[str], *, workers: int
+    labels: Sequence[Label],
+    stored: dict[str, Any],
+    force_field: ForceField,
+    elements: Sequence[str],
+    *,
+    workers: int,
+    accept_mismatch: bool = False,
 ) -> Scales:
     """Return the scale of each settings digest among the labels; see :func:`scale_for`."""
     found, warnings = {}, []
     for digest in sorted({label["settings_digest"] for label in labels}):
         rows = [label for label in labels if label["settings_digest"] == digest]
-        scale = scale_for(rows, stored.get(digest), force_field, elements, workers=workers)
+        scale = scale_for(rows, stored.get(digest), force_field, elements, workers=workers, accept_mismatch=accept_mismatch)
         left_out = "" if scale.offsets is not None else f"{len(rows)} labels of {rows[0]['code']}: "
         if scale.offsets is not None:
             found[digest] = scale

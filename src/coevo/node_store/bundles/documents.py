@@ -66,6 +66,16 @@ def _refuse_large(name: str, values: Iterable[Any]) -> None:
             raise ValueError(f"{name}: got {value:g}, allowed: numbers from {-LARGEST:g} to {LARGEST:g}")
 
 
+class Residual(BaseModel):
+    """What the offsets leave of one reference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: str = Field(max_length=200)
+    formula: str = Field(max_length=200)
+    value: FiniteFloat = Field(description="eV/atom")
+
+
 class Offsets(BaseModel):
     """Constants per element between the energy scales of labels and force field, as the analysis fits them."""
 
@@ -76,12 +86,14 @@ class Offsets(BaseModel):
     rank: int
     residual_rms: FiniteFloat = Field(description="eV/atom")
     n: int
+    residuals: list[Residual] = Field(default=[], max_length=100_000)
 
     @model_validator(mode="after")
     def _one_each(self) -> Offsets:
         if len(self.values) != len(self.elements):
             raise ValueError(f"{len(self.values)} values for {len(self.elements)} elements")
         _refuse_large("offsets", self.values)
+        _refuse_large("offsets.residuals", (residual.value for residual in self.residuals))
         return self
 
 
@@ -118,7 +130,7 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
     for name in EVALUATION_FIELDS:
         _refuse_large(name, [evaluation[name]])
-    for name in ("energy_above_hull_std", "electron_excess"):
+    for name in ("energy_above_hull_std", "energy_above_hull_uncorrected", "electron_excess"):
         _refuse_large(name, [evaluation.get(name)])
     members = evaluation.get("energies_above_hull") or {}
     _check_members("energies_above_hull", members)

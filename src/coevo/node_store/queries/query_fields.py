@@ -54,6 +54,10 @@ FIELDS: dict[str, QueryField] = {
     "energy_above_hull_dft": QueryField("energy_above_hull_dft", "number", "by first-principles labels, eV/atom"),
     "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
     "energy_above_hull_std": QueryField("energy_above_hull_std", "number", "spread over the second opinion, eV/atom"),
+    "scale_sensitive": QueryField("scale_sensitive", "boolean", "its stability hangs on the anion correction"),
+    "energy_above_hull_uncorrected": QueryField(
+        "energy_above_hull_uncorrected", "number", "without the anion correction of the scale, eV/atom"
+    ),
     "fmax": QueryField("fmax", "number", "largest force on an atom, eV/Å"),
     "electron_excess": QueryField("electron_excess", "number", "electrons beyond what its elements can take, e-/atom"),
     "is_stable": QueryField("is_stable", "boolean", "energy_above_hull is at most the node's threshold"),

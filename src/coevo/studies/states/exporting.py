@@ -164,6 +164,8 @@ COLUMNS = (
     "is_stable_dft",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "scale_sensitive",
+    "energy_above_hull_uncorrected",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 

@@ -63,6 +63,7 @@ def _list(store: Any, ref: str, format: str) -> None:  # noqa: A002
     from coevo.app.tables.states import branches_table
     from coevo.node_store.names import parse_reference
     from coevo.studies.states.branches import branch_rows
+    from coevo.studies.states.label_scales import teacher_of
 
     node = parse_reference(ref).node
     if node != ref:
@@ -73,7 +74,7 @@ def _list(store: Any, ref: str, format: str) -> None:  # noqa: A002
     if format == "json":
         print_json([row.to_dict() for row in rows])
     elif rows:
-        out.print(branches_table(node, rows))
+        out.print(branches_table(node, rows, teacher_of(store.state(f"{node}@{rows[0].state}").document)))
     else:
         say(f"node {node} has no state yet; run coevo init again, which makes the first one")
 

@@ -94,6 +94,7 @@ def show(
     conditions = {kind: condition(store, checkpoint, kind) for kind, checkpoint in view.document["checkpoints"].items()}
     if format == "json":
         more = {"config": view.document["config"], "manifest": view.document["manifest"], "checkpoint_conditions": conditions}
+        more["offsets"] = view.manifest["offsets"]
         print_json({**summary(view), **more})
     else:
         out.print(iteration_table(view))
@@ -161,6 +162,7 @@ def query(
     from coevo.node_store.queries.hints import filter_hints
     from coevo.node_store.queries.queries import parse_filter, parse_sort
     from coevo.studies.states import exporting
+    from coevo.studies.states.label_scales import teacher_of
 
     if format == "table" and output is not None:
         raise QueryError("--format table prints to the terminal; with --output choose csv, json, cif, poscar or extxyz")
@@ -173,7 +175,7 @@ def query(
     for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
         say(f"hint: {hint}")
     if format == "table":
-        out.print(entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}"))
+        out.print(entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}", teacher_of(view.document)))
         return
     if format in SUFFIXES:
         put_structures(view, rows, format, setting, output, force=force)

@@ -1,0 +1,49 @@
+"""How well a node's labels and its force field fit together, what hangs on a correction, and which teacher labels: in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.analysis.hull.energy_scale import Offsets
+from coevo.analysis.hull.scale_mismatch import largest_first, offsets_words
+from coevo.labelling.registry import teacher_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from coevo.node_store.views import StateView
+
+
+def label_scale_rows(view: StateView) -> list[tuple[str, str]]:
+    """Return a row for each digest of label settings whose energies are joined with those of the force field."""
+    stored = view.manifest["offsets"] or {}
+    return [
+        ("label scale", f"settings {digest[:8]}: {offsets_words(Offsets.from_dict(document))}")
+        for digest, document in sorted(stored.items())
+    ]
+
+
+def residuals_of(view: StateView) -> list[tuple[str, str, str, float]]:
+    """What the offsets leave of each reference: settings digest, id, formula, eV/atom; the largest of each digest first."""
+    rows = []
+    for digest, document in sorted((view.manifest["offsets"] or {}).items()):
+        found = largest_first(Offsets.from_dict(document).residuals)
+        rows += [(digest, residual.reference, residual.formula, residual.value) for residual in found]
+    return rows
+
+
+def scale_words(population: Mapping[str, Any]) -> str:
+    """Say how many stable entries hang on the anion correction, from the counts of a state; empty where this was not asked."""
+    marked, by_correction = (population.get(name) for name in ("stable_scale_sensitive", "stable_by_correction"))
+    if marked is None:
+        return ""
+    return (
+        f"stable entries with bonds between anions that the MP2020 correction acts on (S-S, O-O): {marked}; stable by the "
+        f"correction alone: {by_correction}"
+    )
+
+
+def teacher_of(document: Mapping[str, Any]) -> str:
+    """Name the teacher that labels, by the configuration of a state's document; empty where a labelling code does."""
+    labelling = document["config"].get("labelling")
+    return teacher_line(labelling) if isinstance(labelling, dict) else ""
