@@ -209,6 +209,14 @@ class EvaluationDocument(_Open):
         description="of the second opinion: S.U.N., and members of two families with different training agree; "
         "None where there is one family only",
     )
+    hull_status: Literal["confirmed", "unconfirmed", "refuted", "in_doubt"] | None = Field(
+        default=None,
+        description="of an entry, where labelled phases make the hull: its label agrees; none yet, and it is below the hull; its label "
+        "says another energy; like a false minimum. None of references and of what is above the hull without a label",
+    )
+    model_energy_per_atom: float | None = Field(
+        default=None, description="of a refuted entry: its energy by the force field, eV/atom; energy_per_atom is its label's"
+    )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     is_stable: bool | None = Field(default=None, description="energy_above_hull is at most the node's stable_threshold")
     is_novel: bool | None = Field(default=None, description="matches no reference")
@@ -249,7 +257,9 @@ class StateDocument(_Fixed):
         description="force_field, generator, and committee/NAME of the second opinion"
     )
     metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
-    manifest: dict[str, Any] = Field(description="artifact: ids of structures, references and labels, splits, samples, offsets")
+    manifest: dict[str, Any] = Field(
+        description="artifact: ids of structures, references and labels, splits, samples, offsets; what labels refuted, if anything"
+    )
     evaluations: EvaluationsSummary
     counts: dict[str, int] = Field(description="entries, references, labels, and how many of them are new")
     provenance: dict[str, Any] = Field(description="versions, job uuids, hosts, times")
@@ -258,6 +268,11 @@ class StateDocument(_Fixed):
         description="of a first state that began with another node's state, whose energies are not its own: that state",
     )
     created: str = Field(description="time, ISO 8601 UTC")
+
+
+def is_refuted(evaluation: dict[str, Any]) -> bool:
+    """Whether a label refuted the entry: then its energy in the state is the label's, and the manifest has it too."""
+    return evaluation.get("hull_status") == "refuted"
 
 
 def with_derived_fields(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ SUN_COLUMNS = (
     "iteration",
     "standard deviation of the energy above hull over the second opinion (eV/atom)",
     "confidently S.U.N.",
+    "standing by labels",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -46,6 +47,7 @@ _SUN_FIELDS = (
     "iteration_added",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "hull_status",
 )
 
 

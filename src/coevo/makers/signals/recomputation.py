@@ -74,7 +74,8 @@ def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
 
 def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: NodeConfig, workers: int) -> Record:
     """Samples of all iterations, evaluated by the state's force field and put on its hull."""
-    from coevo.makers.populations.population import Member, hull_of, matching_of, members
+    from coevo.makers.populations.hull_members import state_hull
+    from coevo.makers.populations.population import Member, matching_of
     from coevo.node_store.canonical import structure_from_document
 
     samples = [
@@ -88,8 +89,7 @@ def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: N
         for r in sorted(rows, key=lambda r: r["id"])
         if r["energy_per_atom"] is not None
     ]
-    population = [*members(view, "reference"), *members(view, "entry")]
-    hull = hull_of(config.node.elements, [(m.structure, m.energy_per_atom) for m in population])
+    hull = state_hull(view, config.node.elements)
     matching, threshold = matching_of(config.curation), config.curation.stable_threshold
     return summaries(ruler_rows(sampled, hull, config.node.elements, matching, threshold, workers))
 

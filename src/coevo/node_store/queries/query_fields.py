@@ -54,6 +54,10 @@ FIELDS: dict[str, QueryField] = {
     "energy_above_hull_dft": QueryField("energy_above_hull_dft", "number", "by first-principles labels, eV/atom"),
     "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
     "energy_above_hull_std": QueryField("energy_above_hull_std", "number", "spread over the second opinion, eV/atom"),
+    "hull_status": QueryField(
+        "hull_status", "string", "where labelled phases make the hull: confirmed, unconfirmed, refuted or in_doubt"
+    ),
+    "model_energy_per_atom": QueryField("model_energy_per_atom", "number", "of a refuted entry, by the force field, eV/atom"),
     "fmax": QueryField("fmax", "number", "largest force on an atom, eV/Å"),
     "is_stable": QueryField("is_stable", "boolean", "energy_above_hull is at most the node's threshold"),
     "is_novel": QueryField("is_novel", "boolean", "matches no reference"),

@@ -163,6 +163,8 @@ COLUMNS = (
     "is_stable_dft",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "hull_status",
+    "model_energy_per_atom",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 
