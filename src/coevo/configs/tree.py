@@ -179,7 +179,7 @@ class CurationConfig(Section):
         return CurationConfig(**self.model_dump(exclude={"max_e_hull", "stable_threshold", *HULL_KEYS}))
 
     def of_hull(self) -> CurationConfig | None:
-        """Return who makes the hull and what labels do to it, the rest at its defaults; None where the force field's word does."""
+        """Return who makes the hull, the rest at its defaults; None where all that the force field says makes it."""
         return CurationConfig(**self.model_dump(include=set(HULL_KEYS))) if self.hull == "labelled" else None
 
 

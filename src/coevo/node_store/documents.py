@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import gcd
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCHEMA_VERSION = 2
 """Of how a node is stored; a newer one is refused, an older one is brought here by :mod:`coevo.node_store.upkeep.migrations`."""
@@ -211,8 +214,8 @@ class EvaluationDocument(_Open):
     )
     hull_status: Literal["confirmed", "unconfirmed", "refuted", "in_doubt"] | None = Field(
         default=None,
-        description="of an entry, where labelled phases make the hull: its label agrees; none yet, and it is below the hull; its label "
-        "says another energy; like a false minimum. None of references and of what is above the hull without a label",
+        description="of an entry, where labelled phases make the hull: its label agrees; none yet, and it is below the hull; its "
+        "label says another energy; like a false minimum. None of references and of what is above the hull without a label",
     )
     model_energy_per_atom: float | None = Field(
         default=None, description="of a refuted entry: its energy by the force field, eV/atom; energy_per_atom is its label's"
@@ -258,7 +261,7 @@ class StateDocument(_Fixed):
     )
     metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
     manifest: dict[str, Any] = Field(
-        description="artifact: ids of structures, references and labels, splits, samples, offsets; what labels refuted, if anything"
+        description="artifact: ids of structures, references and labels, splits, samples, offsets; refuted entries, if any"
     )
     evaluations: EvaluationsSummary
     counts: dict[str, int] = Field(description="entries, references, labels, and how many of them are new")
@@ -270,9 +273,14 @@ class StateDocument(_Fixed):
     created: str = Field(description="time, ISO 8601 UTC")
 
 
-def is_refuted(evaluation: dict[str, Any]) -> bool:
+def is_refuted(evaluation: Mapping[str, Any]) -> bool:
     """Whether a label refuted the entry: then its energy in the state is the label's, and the manifest has it too."""
     return evaluation.get("hull_status") == "refuted"
+
+
+def refuted_energy(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """What the manifest says of an entry if a label refuted it, its id and energy (eV/atom), and nothing otherwise."""
+    return {evaluation["structure_id"]: evaluation["energy_per_atom"]} if is_refuted(evaluation) else {}
 
 
 def with_derived_fields(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, dump_plain, plain, reduced, structure_text_id
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument, is_refuted, with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument, refuted_energy, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, label_id
 from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import (
@@ -143,8 +143,7 @@ class DraftEvaluations:
             if split.geometry is not None:
                 checked[RELAXED] = {}
             found[identifier] = checked["kind"], split, dump_plain(with_derived_fields(checked))
-            if is_refuted(checked):
-                refuted[identifier] = checked["energy_per_atom"]
+            refuted |= refuted_energy(checked)
         self._found = [found[identifier] for identifier in sorted(found)]
         self.kinds = {split.id: kind for kind, split, _ in self._found}
         self.refuted = dict(sorted(refuted.items()))

@@ -32,6 +32,8 @@ LABELLED = "labelled"
 """``curation.hull`` of a hull of labelled phases."""
 CONFIRMED, UNCONFIRMED, REFUTED, IN_DOUBT = STATUSES = ("confirmed", "unconfirmed", "refuted", "in_doubt")
 """Values of ``hull_status`` of an entry; None of an entry without a label above the hull, and of references."""
+ASKED = "hull"
+"""``how`` of labels of phases that were asked for because they are on the hull or near it."""
 BELOW = 1e-8
 """eV/atom; what is above the hull by less is not above it."""
 

@@ -10,6 +10,7 @@ from coevo.makers.committee.recomputation import opinions_again
 from coevo.makers.evaluate import evaluate_records
 from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.signals.comparison import Comparison
+from coevo.makers.signals.hull_check import compare_hull
 from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
 from coevo.makers.signals.model_comparison import compare_model
 from coevo.makers.step import read_records
@@ -59,6 +60,7 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
         *_compare_environments(metrics, found),
         *_compare_ruler(metrics, found),
         *_compare_errors(metrics, found),
+        *compare_hull(store, view, config, workers),
         *compare_model(view, force_field, config, workers),
         *(Comparison(*number) for number in opinions_again(store, view, config, workers)),
     ]

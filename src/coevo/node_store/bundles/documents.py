@@ -121,7 +121,7 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         _refuse_large(name, [evaluation[name]])
     _refuse_large("energy_above_hull_std", [evaluation.get("energy_above_hull_std")])
     _refuse_large("model_energy_per_atom", [evaluation.get("model_energy_per_atom")])
-    if is_refuted(dict(evaluation)) != (evaluation.get("model_energy_per_atom") is not None):
+    if is_refuted(evaluation) != (evaluation.get("model_energy_per_atom") is not None):
         raise ValueError("model_energy_per_atom: an evaluation says it if a label refuted the entry, and not otherwise")
     if evaluation["kind"] != "entry" and evaluation.get("hull_status") is not None:
         raise ValueError(f"hull_status: got {evaluation['hull_status']} of a reference, allowed: none")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import CorruptArtifactError
 from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, is_refuted, with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, refuted_energy, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
 from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
@@ -151,8 +151,7 @@ def _evaluations_problem(prepared: PreparedState) -> str:
         refuse_marked_text(text, evaluation, ["relaxed"])
         if kind not in found:
             continue
-        if is_refuted(evaluation):
-            refuted[identifier] = evaluation["energy_per_atom"]
+        refuted |= refuted_energy(evaluation)
         if with_derived_fields(evaluation) != evaluation:
             return f"the formulas of evaluation {identifier} do not follow from {evaluation['formula']!r}"
         found[kind].append(identifier)

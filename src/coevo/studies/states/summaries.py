@@ -53,7 +53,18 @@ def reference_set_of(document: dict[str, Any]) -> str:
     return reference_set_words(name, document["config"].get("references", {}).get("exclude", ()))
 
 
-_ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "narrowing", "short", "moving")
+_ORDER = (
+    "collapse",
+    "refuted",
+    "unlabelled",
+    "few frames",
+    "few environments",
+    "ceiling",
+    "noise",
+    "narrowing",
+    "short",
+    "moving",
+)
 """What to see to first: what no number of further iterations would mend."""
 
 
@@ -103,6 +114,14 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
     frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
     size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
     sentences = {
+        "refuted": (
+            'labels refute phases that the force field puts on the hull: look at them (coevo query: hull_status="refuted"); '
+            f"then {more}, with more labels (selection.structures)"
+        ),
+        "unlabelled": (
+            "phases on the hull got no label that counts: look at what became of their frames (coevo show), and at the offsets "
+            f"between the energy scales; then {more}"
+        ),
         "collapse": (
             "the generator repeats itself: widen it (a lower generator.variation_fraction or guidance_factor, more "
             "compositions), or branch from a state before the collapse"
