@@ -82,7 +82,7 @@ class SelectMaker(StepMaker):
         spreads, note = self._spreads(screened, spread, parent)
         hull = self._hull_phases({i: screened[i] for i in admitted}, parent)
         chosen = self._choose(screened, admitted, hull, spreads, parent, iteration)
-        frames = hull.references if hull else []
+        frames = list(hull.references) if hull else []
         for index, (structure_id, how) in enumerate(sorted(chosen.items())):
             seed = seed_for(self.node, iteration, "frames", index)
             rows = hull.phases if hull and how == ASKED else screened

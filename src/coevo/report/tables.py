@@ -9,6 +9,7 @@ from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
+from coevo.studies.states.hull_words import check_words, hull_counts, standing_word
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -112,6 +113,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             "entries",
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
+        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
@@ -122,12 +124,14 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
     by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
     opinions = any("energies_above_hull" in row for row in data.sun_entries[:most])
+    standing = any("hull_status" in row for row in data.sun_entries[:most])
     columns = (
         "formula",
         "E_hull",
         *(("±", "on the word of") if opinions else ()),
         "E_hull, references only",
         *(("E_hull by labels",) if by_labels else ()),
+        *(("label",) if standing else ()),
         "space group",
         "sites",
         "iteration",
@@ -135,8 +139,9 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows = [_sun_row(row, motifs, by_labels, opinions) for row in data.sun_entries[:most]]
-    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + 2 * opinions), *({2} if opinions else ())}
+    rows = [_sun_row(row, motifs, by_labels, opinions, standing) for row in data.sun_entries[:most]]
+    first = 3 + by_labels + 2 * opinions  # after the energies
+    numeric = {1, *range(2 + 2 * opinions, first), *range(first + standing, first + standing + 3), *({2} if opinions else ())}
     return PageTable(columns, rows, frozenset(numeric))
 
 
@@ -183,7 +188,7 @@ _ON_THE_WORD_OF = {
 }
 
 
-def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool) -> list[Any]:
+def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool, standing: bool) -> list[Any]:
     identifier = row["structure_id"]
     return [
         formula_text(row["formula"]),
@@ -191,6 +196,7 @@ def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool
         *([number(row.get("energy_above_hull_std")), _ON_THE_WORD_OF[sun_words(row)]] if opinions else []),
         number(row["energy_above_reference_hull"]),
         *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
+        *([standing_word(row) or DASH] if standing else []),
         DASH if row["space_group"] is None else str(row["space_group"]),
         str(row["nsites"]),
         DASH if row["iteration_added"] is None else str(row["iteration_added"]),

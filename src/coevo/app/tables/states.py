@@ -10,6 +10,7 @@ from rich.table import Table
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.hull_words import check_words, hull_counts
 from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -154,6 +155,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
+        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
         *opinion_rows(metrics),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),

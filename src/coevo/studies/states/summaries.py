@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
+from coevo.studies.states.hull_words import check_words, hull_counts
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
 
@@ -185,6 +186,8 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "sun": sun_count_words(metrics),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
+                "hull": hull_counts(metrics),
+                "phases_on_it": check_words(metrics),
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
                 "signals": [row.to_dict() for row in signal_rows(view)],
