@@ -122,6 +122,16 @@ def label(structure: Structure, number: int = 0) -> dict[str, Any]:
     return {"_id": label_id(content), **content}
 
 
+def _standing(document: dict[str, Any], refuted: Mapping[str, float] | None) -> dict[str, Any]:
+    if refuted is None:
+        return document
+    energy_of_label = refuted.get(document["structure_id"])
+    if energy_of_label is None:
+        return {**document, "hull_status": None, "model_energy_per_atom": None}
+    energies = {"energy_per_atom": energy_of_label, "model_energy_per_atom": document["energy_per_atom"]}
+    return {**document, **energies, "hull_status": "refuted", "is_sun": False}
+
+
 @dataclass
 class Node:
     """A node whose states are made by hand.
@@ -156,9 +166,19 @@ class Node:
         return self._commit("main", None, references=rows, evaluations=[evaluation(s, "reference", 0) for s in references])
 
     def grow(
-        self, parent: StateView, branch: str, entries: Sequence[Structure], labels: Mapping[str, tuple[dict[str, Any], str]]
+        self,
+        parent: StateView,
+        branch: str,
+        entries: Sequence[Structure],
+        labels: Mapping[str, tuple[dict[str, Any], str]],
+        *,
+        refuted: Mapping[str, float] | None = None,
+        offsets: Mapping[str, Any] | None = None,
     ) -> StateView:
-        """The next state: the parent's population and these entries, and labels with their splits."""
+        """The next state: the parent's population and these entries, and labels with their splits.
+
+        Entries may be refuted, by the energies of their labels; then labelled phases make its hull.
+        """
         known = set(parent.manifest["structures"])
         new = [s for s in entries if structure_id(s) not in known]
         old = [{k: v for k, v in e.items() if k not in _DERIVED} for e in parent.evaluations()]
@@ -171,8 +191,12 @@ class Node:
             parent,
             structures=rows,
             labels=[row for identity, (row, _) in labels.items() if identity not in parent.manifest["labels"]],
-            evaluations=[*old, *(evaluation(s, "entry", parent.iteration + 1) for s in new)],
+            evaluations=[
+                *old,
+                *(_standing(evaluation(s, "entry", parent.iteration + 1), refuted) for s in new),
+            ],
             splits=splits,
+            offsets=dict(offsets or {}),
         )
 
     def _commit(self, branch: str, parent: StateView | None, **fields: Any) -> StateView:

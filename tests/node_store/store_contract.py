@@ -348,6 +348,38 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         (most,) = view.entries(sort=[("electron_excess", -1)], limit=1)
         assert most["electron_excess"] == max(value for value in everything.values() if value is not None)
 
+    def test_what_labels_refuted_is_in_the_manifest_and_can_be_asked_for(self, store, lineage):
+        draft = lineage.draft(n_entries=12)
+        plain = state_id(draft)
+        statuses = ("confirmed", "unconfirmed", "refuted", "in_doubt", None)
+        for number, row in enumerate(row for row in draft.evaluations if row["kind"] == "entry"):
+            status = statuses[number % len(statuses)]
+            model = row["energy_per_atom"] - 0.1 if status == "refuted" else None
+            row |= {"hull_status": status, "model_energy_per_atom": model}
+        state = store.commit(draft, branch="main", expected=None)
+        assert state != plain
+        view = store.state(f"{NODE}@{state}")
+        everything = list(view.entries())
+        refuted = {d["structure_id"]: d["energy_per_atom"] for d in everything if d["hull_status"] == "refuted"}
+        assert view.manifest["refuted"] == refuted
+        assert len(refuted) == 2
+        for text, wanted in (
+            ('hull_status = "refuted"', lambda d: d["hull_status"] == "refuted"),
+            (
+                'hull_status = "in_doubt" OR hull_status = "unconfirmed"',
+                lambda d: d["hull_status"] in {"in_doubt", "unconfirmed"},
+            ),
+            ("hull_status IS UNKNOWN", lambda d: d["hull_status"] is None),
+            ("model_energy_per_atom < 0", lambda d: (d["model_energy_per_atom"] or 0) < 0),
+        ):
+            found = [d["structure_id"] for d in view.entries(parse_filter(text))]
+            assert found == [d["structure_id"] for d in everything if wanted(d)]
+            assert found
+
+    def test_a_manifest_without_refuted_entries_is_that_of_before(self, store, lineage):
+        view = store.state(f"{NODE}@{lineage.commit()}")
+        assert sorted(view.manifest) == ["labels", "offsets", "references", "samples", "structures"]
+
     def test_relaxed_geometries_come_with_filtered_entries(self, store, lineage):
         lineage.commit()
         view = store.state(NODE)

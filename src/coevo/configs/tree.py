@@ -132,6 +132,10 @@ class ScreeningConfig(Section):
         return self
 
 
+HULL_KEYS = ("hull", "hull_window", "refuted_above")
+"""Keys of :class:`CurationConfig` that say who makes the hull."""
+
+
 class CurationConfig(Section):
     """Hull, uniqueness and novelty."""
 
@@ -147,11 +151,28 @@ class CurationConfig(Section):
         default="ordered",
         description="disordered: elements that could share a site (P and S) may change places, as in MatterGen's evaluation",
     )
+    hull: Literal["model", "labelled"] = Field(
+        default="model", description="who makes the hull: all that the force field says, or references and entries with a label"
+    )
+    hull_window: float = Field(
+        default=0.02,
+        ge=0.0,
+        le=1.0,
+        description="of a labelled hull: unlabelled phases up to this above it get labels first, eV/atom",
+    )
+    refuted_above: Positive = Field(
+        default=0.025, le=1.0, description="of a labelled hull: a label that is further from the force field refutes it, eV/atom"
+    )
+
     mark_scale_sensitive: bool = Field(
         default=False,
         description="on node.energy_scale mp2020, mark phases with bonds between corrected anions (S-S, O-O) and state E_hull "
         "without the correction",
     )
+
+    def not_in_use(self) -> frozenset[str]:
+        """What says something of a hull of labelled phases only."""
+        return frozenset() if self.hull == "labelled" else frozenset({"hull_window", "refuted_above"})
 
     @model_validator(mode="after")
     def _ordered(self) -> CurationConfig:
@@ -161,7 +182,11 @@ class CurationConfig(Section):
 
     def of_matching(self) -> CurationConfig:
         """Return what the uniqueness test reads, the rest at its defaults: for work that does not hang on the rest."""
-        return CurationConfig(**self.model_dump(exclude={"max_e_hull", "stable_threshold", "mark_scale_sensitive"}))
+        return CurationConfig(**self.model_dump(exclude={"max_e_hull", "stable_threshold", "mark_scale_sensitive", *HULL_KEYS}))
+
+    def of_hull(self) -> CurationConfig | None:
+        """Return who makes the hull, the rest at its defaults; None where all that the force field says makes it."""
+        return CurationConfig(**self.model_dump(include=set(HULL_KEYS))) if self.hull == "labelled" else None
 
 
 class SelectionConfig(Section):
@@ -228,6 +253,9 @@ class MaturityConfig(Section):
         ge=0,
         le=3,
         description="simplest reference compounds whose bulk modulus and frequencies are labelled and compared; 0: none",
+    )
+    refuted_share: Fraction = Field(
+        default=0.1, description="of a labelled hull: share of newly labelled hull phases that labels may refute in an iteration"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from coevo.flows import labelled_hull
 from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
 from coevo.makers.commit_union import CommitUnionMaker
@@ -92,8 +93,10 @@ class LabelFlowMaker(Maker):
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
         panel.compare(train.output, parent)
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, train.output["labels"])
-        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+        evaluate, judged, rest = assessed(
+            config, prefix, unite, force_field, [parent], panel, train.output["labels"], offsets=train.output["offsets"]
+        )
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
             {"checkpoint": generator, "fitted": False, "report": {}},

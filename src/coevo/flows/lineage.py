@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from coevo.flows import labelled_hull
 from coevo.flows.committee import Panel
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit_start import CommitStartMaker
@@ -75,7 +76,8 @@ class MergeMaker(Maker):
             ).make(unite.output, force_field, parents, start, iteration)
             force_field = train.output["checkpoint"]
             panel.train(train.output, parents, iteration, start)
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel)
+        offsets = (train or unite).output["offsets"]
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel, offsets=offsets)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
             refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
@@ -84,7 +86,7 @@ class MergeMaker(Maker):
             rest.append(refit)
             fitted, generator = refit.output, refit.output["checkpoint"]
         trained = {"trained": train.output} if train else {}
-        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
             fitted,
@@ -94,7 +96,7 @@ class MergeMaker(Maker):
             model={
                 "force_field": force_field,
                 "parents": sorted(parents, key=lambda parent: parent != start),
-                "offsets": (train or unite).output["offsets"],
+                "offsets": offsets,
                 "splits": unite.output["splits"],
             },
             **trained,
@@ -164,8 +166,8 @@ class ExtendMaker(Maker):
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         force_field, generator, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel)
-        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, offsets=unite.output["offsets"])
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
             {"checkpoint": generator, "fitted": False, "report": {}},
@@ -261,8 +263,11 @@ class StartMaker(Maker):
         evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
             {"population": start["population"], "samples": {}}, force_field
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
-            evaluate.output["shards"], None, start["labels"] if labels else None
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **labelled_hull.judging(config)).make(
+            evaluate.output["shards"],
+            None,
+            start["labels"] if labels else None,
+            **(labelled_hull.on_scale(config, trained["trained"]["offsets"]) if labels else {}),
         )
         judged = panel.judge(assess, evaluate.output["shards"], force_field, labels=start["labels"] if labels else None)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
@@ -277,7 +282,7 @@ class StartMaker(Maker):
         if labels:
             model |= {"offsets": trained["trained"]["offsets"], "labels": start["labels"], "splits": start["splits"]}
             model |= {"held_out": held_out}
-        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged, evaluate.output["shards"], fitted, 0, model=model, **trained
         )
         commit = CommitStartMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
@@ -303,9 +308,17 @@ def started(config: NodeConfig, prefix: str, checkpoints: Checkpoints) -> tuple[
 
 
 def assessed(
-    config: NodeConfig, prefix: str, unite: Any, force_field: Any, parents: list[str], panel: Panel, labels: Any = None
+    config: NodeConfig,
+    prefix: str,
+    unite: Any,
+    force_field: Any,
+    parents: list[str],
+    panel: Panel,
+    labels: Any = None,
+    *,
+    offsets: Any,
 ) -> tuple[Any, Any, list[Any]]:
-    """Evaluate a united population by one force field and assess it.
+    """Evaluate a united population by one force field and assess it, with the energy offsets of the new state.
 
     Returns
     -------
@@ -317,6 +330,8 @@ def assessed(
     """
     node, workers = config.node, config.resources.workers
     evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(unite.output, force_field)
-    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"], parents, labels)
+    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **labelled_hull.judging(config)).make(
+        evaluate.output["shards"], parents, labels, **labelled_hull.on_scale(config, offsets)
+    )
     judged = panel.judge(assess, evaluate.output["shards"], force_field, parents, labels)
     return evaluate, judged, [evaluate, assess, *panel.jobs]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.errors import ConfigError
+from coevo.flows import labelled_hull
 from coevo.flows.committee import Panel
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit import CommitMaker
@@ -129,9 +130,14 @@ class CoevolutionMaker(Maker):
         curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
             **outputs, checkpoint=force_field, parent=parent, iteration=iteration
         )
-        select = SelectMaker(f"{prefix}/select", workers, config.selection, node=node, uncertainty=panel.asked_in_selection).make(
-            curate.output, parent, iteration, **panel.spread(curate.output["admitted"])
-        )
+        select = SelectMaker(
+            f"{prefix}/select",
+            workers,
+            config.selection,
+            node=node,
+            uncertainty=panel.asked_in_selection,
+            **labelled_hull.selecting(config),
+        ).make(curate.output, parent, iteration, **panel.spread(curate.output["admitted"]))
         label_maker = _called(self.label_maker, f"{prefix}/label")
         own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)
         label = (label_maker or own_label).make(select.output, parent)
@@ -145,8 +151,11 @@ class CoevolutionMaker(Maker):
         evaluate = ReevaluateMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(
             curate.output, train.output, parent, iteration
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(
-            evaluate.output["shards"], [parent], train.output["labels"]
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **labelled_hull.judging(config)).make(
+            evaluate.output["shards"],
+            [parent],
+            train.output["labels"],
+            **labelled_hull.on_scale(config, train.output["offsets"]),
         )
         shards, adopted = evaluate.output["shards"], train.output["checkpoint"]
         judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
@@ -156,7 +165,7 @@ class CoevolutionMaker(Maker):
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
         model = {"force_field": train.output["checkpoint"], "parents": [parent]}
         model |= {name: train.output[name] for name in ("offsets", "labels", "splits")}
-        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged, shards, train_generator.output, iteration, parent=parent, model=model, **steps
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
@@ -226,12 +235,14 @@ class SeedMaker(Maker):
         evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, config.screening, node=node).make(
             references, force_field
         )
-        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node).make(evaluate.output["shards"])
+        assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **labelled_hull.judging(config)).make(
+            evaluate.output["shards"]
+        )
         judged = panel.judge(assess, evaluate.output["shards"], force_field)
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, 0
         )
-        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
+        measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
             train_generator.output,

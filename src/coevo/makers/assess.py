@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.electrons import has_electron_excess
 from coevo.configs.tree import CurationConfig, NodeSection
@@ -11,13 +11,14 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, writ
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.analysis.comparison.fingerprint_table import FingerprintTable
     from coevo.analysis.hull.hull import Hull
     from coevo.makers.outputs import Assessed
+    from coevo.makers.populations.hull_members import Standing
     from coevo.makers.populations.population import Member
-    from coevo.makers.step import Record, ShardReference
+    from coevo.makers.step import Document, Record, ShardReference
 
 
 @dataclass
@@ -28,18 +29,26 @@ class AssessMaker(StepMaker):
     ----------
     node : NodeSection
     curation : CurationConfig
+    first_principles : bool
+        Of a hull of labelled phases: labels of teachers do not count.
     """
 
     name: str = "assess"
     node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
+    first_principles: bool = False
 
     version: ClassVar[int] = 6
+    later: ClassVar[Mapping[str, Any]] = {"first_principles": False, "offsets": None}
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
     @step
     def make(
-        self, shards: list[ShardReference], parents: list[str] | None = None, labels: ShardReference | None = None
+        self,
+        shards: list[ShardReference],
+        parents: list[str] | None = None,
+        labels: ShardReference | None = None,
+        offsets: Document | None = None,
     ) -> Assessed:
         """Assess.
 
@@ -51,6 +60,8 @@ class AssessMaker(StepMaker):
             Ids of the parent states, whose labels the new state has.
         labels : dict or None
             Shard reference of label documents that are new in the state.
+        offsets : dict or None
+            Energy offsets of the new state, by digest of the settings of labels: a hull of labelled phases needs them.
 
         Returns
         -------
@@ -62,6 +73,7 @@ class AssessMaker(StepMaker):
         from coevo.analysis.hull.energy_scale import MP2020
         from coevo.makers.labels.validation import with_label_hull
         from coevo.makers.populations.fingerprints import fingerprint_table, write_table
+        from coevo.makers.populations.hull_members import status_counts
         from coevo.makers.populations.population import hull_of, matching_of
         from coevo.makers.populations.scale_sensitivity import stability_counts, with_scale_sensitivity
         from coevo.makers.signals.measures import ruler_rows
@@ -72,20 +84,28 @@ class AssessMaker(StepMaker):
         alive = sorted((r for r in records if r["energy_per_atom"] is not None), key=lambda r: (r["kind"], r["id"]))
         by_kind = {kind: self._members([r for r in alive if r["kind"] == kind]) for kind in ("reference", "entry", "sample")}
         references, entries = by_kind["reference"], by_kind["entry"]
-        points = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
+        labelled = self._labels(parents or [], labels)
+        standing = self._standing(references, entries, labelled, offsets or {})
+        present = entries if standing is None else [standing.at_its_energy(m) for m in entries]
+        counted = present if standing is None else [m for m in present if standing.counts(m)]
+        points = [(m.structure, m.energy_per_atom) for m in (*references, *counted)]
         hull = hull_of(self.node.elements, points)
         reference_hull = hull_of(self.node.elements, points[: len(references)])
         items = [m.item for m in (*references, *entries)]
         table = fingerprint_table(items, parents or [], self.usable_workers())
         duplicates, matched = self._compare(entries, references, table)
         documents, validation = with_label_hull(
-            self._documents([*references, *entries], hull, reference_hull, duplicates, matched),
-            self._labels(parents or [], labels),
+            self._documents([*references, *present], hull, reference_hull, duplicates, matched),
+            labelled,
             self.node.elements,
             self.curation.stable_threshold,
         )
+        if standing is not None:
+            documents = self._with_status(documents, references, entries, standing)
         if self.curation.mark_scale_sensitive and self.node.energy_scale == MP2020:
-            documents = with_scale_sensitivity(documents, [m.structure for m in (*references, *entries)], self.node.elements)
+            in_hull = [True] * len(references) + [standing is None or standing.counts(m) for m in entries]
+            structures = [m.structure for m in (*references, *entries)]
+            documents = with_scale_sensitivity(documents, structures, self.node.elements, in_hull)
         matching, threshold = matching_of(self.curation), self.curation.stable_threshold
         samples = ruler_rows(by_kind["sample"], hull, self.node.elements, matching, threshold, self.usable_workers())
         live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
@@ -107,8 +127,30 @@ class AssessMaker(StepMaker):
                 "lost": len(lost),
                 "not_relaxed_again": sum(bool(d["note"]) for d in documents),
                 **stability_counts(live, threshold),
+                **(status_counts(live) if standing is not None else {}),
             },
         }
+
+    def _standing(
+        self, references: Sequence[Member], entries: Sequence[Member], labels: Sequence[Record], offsets: Mapping[str, Any]
+    ) -> Standing | None:
+        """What labels say of the entries; None where the hull is not one of labelled phases."""
+        from coevo.makers.labels.standing import labelled_frames, standing_of
+        from coevo.makers.populations.hull_members import LABELLED
+
+        if self.curation.hull != LABELLED:
+            return None
+        frames = labelled_frames(labels, offsets, self.node.energy_scale, first_principles=self.first_principles)
+        return standing_of(references, entries, frames, self.curation)
+
+    def _with_status(
+        self, documents: list[Record], references: Sequence[Member], entries: Sequence[Member], standing: Standing
+    ) -> list[Record]:
+        from coevo.makers.labels.doubt import in_doubt
+        from coevo.makers.populations.hull_members import with_status
+
+        doubted = in_doubt(documents, references, entries, standing, self.node, self.usable_workers())
+        return with_status(documents, standing, doubted, {m.id: m.energy_per_atom for m in entries})
 
     def _labels(self, parents: Sequence[str], new: ShardReference | None) -> list[Record]:
         """Labels of the new state: those of its parents and the new ones, each once, without what a new one supersedes."""

@@ -79,6 +79,7 @@ class CurateMaker(StepMaker):
         from coevo.analysis.composition import fractions
         from coevo.analysis.signals.ruler import quantiles
         from coevo.makers.populations.fingerprints import fingerprint_table
+        from coevo.makers.populations.hull_members import LABELLED, counted
         from coevo.makers.populations.population import excess_of, hull_of, matching_of, members, open_state
         from coevo.node_store.canonical import structure_from_document
 
@@ -92,8 +93,10 @@ class CurateMaker(StepMaker):
             check_own(record, RELAXED, "structure that the screen step relaxed")
             records[record["id"]] = record
         items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
-        known = [(m.structure, m.energy_per_atom) for m in (*references, *entries)]
-        hull = hull_of(self.node.elements, known + [(item.structure, item.energy_per_atom) for item in items])
+        known = counted(references, entries, view, self.curation)
+        # a candidate has no label yet
+        fresh = [] if self.curation.hull == LABELLED else [(item.structure, item.energy_per_atom) for item in items]
+        hull = hull_of(self.node.elements, known + fresh)
         above: Any = (
             hull.energy_above_hull(
                 fractions([item.structure for item in items], self.node.elements), [item.energy_per_atom for item in items]

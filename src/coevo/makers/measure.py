@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from coevo.configs.tree import MaturityConfig, NodeSection
+from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family
 
 if TYPE_CHECKING:
@@ -44,15 +44,18 @@ class MeasureMaker(StepMaker):
     ----------
     node : NodeSection
     maturity : MaturityConfig
+    curation : CurationConfig or None
+        Of a hull of labelled phases, which is a signal more; None: the hull is of all that the force field says.
     """
 
     name: str = "measure"
     node: NodeSection = field(kw_only=True)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
+    curation: CurationConfig | None = None
 
     version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
-    later: ClassVar[Mapping[str, Any]] = {"model": None}
+    later: ClassVar[Mapping[str, Any]] = {"model": None, "curation": None}
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Also those of the family of the model that is measured."""
@@ -129,6 +132,8 @@ class MeasureMaker(StepMaker):
         if curated is not None and selected is not None:
             metrics["iteration"] = {**curated["counts"], "energy_above_hull": curated["energy_above_hull"]}
             metrics["selection"] = selected["counts"]
+        if self.curation is not None:
+            metrics["hull_check"] = self._hull_check(view, curated, selected, trained)
         metrics["maturity"] = self._maturity(view, metrics)
         return {"metrics": metrics}
 
@@ -175,11 +180,31 @@ class MeasureMaker(StepMaker):
         said = {"warnings": warnings, "notes": labelled.get("notes")}
         return counts | {name: texts for name, texts in said.items() if texts}
 
+    def _hull_check(
+        self,
+        view: StateView | None,
+        curated: Curated | None,
+        selected: Selected | None,
+        trained: TrainedForceField | None,
+    ) -> Document | None:
+        """What labels say of the phases on the hull that got one in this iteration; None of a state that no iteration made."""
+        from coevo.makers.populations.population import model_energy
+        from coevo.makers.signals.hull_check import hull_check, hull_frames
+
+        if self.curation is None or view is None or curated is None or selected is None or trained is None:
+            return None
+        store = current_store()
+        frames = hull_frames(read_records(store, trained["labels"]), trained["offsets"], self.node)
+        energies = {row["id"]: row["energy_per_atom"] for row in read_records(store, curated["admitted"])}
+        energies |= {d["structure_id"]: model_energy(d) for d in view.evaluations("entry")}
+        return hull_check(frames, energies, selected["counts"].get("hull", {}).get("wanted", 0), self.curation)
+
     def _maturity(self, view: StateView | None, metrics: Document) -> Document:
         from coevo.analysis.signals.maturity import maturity
 
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]
-        history = [{name: row.get(name) for name in SIGNALS} for row in [*states, metrics]]
+        names = [*SIGNALS, *(() if self.curation is None else ("hull_check",))]
+        history = [{name: row.get(name) for name in names} for row in [*states, metrics]]
         return maturity(history, self.maturity).to_dict()
 
 

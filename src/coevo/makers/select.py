@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from coevo.configs.tree import NodeSection, SelectionConfig
+from coevo.configs.tree import CurationConfig, NodeSection, SelectionConfig
 from coevo.configs.uncertainty_section import UncertaintyConfig
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 from coevo.node_store.seeds import seed_for
@@ -14,6 +14,7 @@ from coevo.output.progress import task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.makers.labels.hull_phases import HullPhases
     from coevo.makers.outputs import Curated, MembersEvaluated, Selected
     from coevo.makers.step import Record
     from coevo.node_store.views import StateView
@@ -29,15 +30,26 @@ class SelectMaker(StepMaker):
     selection : SelectionConfig
     uncertainty : UncertaintyConfig
         Of the second opinion, whose members say where they differ.
+    curation : CurationConfig or None
+        Of a hull of labelled phases: those on it or near it come first. None: the hull asks for no labels.
+    first_principles : bool
+        Of such a hull: labels of teachers do not count.
     """
 
     name: str = "select"
     node: NodeSection = field(kw_only=True)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
+    curation: CurationConfig | None = None
+    first_principles: bool = False
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
-    later: ClassVar[Mapping[str, Any]] = {"uncertainty": UncertaintyConfig(), "spread": None}
+    later: ClassVar[Mapping[str, Any]] = {
+        "uncertainty": UncertaintyConfig(),
+        "spread": None,
+        "curation": None,
+        "first_principles": False,
+    }
 
     @step
     def make(self, curated: Curated, parent: str, iteration: int, spread: MembersEvaluated | None = None) -> Selected:
@@ -57,27 +69,43 @@ class SelectMaker(StepMaker):
         -------
         dict
             ``frames`` (shard reference), ``counts`` (structures by the way they were chosen, frames by kind; a ``note``, if the
-            share of uncertainty could not be chosen).
+            share of uncertainty could not be chosen; of a hull of labelled phases ``hull``: how many had no label and were not
+            drawn at random, and how many references were asked for).
         """
         from collections import Counter
+
+        from coevo.makers.populations.hull_members import ASKED
 
         store = current_store()
         screened = {row["id"]: row for row in read_records(store, curated["screened"])}
         admitted = {row["id"] for row in read_records(store, curated["admitted"])}
         spreads, note = self._spreads(screened, spread, parent)
-        chosen = self._choose(screened, admitted, spreads, parent, iteration)
-        frames = []
+        hull = self._hull_phases({i: screened[i] for i in admitted}, parent)
+        chosen = self._choose(screened, admitted, hull, spreads, parent, iteration)
+        frames = list(hull.references) if hull else []
         for index, (structure_id, how) in enumerate(sorted(chosen.items())):
             seed = seed_for(self.node, iteration, "frames", index)
-            frames += self._frames_of(screened[structure_id], how, seed)
+            rows = hull.phases if hull and how == ASKED else screened
+            frames += self._frames_of(rows[structure_id], how, seed)
         return {
             "frames": write_records(store, frames),
             "counts": {
                 "structures": dict(sorted(Counter(chosen.values()).items())),
                 "frames": dict(sorted(Counter(frame["kind"] for frame in frames).items())),
                 **({"note": note} if note else {}),
+                **({"hull": _counts_of(hull, chosen)} if hull else {}),
             },
         }
+
+    def _hull_phases(self, admitted: Mapping[str, Record], parent: str) -> HullPhases | None:
+        """Phases on the hull that want a label; None where the hull is not one of labelled phases."""
+        from coevo.makers.labels.hull_phases import unlabelled_on_hull
+        from coevo.makers.populations.population import open_state
+
+        if self.curation is None:
+            return None
+        view = open_state(current_store(), self.node.name, parent)
+        return unlabelled_on_hull(view, admitted, self.node.elements, self.curation, first_principles=self.first_principles)
 
     def _spreads(
         self, screened: Mapping[str, Record], evaluated: MembersEvaluated | None, parent: str
@@ -95,27 +123,37 @@ class SelectMaker(StepMaker):
         return found, "" if found else NO_MEMBERS
 
     def _choose(
-        self, screened: Mapping[str, Record], admitted: set[str], spreads: Mapping[str, float], parent: str, iteration: int
+        self,
+        screened: Mapping[str, Record],
+        admitted: set[str],
+        hull: HullPhases | None,
+        spreads: Mapping[str, float],
+        parent: str,
+        iteration: int,
     ) -> dict[str, str]:
         """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones.
 
-        Where the members differ most comes next, then what has new environments, then what is most stable.
+        Phases on a hull of labelled phases come next, entries of the parent among them, then where the members differ most, then
+        what has new environments, then what is most stable.
         """
         import numpy as np
 
         from coevo.analysis.environments.descriptors import descriptors_of, rows_by_structure
         from coevo.analysis.selection import select_structures
+        from coevo.makers.populations.hull_members import ASKED
         from coevo.makers.populations.population import open_state
         from coevo.node_store.canonical import structure_from_document
 
-        budget = min(self.selection.structures, len(screened))
-        at_random = min(budget, round(budget * self.selection.random_fraction))
+        wanted = hull.phases if hull else {}
+        budget = min(self.selection.structures, len(screened.keys() | wanted.keys()))
+        at_random = min(budget, round(budget * self.selection.random_fraction), len(screened))
         ids = sorted(screened)
         rng = np.random.default_rng(seed_for(self.node, iteration, "select"))
         drawn = {ids[i] for i in rng.choice(len(ids), size=at_random, replace=False)} if at_random else set()
-        pool = sorted(admitted - drawn)
         how = dict.fromkeys(sorted(drawn), "random")
-        share = min(round(budget * self.selection.uncertainty_fraction), budget - at_random)
+        how |= dict.fromkeys([i for i in wanted if i not in drawn][: budget - at_random], ASKED)
+        pool = sorted(admitted - how.keys())
+        share = min(round(budget * self.selection.uncertainty_fraction), budget - len(how))
         uncertain = sorted((i for i in pool if i in spreads), key=lambda i: (-spreads[i], i))[:share]
         how |= dict.fromkeys(uncertain, "uncertainty")
         pool = [i for i in pool if i not in how]
@@ -123,7 +161,8 @@ class SelectMaker(StepMaker):
             return how
         k, cutoff = self.node.descriptor.neighbours, self.node.descriptor.cutoff
         known = self._known_environments(open_state(current_store(), self.node.name, parent))
-        of_drawn, _ = descriptors_of([structure_from_document(screened[i]["structure"]) for i in how], k, cutoff)
+        rows = {**wanted, **screened}
+        of_drawn, _ = descriptors_of([structure_from_document(rows[i]["structure"]) for i in how], k, cutoff)
         structures = [structure_from_document(screened[i]["structure"]) for i in pool]
         with task("describing environments", len(pool), "structures") as advance:
             of_pool = rows_by_structure(*descriptors_of(structures, k, cutoff, workers=self.usable_workers(), progress=advance))
@@ -165,3 +204,8 @@ class SelectMaker(StepMaker):
             {"id": structure_id(s), "structure": structure_document(s), "family": row["id"], "kind": kind, "how": how}
             for kind, s in frames
         ]
+
+
+def _counts_of(hull: HullPhases, chosen: Mapping[str, str]) -> dict[str, int]:
+    """What was on the hull without a label: phases that were not drawn at random, and references."""
+    return {"wanted": sum(chosen.get(i) != "random" for i in hull.phases), "references": len(hull.references)}

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import gcd
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCHEMA_VERSION = 2
 """Of how a node is stored; a newer one is refused, an older one is brought here by :mod:`coevo.node_store.upkeep.migrations`."""
@@ -219,6 +222,14 @@ class EvaluationDocument(_Open):
         description="of the second opinion: S.U.N., and members of two families with different training agree; "
         "None where there is one family only",
     )
+    hull_status: Literal["confirmed", "unconfirmed", "refuted", "in_doubt"] | None = Field(
+        default=None,
+        description="of an entry, where labelled phases make the hull: its label agrees; none yet, and it is below the hull; its "
+        "label says another energy; like a false minimum. None of references and of what is above the hull without a label",
+    )
+    model_energy_per_atom: float | None = Field(
+        default=None, description="of a refuted entry: its energy by the force field, eV/atom; energy_per_atom is its label's"
+    )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     electron_excess: float | None = Field(
         default=None,
@@ -263,7 +274,9 @@ class StateDocument(_Fixed):
         description="force_field, generator, and committee/NAME of the second opinion"
     )
     metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
-    manifest: dict[str, Any] = Field(description="artifact: ids of structures, references and labels, splits, samples, offsets")
+    manifest: dict[str, Any] = Field(
+        description="artifact: ids of structures, references and labels, splits, samples, offsets; refuted entries, if any"
+    )
     evaluations: EvaluationsSummary
     counts: dict[str, int] = Field(description="entries, references, labels, and how many of them are new")
     provenance: dict[str, Any] = Field(description="versions, job uuids, hosts, times")
@@ -272,6 +285,16 @@ class StateDocument(_Fixed):
         description="of a first state that began with another node's state, whose energies are not its own: that state",
     )
     created: str = Field(description="time, ISO 8601 UTC")
+
+
+def is_refuted(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a label refuted the entry: then its energy in the state is the label's, and the manifest has it too."""
+    return evaluation.get("hull_status") == "refuted"
+
+
+def refuted_energy(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """What the manifest says of an entry if a label refuted it, its id and energy (eV/atom), and nothing otherwise."""
+    return {evaluation["structure_id"]: evaluation["energy_per_atom"]} if is_refuted(evaluation) else {}
 
 
 def with_derived_fields(evaluation: dict[str, Any]) -> dict[str, Any]:

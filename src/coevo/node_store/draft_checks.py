@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from coevo.node_store.canonical import INT64_LIMIT, LONG_INTEGER, dump_plain, plain, reduced, structure_text_id
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument, with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, EvaluationDocument, refuted_energy, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, label_id
 from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import (
@@ -124,10 +124,13 @@ class DraftEvaluations:
     ----------
     kinds : dict
         Structure id, in order, to ``entry`` or ``reference``.
+    refuted : dict
+        Entries that their label refutes, in order, with their energy in the state, eV/atom.
     """
 
     def __init__(self, documents: Iterable[dict[str, Any]]):
         found: dict[str, tuple[str, SplitEvaluation, bytes]] = {}
+        refuted: dict[str, float] = {}
         for index, document in enumerate(_repeatable("evaluations", documents)):
             text, checked = checked_document(f"evaluations[{index}]", document, EvaluationDocument)
             identifier = checked["structure_id"]
@@ -140,8 +143,10 @@ class DraftEvaluations:
             if split.geometry is not None:
                 checked[RELAXED] = {}
             found[identifier] = checked["kind"], split, dump_plain(with_derived_fields(checked))
+            refuted |= refuted_energy(checked)
         self._found = [found[identifier] for identifier in sorted(found)]
         self.kinds = {split.id: kind for kind, split, _ in self._found}
+        self.refuted = dict(sorted(refuted.items()))
 
     def digest(self) -> str:
         """Hash them all as :func:`coevo.node_store.identity.evaluations_digest` does, without derived fields."""

@@ -123,7 +123,7 @@ def prepare(draft: StateDraft) -> PreparedState:
         kind: checked_document(f"checkpoints.{kind}", document, CheckpointDocument)[1]
         for kind, document in sorted(draft.checkpoints.items())
     }
-    manifest = _manifest(draft, evaluations.kinds)
+    manifest = _manifest(draft, evaluations)
     _check_membership(manifest, structures, references, labels)
     manifest_bytes = dump_plain(manifest)
     config = checked_plain("config", {key: value for key, value in draft.config.items() if key != "resources"})
@@ -164,7 +164,8 @@ def prepare(draft: StateDraft) -> PreparedState:
     )
 
 
-def _manifest(draft: StateDraft, kinds: dict[str, str]) -> dict[str, Any]:
+def _manifest(draft: StateDraft, evaluations: DraftEvaluations) -> dict[str, Any]:
+    kinds = evaluations.kinds
     for label, split in draft.splits.items():
         if split not in SPLITS:
             raise ValueError(f"splits: label {label} is in {split!r}; allowed: {', '.join(SPLITS)}")
@@ -176,6 +177,8 @@ def _manifest(draft: StateDraft, kinds: dict[str, str]) -> dict[str, Any]:
             "labels": dict(sorted(draft.splits.items())),
             "samples": {str(iteration): sha256 for iteration, sha256 in draft.samples.items()},
             "offsets": draft.offsets,
+            # follows from the evaluations, and stands here so that the hull of a state can be made without reading them all
+            **({"refuted": evaluations.refuted} if evaluations.refuted else {}),
         },
     )
 

@@ -64,7 +64,7 @@ class StateView:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """Sorted ids of ``structures`` and ``references``, ``labels`` with their splits, ``samples``, ``offsets``."""
+        """Ids of ``structures`` and ``references``, ``labels`` with splits, ``samples``, ``offsets``; ``refuted`` if any."""
         return json.loads(self._artifacts.get_bytes(self.document["manifest"]["sha256"]))
 
     # --- evaluations

@@ -11,11 +11,14 @@ from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
 from coevo.studies.states.electron_words import excess_rows
+from coevo.studies.states.hull_words import check_words, hull_counts, standing_word
 from coevo.studies.states.label_scales import label_scale_rows, residuals_of, scale_words
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from coevo.report.figures.hull_points import HullPoints
     from coevo.report.gathering import ReportData
 
@@ -38,6 +41,7 @@ SUN_COLUMNS = (
     "confidently S.U.N.",
     "bonds between corrected anions",
     "energy above hull without the anion correction (eV/atom)",
+    "standing by labels",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -56,6 +60,7 @@ _SUN_FIELDS = (
     "is_confidently_sun",
     "scale_sensitive",
     "energy_above_hull_uncorrected",
+    "hull_status",
 )
 
 
@@ -121,6 +126,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
         *excess_rows(metrics),
+        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
@@ -140,28 +146,68 @@ def residual_table(data: ReportData) -> PageTable:
 
 def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None) -> PageTable:
     """Return the best S.U.N. entries; ``motifs`` by entry id."""
-    by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
-    on_scale = any(row.get("scale_sensitive") for row in data.sun_entries[:most])
-    opinions = any("energies_above_hull" in row for row in data.sun_entries[:most])
-    excess = any(has_electron_excess(row.get("electron_excess")) for row in data.sun_entries[:most])
-    columns = (
-        "formula",
-        "E_hull",
-        *(("±", "on the word of") if opinions else ()),
-        "E_hull, references only",
-        *(("E_hull by labels",) if by_labels else ()),
-        *(("E_hull, uncorrected",) if on_scale else ()),
-        *((EXCESS_COLUMN,) if excess else ()),
-        "space group",
-        "sites",
-        "iteration",
-        *(("motifs",) if motifs is not None else ()),
-        "id",
-        "structure",
+    shown = data.sun_entries[:most]
+    columns = [column for column in _sun_columns(motifs) if column.of is None or any(map(column.of, shown))]
+    return PageTable(
+        tuple(column.title for column in columns),
+        [[column.cell(row) for column in columns] for row in shown],
+        frozenset(number for number, column in enumerate(columns) if column.numeric),
     )
-    rows = [_sun_row(row, motifs, by_labels, on_scale, excess, opinions) for row in data.sun_entries[:most]]
-    numeric = {1, *range(2 + 2 * opinions, 6 + by_labels + on_scale + excess + 2 * opinions), *({2} if opinions else ())}
-    return PageTable(columns, rows, frozenset(numeric))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of entries: there if ``of`` holds for one of them."""
+
+    title: str
+    cell: Callable[[dict[str, Any]], Any]
+    numeric: bool = True
+    of: Callable[[dict[str, Any]], Any] | None = None
+
+
+def _sun_columns(motifs: dict[str, str] | None) -> list[_Column]:
+    def text(key: str) -> Callable[[dict[str, Any]], str]:
+        return lambda row: DASH if row[key] is None else str(row[key])
+
+    def voiced(row: dict[str, Any]) -> bool:
+        return "energies_above_hull" in row
+
+    def sensitive(row: dict[str, Any]) -> bool:
+        return bool(row.get("scale_sensitive"))
+
+    def carried(row: dict[str, Any]) -> str:
+        return (motifs or {}).get(row["structure_id"], DASH)
+
+    return [
+        _Column("formula", lambda row: formula_text(row["formula"]), numeric=False),
+        _Column("E_hull", lambda row: number(row["energy_above_hull"])),
+        _Column("±", lambda row: number(row.get("energy_above_hull_std")), of=voiced),
+        _Column("on the word of", lambda row: _ON_THE_WORD_OF[sun_words(row)], numeric=False, of=voiced),
+        _Column("E_hull, references only", lambda row: number(row["energy_above_reference_hull"])),
+        _Column(
+            "E_hull by labels",
+            lambda row: number(row.get("energy_above_hull_dft")),
+            of=lambda row: row.get("energy_above_hull_dft") is not None,
+        ),
+        _Column(
+            "E_hull, uncorrected",
+            lambda row: number(row.get("energy_above_hull_uncorrected") if sensitive(row) else None),
+            of=sensitive,
+        ),
+        _Column(EXCESS_COLUMN, _excess, of=lambda row: has_electron_excess(row.get("electron_excess"))),
+        _Column("label", lambda row: standing_word(row) or DASH, numeric=False, of=lambda row: "hull_status" in row),
+        _Column("space group", text("space_group")),
+        _Column("sites", text("nsites")),
+        _Column("iteration", text("iteration_added")),
+        *([] if motifs is None else [_Column("motifs", carried, numeric=False)]),
+        _Column("id", _own_id, numeric=False),
+        _Column("structure", lambda row: Cell("CIF", href=f"structures/{cif_name(row)}", download=True), numeric=False),
+    ]
+
+
+def _own_id(row: dict[str, Any]) -> Cell:
+    identifier = row["structure_id"][:16]
+    return Cell(identifier, code=True, anchor=f"entry-{identifier}")
 
 
 def ruler_table(data: ReportData) -> PageTable:
@@ -211,28 +257,6 @@ def _excess(row: dict[str, Any]) -> str:
     """The number where it is an excess: how far a composition is from one says nothing of its stability."""
     value = row.get("electron_excess")
     return number(value, 2) if has_electron_excess(value) else ""
-
-
-def _sun_row(
-    row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, on_scale: bool, excess: bool, opinions: bool
-) -> list[Any]:
-    identifier = row["structure_id"]
-    uncorrected = row.get("energy_above_hull_uncorrected") if row.get("scale_sensitive") else None
-    return [
-        formula_text(row["formula"]),
-        number(row["energy_above_hull"]),
-        *([number(row.get("energy_above_hull_std")), _ON_THE_WORD_OF[sun_words(row)]] if opinions else []),
-        number(row["energy_above_reference_hull"]),
-        *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
-        *([number(uncorrected)] if on_scale else []),
-        *([_excess(row)] if excess else []),
-        DASH if row["space_group"] is None else str(row["space_group"]),
-        str(row["nsites"]),
-        DASH if row["iteration_added"] is None else str(row["iteration_added"]),
-        *([motifs.get(identifier, DASH)] if motifs is not None else []),
-        Cell(identifier[:16], code=True, anchor=f"entry-{identifier[:16]}"),
-        Cell("CIF", href=f"structures/{cif_name(row)}", download=True),
-    ]
 
 
 def sun_data(data: ReportData) -> DataTable:

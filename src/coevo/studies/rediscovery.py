@@ -158,7 +158,7 @@ def rediscover(
     structures, notes = [target.structure for target in targets], [""] * len(targets)
     energies: list[float | None] = [None] * len(targets)
     if relax:
-        structures, energies, notes = _relaxed(view, config, structures, [*references, *entries], workers)
+        structures, energies, notes = _relaxed(view, config, structures, workers)
     items = [Item(f"target {number}", structure, 0.0) for number, structure in enumerate(structures)]
     formulas = {structure.composition.reduced_formula for structure in structures}
     alike = [m.item for m in entries if m.document["formula"] in formulas]
@@ -231,12 +231,12 @@ def _found(member: Member) -> Found:
 
 
 def _relaxed(
-    view: StateView, config: NodeConfig, structures: Sequence[Structure], population: Sequence[Member], workers: int
+    view: StateView, config: NodeConfig, structures: Sequence[Structure], workers: int
 ) -> tuple[list[Structure], list[float | None], list[str]]:
     """Targets relaxed by the state's force field, their energies above its hull, and notes on those that failed."""
     from coevo.analysis.composition import fractions
     from coevo.makers.checkpoints import load_force_field
-    from coevo.makers.populations.population import hull_of
+    from coevo.makers.populations.hull_members import state_hull
     from coevo.makers.screen import relaxation_settings
     from coevo.models.contracts import Failure
 
@@ -244,7 +244,7 @@ def _relaxed(
     with task("relaxing known phases", len(structures), "structures") as advance:
         results = force_field.relax(structures, relaxation_settings(config.screening), workers=workers, progress=advance)
     elements = config.node.elements
-    hull = hull_of(elements, [(m.structure, m.energy_per_atom) for m in population])
+    hull = state_hull(view, elements)
     geometries, notes = list(structures), [""] * len(structures)
     energies: list[float | None] = [None] * len(structures)
     for number, result in enumerate(results):

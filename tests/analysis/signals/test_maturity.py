@@ -127,3 +127,35 @@ def test_flatness_is_the_spread_of_the_window(series, tolerance, patience, relat
 
 def test_errors_of_zero_are_flat():
     assert is_flat([0.0, 0.0, 0.0], 0.1, 2, relative=True)
+
+
+def check(wanted=10, labelled=10, refuted=0):
+    return {"wanted": wanted, "labelled": labelled, "refuted": refuted}
+
+
+@pytest.mark.parametrize(
+    ("checks", "status", "cause", "words"),
+    [
+        ([check(), check(refuted=1), check()], "held", "", "0 of 10 refuted, 1 of 10 refuted, 0 of 10 refuted over 3 iterations"),
+        ([check(), check(refuted=2), check()], "refuted", "refuted", "2 of 10 refuted"),
+        ([check(refuted=9), check(), check(), check()], "held", "", "10 % may be refuted"),
+        ([check(), check(0, 0), check()], "held", "", "nothing to label"),
+        ([check(), check(3, 0), check()], "no signal", "unlabelled", "none of 3 labelled"),
+        ([None, check(), check()], "no signal", "short", "are known of 2 iterations, 3 are needed"),
+        ([check(), None, check(), check()], "held", "", "0 of 10 refuted"),  # a merge between them
+    ],
+)
+def test_labels_go_on_to_agree_with_the_hull(checks, status, cause, words):
+    found = maturity([{**state(), "hull_check": row} for row in checks], CONFIG)
+    *others, hull = found.signals
+    assert (hull.name, hull.status, hull.cause) == ("hull", status, cause)
+    assert words in hull.reason
+    assert found.mature == (status == "held")
+    # without a hull of labelled phases there is no such signal
+    assert len(maturity([state() for _ in checks], CONFIG).signals) == len(others) == 4
+
+
+def test_the_share_that_labels_may_refute_is_the_configurations():
+    history = [{**state(), "hull_check": check(refuted=3)} for _ in range(3)]
+    assert not maturity(history, CONFIG).mature
+    assert maturity(history, MaturityConfig(environments=2000, patience=2, refuted_share=0.3)).mature

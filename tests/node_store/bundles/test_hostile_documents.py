@@ -128,6 +128,9 @@ def test_every_field_that_is_stored_is_declared(forgery, tmp_path):
         (lambda m: m["offsets"].update(a=_nested(60)), "nested more than 50 levels"),
         (lambda m: m["offsets"].update(a={"b": {"@class": "Offsets"}}), "offsets.a.b.@class"),
         (lambda m: m.update(more=1), "more"),
+        (lambda m: m.update(refuted={m["structures"][0]: -1.0}), "what labels refuted .* is not what its manifest says"),
+        (lambda m: m.update(refuted={"an entry": -1.0}), "refuted"),
+        (lambda m: m.update(refuted={m["structures"][0]: "low"}), "refuted"),
         (lambda m: m["samples"].update({"one": next(iter(m["samples"].values()))}), "samples"),
     ],
 )

@@ -16,6 +16,7 @@ from upkeep_cases import VALID_CONFIG, furnished_node, local_files
 from coevo.errors import ConfigError, NodeNotFoundError
 from coevo.node_store.durable import seal
 from coevo.node_store.store import open_store
+from coevo.node_store.upkeep.state_checks import check_evaluations
 from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
 
@@ -396,3 +397,11 @@ def test_every_changed_or_removed_row_is_found(served, collection):
         assert "problem" in {severity for severity, _ in findings(served)}
         database[collection].insert_one(victim)
         assert findings(served) == []
+
+
+def test_what_labels_refuted_is_compared_with_the_manifest(furnished: Settings) -> None:
+    with open_store(furnished) as store:
+        view = store.state(NODE)
+        assert list(check_evaluations(view)) == []
+        view.manifest["refuted"] = {view.manifest["structures"][0]: -1.0}
+        assert list(check_evaluations(view)) == ["what labels refuted by its evaluations is not what its manifest says"]

@@ -1,4 +1,7 @@
-"""When a node is mature: three signals, each flat for some iterations, and a generator that still makes different things."""
+"""When a node is mature: three signals, each flat for some iterations, and a generator that still makes different things.
+
+Where labelled phases make the hull there is one more: that labels go on to agree with what the force field puts there.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ if TYPE_CHECKING:
 
     from coevo.configs.tree import MaturityConfig
 
-Status = Literal["flat", "not flat", "no signal", "steady", "shrinking"]
-Cause = Literal["", "short", "moving", "noise", "few environments", "ceiling", "few frames", "collapse", "narrowing"]
+Status = Literal["flat", "not flat", "no signal", "steady", "shrinking", "held", "refuted"]
+Cause = Literal[
+    "", "short", "moving", "noise", "few environments", "ceiling", "few frames", "collapse", "narrowing", "refuted", "unlabelled"
+]
 
 ENTROPY = "environment_entropy"
 ENERGY_ERROR = "energy_rmse_mev_per_atom"
 FORCE_ERROR = "force_rmse_mev_per_angstrom"
 
+_GOOD = frozenset({"flat", "steady", "held"})
 _DIVERSITY = {"distinct": "distinct structures", "effective_formulas": "effective formulas"}
 
 
@@ -27,9 +33,9 @@ class Signal:
 
     Attributes
     ----------
-    name : {"energy above hull", "environments", "force field", "diversity"}
-    status : {"flat", "not flat", "no signal", "steady", "shrinking"}
-        The last two are those of diversity.
+    name : {"energy above hull", "environments", "force field", "diversity", "hull"}
+    status : {"flat", "not flat", "no signal", "steady", "shrinking", "held", "refuted"}
+        ``steady`` and ``shrinking`` are those of diversity, the last two those of a hull of labelled phases.
     reason : str
         With the numbers.
     cause : str
@@ -49,7 +55,7 @@ class Maturity:
     Attributes
     ----------
     mature : bool
-        All three signals are flat, and the diversity is steady.
+        All three signals are flat, the diversity is steady, and labels agree with the hull, if labelled phases make it.
     signals : tuple of Signal
     reason : str
         One sentence.
@@ -97,7 +103,8 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
         Metrics per state, oldest first. Of each: ``environment_entropy`` (nats), ``energy_rmse_mev_per_atom``,
         ``force_rmse_mev_per_angstrom`` (a number or None) and ``force_field`` (its ``frames``). Of the last: ``ruler``, the
         samples of all iterations as one model and one hull see them (:func:`coevo.analysis.signals.ruler.summarise`).
-        What is missing is never flat.
+        What is missing is never flat. ``hull_check`` (:func:`coevo.makers.signals.hull_check.hull_check`, or None) where labelled
+        phases make the hull.
     config : MaturityConfig
     """
     latest = history[-1] if history else {}
@@ -107,14 +114,17 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
         _environments(_column(history, ENTROPY), config),
         _force_field(history, config),
         _diversity(ruler, config),
+        *([_hull([row["hull_check"] for row in history if row.get("hull_check")], config)] if "hull_check" in latest else []),
     )
-    mature = all(signal.status in {"flat", "steady"} for signal in signals)
+    mature = all(signal.status in _GOOD for signal in signals)
     if mature:
         reason = (
             f"mature: all three signals were flat for {config.patience} iterations, and the candidates are as diverse as before"
         )
+        if "hull_check" in latest:
+            reason += "; labels agreed with the phases on the hull"
     else:
-        wanting = [signal for signal in signals if signal.status not in {"flat", "steady"}]
+        wanting = [signal for signal in signals if signal.status not in _GOOD]
         reason = "not mature: " + "; ".join(f"{signal.name}: {signal.reason}" for signal in wanting)
     return Maturity(mature, signals, reason)
 
@@ -198,6 +208,33 @@ def _diversity(ruler: Sequence[tuple[int, Mapping[str, Any]]], config: MaturityC
         words = "mode collapse" if cause == "collapse" else "fewer compositions"
         return Signal("diversity", "shrinking", f"{words}: {'; '.join(told)}; {allowed}", cause)
     return Signal("diversity", "steady", f"steady: {'; '.join(told)}; {allowed}")
+
+
+def _hull(checks: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signal:
+    """Of the newly labelled phases on the hull labels refute few, in each of the last iterations."""
+    name, window = "hull", config.patience + 1
+    if len(checks) < window:
+        reason = f"no signal: labels of phases on the hull are known of {len(checks)} iterations, {window} are needed"
+        return Signal(name, "no signal", reason, "short")
+    latest = checks[-window:]
+    told = ", ".join(_check_words(check) for check in latest)
+    allowed = f"{100 * config.refuted_share:.3g} % may be refuted"
+    if any(check["labelled"] and check["refuted"] > config.refuted_share * check["labelled"] for check in latest):
+        return Signal(
+            name,
+            "refuted",
+            f"refuted: of newly labelled phases on the hull {told} over {window} iterations; {allowed}",
+            "refuted",
+        )
+    if any(check["wanted"] and not check["labelled"] for check in latest):
+        return Signal(name, "no signal", f"no signal: of phases on the hull {told} over {window} iterations", "unlabelled")
+    return Signal(name, "held", f"held: of newly labelled phases on the hull {told} over {window} iterations; {allowed}")
+
+
+def _check_words(check: Mapping[str, Any]) -> str:
+    if check["labelled"]:
+        return f"{check['refuted']} of {check['labelled']} refuted"
+    return f"none of {check['wanted']} labelled" if check["wanted"] else "nothing to label"
 
 
 def _judge(

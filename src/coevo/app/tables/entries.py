@@ -11,6 +11,7 @@ from coevo.configs.electrons import has_electron_excess
 from coevo.studies.states.electron_words import entry_excess_rows
 from coevo.studies.states.exporting import COLUMNS
 from coevo.studies.states.graph import SHORT_ID
+from coevo.studies.states.hull_words import entry_hull_rows, standing_word
 from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.second_opinion import entry_rows, sun_words
 
@@ -74,8 +75,8 @@ def _remark(row: dict[str, Any]) -> str:
     if row.get("matched_reference"):
         return f"ref {row['matched_reference'][:SHORT_ID]}"
     if row.get("is_sun"):
-        return ", ".join(filter(None, ("S.U.N.", sun_words(row))))
-    return "stable" if row.get("is_stable") else ""
+        return ", ".join(filter(None, ("S.U.N.", standing_word(row), sun_words(row))))
+    return ", ".join(filter(None, ("stable" if row.get("is_stable") else "", standing_word(row))))
 
 
 def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any]) -> Table:
@@ -133,6 +134,7 @@ def _energies(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
             "E_hull",
             f"{row['energy_above_hull']:.4f} eV/atom; against references only {row['energy_above_reference_hull']:.4f} eV/atom",
         ),
+        *entry_hull_rows(row),
         *_on_scale(row),
         *entry_rows(row),
         ("decomposes into" if row["energy_above_hull"] > _ROUNDING else "competes with", _products(more["decomposition"])),

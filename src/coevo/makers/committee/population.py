@@ -12,6 +12,7 @@ from coevo.analysis.composition import fractions
 from coevo.analysis.hull.hull import Hull
 from coevo.errors import AnalysisError
 from coevo.makers.committee.scales import Corrections, offsets_on_references, shifted
+from coevo.makers.populations.hull_members import is_counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,12 +37,15 @@ class Population:
     own : ndarray, shape (n,)
         Energies by the state's own force field, eV/atom.
     is_reference : ndarray of bool, shape (n,)
+    is_counted : ndarray of bool, shape (n,), or None
+        What makes the hull of the state, and so that of a member; None: all of it.
     """
 
     ids: list[str]
     structures: list[Structure]
     own: FloatArray
     is_reference: NDArray[np.bool_]
+    is_counted: NDArray[np.bool_] | None = None
 
     @cached_property
     def _corrections(self) -> Corrections:
@@ -72,8 +76,9 @@ class Population:
         if not len(there):
             return None, "it has no energy of any structure"
         shares = fractions([self.structures[i] for i in there], elements)
+        counted = np.ones(len(there), dtype=bool) if self.is_counted is None else self.is_counted[there]
         try:
-            hull = Hull.from_points(elements, shares, energies[there])
+            hull = Hull.from_points(elements, shares[counted], energies[there][counted])
         except AnalysisError as err:
             return None, str(err)
         above = np.full(len(energies), np.nan)
@@ -91,4 +96,5 @@ def population_of(documents: Sequence[Mapping[str, Any]], records: Iterable[Mapp
         [structure_from_document(geometries[d["kind"], d["structure_id"]]) for d in documents],
         np.array([d["energy_per_atom"] for d in documents], dtype=float),
         np.array([d["kind"] == "reference" for d in documents], dtype=bool),
+        np.array([is_counted(d) for d in documents], dtype=bool),
     )

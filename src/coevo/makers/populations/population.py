@@ -15,7 +15,7 @@ from coevo.analysis.hull.hull import Hull
 from coevo.configs.electrons import electron_excess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pymatgen.core import Structure
 
@@ -64,14 +64,20 @@ def members(view: StateView, kind: Literal["reference", "entry"]) -> list[Member
     ]
 
 
+def model_energy(evaluation: Mapping[str, Any]) -> float:
+    """Energy of an entry or reference by the state's force field, eV/atom, whatever energy it has in the state."""
+    said = evaluation.get("model_energy_per_atom")
+    return float(evaluation["energy_per_atom"] if said is None else said)
+
+
 def population_records(view: StateView) -> list[dict[str, Any]]:
     """Records of all references and entries of a state, as jobs pass them.
 
     Returns
     -------
     list of dict
-        ``id, kind, structure, energy_per_atom, fmax, note``, ``since`` (iteration) and ``model`` (sha256 of the force field that
-        evaluated it).
+        ``id, kind, structure, energy_per_atom`` (by the force field), ``fmax, note``, ``since`` (iteration) and ``model`` (sha256
+        of the force field that evaluated it).
     """
     from coevo.node_store.canonical import structure_document
 
@@ -81,7 +87,7 @@ def population_records(view: StateView) -> list[dict[str, Any]]:
             "id": m.id,
             "kind": kind,
             "structure": structure_document(m.structure),
-            "energy_per_atom": m.energy_per_atom,
+            "energy_per_atom": model_energy(m.document),
             "fmax": m.document["fmax"],
             "note": m.document["note"],
             "since": m.document["iteration_added"],

@@ -10,6 +10,7 @@ from coevo.makers.committee.recomputation import opinions_again
 from coevo.makers.evaluate import evaluate_records
 from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.signals.comparison import Comparison
+from coevo.makers.signals.hull_check import compare_hull
 from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
 from coevo.makers.signals.model_comparison import compare_model
 from coevo.makers.step import read_records
@@ -59,6 +60,7 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
         *_compare_environments(metrics, found),
         *_compare_ruler(metrics, found),
         *_compare_errors(metrics, found),
+        *compare_hull(store, view, config, workers),
         *compare_model(view, force_field, config, workers),
         *(Comparison(*number) for number in opinions_again(store, view, config, workers)),
     ]
@@ -74,7 +76,8 @@ def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
 
 def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: NodeConfig, workers: int) -> Record:
     """Samples of all iterations, evaluated by the state's force field and put on its hull."""
-    from coevo.makers.populations.population import Member, hull_of, matching_of, members
+    from coevo.makers.populations.hull_members import state_hull
+    from coevo.makers.populations.population import Member, matching_of
     from coevo.node_store.canonical import structure_from_document
 
     samples = [
@@ -88,8 +91,7 @@ def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: N
         for r in sorted(rows, key=lambda r: r["id"])
         if r["energy_per_atom"] is not None
     ]
-    population = [*members(view, "reference"), *members(view, "entry")]
-    hull = hull_of(config.node.elements, [(m.structure, m.energy_per_atom) for m in population])
+    hull = state_hull(view, config.node.elements)
     matching, threshold = matching_of(config.curation), config.curation.stable_threshold
     return summaries(ruler_rows(sampled, hull, config.node.elements, matching, threshold, workers))
 

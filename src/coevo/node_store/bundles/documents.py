@@ -28,6 +28,7 @@ from coevo.node_store.documents import (
     Split,
     StateDocument,
     StructureDocument,
+    is_refuted,
 )
 from coevo.node_store.known_fields import refuse_unknown_fields
 from coevo.node_store.seeds import seed_in
@@ -130,8 +131,12 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
     for name in EVALUATION_FIELDS:
         _refuse_large(name, [evaluation[name]])
-    for name in ("energy_above_hull_std", "energy_above_hull_uncorrected", "electron_excess"):
+    for name in ("energy_above_hull_std", "energy_above_hull_uncorrected", "electron_excess", "model_energy_per_atom"):
         _refuse_large(name, [evaluation.get(name)])
+    if is_refuted(evaluation) != (evaluation.get("model_energy_per_atom") is not None):
+        raise ValueError("model_energy_per_atom: an evaluation says it if a label refuted the entry, and not otherwise")
+    if evaluation["kind"] != "entry" and evaluation.get("hull_status") is not None:
+        raise ValueError(f"hull_status: got {evaluation['hull_status']} of a reference, allowed: none")
     members = evaluation.get("energies_above_hull") or {}
     _check_members("energies_above_hull", members)
     _refuse_large("energies_above_hull", members.values())
@@ -215,6 +220,7 @@ class Manifest(Exact):
     labels: dict[str, Split]
     samples: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], ContentId]
     offsets: dict[Annotated[str, Field(max_length=200)], Offsets]
+    refuted: dict[ContentId, FiniteFloat] = Field(default_factory=dict, description="energy in the state, eV/atom")
 
 
 def read_line(segment: str, line: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import CorruptArtifactError
 from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, refuted_energy, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
 from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
@@ -143,6 +143,7 @@ def _evaluations_problem(prepared: PreparedState) -> str:
     hasher = EvaluationsDigest()
     found: dict[str, list[str]] = {"entry": [], "reference": []}
     references: list[bytes] = []  # they come after the entries in the digest, and are few
+    refuted: dict[str, float] = {}
     total = 0
     for evaluation, text in _in_order("evaluations", prepared.evaluations, "structure_id"):
         total += 1
@@ -150,6 +151,7 @@ def _evaluations_problem(prepared: PreparedState) -> str:
         refuse_marked_text(text, evaluation, ["relaxed"])
         if kind not in found:
             continue
+        refuted |= refuted_energy(evaluation)
         if with_derived_fields(evaluation) != evaluation:
             return f"the formulas of evaluation {identifier} do not follow from {evaluation['formula']!r}"
         found[kind].append(identifier)
@@ -163,6 +165,8 @@ def _evaluations_problem(prepared: PreparedState) -> str:
     for kind, members in (("entry", "structures"), ("reference", "references")):
         if found[kind] != prepared.manifest[members]:
             return f"its evaluations of kind {kind} are not those of the {members} of its manifest, in order"
+    if refuted != prepared.manifest.get("refuted", {}):
+        return "what labels refuted by its evaluations is not what its manifest says"
     if not hasher.count == total == expected["count"]:
         return f"it has {total} evaluations, {hasher.count} of them of entries and references; expected are {expected['count']}"
     if hasher.hexdigest() != expected["digest"]:

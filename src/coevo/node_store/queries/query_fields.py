@@ -54,6 +54,10 @@ FIELDS: dict[str, QueryField] = {
     "energy_above_hull_dft": QueryField("energy_above_hull_dft", "number", "by first-principles labels, eV/atom"),
     "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
     "energy_above_hull_std": QueryField("energy_above_hull_std", "number", "spread over the second opinion, eV/atom"),
+    "hull_status": QueryField(
+        "hull_status", "string", "where labelled phases make the hull: confirmed, unconfirmed, refuted or in_doubt"
+    ),
+    "model_energy_per_atom": QueryField("model_energy_per_atom", "number", "of a refuted entry, by the force field, eV/atom"),
     "scale_sensitive": QueryField("scale_sensitive", "boolean", "its stability hangs on the anion correction"),
     "energy_above_hull_uncorrected": QueryField(
         "energy_above_hull_uncorrected", "number", "without the anion correction of the scale, eV/atom"

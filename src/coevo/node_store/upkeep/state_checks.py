@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.canonical import read_plain, structure_document_id, structure_text_id
-from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, CampaignDocument, with_derived_fields
+from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, CampaignDocument, refuted_energy, with_derived_fields
 from coevo.node_store.identity import EvaluationsDigest, label_id
 from coevo.node_store.known_fields import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
@@ -102,6 +102,7 @@ def check_evaluations(view: StateView) -> Iterator[str]:
     members = {"entry": view.manifest["structures"], "reference": view.manifest["references"]}
     found: dict[str, list[str]] = {kind: [] for kind in members}
     references: list[bytes] = []  # they come after the entries in the digest, and are few
+    refuted: dict[str, float] = {}
     strangers = 0
     for split in view.split_evaluations():
         evaluation = read_plain(split.text)
@@ -116,6 +117,7 @@ def check_evaluations(view: StateView) -> Iterator[str]:
         if kind not in found:
             strangers += 1
             continue
+        refuted |= refuted_energy(evaluation)
         if with_derived_fields(evaluation) != evaluation:
             yield f"the evaluation of {split.id} has derived fields that do not follow from its formula"
             return
@@ -130,11 +132,17 @@ def check_evaluations(view: StateView) -> Iterator[str]:
     for kind, wanted in members.items():
         if found[kind] != wanted:
             yield f"its evaluations of kind {kind} are not those of the {_COLLECTIONS[kind]} of its manifest"
+    yield from _compare_refuted(refuted, view)
     if strangers:
         yield f"{strangers} of its evaluations are of no known kind"
     summary = {"digest": hasher.hexdigest(), "count": hasher.count}
     if summary != expected:
         yield f"its evaluations are not those that were written: found {summary}, expected {expected}"
+
+
+def _compare_refuted(found: dict[str, float], view: StateView) -> Iterator[str]:
+    if found != view.manifest.get("refuted", {}):
+        yield "what labels refuted by its evaluations is not what its manifest says"
 
 
 RESTORE = "restore it from a copy"

@@ -93,7 +93,7 @@ def _scatter(
     """Draw references as squares and entries as circles; return the last, for the colour bar."""
     from matplotlib.colors import Normalize
 
-    corners = set(points.hull.vertices.tolist())
+    corners = set(points.vertices)
     norm = Normalize(0.0, limit)
     marks = axes.scatter([], [], c=[], cmap="viridis", norm=norm)
     for on_hull, kind, marker in (
@@ -182,9 +182,7 @@ def _edge_name(axes: Axes, column: int, symbol: str) -> None:
 def _binary(axes: Axes, points: HullPoints, limit: float) -> None:
     shown = points.shown()
     places = [(float(points.shares[i, 1]), points.rows[i]["formation_energy_per_atom"]) for i in shown]
-    corners = sorted(
-        (float(points.shares[i, 1]), points.rows[i]["formation_energy_per_atom"]) for i in points.hull.vertices.tolist()
-    )
+    corners = sorted((float(points.shares[i, 1]), points.rows[i]["formation_energy_per_atom"]) for i in points.vertices)
     axes.plot(*zip(*corners, strict=True), color=BLACK, linewidth=1.0, zorder=2)
     marks = _scatter(axes, points, shown, places, limit, 16)
     axes.set_xlim(-0.03, 1.03)

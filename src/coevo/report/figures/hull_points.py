@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from coevo.analysis.composition import fractions
 from coevo.analysis.hull.hull import Hull
+from coevo.makers.populations.hull_members import is_counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
+    from numpy.typing import NDArray
 
     from coevo.report.gathering import ReportData
 
@@ -42,31 +45,39 @@ class HullPoints:
     shares : ndarray, shape (n, k)
         Atomic fractions.
     hull : Hull
-        Of all rows; its vertices are indices of rows.
+        Of the rows that make it (:func:`coevo.makers.populations.hull_members.is_counted`); see :attr:`vertices`.
+    counted : ndarray of int
+        Those rows.
     """
 
     elements: tuple[str, ...]
     rows: list[dict[str, Any]]
     shares: FloatArray
     hull: Hull
+    counted: NDArray[np.int64]
+
+    @property
+    def vertices(self) -> list[int]:
+        """Rows on the hull, as the hull has them."""
+        return self.counted[self.hull.vertices].tolist()
 
     @property
     def corners(self) -> list[int]:
         """Rows on the hull: the stable phases, from the first element to the last."""
-        return sorted(self.hull.vertices.tolist(), key=lambda row: tuple(-self.shares[row]))
+        return sorted(self.vertices, key=lambda row: tuple(-self.shares[row]))
 
     def tie_lines(self) -> list[tuple[int, int]]:
         """Pairs of rows that are joined by an edge of the hull, each once."""
+        vertices = self.vertices
         pairs = {
-            tuple(sorted((int(self.hull.vertices[a]), int(self.hull.vertices[b]))))
-            for facet in self.hull.simplices.tolist()
-            for a, b in combinations(facet, 2)
+            tuple(sorted((vertices[a], vertices[b]))) for facet in self.hull.simplices.tolist() for a, b in combinations(facet, 2)
         }
         return sorted(pairs)  # type: ignore[arg-type]
 
     def facets(self) -> list[list[int]]:
         """Rows of the stable phases of each facet."""
-        return [[int(self.hull.vertices[corner]) for corner in facet] for facet in self.hull.simplices.tolist()]
+        vertices = self.vertices
+        return [[vertices[corner] for corner in facet] for facet in self.hull.simplices.tolist()]
 
     def shown(self) -> list[int]:
         """Rows to draw, highest E_hull first.
@@ -84,7 +95,7 @@ class HullPoints:
 
     def table(self, names: dict[str, str], shown: Sequence[int]) -> list[tuple[Any, ...]]:
         """Rows of a CSV: atomic fractions after the columns :data:`COLUMNS`."""
-        corners = set(self.hull.vertices.tolist())
+        corners = set(self.vertices)
         return [
             (
                 self.rows[i]["structure_id"],
@@ -121,9 +132,11 @@ def hull_points(elements: Sequence[str], rows: Sequence[dict[str, Any]]) -> Hull
     names = tuple(elements)
     ordered = sorted(rows, key=lambda row: (row["kind"] != "reference", row["structure_id"]))
     shares = fractions([row["formula"] for row in ordered], names)
-    return HullPoints(names, ordered, shares, Hull.from_points(names, shares, [row["energy_per_atom"] for row in ordered]))
+    counted = np.array([index for index, row in enumerate(ordered) if is_counted(row)], dtype=np.int64)
+    hull = Hull.from_points(names, shares[counted], [ordered[index]["energy_per_atom"] for index in counted])
+    return HullPoints(names, ordered, shares, hull, counted)
 
 
 def state_hull(data: ReportData) -> HullPoints:
-    """Return the hull of all references and entries of the state."""
+    """Return the references and entries of the state with its hull."""
     return hull_points(data.elements, [*data.references, *data.entries])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.hull.hull import decomposition
 from coevo.analysis.standard_cells import ANGLE_TOLERANCE, standard_cell
+from coevo.makers.populations.hull_members import is_counted
 
 if TYPE_CHECKING:
     from coevo.node_store.views import StateView
@@ -64,7 +65,9 @@ def _decomposition(view: StateView, evaluation: dict[str, Any], names: dict[str,
     others = [
         row
         for row in view.evaluations()
-        if row["structure_id"] not in same and not same & {row.get("duplicate_of"), row.get("matched_reference")} - {None}
+        if is_counted(row)
+        and row["structure_id"] not in same
+        and not same & {row.get("duplicate_of"), row.get("matched_reference")} - {None}
     ]
     found = decomposition(
         view.document["elements"],

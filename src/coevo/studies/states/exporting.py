@@ -164,6 +164,8 @@ COLUMNS = (
     "is_stable_dft",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "hull_status",
+    "model_energy_per_atom",
     "scale_sensitive",
     "energy_above_hull_uncorrected",
 )

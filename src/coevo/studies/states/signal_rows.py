@@ -65,6 +65,7 @@ def signal_rows(view: StateView) -> list[SignalRow]:
         *_error_rows(iterations, metrics),
         *_held_out_rows(iterations, states),
         *_stiffness_rows(iterations, metrics),
+        *_hull_rows(iterations, metrics),
     ]
 
 
@@ -160,6 +161,20 @@ def _stiffness_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -> 
     return [
         row("bulk modulus, model over labels", "bulk_modulus_ratio"),
         row("frequencies, model over labels", "frequency_ratio"),
+    ]
+
+
+def _hull_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -> list[SignalRow]:
+    """Rows of a hull of labelled phases; none where all that the force field says makes it."""
+    if "hull_check" not in metrics[-1]:
+        return []
+
+    def row(name: str, value: Callable[[Metrics], Any]) -> SignalRow:
+        return SignalRow("hull", name, "", iterations, tuple(_number(value(m.get("hull_check") or {})) for m in metrics), None, 0)
+
+    return [
+        row("phases on the hull newly labelled", lambda check: check.get("labelled")),
+        row("… that labels refuted", lambda check: check.get("refuted")),
     ]
 
 

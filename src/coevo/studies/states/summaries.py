@@ -12,6 +12,7 @@ from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
+from coevo.studies.states.hull_words import check_words, hull_counts
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
@@ -55,7 +56,18 @@ def reference_set_of(document: dict[str, Any]) -> str:
     return reference_set_words(name, document["config"].get("references", {}).get("exclude", ()))
 
 
-_ORDER = ("collapse", "few frames", "few environments", "ceiling", "noise", "narrowing", "short", "moving")
+_ORDER = (
+    "collapse",
+    "refuted",
+    "unlabelled",
+    "few frames",
+    "few environments",
+    "ceiling",
+    "noise",
+    "narrowing",
+    "short",
+    "moving",
+)
 """What to see to first: what no number of further iterations would mend."""
 
 
@@ -105,6 +117,14 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
     frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
     size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
     sentences = {
+        "refuted": (
+            'labels refute phases that the force field puts on the hull: look at them (coevo query: hull_status="refuted"); '
+            f"then {more}, with more labels (selection.structures)"
+        ),
+        "unlabelled": (
+            "phases on the hull got no label that counts: look at what became of their frames (coevo show), and at the offsets "
+            f"between the energy scales; then {more}"
+        ),
         "collapse": (
             "the generator repeats itself: widen it (a lower generator.variation_fraction or guidance_factor, more "
             "compositions), or branch from a state before the collapse"
@@ -169,6 +189,8 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "electron_excess": "".join(words for _, words in excess_rows(metrics)),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
+                "hull": hull_counts(metrics),
+                "phases_on_it": check_words(metrics),
                 "label_scales": [words for _, words in label_scale_rows(view)],
                 "scale": scale_words(metrics["population"]),
                 "teacher": teacher_of(view.document),

@@ -1,0 +1,33 @@
+"""What steps of a flow are told where labelled phases make the hull; nothing where all that the force field says makes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coevo.configs.tree import NodeConfig
+
+
+def selecting(config: NodeConfig) -> dict[str, Any]:
+    """Parameters of the select step."""
+    curation = config.curation.of_hull()
+    return {} if curation is None else {"curation": curation, **judging(config)}
+
+
+def judging(config: NodeConfig) -> dict[str, Any]:
+    """Parameters of the assess step."""
+    from coevo.makers.labels.standing import only_first_principles
+
+    labelled = config.curation.of_hull() is not None
+    return {"first_principles": True} if labelled and only_first_principles(config.labelling) else {}
+
+
+def measuring(config: NodeConfig) -> dict[str, Any]:
+    """Parameters of the measure step."""
+    curation = config.curation.of_hull()
+    return {} if curation is None else {"curation": curation}
+
+
+def on_scale(config: NodeConfig, offsets: Any) -> dict[str, Any]:
+    """Arguments of the assess step: the energy offsets of the new state."""
+    return {} if config.curation.of_hull() is None else {"offsets": offsets}

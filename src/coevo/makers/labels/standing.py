@@ -1,0 +1,141 @@
+"""What the labels of a state say of its entries: which are labelled, and which of them the labels refute.
+
+A label counts if it is of a relaxed frame, admitted, and by settings for which the state has offsets, so that its energy can be
+brought to the scale of the node. Where the code of the node is a first-principles one, only such labels count; elsewhere they
+come before a teacher's. Of several the lowest counts. It refutes the entry if it is further from what the force field says than
+``curation.refuted_above`` and than twice the residual of the offsets. It says nothing (more) of an entry that has become another
+crystal since, which is without a label until it gets one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from coevo.makers.populations.hull_members import Standing
+from coevo.makers.populations.population import matching_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from coevo.configs.tree import CurationConfig, LabellingConfig
+    from coevo.makers.populations.population import Member
+
+    Record = dict[str, Any]
+
+RESIDUALS = 2.0
+"""Root-mean-square residuals of the fit of the offsets by which a label may miss the force field beside ``refuted_above``."""
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A label that says something of the energy of an entry or reference.
+
+    Attributes
+    ----------
+    energy : float
+        On the scale of the node, eV/atom.
+    residual_rms : float
+        Of the offsets that brought it there, eV/atom.
+    first_principles : bool
+    label : dict
+        The label document.
+    """
+
+    energy: float
+    residual_rms: float
+    first_principles: bool
+    label: Record = field(repr=False)
+
+    def limit(self, refuted_above: float) -> float:
+        """Difference to the force field up to which label and force field agree, eV/atom."""
+        return max(refuted_above, RESIDUALS * self.residual_rms)
+
+
+def only_first_principles(labelling: LabellingConfig) -> bool:
+    """Whether labels of a teacher say nothing: the node is labelled by a first-principles code."""
+    from coevo.labelling.registry import labelling_code
+
+    known = labelling_code(labelling.code).first_principles
+    return bool(labelling.stated.first_principles) if known is None else known
+
+
+def labelled_frames(
+    labels: Iterable[Record], offsets: Mapping[str, Record], energy_scale: str, *, first_principles: bool = False
+) -> dict[str, list[LabelledFrame]]:
+    """Return the labels that count by the entry or reference that they are of, the one that counts most first.
+
+    Parameters
+    ----------
+    labels : iterable of dict
+        Label documents.
+    offsets : mapping of str to dict
+        By digest of the settings, as a state stores them.
+    energy_scale : str
+        Of the node.
+    first_principles : bool
+        Labels of teachers do not count.
+    """
+    from coevo.analysis.hull.energy_scale import Offsets
+    from coevo.labelling.registry import is_first_principles
+    from coevo.makers.labels.training_set import corrected_energy, elements_of
+    from coevo.node_store.canonical import structure_from_document
+
+    scales = {digest: Offsets.from_dict(stored) for digest, stored in offsets.items()}
+    found: dict[str, list[LabelledFrame]] = {}
+    for label in labels:
+        scale = scales.get(label["settings_digest"])
+        if label["status"] != "admitted" or label["kind"] != "relaxed" or scale is None:
+            continue
+        by_principles = is_first_principles(label)
+        if (first_principles and not by_principles) or not elements_of([label]) <= set(scale.elements):
+            continue
+        structure = structure_from_document(label["structure"])
+        energy = corrected_energy(label, structure, energy_scale) + scale.of(structure)
+        found.setdefault(label["family"], []).append(LabelledFrame(energy, scale.residual_rms, by_principles, label))
+    for frames in found.values():
+        frames.sort(key=lambda frame: (not frame.first_principles, frame.energy, frame.label["_id"]))
+    return found
+
+
+def standing_of(
+    references: Iterable[Member],
+    entries: Iterable[Member],
+    frames: Mapping[str, Sequence[LabelledFrame]],
+    curation: CurationConfig,
+) -> Standing:
+    """Compare labels with the energies that the state's force field gives the entries.
+
+    Parameters
+    ----------
+    references, entries : iterable of Member
+        With energies of the force field.
+    frames : mapping of str to sequence of LabelledFrame
+        :func:`labelled_frames`.
+    curation : CurationConfig
+    """
+    labelled = {reference.id for reference in references if reference.id in frames}
+    refuted, false_minima = {}, set()
+    for entry in entries:
+        for frame in frames.get(entry.id, ()):
+            difference = frame.energy - entry.energy_per_atom
+            if abs(difference) > frame.limit(curation.refuted_above):
+                if not _is_of(frame, entry, curation):
+                    continue
+                refuted[entry.id] = frame.energy
+                if difference > 0:
+                    false_minima.add(entry.id)
+            labelled.add(entry.id)
+            break
+    return Standing(frozenset(labelled), refuted, frozenset(false_minima))
+
+
+def _is_of(frame: LabelledFrame, member: Member, curation: CurationConfig) -> bool:
+    """Whether a label is of the crystal that an entry is now: a force field that has learned may have relaxed it to another."""
+    from coevo.analysis.comparison.uniqueness import Item, match_references
+    from coevo.node_store.canonical import structure_from_document, structure_id
+
+    if frame.label["frame"] == structure_id(member.structure):
+        return True
+    labelled = Item("labelled", structure_from_document(frame.label["structure"]), frame.energy)
+    return match_references([replace(member.item, id="now")], [labelled], matching_of(curation))["now"] is not None

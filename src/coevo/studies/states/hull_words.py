@@ -1,0 +1,50 @@
+"""What a state says of the phases that make its hull, in words and rows; nothing where all that the force field says makes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WORDS = {
+    "confirmed": "confirmed by its label",
+    "unconfirmed": "unconfirmed: below the hull of labelled phases, and without a label",
+    "refuted": "refuted by its label",
+    "in_doubt": "in doubt: without a label, and like a phase that a label found to be a false minimum",
+}
+"""Of an entry, by its ``hull_status``."""
+
+
+def hull_counts(metrics: Mapping[str, Any]) -> str:
+    """Say how many entries of a state labels confirm; empty where labelled phases do not make the hull."""
+    population = metrics.get("population") or {}
+    if "confirmed" not in population:
+        return ""
+    return (
+        f"labelled phases make it: {population['confirmed']} entries confirmed, {population['refuted']} refuted; "
+        f"without a label {population['unconfirmed']} unconfirmed below it, {population['in_doubt']} in doubt"
+    )
+
+
+def check_words(metrics: Mapping[str, Any]) -> str:
+    """Say what labels made of the phases on the hull that an iteration labelled; empty where there is nothing to say."""
+    check = metrics.get("hull_check")
+    if not check:
+        return ""
+    return f"{check['wanted']} phases on it wanted a label, {check['labelled']} got one, which refuted {check['refuted']}"
+
+
+def standing_word(row: Mapping[str, Any]) -> str:
+    """Status of an entry for a column; empty if it has none."""
+    return str(row.get("hull_status") or "").replace("_", " ")
+
+
+def entry_hull_rows(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table of one entry; none if it has no status."""
+    status = row.get("hull_status")
+    if status not in WORDS:
+        return []
+    model = row.get("model_energy_per_atom")
+    energies = "" if model is None else f"; the force field says {model:.4f} eV/atom, the energy above is the label's"
+    return [("on the hull", WORDS[status] + energies)]
