@@ -224,6 +224,13 @@ class MaturityConfig(Section):
         le=3,
         description="simplest reference compounds whose bulk modulus and frequencies are labelled and compared; 0: none",
     )
+    environment_signal: Literal["entropy", "coverage"] = Field(
+        default="entropy",
+        description="coverage: share of an iteration's atoms far from all older ones, at a distance calibrated by dynamics",
+    )
+    coverage_tolerance: float = Field(
+        default=0.02, gt=0.0, lt=1.0, description="flat: at most this share of an iteration's atoms is far from all older ones"
+    )
 
 
 class ResourcesConfig(Section):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from coevo.flows.environments import calibrating
 from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
 from coevo.makers.commit_union import CommitUnionMaker
@@ -92,6 +93,7 @@ class LabelFlowMaker(Maker):
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
         panel.compare(train.output, parent)
         evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, train.output["labels"])
+        environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node).make(
             judged,
             evaluate.output["shards"],
@@ -105,6 +107,7 @@ class LabelFlowMaker(Maker):
                 "parents": [parent],
                 **{name: train.output[name] for name in ("offsets", "labels", "splits")},
             },
+            **environments,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -119,7 +122,8 @@ class LabelFlowMaker(Maker):
                 "expected": parent,
                 "message": message,
                 "trained": train.output,
+                **environments,
                 **panel.for_commit(),
             }
         )
-        return [train, unite, *rest, measure], commit
+        return [train, unite, *rest, *calibrations, measure], commit
