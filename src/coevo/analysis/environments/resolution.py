@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 TEMPERATURE = 300.0
 """K."""
 APART = 200.0
-"""fs between snapshots, and before the first one."""
-SNAPSHOTS = 2
+"""fs between snapshots."""
+BEFORE = 100.0
+"""fs before the first one. Atoms begin with twice the temperature, and have shared it with the bonds after 50 fs."""
+SNAPSHOTS = 3
 MOST_CRYSTALS = 6
 MOST_ATOMS = 64
 """Of a crystal's cell as it is shaken."""
 MOST_ATOMS_IN_ALL = 160
-"""Beyond what it takes to cover the elements no further crystal is shaken: CHGNet takes 25 s of a core for this many."""
+"""Beyond what it takes to cover the elements no further crystal is shaken: CHGNet takes 23 s of a core for this many."""
 SHORTEST_VECTOR = 6.0
 """Å; shorter cell vectors are doubled, or an atom would see little but images that move as it does."""
 QUESTS_BANDWIDTH = 0.015
@@ -160,9 +162,9 @@ def quests_bandwidth(volume_per_atom: float) -> float:
     return 0.0897141 * exp(-0.5 * (volume_per_atom / 10.896) ** 2) + 0.0119417
 
 
-def steps_between(timestep: float) -> int:
-    """Steps of the dynamics between snapshots that are :data:`APART` or a little more apart."""
-    return ceil(APART / timestep)
+def kept_steps(timestep: float) -> list[int]:
+    """Steps of the dynamics after which a snapshot is kept."""
+    return [ceil((BEFORE + number * APART) / timestep) for number in range(SNAPSHOTS)]
 
 
 def _medians(distances: Sequence[FloatArray]) -> dict[str, float] | None:

@@ -52,8 +52,7 @@ def calibrated(records: Sequence[Document], node: NodeSection, force_field: Forc
     cells = [resolution.doubled(structure) for structure in structures]
     places = resolution.chosen(cells, elements)
     timestep = resolution.timestep_of(elements)
-    every = resolution.steps_between(timestep)
-    keep = [every * (number + 1) for number in range(resolution.SNAPSHOTS)]
+    keep = resolution.kept_steps(timestep)
     with task("shaking references", keep[-1], "steps") as advance:
         found = snapshots(
             force_field,
@@ -86,7 +85,7 @@ def calibrated(records: Sequence[Document], node: NodeSection, force_field: Forc
         "not_held": [symbol for symbol in elements if symbol not in held],
         "temperature": resolution.TEMPERATURE,
         "timestep": timestep,
-        "apart": every * timestep,
+        "apart": resolution.APART,
         "snapshots": resolution.SNAPSHOTS,
         "force_field": sha256,
         "quests": {"bandwidth": resolution.QUESTS_BANDWIDTH, "of_volume": resolution.quests_bandwidth(volume)},
