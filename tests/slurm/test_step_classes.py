@@ -50,6 +50,7 @@ JUDGED = parse_config(
     + "uncertainty: {members: 1, families: [chgnet/r2scan]}\n",
     "judged",
 )
+COVERAGE = parse_config(TINY.replace("  ruler_size: 4\n", "  ruler_size: 4\n  environment_signal: coverage\n"), "coverage")
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
@@ -58,6 +59,7 @@ def flows() -> dict[str, Flow]:
     return {
         "seed": SeedMaker(config=CONFIG).make({"sha256": "e" * 64}, FORCE_FIELD, GENERATOR),
         "transition": CoevolutionMaker(config=CONFIG).make(STATE, 1, FORCE_FIELD, GENERATOR),
+        "transition by coverage": CoevolutionMaker(config=COVERAGE).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "merge": MergeMaker(config=CONFIG).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "merge without training": MergeMaker(config=CONFIG, train=False).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "extend": ExtendMaker(config=CONFIG).make(STATE, 2, {"sha256": "e" * 64}, BOTH, "extend"),

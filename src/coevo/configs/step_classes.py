@@ -22,6 +22,7 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "spread": "screen",
         "calibrate": "screen",
         "evaluate-references": "screen",
+        "calibrate-environments": "screen",
         "fit-offsets": "screen",  # energies of labelled structures; nothing is trained
         "label": "label",  # the job that cuts the packets as well: it asks the code for the digest of its settings
         "choose": "small",

@@ -257,6 +257,13 @@ class MaturityConfig(Section):
     refuted_share: Fraction = Field(
         default=0.1, description="of a labelled hull: share of newly labelled hull phases that labels may refute in an iteration"
     )
+    environment_signal: Literal["entropy", "coverage"] = Field(
+        default="entropy",
+        description="coverage: share of an iteration's atoms far from all older ones, at a distance calibrated by dynamics",
+    )
+    coverage_tolerance: float = Field(
+        default=0.02, gt=0.0, lt=1.0, description="flat: at most this share of an iteration's atoms is far from all older ones"
+    )
 
 
 class ResourcesConfig(Section):

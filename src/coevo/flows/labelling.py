@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
+from coevo.flows.environments import calibrating
 from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
 from coevo.makers.commit_union import CommitUnionMaker
@@ -96,6 +97,7 @@ class LabelFlowMaker(Maker):
         evaluate, judged, rest = assessed(
             config, prefix, unite, force_field, [parent], panel, train.output["labels"], offsets=train.output["offsets"]
         )
+        environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
@@ -109,6 +111,7 @@ class LabelFlowMaker(Maker):
                 "parents": [parent],
                 **{name: train.output[name] for name in ("offsets", "labels", "splits")},
             },
+            **environments,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -123,7 +126,8 @@ class LabelFlowMaker(Maker):
                 "expected": parent,
                 "message": message,
                 "trained": train.output,
+                **environments,
                 **panel.for_commit(),
             }
         )
-        return [train, unite, *rest, measure], commit
+        return [train, unite, *rest, *calibrations, measure], commit

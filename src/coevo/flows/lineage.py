@@ -9,6 +9,7 @@ from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
 from coevo.flows.committee import Panel
+from coevo.flows.environments import calibrating
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit_start import CommitStartMaker
 from coevo.makers.commit_union import CommitUnionMaker
@@ -86,6 +87,7 @@ class MergeMaker(Maker):
             rest.append(refit)
             fitted, generator = refit.output, refit.output["checkpoint"]
         trained = {"trained": train.output} if train else {}
+        environments, calibrations = calibrating(config, prefix, force_field, parents, evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
@@ -100,6 +102,7 @@ class MergeMaker(Maker):
                 "splits": unite.output["splits"],
             },
             **trained,
+            **environments,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -114,10 +117,11 @@ class MergeMaker(Maker):
                 "expected": expected,
                 "message": message,
                 **trained,
+                **environments,
                 **panel.for_commit(),
             }
         )
-        jobs = [unite, *([train] if train else []), *rest, measure, commit]
+        jobs = [unite, *([train] if train else []), *rest, *calibrations, measure, commit]
         return Flow(jobs, output=commit.output, name=f"{prefix}/merge")
 
 
@@ -167,6 +171,7 @@ class ExtendMaker(Maker):
         force_field, generator, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
         evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, offsets=unite.output["offsets"])
+        environments, calibrations = calibrating(config, prefix, force_field, [parent], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
@@ -179,6 +184,7 @@ class ExtendMaker(Maker):
                 "parents": [parent],
                 **{name: unite.output[name] for name in ("offsets", "splits", "references")},
             },
+            **environments,
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -192,10 +198,11 @@ class ExtendMaker(Maker):
                 "parents": [parent],
                 "expected": expected,
                 "message": message,
+                **environments,
                 **panel.for_commit(),
             }
         )
-        return Flow([unite, *rest, measure, commit], output=commit.output, name=f"{prefix}/extend")
+        return Flow([unite, *rest, *calibrations, measure, commit], output=commit.output, name=f"{prefix}/extend")
 
 
 @dataclass
@@ -282,8 +289,9 @@ class StartMaker(Maker):
         if labels:
             model |= {"offsets": trained["trained"]["offsets"], "labels": start["labels"], "splits": start["splits"]}
             model |= {"held_out": held_out}
+        environments, calibrations = calibrating(config, prefix, force_field, [], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
-            judged, evaluate.output["shards"], fitted, 0, model=model, **trained
+            judged, evaluate.output["shards"], fitted, 0, model=model, **trained, **environments
         )
         commit = CommitStartMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -295,10 +303,11 @@ class StartMaker(Maker):
                 "measured": measure.output,
                 "started_from": started_from,
                 **trained,
+                **environments,
                 **panel.for_commit(),
             }
         )
-        return Flow([*jobs, measure, commit], output=commit.output, name=f"{prefix}/start")
+        return Flow([*jobs, *calibrations, measure, commit], output=commit.output, name=f"{prefix}/start")
 
 
 def started(config: NodeConfig, prefix: str, checkpoints: Checkpoints) -> tuple[Checkpoint, Checkpoint, Panel]:

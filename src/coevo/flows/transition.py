@@ -11,6 +11,7 @@ from jobflow import Flow, Maker
 from coevo.errors import ConfigError
 from coevo.flows import labelled_hull
 from coevo.flows.committee import Panel
+from coevo.flows.environments import calibrating
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit import CommitMaker
 from coevo.makers.curate import CurateMaker
@@ -165,8 +166,9 @@ class CoevolutionMaker(Maker):
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
         model = {"force_field": train.output["checkpoint"], "parents": [parent]}
         model |= {name: train.output[name] for name in ("offsets", "labels", "splits")}
+        environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
-            judged, shards, train_generator.output, iteration, parent=parent, model=model, **steps
+            judged, shards, train_generator.output, iteration, parent=parent, model=model, **steps, **environments
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -179,6 +181,7 @@ class CoevolutionMaker(Maker):
                 "parent": parent,
                 **outputs,
                 **steps,
+                **environments,
                 **panel.for_commit(),
             }
         )
@@ -193,6 +196,7 @@ class CoevolutionMaker(Maker):
             assess,
             *panel.jobs,
             train_generator,
+            *calibrations,
             measure,
             commit,
         ]
@@ -242,12 +246,14 @@ class SeedMaker(Maker):
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, evaluate.output["shards"], generator, 0
         )
+        environments, calibrations = calibrating(config, prefix, force_field, [], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
             train_generator.output,
             0,
             model={"force_field": force_field, "parents": [], "references": references},
+            **environments,
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -258,7 +264,9 @@ class SeedMaker(Maker):
                 "measured": measure.output,
                 "iteration": 0,
                 "references": references,
+                **environments,
                 **panel.for_commit(),
             }
         )
-        return Flow([evaluate, assess, *panel.jobs, train_generator, measure, commit], output=commit.output, name=prefix)
+        jobs = [evaluate, assess, *panel.jobs, train_generator, *calibrations, measure, commit]
+        return Flow(jobs, output=commit.output, name=prefix)

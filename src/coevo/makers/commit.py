@@ -149,7 +149,7 @@ def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
     yield from [*(done.get("generated") or []), *(done.get("screened") or [])]
     yield from (done.get("labelled") or {"packets": []})["packets"]
     yield from [*done["evaluated"]["runs"], done["assessed"], done["generator"], done["measured"]]
-    yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained")))
+    yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained"), done.get("environments")))
     yield from runs_of_committee(done.get("committee"))
 
 

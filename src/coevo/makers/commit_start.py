@@ -49,6 +49,7 @@ class CommitStartMaker(CommitMaker):
             done["assessed"],
             done["generator"],
             done["measured"],
+            *filter(None, [done.get("environments")]),
             *runs_of_committee(done.get("committee")),
         ]
         draft = StateDraft(

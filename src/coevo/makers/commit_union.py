@@ -55,6 +55,7 @@ class CommitUnionMaker(CommitMaker):
             assessed,
             done["measured"],
             *([trained] if trained else []),
+            *filter(None, [done.get("environments")]),
             *runs_of_committee(done.get("committee")),
         ]
         draft = StateDraft(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from coevo.makers.outputs import (
         Assessed,
+        CalibratedEnvironments,
         Curated,
         Labelled,
         Measured,
@@ -32,6 +33,8 @@ SIGNALS = (
     "force_rmse_mev_per_angstrom",
     "force_field",
     "ruler",
+    "environment_calibration",
+    "environment_coverage",
 )
 """Metrics that maturity is judged by."""
 
@@ -55,7 +58,7 @@ class MeasureMaker(StepMaker):
 
     version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
-    later: ClassVar[Mapping[str, Any]] = {"model": None, "curation": None}
+    later: ClassVar[Mapping[str, Any]] = {"model": None, "curation": None, "environments": None}
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Also those of the family of the model that is measured."""
@@ -76,6 +79,7 @@ class MeasureMaker(StepMaker):
         trained: TrainedForceField | None = None,
         united: United | None = None,
         model: MeasuredModel | None = None,
+        environments: CalibratedEnvironments | None = None,
     ) -> Measured:
         """Measure.
 
@@ -89,12 +93,15 @@ class MeasureMaker(StepMaker):
         parent : str or None
         model : dict or None
             The state's force field, and what it is compared with; None in a job of an earlier version.
+        environments : dict or None
+            Output of the calibrate-environments job, of a node whose maturity is judged by coverage.
 
         Returns
         -------
         dict
             ``metrics``: what the state records.
         """
+        from coevo.makers.signals.environment_coverage import COVERAGE, coverage_metrics, iterations_to_look_at
         from coevo.makers.signals.measures import environment_metrics
         from coevo.makers.signals.model_checks import model_metrics
 
@@ -102,9 +109,7 @@ class MeasureMaker(StepMaker):
         documents = list(read_records(current_store(), assessed["evaluations"]))
         live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
         geometries = {r["id"]: r["structure"] for r in read_records(current_store(), sources) if r["kind"] != "sample"}
-        environments = environment_metrics(
-            documents, geometries, self.node, self.maturity, iteration, workers=self.usable_workers()
-        )
+        entropies = environment_metrics(documents, geometries, self.node, self.maturity, iteration, workers=self.usable_workers())
         errors = self._errors(trained)
         ruler = self._ruler(assessed)
         metrics = {
@@ -112,13 +117,26 @@ class MeasureMaker(StepMaker):
             "validation": assessed["validation"],
             "reference_set": {"name": self.node.references, "size": assessed["counts"]["references"]},
             "diversity": self._diversity(live),
-            **environments,
+            **entropies,
             "ruler": ruler,
             "generator": {"fitted": generator["fitted"], "report": generator["report"]},
             "ruler_median_e_hull": ruler[str(iteration)]["q50"] if str(iteration) in ruler else None,
-            "environment_entropy": environments["entropy"]["mean"] if environments["entropy"] else None,
+            "environment_entropy": entropies["entropy"]["mean"] if entropies["entropy"] else None,
             **errors,
         }
+        if environments is not None:
+            every = united is not None or view is None or not view.document["metrics"].get(COVERAGE)
+            looked_at = iterations_to_look_at(documents, map(int, ruler), self.maturity, every=every)
+            metrics |= coverage_metrics(
+                documents,
+                geometries,
+                self.node,
+                self.maturity,
+                environments["calibration"],
+                looked_at,
+                iteration,
+                workers=self.usable_workers(),
+            )
         if assessed.get("committee"):
             metrics["committee"] = assessed["committee"]
         if model is not None:

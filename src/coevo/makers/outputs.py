@@ -236,6 +236,12 @@ class MeasuredModel(TypedDict):
     """Ids that a held-out set is chosen from, where the force field goes on from a state of another node."""
 
 
+class CalibratedEnvironments(Keyed):
+    """At what distance two environments of a node are two."""
+
+    calibration: Document
+
+
 class Measured(Keyed):
     """What a state records of itself."""
 
@@ -273,6 +279,7 @@ class Transition(TypedDict):
     labelled: NotRequired[Labelled]
     trained: NotRequired[TrainedForceField]
     committee: NotRequired[Committee]
+    environments: NotRequired[CalibratedEnvironments]
 
 
 class UnionTransition(TypedDict):
@@ -292,6 +299,7 @@ class UnionTransition(TypedDict):
     message: str
     trained: NotRequired[TrainedForceField]
     committee: NotRequired[Committee]
+    environments: NotRequired[CalibratedEnvironments]
 
 
 class Start(TypedDict):
@@ -320,6 +328,7 @@ class StartTransition(TypedDict):
     trained: NotRequired[TrainedForceField]
     """Offsets and errors; left out without labels."""
     committee: NotRequired[Committee]
+    environments: NotRequired[CalibratedEnvironments]
 
 
 SCREENED = ("relaxed", "failed", "rejected", "steps")

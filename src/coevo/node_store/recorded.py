@@ -35,6 +35,7 @@ STEPS = (
     "assess",
     "opinions",
     "train-generator",
+    "calibrate-environments",
     "measure",
 )
 

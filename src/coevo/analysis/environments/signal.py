@@ -148,7 +148,7 @@ def multicomponent_entropies(
     chosen = {name: [mine[rows] for rows in draws(len(mine), n, subsamples, seed)] for name, mine in groups.items()}
     everything = [rows for samples in chosen.values() for rows in samples]
     atoms = np.unique(np.concatenate(everything)) if everything else np.empty(0, dtype=np.int64)
-    X = _rows_of(structures, atoms, elements, neighbours, cutoff, workers, progress)
+    X = rows_of(structures, atoms, elements, neighbours, cutoff, workers, progress)
 
     def estimate(samples: Sequence[NDArray[np.int64]]) -> Any:
         return drawn_entropy([X[np.searchsorted(atoms, rows)] for rows in samples], bandwidth)
@@ -170,16 +170,34 @@ def entropy_document(found: EntropyBySpecies, environments: int) -> dict[str, An
     return {**asdict(found.total), "environments": environments, "counts": dict(found.counts), "per_species": per_species}
 
 
-def _rows_of(
+def rows_of(
     structures: Sequence[Structure],
     atoms: NDArray[np.int64],
     elements: Sequence[str],
     neighbours: int,
     cutoff: float,
-    workers: int,
-    progress: Callable[[int], None] | None,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> FloatArray:
-    """Multicomponent descriptors of some atoms, by their number in all structures, shape (len(atoms), d)."""
+    """Multicomponent descriptors of some atoms.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+    atoms : ndarray of int
+        Their numbers in all structures, ascending, each once.
+    elements : sequence of str
+    neighbours, cutoff
+        k and Å of the descriptor.
+    workers : int
+    progress : callable or None
+        Called with numbers of structures.
+
+    Returns
+    -------
+    ndarray, shape (len(atoms), d)
+        1/Å; of structures without such an atom nothing is computed.
+    """
     starts = np.concatenate([[0], np.cumsum([len(structure) for structure in structures], dtype=np.int64)])
     holders, first = np.unique(np.searchsorted(starts, atoms, side="right") - 1, return_index=True)
     bounds = [*first.tolist(), len(atoms)]

@@ -132,6 +132,17 @@ def motifs_of(structure: Structure | Crystal, rule: BondRule = DEFAULT_RULE) -> 
     return sorted(kinds, key=lambda motif: (motif.name, motif.label))
 
 
+def motif_of_each_atom(structure: Structure | Crystal, rule: BondRule = DEFAULT_RULE) -> list[str | None]:
+    """Name of the motif in which each atom sits, in the order of the sites; None for a metal."""
+    crystal = structure if isinstance(structure, Crystal) else Crystal.from_structure(structure)
+    found: list[str | None] = [None] * len(crystal.numbers)
+    for piece in pieces(crystal, rule):
+        name = _motif(crystal, piece).name
+        for atom in piece.atoms:
+            found[atom] = name
+    return found
+
+
 def unbalanced_charge(structure: Structure | Crystal, found: list[Motif]) -> int | None:
     """Sum of the charges of a structure's motifs and of its metals in their usual states; zero if they balance.
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from math import isfinite, log
 from typing import TYPE_CHECKING, Any, Literal
 
+from coevo.analysis.signals.environment_coverage import judged
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
 
 Status = Literal["flat", "not flat", "no signal", "steady", "shrinking", "held", "refuted"]
 Cause = Literal[
-    "", "short", "moving", "noise", "few environments", "ceiling", "few frames", "collapse", "narrowing", "refuted", "unlabelled"
+    "",
+    "short",
+    "moving",
+    "noise",
+    "few environments",
+    "few atoms",
+    "not calibrated",
+    "ceiling",
+    "few frames",
+    "collapse",
+    "narrowing",
+    "refuted",
+    "unlabelled",
 ]
 
 ENTROPY = "environment_entropy"
@@ -102,16 +116,19 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
     history : sequence of mappings
         Metrics per state, oldest first. Of each: ``environment_entropy`` (nats), ``energy_rmse_mev_per_atom``,
         ``force_rmse_mev_per_angstrom`` (a number or None) and ``force_field`` (its ``frames``). Of the last: ``ruler``, the
-        samples of all iterations as one model and one hull see them (:func:`coevo.analysis.signals.ruler.summarise`).
-        What is missing is never flat. ``hull_check`` (:func:`coevo.makers.signals.hull_check.hull_check`, or None) where labelled
-        phases make the hull.
+        samples of all iterations as one model and one hull see them (:func:`coevo.analysis.signals.ruler.summarise`);
+        ``hull_check`` (:func:`coevo.makers.signals.hull_check.hull_check`, or None) where labelled phases make the hull; and
+        ``environment_calibration`` and ``environment_coverage`` where environments are judged by coverage.
+        What is missing is never flat.
     config : MaturityConfig
     """
     latest = history[-1] if history else {}
     ruler = _iterations(latest.get("ruler"))
     signals = (
         _energies(ruler, config),
-        _environments(_column(history, ENTROPY), config),
+        _coverage(latest, config)
+        if config.environment_signal == "coverage"
+        else _environments(_column(history, ENTROPY), config),
         _force_field(history, config),
         _diversity(ruler, config),
         *([_hull([row["hull_check"] for row in history if row.get("hull_check")], config)] if "hull_check" in latest else []),
@@ -163,6 +180,12 @@ def _environments(series: Sequence[float | None], config: MaturityConfig) -> Sig
         )
         return Signal("environments", "no signal", reason, "ceiling")
     return _judge("environments", {"entropy": series}, config.entropy_tolerance, config.patience, unit=" nats")
+
+
+def _coverage(latest: Mapping[str, Any], config: MaturityConfig) -> Signal:
+    """Shares of the last iterations' atoms that are far from all older ones, all in the last state's geometries."""
+    calibration, coverage = latest.get("environment_calibration"), latest.get("environment_coverage")
+    return Signal("environments", *judged(calibration, coverage, config.coverage_tolerance, config.patience))
 
 
 def _force_field(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signal:

@@ -37,6 +37,7 @@ _STEPS = [
     "assess",
     "opinions",
     "train-generator",
+    "calibrate-environments",
     "measure",
     "commit",
     "continue",

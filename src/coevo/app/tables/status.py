@@ -58,7 +58,16 @@ def status_table(status: dict[str, Any]) -> Table:
         table.add_row("labels", str(head["counts"].get("labels", 0)))
         for words in head["label_scales"]:
             table.add_row("label scale", words)
-        for key in ("hull", "phases_on_it", "electron_excess", "scale", "second_opinion", "agreement", "calibration"):
+        for key in (
+            "hull",
+            "phases_on_it",
+            "electron_excess",
+            "scale",
+            "second_opinion",
+            "agreement",
+            "calibration",
+            "environments",
+        ):
             if head[key]:
                 table.add_row(key.replace("_", " "), head[key])
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]

@@ -10,6 +10,8 @@ from coevo.makers.committee.recomputation import opinions_again
 from coevo.makers.evaluate import evaluate_records
 from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.signals.comparison import Comparison
+from coevo.makers.signals.environment_calibration import known_calibration
+from coevo.makers.signals.environment_coverage import COVERAGE, coverage_metrics
 from coevo.makers.signals.hull_check import compare_hull
 from coevo.makers.signals.measures import environment_metrics, ruler_rows, summaries
 from coevo.makers.signals.model_comparison import compare_model
@@ -53,11 +55,13 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
     metrics = view.document["metrics"]
     found = {
         **_environments(view, config, workers),
+        **_coverage(view, config, workers),
         "ruler": _ruler(store, view, force_field, config, workers),
         **_errors(view, force_field, workers),
     }
     return [
         *_compare_environments(metrics, found),
+        *_compare_coverage(metrics, found),
         *_compare_ruler(metrics, found),
         *_compare_errors(metrics, found),
         *compare_hull(store, view, config, workers),
@@ -67,11 +71,29 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
 
 
 def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:
+    evaluations, geometries = _geometries(view)
+    return environment_metrics(evaluations, geometries, config.node, config.maturity, view.iteration, workers=workers)
+
+
+def _coverage(view: StateView, config: NodeConfig, workers: int) -> Record:
+    """Shares and entropies at the recorded resolution, of the iterations that the state records."""
+    metrics = view.document["metrics"]
+    recorded, calibration = metrics.get(COVERAGE), known_calibration(metrics, config.node.elements)
+    if not recorded or calibration is None:
+        return {}
+    evaluations, geometries = _geometries(view)
+    numbers = sorted(int(number) for number in recorded["iterations"])
+    return coverage_metrics(
+        evaluations, geometries, config.node, config.maturity, calibration, numbers, view.iteration, workers=workers
+    )
+
+
+def _geometries(view: StateView) -> tuple[list[Record], dict[str, Record]]:
+    """Evaluations of a state, and the present geometry of each by its id."""
     from coevo.node_store.canonical import structure_document
 
     evaluations = list(view.evaluations())
-    geometries = {d["structure_id"]: structure_document(view.structure(d["structure_id"])) for d in evaluations}
-    return environment_metrics(evaluations, geometries, config.node, config.maturity, view.iteration, workers=workers)
+    return evaluations, {d["structure_id"]: structure_document(view.structure(d["structure_id"])) for d in evaluations}
 
 
 def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: NodeConfig, workers: int) -> Record:
@@ -130,6 +152,24 @@ def _compare_environments(stored: Mapping[str, Any], found: Mapping[str, Any]) -
     if "new_environments" in stored:
         share, again = ((x["new_environments"] or {}).get("fraction") for x in (stored, found))
         yield Comparison("share of new environments", "", share, again, ENTROPY_TOLERANCE)
+
+
+def _compare_coverage(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:
+    if not stored.get(COVERAGE):
+        return
+    one, other = stored[COVERAGE], found.get(COVERAGE) or {"iterations": {}, "entropy": {}}
+    for number, shares in sorted(one["iterations"].items(), key=lambda item: int(item[0])):
+        for symbol, share in shares.items():
+            again = other["iterations"].get(number, {}).get(symbol) or {}
+            name = f"share of {symbol} of iteration {number} far from older ones"
+            # one atom may be at the distance itself, to the last digits of another processor
+            allowed = 1.5 / max(1, share["n"])
+            yield Comparison(name, "", share["fraction"], again.get("fraction"), allowed)
+    ours, theirs = ({"in all": x["entropy"].get("total"), **x["entropy"].get("per_species", {})} for x in (one, other))
+    for name, estimate in ours.items():
+        values = ((x or {}).get("mean") for x in (estimate, theirs.get(name)))
+        words = "entropy at the node's resolution" + ("" if name == "in all" else f" about {name}")
+        yield Comparison(words, "nats", *values, ENTROPY_TOLERANCE)
 
 
 def _compare_ruler(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.report.figures.plots import GREY, STYLES, DataTable, Plot, say_missing, series, whole_numbers
+from coevo.studies.states.environment_coverage import coverage_course
 
 if TYPE_CHECKING:
     from coevo.report.figures.plots import Part
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 
 ENTROPY_COLUMNS = ("iteration", "descriptor", "centre atoms", "entropy (nats)", "standard error (nats)", "N", "ln N (nats)")
 NEW_COLUMNS = ("iteration", "centre atoms", "new environments (fraction)", "standard error (fraction)", "environments looked at")
+FAR_COLUMNS = (
+    "iteration",
+    "centre atoms",
+    "far from all older ones (fraction)",
+    "Wilson 95 %, from (fraction)",
+    "to (fraction)",
+    "environments looked at",
+)
 KINDS = {"entropy": "neighbours' species not seen", "entropy_multicomponent": "neighbours' species seen"}
 ALL = "all"
 
@@ -20,7 +29,7 @@ ALL = "all"
 def environment_plot(data: ReportData) -> Plot:
     """Return entropies and new environments per state."""
     entropies = [row for kind in KINDS for row in entropy_rows(data, kind)]
-    new = new_rows(data)
+    new, far = new_rows(data), far_rows(data)
     missing = "" if entropies or new else _why(data)
     last = [row for row in entropies if row[2] == ALL and row[1] == KINDS["entropy"]]
     spoken = (
@@ -36,10 +45,15 @@ def environment_plot(data: ReportData) -> Plot:
             "fixed number N of environments; bars are standard errors over subsamples. H cannot exceed ln N (grey). Left: the "
             "descriptor does not see which species the neighbours are; right: it does. Below: share of the environments of the "
             "newest entries that are like none of the older entries and references."
+            + (" Beside it: share further than δ90 from all older ones, with Wilson's 95 % interval." if far else "")
         ),
         alt=missing or f"Line charts of entropy and of the fraction of new environments by iteration. {spoken}",
-        tables={"environments": DataTable(ENTROPY_COLUMNS, entropies), "new-environments": DataTable(NEW_COLUMNS, new)},
-        draw=lambda figure: _draw(figure, data, entropies, new),
+        tables={
+            "environments": DataTable(ENTROPY_COLUMNS, entropies),
+            "new-environments": DataTable(NEW_COLUMNS, new),
+            **({"far-environments": DataTable(FAR_COLUMNS, far)} if far else {}),
+        },
+        draw=lambda figure: _draw(figure, data, entropies, new, far),
         missing=missing,
     )
 
@@ -88,11 +102,30 @@ def new_rows(data: ReportData) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _draw(figure: Part, data: ReportData, entropies: list[tuple[Any, ...]], new: list[tuple[Any, ...]]) -> None:
+def far_rows(data: ReportData) -> list[tuple[Any, ...]]:
+    """Fractions of atoms far from all older ones, of the iterations that the states record; columns as in :data:`FAR_COLUMNS`."""
+    return [
+        (number, symbol, share["fraction"], share["low"], share["high"], share["n"])
+        for number, shares in coverage_course([view.document["metrics"] for view in data.line]).items()
+        for symbol, share in shares.items()
+        if share.get("fraction") is not None
+    ]
+
+
+def _draw(
+    figure: Part,
+    data: ReportData,
+    entropies: list[tuple[Any, ...]],
+    new: list[tuple[Any, ...]],
+    far: list[tuple[Any, ...]],
+) -> None:
     centres = (ALL, *data.elements)
     styles = {centre: STYLES[index % len(STYLES)] for index, centre in enumerate(centres)}
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1.7, 1) if new else (3.2, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.7, 1) if new or far else (3.2, 1))
     above, below = parts
+    if far:
+        below, beside = below.subfigures(1, 2)
+        _far_axes(beside, far, styles)
     columns: Any = above.subfigures(1, 2)
     spread = [row[3] for row in entropies] + [row[6] for row in entropies]
     handles: dict[str, Any] = {}
@@ -112,6 +145,21 @@ def _draw(figure: Part, data: ReportData, entropies: list[tuple[Any, ...]], new:
         series(axes, [r[0] for r in rows], [100 * r[2] for r in rows], [100 * (r[3] or 0) for r in rows], **styles[centre])
     axes.set_ylim(0, None)
     axes.set_ylabel("new (%)")
+    axes.set_xlabel("iteration")
+    whole_numbers(axes)
+
+
+def _far_axes(figure: Part, rows: list[tuple[Any, ...]], styles: dict[str, Any]) -> None:
+    axes = figure.subplots()
+    for centre, style in styles.items():
+        own = [row for row in rows if row[1] == centre]
+        if own:
+            axes.vlines(
+                [r[0] for r in own], [100 * r[3] for r in own], [100 * r[4] for r in own], color=style["color"], linewidth=0.8
+            )
+            series(axes, [r[0] for r in own], [100 * r[2] for r in own], **style)
+    axes.set_ylim(0, None)
+    axes.set_ylabel("far from older (%)")
     axes.set_xlabel("iteration")
     whole_numbers(axes)
 

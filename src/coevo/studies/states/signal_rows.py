@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.studies.states.environment_coverage import coverage_course
 from coevo.studies.states.held_out import held_out_course
 
 if TYPE_CHECKING:
@@ -112,7 +113,25 @@ def _environment_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -
         _estimates("environments", "… neighbours' species seen", "nats", 3, iterations, metrics, ("entropy_multicomponent",))
     )
     rows.append(_estimates("environments", "share of new environments", "", 2, iterations, metrics, ("new_environments",)))
-    return rows
+    return rows + _coverage_rows(iterations, metrics)
+
+
+def _coverage_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -> list[SignalRow]:
+    """Rows at the resolution of the node, where the last state records them."""
+    if not metrics[-1].get("environment_coverage"):
+        return []
+    course = coverage_course(metrics)
+    symbols = dict.fromkeys(symbol for shares in course.values() for symbol in shares)
+
+    def share(symbol: str) -> SignalRow:
+        values = tuple(_number((shares.get(symbol) or {}).get("fraction")) for shares in course.values())
+        return SignalRow("environments", f"share of {symbol} far from older ones", "", tuple(course), values, None, 3)
+
+    path = ("environment_coverage", "entropy", "total")
+    return [
+        *(share(symbol) for symbol in symbols),
+        _estimates("environments", "entropy at the node's resolution", "nats", 3, iterations, metrics, path),
+    ]
 
 
 def _error_rows(iterations: tuple[int, ...], metrics: Sequence[Metrics]) -> list[SignalRow]:

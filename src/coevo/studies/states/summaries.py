@@ -12,6 +12,7 @@ from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
+from coevo.studies.states.environment_coverage import environment_words
 from coevo.studies.states.hull_words import check_words, hull_counts
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
@@ -64,7 +65,9 @@ _ORDER = (
     "few environments",
     "ceiling",
     "noise",
+    "few atoms",
     "narrowing",
+    "not calibrated",
     "short",
     "moving",
 )
@@ -140,6 +143,16 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
         "few environments": (
             f"more entries: they have fewer than the {settings['environments']} environments that an entropy is of; {more}"
         ),
+        "few atoms": (
+            "more entries in each iteration: the share of new environments of an element is of too few atoms (coevo status has "
+            f"the numbers), so raise generator.candidates, and go on: {more}"
+        ),
+        "not calibrated": (
+            "references that can be shaken: none could be (coevo status has the reasons), so extend the node by small cells of "
+            "its elements, or set maturity.environment_signal: entropy"
+            if metrics.get("environment_calibration")
+            else f"go on, which calibrates the environments: {more}"
+        ),
         "ceiling": (
             f"more environments per entropy estimate: {settings['environments']} are nearly all different, so raise "
             f"maturity.environments towards the number that the state has ({_environments(metrics)}), and go on: {more}"
@@ -194,6 +207,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "label_scales": [words for _, words in label_scale_rows(view)],
                 "scale": scale_words(metrics["population"]),
                 "teacher": teacher_of(view.document),
+                "environments": environment_words(metrics),
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
                 "signals": [row.to_dict() for row in signal_rows(view)],
