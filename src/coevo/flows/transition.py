@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.errors import ConfigError
+from coevo.flows.audit import Audit
 from coevo.flows.committee import Panel
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit import CommitMaker
@@ -149,6 +150,8 @@ class CoevolutionMaker(Maker):
         )
         shards, adopted = evaluate.output["shards"], train.output["checkpoint"]
         judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
+        audit = Audit(config, prefix)
+        judged = audit.judge(judged, shards, curate.output, adopted, parent, iteration, train.output["labels"])
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, shards, generator, iteration
         )
@@ -170,6 +173,7 @@ class CoevolutionMaker(Maker):
                 **outputs,
                 **steps,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         jobs = [
@@ -182,6 +186,7 @@ class CoevolutionMaker(Maker):
             evaluate,
             assess,
             *panel.jobs,
+            *audit.jobs,
             train_generator,
             measure,
             commit,

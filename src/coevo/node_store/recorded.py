@@ -34,6 +34,9 @@ STEPS = (
     "re-evaluate-member",
     "assess",
     "opinions",
+    "audit",
+    "audit-label",
+    "judge-audit",
     "train-generator",
     "measure",
 )
