@@ -209,6 +209,12 @@ class EvaluationDocument(_Open):
         description="of the second opinion: S.U.N., and members of two families with different training agree; "
         "None where there is one family only",
     )
+    audit_verdict: Literal["stable", "unstable", "undecided"] | None = Field(
+        default=None, description="of an auditor that took no part in training (metrics.audit says who); None: it did not look"
+    )
+    energy_above_hull_audit: float | None = Field(
+        default=None, description="on the hull of the auditor's own energies; an upper bound where it is undecided, eV/atom"
+    )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     is_stable: bool | None = Field(default=None, description="energy_above_hull is at most the node's stable_threshold")
     is_novel: bool | None = Field(default=None, description="matches no reference")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.words import audit_rows
 from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
@@ -31,6 +32,8 @@ SUN_COLUMNS = (
     "iteration",
     "standard deviation of the energy above hull over the second opinion (eV/atom)",
     "confidently S.U.N.",
+    "verdict of the auditor",
+    "energy above hull by the auditor (eV/atom)",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -46,6 +49,8 @@ _SUN_FIELDS = (
     "iteration_added",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "audit_verdict",
+    "energy_above_hull_audit",
 )
 
 
@@ -99,6 +104,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
     reference, threshold = metrics["reference_set"], f"{data.stable_threshold:g}"
     sun = f"{population['sun']} S.U.N. {sun_count_words(metrics)}"
     return [
+        *audit_rows(metrics),
         ("state", view.id),
         ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
         ("branches here", ", ".join(data.branches.get(view.id, [])) or "none"),

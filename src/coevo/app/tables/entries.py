@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.analysis.audit.words import entry_rows as audit_rows
 from coevo.studies.states.exporting import COLUMNS
 from coevo.studies.states.graph import SHORT_ID
 from coevo.studies.states.second_opinion import entry_rows, sun_words
@@ -70,7 +71,8 @@ def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any
     )
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
-    for row in (*_what(evaluation, more), *_energies(evaluation, more), *_standing(evaluation, more)):
+    audited = audit_rows(evaluation, view.document["metrics"])
+    for row in (*_what(evaluation, more), *_energies(evaluation, more), *audited, *_standing(evaluation, more)):
         table.add_row(*row)
     return table
 

@@ -118,7 +118,8 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
     for name in EVALUATION_FIELDS:
         _refuse_large(name, [evaluation[name]])
-    _refuse_large("energy_above_hull_std", [evaluation.get("energy_above_hull_std")])
+    for name in ("energy_above_hull_std", "energy_above_hull_audit"):
+        _refuse_large(name, [evaluation.get(name)])
     members = evaluation.get("energies_above_hull") or {}
     _check_members("energies_above_hull", members)
     _refuse_large("energies_above_hull", members.values())

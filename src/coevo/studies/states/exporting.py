@@ -163,6 +163,8 @@ COLUMNS = (
     "is_stable_dft",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "audit_verdict",
+    "energy_above_hull_audit",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 
