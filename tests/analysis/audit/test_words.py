@@ -49,8 +49,8 @@ def test_who_looked_decides_what_it_is_called(told: tuple[str, str, str, str], t
 def test_the_numbers_are_there_with_their_intervals() -> None:
     found = metrics("force_field", "a/b", "PBE", "independent")
     assert audit_words(found) == (
-        "agreed by a/b: 30 to 40 (16 to 47) of 50 S.U.N. by the model; precision 0.60 to 0.80 (0.31 to 0.94, 95 %), 10 looked at, "
-        "2 of them undecided"
+        "agreed by a/b: 30 to 40 (16 to 47) of 50 S.U.N. by the model; precision 0.60 to 0.80 (0.31 to 0.94, 95 %), 10 looked "
+        "at, 2 of them undecided"
     )
     assert count_words(found) == "agreed 30 to 40 (16 to 47)"
     words = error_words(found)
