@@ -13,7 +13,8 @@ import pytest
 
 from coevo.app.tables.plans import plan_table
 from coevo.campaigns.planning import Start, plan, plan_json
-from coevo.configs.loading import load_config
+from coevo.configs.audit_section import AuditConfig
+from coevo.configs.loading import load_config, parse_config
 from coevo.configs.site_loading import parse_site
 from tiny_node import Coevo
 
@@ -66,6 +67,22 @@ def test_the_plan_of_a_node_counts_jobs_time_and_disk_and_changes_nothing(fresh:
 
 def test_rates_of_the_last_iteration_take_the_place_of_the_default_ones(finished: Coevo) -> None:
     assert "rates measured in this node's last iteration" in finished("run", "tiny", "--plan").stdout
+
+
+def test_an_audit_is_planned_with_the_references_in_its_first_iteration(tiny_text: str) -> None:
+    audit = {"auditor": "force_field", "force_field": {"family": "chgnet", "weights": "r2scan"}, "structures": 30}
+    plain = parse_config(tiny_text, "tiny")
+    config = plain.model_copy(update={"audit": AuditConfig(**audit)})
+    rows = [row for row in plan(config, Start(0, 14), 2, 1) if "audit" in row.step]
+    assert [(row.iteration, row.step, row.jobs, row.items) for row in rows if row.step == "audit"] == [
+        (1, "audit", 3, 44),
+        (2, "audit", 2, 30),
+    ]
+    by_code = plain.model_copy(update={"audit": AuditConfig(auditor="espresso", structures=30)})
+    (first, _) = [row for row in plan(by_code, Start(0, 14), 2, 1) if row.step == "audit-label"]
+    assert (first.jobs, first.items, first.resources) == (1 + 3 + 2, 44, "label")  # packets of twelve frames
+    assert first.seconds == pytest.approx(44 * 250.0)
+    assert not [row for row in plan(plain, Start(0, 14), 2, 1) if "audit" in row.step]
 
 
 def test_a_preset_is_planned_before_its_node_exists(tmp_path: Path) -> None:

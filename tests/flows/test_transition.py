@@ -10,6 +10,7 @@ from jobflow import Flow
 from monty.json import MontyDecoder, MontyEncoder
 
 from coevo.configs.loading import parse_config
+from coevo.configs.step_classes import class_of_shards
 from coevo.configs.tree import NodeConfig
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker, shard_counts
@@ -48,6 +49,15 @@ def test_one_job_per_shard_and_step(tiny_text: str) -> None:
         "tiny/3/measure",
         "tiny/3/commit",
     ]
+
+
+def test_an_audit_comes_after_the_re_evaluation_and_before_the_measurement(tiny_text: str) -> None:
+    for auditor, name in (("espresso", "audit-label"), ("vasp", "audit-label"), ("force_field", "audit")):
+        text = f"{tiny_text}\naudit:\n  auditor: {auditor}\n  force_field: {{family: chgnet, weights: r2scan}}\n"
+        plain, audited = ([job.name.removeprefix("tiny/3/") for job in transition(each).jobs] for each in (tiny_text, text))
+        place = plain.index("assess") + 1
+        assert audited == [*plain[:place], name, "judge-audit", *plain[place:]]
+        assert class_of_shards(f"tiny/3/{name}") == ("screen" if name == "audit" else "label")
 
 
 def training_makers(config: NodeConfig) -> list:

@@ -294,6 +294,23 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         assert {d["kind"] for d in view.evaluations()} == {"entry", "reference"}
         assert len(list(view.evaluations("reference"))) == 2
 
+    def test_filters_reach_what_an_auditor_says(self, store, lineage):
+        draft = lineage.draft(n_entries=9)
+        entries = [row for row in draft.evaluations if row["kind"] == "entry"]
+        for number, row in enumerate(entries[:6]):
+            row |= {"audit_verdict": ("stable", "unstable", "undecided")[number % 3], "energy_above_hull_audit": 0.05 * number}
+        state = store.commit(draft, branch="main", expected=None)
+        view = store.state(f"{NODE}@{state}")
+        everything = list(view.entries())
+        for text, wanted in (
+            ('audit_verdict = "stable"', lambda d: d.get("audit_verdict") == "stable"),
+            ("audit_verdict IS UNKNOWN", lambda d: d.get("audit_verdict") is None),
+            ("energy_above_hull_audit > 0.06", lambda d: (d.get("energy_above_hull_audit") or 0.0) > 0.06),
+        ):
+            expected = [d["structure_id"] for d in everything if wanted(d)]
+            assert expected
+            assert [d["structure_id"] for d in view.entries(parse_filter(text))] == expected
+
     def test_filters_reach_what_members_of_a_second_opinion_say(self, store, lineage):
         draft = lineage.draft(n_entries=12)
         for number, row in enumerate(draft.evaluations):

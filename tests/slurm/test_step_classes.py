@@ -21,6 +21,7 @@ from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
+from coevo.makers.audit.audit import AuditPacketMaker
 from coevo.makers.committee.evaluate_members import EvaluateMemberMaker
 from coevo.makers.evaluate import EvaluateMaker
 from coevo.makers.label import LabelPacketMaker
@@ -43,7 +44,7 @@ SHELL = {
     "COEVO_LOCAL_CLUSTER": "/shared",
 }
 """What the bundled sites ask of the shell."""
-WITHIN = {EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
+WITHIN = {AuditPacketMaker, EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
 """Makers of the jobs that jobs which cut work return in their place; these have the step of the one that cut."""
 JUDGED = parse_config(
     TINY.replace("  structures: 5\n", "  structures: 5\n  uncertainty_fraction: 0.2\n")
@@ -51,6 +52,10 @@ JUDGED = parse_config(
     "judged",
 )
 COVERAGE = parse_config(TINY.replace("  ruler_size: 4\n", "  ruler_size: 4\n  environment_signal: coverage\n"), "coverage")
+AUDITED = [
+    parse_config(f"{TINY}audit: {{auditor: {auditor}, force_field: {{family: chgnet, weights: r2scan}}}}\n", "audited")
+    for auditor in ("force_field", "espresso")
+]
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
@@ -67,6 +72,12 @@ def flows() -> dict[str, Flow]:
         "label": label.make(STATE, 2, BOTH, limit=3, competing=True, message="label"),
         "add": label.add([], STATE, 2, BOTH, "add"),
         "transition with a second opinion": CoevolutionMaker(config=JUDGED).make(STATE, 1, FORCE_FIELD, GENERATOR, MEMBERS),
+        **{
+            f"transition with the auditor {config.audit.auditor}": CoevolutionMaker(config=config).make(
+                STATE, 1, FORCE_FIELD, GENERATOR
+            )
+            for config in AUDITED
+        },
         "merge with a second opinion": MergeMaker(config=JUDGED).make([STATE, OTHER], STATE, STATE, 2, BOTH | MEMBERS, "merge"),
     }
 

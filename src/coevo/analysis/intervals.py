@@ -11,7 +11,7 @@ from coevo.errors import AnalysisError
 CONFIDENCE = 0.95
 
 
-def wilson(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 1927, 22, 209).
 
     With p = k/n and z the quantile of the normal distribution at (1 + confidence)/2, the centre is (p + z²/2n)/(1 + z²/n) and
@@ -19,10 +19,10 @@ def wilson(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float
 
     Parameters
     ----------
-    k : int
+    k : float
         Counted.
-    n : int
-        Of so many.
+    n : float
+        Of so many; a number of draws in effect, where the draws were weighted, need not be whole.
     confidence : float
         Between 0 and 1.
 
@@ -77,7 +77,7 @@ def clopper_pearson(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[flo
     return low, high
 
 
-def _check(k: int, n: int, confidence: float) -> None:
+def _check(k: float, n: float, confidence: float) -> None:
     if not 0 <= k <= n or n == 0:
         raise AnalysisError(f"{k} of {n} is no proportion")
     if not 0 < confidence < 1:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.audit_section import section_of
 from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import class_of_shards
 from coevo.families import descriptor_of
@@ -33,6 +34,8 @@ DEFAULT_CORE_SECONDS = {
     "re-evaluate-member": 0.03,
     "spread": 0.03,
     "calibrate": 0.03,
+    "audit": 0.6,
+    "judge-audit": 0.005,
 }
 """Core-seconds per candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
 atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure.
@@ -41,7 +44,7 @@ Those of a frame are its labelling code's."""
 BYTES_PER_STRUCTURE = 4_000
 
 SHARD_OF_EVALUATION = 500
-SERIAL = {"train-generator", "train-force-field", "train-member", "assess", "measure"}
+SERIAL = {"train-generator", "train-force-field", "train-member", "assess", "measure", "judge-audit"}
 """Steps that one process does, whatever the number of workers."""
 
 
@@ -165,6 +168,7 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
         "assess": population["entries"],
         "measure": population["entries"],
         **_measured_members(metrics, trained),
+        **_measured_audit(metrics, head.iteration),
     }
     return {step: seconds[step] / n for step, n in items.items() if n and step in seconds}
 
@@ -183,6 +187,16 @@ def _measured_members(metrics: Mapping[str, Any], trained: int) -> dict[str, int
         "re-evaluate-member": (population["entries"] + population["references"]) * speaking,
         "calibrate": frames * (1 + speaking) if told["calibration"] else 0,
     }
+
+
+def _measured_audit(metrics: Mapping[str, Any], iteration: int) -> dict[str, int]:
+    """Items of the steps of an audit, with the references that the first one looks at; empty without one."""
+    told = metrics.get("audit")
+    if not told:
+        return {}
+    first = told["references"]["asked"] if iteration == 1 else 0
+    step = "audit-label" if told["auditor"]["kind"] == "first_principles" else "audit"
+    return {step: told["new"] + first, "judge-audit": metrics["population"]["entries"]}
 
 
 def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: Site | None = None) -> list[PlannedStep]:
@@ -206,7 +220,9 @@ def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: 
         population += round(start.admitted * config.generator.candidates)
         training = min(labelled, config.training.replay) + frames
         labelled += frames
-        for step, (jobs, items, size) in _amounts(config, iteration, population, frames, training).items():
+        amounts = _amounts(config, iteration, population, frames, training)
+        amounts |= _audit(config, population, start.population if start.iteration == 0 and number == 0 else 0)
+        for step, (jobs, items, size) in amounts.items():
             rows.append(_row(config, start, site, workers, iteration, step, jobs, items, size))
     return rows
 
@@ -255,6 +271,17 @@ def _members(config: NodeConfig, population: int, frames: int, training: int) ->
     }
 
 
+def _audit(config: NodeConfig, population: int, references: int) -> dict[str, tuple[int, int, float]]:
+    """Jobs, items and bytes of the steps of an audit; empty without one. References are looked at once, by the first."""
+    audit = config.audit
+    if not audit.in_use:
+        return {}
+    size = config.labelling.frames_per_job if audit.first_principles else SHARD_OF_EVALUATION
+    jobs, looked = 1 + ceil(audit.structures / size) + ceil(references / size), audit.structures + references
+    step = "audit-label" if audit.first_principles else "audit"
+    return {step: (jobs, looked, looked * BYTES_PER_STRUCTURE / 4), "judge-audit": (1, population, 0.0)}
+
+
 def _row(
     config: NodeConfig,
     start: Start,
@@ -271,7 +298,7 @@ def _row(
     if resources is not None:
         workers = resources.workers
     gpu = _generator(config).gpu_seconds.get(step)
-    core_seconds = seconds_of_frame(config.labelling) if step == "label" else DEFAULT_CORE_SECONDS[step]
+    core_seconds = _seconds_of_frame(config, step) if step in {"label", "audit-label"} else DEFAULT_CORE_SECONDS[step]
     alone = step in SERIAL or (step == "generate" and not _generator(config).in_workers)
     rate = (start.rates or {}).get(step) or gpu or core_seconds / (1 if alone else workers)
     holds_gpu = resources is not None and "gpu" in (resources.gres or "")
@@ -286,6 +313,10 @@ def _row(
         kind,
         resources.walltime if resources is not None else None,
     )
+
+
+def _seconds_of_frame(config: NodeConfig, step: str) -> float:
+    return seconds_of_frame(config.labelling if step == "label" else section_of(config.labelling, config.audit))
 
 
 def _generator(config: NodeConfig) -> Family:

@@ -112,10 +112,12 @@ def initialise(
         The node exists with another configuration.
     """
     from coevo.flows.campaign import create_node, seed_flow
+    from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.committee.members import check_members
 
     config = loaded.config
     check_members(config)
+    check_auditor(config)
     create_node(store, loaded, base=base, say=say)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:
@@ -167,6 +169,7 @@ def run_campaign(
         What the labels need is missing on this machine; no campaign was begun.
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
+    from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
     from coevo.makers.labels.settings import check_labelling
@@ -182,6 +185,7 @@ def run_campaign(
             config = live_config(store, node, head, lambda _: None)
             check_labelling(config)
             check_members(config)
+            check_auditor(config)
             check_members_going_on(store, head, config)
             if seed is not None:
                 give_seed(store.backend, branch, head, seed)

@@ -31,6 +31,9 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "unite": "small",
         "assess": "small",
         "opinions": "small",
+        "audit": "screen",  # and the job that draws and cuts, which writes the auditor's weights
+        "audit-label": "label",  # the same with a first-principles code, as for label
+        "judge-audit": "small",
         "measure": "small",  # of the force field it asks single points of at most 500 frames
         "commit": "small",
         "continue": "small",

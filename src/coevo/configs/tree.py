@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from coevo.configs.audit_section import AuditConfig
 from coevo.configs.element_lists import ELEMENT_SYMBOLS as ELEMENT_SYMBOLS  # noqa: PLC0414 (others know it by this module)
 from coevo.configs.element_lists import split_elements, unknown_elements
 from coevo.configs.force_field_section import ForceFieldConfig
@@ -286,6 +287,7 @@ class NodeConfig(Section):
     labelling: LabellingConfig = Field(default_factory=LabellingConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     uncertainty: UncertaintyConfig = Field(default_factory=UncertaintyConfig)
+    audit: AuditConfig = Field(default_factory=AuditConfig)
     maturity: MaturityConfig = Field(default_factory=MaturityConfig)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
 
@@ -312,6 +314,7 @@ class NodeConfig(Section):
                 f"{scale}, allowed: {allowed}"
             )
         self.uncertainty.check(chosen.family, chosen.weights, self.node.elements, self.selection.uncertainty_fraction)
+        self.audit.check(chosen, self.labelling, self.node.elements)
         return self
 
     def identity(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from jobflow import Flow, Maker
 
 from coevo.errors import ConfigError
 from coevo.flows import labelled_hull
+from coevo.flows.audit import Audit
 from coevo.flows.committee import Panel
 from coevo.flows.environments import calibrating
 from coevo.makers.assess import AssessMaker
@@ -160,6 +161,8 @@ class CoevolutionMaker(Maker):
         )
         shards, adopted = evaluate.output["shards"], train.output["checkpoint"]
         judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
+        audit = Audit(config, prefix)
+        judged = audit.judge(judged, shards, curate.output, adopted, parent, iteration, train.output["labels"])
         train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
             assess.output, shards, generator, iteration
         )
@@ -183,6 +186,7 @@ class CoevolutionMaker(Maker):
                 **steps,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         jobs = [
@@ -195,6 +199,7 @@ class CoevolutionMaker(Maker):
             evaluate,
             assess,
             *panel.jobs,
+            *audit.jobs,
             train_generator,
             *calibrations,
             measure,

@@ -151,6 +151,9 @@ def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
     yield from [*done["evaluated"]["runs"], done["assessed"], done["generator"], done["measured"]]
     yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained"), done.get("environments")))
     yield from runs_of_committee(done.get("committee"))
+    audited = done.get("audited")
+    if audited is not None:
+        yield from [audited["before"], *audited["audit"]["references"], *audited["audit"]["packets"]]
 
 
 def runs_of_committee(committee: Committee | None) -> Iterator[Mapping[str, Any]]:

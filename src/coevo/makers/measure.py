@@ -139,6 +139,8 @@ class MeasureMaker(StepMaker):
             )
         if assessed.get("committee"):
             metrics["committee"] = assessed["committee"]
+        if assessed.get("audit"):
+            metrics["audit"] = assessed["audit"]
         if model is not None:
             metrics |= model_metrics(current_store(), self.node.name, model, self.maturity, iteration, self.usable_workers())
         if united is not None:

@@ -216,6 +216,41 @@ class Assessed(Keyed):
     fingerprints: Any
     committee: NotRequired[Document]
     """What a second opinion says: a metric of the state."""
+    audit: NotRequired[Document]
+    """What an audit says: a metric of the state."""
+
+
+class AuditPacket(Keyed):
+    """What a force field as the auditor says of a packet of structures."""
+
+    audited: ShardReference
+    """Of ``{id, energy_per_atom, is_bound, reason}``."""
+
+
+class Audited(TypedDict):
+    """What is looked at of an iteration, and what the auditor says of it."""
+
+    auditor: Document
+    drawn: ShardReference
+    """The samples: of ``{id, formula, stratum, energy_above_hull, electron_excess}``."""
+    populations: Counts
+    """Structures of each stratum."""
+    earlier: ShardReference
+    """Of ``{id, energy_per_atom, is_bound, reason}``: what the same auditor said in states before."""
+    new: list[str]
+    """Ids that were computed for this state."""
+    iteration: int
+    references: list[Keyed]
+    packets: list[Keyed]
+    """Outputs of the jobs of the auditor: ``audited``, or ``labels`` of a code."""
+
+
+class AuditRuns(TypedDict):
+    """What a commit is told of an audit."""
+
+    before: Keyed
+    """Output of the job whose place that of the audit takes."""
+    audit: Audited
 
 
 class MeasuredModel(TypedDict):
@@ -280,6 +315,7 @@ class Transition(TypedDict):
     trained: NotRequired[TrainedForceField]
     committee: NotRequired[Committee]
     environments: NotRequired[CalibratedEnvironments]
+    audited: NotRequired[AuditRuns]
 
 
 class UnionTransition(TypedDict):

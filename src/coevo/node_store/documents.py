@@ -230,6 +230,12 @@ class EvaluationDocument(_Open):
     model_energy_per_atom: float | None = Field(
         default=None, description="of a refuted entry: its energy by the force field, eV/atom; energy_per_atom is its label's"
     )
+    audit_verdict: Literal["stable", "unstable", "undecided"] | None = Field(
+        default=None, description="of an auditor that took no part in training (metrics.audit says who); None: it did not look"
+    )
+    energy_above_hull_audit: float | None = Field(
+        default=None, description="on the hull of the auditor's own energies; an upper bound where it is undecided, eV/atom"
+    )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     electron_excess: float | None = Field(
         default=None,

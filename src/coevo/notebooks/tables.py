@@ -34,7 +34,7 @@ _TYPES = {
     **dict.fromkeys(
         (
             *("kind", "formula", "chemical_formula_reduced", "chemical_formula_anonymous", "chemsys"),
-            *("matched_reference", "duplicate_of", "note", "hull_status"),
+            *("matched_reference", "duplicate_of", "note", "hull_status", "audit_verdict"),
         ),
         "string",
     ),
@@ -47,6 +47,7 @@ _TYPES = {
             "energy_above_hull",
             "energy_above_reference_hull",
             "energy_above_hull_dft",
+            "energy_above_hull_audit",
             "energy_above_hull_std",
             "model_energy_per_atom",
             "energy_above_hull_uncorrected",

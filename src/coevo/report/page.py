@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.words import audit_words
 from coevo.errors import CheckpointError
 from coevo.families import descriptor_of
 from coevo.output.plain_text import plain, plain_lines
@@ -148,6 +149,7 @@ class Content:
     rediscovery: RediscoverySection | None
     mapped: list[dict[str, Any]]
     opinions: OpinionSection | None = None
+    audit: PageTable | None = None
 
 
 def _packages(document: Mapping[str, Any]) -> list[str]:
@@ -204,6 +206,8 @@ def html(content: Content, lineage_svg: str) -> str:
         threshold=f"{data.stable_threshold:g}",
         reference={"name": reference_set_of(data.view.document), "size": data.metrics["reference_set"]["size"]},
         opinions=content.opinions,
+        audit=content.audit,
+        audit_text=audit_words(data.metrics),
         motifs=content.motifs,
         map={"text": _map_text(content)} if content.mapped else None,
         lineage=content.lineage,
@@ -242,6 +246,7 @@ def _sections(content: Content) -> list[tuple[str, str]]:
         ("signals", "Signals", True),
         ("hull", "Hull", True),
         ("entries", "S.U.N. entries", True),
+        ("audit", "Verdicts looked at", content.audit is not None),
         ("opinions", "Second opinion", content.opinions is not None),
         ("motifs", "Motifs", content.motifs is not None),
         ("map", "Map of structures", bool(content.mapped)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.words import audit_rows
 from coevo.configs.electrons import has_electron_excess
 from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
@@ -42,6 +43,8 @@ SUN_COLUMNS = (
     "bonds between corrected anions",
     "energy above hull without the anion correction (eV/atom)",
     "standing by labels",
+    "verdict of the auditor",
+    "energy above hull by the auditor (eV/atom)",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -61,6 +64,8 @@ _SUN_FIELDS = (
     "scale_sensitive",
     "energy_above_hull_uncorrected",
     "hull_status",
+    "audit_verdict",
+    "energy_above_hull_audit",
 )
 
 
@@ -114,6 +119,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
     reference, threshold = metrics["reference_set"], f"{data.stable_threshold:g}"
     sun = f"{population['sun']} S.U.N. {sun_count_words(metrics)}"
     return [
+        *audit_rows(metrics),
         ("state", view.id),
         ("made", f"{view.document['created'][:16].replace('T', ' ')} UTC; {view.document['message']}"),
         ("branches here", ", ".join(data.branches.get(view.id, [])) or "none"),

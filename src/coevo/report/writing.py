@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from coevo.errors import CoevoError, ConfigError, CorruptArtifactError
 from coevo.report import tables
+from coevo.report.audit import audit_table
 from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
@@ -171,6 +172,7 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
         motifs=motifs if motifs.cards else None,
         rediscovery=rediscovery_section(data, targets, workers),
         opinions=opinion_section(data),
+        audit=audit_table(data),
         mapped=mapped if len(mapped) > 1 else [],
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.analysis.audit.words import entry_rows as audit_rows
 from coevo.configs.electrons import has_electron_excess
 from coevo.studies.states.electron_words import entry_excess_rows
 from coevo.studies.states.exporting import COLUMNS
@@ -90,7 +91,8 @@ def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any
     )
     table.add_column("what", style="bold")
     table.add_column("value", overflow="fold")
-    for row in (*_what(evaluation, more), *_energies(evaluation, more), *_standing(evaluation, more)):
+    audited = audit_rows(evaluation, view.document["metrics"])
+    for row in (*_what(evaluation, more), *_energies(evaluation, more), *audited, *_standing(evaluation, more)):
         table.add_row(*row)
     return table
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.analysis.audit.words import audit_rows, count_words
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
 from coevo.studies.states.electron_words import candidates_rows, excess_rows
@@ -56,19 +57,21 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     """Return one row per state, newest first."""
     table = Table(
         title=f"{node}: {counted(len(states), 'states')}, newest first",
-        caption="E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: meV/atom, meV/Å"
-        + _and_teacher(states),
+        caption="S.U.N.: by the model alone; E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the "
+        "test split: meV/atom, meV/Å" + _and_teacher(states),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=0,
     )
+    with_audit = any(isinstance(view.document["metrics"].get("audit"), dict) for view in states)
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     columns: dict[str, dict[str, Any]] = {
         "state": {"no_wrap": True},
         "it.": right,
         "entries": right,
         "S.U.N.": right,
+        **({"looked at": {"no_wrap": True}} if with_audit else {}),
         "labels": right,
         "E_hull": right,
         "entropy": right,
@@ -86,6 +89,7 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
                 str(view.iteration),
                 str(metrics["population"]["entries"]),
                 str(metrics["population"]["sun"]),
+                *((count_words(metrics) or "–",) if with_audit else ()),
                 str(counts.get("labels", 0)),
                 _number(metrics["iteration"]["energy_above_hull"].get("q50"), 3) if "iteration" in metrics else "–",
                 _number(metrics["environment_entropy"], 3),
@@ -178,6 +182,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             f"{entropy['mean']:.3f} nats of ln N = {entropy['ln_n']:.3f}" if entropy else "no signal (too few environments)",
         ),
         ("reference set", f"{references}, {reference['size']} structures"),
+        *audit_rows(metrics),
         (
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",

@@ -51,6 +51,8 @@ def status_table(status: dict[str, Any]) -> Table:
     if head:
         population = head["population"]
         table.add_row("iteration", str(head["iteration"]))
+        for row in head["audit"]:
+            table.add_row(row["what"], row["words"])
         table.add_row(
             "entries", f"{population['entries']} ({population['stable']} stable, {population['sun']} S.U.N. {head['sun']})"
         )

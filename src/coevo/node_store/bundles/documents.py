@@ -55,7 +55,14 @@ EVALUATION_FIELDS = (
     "is_sun",
 )
 """What every evaluation says."""
-
+OPTIONAL_NUMBERS = (
+    "energy_above_hull_std",
+    "energy_above_hull_audit",
+    "energy_above_hull_uncorrected",
+    "electron_excess",
+    "model_energy_per_atom",
+)
+"""What some evaluations say."""
 
 LARGEST = 1e9
 """eV, eV/Å, eV/Å³; all electrons of an atom have less than a thousandth of it, and squares of what is far beyond overflow."""
@@ -131,7 +138,7 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
     for name in EVALUATION_FIELDS:
         _refuse_large(name, [evaluation[name]])
-    for name in ("energy_above_hull_std", "energy_above_hull_uncorrected", "electron_excess", "model_energy_per_atom"):
+    for name in OPTIONAL_NUMBERS:
         _refuse_large(name, [evaluation.get(name)])
     if is_refuted(evaluation) != (evaluation.get("model_energy_per_atom") is not None):
         raise ValueError("model_energy_per_atom: an evaluation says it if a label refuted the entry, and not otherwise")

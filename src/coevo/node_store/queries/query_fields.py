@@ -54,6 +54,8 @@ FIELDS: dict[str, QueryField] = {
     "energy_above_hull_dft": QueryField("energy_above_hull_dft", "number", "by first-principles labels, eV/atom"),
     "is_stable_dft": QueryField("is_stable_dft", "boolean", "energy_above_hull_dft is at most the node's threshold"),
     "energy_above_hull_std": QueryField("energy_above_hull_std", "number", "spread over the second opinion, eV/atom"),
+    "audit_verdict": QueryField("audit_verdict", "string", "stable, unstable or undecided, by an auditor that took no part"),
+    "energy_above_hull_audit": QueryField("energy_above_hull_audit", "number", "by the auditor, on its own hull, eV/atom"),
     "hull_status": QueryField(
         "hull_status", "string", "where labelled phases make the hull: confirmed, unconfirmed, refuted or in_doubt"
     ),

@@ -168,6 +168,8 @@ COLUMNS = (
     "model_energy_per_atom",
     "scale_sensitive",
     "energy_above_hull_uncorrected",
+    "audit_verdict",
+    "energy_above_hull_audit",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.words import audit_rows
 from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
@@ -197,6 +198,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "population": metrics["population"],
                 "reference_set": metrics["reference_set"],
                 "references": reference_set_of(view.document),
+                "audit": [{"what": name, "words": words} for name, words in audit_rows(metrics)],
                 "second_opinion": opinion_words(metrics) if metrics.get("committee") else "",
                 "sun": sun_count_words(metrics),
                 "electron_excess": "".join(words for _, words in excess_rows(metrics)),

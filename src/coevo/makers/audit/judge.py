@@ -1,0 +1,186 @@
+"""Judge: the auditor's hull, its verdicts, and what they say of the strata."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coevo.analysis.audit.draw import STRATA
+from coevo.analysis.audit.estimates import Audited as Look
+from coevo.analysis.audit.estimates import Stratum, estimates, share, verdict_of
+from coevo.configs.audit_section import AuditConfig
+from coevo.configs.tree import CurationConfig, ForceFieldConfig, LabellingConfig, NodeSection
+from coevo.makers.audit.auditor import relation_of, sources_in
+from coevo.makers.audit.strata import said_in
+from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from coevo.makers.outputs import Assessed, Audited, Checkpoint, Keyed
+    from coevo.makers.step import Document, Record, ShardReference
+
+
+@dataclass
+class JudgeAuditMaker(StepMaker):
+    """Say what the auditor says of a state.
+
+    Attributes
+    ----------
+    node : NodeSection
+    curation : CurationConfig
+    audit : AuditConfig
+    labelling : LabellingConfig
+    force_field : ForceFieldConfig
+        What the node's own force field was published as.
+    """
+
+    name: str = "judge-audit"
+    node: NodeSection = field(kw_only=True)
+    curation: CurationConfig = field(default_factory=CurationConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    labelling: LabellingConfig = field(default_factory=LabellingConfig)
+    force_field: ForceFieldConfig = field(default_factory=ForceFieldConfig)
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
+
+    @step
+    def make(
+        self,
+        assessed: Assessed,
+        audited: Audited,
+        checkpoint: Checkpoint,
+        parents: list[str],
+        labels: ShardReference | None = None,
+    ) -> Assessed:
+        """Judge.
+
+        Parameters
+        ----------
+        assessed : dict
+            Output of the job before.
+        audited : dict
+            Output of the audit job.
+        checkpoint : dict
+            Of the state's force field.
+        parents : list of str
+            Ids of the parent states, which have labels.
+        labels : dict or None
+            Shard reference of labels that are new in the state.
+
+        Returns
+        -------
+        dict
+            As ``assessed``, with ``audit``. Evaluations hold ``audit_verdict`` and ``energy_above_hull_audit`` of what was looked
+            at, if the auditor took no part in training.
+        """
+        store = current_store()
+        documents = list(read_records(store, assessed["evaluations"]))
+        drawn = {row["id"]: row for row in read_records(store, audited["drawn"])}
+        new = _said(audited["packets"])
+        said = {row["id"]: row for row in read_records(store, audited["earlier"])} | new
+        references = _said(audited["references"])
+        formulas = {d["structure_id"]: d["formula"] for d in documents} | {i: row["formula"] for i, row in drawn.items()}
+        above, reason = auditor_hull(self.node.elements, formulas, references, said)
+        threshold = self.curation.stable_threshold
+        verdicts = {
+            i: verdict_of(above.get(i), is_bound=row["is_bound"], threshold=threshold) for i, row in said.items() if i in formulas
+        }
+        relation = relation_of(self.audit, checkpoint, self.force_field, self.labelling, sources_in(self.node, parents, labels))
+        found: Document = {
+            "auditor": audited["auditor"],
+            "relation": relation,
+            "reason": reason or ("" if drawn else "there was nothing to look at"),
+            "records": [{**row, "iteration": audited["iteration"]} for _, row in sorted(new.items())],
+            "failed": dict(sorted(Counter(said[i]["reason"] for i in drawn if i in said and said[i]["reason"]).items())),
+            "new": len(new),
+            "references": {
+                "asked": len(references),
+                "answered": sum(r["energy_per_atom"] is not None for r in references.values()),
+                "not_relaxed": sum(r["is_bound"] for r in references.values()),
+            },
+        }
+        if not found["reason"]:
+            found |= estimates_of(drawn, audited["populations"], verdicts, above, said)
+        if relation == "independent":
+            documents = with_verdicts(documents, verdicts, above)
+        return {**assessed, "evaluations": write_records(store, documents), "audit": found}
+
+
+def _said(outputs: Sequence[Keyed]) -> dict[str, Record]:
+    """What the auditor's jobs say, by id."""
+    shards: list[Any] = [output.get("audited") or output["labels"] for output in outputs]
+    return {row["id"]: row for row in said_in(read_records(current_store(), shards))}
+
+
+def auditor_hull(
+    elements: Sequence[str],
+    formulas: Mapping[str, str],
+    references: Mapping[str, Mapping[str, Any]],
+    said: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, float], str]:
+    """Energies above the hull of the auditor's own energies, of references and of what it looked at so far that is still there.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Of the node.
+    formulas : mapping
+        Of what is there, references among it, by id.
+    references, said : mapping of str to dict
+        ``energy_per_atom`` on the auditor's own scale, eV/atom, or None.
+
+    Returns
+    -------
+    above : dict of str to float
+        eV/atom, of ``said``.
+    reason : str
+        Why there is no hull; empty if there is one.
+    """
+    from coevo.analysis.composition import fractions
+    from coevo.analysis.hull.hull import Hull
+    from coevo.errors import AnalysisError
+
+    rows = [(i, row) for part in (references, said) for i, row in part.items()]
+    there = [(i, row["energy_per_atom"]) for i, row in rows if row["energy_per_atom"] is not None and i in formulas]
+    if not there:
+        return {}, "the auditor has no energy of anything" if rows else ""
+    shares, energies = fractions([formulas[i] for i, _ in there], elements), [energy for _, energy in there]
+    try:
+        found = Hull.from_points(elements, shares, energies).energy_above_hull(shares, energies)
+    except AnalysisError as err:
+        return {}, str(err)
+    return {i: float(value) for (i, _), value in zip(there, found, strict=True) if i in said}, ""
+
+
+def estimates_of(
+    drawn: Mapping[str, Mapping[str, Any]],
+    populations: Mapping[str, int],
+    verdicts: Mapping[str, str],
+    above: Mapping[str, float],
+    said: Mapping[str, Mapping[str, Any]],
+) -> Document:
+    """Estimates from the samples, and apart the precision of S.U.N. entries with an electron excess, where that is known."""
+    looks = {
+        i: Look(verdicts[i], row["energy_above_hull"], None if said[i]["is_bound"] else above.get(i)) for i, row in drawn.items()
+    }
+    strata = {
+        name: Stratum(populations[name], [looks[i] for i, row in drawn.items() if row["stratum"] == name]) for name in STRATA
+    }
+    found: Document = estimates(strata)
+    apart = [i for i, row in drawn.items() if row["stratum"] == "sun" and (row.get("electron_excess") or 0.0) > 0.0]
+    if apart:
+        # a part of the sample: what is known is its share, and not how many of the population there are
+        found["electron_excess"] = share([Stratum(len(apart), [looks[i] for i in apart])], "stable")
+    return found
+
+
+def with_verdicts(documents: Sequence[Record], verdicts: Mapping[str, str], above: Mapping[str, float]) -> list[Record]:
+    """Evaluations with what the auditor says of those that it looked at."""
+    return [
+        {**d, "audit_verdict": verdicts[i], "energy_above_hull_audit": above.get(i)}
+        if d["kind"] == "entry" and (i := d["structure_id"]) in verdicts
+        else d
+        for d in documents
+    ]

@@ -1,0 +1,72 @@
+"""What may be called audited, agreed, and agreement with the labeller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coevo.analysis.audit.estimates import Audited, Stratum, estimates
+from coevo.analysis.audit.words import audit_rows, audit_words, count_words, entry_rows, error_words
+
+
+def metrics(kind: str, name: str, functional: str, relation: str, **more: Any) -> dict[str, Any]:
+    sample = [Audited("stable", 0.0, 0.01)] * 6 + [Audited("unstable", 0.0, 0.2)] * 2 + [Audited("undecided", 0.0)] * 2
+    others = {
+        "unstable": Stratum(10, [Audited("unstable", 0.3, 0.5), Audited("stable", 0.2, 0.1)]),
+        "rejected": Stratum(30, [Audited("unstable", 0.9, 0.8)]),
+    }
+    told = {
+        "auditor": {"kind": kind, "name": name, "functional": functional},
+        "relation": relation,
+        "reason": "",
+        "failed": {"exploded": 2},
+        **estimates({"sun": Stratum(50, sample), **others}),
+        **more,
+    }
+    return {"population": {"sun": 48}, "audit": told}
+
+
+@pytest.mark.parametrize(
+    ("told", "title", "begin"),
+    [
+        (("first_principles", "espresso", "PBE", "independent"), "audited", "audited by espresso PBE: "),
+        (("force_field", "sevennet/7net-0", "PBE", "independent"), "agreed", "agreed by sevennet/7net-0: "),
+        (("force_field", "chgnet/r2scan", "r2SCAN", "labeller"), "agreement", "agreement with the labeller, chgnet/r2scan: "),
+        (("first_principles", "vasp", "PBE", "labeller"), "agreement", "agreement with the labeller, vasp: "),
+        (("force_field", "a/b", "PBE", "related"), "agreement", "agreement with a/b, of which it is not known that it took no"),
+    ],
+)
+def test_who_looked_decides_what_it_is_called(told: tuple[str, str, str, str], title: str, begin: str) -> None:
+    found = metrics(*told)
+    assert audit_rows(found)[0][0] == title
+    assert audit_words(found).startswith(begin)
+    everything = " ".join(" ".join(row) for row in audit_rows(found)) + count_words(found)
+    assert ("audited" in everything) is (title == "audited")
+    assert ("agreed" in everything) is (title == "agreed")
+
+
+def test_the_numbers_are_there_with_their_intervals() -> None:
+    found = metrics("force_field", "a/b", "PBE", "independent")
+    assert audit_words(found) == (
+        "agreed by a/b: 30 to 40 (16 to 47) of 50 S.U.N. by the model; precision 0.60 to 0.80 (0.31 to 0.94, 95 %), 10 looked "
+        "at, 2 of them undecided"
+    )
+    assert count_words(found) == "agreed 30 to 40 (16 to 47)"
+    words = error_words(found)
+    assert words.startswith("false stable 0.20 to 0.40 (")
+    assert "S.U.N. by the model -58, entries not stable -50, candidates rejected by energy +100 meV/atom" in words
+    assert words.endswith("not relaxed or failed: 2 exploded")
+
+
+def test_the_count_of_the_model_never_stands_alone() -> None:
+    assert audit_rows({"population": {"sun": 7}}) == [("not audited", "7 S.U.N. by the model alone, not audited")]
+    silent = metrics("force_field", "a/b", "", "independent", reason="the hull has no phase of pure P")
+    assert audit_words(silent) == "48 S.U.N. by the model alone, not audited: the hull has no phase of pure P"
+
+
+def test_an_entry_says_who_looked_at_it() -> None:
+    found = metrics("first_principles", "espresso", "PBE", "independent")
+    row = {"audit_verdict": "undecided", "energy_above_hull_audit": 0.25}
+    assert entry_rows(row, found) == [("audited", "undecided (audited by espresso PBE): E_hull 0.2500 eV/atom at most")]
+    assert entry_rows({}, found) == []

@@ -1,0 +1,116 @@
+"""The audit of a state by single points of a code, whose executable alone is replaced: drawn, labelled and judged in jobs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
+
+from coevo.configs.audit_section import AuditConfig
+from coevo.configs.loading import parse_config
+from coevo.labelling.contract import LabelResult, LabelSettings
+from coevo.makers.audit.audit import AuditMaker
+from coevo.makers.audit.judge import JudgeAuditMaker
+from coevo.makers.populations.population import population_records
+from coevo.makers.step import current_store, read_records, write_records
+from coevo.node_store.canonical import structure_document
+from tiny_node import Coevo
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def energy(crystal: Any) -> float:
+    """Of a substance whose elements like each other, and like it dense, eV/atom."""
+    li, p, s = (crystal.composition.get_atomic_fraction(symbol) for symbol in ("Li", "P", "S"))
+    return float(-2.0 - 2.0 * li * s - p * s + 0.01 * crystal.volume / len(crystal))
+
+
+class PlaneWaves:
+    """What would be pw.x, with an energy in closed form; it does not converge for a thin gas."""
+
+    code = "espresso"
+    first_principles = True
+
+    def settings(self) -> LabelSettings:
+        return LabelSettings("espresso", "7.4", "PBE", False, {"cutoff": 60})
+
+    def label(self, frames: Any, *, progress: Any = None) -> list[LabelResult]:
+        return [
+            LabelResult("failed", "scf_not_converged")
+            if frame.volume > 60 * len(frame)
+            else LabelResult("admitted", "", energy(frame), np.zeros((len(frame), 3)), np.zeros((3, 3)))
+            for frame in frames
+        ]
+
+
+@pytest.fixture
+def view(finished: Coevo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    shutil.copytree(finished.database, tmp_path / "db")
+    monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
+    monkeypatch.setenv("COEVO_WORKERS", "1")
+    for place in ("coevo.makers.label", "coevo.makers.labels.settings"):
+        monkeypatch.setattr(f"{place}.labeller_for", lambda *_, **__: PlaneWaves())
+    return current_store().state("tiny")
+
+
+def run(*jobs: Any) -> list[Any]:
+    """Outputs of the jobs of one flow."""
+    outputs = JobStore(MemoryStore())
+    outputs.connect()
+    run_locally(Flow(list(jobs)), log=False, store=outputs, ensure_success=True, raise_immediately=True)
+    return [job.output.resolve(outputs) for job in jobs]
+
+
+def test_single_points_accept_and_never_reject(view: Any, tiny_text: str) -> None:
+    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+
+    config = parse_config(tiny_text, "tiny")
+    store, node, audit = current_store(), config.node, AuditConfig(auditor="espresso", structures=9)
+    curation = config.curation.model_copy(update={"stable_threshold": 0.03})
+    parts: dict[str, Any] = {"node": node, "curation": curation, "audit": audit, "labelling": config.labelling}
+    documents = list(view.evaluations())
+    assessed: Any = {"evaluations": write_records(store, documents)}
+    shards = [write_records(store, population_records(view))]
+    rejected = view.structure(documents[0]["structure_id"]).copy()
+    rejected.scale_lattice(100.0 * len(rejected))
+    row = {"id": "f" * 64, "structure": structure_document(rejected), "is_unique": True, "energy_above_hull": 9.0}
+    curated: Any = {"screened": write_records(store, [row, {**row, "id": "e" * 64, "is_unique": False}])}
+    audit_job = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, shards, curated, view.id, 3)
+    checkpoint = view.document["checkpoints"]["force_field"]
+    judge = JudgeAuditMaker("tiny/3/judge-audit", 1, force_field=config.screening.force_field, **parts)
+    audited, found = run(audit_job, judge.make(assessed, audit_job.output, checkpoint, [view.id]))
+    assert audited["auditor"]["name"] == "espresso"
+    assert audited["populations"]["rejected"] == 1
+    drawn = {d["id"]: d for d in read_records(store, audited["drawn"])}
+    assert len(drawn) == len(audited["new"]) == 9
+    told = found["audit"]
+    assert told["relation"] == "independent"
+    # The hull of its own energies, by pymatgen
+    labels = [x for each in (*audited["references"], *audited["packets"]) for x in read_records(store, each["labels"])]
+    structures = {d["structure_id"]: view.structure(d["structure_id"], relaxed=True) for d in documents}
+    entries = {
+        x["frame"]: PDEntry(c := structures[x["frame"]].composition, x["energy_per_atom"] * c.num_atoms)
+        for x in labels
+        if x["status"] == "admitted"
+    }
+    diagram = PhaseDiagram(list(entries.values()))
+    judged = {d["structure_id"]: d for d in read_records(store, found["evaluations"]) if d.get("audit_verdict")}
+    assert set(judged) == {i for i, d in drawn.items() if d["stratum"] != "rejected"}
+    for identifier, document in judged.items():
+        above = diagram.get_e_above_hull(entries[identifier])
+        assert document["energy_above_hull_audit"] == pytest.approx(above, abs=1e-6)
+        assert document["audit_verdict"] == ("stable" if above <= 0.03 else "undecided")
+    verdicts = [d["audit_verdict"] for d in judged.values()]
+    assert "undecided" in verdicts
+    assert "unstable" not in verdicts
+    assert sum(s["unstable"] for s in told["strata"].values()) == 0
+    assert all(s["error"]["n"] == 0 for s in told["strata"].values())  # a bound says nothing of the error
+    assert told["failed"] == {"scf_not_converged": 1}
+    precision = told["precision"]
+    assert precision["share"] <= precision["share_high"] == 1.0
+    assert {r["id"] for r in told["records"]} == set(drawn)
