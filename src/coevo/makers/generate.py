@@ -55,13 +55,17 @@ class GenerateMaker(StepMaker):
     ----------
     node : NodeSection
     generator : GeneratorConfig
+    purpose : str
+        What the candidates are for: part of the seed, so that a probe has other draws than an iteration.
     """
 
     name: str = "generate"
     node: NodeSection = field(kw_only=True)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    purpose: str = "generate"
 
     packages: ClassVar[tuple[str, ...]] = CRYSTAL_PACKAGES
+    later: ClassVar[Mapping[str, Any]] = {"purpose": "generate"}
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Those of the family of the generator."""
@@ -92,7 +96,7 @@ class GenerateMaker(StepMaker):
 
         store = current_store()
         generator = load_generator(store, checkpoint, self.generator)
-        seed = seed_for(self.node, iteration, "generate", shard)
+        seed = seed_for(self.node, iteration, self.purpose, shard)
         conditions = conditions_of(self.node, self.generator)
         with task("generating", count, "structures") as advance:
             if descriptor_of(checkpoint["family"], "generator").in_workers:
