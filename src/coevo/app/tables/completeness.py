@@ -21,10 +21,10 @@ def completeness_table(document: Document, title: str) -> Table:
     rows = [row for row in document["formulas"] if row["draws"]][:LIMIT]
     more = sum(row["draws"] > 0 for row in document["formulas"]) - len(rows)
     caption = (
-        f"draws: relaxed to within {document['e_hull']:g} eV/atom of the state's hull; once, twice: minima that were drawn so often; "
+        f"draws: relaxed to within {document['e_hull']:g} eV/atom of the state's hull; once, twice: minima drawn so often; "
         "coverage: Good–Turing, chance that the next draw is of a minimum that was seen; minima ≥: Chao1, a lower bound of all that "
-        "the generator can make; [95 % intervals]; node has: minima of the probe that are entries or references; lowest: batches "
-        "that met the lowest minimum known of the formula"
+        "the generator can make; [95 % intervals]; node has: minima of the probe that are entries or references; lowest: "
+        "batches that met the lowest minimum known of the formula"
     )
     table = Table(
         title=title,
@@ -65,13 +65,19 @@ def completeness_lines(document: Document) -> list[str]:
     probe = document["probe"]
     lines = [
         *_withheld(document["withheld"]),
-        f"{probe['drawn']} draws in {probe['batches']} batches, {probe['relaxed']} relaxed, {probe['within_e_hull']} of them within "
-        f"{document['e_hull']:g} eV/atom of the state's hull by its force field ({probe['force_field']['family']})",
+        _of_probe(probe, document["e_hull"]),
         *_of_all(document["overall"]),
     ]
     failing = [row for row in document["formulas"] if row["note"].startswith("the estimator fails")]
     lines += [f"{row['formula']}: {row['note']}" for row in failing]
     return [*lines, f"The claim: {document['claim']}."]
+
+
+def _of_probe(probe: Mapping[str, Any], e_hull: float) -> str:
+    return (
+        f"{probe['drawn']} draws in {probe['batches']} batches, {probe['relaxed']} relaxed, {probe['within_e_hull']} of them "
+        f"within {e_hull:g} eV/atom of the state's hull by its force field ({probe['force_field']['family']})"
+    )
 
 
 def _withheld(withheld: Document | None) -> list[str]:
@@ -107,14 +113,14 @@ def _of_all(row: Mapping[str, Any]) -> list[str]:
         estimate = found["species"]
         total = "no estimate" if estimate is None else f"Chapman's estimate of all: {_interval(estimate, 0)}, a lower bound too"
         lines.append(
-            f"recapture: {found['first']} minima in the first half of the batches, {found['second']} in the second, {found['both']} in "
-            f"both ({total})"
+            f"recapture: {found['first']} minima in the first half of the batches, {found['second']} in the second, "
+            f"{found['both']} in both ({total})"
         )
     if row["check"] is not None:
         check = row["check"]
         p = ", ".join(f"{name} {value:.3f}" for name, value in check["p"].items())
         lines.append(
-            f"check: {check['predicted']:.2f} of the last batch was predicted as seen before, {check['seen']} of {check['draws']} "
-            f"were; p of one fixed population: {p} (fails up to {check['level']:.4f})"
+            f"check: {check['predicted']:.2f} of the last batch was predicted as seen before, {check['seen']} of "
+            f"{check['draws']} were; p of one fixed population: {p} (fails up to {check['level']:.4f})"
         )
     return lines

@@ -148,6 +148,6 @@ def _claim(view: StateView, probe: Probe, e_hull: float) -> str:
     return (
         f"of what the {generator.family} generator, unfitted and without parents, can make{of} at ≤ {generator.max_atoms} atoms "
         f"in {'-'.join(probe.config.node.elements)}, as far as this matcher's tolerances tell minima apart (ltol "
-        f"{curation.ltol}, stol {curation.stol}, {curation.angle_tol}°), within {e_hull:g} eV/atom of the hull by the force field of "
-        f"{view.node}@{view.id[:8]} ({probe.force_field['family']}); nothing is said of chemical space"
+        f"{curation.ltol}, stol {curation.stol}, {curation.angle_tol}°), within {e_hull:g} eV/atom of the hull by the force "
+        f"field of {view.node}@{view.id[:8]} ({probe.force_field['family']}); nothing is said of chemical space"
     )
