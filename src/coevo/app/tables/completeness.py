@@ -22,8 +22,8 @@ def completeness_table(document: Document, title: str) -> Table:
     more = sum(row["draws"] > 0 for row in document["formulas"]) - len(rows)
     caption = (
         f"draws: relaxed to within {document['e_hull']:g} eV/atom of the state's hull; once, twice: minima drawn so often; "
-        "coverage: Good–Turing, chance that the next draw is of a minimum that was seen; minima ≥: Chao1, a lower bound of all that "
-        "the generator can make; [95 % intervals]; node has: minima of the probe that are entries or references; lowest: "
+        "coverage: Good–Turing, chance that the next draw is of a minimum that was seen; minima ≥: Chao1, a lower bound of all "
+        "that the generator can make; [95 % intervals]; node has: minima of the probe that are entries or references; lowest: "
         "batches that met the lowest minimum known of the formula"
     )
     table = Table(
