@@ -85,8 +85,10 @@ def _withheld(withheld: Document | None) -> list[str]:
         return ["the node withholds no phase (references.exclude), so nothing that is known to exist was there to be met"]
     out = withheld["out_of_reach"]
     lines = [f"out of the probe's reach, not counted: {', '.join(out)}"] if out else []
+    if withheld["references"]:
+        lines.append(f"references of the state, not counted: {', '.join(withheld['references'])}")
     if not withheld["phases"]:
-        return [f"none of the {len(out)} withheld phases is within the probe's reach", *lines]
+        return ["no withheld phase is within the probe's reach", *lines]
     met = [
         f"{_share(withheld[who])} withheld phases were met by {name}"
         for who, name in (("probe", "the probe"), ("node", "the node"))

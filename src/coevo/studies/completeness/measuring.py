@@ -13,11 +13,12 @@ from coevo.analysis.intervals import clopper_pearson
 from coevo.configs.loading import config_from_dict
 from coevo.makers.populations.population import matching_of, members
 from coevo.studies.completeness.minima import find_minima, hull_of_state, read_draws
-from coevo.studies.completeness.withheld import withheld_phases
+from coevo.studies.completeness.withheld import met_phases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coevo.configs.references import ReferenceStructure
     from coevo.flows.probe import Probe
     from coevo.node_store.views import StateView
     from coevo.studies.completeness.minima import Draw, Minima
@@ -28,7 +29,14 @@ SAME_ENERGY = 1e-3
 """eV/atom; a minimum that is lower by less is not called the lower one."""
 
 
-def measure(view: StateView, probe: Probe, *, e_hull: float, workers: int = 1) -> Document:
+def measure(
+    view: StateView,
+    probe: Probe,
+    *,
+    e_hull: float,
+    phases: Sequence[ReferenceStructure] | None = None,
+    workers: int = 1,
+) -> Document:
     """Say how complete the low minima are that a probe has met, and which of them the state has.
 
     Parameters
@@ -38,6 +46,8 @@ def measure(view: StateView, probe: Probe, *, e_hull: float, workers: int = 1) -
     probe : Probe
     e_hull : float
         Window above the state's hull, eV/atom: higher structures of the probe are not looked at.
+    phases : sequence of ReferenceStructure, optional
+        Known phases that were withheld (:func:`coevo.studies.completeness.withheld.phases_to_meet`).
     workers : int
         Processes; the answer does not depend on it.
 
@@ -67,7 +77,7 @@ def measure(view: StateView, probe: Probe, *, e_hull: float, workers: int = 1) -
         "probe": _probe_numbers(probe, draws, low),
         "overall": _estimates(minima, low, batches, 1) | _in_the_node(minima),
         "formulas": rows,
-        "withheld": withheld_phases(view, probe, draws, matching, workers),
+        "withheld": None if phases is None else met_phases(view, probe, draws, phases, matching, workers),
     }
 
 

@@ -16,7 +16,7 @@ from coevo.output.plain_text import json_text
 @app.command()
 def completeness(
     ref: Reference,
-    draws: Annotated[int, typer.Option(min=1, max=1_000_000, help="structures to draw; a later, larger number goes on")] = 400,
+    draws: Annotated[int, typer.Option(min=1, max=100_000, help="structures to draw; a later, larger number goes on")] = 400,
     batches: Annotated[int, typer.Option(min=1, max=1000, help="in so many batches, compared with each other")] = 4,
     max_atoms: Annotated[
         int | None, typer.Option(min=1, max=200, help="atoms per cell, at most (default: generator.max_atoms of the node)")
@@ -28,6 +28,13 @@ def completeness(
     seed: Annotated[
         int | None,
         typer.Option(min=0, max=2**32 - 1, help="in place of the node's seed, for draws that are independent of others"),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            help="known phases that the probe may meet: a bundled set or a file (default: those that the node withholds)",
+            metavar="FILE|SET",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file to write as well", metavar="FILE")] = None,
     force: Force = False,
@@ -41,6 +48,7 @@ def completeness(
     from coevo.output.progress import reporting_to
     from coevo.settings import usable_workers
     from coevo.studies.completeness.measuring import measure
+    from coevo.studies.completeness.withheld import phases_to_meet
 
     wanted = _formulas(formulas)
     if draws < batches:
@@ -49,9 +57,10 @@ def completeness(
         check_place(output, force)
     store = current_store()
     view = store.state(ref)
+    phases = phases_to_meet(view, targets)
     with ProgressBars(err) as bars, reporting_to(bars):
         probe = make_probe(store, view, draws=draws, batches=batches, max_atoms=max_atoms, formulas=wanted, seed=seed)
-        document = measure(view, probe, e_hull=e_hull, workers=usable_workers())
+        document = measure(view, probe, e_hull=e_hull, phases=phases, workers=usable_workers())
     if format == "json" or (output is not None and is_stdout(output)):
         print_json(document)
     else:
