@@ -9,8 +9,9 @@ import pytest
 from coevo.configs.loading import config_from_dict, parse_config
 from coevo.errors import ConfigError
 from coevo.flows.probe import ProbeMaker, can_draw, probe_config
-from coevo.makers.generate import GenerateMaker
+from coevo.makers.generate import GenerateMaker, conditions_of
 from coevo.makers.step import job_key
+from coevo.models.random_crystals.generator import EmbeddedGenerator
 from coevo.node_store.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -66,7 +67,20 @@ def test_what_a_probe_takes_of_a_node(config: NodeConfig) -> None:
     assert probe_config(config_from_dict(other, "other")) == probe_config(config)
     found = probe_config(config, max_atoms=5, formulas=["Li2S"], seed=3)
     assert (found.generator.max_atoms, found.generator.compositions, found.node.seed) == (5, ("Li2S",), 3)
-    assert (found.generator.variation_fraction, found.screening.fmax) == (0.0, config.screening.fmax)
+    assert found.screening.fmax == config.screening.fmax
+
+
+def test_an_unfitted_generator_hangs_on_no_other_setting(config: NodeConfig) -> None:
+    drawn = []
+    for generator in (
+        probe_config(config).generator,
+        config.generator.model_copy(update={"unit_fraction": 1.0, "variation_fraction": 1.0, "target_energy_above_hull": 0.3}),
+    ):
+        conditions = conditions_of(config.node, generator)
+        sample = EmbeddedGenerator.initial(generator).sample(4, conditions, 3)
+        assert not any("parents" in candidate.origin for candidate in sample.candidates)
+        drawn.append([candidate.structure for candidate in sample.candidates])
+    assert drawn[0] == drawn[1]
 
 
 def test_what_a_probe_can_draw(config: NodeConfig) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHARD = 50
 """Draws of a job."""
+USED = ("max_atoms", "compositions", "subsystem_fraction")
+"""Settings of the generator that its draws depend on before it has learned anything: all others are of what it learns."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,8 @@ def probe_config(
     """
     from coevo.configs.loading import config_from_dict
 
-    used = ("max_atoms", "compositions", "subsystem_fraction", "unit_fraction", "target_energy_above_hull")
     plain = config.model_dump(mode="json")
-    generator = {name: plain["generator"][name] for name in used} | {"family": DEFAULT_GENERATOR.name, "variation_fraction": 0.0}
+    generator = {name: plain["generator"][name] for name in USED} | {"family": DEFAULT_GENERATOR.name}
     if max_atoms is not None:
         generator["max_atoms"] = max_atoms
     if formulas:

@@ -62,7 +62,8 @@ def met_phases(
     Those that the probe cannot draw, and those that are references of the state, are named and do not count. All relaxed draws
     are compared, whatever their energy, with the phases as they were given.
     """
-    reach, out = [], []
+    reach: list[ReferenceStructure] = []
+    out: list[ReferenceStructure] = []
     for phase in phases:
         formula, atoms = phase.structure.composition.reduced_formula, primitive_atoms(phase.structure)
         (reach if can_draw(probe.config, formula, atoms) else out).append(phase)
