@@ -104,6 +104,7 @@ def test_the_lowest_minimum_of_a_formula_and_who_met_it(state: StateView, found:
     lowest = rows["Li3P"]["lowest"]
     assert (lowest["of"], lowest["batches"], lowest["batches_that_met_it"]) == ("probe", 2, 1)
     assert lowest["energy_above_hull"] == pytest.approx(-0.01)
+    assert lowest["share_95"] == pytest.approx([0.0126, 0.9874], abs=1e-4)
     # a probe that meets the layered one alone has missed what the state has
     higher = [[(LAYERED, 0.04)], [(LAYERED, 0.03)]]
     (row,) = measure(state, probe_of(state, higher), e_hull=0.05)["formulas"]

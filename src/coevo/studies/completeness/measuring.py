@@ -125,7 +125,13 @@ def _lowest(formula: str, minima: Minima, batches: int) -> Document:
         source = "probe" if held is None else held.document["kind"]
         above = minima.species[name][0].energy_above_hull
     met = sorted({draw.batch for draw in minima.species[name]}) if name else []
-    return {"of": source, "energy_above_hull": above, "batches": batches, "batches_that_met_it": len(met)}
+    return {
+        "of": source,
+        "energy_above_hull": above,
+        "batches": batches,
+        "batches_that_met_it": len(met),
+        "share_95": list(clopper_pearson(len(met), batches)),
+    }
 
 
 def _probe_numbers(probe: Probe, draws: Sequence[Draw], low: Sequence[Draw]) -> Document:
