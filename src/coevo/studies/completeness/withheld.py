@@ -73,7 +73,7 @@ def met_phases(
     alike = [draw for draw in draws if draw.formula in {row.formula for _, row in rows}]
     found = match_targets(items, [draw.item for draw in alike], matching, workers=workers) if items else {}
     batch_of = {draw.item.id: draw.batch for draw in alike}
-    told = [
+    told: list[Document] = [
         {
             "name": phase.name,
             "formula": row.formula,
