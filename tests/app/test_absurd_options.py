@@ -39,6 +39,9 @@ def coevo(printed: Callable[..., Printed], tmp_path: Path, monkeypatch: pytest.M
         (("analyse", ""), "names neither a state nor a file"),
         (("motifs", " "), "names neither a state nor a file"),
         (("rediscover", NODE, "--against", ""), "--against '': names no set"),
+        (("completeness", NODE, "--formulas", ""), "--formulas: got ''"),
+        (("completeness", NODE, "--draws", "99999999999999999999"), "less than or equal to 100000"),
+        (("completeness", NODE, "--e-hull", "nan"), "--e-hull"),
     ],
 )
 def test_it_is_told_and_nothing_is_done(coevo: Callable[..., Printed], arguments: tuple[str, ...], words: str) -> None:

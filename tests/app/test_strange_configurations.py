@@ -43,6 +43,7 @@ def test_one_line(
         ("merge", NODE, f"{NODE}@main~1", "--into", "other"),
         ("verify", NODE, "--signals"),
         ("rediscover", NODE),
+        ("completeness", NODE),
     ):
         done = printed(*arguments)
         assert (done.code, "Traceback" in done.err) == (2, False), (arguments, done.err)

@@ -40,6 +40,7 @@ _LEFT = {
     "cancel": f"the campaign may be cancelled in part; {_REPEATED}",
     "pause": f"some jobs may be paused; {_REPEATED}",
     "resume": f"some jobs may go on; {_REPEATED}",
+    "completeness": _RESUMED,
     "analyse": _WHOLE,
     "report": _WHOLE,
     "export": _WHOLE,

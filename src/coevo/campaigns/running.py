@@ -42,10 +42,10 @@ def run_flow(flow: Flow, job_store: JobStore | None = None) -> None:
     from coevo.campaigns.local_manager import run_side_by_side
     from coevo.flows.campaign import check_inputs
 
-    check_inputs(flow)
     with warnings.catch_warnings():
         # Third-party chatter (CIF rounding, spglib's deprecations) would drown what the user has to see.
         warnings.filterwarnings("ignore", module=r"(jobflow|maggma|pymatgen|spglib|chgnet|torch|ase|pyxtal)(\.|$)")
+        check_inputs(flow)
         store = job_store or JobStore(MemoryStore())
         try:
             run_side_by_side(flow, store)

@@ -119,13 +119,17 @@ class GenerateMaker(StepMaker):
     ----------
     node : NodeSection
     generator : GeneratorConfig
+    purpose : str
+        What the candidates are for: part of the seed, so that a probe has other draws than an iteration.
     """
 
     name: str = "generate"
     node: NodeSection = field(kw_only=True)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    purpose: str = "generate"
 
     packages: ClassVar[tuple[str, ...]] = CRYSTAL_PACKAGES
+    later: ClassVar[Mapping[str, Any]] = {"purpose": "generate"}
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Those of the family of the generator."""
@@ -157,9 +161,9 @@ class GenerateMaker(StepMaker):
         store = current_store()
         generator = load_generator(store, checkpoint, self.generator)
         conditions = conditions_of(self.node, self.generator)
-        steps = ["generate"]
+        steps = [self.purpose]
         if generator.capabilities.complete:  # others may be slow to start, and give few of what there is room for
-            steps += [f"generate again {number}" for number in range(1, _AGAIN + 1)]
+            steps += [f"{self.purpose} again {number}" for number in range(1, _AGAIN + 1)]
         seeds = [seed_for(self.node, iteration, name, shard) for name in steps]
         with task("generating", count, "structures") as advance:
             options: dict[str, Any] = {"progress": advance}

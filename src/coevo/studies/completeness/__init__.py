@@ -1,0 +1,1 @@
+"""What a probe says of its generator and of a state."""
