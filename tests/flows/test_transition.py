@@ -122,6 +122,21 @@ def test_hull_energies_equal_those_of_pymatgen(store, ref: str) -> None:
         )
 
 
+def test_each_evaluation_says_whether_its_electrons_find_room(store) -> None:
+    view = store.state("tiny")
+    documents = list(view.evaluations())
+    for d in documents:
+        amounts = view.structure(d["structure_id"]).composition
+        ions = 0 if d["formula"] == "Li" else amounts["Li"] - 3 * amounts["P"] - 2 * amounts["S"]
+        assert d["electron_excess"] == pytest.approx(ions / amounts.num_atoms)
+    live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
+    population = view.document["metrics"]["population"]
+    assert population["electron_excess"] == sum(d["electron_excess"] > 0 for d in live)
+    assert population["sun_electron_excess"] == sum(d["electron_excess"] > 0 for d in live if d["is_sun"])
+    iteration = view.document["metrics"]["iteration"]
+    assert 0 <= iteration["electron_excess"] <= iteration["relaxed"]
+
+
 def test_a_state_is_coherent(store) -> None:
     """Every energy of a state is that of its own force field at the geometry it shows."""
     from coevo.models.registry import force_field_from

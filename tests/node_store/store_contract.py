@@ -356,6 +356,24 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         view = store.state(f"{NODE}@{lineage.commit()}")
         assert sorted(view.manifest) == ["labels", "offsets", "references", "samples", "structures"]
 
+    def test_filters_find_an_excess_of_electrons(self, store, lineage):
+        draft = lineage.draft(n_entries=12)
+        for number, row in enumerate(draft.evaluations):
+            if number % 4:  # the others are as an earlier version wrote them
+                row["electron_excess"] = None if number % 4 == 1 else 0.1 * (number - 6)
+        store.commit(draft, branch="main", expected=None)
+        view = store.state(NODE)
+        everything = {d["structure_id"]: d.get("electron_excess") for d in view.entries()}
+        for text, wanted in (
+            ("electron_excess > 0", lambda value: value is not None and value > 0),
+            ("electron_excess <= 0", lambda value: value is not None and value <= 0),
+            ("electron_excess IS UNKNOWN", lambda value: value is None),
+        ):
+            found = {d["structure_id"] for d in view.entries(parse_filter(text))}
+            assert found == {identifier for identifier, value in everything.items() if wanted(value)} != set()
+        (most,) = view.entries(sort=[("electron_excess", -1)], limit=1)
+        assert most["electron_excess"] == max(value for value in everything.values() if value is not None)
+
     def test_relaxed_geometries_come_with_filtered_entries(self, store, lineage):
         lineage.commit()
         view = store.state(NODE)

@@ -25,7 +25,7 @@ from coevo.report.figures.plots import new_figure, paper_style, write_plot
 from coevo.report.gathering import gather
 from coevo.report.motif_gallery import charge_text
 from coevo.report.structure_map import choose, map_input, principal_components, script_text
-from coevo.report.tables import number
+from coevo.report.tables import EXCESS_COLUMN, number, stable_table, sun_table
 from coevo.settings import Settings
 from tiny_node import Coevo
 
@@ -83,6 +83,26 @@ def made(count: int) -> HullPoints:
     elements = ["Li", "S"] if count == 2 else ELEMENTS[:count]
     rows = [evaluation(f, e, "reference" if i < count else "entry", f"{i}") for i, (f, e) in enumerate(PHASES[count])]
     return with_energies(elements, rows)
+
+
+def test_tables_show_an_excess_of_electrons_where_there_is_one() -> None:
+    rows = [
+        {**evaluation(*phase), "space_group": 1, "nsites": 4, "iteration_added": 1, "energy_above_reference_hull": 0.0}
+        for phase in [("Li", -1.9), ("S", -4.1), ("Li2S", -4.0), ("Li3S", -3.6)]
+    ]
+    for row, excess in zip(rows, (0.0, -2.0, 0.0, 0.25), strict=True):
+        assert EXCESS_COLUMN not in stable_table(with_energies(["Li", "S"], rows), {}).columns
+        row["electron_excess"] = excess
+    table = stable_table(with_energies(["Li", "S"], rows), {})
+    place = table.columns.index(EXCESS_COLUMN)
+    assert {row[0]: row[place] for row in table.rows} == {"Li": "", "S": "", "Li₂S": "", "Li₃S": "0.25"}
+    assert place in table.numeric
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    data: Any = SimpleNamespace(sun_entries=rows)
+    table = sun_table(data, 10)
+    assert [row[table.columns.index(EXCESS_COLUMN)] for row in table.rows] == ["", "", "", "0.25"]
+    assert table.numeric == {1, 2, 3, 4, 5, 6}
+    assert EXCESS_COLUMN not in sun_table(data, 3).columns
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

@@ -74,6 +74,12 @@ class GeneratorConfig(Section):
     subsystem_fraction: Fraction = Field(default=0.25, description="share of candidates drawn in proper sub-systems")
     variation_fraction: Fraction = Field(default=0.4, description="share made by varying good parents, once there are some")
     unit_fraction: Fraction = Field(default=0.6, description="share of random crystals built from anion units, once known")
+    electron_excess_share: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="share of a job's candidates with more electrons than their elements can take, at most; no limit if null",
+    )
     fit: bool = Field(default=True, description="refit the generator after each iteration")
     fit_max_e_hull: Positive = Field(default=0.3, le=5.0, description="examples above this E_hull have no weight, eV/atom")
     options: Annotated[tuple[str, ...], Local("they are handed to the runner of a family")] = Field(

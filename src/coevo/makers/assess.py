@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from coevo.configs.electrons import has_electron_excess
 from coevo.configs.tree import CurationConfig, NodeSection
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 from coevo.output.progress import task
@@ -37,7 +38,7 @@ class AssessMaker(StepMaker):
     curation: CurationConfig = field(default_factory=CurationConfig)
     first_principles: bool = False
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     later: ClassVar[Mapping[str, Any]] = {"first_principles": False, "offsets": None}
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
@@ -115,6 +116,8 @@ class AssessMaker(StepMaker):
                 "stable": sum(d["is_stable"] for d in live),
                 "novel": sum(d["is_novel"] for d in live),
                 "sun": sum(d["is_sun"] for d in live),
+                "electron_excess": sum(has_electron_excess(d["electron_excess"]) for d in live),
+                "sun_electron_excess": sum(has_electron_excess(d["electron_excess"]) for d in live if d["is_sun"]),
                 "lost": len(lost),
                 "not_relaxed_again": sum(bool(d["note"]) for d in documents),
                 **(status_counts(live) if standing is not None else {}),

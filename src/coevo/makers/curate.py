@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from coevo.configs.electrons import has_electron_excess
 from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
 from coevo.makers.outputs import RELAXED, SCREENED, check_own
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
@@ -43,6 +44,7 @@ class CurateMaker(StepMaker):
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
 
+    # A result of an earlier version, found by its key, says nothing of electrons: no step depends on it, and tables leave it out.
     version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
 
@@ -78,7 +80,7 @@ class CurateMaker(StepMaker):
         from coevo.analysis.signals.ruler import quantiles
         from coevo.makers.populations.fingerprints import fingerprint_table
         from coevo.makers.populations.hull_members import LABELLED, counted
-        from coevo.makers.populations.population import hull_of, matching_of, members, open_state
+        from coevo.makers.populations.population import excess_of, hull_of, matching_of, members, open_state
         from coevo.node_store.canonical import structure_from_document
 
         for output in screened:
@@ -126,6 +128,7 @@ class CurateMaker(StepMaker):
                     "representative": representatives[item.id],
                     "is_unique": is_unique,
                     "matched_reference": matched.get(item.id),
+                    "electron_excess": excess_of(item.structure),
                 }
             )
         admitted = [r for r in rows if r["is_unique"] and r["energy_above_hull"] <= self.curation.max_e_hull]
@@ -146,6 +149,7 @@ class CurateMaker(StepMaker):
                 "novel": len(novel),
                 "sun": len(sun),
                 "admitted": len(admitted),
+                "electron_excess": sum(has_electron_excess(r["electron_excess"]) for r in rows),
                 "known": sum(1 for r in rows if r["matched_reference"] is not None),
                 "relaxation_steps": sum(output["steps"] for output in screened),
             },

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from math import floor
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from coevo.configs.electrons import has_electron_excess
 from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.families import descriptor_of
 from coevo.families.built_in import CRYSTAL_PACKAGES
@@ -15,12 +18,13 @@ from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from coevo.makers.outputs import Checkpoint, Generated
+    from coevo.models.contracts import Candidate, Conditions, Sample
 
-if TYPE_CHECKING:
-    from coevo.models.contracts import Conditions
+_AGAIN = 3
+"""Draws that are made in place of dropped candidates, at most, one after the other."""
 
 
 def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
@@ -44,7 +48,67 @@ def conditions_of(node: NodeSection, generator: GeneratorConfig) -> Conditions:
         chemical_systems=chemical_systems(node.elements, generator.subsystem_fraction),
         compositions=generator.compositions,
         energy_above_hull=generator.target_energy_above_hull,
+        electron_excess_share=generator.electron_excess_share,
     )
+
+
+def within_share(candidates: Sequence[Candidate], share: float | None) -> list[Candidate]:
+    """The first candidates of which at most a share has more electrons than their elements can take, in their order.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Those without an excess are all kept.
+    share : float or None
+        In [0, 1], of those that are kept; None sets no limit.
+    """
+    from coevo.makers.populations.population import excess_of
+
+    if share is None or share >= 1:
+        return list(candidates)
+    marks = [has_electron_excess(excess_of(candidate.structure)) for candidate in candidates]
+    # With w within and k beyond, k <= share (w + k); the last term is for what rounding takes from a whole number.
+    left = floor(share * marks.count(False) / (1 - share) + 1e-9)
+    kept = []
+    for candidate, mark in zip(candidates, marks, strict=True):
+        if mark and not left:
+            continue
+        left -= mark
+        kept.append(candidate)
+    return kept
+
+
+def sample_within_share(draw: Callable[[int, int], Sample], count: int, seeds: Sequence[int], share: float | None) -> Sample:
+    """Draw candidates, drop what is beyond the share of electron excess, and draw again in its place.
+
+    Parameters
+    ----------
+    draw : callable
+        Number of candidates and seed to sample.
+    count : int
+    seeds : sequence of int
+        Of the draws, one after the other, at most.
+    share : float or None
+        In [0, 1]; None sets no limit.
+
+    Returns
+    -------
+    Sample
+        The origin of each candidate has its ``seed``; what was dropped is counted as ``electron_excess``.
+    """
+    from coevo.models.contracts import Sample
+
+    kept: list[Candidate] = []
+    rejected: Counter[str] = Counter()
+    for seed in seeds:
+        sample = draw(count - len(kept), seed)
+        drawn = [*kept, *(replace(c, origin={**c.origin, "seed": seed}) for c in sample.candidates)]
+        kept = within_share(drawn, share)
+        rejected.update(sample.rejected)
+        if len(kept) == len(drawn):
+            break
+        rejected["electron_excess"] += len(drawn) - len(kept)
+    return Sample(kept, dict(rejected))
 
 
 @dataclass
@@ -92,15 +156,21 @@ class GenerateMaker(StepMaker):
 
         store = current_store()
         generator = load_generator(store, checkpoint, self.generator)
-        seed = seed_for(self.node, iteration, "generate", shard)
         conditions = conditions_of(self.node, self.generator)
+        steps = ["generate"]
+        if generator.capabilities.complete:  # others may be slow to start, and give few of what there is room for
+            steps += [f"generate again {number}" for number in range(1, _AGAIN + 1)]
+        seeds = [seed_for(self.node, iteration, name, shard) for name in steps]
         with task("generating", count, "structures") as advance:
+            options: dict[str, Any] = {"progress": advance}
             if descriptor_of(checkpoint["family"], "generator").in_workers:
-                spread: Any = generator  # its sample takes ``workers``, which the contract does not ask of all families
-                sample = spread.sample(count, conditions, seed, progress=advance, workers=self.usable_workers())
-            else:
-                sample = generator.sample(count, conditions, seed, progress=advance)
-        where = {"generator": checkpoint["sha256"], "iteration": iteration, "shard": shard, "seed": seed}
+                options["workers"] = self.usable_workers()  # which the contract does not ask of all families
+
+            def draw(number: int, seed: int) -> Sample:
+                return generator.sample(number, conditions, seed, **options)
+
+            sample = sample_within_share(draw, count, seeds, self.generator.electron_excess_share)
+        where = {"generator": checkpoint["sha256"], "iteration": iteration, "shard": shard}
         records = [
             {
                 "id": structure_id(candidate.structure),

@@ -59,6 +59,9 @@ class Conditions:
         Formulas asked for; a candidate's reduced formula is one of theirs. Empty means any.
     energy_above_hull : float
         Target, eV/atom.
+    electron_excess_share : float or None
+        Share of the candidates with more electrons than their elements can take (:mod:`coevo.configs.electrons`), at most; None
+        sets no limit. A family need not look at it: what is too much is dropped from its sample.
     """
 
     elements: tuple[str, ...]
@@ -66,6 +69,7 @@ class Conditions:
     chemical_systems: Mapping[str, float] = field(default_factory=dict)
     compositions: tuple[str, ...] = ()
     energy_above_hull: float = 0.0
+    electron_excess_share: float | None = None
 
 
 @dataclass(frozen=True)

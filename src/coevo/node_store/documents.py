@@ -221,6 +221,10 @@ class EvaluationDocument(_Open):
         default=None, description="of a refuted entry: its energy by the force field, eV/atom; energy_per_atom is its label's"
     )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
+    electron_excess: float | None = Field(
+        default=None,
+        description="electrons beyond what its elements can take, counted from oxidation states; positive: an excess, e-/atom",
+    )
     is_stable: bool | None = Field(default=None, description="energy_above_hull is at most the node's stable_threshold")
     is_novel: bool | None = Field(default=None, description="matches no reference")
     is_sun: bool | None = Field(default=None, description="stable, unique and novel")

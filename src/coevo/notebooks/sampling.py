@@ -78,6 +78,8 @@ def _as_conditions(changes: dict[str, Any]) -> dict[str, Any]:
     given = dict(changes)
     if "max_atoms" in given:
         given["max_atoms"] = _whole(given["max_atoms"], "max_atoms", least=1)
+    if given.get("electron_excess_share") is not None:
+        given["electron_excess_share"] = _share(given["electron_excess_share"], "electron_excess_share")
     for name in ("elements", "compositions"):
         if name in given:
             given[name] = tuple(_listed(given[name]))
@@ -103,6 +105,16 @@ def _check_formula(formula: str) -> None:
         atoms = 0
     if not atoms:
         raise ModelError(f"sample: compositions: got {formula!r}, allowed: formulas such as 'Li3PS4'")
+
+
+def _share(number: float, name: str) -> float:
+    try:
+        share = float(number)
+    except (TypeError, ValueError):
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ModelError(f"sample: {name}: got {number!r}, allowed: a number from 0 to 1, or None for no limit")
+    return share
 
 
 def _whole(number: int, name: str, least: int = 0) -> int:

@@ -50,6 +50,7 @@ _TYPES = {
             "energy_above_hull_std",
             "model_energy_per_atom",
             "fmax",
+            "electron_excess",
         ),
         "float64",
     ),

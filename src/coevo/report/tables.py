@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.configs.electrons import has_electron_excess
 from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
+from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.hull_words import check_words, hull_counts, standing_word
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from coevo.report.gathering import ReportData
 
 DASH = "–"
+EXCESS_COLUMN = "electron excess (e⁻/atom)"
 SUN_COLUMNS = (
     "id",
     "formula",
@@ -29,6 +32,7 @@ SUN_COLUMNS = (
     "energy above the hull of references (eV/atom)",
     "energy above hull by first-principles labels (eV/atom)",
     "largest force (eV/angstrom)",
+    "electron excess (e-/atom)",
     "iteration",
     "standard deviation of the energy above hull over the second opinion (eV/atom)",
     "confidently S.U.N.",
@@ -45,6 +49,7 @@ _SUN_FIELDS = (
     "energy_above_reference_hull",
     "energy_above_hull_dft",
     "fmax",
+    "electron_excess",
     "iteration_added",
     "energy_above_hull_std",
     "is_confidently_sun",
@@ -114,6 +119,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
         *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
+        *excess_rows(metrics),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
@@ -125,6 +131,7 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
     by_labels = any(row.get("energy_above_hull_dft") is not None for row in data.sun_entries[:most])
     opinions = any("energies_above_hull" in row for row in data.sun_entries[:most])
     standing = any("hull_status" in row for row in data.sun_entries[:most])
+    excess = any(has_electron_excess(row.get("electron_excess")) for row in data.sun_entries[:most])
     columns = (
         "formula",
         "E_hull",
@@ -132,6 +139,7 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "E_hull, references only",
         *(("E_hull by labels",) if by_labels else ()),
         *(("label",) if standing else ()),
+        *((EXCESS_COLUMN,) if excess else ()),
         "space group",
         "sites",
         "iteration",
@@ -139,9 +147,10 @@ def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None)
         "id",
         "structure",
     )
-    rows = [_sun_row(row, motifs, by_labels, opinions, standing) for row in data.sun_entries[:most]]
+    rows = [_sun_row(row, motifs, by_labels, opinions, standing, excess) for row in data.sun_entries[:most]]
     first = 3 + by_labels + 2 * opinions  # after the energies
-    numeric = {1, *range(2 + 2 * opinions, first), *range(first + standing, first + standing + 3), *({2} if opinions else ())}
+    words = first + standing
+    numeric = {1, *range(2 + 2 * opinions, first), *range(words, words + 3 + excess), *({2} if opinions else ())}
     return PageTable(columns, rows, frozenset(numeric))
 
 
@@ -188,7 +197,15 @@ _ON_THE_WORD_OF = {
 }
 
 
-def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool, standing: bool) -> list[Any]:
+def _excess(row: dict[str, Any]) -> str:
+    """The number where it is an excess: how far a composition is from one says nothing of its stability."""
+    value = row.get("electron_excess")
+    return number(value, 2) if has_electron_excess(value) else ""
+
+
+def _sun_row(
+    row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool, opinions: bool, standing: bool, excess: bool
+) -> list[Any]:
     identifier = row["structure_id"]
     return [
         formula_text(row["formula"]),
@@ -197,6 +214,7 @@ def _sun_row(row: dict[str, Any], motifs: dict[str, str] | None, by_labels: bool
         number(row["energy_above_reference_hull"]),
         *([number(row.get("energy_above_hull_dft"))] if by_labels else []),
         *([standing_word(row) or DASH] if standing else []),
+        *([_excess(row)] if excess else []),
         DASH if row["space_group"] is None else str(row["space_group"]),
         str(row["nsites"]),
         DASH if row["iteration_added"] is None else str(row["iteration_added"]),
@@ -214,6 +232,7 @@ def sun_data(data: ReportData) -> DataTable:
 def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
     """Return the phases on the hull."""
     rows: list[list[Any]] = []
+    excess = any(has_electron_excess(points.rows[index].get("electron_excess")) for index in points.corners)
     for index in points.corners:
         row = points.rows[index]
         kind = f"reference: {names.get(row['structure_id'], '')}" if row["kind"] == "reference" else "entry"
@@ -222,11 +241,13 @@ def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
                 formula_text(row["formula"]),
                 kind,
                 number(row["formation_energy_per_atom"]),
+                *([_excess(row)] if excess else []),
                 DASH if row["space_group"] is None else str(row["space_group"]),
                 Cell(row["structure_id"][:16], code=True),
             ]
         )
-    return PageTable(("formula", "what", "formation energy (eV/atom)", "space group", "id"), rows, frozenset({2, 3}))
+    columns = ("formula", "what", "formation energy (eV/atom)", *((EXCESS_COLUMN,) if excess else ()), "space group", "id")
+    return PageTable(columns, rows, frozenset({2, 3, *({4} if excess else ())}))
 
 
 def facet_table(points: HullPoints) -> PageTable:

@@ -167,6 +167,7 @@ def test_what_is_forged_without_a_lie_imports(good: Path, tmp_path: Path) -> Non
         (of_evaluations({"hull_status": "refuted", "model_energy_per_atom": 1e300}), "model_energy_per_atom: got 1e.300"),
         (of_evaluations({"hull_status": "refuted", "model_energy_per_atom": -1.0}), "hull_status: got refuted of a reference"),
         (of_evaluations({"hull_status": "fine"}), "hull_status"),
+        (of_evaluations({"electron_excess": 1e300}), "electron_excess: got 1e.300, allowed"),
         (of_offsets({"values": [0.1, 1e300, 0.0]}), "offsets: got 1e.300, allowed"),
         (of_evaluations({"energy_above_hull": None, "is_sun": None}), "must say energy_above_hull, is_sun;"),
         (of_structures({"nsites": 99}), "nsites: got 99, its geometry has "),

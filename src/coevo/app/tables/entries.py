@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.configs.electrons import has_electron_excess
+from coevo.studies.states.electron_words import entry_excess_rows
 from coevo.studies.states.exporting import COLUMNS
 from coevo.studies.states.graph import SHORT_ID
 from coevo.studies.states.hull_words import entry_hull_rows, standing_word
@@ -23,10 +25,12 @@ _ROUNDING = 1e-9
 
 def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """Return entries as a table for the terminal."""
+    has_excess = any(has_electron_excess(row.get("electron_excess")) for row in rows)
+    in_excess = ", excess of electrons in e⁻/atom" if has_excess else ""
     table = Table(
         title=title,
         title_justify="left",
-        caption="energies in eV/atom; = duplicate of, ref: matches a reference (coevo show REF ID)",
+        caption=f"energies in eV/atom{in_excess}; = duplicate of, ref: matches a reference (coevo show REF ID)",
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=0,
@@ -35,7 +39,8 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     by_labels = ("E_hull DFT",) if has_labels else ()
     has_spread = any(row.get("energy_above_hull_std") is not None for row in rows)
     spread = ("±",) if has_spread else ()
-    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", *spread, "E_ref_hull", *by_labels, "it.", ""):
+    excess = ("excess",) if has_excess else ()
+    for name in ("id", "formula", "atoms", "s.g.", "E_form", "E_hull", *spread, "E_ref_hull", *by_labels, *excess, "it.", ""):
         right = name not in {"id", "formula", ""}
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in rows:
@@ -46,6 +51,9 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         if has_labels:
             labelled = row.get("energy_above_hull_dft")
             energies.append("–" if labelled is None else f"{labelled:.3f}")
+        if has_excess:
+            electrons = row.get("electron_excess")
+            energies.append(f"{electrons:.2f}" if has_electron_excess(electrons) else "")
         group = "–" if row["space_group"] is None else str(row["space_group"])
         start = (row["structure_id"][:SHORT_ID], row["formula"], str(row["nsites"]), group)
         table.add_row(*start, *energies, str(row["iteration_added"]), _remark(row))
@@ -94,7 +102,7 @@ def _what(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("source", more["source"] + (f" ({more['licence']})" if more["licence"] else "")))
     if row["kind"] == "entry":
         rows.append(("origin", _origin(row, more["origin"])))
-    return rows
+    return [*rows, *entry_excess_rows(row)]
 
 
 def _origin(row: dict[str, Any], origin: Any) -> str:

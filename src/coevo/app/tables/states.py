@@ -9,6 +9,7 @@ from rich.table import Table
 
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
+from coevo.studies.states.electron_words import candidates_rows, excess_rows
 from coevo.studies.states.graph import SHORT_ID
 from coevo.studies.states.hull_words import check_words, hull_counts
 from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
@@ -127,6 +128,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ("stable", str(counts["stable"])),
             ("novel", f"{counts['novel']} against {references} ({reference['size']} references)"),
             ("S.U.N.", str(counts["sun"])),
+            *candidates_rows(counts),
             ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
         ]
     if view.started_from is not None:
@@ -156,6 +158,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
         *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
+        *excess_rows(metrics),
         *opinion_rows(metrics),
         ("maturity", _maturity(metrics["maturity"])),
         ("time per step", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in step_seconds(view).items())),

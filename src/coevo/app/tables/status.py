@@ -50,7 +50,7 @@ def status_table(status: dict[str, Any]) -> Table:
         )
         table.add_row("references", f"{head['references']}, {head['reference_set']['size']} structures")
         table.add_row("labels", str(head["counts"].get("labels", 0)))
-        for key in ("hull", "phases_on_it", "second_opinion", "agreement", "calibration"):
+        for key in ("electron_excess", "hull", "phases_on_it", "second_opinion", "agreement", "calibration"):
             if head[key]:
                 table.add_row(key.replace("_", " "), head[key])
     unfinished = [c for c in status["campaigns"] if c["status"] == "running"]

@@ -12,6 +12,7 @@ from coevo.analysis.comparison.matching import Matching
 from coevo.analysis.comparison.uniqueness import Item
 from coevo.analysis.composition import fractions
 from coevo.analysis.hull.hull import Hull
+from coevo.configs.electrons import electron_excess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -129,6 +130,11 @@ def describe(structure: Structure) -> dict[str, Any]:
     }
 
 
+def excess_of(structure: Structure) -> float | None:
+    """Electrons beyond what the elements of a structure can take, e-/atom (:mod:`coevo.configs.electrons`)."""
+    return electron_excess(structure.composition.get_el_amt_dict())
+
+
 def evaluation_document(
     member: Member,
     *,
@@ -168,6 +174,7 @@ def evaluation_document(
         "energy_above_hull": energy_above_hull,
         "energy_above_reference_hull": energy_above_reference_hull,
         "fmax": member.document["fmax"],
+        "electron_excess": excess_of(member.structure),
         "is_stable": bool(is_stable),
         "is_novel": bool(is_novel),
         "is_sun": bool(is_stable and is_novel and duplicate_of is None),

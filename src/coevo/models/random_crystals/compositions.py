@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.configs.electrons import electron_excess, has_electron_excess
 from coevo.models.random_crystals.chemistry import neutrality
 from coevo.models.random_crystals.geometry import RejectedDrawError
 from coevo.models.random_crystals.knowledge import binned_preference
@@ -94,9 +95,13 @@ class CompositionTable:
     conditions : Conditions
     like : CompositionTable, optional
         Of the same knowledge under conditions that differ in the chemical systems only: what it has worked out is taken over.
+    accommodated : bool
+        Leave out compositions with more electrons than their elements can take; ``like`` has not left them out.
     """
 
-    def __init__(self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None):
+    def __init__(
+        self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None, *, accommodated: bool = False
+    ):
         from pymatgen.core import Composition
 
         self.knowledge = knowledge
@@ -106,8 +111,10 @@ class CompositionTable:
             reduced_key({k: round(v) for k, v in Composition(f).reduced_composition.get_el_amt_dict().items()})
             for f in self.allowed
         )
-        self.listed: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {} if like is None else like.listed
-        self.counted: dict[tuple[frozenset[str], tuple[str, ...]], NDArray[np.int64]] = {} if like is None else like.counted
+        self._all = like if accommodated else None
+        shared = None if accommodated else like
+        self.listed: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {} if shared is None else shared.listed
+        self.counted: dict[tuple[frozenset[str], tuple[str, ...]], NDArray[np.int64]] = {} if shared is None else shared.counted
         known = list(knowledge.compositions.values())
         self._symbols = sorted({s for c in known for s in c.amounts} | set(conditions.elements))
         self._known = fraction_rows([c.amounts for c in known], self._symbols)
@@ -144,7 +151,11 @@ class CompositionTable:
 
     def table(self, system: frozenset[str]) -> tuple[list[dict[str, int]], FloatArray]:
         """Cell contents of a system and their weights."""
-        if system not in self.listed:
+        if system not in self.listed and self._all is not None:
+            rows, weights = self._all.table(system)
+            kept = [i for i, row in enumerate(rows) if not has_electron_excess(electron_excess(row))]
+            self.listed[system] = ([rows[i] for i in kept], weights[kept])
+        elif system not in self.listed:
             symbols = tuple(sorted(system))
             contents = cell_contents(symbols, self.conditions.max_atoms)
             rows = [dict(zip(symbols, content, strict=True)) for content in contents]
@@ -177,6 +188,8 @@ class CompositionTable:
 
     def wants(self, key: tuple[tuple[str, int], ...]) -> bool:
         """Whether a reduced composition (as :func:`reduced_key` gives it) fulfils the conditions."""
+        if self._all is not None and has_electron_excess(electron_excess(dict(key))):
+            return False
         return not self.allowed or key in self._keys
 
     def draw(self, rng: np.random.Generator) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coevo.configs.electrons import electron_excess, has_electron_excess
 from coevo.models.random_crystals.chemistry import covalent_radius, prior_volume
 from coevo.models.random_crystals.compositions import CompositionTable, fraction_rows, kernel, reduced_key
 from coevo.models.random_crystals.geometry import RejectedDrawError, too_close
@@ -48,14 +49,19 @@ class SamplingContext:
     conditions : Conditions
     like : CompositionTable, optional
         As for :class:`CompositionTable`.
+    accommodated : bool
+        As for :class:`CompositionTable`; a draw with an excess is then rejected.
     """
 
-    def __init__(self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None):
+    def __init__(
+        self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None, *, accommodated: bool = False
+    ):
         self.knowledge = knowledge
         self.conditions = conditions
         self.elements = tuple(sorted(conditions.elements))
         self.target = conditions.energy_above_hull
-        self.compositions = CompositionTable(knowledge, conditions, like)
+        self.compositions = CompositionTable(knowledge, conditions, like, accommodated=accommodated)
+        self._accommodated = accommodated
         self._volumes: dict[tuple[tuple[str, int], ...], float] = {}
         self._passed: Structure | None = None
 
@@ -159,10 +165,12 @@ class SamplingContext:
             raise RejectedDrawError("too_many_atoms")
         if self.conditions.compositions and structure.composition.reduced_formula not in self.compositions.allowed:
             raise RejectedDrawError("off_composition")
+        amounts = {s: symbols.count(s) for s in sorted(set(symbols))}
+        if self._accommodated and has_electron_excess(electron_excess(amounts)):
+            raise RejectedDrawError("electron_excess")
         lengths = structure.lattice.abc
         if max(lengths) > 8.0 * min(lengths) or min(structure.lattice.angles) < 20.0 or max(structure.lattice.angles) > 160.0:
             raise RejectedDrawError("cell_shape")
-        amounts = {s: symbols.count(s) for s in sorted(set(symbols))}
         ratio = structure.volume / self.volume(amounts)
         if not _VOLUME_BOUNDS[0] <= ratio <= _VOLUME_BOUNDS[1]:
             raise RejectedDrawError("volume")
@@ -181,11 +189,13 @@ class SystemContexts:
     """
 
     def __init__(self, knowledge: Knowledge, conditions: Conditions):
+        self.electron_excess_share = conditions.electron_excess_share
         self._knowledge = knowledge
         self._conditions = conditions
         self._table = CompositionTable(knowledge, conditions)
         self._systems, self._weights = self._table.systems, self._table.system_weights
         self._contexts: dict[frozenset[str], SamplingContext] = {}
+        self._accommodated: dict[frozenset[str], SamplingContext] = {}
 
     def draw(self, rng: np.random.Generator) -> SamplingContext | None:
         """The context of a system drawn by its weight; None if no cell fulfils the conditions."""
@@ -196,3 +206,10 @@ class SystemContexts:
             one = replace(self._conditions, chemical_systems={"-".join(sorted(system)): 1.0})
             self._contexts[system] = SamplingContext(self._knowledge, one, self._table)
         return self._contexts[system]
+
+    def accommodated(self, context: SamplingContext) -> SamplingContext:
+        """The context of the same system without compositions that have more electrons than their elements can take."""
+        (system,) = context.compositions.systems
+        if system not in self._accommodated:
+            self._accommodated[system] = SamplingContext(self._knowledge, context.conditions, self._table, accommodated=True)
+        return self._accommodated[system]

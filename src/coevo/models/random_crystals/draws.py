@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.configs.electrons import electron_excess, has_electron_excess
 from coevo.models.random_crystals.context import SystemContexts
 from coevo.models.random_crystals.geometry import RejectedDrawError
 from coevo.processes import has_processes, map_chunks
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
     from coevo.models.random_crystals.context import SamplingContext
     from coevo.models.random_crystals.knowledge import Knowledge
 
+    Operator = Callable[[SamplingContext, np.random.Generator], tuple[Structure, dict[str, Any]]]
+
 _REPEATS = 8
 _OCCUPATION_SHARE = 0.3
 """Share of the random symmetric crystals that reuse the Wyckoff positions of good examples."""
+
+ELECTRON_EXCESS = "electron_excess"
+"""Reason of what was rejected because there were enough with more electrons than their elements can take."""
+
+_ROUNDING = 1e-9
 
 _CHUNK = 4
 """Draws that a worker makes at a time: a few tenths of a second."""
@@ -45,12 +53,27 @@ class Drawn:
         Operator and its parameters.
     rejected : mapping of str to int
         Tries that were rejected, by reason.
+    otherwise : Drawn or None
+        Of a structure with more electrons than its elements can take, where there is a limit for these: what takes its place if
+        there are enough of them, of the same system and by the same operator, so that the mix of both is that asked for.
     """
 
     number: int
     structure: Structure | None = None
     origin: dict[str, Any] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
+    otherwise: Drawn | None = None
+
+    def within(self, share: float, excess: int, found: int) -> Drawn:
+        """What counts of this draw after ``found`` structures of which ``excess`` have too many electrons: at most a share may.
+
+        The limit holds for the first n structures of every n: a longer sample begins with the shorter one.
+        """
+        if self.otherwise is None or excess + 1 <= share * (found + 1) + _ROUNDING:
+            return self
+        rejected = Counter({**self.rejected, ELECTRON_EXCESS: 1})
+        rejected.update(self.otherwise.rejected)
+        return replace(self.otherwise, rejected=rejected)
 
 
 def in_order(knowledge: Knowledge, conditions: Conditions, seed: int, n: int, *, most: int, workers: int) -> Iterator[Drawn]:
@@ -89,10 +112,13 @@ def in_order(knowledge: Knowledge, conditions: Conditions, seed: int, n: int, *,
     else:
         systems = SystemContexts(knowledge, conditions)
         results = ([_draw(systems, seed, number) for number in chunk] for chunk in chunks())
+    share, excess = conditions.electron_excess_share, 0
     for result in results if n else ():
-        for drawn in result:
+        for whole in result:
+            drawn = whole if share is None else whole.within(share, excess, found)
             taken += 1
             found += drawn.structure is not None
+            excess += drawn.otherwise is not None
             yield drawn
             if found == n:
                 return
@@ -115,6 +141,15 @@ def _draw(systems: SystemContexts, seed: int, number: int) -> Drawn:
     if context is None:
         return Drawn(number, rejected={"no_composition": 1})
     operator = _operator(context, rng)
+    drawn = _tried(number, operator, context, rng)
+    if drawn.structure is None or systems.electron_excess_share is None:
+        return drawn
+    if not has_electron_excess(electron_excess(drawn.structure.composition.get_el_amt_dict())):
+        return drawn
+    return replace(drawn, otherwise=_tried(number, operator, systems.accommodated(context), rng))
+
+
+def _tried(number: int, operator: Operator, context: SamplingContext, rng: np.random.Generator) -> Drawn:
     rejected: Counter[str] = Counter()
     # A failed draw is repeated in the same system with the same operator: the mix is that asked for, not the easy one.
     for _ in range(_REPEATS):
@@ -128,9 +163,7 @@ def _draw(systems: SystemContexts, seed: int, number: int) -> Drawn:
     return Drawn(number, rejected=rejected)
 
 
-def _operator(
-    context: SamplingContext, rng: np.random.Generator
-) -> Callable[[SamplingContext, np.random.Generator], tuple[Structure, dict[str, Any]]]:
+def _operator(context: SamplingContext, rng: np.random.Generator) -> Operator:
     from coevo.models.random_crystals.packing import draw_packing
     from coevo.models.random_crystals.symmetric import draw_occupation, draw_symmetric
     from coevo.models.random_crystals.variation import draw_variation

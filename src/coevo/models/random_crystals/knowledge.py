@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from coevo.configs.section import recorded
 from coevo.configs.tree import ELEMENT_SYMBOLS, GeneratorConfig
 from coevo.errors import CheckpointError
 from coevo.models.checkpoint_json import parse_bounded
@@ -146,8 +147,9 @@ class Knowledge(Record):
     parents: tuple[Parent, ...] = Field(default=(), max_length=5000)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: the same knowledge gives the same bytes."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        """Canonical JSON: the same knowledge gives the same bytes, without later settings that are at their defaults."""
+        data = self.model_dump(mode="json") | {"settings": recorded(self.settings)}
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def read_knowledge(path: Path) -> Knowledge:

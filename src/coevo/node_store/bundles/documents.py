@@ -119,8 +119,8 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ValueError(f"an evaluation must say {', '.join(lacking)}")
     for name in EVALUATION_FIELDS:
         _refuse_large(name, [evaluation[name]])
-    _refuse_large("energy_above_hull_std", [evaluation.get("energy_above_hull_std")])
-    _refuse_large("model_energy_per_atom", [evaluation.get("model_energy_per_atom")])
+    for name in ("energy_above_hull_std", "electron_excess", "model_energy_per_atom"):
+        _refuse_large(name, [evaluation.get(name)])
     if is_refuted(evaluation) != (evaluation.get("model_energy_per_atom") is not None):
         raise ValueError("model_energy_per_atom: an evaluation says it if a label refuted the entry, and not otherwise")
     if evaluation["kind"] != "entry" and evaluation.get("hull_status") is not None:

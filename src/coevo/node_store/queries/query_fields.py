@@ -59,6 +59,7 @@ FIELDS: dict[str, QueryField] = {
     ),
     "model_energy_per_atom": QueryField("model_energy_per_atom", "number", "of a refuted entry, by the force field, eV/atom"),
     "fmax": QueryField("fmax", "number", "largest force on an atom, eV/Å"),
+    "electron_excess": QueryField("electron_excess", "number", "electrons beyond what its elements can take, e-/atom"),
     "is_stable": QueryField("is_stable", "boolean", "energy_above_hull is at most the node's threshold"),
     "is_novel": QueryField("is_novel", "boolean", "matches no reference"),
     "is_sun": QueryField("is_sun", "boolean", "stable, unique and novel"),

@@ -153,6 +153,7 @@ COLUMNS = (
     "energy_above_hull",
     "energy_above_reference_hull",
     "fmax",
+    "electron_excess",
     "is_stable",
     "is_novel",
     "is_sun",

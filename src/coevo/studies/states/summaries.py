@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
+from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.hull_words import check_words, hull_counts
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
@@ -184,6 +185,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "references": reference_set_of(view.document),
                 "second_opinion": opinion_words(metrics) if metrics.get("committee") else "",
                 "sun": sun_count_words(metrics),
+                "electron_excess": "".join(words for _, words in excess_rows(metrics)),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
                 "hull": hull_counts(metrics),

@@ -41,6 +41,16 @@ def test_the_column_of_labels_is_there_where_there_are_labels() -> None:
     assert "DFT" not in text_of(ROW)
 
 
+def test_the_excess_of_electrons_is_there_where_there_is_one() -> None:
+    text = text_of({**ROW, "electron_excess": 0.0}, {**ROW, "structure_id": "ef" * 32, "electron_excess": 0.1})
+    assert "excess of electrons in e⁻/atom" in text
+    line = next(line for line in text.splitlines() if line.lstrip().startswith("efefefef"))
+    assert line.split()[-3:] == ["0.10", "1", "S.U.N."]
+    assert "excess" not in text_of({**ROW, "electron_excess": -1.0}, ROW)
+    (row,) = csv.DictReader(io.StringIO(as_csv([{**ROW, "electron_excess": 0.1}])))
+    assert row["electron_excess"] == "0.1"
+
+
 def test_csv_has_what_labels_say() -> None:
     plain, labelled = csv.DictReader(io.StringIO(as_csv([ROW, LABELLED])))
     assert (plain["energy_above_hull_dft"], labelled["energy_above_hull_dft"]) == ("", "0.0834")
