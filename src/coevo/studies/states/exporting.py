@@ -162,8 +162,6 @@ COLUMNS = (
     "duplicate_of",
     "energy_above_hull_dft",
     "is_stable_dft",
-    "energy_above_hull_std",
-    "is_confidently_sun",
     "hull_status",
     "model_energy_per_atom",
     "scale_sensitive",
