@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from coevo.analysis.completeness import MIN_DRAWS, completeness
 from coevo.analysis.intervals import clopper_pearson
 from coevo.configs.loading import config_from_dict
+from coevo.makers.populations.hull_members import state_hull
 from coevo.makers.populations.population import matching_of, members
-from coevo.studies.completeness.minima import find_minima, hull_of_state, read_draws
+from coevo.studies.completeness.minima import find_minima, read_draws
 from coevo.studies.completeness.withheld import met_phases
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def measure(
     config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     matching = matching_of(config.curation)
     population = [*members(view, "reference"), *members(view, "entry")]
-    draws = read_draws(probe, hull_of_state(config.node.elements, population))
+    draws = read_draws(probe, state_hull(view, config.node.elements))
     low = [draw for draw in draws if draw.energy_above_hull <= e_hull]
     minima = find_minima(view, probe, low, population, matching, e_hull, workers)
     batches = len(probe.batches)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.flows.probe import can_draw
 from coevo.makers.populations.fingerprints import fingerprint_table
-from coevo.makers.populations.population import hull_of
 from coevo.node_store.current import current_store
 from coevo.output.progress import task
 
@@ -65,11 +64,6 @@ class Minima:
     held: dict[str, Member | None]
     members: list[Member]
     met: dict[str, str | None]
-
-
-def hull_of_state(elements: Sequence[str], population: Sequence[Member]) -> Hull:
-    """Return the hull of a state with these references and entries."""
-    return hull_of(elements, [(m.structure, m.energy_per_atom) for m in population])
 
 
 def read_draws(probe: Probe, hull: Hull) -> list[Draw]:

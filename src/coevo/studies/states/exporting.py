@@ -168,6 +168,8 @@ COLUMNS = (
     "energy_above_hull_uncorrected",
     "audit_verdict",
     "energy_above_hull_audit",
+    "energy_above_hull_std",
+    "is_confidently_sun",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 
