@@ -161,10 +161,10 @@ COLUMNS = (
     "duplicate_of",
     "energy_above_hull_dft",
     "is_stable_dft",
-    "energy_above_hull_std",
-    "is_confidently_sun",
     "scale_sensitive",
     "energy_above_hull_uncorrected",
+    "energy_above_hull_std",
+    "is_confidently_sun",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 
