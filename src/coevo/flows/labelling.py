@@ -67,7 +67,9 @@ class LabelFlowMaker(Maker):
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         choose = ChooseForLabelsMaker(f"{prefix}/choose", workers, config.labelling, node=node).make(parent, limit, competing)
-        label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node).make(
+        # a few entries are asked for here, maybe by a slower code than the node's: no more references than that needs
+        labelling = config.labelling.model_copy(update={"references": "needed"})
+        label = LabelMaker(f"{prefix}/label", workers, labelling, config.maturity.stiffness, node=node).make(
             choose.output, parent
         )
         rest, commit = self._committed(label.output, parent, iteration, checkpoints, message)

@@ -30,7 +30,7 @@ generator: {candidates: 4, shard_size: 4, max_atoms: 6}
 screening: {fmax: 0.3, max_steps: 20, batch_size: 2}
 curation: {max_e_hull: 2.0, stable_threshold: 0.2}
 selection: {structures: 2}
-labelling: {frames_per_job: 12}
+labelling: {frames_per_job: 12, accept_scale_mismatch: true}
 training: {epochs: 1, batch_size: 4, min_frames: 4, test_fraction: 0.2, validation_fraction: 0.2, mix_settings: true}
 maturity: {environments: 20, subsamples: 2, ruler_size: 4}
 """

@@ -98,7 +98,7 @@ def scale_for(
     points = (shares, model_energies, label_energies, elements, is_elemental, names)
     offsets, reason = fit_offsets(*points) if frozen is None else extend_offsets(frozen, *points)
     if offsets is not None and is_mismatch(offsets) and not accept_mismatch:
-        offsets, reason = None, mismatch_words(offsets)
+        return Scale(None, mismatch_words(offsets), force_field.energy_scale)
     return Scale(offsets, reason, force_field.energy_scale)
 
 
