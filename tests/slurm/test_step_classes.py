@@ -20,6 +20,7 @@ from coevo.configs.step_classes import CLASS_NAMES, CUTTING_STEPS, STEP_CLASSES,
 from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
+from coevo.flows.probe import ProbeMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.audit.audit import AuditPacketMaker
 from coevo.makers.committee.evaluate_members import EvaluateMemberMaker
@@ -34,7 +35,7 @@ BOTH = {"force_field": FORCE_FIELD, "generator": GENERATOR}
 STATE, OTHER = "c" * 64, "d" * 64
 SHARD = {"sha256": "e" * 64, "count": 1}
 START = dict.fromkeys(("population", "structures", "references", "labels", "splits"), SHARD)
-FLOW_MAKERS = {CoevolutionMaker, SeedMaker, MergeMaker, ExtendMaker, StartMaker, LabelFlowMaker}
+FLOW_MAKERS = {CoevolutionMaker, SeedMaker, MergeMaker, ExtendMaker, StartMaker, LabelFlowMaker, ProbeMaker}
 SHELL = {
     "HOME": "/home/me",
     "MONGO_USER": "me",
@@ -67,6 +68,7 @@ def flows() -> dict[str, Flow]:
         "transition by coverage": CoevolutionMaker(config=COVERAGE).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "merge": MergeMaker(config=CONFIG).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "merge without training": MergeMaker(config=CONFIG, train=False).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
+        "probe": ProbeMaker(config=CONFIG).make(4, 2, GENERATOR, FORCE_FIELD),
         "extend": ExtendMaker(config=CONFIG).make(STATE, 2, {"sha256": "e" * 64}, BOTH, "extend"),
         "start": start.make(START, FORCE_FIELD, GENERATOR, origin, offsets={}, fit_generator=True, labels=True),
         "label": label.make(STATE, 2, BOTH, limit=3, competing=True, message="label"),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARD = 50
 """Draws of a job."""
-USED = ("max_atoms", "compositions", "subsystem_fraction")
+USED = ("max_atoms", "compositions", "subsystem_fraction", "electron_excess_share")
 """Settings of the generator that its draws depend on before it has learned anything: all others are of what it learns."""
 
 
@@ -169,7 +169,7 @@ class ProbeMaker(Maker):
             rows: list[Any] = []
             size = draws // batches + (batch < draws % batches)
             for shard, count in enumerate(shard_counts(size, SHARD)):
-                prefix = f"{node.name}/{self.name}/{batch}"
+                prefix = f"{node.name}/{self.name}-{batch}"
                 generate = GenerateMaker(
                     f"{prefix}/generate/{shard:04d}", workers, self.config.generator, node=node, purpose="probe"
                 )
