@@ -27,6 +27,7 @@ from coevo.makers.step import current_store, read_records
 from coevo.node_store.canonical import digest, structure_id
 from coevo.node_store.identity import label_id
 from coevo.node_store.upkeep.verification import verify
+from coevo.notebooks.states import State
 from coevo.report.figures.hull_points import hull_points
 from coevo.studies.analyse.batch import batch_from_state
 from coevo.studies.analyse.energies import above_hull
@@ -171,6 +172,11 @@ def test_false_minima_stay_caught_and_a_healthy_state_verifies(fresh: Coevo, mon
     above_hull(batch)
     apart = [abs(row.energy_above_hull - batch.stored[row.id]["energy_above_hull"]) for row in (*batch.rows, *batch.references)]
     assert max(apart) < 1e-9
+    state = State(current_store(), view)
+    diagram = state.phase_diagram()
+    for entry in state.entries_pymatgen():
+        expected = diagram.get_e_above_hull(entry, allow_negative=True)
+        assert entry.data["energy_above_hull"] == pytest.approx(expected, abs=1e-9)
     points = hull_points(view.document["elements"], list(view.evaluations()))
     assert all(is_counted(points.rows[corner]) for corner in points.corners)
     told = fresh("status", "tiny").stdout
