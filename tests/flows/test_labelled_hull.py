@@ -16,6 +16,7 @@ from pymatgen.core import Composition, Structure
 from coevo.analysis.composition import fractions
 from coevo.campaigns.merging import Target, checkpoints_of, merge
 from coevo.configs.loading import parse_config
+from coevo.configs.tree import NodeConfig
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.transition import CoevolutionMaker
 from coevo.makers.label import label_document, packet_of
@@ -26,9 +27,12 @@ from coevo.makers.step import current_store, read_records
 from coevo.node_store.canonical import digest, structure_id
 from coevo.node_store.identity import label_id
 from coevo.node_store.upkeep.verification import verify
+from coevo.notebooks.states import State
+from coevo.report.figures.hull_points import hull_points
+from coevo.studies.analyse.batch import batch_from_state
+from coevo.studies.analyse.energies import above_hull
 
 if TYPE_CHECKING:
-    from coevo.configs.tree import NodeConfig
     from coevo.node_store.views import StateView
     from tiny_node import Coevo
 
@@ -150,10 +154,7 @@ def test_false_minima_stay_caught_and_a_healthy_state_verifies(fresh: Coevo, mon
     one_turn(fresh, monkeypatch, false=FALSE)
     view = one_turn(fresh, monkeypatch, false=FALSE)
     check_caught(view)
-    config = view.document["config"]
-    from coevo.configs.tree import NodeConfig
-
-    rows = compare_signals(current_store(), view, NodeConfig.model_validate(config), 1)
+    rows = compare_signals(current_store(), view, NodeConfig.model_validate(view.document["config"]), 1)
     assert [row.name for row in rows if not row.agrees] == []
     compared = {row.name: row for row in rows}
     assert compared["refuted entries"].found == len(view.manifest["refuted"])
@@ -166,6 +167,21 @@ def test_false_minima_stay_caught_and_a_healthy_state_verifies(fresh: Coevo, mon
     assert not examples & set(view.manifest["refuted"])
     queried = {row["structure_id"] for row in view.entries({"hull_status": "refuted"})}
     assert queried == set(view.manifest["refuted"])
+    # an analysis of the state and the figures of its report have the same hull
+    batch = batch_from_state(current_store(), "tiny")
+    above_hull(batch)
+    apart = [abs(row.energy_above_hull - batch.stored[row.id]["energy_above_hull"]) for row in (*batch.rows, *batch.references)]
+    assert max(apart) < 1e-9
+    state = State(current_store(), view)
+    diagram = state.phase_diagram()
+    for entry in state.entries_pymatgen():
+        expected = diagram.get_e_above_hull(entry, allow_negative=True)
+        assert entry.data["energy_above_hull"] == pytest.approx(expected, abs=1e-9)
+    points = hull_points(view.document["elements"], list(view.evaluations()))
+    assert all(is_counted(points.rows[corner]) for corner in points.corners)
+    told = fresh("status", "tiny").stdout
+    assert f"{len(queried)} refuted" in told
+    assert "labelled phases make it" in told
 
 
 @pytest.mark.long

@@ -156,7 +156,7 @@ class State:
         """Return entries and references as pymatgen's, with total energies in eV.
 
         ``entry_id`` is the structure id; ``data`` holds the fields of the evaluation, ``energy_above_hull`` among them, and of a
-        reference its ``name`` and ``source``. A phase diagram of all of them has the state's own energies above hull.
+        reference its ``name`` and ``source``. :meth:`phase_diagram` has the state's own energies above hull.
 
         Parameters
         ----------
@@ -167,11 +167,18 @@ class State:
         return computed_entries(self.view, kind)
 
     def phase_diagram(self) -> PhaseDiagram:
-        """Return pymatgen's phase diagram of all entries and references: the hull that ``energy_above_hull`` is measured from."""
+        """Return pymatgen's phase diagram of what makes the hull that ``energy_above_hull`` is measured from.
+
+        That is everything, or, of a node with ``curation.hull: labelled``, its labelled phases.
+        """
         from pymatgen.analysis.phase_diagram import PhaseDiagram
         from pymatgen.core import Element
 
-        return PhaseDiagram(self.entries_pymatgen(), elements=[Element(symbol) for symbol in self.elements])
+        from coevo.makers.populations.hull_members import is_counted
+
+        counted = {row["structure_id"] for row in self.view.evaluations() if is_counted(row)}
+        entries = [entry for entry in self.entries_pymatgen() if entry.entry_id in counted]
+        return PhaseDiagram(entries, elements=[Element(symbol) for symbol in self.elements])
 
     # --- labels
 

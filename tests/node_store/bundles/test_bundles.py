@@ -57,6 +57,16 @@ def test_a_state_and_its_history_arrive_whole(store, other, lineage, tmp_path):
     )
 
 
+def test_what_labels_refuted_arrives_as_it_is(store, other, lineage, tmp_path):
+    draft = lineage.draft()
+    entry = next(row for row in draft.evaluations if row["kind"] == "entry")
+    entry |= {"hull_status": "refuted", "model_energy_per_atom": entry["energy_per_atom"] - 0.2}
+    store.commit(draft, branch="main", expected=lineage.parents[0])
+    import_bundle(other, export(store, tmp_path / "b.zip"))
+    assert other.state(NODE).manifest["refuted"] == {entry["structure_id"]: entry["energy_per_atom"]}
+    assert_same_history(store, other)
+
+
 @pytest.mark.service
 def test_directory_to_server_to_directory_is_the_identity(store, other, lineage, tmp_path, mongodb_uri):
     forked(store, lineage, "try.2", 1)

@@ -260,7 +260,7 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
     """Read the entries and references of a state at their present geometry and energy."""
     from coevo.configs.references import reference_set_words
     from coevo.configs.tree import NodeSection
-    from coevo.makers.populations.population import members
+    from coevo.makers.populations.population import members, model_energy
     from coevo.node_store.recorded import readable_configuration
     from coevo.node_store.seeds import seed_for
 
@@ -276,9 +276,9 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
         row = reference_row(m.id, PackedCrystal.pack(m.structure), m.energy_per_atom)
         row.content = m.id
         rows.append(row)
-    since = {m.id: m.document["iteration_added"] for m in entries}
-    # the order in which a state takes its entries: older ones stay representatives
-    for rank, row in enumerate(sorted(rows, key=lambda row: (since[row.id], row.energy_per_atom, row.id))):
+    # the order in which a state takes its entries: older ones stay representatives, then by the force field's energy
+    order = {m.id: (m.document["iteration_added"], model_energy(m.document), m.id) for m in entries}
+    for rank, row in enumerate(sorted(rows, key=lambda row: order[row.id])):
         row.rank = rank
     return Batch(
         source=f"{view.node}@{view.id[:12]}",

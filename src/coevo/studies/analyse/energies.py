@@ -136,21 +136,27 @@ def check_references(batch: Batch) -> None:
         )
 
 
+_OF_NO_STATE = {"kind": "entry"}
+
+
 def above_hull(batch: Batch) -> HullReport:
     """Set the energies above hull of all rows that have an energy.
 
     Energies of references take part only where they are on the scale of the pile's.
     """
     from coevo.analysis.hull.hull import Hull
+    from coevo.makers.populations.hull_members import is_counted
 
     pile = [row for row in batch.valid() if row.energy_per_atom is not None]
     known = [row for row in batch.references if row.energy_per_atom is not None] if batch.one_scale else []
-    report = HullReport(_scale_of(batch, pile), len(pile) + len(known), len(known), _no_hull(batch, pile, known))
+    # of a state whose hull is made of labelled phases, these make it here too
+    counted = np.array([is_counted(batch.stored.get(row.id, _OF_NO_STATE)) for row in (*known, *pile)], dtype=bool)
+    report = HullReport(_scale_of(batch, pile), int(counted.sum()), len(known), _no_hull(batch, pile, known))
     if report.reason is not None:
         return report
     x = composition_fractions([*known, *pile], batch.elements)
     energies = np.array([row.energy_per_atom for row in (*known, *pile)], dtype=float)
-    hull = Hull.from_points(batch.elements, x, energies)
+    hull = Hull.from_points(batch.elements, x[counted], energies[counted])
     above = _above(hull, x, energies)
     to_known: Sequence[float | None] = [None] * len(energies)
     if known and not _without_terminal(batch.elements, known):

@@ -1,0 +1,39 @@
+"""What tables say of a hull of labelled phases, and nothing of one that all makes."""
+
+from __future__ import annotations
+
+import pytest
+
+from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, standing_word
+from coevo.studies.states.summaries import next_step
+
+
+def test_counts_of_a_state() -> None:
+    population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4}
+    assert hull_counts({"population": population}) == (
+        "labelled phases make it: 7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
+    )
+    assert hull_counts({"population": {"entries": 9}}) == ""
+    assert check_words({"hull_check": {"wanted": 5, "labelled": 4, "refuted": 3}}) == (
+        "5 phases on it wanted a label, 4 got one, which refuted 3"
+    )
+    assert check_words({"hull_check": None}) == check_words({}) == ""
+
+
+def test_words_of_an_entry() -> None:
+    refuted = {"hull_status": "refuted", "model_energy_per_atom": -4.25}
+    assert entry_hull_rows(refuted) == [
+        ("on the hull", "refuted by its label; the force field says -4.2500 eV/atom, the energy above is the label's")
+    ]
+    assert standing_word({"hull_status": "in_doubt"}) == "in doubt"
+    for row in ({}, {"hull_status": None}, {"hull_status": "of a later version"}):
+        assert entry_hull_rows(row) == []
+
+
+@pytest.mark.parametrize(("cause", "words"), [("refuted", "labels refute phases"), ("unlabelled", "got no label that counts")])
+def test_what_to_do_next(cause: str, words: str) -> None:
+    signal = {"name": "hull", "status": "refuted", "reason": "", "cause": cause}
+    moving = {"name": "environments", "status": "not flat", "reason": "", "cause": "moving"}
+    metrics = {"iteration": {}, "maturity": {"mature": False, "signals": [moving, signal]}}
+    config = {"maturity": {"patience": 2, "min_frames": 1, "min_test_frames": 1, "environments": 10}}
+    assert words in next_step("mine", {**metrics, "entropy": None}, config)
