@@ -47,4 +47,6 @@ def test_all_of_it_is_computed_again_and_shown(adopted: Coevo) -> None:
     assert "share of Li far from older ones" in printed
     assert "two environments differ by more than δ = " in " ".join(printed.split())
     adopted("report", "tiny", "--output", str(adopted.directory / "page"))
-    assert "Wilson 95 %" in (adopted.directory / "page" / "index.html").read_text()
+    assert "further than δ90 from all older ones" in (adopted.directory / "page" / "index.html").read_text()
+    table = (adopted.directory / "page" / "data" / "far-environments.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in table[1:]] == [[str(i), symbol] for i in (1, 2, 3, 4) for symbol in ("Li", "P", "S")]
