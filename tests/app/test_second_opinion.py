@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,8 @@ def test_part_of_the_budget_goes_where_the_members_differ(opinions: Coevo) -> No
 
 
 def test_errors_on_new_labels_are_compared_with_what_members_had_said(opinions: Coevo) -> None:
-    for ref in ("main~1", "main"):
-        state, before = (shown(opinions, f"tiny@{name}") for name in (ref, f"{ref}~1"))
+    states = [shown(opinions, f"tiny@{ref}") for ref in ("main~2", "main~1", "main")]
+    for before, state in pairwise(states):
         voices = sorted(slot.removeprefix("committee/") for slot in before["checkpoints"] if slot.startswith("committee/"))
         found = state["metrics"]["committee"]["calibration"]
         assert found["voices"] == voices
