@@ -98,9 +98,18 @@ def test_only_what_is_known_of_a_stranger_is_handed_on(found):
     elements = ("Li", "S")
     assert known_calibration({CALIBRATION: {**found, "@module": "os", "merged": []}}, elements) == found
     assert known_calibration({}, elements) is None
+    assert known_calibration({CALIBRATION: {key: found[key] for key in ("delta", "delta90")}}, elements) is None
     assert known_calibration({CALIBRATION: found}, ("Li", "P", "S")) is None, "another descriptor"
-    for name, value in (("delta", float("nan")), ("delta90", -1.0), ("delta", "0.1"), ("force_field", None)):
+    for name, value in (
+        ("delta", float("nan")),
+        ("delta90", -1.0),
+        ("delta", "0.1"),
+        ("force_field", None),
+        ("told_apart", {"mixed": [1]}),
+    ):
         assert known_calibration({CALIBRATION: {**found, name: value}}, elements) is None
+
+    assert known_calibration({CALIBRATION: {**found, "told_apart": {"mixed": [1]}}}, elements) is None
 
 
 @pytest.mark.long
