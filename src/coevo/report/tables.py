@@ -11,7 +11,7 @@ from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
 from coevo.studies.states.electron_words import excess_rows
-from coevo.studies.states.hull_words import check_words, hull_counts, standing_word
+from coevo.studies.states.hull_words import hull_rows, standing_word
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -118,7 +118,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             "entries",
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
-        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
+        *hull_rows(metrics, config),
         *excess_rows(metrics),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),

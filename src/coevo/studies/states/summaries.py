@@ -188,7 +188,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "electron_excess": "".join(words for _, words in excess_rows(metrics)),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
-                "hull": hull_counts(metrics),
+                "hull": hull_counts(metrics, view.document["config"]),
                 "phases_on_it": check_words(metrics),
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
