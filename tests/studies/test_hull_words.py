@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, standing_word
+from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, hull_rows, standing_word
 from coevo.studies.states.summaries import next_step
 
 
 def test_counts_of_a_state() -> None:
     population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4}
-    assert hull_counts({"population": population}) == (
-        "labelled phases make it: 7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
-    )
-    assert hull_counts({"population": {"entries": 9}}) == ""
+    counts = "7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
+    for code, labels in (("teacher", "a teacher's, no first principles"), ("espresso", "by espresso")):
+        config = {"labelling": {"code": code}}
+        words = f"labelled phases make it (labels {labels}): {counts}"
+        assert hull_counts({"population": population}, config) == words
+        assert hull_rows({"population": population}, config) == [("hull", words)]
+    assert hull_rows({"population": {"entries": 9}}, {}) == []
     assert check_words({"hull_check": {"wanted": 5, "labelled": 4, "refuted": 3}}) == (
         "5 phases on it wanted a label, 4 got one, which refuted 3"
     )

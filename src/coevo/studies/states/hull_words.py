@@ -16,13 +16,22 @@ WORDS = {
 """Of an entry, by its ``hull_status``."""
 
 
-def hull_counts(metrics: Mapping[str, Any]) -> str:
-    """Say how many entries of a state labels confirm; empty where labelled phases do not make the hull."""
+def hull_counts(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Say how many entries of a state labels confirm, and who labels; empty where labelled phases do not make the hull.
+
+    Parameters
+    ----------
+    metrics, config : mapping
+        Of the state, as documents.
+    """
     population = metrics.get("population") or {}
     if "confirmed" not in population:
         return ""
+    code = str((config.get("labelling") or {}).get("code", "?"))
+    labels = "a teacher's, no first principles" if code == "teacher" else f"by {code}"
     return (
-        f"labelled phases make it: {population['confirmed']} entries confirmed, {population['refuted']} refuted; "
+        f"labelled phases make it (labels {labels}): {population['confirmed']} entries confirmed, "
+        f"{population['refuted']} refuted; "
         f"without a label {population['unconfirmed']} unconfirmed below it, {population['in_doubt']} in doubt"
     )
 
@@ -33,6 +42,12 @@ def check_words(metrics: Mapping[str, Any]) -> str:
     if not check:
         return ""
     return f"{check['wanted']} phases on it wanted a label, {check['labelled']} got one, which refuted {check['refuted']}"
+
+
+def hull_rows(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the tables of a state; none where labelled phases do not make the hull."""
+    rows = (("hull", hull_counts(metrics, config)), ("phases on it", check_words(metrics)))
+    return [(name, words) for name, words in rows if words]
 
 
 def standing_word(row: Mapping[str, Any]) -> str:

@@ -204,7 +204,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "electron_excess": "".join(words for _, words in excess_rows(metrics)),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
-                "hull": hull_counts(metrics),
+                "hull": hull_counts(metrics, view.document["config"]),
                 "phases_on_it": check_words(metrics),
                 "label_scales": [words for _, words in label_scale_rows(view)],
                 "scale": scale_words(metrics["population"]),
