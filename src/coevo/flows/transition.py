@@ -138,7 +138,7 @@ class CoevolutionMaker(Maker):
             config.selection,
             node=node,
             uncertainty=panel.asked_in_selection,
-            **labelled_hull.selecting(config),
+            **labelled_hull.selecting(config, labels_itself=self.label_maker is None),
         ).make(curate.output, parent, iteration, **panel.spread(curate.output["admitted"]))
         label_maker = _called(self.label_maker, f"{prefix}/label")
         own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)

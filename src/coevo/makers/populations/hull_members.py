@@ -34,6 +34,8 @@ CONFIRMED, UNCONFIRMED, REFUTED, IN_DOUBT = STATUSES = ("confirmed", "unconfirme
 """Values of ``hull_status`` of an entry; None of an entry without a label above the hull, and of references."""
 ASKED = "hull"
 """``how`` of labels of phases that were asked for because they are on the hull or near it."""
+DOUBT = "doubt"
+"""``how`` of labels of entries that were asked for because they are in doubt, further above it."""
 BELOW = 1e-8
 """eV/atom; what is above the hull by less is not above it."""
 
