@@ -17,7 +17,7 @@ def selecting(config: NodeConfig, *, labels_itself: bool = True) -> dict[str, An
 
 
 def judging(config: NodeConfig) -> dict[str, Any]:
-    """Parameters of the assess step."""
+    """Parameters of the curate and assess steps."""
     from coevo.makers.labels.standing import only_first_principles
 
     labelled = config.curation.of_hull() is not None

@@ -129,9 +129,9 @@ class CoevolutionMaker(Maker):
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
 
-        curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
-            **outputs, checkpoint=force_field, parent=parent, iteration=iteration
-        )
+        curate = CurateMaker(
+            f"{prefix}/curate", workers, config.curation, config.maturity, node=node, **labelled_hull.judging(config)
+        ).make(**outputs, checkpoint=force_field, parent=parent, iteration=iteration)
         select = SelectMaker(
             f"{prefix}/select",
             workers,

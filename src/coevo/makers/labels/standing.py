@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.populations.hull_members import Standing
-from coevo.makers.populations.population import matching_of
+from coevo.makers.populations.population import matching_of, model_energy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from coevo.configs.tree import CurationConfig, LabellingConfig
     from coevo.makers.populations.population import Member
+    from coevo.node_store.views import StateView
 
     Record = dict[str, Any]
 
@@ -148,6 +149,33 @@ def standing_of(
             labelled.add(entry.id)
             break
     return Standing(frozenset(labelled), refuted, frozenset(false_minima))
+
+
+def standing_of_state(
+    view: StateView,
+    references: Iterable[Member],
+    entries: Iterable[Member],
+    curation: CurationConfig,
+    energy_scale: str,
+    *,
+    first_principles: bool = False,
+) -> Standing:
+    """Compare the labels of a state with the energies that its force field gives its entries.
+
+    Parameters
+    ----------
+    view : StateView
+    references, entries : iterable of Member
+        Of the state.
+    curation : CurationConfig
+    energy_scale : str
+        Of the node.
+    first_principles : bool
+        Labels of teachers do not count.
+    """
+    frames = labelled_frames(view.labels(), view.manifest["offsets"], energy_scale, first_principles=first_principles)
+    known, judged = ([replace(m, energy_per_atom=model_energy(m.document)) for m in group] for group in (references, entries))
+    return standing_of(known, judged, frames, curation)
 
 
 def _is_of(frame: LabelledFrame, member: Member, curation: CurationConfig) -> bool:
