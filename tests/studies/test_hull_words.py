@@ -11,7 +11,7 @@ from coevo.studies.states.summaries import next_step
 def test_counts_of_a_state() -> None:
     population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4}
     assert hull_counts({"population": population}) == (
-        "labelled phases make it: 7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
+        "labelled phases make it: 7 entries confirmed, 3 refuted; without a label 2 unconfirmed at or below it, 4 in doubt"
     )
     assert hull_counts({"population": {"entries": 9}}) == ""
     assert check_words({"hull_check": {"wanted": 5, "labelled": 4, "refuted": 3}}) == (
