@@ -118,8 +118,8 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
         ``force_rmse_mev_per_angstrom`` (a number or None) and ``force_field`` (its ``frames``). Of the last: ``ruler``, the
         samples of all iterations as one model and one hull see them (:func:`coevo.analysis.signals.ruler.summarise`);
         ``hull_check`` (:func:`coevo.makers.signals.hull_check.hull_check`, or None) where labelled phases make the hull, with
-        ``population``, whose ``unconfirmed`` entries are at or below the hull without a label; and ``environment_calibration`` and
-        ``environment_coverage`` where environments are judged by coverage.
+        ``population``, whose ``unconfirmed`` entries are at or below the hull without a label; and
+        ``environment_calibration`` and ``environment_coverage`` where environments are judged by coverage.
         What is missing is never flat.
     config : MaturityConfig
     """
