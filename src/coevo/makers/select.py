@@ -106,21 +106,34 @@ class SelectMaker(StepMaker):
     def _hull_phases(self, admitted: Mapping[str, Record], parent: str) -> HullPhases | None:
         """Phases on the hull that want a label; None where the hull is not one of labelled phases."""
         from coevo.makers.labels.hull_phases import unlabelled_on_hull
-        from coevo.makers.labels.settings import current_settings
         from coevo.makers.populations.population import open_state
 
         if self.curation is None:
             return None
         view = open_state(current_store(), self.node.name, parent)
-        known = None if self.labelling is None else current_settings(self.labelling, self.node.elements, view.labels())
         return unlabelled_on_hull(
             view,
             admitted,
             self.node.elements,
             self.curation,
             first_principles=self.first_principles,
-            settings_digest="" if known is None else known.digest,
+            settings_digest=self._settings_digest(view),
         )
+
+    def _settings_digest(self, view: StateView) -> str:
+        """Of the labels of this iteration; empty where a step of the user's makes them, or this machine cannot make any.
+
+        Only the machines that label need have what labels take (executables, potentials), and this step may run on others.
+        """
+        from coevo.errors import LabellingError
+        from coevo.makers.labels.settings import current_settings
+
+        if self.labelling is None:
+            return ""
+        try:
+            return current_settings(self.labelling, self.node.elements, view.labels()).digest
+        except LabellingError:
+            return ""
 
     def _spreads(
         self, screened: Mapping[str, Record], evaluated: MembersEvaluated | None, parent: str
