@@ -10,7 +10,7 @@ from coevo.studies.states.summaries import next_step
 
 def test_counts_of_a_state() -> None:
     population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4}
-    counts = "7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
+    counts = "7 entries confirmed, 3 refuted; without a label 2 unconfirmed at or below it, 4 in doubt"
     for code, labels in (("teacher", "a teacher's, no first principles"), ("espresso", "by espresso")):
         config = {"labelling": {"code": code}}
         words = f"labelled phases make it (labels {labels}): {counts}"

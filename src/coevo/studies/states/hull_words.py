@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "confirmed": "confirmed by its label",
-    "unconfirmed": "unconfirmed: below the hull of labelled phases, and without a label",
+    "unconfirmed": "unconfirmed: at or below the hull of labelled phases, and without a label",
     "refuted": "refuted by its label",
     "in_doubt": "in doubt: without a label, and like a phase that a label found to be a false minimum",
 }
@@ -32,7 +32,7 @@ def hull_counts(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return (
         f"labelled phases make it (labels {labels}): {population['confirmed']} entries confirmed, "
         f"{population['refuted']} refuted; "
-        f"without a label {population['unconfirmed']} unconfirmed below it, {population['in_doubt']} in doubt"
+        f"without a label {population['unconfirmed']} unconfirmed at or below it, {population['in_doubt']} in doubt"
     )
 
 
