@@ -297,7 +297,7 @@ def test_an_extension_is_held_to_the_limit_by_its_own_references_and_records_tho
     joined = scale_for(labels, stored, KnownField(), ["Li", "S"], workers=1)
     assert joined.warning == ""
     assert joined.offsets.residual_rms == pytest.approx(0.3 * np.sqrt(3 / 5), abs=1e-9)
-    # LiS 1 eV/atom off: along (1, -1/2) of S and LiS are left 0.8 (-1/2, 1), an rms of 0.632 eV/atom, also beside a good fit of Li
+    # LiS 1 eV/atom off: of S and LiS are left 0.8 (-1/2, 1), an rms of 0.632 eV/atom, also beside a good fit of Li
     far = [*labels[:2], {**shifted(ROCKSALT), "energy_per_atom": -4.0 - 15.0 + 1.0}]
     refused = scale_for(far, {**stored, "n": 1000, "residual_rms": 0.0}, KnownField(), ["Li", "S"], workers=1)
     assert refused.offsets is None

@@ -313,7 +313,8 @@ def fit_further_offsets(
     Returns
     -------
     offsets : Offsets or None
-        Of the elements that ``stored`` lacks, with what they leave of the frames that hold one; None when the fit is not determined.
+        Of the elements that ``stored`` lacks, with what they leave of the frames that hold one; None when the fit is not
+        determined.
     reason : str
         Why there are none; empty if there are.
     """
