@@ -94,14 +94,11 @@ class AssessMaker(StepMaker):
         items = [m.item for m in (*references, *entries)]
         table = fingerprint_table(items, parents or [], self.usable_workers())
         duplicates, matched = self._compare(entries, references, table)
-        documents, validation = with_label_hull(
-            self._documents([*references, *present], hull, reference_hull, duplicates, matched),
-            labelled,
-            self.node.elements,
-            self.curation.stable_threshold,
-        )
+        documents = self._documents([*references, *present], hull, reference_hull, duplicates, matched)
         if standing is not None:
             documents = self._with_status(documents, references, entries, standing)
+        # after the status, which keeps the force field's energy of what labels refute
+        documents, validation = with_label_hull(documents, labelled, self.node.elements, self.curation.stable_threshold)
         if self.curation.mark_scale_sensitive and self.node.energy_scale == MP2020:
             in_hull = [True] * len(references) + [standing is None or standing.counts(m) for m in entries]
             structures = [m.structure for m in (*references, *entries)]
