@@ -54,10 +54,9 @@ class LabelledFrame:
 
 def only_first_principles(labelling: LabellingConfig) -> bool:
     """Whether labels of a teacher say nothing: the node is labelled by a first-principles code."""
-    from coevo.labelling.registry import labelling_code
+    from coevo.labelling.registry import makes_first_principles
 
-    known = labelling_code(labelling.code).first_principles
-    return bool(labelling.stated.first_principles) if known is None else known
+    return makes_first_principles(labelling)
 
 
 def labelled_frames(
