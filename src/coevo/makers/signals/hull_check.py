@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError
-from coevo.makers.labels.standing import labelled_frames, only_first_principles, standing_of
+from coevo.makers.labels.standing import labelled_frames, standing_of
 from coevo.makers.populations.hull_members import ASKED, IN_DOUBT, REFUTED, is_counted
 from coevo.makers.populations.population import members, model_energy
 from coevo.makers.signals.comparison import Comparison
@@ -87,7 +87,7 @@ def _compare_standing(view: StateView, config: NodeConfig) -> Iterator[Compariso
         view.labels(),
         view.manifest["offsets"],
         config.node.energy_scale,
-        first_principles=only_first_principles(config.labelling),
+        first_principles=bool(view.document["metrics"]["population"].get("first_principles_only")),
     )
     found = standing_of(references, entries, frames, config.curation)
     counted = {identifier for identifier, document in evaluations.items() if is_counted(document)}

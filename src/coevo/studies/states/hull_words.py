@@ -21,8 +21,9 @@ def hull_counts(metrics: Mapping[str, Any]) -> str:
     population = metrics.get("population") or {}
     if "confirmed" not in population:
         return ""
+    by = " by first-principles labels" if population.get("first_principles_only") else ""
     return (
-        f"labelled phases make it: {population['confirmed']} entries confirmed, {population['refuted']} refuted; "
+        f"labelled phases make it{by}: {population['confirmed']} entries confirmed, {population['refuted']} refuted; "
         f"without a label {population['unconfirmed']} unconfirmed below it, {population['in_doubt']} in doubt"
     )
 
