@@ -245,7 +245,8 @@ class LabellingConfig(Section):
     )
     accept_scale_mismatch: bool = Field(
         default=False,
-        description="train also on labels that one offset per element brings no nearer than 30 meV/atom (rms) to the force field",
+        description="train also on labels that one offset per element brings no nearer than 30 meV/atom (rms) to the force "
+        "field; twice that rms is then the least by which a label refutes",
     )
     frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")

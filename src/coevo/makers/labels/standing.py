@@ -49,7 +49,12 @@ class LabelledFrame:
 
     def limit(self, refuted_above: float) -> float:
         """Difference to the force field up to which label and force field agree, eV/atom."""
-        return max(refuted_above, RESIDUALS * self.residual_rms)
+        return limit_of(self.residual_rms, refuted_above)
+
+
+def limit_of(residual_rms: float, refuted_above: float) -> float:
+    """Difference up to which a force field and labels agree whose offsets leave ``residual_rms`` of the references, eV/atom."""
+    return max(refuted_above, RESIDUALS * residual_rms)
 
 
 def only_first_principles(labelling: LabellingConfig) -> bool:

@@ -36,7 +36,7 @@ def hull_frames(labels: Iterable[Record], offsets: Mapping[str, Record], node: N
 
 def hull_check(
     frames: Mapping[str, LabelledFrame], energies: Mapping[str, float], wanted: int, curation: CurationConfig
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Count the phases that labels refute.
 
     Parameters
@@ -52,11 +52,13 @@ def hull_check(
     Returns
     -------
     dict
-        ``wanted``, ``labelled`` and ``refuted``.
+        ``wanted``, ``labelled`` and ``refuted``; ``limit``, beyond which they refute, eV/atom: the largest, of labels by several
+        settings, and None without labels.
     """
     compared = {family: frame for family, frame in frames.items() if family in energies}
     refuted = [f for f, frame in compared.items() if abs(frame.energy - energies[f]) > frame.limit(curation.refuted_above)]
-    return {"wanted": wanted, "labelled": len(compared), "refuted": len(refuted)}
+    limit = max((frame.limit(curation.refuted_above) for frame in compared.values()), default=None)
+    return {"wanted": wanted, "labelled": len(compared), "refuted": len(refuted), "limit": limit}
 
 
 def compare_hull(store: NodeStore, view: StateView, config: NodeConfig, workers: int) -> Iterator[Comparison]:
