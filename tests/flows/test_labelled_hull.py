@@ -88,11 +88,13 @@ def with_labelled_hull(config: NodeConfig, structures: int) -> NodeConfig:
     return config.model_copy(update=changes)
 
 
-def one_turn(fresh: Coevo, monkeypatch: pytest.MonkeyPatch, *, false: float, structures: int = 5) -> StateView:
+def one_turn(
+    fresh: Coevo, monkeypatch: pytest.MonkeyPatch, *, false: float, structures: int = 5, start: str = "tiny"
+) -> StateView:
     monkeypatch.setenv("COEVO_DATABASE", f"file:{fresh.database}")
     monkeypatch.setenv("COEVO_WORKERS", "1")
     store = current_store()
-    head = store.state("tiny")
+    head = store.state(start)
     config = with_labelled_hull(parse_config(store.read_config_text("tiny"), "tiny"), structures)
     flow = CoevolutionMaker(config=config, label_maker=Planted(node=config.node, false=false)).make(
         head.id, head.iteration + 1, **checkpoints_of(head, config)
@@ -210,6 +212,10 @@ def test_a_perfect_teacher_changes_no_verdict(fresh: Coevo, monkeypatch: pytest.
         assert document["is_sun"] == bool(value <= threshold and document["is_novel"] and document["duplicate_of"] is None)
     check = view.document["metrics"]["hull_check"]
     assert (check["refuted"], check["labelled"]) == (0, check["wanted"])
+    # run again, as after a kill: everything is found, and the state is the one that is there
+    monkeypatch.setattr("coevo.makers.assess.AssessMaker._standing", lambda *_, **__: pytest.fail("it is done already"))
+    monkeypatch.setattr("coevo.makers.select.SelectMaker._hull_phases", lambda *_, **__: pytest.fail("it is done already"))
+    assert one_turn(fresh, monkeypatch, false=0.0, structures=8, start="tiny~1").id == view.id
 
 
 @pytest.mark.long

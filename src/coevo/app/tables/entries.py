@@ -76,7 +76,8 @@ def _remark(row: dict[str, Any]) -> str:
     if row.get("matched_reference"):
         return f"ref {row['matched_reference'][:SHORT_ID]}"
     if row.get("is_sun"):
-        return ", ".join(filter(None, ("S.U.N.", standing_word(row), sun_words(row))))
+        looked = f"{row['audit_verdict']} by the auditor" if row.get("audit_verdict") else ""
+        return ", ".join(filter(None, ("S.U.N.", standing_word(row), sun_words(row), looked)))
     return ", ".join(filter(None, ("stable" if row.get("is_stable") else "", standing_word(row))))
 
 

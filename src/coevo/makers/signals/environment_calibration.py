@@ -133,7 +133,21 @@ def known_calibration(metrics: Mapping[str, Any], elements: Sequence[str]) -> Do
         return None
     if not all(_is_length(found.get(name)) for name in ("delta", "delta90")) or not isinstance(found.get("force_field"), str):
         return None
-    return {name: found[name] for name in _FIELDS if name in found}
+    known = {name: found[name] for name in _FIELDS if name in found}
+    return known if set(known) == set(_FIELDS) and _is_told_apart(known["told_apart"]) else None
+
+
+def _is_told_apart(value: Any) -> bool:
+    """Whether it has what the signal puts into words."""
+    rows = value.get("mixed") if isinstance(value, dict) else None
+    return isinstance(rows, list) and all(
+        isinstance(row, dict)
+        and isinstance(row.get("element"), str)
+        and isinstance(row.get("motifs"), list)
+        and all(isinstance(name, str) for name in row["motifs"])
+        and isinstance(row.get("mean_kernel"), float)
+        for row in rows
+    )
 
 
 def _is_length(value: Any) -> bool:
