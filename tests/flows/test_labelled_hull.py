@@ -22,6 +22,7 @@ from coevo.flows.transition import CoevolutionMaker
 from coevo.makers.label import label_document, packet_of
 from coevo.makers.populations.hull_members import is_counted
 from coevo.makers.populations.population import hull_of, members, model_energy
+from coevo.makers.signals.hull_check import _compare_standing
 from coevo.makers.signals.recomputation import compare_signals
 from coevo.makers.step import current_store, read_records
 from coevo.node_store.canonical import digest, structure_id
@@ -149,6 +150,16 @@ def test_planted_false_minima_are_labelled_and_refuted_at_once(fresh: Coevo, mon
     assert check["labelled"] == check["refuted"] > 0
     assert [s["name"] for s in view.document["metrics"]["maturity"]["signals"]][-1] == "hull"
     assert {x["how"] for x in view.labels()} >= {"hull", "reference"}
+    # whose labels counted is what the state says, not who labels it
+    population = view.document["metrics"]["population"]
+    assert population["first_principles_only"] is False
+    config = NodeConfig.model_validate(view.document["config"])
+    by_vasp = config.model_copy(update={"labelling": config.labelling.model_copy(update={"code": "vasp"})})
+    assert {row.name for row in _compare_standing(view, by_vasp) if not row.agrees} == set()
+    population["first_principles_only"] = True
+    assert "entries that make the hull, other than recorded" in {
+        row.name for row in _compare_standing(view, config) if not row.agrees
+    }
 
 
 @pytest.mark.long

@@ -302,6 +302,21 @@ def test_labels_that_offsets_do_not_bring_to_the_scale_are_refused_unless_that_i
     assert frozen.offsets == accepted.offsets, "what a state has is not fitted again, and not refused"
 
 
+def test_an_extension_is_held_to_the_limit_by_its_own_references_and_records_those_of_both_fits() -> None:
+    accepted = scale_for([shifted(LITHIUM)], None, KnownField(), ["Li"], workers=1)
+    stored = {**accepted.offsets.to_dict(), "n": 3, "residual_rms": 0.3}
+    # Li is as it was, the fit of S meets S and LiS: nothing of it is left, and of the five references 0.3 eV/atom of three
+    labels = [shifted(LITHIUM), shifted(SULPHUR), shifted(ROCKSALT)]
+    joined = scale_for(labels, stored, KnownField(), ["Li", "S"], workers=1)
+    assert joined.warning == ""
+    assert joined.offsets.residual_rms == pytest.approx(0.3 * np.sqrt(3 / 5), abs=1e-9)
+    # LiS 1 eV/atom off: of S and LiS are left 0.8 (-1/2, 1), an rms of 0.632 eV/atom, also beside a good fit of Li
+    far = [*labels[:2], {**shifted(ROCKSALT), "energy_per_atom": -4.0 - 15.0 + 1.0}]
+    refused = scale_for(far, {**stored, "n": 1000, "residual_rms": 0.0}, KnownField(), ["Li", "S"], workers=1)
+    assert refused.offsets is None
+    assert "off by 632 meV/atom (rms), allowed: 30 (force field minus label: LiS" in refused.warning
+
+
 def test_a_force_field_is_not_trained_on_labels_of_another_scale(monkeypatch, tmp_path) -> None:
     result = train(monkeypatch, tmp_path, BiasedField(0.4, fitted_bias=0.1), accept=False)
     assert not result["adopted"]

@@ -131,7 +131,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             "entries",
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
-        *hull_rows(metrics, config),
+        *hull_rows(view),
         *excess_rows(metrics),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),

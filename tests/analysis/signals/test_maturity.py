@@ -173,5 +173,9 @@ def test_a_hull_with_phases_that_no_label_confirms_holds_nothing(checks):
 
 def test_the_share_that_labels_may_refute_is_the_configurations():
     history = [{**state(), "hull_check": check(refuted=3)} for _ in range(3)]
+    limited = [{**state(), "hull_check": {**check(refuted=3), "limit": limit}} for limit in (0.194, 0.025, 0.1)]
+    assert (
+        "may be refuted (off by more than 0.025 to 0.194 eV/atom)" in maturity(limited, MaturityConfig(environments=2000)).reason
+    )
     assert not maturity(history, CONFIG).mature
     assert maturity(history, MaturityConfig(environments=2000, patience=2, refuted_share=0.3)).mature

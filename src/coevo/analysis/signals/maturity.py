@@ -244,7 +244,7 @@ def _hull(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signa
         return Signal(name, "no signal", reason, "short")
     latest = checks[-window:]
     told = ", ".join(_check_words(check) for check in latest)
-    allowed = f"{100 * config.refuted_share:.3g} % may be refuted"
+    allowed = f"{100 * config.refuted_share:.3g} % may be refuted{_limit_words(latest)}"
     if any(check["labelled"] and check["refuted"] > config.refuted_share * check["labelled"] for check in latest):
         return Signal(
             name,
@@ -261,6 +261,12 @@ def _hull(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signa
     if any(check["wanted"] and not check["labelled"] for check in latest):
         return Signal(name, "no signal", f"no signal: of phases on the hull {told} over {window} iterations", "unlabelled")
     return Signal(name, "held", f"held: of newly labelled phases on the hull {told} over {window} iterations; {allowed}")
+
+
+def _limit_words(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Beyond which difference labels refute; checks of earlier versions do not say it."""
+    limits = sorted({f"{check['limit']:.3g}" for check in checks if check.get("limit") is not None}, key=float)
+    return f" (off by more than {' to '.join(dict.fromkeys((limits[0], limits[-1])))} eV/atom)" if limits else ""
 
 
 def _check_words(check: Mapping[str, Any]) -> str:

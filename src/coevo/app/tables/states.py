@@ -187,7 +187,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
-        *hull_rows(metrics, view.document["config"]),
+        *hull_rows(view),
         *excess_rows(metrics),
         *([("scale", words)] if (words := scale_words(population)) else []),
         *opinion_rows(metrics),

@@ -51,15 +51,19 @@ class LabelledFrame:
 
     def limit(self, refuted_above: float) -> float:
         """Difference to the force field up to which label and force field agree, eV/atom."""
-        return max(refuted_above, RESIDUALS * self.residual_rms)
+        return limit_of(self.residual_rms, refuted_above)
+
+
+def limit_of(residual_rms: float, refuted_above: float) -> float:
+    """Difference up to which a force field and labels agree whose offsets leave ``residual_rms`` of the references, eV/atom."""
+    return max(refuted_above, RESIDUALS * residual_rms)
 
 
 def only_first_principles(labelling: LabellingConfig) -> bool:
     """Whether labels of a teacher say nothing: the node is labelled by a first-principles code."""
-    from coevo.labelling.registry import labelling_code
+    from coevo.labelling.registry import makes_first_principles
 
-    known = labelling_code(labelling.code).first_principles
-    return bool(labelling.stated.first_principles) if known is None else known
+    return makes_first_principles(labelling)
 
 
 def says_energy(label: Record, offsets: Mapping[str, Record], *, first_principles: bool = False) -> bool:

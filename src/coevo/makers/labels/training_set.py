@@ -75,7 +75,7 @@ def scale_for(
         Take the offsets whatever they leave.
     """
     from coevo.analysis.composition import fractions
-    from coevo.analysis.hull.energy_scale import Offsets, extend_offsets, fit_offsets
+    from coevo.analysis.hull.energy_scale import Offsets, fit_further_offsets, fit_offsets, joined_offsets
     from coevo.analysis.hull.scale_mismatch import is_mismatch, mismatch_words
     from coevo.models.contracts import Prediction
     from coevo.node_store.canonical import structure_from_document
@@ -99,10 +99,13 @@ def scale_for(
     label_energies = np.array([corrected_energy(label, s, force_field.energy_scale) for s, label, _ in rows])
     names = [(str(label["family"]), s.composition.reduced_formula) for s, label, _ in rows]
     points = (shares, model_energies, label_energies, elements, is_elemental, names)
-    offsets, reason = fit_offsets(*points) if frozen is None else extend_offsets(frozen, *points)
-    if offsets is not None and is_mismatch(offsets) and not accept_mismatch:
-        return Scale(None, mismatch_words(offsets), force_field.energy_scale)
-    return Scale(offsets, reason, force_field.energy_scale)
+    fitted, reason = fit_offsets(*points) if frozen is None else fit_further_offsets(frozen, *points)
+    if fitted is None:
+        return Scale(None, reason, force_field.energy_scale)
+    if is_mismatch(fitted) and not accept_mismatch:
+        return Scale(None, mismatch_words(fitted), force_field.energy_scale)
+    offsets = fitted if frozen is None else joined_offsets(frozen, fitted, elements)
+    return Scale(offsets, "", force_field.energy_scale)
 
 
 def _last_of_each(rows: Sequence[tuple[Any, Label, Any]]) -> list[tuple[Any, Label, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError
-from coevo.makers.labels.standing import labelled_frames, only_first_principles, standing_of_state
+from coevo.makers.labels.standing import labelled_frames, standing_of_state
 from coevo.makers.populations.hull_members import ASKED, IN_DOUBT, REFUTED, is_counted
 from coevo.makers.populations.population import members
 from coevo.makers.signals.comparison import Comparison
@@ -35,7 +35,7 @@ def hull_frames(labels: Iterable[Record], offsets: Mapping[str, Record], node: N
 
 def hull_check(
     frames: Mapping[str, LabelledFrame], energies: Mapping[str, float], wanted: int, curation: CurationConfig
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Count the phases that labels refute.
 
     Parameters
@@ -51,11 +51,13 @@ def hull_check(
     Returns
     -------
     dict
-        ``wanted``, ``labelled`` and ``refuted``.
+        ``wanted``, ``labelled`` and ``refuted``; ``limit``, beyond which they refute, eV/atom: the largest, of labels by several
+        settings, and None without labels.
     """
     compared = {family: frame for family, frame in frames.items() if family in energies}
     refuted = [f for f, frame in compared.items() if abs(frame.energy - energies[f]) > frame.limit(curation.refuted_above)]
-    return {"wanted": wanted, "labelled": len(compared), "refuted": len(refuted)}
+    limit = max((frame.limit(curation.refuted_above) for frame in compared.values()), default=None)
+    return {"wanted": wanted, "labelled": len(compared), "refuted": len(refuted), "limit": limit}
 
 
 def compare_hull(store: NodeStore, view: StateView, config: NodeConfig, workers: int) -> Iterator[Comparison]:
@@ -80,7 +82,7 @@ def _compare_standing(view: StateView, config: NodeConfig) -> Iterator[Compariso
     recorded = dict(view.manifest.get("refuted", {}))
     evaluations = {d["structure_id"]: d for d in view.evaluations("entry")}
     references, entries = members(view, "reference"), members(view, "entry")
-    only = only_first_principles(config.labelling)
+    only = bool(view.document["metrics"]["population"].get("first_principles_only"))
     scale = config.node.energy_scale
     found = standing_of_state(view, references, entries, config.curation, scale, first_principles=only)
     counted = {identifier for identifier, document in evaluations.items() if is_counted(document)}
