@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
+from coevo.flows.audit import Audit
 from coevo.flows.environments import calibrating
 from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
@@ -96,8 +97,9 @@ class LabelFlowMaker(Maker):
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
         panel.compare(train.output, parent)
+        audit, new = Audit(config, prefix), train.output
         evaluate, judged, rest = assessed(
-            config, prefix, unite, force_field, [parent], panel, train.output["labels"], offsets=train.output["offsets"]
+            config, prefix, unite, force_field, [parent], panel, audit, iteration, new["labels"], offsets=new["offsets"]
         )
         environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
@@ -130,6 +132,7 @@ class LabelFlowMaker(Maker):
                 "trained": train.output,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         return [train, unite, *rest, *calibrations, measure], commit

@@ -80,7 +80,7 @@ def test_single_points_accept_and_never_reject(view: Any, tiny_text: str) -> Non
     rejected.scale_lattice(100.0 * len(rejected))
     row = {"id": "f" * 64, "structure": structure_document(rejected), "is_unique": True, "energy_above_hull": 9.0}
     curated: Any = {"screened": write_records(store, [row, {**row, "id": "e" * 64, "is_unique": False}])}
-    audit_job = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, shards, curated, view.id, 3)
+    audit_job = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, shards, curated, [view.id], 3)
     checkpoint = view.document["checkpoints"]["force_field"]
     judge = JudgeAuditMaker("tiny/3/judge-audit", 1, force_field=config.screening.force_field, **parts)
     audited, found = run(audit_job, judge.make(assessed, audit_job.output, checkpoint, [view.id]))
