@@ -235,7 +235,7 @@ class EvaluationDocument(_Open):
         default=None, description="of an auditor that took no part in training (metrics.audit says who); None: it did not look"
     )
     energy_above_hull_audit: float | None = Field(
-        default=None, description="on the hull of the auditor's own energies; an upper bound where it is undecided, eV/atom"
+        default=None, description="on the hull of the auditor's own energies, single points where it does not relax, eV/atom"
     )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     electron_excess: float | None = Field(
