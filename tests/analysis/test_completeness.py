@@ -89,6 +89,7 @@ def test_too_few_draws_have_no_number(batches: Batches) -> None:
     found = completeness(batches)
     assert (found.coverage, found.richness, found.check) == (None, None, None)
     assert found.note.startswith("too few draws")
+    assert found.recapture is None or found.recapture.species is None
 
 
 def test_a_single_batch_is_not_checked() -> None:
@@ -106,6 +107,9 @@ def test_draws_that_were_bred_have_no_number() -> None:
     batches = [urn[:50], urn[50:]]
     assert completeness(batches, bred=100).note.startswith("the estimator fails here: 100 draws were made from others")
     assert completeness(batches, bred=100).coverage is None
+    counted = completeness(batches, bred=100).recapture
+    assert counted is not None
+    assert (counted.both > 0, counted.species) == (True, None)
     assert completeness(batches).coverage is not None
 
 
@@ -117,8 +121,10 @@ def test_what_is_said_depends_on_counts_alone(batches: Batches, random: object) 
         found = completeness(batches)
         shuffled = [random.sample(batch, len(batch)) for batch in batches]  # type: ignore[attr-defined]
         other = completeness([[f"species {6 - draw}" for draw in batch] for batch in shuffled])
-    for name in ("draws", "species", "singletons", "doubletons", "recapture"):
+    for name in ("draws", "species", "singletons", "doubletons"):
         assert getattr(found, name) == getattr(other, name)
+    if bool(found.note) == bool(other.note):
+        assert found.recapture == other.recapture
     if found.coverage and other.coverage:  # the permutations are others, so at its level one of them may fail
         assert (found.coverage, found.richness) == (other.coverage, other.richness)
     assert found.draws == sum(map(len, batches))
@@ -193,6 +199,8 @@ def test_a_drifting_population_is_not_estimated(species: int, n: int, batches: i
         found = completeness(drifting(np.random.default_rng(seed), species, n, batches))
         assert found.note.startswith("the estimator fails here: the batches are no draws of one fixed population (")
         assert (found.coverage, found.richness) == (None, None)
+        assert found.recapture is not None
+        assert (found.recapture.both > 0, found.recapture.species) == (True, None)
 
 
 @pytest.mark.usefixtures("fewer_permutations")

@@ -9,7 +9,7 @@ earlier ones, so nothing is estimated before both are looked for.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,8 @@ class Recapture:
     first, second, both : int
         Species in the first half of the batches, in the second, and in both.
     species : Estimate or None
-        Chapman's estimate of all of them; None where the halves have none in common.
+        Chapman's estimate of all of them; None where the halves have none in common, and where the sample is none that an
+        estimate can be made of (:attr:`Completeness.note`).
     """
 
     first: int
@@ -167,6 +168,8 @@ def completeness(batches: Sequence[Sequence[Hashable]], *, bred: int = 0, sample
             note = _failure(check)
         else:
             coverage, richness = good_turing(n, f1, f2), chao1(len(counts), n, f1, f2)
+    if recapture is not None and note:  # two catches of what is no fixed population are no estimate either
+        recapture = replace(recapture, species=None)
     return Completeness(n, len(counts), f1, f2, coverage, richness, recapture, check, note)
 
 
