@@ -126,7 +126,9 @@ class MeasureMaker(StepMaker):
         }
         if environments is not None:
             every = united is not None or view is None or not view.document["metrics"].get(COVERAGE)
-            looked_at = iterations_to_look_at(documents, map(int, ruler), self.maturity, every=every)
+            looked_at = iterations_to_look_at(
+                documents, geometries, map(int, ruler), self.node.elements, self.maturity, every=every
+            )
             metrics |= coverage_metrics(
                 documents,
                 geometries,
