@@ -66,6 +66,19 @@ def test_offsets_bring_labels_to_the_models_scale() -> None:
         assert frame.energy == pytest.approx(KnownField().energy(structure), abs=1e-9)
 
 
+def test_a_reference_with_several_labels_is_fitted_by_the_last_of_them() -> None:
+    """An earlier label of the sulphide, 20 meV/atom off, would move the offsets and leave a residual twice."""
+    labels = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    alone = scale_for(labels, None, KnownField(), ["Li", "S"], workers=1)
+    earlier = {**labels[2], "_id": "earlier", "energy_per_atom": labels[2]["energy_per_atom"] + 0.02}
+    several = scale_for([earlier, *labels], None, KnownField(), ["Li", "S"], workers=1)
+    assert several.offsets == alone.offsets
+    assert several.offsets.n == 3
+    assert [r.reference for r in several.offsets.residuals] == [label["family"] for label in labels]
+    other = scale_for([*labels, earlier], None, KnownField(), ["Li", "S"], workers=1)
+    assert other.offsets.residual_rms > 0.001
+
+
 def test_stored_offsets_are_frozen() -> None:
     first = scale_for([shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)], None, KnownField(), ["Li", "S"], workers=1)
     stored = first.offsets.to_dict()

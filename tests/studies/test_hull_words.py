@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, hull_words, standing_word
+from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, hull_rows, hull_words, standing_word
 from coevo.studies.states.summaries import next_step
 
 
 def test_counts_of_a_state() -> None:
     population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4}
-    assert hull_counts({"population": population}) == (
-        "labelled phases make it: 7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
-    )
-    assert hull_counts({"population": {"entries": 9}}) == ""
+    counts = "7 entries confirmed, 3 refuted; without a label 2 unconfirmed at or below it, 4 in doubt"
+    for code, labels in (("teacher", "a teacher's, no first principles"), ("espresso", "by espresso")):
+        config = {"labelling": {"code": code}}
+        words = f"labelled phases make it (labels {labels}): {counts}"
+        assert hull_counts({"population": population}, config) == words
+    assert hull_counts({"population": {"entries": 9}}, {}) == ""
     assert check_words({"hull_check": {"wanted": 5, "labelled": 4, "refuted": 3}}) == (
         "5 phases on it wanted a label, 4 got one, which refuted 3"
     )
@@ -35,7 +37,7 @@ def of_state(*residuals: float, **curation: float) -> Any:
 
 def test_the_limit_of_refutation_is_the_one_in_effect() -> None:
     """Twice the residual of the offsets, where that is more than is asked for."""
-    assert hull_words(of_state(0.01)).startswith("labelled phases make it by first-principles labels: 7 entries confirmed, 3 ref")
+    assert hull_words(of_state(0.01)).startswith("labelled phases make it (labels first-principles ones alone): 7 entries")
     assert hull_words(of_state(0.01)).endswith(
         "; a label refutes that is off by more than 0.025 eV/atom (curation.refuted_above)"
     )
@@ -46,6 +48,8 @@ def test_the_limit_of_refutation_is_the_one_in_effect() -> None:
     of_all = of_state(0.097)
     of_all.document["metrics"]["population"] = {"entries": 9}
     assert hull_words(of_all) == ""
+    assert hull_rows(of_all) == []
+    assert hull_rows(of_state(0.01)) == [("hull", hull_words(of_state(0.01)))]
 
 
 def test_words_of_an_entry() -> None:

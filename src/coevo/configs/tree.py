@@ -266,7 +266,10 @@ class MaturityConfig(Section):
         description="coverage: share of an iteration's atoms far from all older ones, at a distance calibrated by dynamics",
     )
     coverage_tolerance: float = Field(
-        default=0.02, gt=0.0, lt=1.0, description="flat: at most this share of an iteration's atoms is far from all older ones"
+        default=0.02,
+        gt=0.0,
+        lt=1.0,
+        description="flat: by Wilson's upper limit, at most this share of an iteration's atoms is far from all older ones",
     )
 
 

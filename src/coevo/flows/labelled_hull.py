@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from coevo.configs.tree import LabellingConfig, NodeConfig
 
 
-def selecting(config: NodeConfig) -> dict[str, Any]:
-    """Parameters of the select step."""
+def selecting(config: NodeConfig, *, labels_itself: bool = True) -> dict[str, Any]:
+    """Parameters of the select step; ``labels_itself``: the configuration says by which settings, and no step of the user's."""
     curation = config.curation.of_hull()
-    return {} if curation is None else {"curation": curation, **judging(config)}
+    if curation is None:
+        return {}
+    return {"curation": curation, **judging(config), **({"labelling": config.labelling} if labels_itself else {})}
 
 
 def judging(config: NodeConfig, judged_by: LabellingConfig | None = None) -> dict[str, Any]:
-    """Parameters of the assess step.
+    """Parameters of the curate and assess steps.
 
     Parameters
     ----------

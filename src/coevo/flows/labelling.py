@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
+from coevo.flows.audit import Audit
 from coevo.flows.environments import calibrating
 from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
@@ -99,6 +100,7 @@ class LabelFlowMaker(Maker):
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
         panel.compare(train.output, parent)
+        audit, new = Audit(config, prefix), train.output
         evaluate, judged, rest = assessed(
             config,
             prefix,
@@ -106,8 +108,10 @@ class LabelFlowMaker(Maker):
             force_field,
             [parent],
             panel,
-            train.output["labels"],
-            offsets=train.output["offsets"],
+            audit,
+            iteration,
+            new["labels"],
+            offsets=new["offsets"],
             judged_by=self.judged_by,
         )
         environments, calibrations = calibrating(config, prefix, force_field, [parent])
@@ -141,6 +145,7 @@ class LabelFlowMaker(Maker):
                 "trained": train.output,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         return [train, unite, *rest, *calibrations, measure], commit

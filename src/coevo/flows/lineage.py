@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
+from coevo.flows.audit import Audit
 from coevo.flows.committee import Panel
 from coevo.flows.environments import calibrating
 from coevo.makers.assess import AssessMaker
@@ -78,7 +79,8 @@ class MergeMaker(Maker):
             force_field = train.output["checkpoint"]
             panel.train(train.output, parents, iteration, start)
         offsets = (train or unite).output["offsets"]
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel, offsets=offsets)
+        audit = Audit(config, prefix)
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel, audit, iteration, offsets=offsets)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
             refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
@@ -119,6 +121,7 @@ class MergeMaker(Maker):
                 **trained,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         jobs = [unite, *([train] if train else []), *rest, *calibrations, measure, commit]
@@ -170,7 +173,10 @@ class ExtendMaker(Maker):
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         force_field, generator, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, offsets=unite.output["offsets"])
+        audit = Audit(config, prefix)
+        evaluate, judged, rest = assessed(
+            config, prefix, unite, force_field, [parent], panel, audit, iteration, offsets=unite.output["offsets"]
+        )
         environments, calibrations = calibrating(config, prefix, force_field, [parent], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
@@ -200,6 +206,7 @@ class ExtendMaker(Maker):
                 "message": message,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         return Flow([unite, *rest, *calibrations, measure, commit], output=commit.output, name=f"{prefix}/extend")
@@ -323,6 +330,8 @@ def assessed(
     force_field: Any,
     parents: list[str],
     panel: Panel,
+    audit: Audit,
+    iteration: int,
     labels: Any = None,
     *,
     offsets: Any,
@@ -336,7 +345,7 @@ def assessed(
     -------
     evaluate : Job
     judged : reference
-        To what was assessed, with the second opinion of a node that has one.
+        To what was assessed, with the second opinion and the audit of a node that has them.
     jobs : list
         All that it took.
     """
@@ -347,4 +356,7 @@ def assessed(
         evaluate.output["shards"], parents, labels, **labelled_hull.on_scale(config, offsets)
     )
     judged = panel.judge(assess, evaluate.output["shards"], force_field, parents, labels)
-    return evaluate, judged, [evaluate, assess, *panel.jobs]
+    judged = audit.judge_again(
+        judged, evaluate.output["shards"], force_field, parents, iteration, labels, unite.output["references"]
+    )
+    return evaluate, judged, [evaluate, assess, *panel.jobs, *audit.jobs]

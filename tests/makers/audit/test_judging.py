@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from coevo.configs.tree import CurationConfig
-from coevo.makers.audit.judge import auditor_hull, estimates_of, with_verdicts
+from coevo.makers.audit.judge import estimates_of, with_verdicts
 from coevo.makers.audit.strata import candidates_of_strata, said_in
 
 FORMULAS = {"li": "Li", "s": "S", "a": "Li2S", "b": "LiS", "c": "LiS"}
@@ -18,21 +18,6 @@ def said(energy: float | None, *, is_bound: bool = False, reason: str = "") -> d
 
 
 REFERENCES = {"li": said(-2.0), "s": said(-4.0)}
-
-
-def test_the_hull_is_of_references_and_of_all_that_was_looked_at_and_is_there() -> None:
-    looks = {"a": said(-4.0), "b": said(-4.2), "c": said(-3.9), "gone": said(-99.0), "failed": said(None, reason="exploded")}
-    above, reason = auditor_hull(("Li", "S"), FORMULAS, REFERENCES, looks)
-    assert reason == ""
-    # LiS lies at -1.2 eV/atom against the elements; Li2S at -4/3, on the line from Li through LiS it would be at -0.8
-    assert above == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.3})
-
-
-def test_without_an_element_there_is_no_hull_and_the_reason_is_told() -> None:
-    above, reason = auditor_hull(("Li", "S"), FORMULAS, {"li": said(-2.0), "s": said(None, reason="nan")}, {"b": said(-4.2)})
-    assert above == {}
-    assert "no phase of pure S" in reason
-    assert auditor_hull(("Li", "S"), FORMULAS, {}, {}) == ({}, "")
 
 
 def test_an_electron_excess_is_reported_apart() -> None:

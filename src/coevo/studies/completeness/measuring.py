@@ -115,7 +115,11 @@ def _in_the_node(minima: Minima, formula: str | None = None) -> Document:
 
 
 def _lowest(formula: str, minima: Minima, batches: int) -> Document:
-    """In how many batches the lowest minimum of a formula was met, whether the probe or the state has it."""
+    """In how many batches the lowest minimum of a formula was met, whether the probe or the state has it.
+
+    One that the probe alone has was chosen because a batch met it, so that batch says nothing of how often one does: counted are
+    the others.
+    """
     species = [(group[0].item.energy_per_atom, name) for name, group in minima.species.items() if group[0].formula == formula]
     mine = [(model_energy(m.document), m.id) for m in minima.members if m.document["formula"] == formula]
     if mine and (not species or min(mine)[0] < min(species)[0] - SAME_ENERGY):
@@ -127,12 +131,14 @@ def _lowest(formula: str, minima: Minima, batches: int) -> Document:
         source = "probe" if held is None else held.document["kind"]
         above = minima.species[name][0].energy_above_hull
     met = sorted({draw.batch for draw in minima.species[name]}) if name else []
+    count = len(met) - (source == "probe")
+    asked = batches - (source == "probe")
     return {
         "of": source,
         "energy_above_hull": above,
-        "batches": batches,
-        "batches_that_met_it": len(met),
-        "share_95": list(clopper_pearson(len(met), batches)),
+        "batches": asked,
+        "batches_that_met_it": count,
+        "share_95": list(clopper_pearson(count, asked)) if asked else None,
     }
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "confirmed": "confirmed by its label",
-    "unconfirmed": "unconfirmed: below the hull of labelled phases, and without a label",
+    "unconfirmed": "unconfirmed: at or below the hull of labelled phases, and without a label",
     "refuted": "refuted by its label",
     "in_doubt": "in doubt: without a label, and like a phase that a label found to be a false minimum",
 }
@@ -23,7 +23,7 @@ WORDS = {
 
 def hull_words(view: StateView) -> str:
     """Say who makes the hull of a state, how many entries labels confirm, and beyond what they refute; empty of other hulls."""
-    counts = hull_counts(view.document["metrics"])
+    counts = hull_counts(view.document["metrics"], view.document["config"])
     return f"{counts}; {limit_words(view)}" if counts else ""
 
 
@@ -42,15 +42,25 @@ def limit_words(view: StateView) -> str:
     )
 
 
-def hull_counts(metrics: Mapping[str, Any]) -> str:
-    """Say how many entries of a state labels confirm; empty where labelled phases do not make the hull."""
+def hull_counts(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Say how many entries of a state labels confirm, and who labels; empty where labelled phases do not make the hull.
+
+    Parameters
+    ----------
+    metrics, config : mapping
+        Of the state, as documents.
+    """
     population = metrics.get("population") or {}
     if "confirmed" not in population:
         return ""
-    by = " by first-principles labels" if population.get("first_principles_only") else ""
+    code = str((config.get("labelling") or {}).get("code", "?"))
+    labels = "a teacher's, no first principles" if code == "teacher" else f"by {code}"
+    if population.get("first_principles_only"):
+        labels = "first-principles ones alone"
     return (
-        f"labelled phases make it{by}: {population['confirmed']} entries confirmed, {population['refuted']} refuted; "
-        f"without a label {population['unconfirmed']} unconfirmed below it, {population['in_doubt']} in doubt"
+        f"labelled phases make it (labels {labels}): {population['confirmed']} entries confirmed, "
+        f"{population['refuted']} refuted; "
+        f"without a label {population['unconfirmed']} unconfirmed at or below it, {population['in_doubt']} in doubt"
     )
 
 
@@ -61,6 +71,12 @@ def check_words(metrics: Mapping[str, Any]) -> str:
         return ""
     limit = "" if check.get("limit") is None else f" (off by more than {check['limit']:.3g} eV/atom)"
     return f"{check['wanted']} phases on it wanted a label, {check['labelled']} got one, which refuted {check['refuted']}{limit}"
+
+
+def hull_rows(view: StateView) -> list[tuple[str, str]]:
+    """Rows of the tables of a state; none where labelled phases do not make the hull."""
+    rows = (("hull", hull_words(view)), ("phases on it", check_words(view.document["metrics"])))
+    return [(name, words) for name, words in rows if words]
 
 
 def standing_word(row: Mapping[str, Any]) -> str:

@@ -66,9 +66,9 @@ _ORDER = (
     "few environments",
     "ceiling",
     "noise",
-    "few atoms",
     "narrowing",
     "not calibrated",
+    "few atoms",
     "short",
     "moving",
 )
@@ -145,8 +145,8 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
             f"more entries: they have fewer than the {settings['environments']} environments that an entropy is of; {more}"
         ),
         "few atoms": (
-            "more entries in each iteration: the share of new environments of an element is of too few atoms (coevo status has "
-            f"the numbers), so raise generator.candidates, and go on: {more}"
+            "more atoms: those of all iterations together are too few to say that hardly any of an element is new (coevo status "
+            f"has the numbers), so go on, which adds to them: {more}, or raise generator.candidates as well"
         ),
         "not calibrated": (
             "references that can be shaken: none could be (coevo status has the reasons), so extend the node by small cells of "
