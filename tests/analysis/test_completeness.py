@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coevo.analysis import completeness as module
-from coevo.analysis.completeness import _check, chao1, chapman, completeness, good_turing
+from coevo.analysis.completeness import _check, _statistics, chao1, chapman, completeness, good_turing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,11 +84,46 @@ def test_the_tests_are_those_of_all_arrangements() -> None:
     assert check.p["prediction"] == pytest.approx(1 / 3, abs=0.04)
 
 
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=2, max_size=4))
+def test_the_statistics_are_those_that_are_counted_one_by_one(batches: Batches) -> None:
+    draws = [draw for batch in batches for draw in batch]
+    numbers = {species: number for number, species in enumerate(dict.fromkeys(draws))}
+    of_batch = np.repeat(np.arange(len(batches)), [len(batch) for batch in batches])
+    row = np.array([[numbers[draw] for draw in draws]])
+    predicted, seen, columns, clumped, again = (part[0] for part in _statistics(row, of_batch, len(numbers)))
+    early = Counter(draw for batch in batches[:-1] for draw in batch)
+    assert predicted == 1 - list(early.values()).count(1) / early.total()
+    assert seen == sum(draw in early for draw in batches[-1])
+    before = [{draw for batch in batches[:place] for draw in batch} for place in range(len(batches))]
+    assert columns.tolist() == [len(set(batch)) for batch in batches] + [
+        len(set(batch) - known) for batch, known in zip(batches, before, strict=True)
+    ]
+    assert clumped == sum(count**2 for batch in batches for count in Counter(batch).values())
+    assert again == sum(
+        count > 1
+        for batch, known in zip(batches, before, strict=True)
+        for draw, count in Counter(batch).items()
+        if draw not in known
+    )
+
+
+@pytest.mark.parametrize(("samples", "each", "over_all"), [(1, 0.005, 0.02), (50, 0.0001, 0.02), (200, 0.00005, 0.04)])
+def test_the_level_over_all_samples_is_what_it_is_said_to_be(samples: int, each: float, over_all: float) -> None:
+    apart = [[batch] * 5 for batch in range(4)]
+    check = _check(apart, samples)
+    assert check is not None
+    assert (check.level, check.over_all) == pytest.approx((each, over_all))
+    # one of 20! / (5!^4 4!) arrangements has a batch to each species, and the permutations are enough to say so
+    assert check.p["clumped"] == pytest.approx(1 / max(2000, min(20_000, 200 * samples)))
+    assert "clumped" in check.failed
+
+
 @pytest.mark.parametrize("batches", [[[1, 1, 2], [1, 2, 3]], [list(range(10)), list(range(10, 20))], [[], []], [[]]])
 def test_too_few_draws_have_no_number(batches: Batches) -> None:
     found = completeness(batches)
     assert (found.coverage, found.richness, found.check) == (None, None, None)
     assert found.note.startswith("too few draws")
+    assert found.recapture is None or found.recapture.species is None
 
 
 def test_a_single_batch_is_not_checked() -> None:
@@ -106,6 +141,9 @@ def test_draws_that_were_bred_have_no_number() -> None:
     batches = [urn[:50], urn[50:]]
     assert completeness(batches, bred=100).note.startswith("the estimator fails here: 100 draws were made from others")
     assert completeness(batches, bred=100).coverage is None
+    counted = completeness(batches, bred=100).recapture
+    assert counted is not None
+    assert (counted.both > 0, counted.species) == (True, None)
     assert completeness(batches).coverage is not None
 
 
@@ -117,8 +155,10 @@ def test_what_is_said_depends_on_counts_alone(batches: Batches, random: object) 
         found = completeness(batches)
         shuffled = [random.sample(batch, len(batch)) for batch in batches]  # type: ignore[attr-defined]
         other = completeness([[f"species {6 - draw}" for draw in batch] for batch in shuffled])
-    for name in ("draws", "species", "singletons", "doubletons", "recapture"):
+    for name in ("draws", "species", "singletons", "doubletons"):
         assert getattr(found, name) == getattr(other, name)
+    if bool(found.note) == bool(other.note):
+        assert found.recapture == other.recapture
     if found.coverage and other.coverage:  # the permutations are others, so at its level one of them may fail
         assert (found.coverage, found.richness) == (other.coverage, other.richness)
     assert found.draws == sum(map(len, batches))
@@ -193,6 +233,8 @@ def test_a_drifting_population_is_not_estimated(species: int, n: int, batches: i
         found = completeness(drifting(np.random.default_rng(seed), species, n, batches))
         assert found.note.startswith("the estimator fails here: the batches are no draws of one fixed population (")
         assert (found.coverage, found.richness) == (None, None)
+        assert found.recapture is not None
+        assert (found.recapture.both > 0, found.recapture.species) == (True, None)
 
 
 @pytest.mark.usefixtures("fewer_permutations")

@@ -15,6 +15,7 @@ from coevo.configs.tree import NodeConfig
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
+from coevo.makers.calibrate_environments import CalibrateEnvironmentsMaker
 from coevo.makers.signals.environment_calibration import known_calibration
 from coevo.makers.signals.recomputation import compare_signals
 from coevo.makers.step import current_store
@@ -124,6 +125,19 @@ def test_a_merge_names_both_and_goes_on_with_that_of_the_first(store: NodeStore,
     rows = compare_signals(store, view, NodeConfig.model_validate(view.document["config"]), 1)
     assert [row.name for row in rows if not row.agrees] == []
     assert sum("far from older ones" in row.name for row in rows) == 3
+
+
+def test_a_node_that_was_judged_by_entropy_for_a_while_keeps_its_calibration(store: NodeStore) -> None:
+    node = Calibrated(store, config_for(f"switched-{next(_numbers)}"))
+    oldest, newest = calibration(0.06, "a"), calibration(0.09, "b")
+    view = None
+    for number, found in enumerate((oldest, newest, None, None)):
+        node.metrics = {"environment_calibration": found} if found else {}
+        view = node.grow(view, "main", [pool()[number]], {}) if view else node.seed()
+    assert view is not None
+    maker = CalibrateEnvironmentsMaker(node=node.config.node)
+    output: Any = CalibrateEnvironmentsMaker.make.original(maker, CHECKPOINT, [view.id])  # type: ignore[attr-defined]
+    assert output["calibration"] == newest
 
 
 @pytest.mark.long

@@ -9,8 +9,8 @@ earlier ones, so nothing is estimated before both are looked for.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
-from math import exp, log, sqrt
+from dataclasses import asdict, dataclass, replace
+from math import ceil, exp, log, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +29,11 @@ MIN_DRAWS = 10
 TESTS = ("prediction", "new", "clumped", "again")
 """What is compared between batches: see :class:`Check`."""
 PERMUTATIONS = 1999
+"""At least; of more samples than ten as many more as the level of each of them asks for."""
+MOST_PERMUTATIONS = 19_999
+"""p is no smaller than one in so many and one, so beyond 100 samples the level over all of them rises: :attr:`Check.over_all`."""
 LEVEL = 0.02
-"""Probability that draws of one fixed population are said to be none, over all tests together."""
+"""Probability that draws of one fixed population are said to be none, over all tests of all samples together."""
 _CELLS = 2_000_000
 """Numbers of permuted draws that are in memory together, about."""
 
@@ -53,7 +56,8 @@ class Recapture:
     first, second, both : int
         Species in the first half of the batches, in the second, and in both.
     species : Estimate or None
-        Chapman's estimate of all of them; None where the halves have none in common.
+        Chapman's estimate of all of them; None where the halves have none in common, and where the sample is none that an
+        estimate can be made of (:attr:`Completeness.note`).
     """
 
     first: int
@@ -82,6 +86,9 @@ class Check:
           earlier batches).
     level : float
         p up to which a test fails.
+    over_all : float
+        Probability, at most, that one of the tests of all samples together fails although each population is fixed:
+        :data:`LEVEL`, and more where there are too many samples for :data:`MOST_PERMUTATIONS`.
     """
 
     predicted: float
@@ -89,6 +96,7 @@ class Check:
     draws: int
     p: dict[str, float]
     level: float
+    over_all: float
 
     @property
     def failed(self) -> list[str]:
@@ -167,6 +175,8 @@ def completeness(batches: Sequence[Sequence[Hashable]], *, bred: int = 0, sample
             note = _failure(check)
         else:
             coverage, richness = good_turing(n, f1, f2), chao1(len(counts), n, f1, f2)
+    if recapture is not None and note:  # two catches of what is no fixed population are no estimate either
+        recapture = replace(recapture, species=None)
     return Completeness(n, len(counts), f1, f2, coverage, richness, recapture, check, note)
 
 
@@ -253,19 +263,23 @@ def _check(batches: Sequence[Sequence[Hashable]], samples: int) -> Check | None:
     draws = np.array([numbers.setdefault(species, len(numbers)) for batch in filled for species in batch])
     of_batch = np.repeat(np.arange(len(filled)), [len(batch) for batch in filled])
     rng = np.random.default_rng(0)  # the same draws have the same answer
-    size = max(1, _CELLS // (len(filled) * len(numbers) + len(draws)))
+    tests = len(TESTS) * samples
+    permutations = max(PERMUTATIONS, min(MOST_PERMUTATIONS, ceil(tests / LEVEL) - 1))
+    size = max(1, _CELLS // (len(draws) + 2 * len(filled)))
     parts = [_statistics(draws[None, :], of_batch, len(numbers))]
-    for start in range(0, PERMUTATIONS, size):
-        rows = np.tile(draws, (min(size, PERMUTATIONS - start), 1))
+    for start in range(0, permutations, size):
+        rows = np.tile(draws, (min(size, permutations - start), 1))
         parts.append(_statistics(rng.permuted(rows, axis=1), of_batch, len(numbers)))
     predicted, seen, new, clumped, again = (np.concatenate(part) for part in zip(*parts, strict=True))
     last = len(filled[-1])
+    level = max(LEVEL / tests, 1 / (permutations + 1))
     return Check(
         predicted=float(predicted[0]),
         seen=int(seen[0]),
         draws=last,
         p=dict(zip(TESTS, map(_as_far, (seen / last - predicted, new, clumped, again)), strict=True)),
-        level=max(LEVEL / len(TESTS) / samples, 1 / (PERMUTATIONS + 1)),
+        level=level,
+        over_all=min(1.0, tests * level),
     )
 
 
@@ -274,14 +288,15 @@ def _as_far(values: NDArray[Any]) -> float:
 
     Columns, if there are several, are each divided by their standard deviation.
     """
-    columns = values.reshape(len(values), -1).astype(float)
-    spread = columns.std(axis=0)
-    far = (((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1.0)) ** 2).sum(axis=1)
+    far = np.zeros(len(values))
+    for column in values.reshape(len(values), -1).T:
+        spread = column.std()
+        far += ((column - column.mean()) / (spread if spread > 0 else 1.0)) ** 2
     return float(np.mean(far >= far[0] * (1 - 1e-9)))
 
 
 def _statistics(draws: NDArray[Any], of_batch: NDArray[Any], species: int) -> tuple[NDArray[Any], ...]:
-    """What is compared.
+    """What is compared, from the pairs of species and batch that occur: the cost is that of sorting the draws.
 
     Parameters
     ----------
@@ -298,13 +313,25 @@ def _statistics(draws: NDArray[Any], of_batch: NDArray[Any], species: int) -> tu
         draw.
     """
     rows, batches = len(draws), int(of_batch[-1]) + 1
-    cells = (np.arange(rows)[:, None] * batches + of_batch) * species + draws
-    counts = np.bincount(cells.ravel(), minlength=rows * batches * species).reshape(rows, batches, species)
-    first = (counts > 0).argmax(axis=1)
-    new = np.stack([(first == batch).sum(axis=1) for batch in range(batches)], axis=1)
-    early = counts[:, :-1].sum(axis=1)
-    predicted = 1 - (early == 1).sum(axis=1) / early.sum(axis=1)
-    seen = np.where(early > 0, counts[:, -1], 0).sum(axis=1)
-    at_first = np.take_along_axis(counts, first[:, None, :], axis=1)[:, 0]
-    per_batch = np.concatenate([(counts > 0).sum(axis=2), new], axis=1)
-    return predicted, seen, per_batch, (counts**2).sum(axis=(1, 2)), (at_first > 1).sum(axis=1)
+    keys = np.sort((np.arange(rows)[:, None] * species + draws) * batches + of_batch, axis=1).ravel()
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    counts = np.diff(starts, append=len(keys))
+    (owner, batch), row = np.divmod(keys[starts], batches), starts // draws.shape[1]
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+
+    def per_row(chosen: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
+        return np.bincount(row[chosen], None if weights is None else weights[chosen], minlength=rows)
+
+    def per_batch(chosen: NDArray[Any]) -> NDArray[Any]:
+        found = np.bincount(row[chosen] * batches + batch[chosen], minlength=rows * batches)
+        return found.reshape(rows, batches).astype(np.int32)
+
+    totals = np.bincount(draws[0], minlength=species)  # of each row, for it is a permutation of the others
+    in_last = batch == batches - 1
+    total = totals[owner % species]
+    early = total - counts
+    once = np.count_nonzero(totals == 1) - per_row(in_last & (total == 1)) + per_row(in_last & (early == 1))
+    predicted = 1 - once / np.count_nonzero(of_batch < batches - 1)
+    seen = per_row(in_last & (early > 0), counts)
+    columns = np.concatenate([per_batch(np.ones(len(starts), dtype=bool)), per_batch(first)], axis=1)
+    return predicted, seen, columns, per_row(counts > 0, counts**2), per_row(first & (counts > 1))

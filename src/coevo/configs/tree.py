@@ -162,7 +162,10 @@ class CurationConfig(Section):
         description="of a labelled hull: unlabelled phases up to this above it get labels first, eV/atom",
     )
     refuted_above: Positive = Field(
-        default=0.025, le=1.0, description="of a labelled hull: a label that is further from the force field refutes it, eV/atom"
+        default=0.025,
+        le=1.0,
+        description="of a labelled hull: a label that is further from the force field refutes it; no less than twice what the "
+        "energy offsets leave of the references (rms), as tables print it, eV/atom",
     )
 
     mark_scale_sensitive: bool = Field(
@@ -263,7 +266,10 @@ class MaturityConfig(Section):
         description="coverage: share of an iteration's atoms far from all older ones, at a distance calibrated by dynamics",
     )
     coverage_tolerance: float = Field(
-        default=0.02, gt=0.0, lt=1.0, description="flat: at most this share of an iteration's atoms is far from all older ones"
+        default=0.02,
+        gt=0.0,
+        lt=1.0,
+        description="flat: by Wilson's upper limit, at most this share of an iteration's atoms is far from all older ones",
     )
 
 

@@ -19,7 +19,7 @@ from coevo.makers.train_force_field import TrainForceFieldMaker
 from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
-    from coevo.configs.tree import NodeConfig
+    from coevo.configs.tree import LabellingConfig, NodeConfig
     from coevo.makers.outputs import Checkpoints, LabelPacket
 
 
@@ -33,11 +33,14 @@ class LabelFlowMaker(Maker):
     config : NodeConfig
         Its labelling section says by which code.
     branch : str
+    judged_by : LabellingConfig or None
+        The node's own labelling section, where the code is another for once: it says whether a teacher's labels count.
     """
 
     name: str = "label"
     config: NodeConfig = field(kw_only=True)
     branch: str = "main"
+    judged_by: LabellingConfig | None = None
 
     def make(
         self,
@@ -99,7 +102,17 @@ class LabelFlowMaker(Maker):
         panel.compare(train.output, parent)
         audit, new = Audit(config, prefix), train.output
         evaluate, judged, rest = assessed(
-            config, prefix, unite, force_field, [parent], panel, audit, iteration, new["labels"], offsets=new["offsets"]
+            config,
+            prefix,
+            unite,
+            force_field,
+            [parent],
+            panel,
+            audit,
+            iteration,
+            new["labels"],
+            offsets=new["offsets"],
+            judged_by=self.judged_by,
         )
         environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(

@@ -22,7 +22,7 @@ from coevo.makers.train_on_union import TrainOnUnionMaker
 from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
-    from coevo.configs.tree import NodeConfig
+    from coevo.configs.tree import LabellingConfig, NodeConfig
     from coevo.makers.outputs import Checkpoint, Checkpoints, Start
     from coevo.makers.step import ShardReference
 
@@ -335,8 +335,11 @@ def assessed(
     labels: Any = None,
     *,
     offsets: Any,
+    judged_by: LabellingConfig | None = None,
 ) -> tuple[Any, Any, list[Any]]:
     """Evaluate a united population by one force field and assess it, with the energy offsets of the new state.
+
+    Who judges a hull of labelled phases is :func:`coevo.flows.labelled_hull.judging`.
 
     Returns
     -------
@@ -348,7 +351,8 @@ def assessed(
     """
     node, workers = config.node, config.resources.workers
     evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(unite.output, force_field)
-    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **labelled_hull.judging(config)).make(
+    judging = labelled_hull.judging(config, judged_by)
+    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **judging).make(
         evaluate.output["shards"], parents, labels, **labelled_hull.on_scale(config, offsets)
     )
     judged = panel.judge(assess, evaluate.output["shards"], force_field, parents, labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import NodeSection  # noqa: TC001 - jobflow reads the field's type
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from coevo.makers.outputs import CalibratedEnvironments, Checkpoint
     from coevo.makers.step import Record, ShardReference
+    from coevo.node_store.views import StateView
 
 
 @dataclass
@@ -44,7 +46,8 @@ class CalibrateEnvironmentsMaker(StepMaker):
         Parameters
         ----------
         checkpoint : dict
-            Of the force field by which atoms move, if no parent has a calibration for the elements of the node.
+            Of the force field by which atoms move, if no parent, and no state that one continues, has a calibration for the
+            elements of the node.
         parents : list of str
             Ids of the states before, that of the state that is continued first.
         shards : list of dict, optional
@@ -57,11 +60,11 @@ class CalibrateEnvironmentsMaker(StepMaker):
             what each of them had.
         """
         from coevo.makers.populations.population import open_state
-        from coevo.makers.signals.environment_calibration import calibrated, known_calibration
+        from coevo.makers.signals.environment_calibration import calibrated
 
         store = current_store()
         views = [open_state(store, self.node.name, parent) for parent in parents]
-        known = [known_calibration(view.document["metrics"], self.node.elements) for view in views]
+        known = [newest_calibration(view, self.node.elements) for view in views]
         found = next((calibration for calibration in known if calibration is not None), None)
         if found is None:
             records = self._references(shards) if shards else population_references(views)
@@ -74,6 +77,14 @@ class CalibrateEnvironmentsMaker(StepMaker):
     def _references(self, shards: list[ShardReference]) -> list[Record]:
         rows = {r["id"]: r for r in read_records(current_store(), shards) if r["kind"] == "reference"}
         return [rows[identifier] for identifier in sorted(rows)]
+
+
+def newest_calibration(view: StateView, elements: Sequence[str]) -> Record | None:
+    """Return the calibration of a state, or the newest of those that it continues: some may have judged by entropy."""
+    from coevo.makers.signals.environment_calibration import known_calibration
+
+    lineage = (known_calibration(one.document["metrics"], elements) for one in chain([view], view.first_parents()))
+    return next((found for found in lineage if found is not None), None)
 
 
 def population_references(views: Sequence[Any]) -> list[Record]:

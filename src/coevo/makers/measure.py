@@ -126,7 +126,9 @@ class MeasureMaker(StepMaker):
         }
         if environments is not None:
             every = united is not None or view is None or not view.document["metrics"].get(COVERAGE)
-            looked_at = iterations_to_look_at(documents, map(int, ruler), self.maturity, every=every)
+            looked_at = iterations_to_look_at(
+                documents, geometries, map(int, ruler), self.node.elements, self.maturity, every=every
+            )
             metrics |= coverage_metrics(
                 documents,
                 geometries,
@@ -223,7 +225,7 @@ class MeasureMaker(StepMaker):
         from coevo.analysis.signals.maturity import maturity
 
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]
-        names = [*SIGNALS, *(() if self.curation is None else ("hull_check",))]
+        names = [*SIGNALS, *(() if self.curation is None else ("hull_check", "population"))]
         history = [{name: row.get(name) for name in names} for row in [*states, metrics]]
         return maturity(history, self.maturity).to_dict()
 

@@ -144,3 +144,16 @@ def test_single_points_accept_and_never_reject(view: Any, tiny_text: str, monkey
     last = [label["frame"] for label in read_records(store, repeated["packets"][-1]["labels"])]
     assert last == ["f" * 64]
     assert repeated["packets"][-1]["key"] not in {packet["key"] for packet in audited["packets"]}
+
+
+def test_where_there_is_nothing_to_look_at_nothing_is_computed(view: Any, tiny_text: str) -> None:
+    config, store = parse_config(tiny_text, "tiny"), current_store()
+    parts: dict[str, Any] = {"node": config.node, "audit": AuditConfig(auditor="espresso"), "labelling": config.labelling}
+    assessed: Any = {"evaluations": write_records(store, view.evaluations("reference"))}
+    curated: Any = {"screened": write_records(store, [])}
+    audit = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, [], curated, [view.id], 3)
+    judge = JudgeAuditMaker("tiny/3/judge-audit", 1, **parts)
+    audited, found = run(audit, judge.make(assessed, audit.output, view.document["checkpoints"]["force_field"], [view.id]))
+    assert audited["references"] == audited["packets"] == []
+    assert found["audit"]["reason"] == "there was nothing to look at"
+    assert "precision" not in found["audit"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
 import numpy as np
@@ -18,8 +19,9 @@ from coevo.makers.signals.environment_calibration import CALIBRATION, calibrated
 from coevo.models.contracts import Prediction
 from coevo.models.dynamics import snapshots
 from coevo.models.registry import force_field_from
-from coevo.node_store.canonical import structure_document
+from coevo.node_store.canonical import canonical_json, structure_document
 from coevo.node_store.seeds import seed_for
+from coevo.studies.states.environment_coverage import environment_words
 
 NODE = NodeSection(name="salts", elements=("Li", "S"), references="li-p-s", seed=5)
 SHA256 = "ab" * 32
@@ -96,15 +98,54 @@ def test_what_explodes_is_left_out_and_named(phases):
 
 def test_only_what_is_known_of_a_stranger_is_handed_on(found):
     elements = ("Li", "S")
-    assert known_calibration({CALIBRATION: {**found, "@module": "os", "merged": []}}, elements) == found
+    told = {**found["told_apart"], "@class": "system"}
+    assert known_calibration({CALIBRATION: {**found, "@module": "os", "merged": [], "told_apart": told}}, elements) == found
+    assert known_calibration(json.loads(canonical_json({CALIBRATION: found})), elements) == found
     assert known_calibration({}, elements) is None
+    assert known_calibration({CALIBRATION: {key: found[key] for key in ("delta", "delta90")}}, elements) is None
     assert known_calibration({CALIBRATION: found}, ("Li", "P", "S")) is None, "another descriptor"
-    for name, value in (("delta", float("nan")), ("delta90", -1.0), ("delta", "0.1"), ("force_field", None)):
-        assert known_calibration({CALIBRATION: {**found, name: value}}, elements) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delta", float("nan")),
+        ("delta", "0.1"),
+        ("delta", 0.0),
+        ("delta90", -1.0),
+        ("delta90", 1e6),
+        ("delta90", 1.01),
+        ("delta90", 0.001),
+        ("delta90", None),
+        ("force_field", None),
+        ("told_apart", None),
+        ("told_apart", ["mixed"]),
+        ("told_apart", {"classes": 1, "pairs": 1, "left_out": 0, "largest": None, "mixed": [{"motifs": 3}]}),
+        ("crystals", "Li2S"),
+        ("crystals", [{"formula": "Li2S"}]),
+        ("left_out", None),
+        ("left_out", [7]),
+        ("quests", {"bandwidth": "wide", "of_volume": 0.02}),
+        ("not_held", 5),
+        ("per_species", {"Li": 0.06}),
+    ],
+)
+def test_what_a_stranger_calls_a_calibration_and_is_none_is_made_again(found, name, value):
+    wrong = {CALIBRATION: {**found, name: value}}
+    assert known_calibration(wrong, ("Li", "S")) is None
+    assert environment_words(wrong).startswith("not calibrated: ")
+    assert known_calibration({CALIBRATION: {key: v for key, v in found.items() if key != name}}, ("Li", "S")) is None
+
+
+def test_a_state_without_references_to_shake_says_so(phases):
+    large = calibrated([record(phases["P4S3"] * (2, 1, 1))], NODE, Morse(), SHA256)
+    assert known_calibration({CALIBRATION: large}, ("Li", "S")) is None
+    assert environment_words({CALIBRATION: large}).startswith("not calibrated: no reference could be shaken: ")
 
 
 @pytest.mark.long
-def test_lithium_sulfide_by_chgnet_wanders_by_six_hundredths(phases):
+def test_lithium_sulfide_by_chgnet_wanders_by_six_or_seven_hundredths(phases):
     found = calibrated([record(phases["Li2S"])], NODE, force_field_from("chgnet"), SHA256)
-    assert found["delta"] == pytest.approx(0.06, abs=0.01)
-    assert found["delta90"] == pytest.approx(0.10, abs=0.015)
+    # other seeds and longer dynamics gave 0.061 to 0.073, and 0.096 to 0.11
+    assert found["delta"] == pytest.approx(0.067, abs=0.01)
+    assert found["delta90"] == pytest.approx(0.104, abs=0.015)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.analysis.completeness import LEVEL
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LIMIT = 20
 """Formulas that are shown."""
@@ -24,7 +26,7 @@ def completeness_table(document: Document, title: str) -> Table:
         f"draws: relaxed to within {document['e_hull']:g} eV/atom of the state's hull; once, twice: minima drawn so often; "
         "coverage: Good–Turing, chance that the next draw is of a minimum that was seen; minima ≥: Chao1, a lower bound of all "
         "that the generator can make; [95 % intervals]; node has: minima of the probe that are entries or references; lowest: "
-        "batches that met the lowest minimum known of the formula"
+        "batches that met the lowest minimum known of the formula (others: besides the one that found it, if the probe alone did)"
     )
     table = Table(
         title=title,
@@ -41,9 +43,14 @@ def completeness_table(document: Document, title: str) -> Table:
         table.add_column(name, justify="right")
     table.add_row("all", *_cells(document["overall"]), "")
     for row in rows:
-        lowest = row["lowest"]
-        table.add_row(row["formula"], *_cells(row), f"{lowest['batches_that_met_it']} of {lowest['batches']}")
+        table.add_row(row["formula"], *_cells(row), _lowest(row["lowest"]))
     return table
+
+
+def _lowest(lowest: Mapping[str, Any]) -> str:
+    if lowest["of"] != "probe":
+        return f"{lowest['batches_that_met_it']} of {lowest['batches']}"
+    return f"{lowest['batches_that_met_it']} of {lowest['batches']} others" if lowest["batches"] else "–"
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -70,7 +77,15 @@ def completeness_lines(document: Document) -> list[str]:
     ]
     failing = [row for row in document["formulas"] if row["note"].startswith("the estimator fails")]
     lines += [f"{row['formula']}: {row['note']}" for row in failing]
-    return [*lines, f"The claim: {document['claim']}."]
+    return [*lines, *_false_alarms(document["formulas"]), f"The claim: {document['claim']}."]
+
+
+def _false_alarms(rows: Sequence[Document]) -> list[str]:
+    """Say so where the formulas are too many for the level that the tests have together."""
+    over_all = max((row["check"]["over_all"] for row in rows if row["check"] is not None), default=0.0)
+    if over_all <= LEVEL + 1e-9:
+        return []
+    return [f"with so many formulas one of their tests fails with a probability of up to {over_all:.2f}, drift or none"]
 
 
 def _of_probe(probe: Mapping[str, Any], e_hull: float) -> str:

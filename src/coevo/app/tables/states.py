@@ -12,7 +12,7 @@ from coevo.node_store.recorded import force_field_change, halved_batches, readab
 from coevo.output.plain_text import counted
 from coevo.studies.states.electron_words import candidates_rows, excess_rows
 from coevo.studies.states.graph import SHORT_ID
-from coevo.studies.states.hull_words import check_words, hull_counts
+from coevo.studies.states.hull_words import hull_rows
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
@@ -191,7 +191,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
-        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
+        *hull_rows(view),
         *excess_rows(metrics),
         *([("scale", words)] if (words := scale_words(population)) else []),
         *opinion_rows(metrics),

@@ -19,7 +19,7 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, writ
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from coevo.makers.outputs import Assessed, Audited, Checkpoint, Keyed
+    from coevo.makers.outputs import Assessed, Audited, Checkpoint
     from coevo.makers.step import Document, Record, ShardReference
 
 
@@ -120,7 +120,7 @@ class JudgeAuditMaker(StepMaker):
         return {**assessed, "evaluations": write_records(store, documents), "audit": found}
 
 
-def _said(outputs: Sequence[Keyed]) -> dict[str, Record]:
+def _said(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Record]:
     """What the auditor's jobs say, by id."""
     shards: list[Any] = [output.get("audited") or output["labels"] for output in outputs]
     return {row["id"]: row for row in said_in(read_records(current_store(), shards))}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
@@ -18,6 +20,10 @@ Document = dict[str, Any]
 
 CALIBRATION = "environment_calibration"
 """The metric of a state."""
+MOST_DISTANCE = 1.0
+"""1/Å. Sites wander by 0.1; at a δ90 beyond this hardly an atom would be far from another, and anything would be flat."""
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def calibrated(records: Sequence[Document], node: NodeSection, force_field: ForceField, sha256: str) -> Document:
@@ -99,42 +105,94 @@ def calibrated(records: Sequence[Document], node: NodeSection, force_field: Forc
     return document | {"told_apart": told_apart(motif_classes(structures, elements, k, cutoff), document["delta"])}
 
 
-_FIELDS = (
-    "delta",
-    "delta90",
-    "per_species",
-    "reason",
-    "crystals",
-    "left_out",
-    "elements",
-    "not_held",
-    "temperature",
-    "timestep",
-    "apart",
-    "snapshots",
-    "force_field",
-    "quests",
-    "told_apart",
-)
-
-
 def known_calibration(metrics: Mapping[str, Any], elements: Sequence[str]) -> Document | None:
     """Return the calibration that a state records, if it can be gone on with.
 
     Parameters
     ----------
     metrics : mapping
-        Of a state, which may be a stranger's: known fields only are handed on.
+        Of a state, which may be a stranger's: known fields of the right type only are handed on, with 0 < δ ≤ δ90 ≤
+        :data:`MOST_DISTANCE`. Whatever is otherwise is no calibration, and the node makes one of its own.
     elements : sequence of str
         Of the node; with further elements the descriptor is another, and distances of it do not compare.
     """
-    found = metrics.get(CALIBRATION)
-    if not isinstance(found, dict) or found.get("elements") != list(elements):
+    found = recorded_calibration(metrics)
+    if found is None or found["delta"] is None or found["elements"] != list(elements):
         return None
-    if not all(_is_length(found.get(name)) for name in ("delta", "delta90")) or not isinstance(found.get("force_field"), str):
-        return None
-    return {name: found[name] for name in _FIELDS if name in found}
+    return {name: value for name, value in found.items() if name != "merged"}
 
 
-def _is_length(value: Any) -> bool:
-    return isinstance(value, float) and isfinite(value) and value > 0
+def recorded_calibration(metrics: Mapping[str, Any]) -> Document | None:
+    """Return what a state records as its calibration, one without δ included; None if it is not what :func:`calibrated` gives."""
+    try:
+        found: Document = _RECORDED.validate_python(metrics.get(CALIBRATION), strict=True)
+    except ValidationError:
+        return None
+    delta, delta90 = found["delta"], found["delta90"]
+    if delta is None or delta90 is None:
+        return found if delta is delta90 else None
+    return found if 0.0 < delta <= delta90 <= MOST_DISTANCE and found["told_apart"] is not None else None
+
+
+class _Distances(TypedDict):
+    delta: _Number
+    delta90: _Number
+
+
+class _Crystal(_Distances):
+    id: str
+    formula: str
+    atoms: int
+
+
+class _LeftOut(TypedDict):
+    id: str
+    formula: str
+    reason: str
+
+
+class _Bandwidths(TypedDict):
+    bandwidth: _Number
+    of_volume: _Number
+
+
+class _Mixed(TypedDict):
+    element: str
+    motifs: list[str]
+    mean_kernel: _Number
+
+
+class _ToldApart(TypedDict):
+    classes: int
+    pairs: int
+    left_out: int
+    largest: _Number | None
+    mixed: list[_Mixed]
+
+
+class _OfParent(_Distances):
+    force_field: str
+
+
+class _Calibration(TypedDict):
+    """What :func:`calibrated` gives, and what a merge adds."""
+
+    delta: _Number | None
+    delta90: _Number | None
+    per_species: dict[str, _Distances | None]
+    reason: str
+    crystals: list[_Crystal]
+    left_out: list[_LeftOut]
+    elements: list[str]
+    not_held: list[str]
+    temperature: _Number
+    timestep: _Number
+    apart: _Number
+    snapshots: int
+    force_field: str
+    quests: _Bandwidths
+    told_apart: _ToldApart | None
+    merged: NotRequired[list[_OfParent | None]]
+
+
+_RECORDED: TypeAdapter[Any] = TypeAdapter(_Calibration)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.signals.environment_coverage import atoms_wanted
 from coevo.makers.signals.environment_calibration import CALIBRATION
 from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
@@ -11,6 +13,7 @@ from coevo.output.progress import task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from coevo.analysis.environments.distant import DistantShare
     from coevo.configs.tree import MaturityConfig, NodeSection
 
 Record = dict[str, Any]
@@ -21,11 +24,17 @@ COVERAGE = "environment_coverage"
 MOST_LOOKED_AT = 2000
 """Atoms of an element in one of the iterations that maturity is judged by; a share of 2 % is known to 0.3 % then."""
 MOST_BEFORE = 500
-"""In an earlier iteration, whose share is told and not judged."""
+"""In an earlier iteration, whose share is told, and judged with those of later ones where these have too few atoms."""
 
 
 def iterations_to_look_at(
-    evaluations: Iterable[Mapping[str, Any]], generated: Iterable[int], maturity: MaturityConfig, *, every: bool
+    evaluations: Iterable[Mapping[str, Any]],
+    geometries: Mapping[str, Record],
+    generated: Iterable[int],
+    elements: Sequence[str],
+    maturity: MaturityConfig,
+    *,
+    every: bool,
 ) -> list[int]:
     """Iterations whose share a state records, ascending.
 
@@ -33,15 +42,35 @@ def iterations_to_look_at(
     ----------
     evaluations : iterable of dict
         Of the state; iterations that entries come from count.
+    geometries : mapping of str to dict
+        As in :func:`coverage_metrics`.
     generated : iterable of int
         Further iterations that made candidates.
+    elements : sequence of str
     maturity : MaturityConfig
     every : bool
-        All of them: no state before has recorded them. Otherwise those that maturity is judged by.
+        All of them: no state before has recorded them. Otherwise those that maturity is judged by: the last ``patience + 1``, and
+        of those before as many as it takes to have enough atoms of each element to count together, if they ever are enough.
     """
-    since = {d["iteration_added"] for d in evaluations if d["kind"] == "entry"}
-    found = sorted({*since, *generated} - {0})
-    return found if every else found[-maturity.patience - 1 :]
+    atoms: dict[int, Counter[str]] = defaultdict(Counter)
+    since = set(generated)
+    for entry in evaluations:
+        if entry["kind"] != "entry":
+            continue
+        since.add(entry["iteration_added"])
+        if entry["duplicate_of"] is None:
+            sites = geometries[entry["structure_id"]]["sites"]
+            atoms[entry["iteration_added"]].update(site["species"][0]["element"] for site in sites)
+    found = sorted(since - {0})
+    judged = 0 if every else max(0, len(found) - maturity.patience - 1)
+    enough = max(MOST_LOOKED_AT, 2 * atoms_wanted(maturity.coverage_tolerance))
+    pool, limit = Counter[str](), MOST_LOOKED_AT
+    for first in range(judged, 0, -1):
+        pool.update({symbol: min(number, limit) for symbol, number in atoms[found[first]].items()})
+        if all(pool[symbol] >= enough for symbol in elements):
+            return found[first:]
+        limit = MOST_BEFORE
+    return found
 
 
 def coverage_metrics(
@@ -98,7 +127,7 @@ def coverage_metrics(
     }
     judged = iterations[-maturity.patience - 1 :]
     before = iterations[: -maturity.patience - 1]
-    shares = {}
+    shares: dict[int, dict[str, DistantShare]] = {}
     with task("environments far from older ones", 2 * len(structures), "structures") as advance:
         for part, limit in ((before, MOST_BEFORE), (judged, MOST_LOOKED_AT)):
             shares |= distant_shares(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coevo.makers.signals.environment_calibration import CALIBRATION, recorded_calibration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,9 +32,11 @@ def coverage_course(metrics: Sequence[Metrics]) -> dict[int, dict[str, Any]]:
 
 def environment_words(metrics: Metrics) -> str:
     """Say at what resolution a state looks at environments and what made it; empty for one that is not calibrated."""
-    found = metrics.get("environment_calibration")
-    if not found:
+    if not metrics.get(CALIBRATION):
         return ""
+    found = recorded_calibration(metrics)
+    if found is None:
+        return "not calibrated: what the state records is none that coevo makes; the next transition calibrates"
     if found["delta"] is None:
         return f"not calibrated: {found['reason']}"
     crystals = ", ".join(f"{row['formula']} {row['delta']:.3f}" for row in found["crystals"])

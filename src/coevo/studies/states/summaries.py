@@ -14,7 +14,7 @@ from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.environment_coverage import environment_words
-from coevo.studies.states.hull_words import check_words, hull_counts
+from coevo.studies.states.hull_words import check_words, hull_words
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
@@ -66,9 +66,9 @@ _ORDER = (
     "few environments",
     "ceiling",
     "noise",
-    "few atoms",
     "narrowing",
     "not calibrated",
+    "few atoms",
     "short",
     "moving",
 )
@@ -145,8 +145,8 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
             f"more entries: they have fewer than the {settings['environments']} environments that an entropy is of; {more}"
         ),
         "few atoms": (
-            "more entries in each iteration: the share of new environments of an element is of too few atoms (coevo status has "
-            f"the numbers), so raise generator.candidates, and go on: {more}"
+            "more atoms: those of all iterations together are too few to say that hardly any of an element is new (coevo status "
+            f"has the numbers), so go on, which adds to them: {more}, or raise generator.candidates as well"
         ),
         "not calibrated": (
             "references that can be shaken: none could be (coevo status has the reasons), so extend the node by small cells of "
@@ -204,7 +204,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "electron_excess": "".join(words for _, words in excess_rows(metrics)),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
-                "hull": hull_counts(metrics),
+                "hull": hull_words(view),
                 "phases_on_it": check_words(metrics),
                 "label_scales": [words for _, words in label_scale_rows(view)],
                 "scale": scale_words(metrics["population"]),
