@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,27 @@ def test_the_hull_is_that_of_the_auditor_s_own_energies(witnessed: Coevo) -> Non
     for identifier, document in looked.items():
         assert document["energy_above_hull_audit"] == pytest.approx(diagram.get_e_above_hull(entries[identifier]), abs=1e-4)
         assert document["audit_verdict"] == ("stable" if document["energy_above_hull_audit"] <= 0.2 else "unstable")
+
+
+def test_labels_and_merges_are_judged_by_what_was_said_before(witnessed: Coevo, tmp_path: Path) -> None:
+    shutil.copytree(witnessed.directory, tmp_path / "copy")
+    coevo = Coevo(tmp_path / "copy", PYTHONPATH=witnessed.environment["PYTHONPATH"])
+    before = shown(coevo, "tiny")["metrics"]["audit"]
+    coevo("branch", "tiny@main", "side")
+    coevo("label", "tiny", "--limit", "1")
+    labelled = shown(coevo, "tiny")["metrics"]["audit"]
+    assert (labelled["new"], labelled["records"]) == (0, [])
+    assert labelled["references"] == before["references"]
+    assert labelled["strata"]["sun"]["n"] == before["strata"]["sun"]["n"]
+    assert labelled["precision"] is not None
+    coevo("label", "tiny@side", "--limit", "2")
+    coevo("merge", "tiny@main", "tiny@side", "--into", "tiny@main", "--no-train")
+    merged = shown(coevo, "tiny")["metrics"]["audit"]
+    assert merged["relation"] == "independent"
+    assert merged["strata"]["sun"] == labelled["strata"]["sun"]
+    assert "agreed by witness/elsewhere: " in coevo("status", "tiny").stdout
+    assert "agreed " in coevo("branch", "tiny").stdout
+    assert coevo("verify", "tiny").returncode == 0
 
 
 def test_tables_lead_with_what_the_auditor_says(witnessed: Coevo, tmp_path: Path) -> None:
