@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,10 @@ def test_members_are_checkpoints_of_the_states(opinions: Coevo) -> None:
     assert sorted(second["checkpoints"]) == sorted([*(f"committee/{name}" for name in MEMBERS), "force_field", "generator"])
     other = [state["checkpoints"][f"committee/{OTHER}"]["sha256"] for state in (seed, first, second)]
     assert len(set(other)) == 1  # as published, in all of them
-    for state, before in ((first, seed), (second, first)):
+    # which families the first labels fall into is another matter on another class of machine: none may be for validation
+    fitted = [pair for pair in ((first, seed), (second, first)) if pair[0]["metrics"]["force_field"]["frames"]["validation"]]
+    assert fitted
+    for state, before in fitted:
         own = [state["checkpoints"][name] for name in ("force_field", "committee/chgnet_1", "committee/chgnet_2")]
         assert len({each["sha256"] for each in own}) == 3  # other seeds, other splits
         parents = [before["checkpoints"].get(f"committee/{name}", before["checkpoints"]["force_field"]) for name in MEMBERS[:2]]
@@ -168,8 +172,9 @@ def test_part_of_the_budget_goes_where_the_members_differ(opinions: Coevo) -> No
 
 
 def test_errors_on_new_labels_are_compared_with_what_members_had_said(opinions: Coevo) -> None:
-    for ref, voices in (("main~1", [OTHER]), ("main", MEMBERS)):
-        state = shown(opinions, f"tiny@{ref}")
+    states = [shown(opinions, f"tiny@{ref}") for ref in ("main~2", "main~1", "main")]
+    for before, state in pairwise(states):
+        voices = sorted(slot.removeprefix("committee/") for slot in before["checkpoints"] if slot.startswith("committee/"))
         found = state["metrics"]["committee"]["calibration"]
         assert found["voices"] == voices
         n = state["metrics"]["force_field"]["prequential"]["all"]["n"]

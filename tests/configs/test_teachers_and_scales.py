@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
+from jobflow import Maker
 
 from coevo.analysis.hull.energy_scale import RAW_PBE, needs_anion_correction
 from coevo.configs.labelling_section import LabellingConfig
@@ -11,7 +15,7 @@ from coevo.configs.overrides import load_with, read_overrides
 from coevo.configs.section import identifying, recorded
 from coevo.configs.tree import CurationConfig
 from coevo.errors import ConfigError
-from coevo.labelling.registry import configured, teacher_line
+from coevo.labelling.registry import configured, makes_first_principles, teacher_line
 
 
 def test_a_configuration_that_allows_no_teacher_refuses_one_and_says_the_way() -> None:
@@ -31,6 +35,54 @@ def test_nor_does_one_label_outside_a_transition() -> None:
     ):
         configured(load_config("li-p-s").config.labelling, "teacher")
     assert configured(load_config("li-s-qe").config.labelling, "teacher").code == "teacher"
+
+
+FORCE_FIELD, DFT = "atomate2.forcefields.jobs.ForceFieldStaticMaker", "atomate2.vasp.jobs.mp.MPGGAStaticMaker"
+
+
+def test_a_force_field_by_another_name_is_refused_too() -> None:
+    only = {"labelling": {"allow_teacher": False, "code": "maker", "maker": DFT}}
+    for change, words in (
+        ({"maker": FORCE_FIELD}, f"code: got maker, with {FORCE_FIELD}, of interatomic potentials"),
+        ({"stated": {"first_principles": False}}, r"code: got maker, with stated\.first_principles: false"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            LabellingConfig(**{**only["labelling"], **change})
+        assert LabellingConfig(**{**only["labelling"], **change, "allow_teacher": None}).code == "maker"
+    # whose Maker computes from first principles although its place does not say it
+    assert LabellingConfig(**{**only["labelling"], "maker": FORCE_FIELD, "stated": {"first_principles": True}}).code == "maker"
+    vasp = LabellingConfig(code="vasp", allow_teacher=False, maker=FORCE_FIELD)
+    with pytest.raises(ConfigError, match=f"--labeller: got maker \\({FORCE_FIELD}\\), of which nothing says") as caught:
+        configured(vasp, "maker")
+    assert "allowed: a code of first principles (espresso, vasp, or the Maker of a DFT code)" in str(caught.value)
+    assert configured(vasp.model_copy(update={"maker": DFT}), "maker").code == "maker"
+
+
+@pytest.mark.parametrize(
+    ("section", "is_so"),
+    [
+        ({"code": "teacher"}, False),
+        ({"code": "espresso", "stated": {"first_principles": False}}, True),
+        ({"code": "maker", "maker": DFT}, True),
+        ({"code": "maker", "maker": DFT, "stated": {"first_principles": False}}, False),
+        ({"code": "maker", "maker": FORCE_FIELD}, False),
+        ({"code": "maker", "maker": FORCE_FIELD, "stated": {"first_principles": True}}, True),
+        ({"code": "maker", "maker": "jobflow.core.maker.Maker"}, False),
+        ({"code": "maker", "maker": "no.such.Maker"}, False),
+    ],
+)
+def test_whether_a_section_asks_for_first_principles_is_what_its_labels_will_say(section: dict, is_so: bool) -> None:
+    assert makes_first_principles(LabellingConfig(**section)) is is_so
+
+
+def test_a_class_of_the_users_is_asked_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the labels are: by the classes that it is of (tests/labelling/task_makers)."""
+    base = type("Static", (Maker,), {"__module__": "atomate2.vasp.jobs.mp"})
+    mine = ModuleType("mine")
+    mine.Own = type("Own", (base,), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    assert makes_first_principles(LabellingConfig(code="maker", maker="mine.Own"))
+    assert configured(LabellingConfig(code="vasp", allow_teacher=False, maker="mine.Own"), "maker").code == "maker"
 
 
 def test_keys_that_no_label_depends_on_are_recorded_and_are_in_no_key_of_a_job() -> None:

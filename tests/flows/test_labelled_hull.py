@@ -22,6 +22,7 @@ from coevo.flows.transition import CoevolutionMaker
 from coevo.makers.label import label_document, packet_of
 from coevo.makers.populations.hull_members import is_counted
 from coevo.makers.populations.population import hull_of, members, model_energy
+from coevo.makers.signals.hull_check import _compare_standing
 from coevo.makers.signals.recomputation import compare_signals
 from coevo.makers.step import current_store, read_records
 from coevo.node_store.canonical import digest, structure_id
@@ -87,11 +88,13 @@ def with_labelled_hull(config: NodeConfig, structures: int) -> NodeConfig:
     return config.model_copy(update=changes)
 
 
-def one_turn(fresh: Coevo, monkeypatch: pytest.MonkeyPatch, *, false: float, structures: int = 5) -> StateView:
+def one_turn(
+    fresh: Coevo, monkeypatch: pytest.MonkeyPatch, *, false: float, structures: int = 5, start: str = "tiny"
+) -> StateView:
     monkeypatch.setenv("COEVO_DATABASE", f"file:{fresh.database}")
     monkeypatch.setenv("COEVO_WORKERS", "1")
     store = current_store()
-    head = store.state("tiny")
+    head = store.state(start)
     config = with_labelled_hull(parse_config(store.read_config_text("tiny"), "tiny"), structures)
     flow = CoevolutionMaker(config=config, label_maker=Planted(node=config.node, false=false)).make(
         head.id, head.iteration + 1, **checkpoints_of(head, config)
@@ -147,6 +150,16 @@ def test_planted_false_minima_are_labelled_and_refuted_at_once(fresh: Coevo, mon
     assert check["labelled"] == check["refuted"] > 0
     assert [s["name"] for s in view.document["metrics"]["maturity"]["signals"]][-1] == "hull"
     assert {x["how"] for x in view.labels()} >= {"hull", "reference"}
+    # whose labels counted is what the state says, not who labels it
+    population = view.document["metrics"]["population"]
+    assert population["first_principles_only"] is False
+    config = NodeConfig.model_validate(view.document["config"])
+    by_vasp = config.model_copy(update={"labelling": config.labelling.model_copy(update={"code": "vasp"})})
+    assert {row.name for row in _compare_standing(view, by_vasp) if not row.agrees} == set()
+    population["first_principles_only"] = True
+    assert "entries that make the hull, other than recorded" in {
+        row.name for row in _compare_standing(view, config) if not row.agrees
+    }
 
 
 @pytest.mark.long
@@ -199,6 +212,10 @@ def test_a_perfect_teacher_changes_no_verdict(fresh: Coevo, monkeypatch: pytest.
         assert document["is_sun"] == bool(value <= threshold and document["is_novel"] and document["duplicate_of"] is None)
     check = view.document["metrics"]["hull_check"]
     assert (check["refuted"], check["labelled"]) == (0, check["wanted"])
+    # run again, as after a kill: everything is found, and the state is the one that is there
+    monkeypatch.setattr("coevo.makers.assess.AssessMaker._standing", lambda *_, **__: pytest.fail("it is done already"))
+    monkeypatch.setattr("coevo.makers.select.SelectMaker._hull_phases", lambda *_, **__: pytest.fail("it is done already"))
+    assert one_turn(fresh, monkeypatch, false=0.0, structures=8, start="tiny~1").id == view.id
 
 
 @pytest.mark.long

@@ -13,6 +13,7 @@ from coevo.configs.loading import parse_config
 from coevo.configs.step_classes import class_of_shards
 from coevo.configs.tree import NodeConfig
 from coevo.flows.labelling import LabelFlowMaker
+from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker, shard_counts
 from coevo.makers.populations.population import matching_of
 from coevo.makers.step import job_key
@@ -58,6 +59,29 @@ def test_an_audit_comes_after_the_re_evaluation_and_before_the_measurement(tiny_
         place = plain.index("assess") + 1
         assert audited == [*plain[:place], name, "judge-audit", *plain[place:]]
         assert class_of_shards(f"tiny/3/{name}") == ("screen" if name == "audit" else "label")
+
+
+def test_where_nothing_is_generated_an_audit_is_judged_again_without_new_looks(tiny_text: str) -> None:
+    checkpoints, shard = {"force_field": CHECKPOINT, "generator": CHECKPOINT}, {"sha256": "e" * 64}
+    names, audited = [], f"{tiny_text}\naudit:\n  auditor: espresso\n"
+    for text in (tiny_text, audited):
+        config = parse_config(text, "tiny")
+        flows = [
+            LabelFlowMaker(config=config).add([], "f" * 64, 3, checkpoints, ""),
+            ExtendMaker(config=config).make("f" * 64, 3, shard, checkpoints, ""),
+            MergeMaker(config=config).make(["f" * 64, "d" * 64], "f" * 64, None, 3, checkpoints, ""),
+        ]
+        names.append([[job.name.removeprefix("tiny/3/") for job in flow.jobs] for flow in flows])
+    for before, after in zip(*names, strict=True):
+        place = before.index("assess") + 1
+        assert after == [*before[:place], "audit-label", "judge-audit", *before[place:]]
+    by_name = {job.name.removeprefix("tiny/3/"): job for job in flows[-1].jobs}
+    audit, judge = by_name["audit-label"], by_name["judge-audit"]
+    assert audit.function_kwargs["anew"] is False
+    assert audit.function_args[3] == ["f" * 64, "d" * 64]
+    (done,) = by_name["commit"].function_args
+    assert done["assessed"].uuid == judge.uuid
+    assert done["audited"]["audit"].uuid == audit.uuid
 
 
 def training_makers(config: NodeConfig) -> list:

@@ -60,6 +60,14 @@ class TestExample(LabellerContract):
         assert registry.is_first_principles({"code": "pair-potential", "first_principles": True})
         assert not registry.is_first_principles({"code": "pair-potential"})
 
+    def test_it_is_refused_where_only_first_principles_may_label(self) -> None:
+        section = LabellingConfig(code="pair-potential", allow_teacher=False)
+        with pytest.raises(LabellingError, match=r"labelling\.code: got pair-potential, whose labels are no first-pr"):
+            labeller_for(section)
+        with pytest.raises(ConfigError, match=r"--labeller: got pair-potential, of which nothing says .* a code of first"):
+            registry.configured(LabellingConfig(code="vasp", allow_teacher=False), "pair-potential")
+        assert not registry.makes_first_principles(section)
+
     def test_arguments_are_its_own(self) -> None:
         with pytest.raises(LabellingError, match=r"labelling\.arguments: got colour, allowed: sigma, epsilon, rc"):
             labeller_for(LabellingConfig(code="pair-potential", arguments={"colour": 1}))

@@ -66,6 +66,19 @@ def test_offsets_bring_labels_to_the_models_scale() -> None:
         assert frame.energy == pytest.approx(KnownField().energy(structure), abs=1e-9)
 
 
+def test_a_reference_with_several_labels_is_fitted_by_the_last_of_them() -> None:
+    """An earlier label of the sulphide, 20 meV/atom off, would move the offsets and leave a residual twice."""
+    labels = [shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)]
+    alone = scale_for(labels, None, KnownField(), ["Li", "S"], workers=1)
+    earlier = {**labels[2], "_id": "earlier", "energy_per_atom": labels[2]["energy_per_atom"] + 0.02}
+    several = scale_for([earlier, *labels], None, KnownField(), ["Li", "S"], workers=1)
+    assert several.offsets == alone.offsets
+    assert several.offsets.n == 3
+    assert [r.reference for r in several.offsets.residuals] == [label["family"] for label in labels]
+    other = scale_for([*labels, earlier], None, KnownField(), ["Li", "S"], workers=1)
+    assert other.offsets.residual_rms > 0.001
+
+
 def test_stored_offsets_are_frozen() -> None:
     first = scale_for([shifted(s) for s in (LITHIUM, SULPHUR, ROCKSALT)], None, KnownField(), ["Li", "S"], workers=1)
     stored = first.offsets.to_dict()
@@ -287,6 +300,21 @@ def test_labels_that_offsets_do_not_bring_to_the_scale_are_refused_unless_that_i
     assert {r.formula: r.reference for r in accepted.offsets.residuals}["LiS"] == ROCKSALT.formula
     frozen = scale_for(labels, accepted.offsets.to_dict(), KnownField(), ["Li", "S"], workers=1)
     assert frozen.offsets == accepted.offsets, "what a state has is not fitted again, and not refused"
+
+
+def test_an_extension_is_held_to_the_limit_by_its_own_references_and_records_those_of_both_fits() -> None:
+    accepted = scale_for([shifted(LITHIUM)], None, KnownField(), ["Li"], workers=1)
+    stored = {**accepted.offsets.to_dict(), "n": 3, "residual_rms": 0.3}
+    # Li is as it was, the fit of S meets S and LiS: nothing of it is left, and of the five references 0.3 eV/atom of three
+    labels = [shifted(LITHIUM), shifted(SULPHUR), shifted(ROCKSALT)]
+    joined = scale_for(labels, stored, KnownField(), ["Li", "S"], workers=1)
+    assert joined.warning == ""
+    assert joined.offsets.residual_rms == pytest.approx(0.3 * np.sqrt(3 / 5), abs=1e-9)
+    # LiS 1 eV/atom off: of S and LiS are left 0.8 (-1/2, 1), an rms of 0.632 eV/atom, also beside a good fit of Li
+    far = [*labels[:2], {**shifted(ROCKSALT), "energy_per_atom": -4.0 - 15.0 + 1.0}]
+    refused = scale_for(far, {**stored, "n": 1000, "residual_rms": 0.0}, KnownField(), ["Li", "S"], workers=1)
+    assert refused.offsets is None
+    assert "off by 632 meV/atom (rms), allowed: 30 (force field minus label: LiS" in refused.warning
 
 
 def test_a_force_field_is_not_trained_on_labels_of_another_scale(monkeypatch, tmp_path) -> None:

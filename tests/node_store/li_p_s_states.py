@@ -116,6 +116,20 @@ def sample_row(structure: Structure, seed: int) -> dict[str, Any]:
     }
 
 
+def judge(draft: StateDraft, status: str, *, labelled: bool) -> str:
+    """Say of the first entry of a draft that its label confirms or refutes it, and give it one; return its id."""
+    entry = next(row for row in draft.evaluations if row["kind"] == "entry")
+    model = entry["energy_per_atom"] - 0.2 if status == "refuted" else None
+    entry |= {"hull_status": status, "model_energy_per_atom": model}
+    if labelled:
+        (row, *_) = draft.labels
+        split = draft.splits.pop(row["_id"])
+        row["family"] = entry["structure_id"]
+        row["_id"] = label_id(row)
+        draft.splits[row["_id"]] = split
+    return str(entry["structure_id"])
+
+
 @dataclass
 class Lineage:
     """Drafts that continue each other, with what the newest state consists of."""

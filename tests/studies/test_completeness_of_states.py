@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hand_made_states import ELEMENTAL, Node, energy, simple
+from hand_made_states import ELEMENTAL, Node, config_for, energy, simple
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Lattice, Structure
 
@@ -20,6 +20,7 @@ from crystal_piles import displaced, known_phases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from coevo.node_store.views import StateView
 
@@ -114,6 +115,21 @@ def test_the_lowest_minimum_of_a_formula_and_who_met_it(state: StateView, found:
     assert row["lowest"]["batches"] == 2
     (row,) = (row for row in measure(state, probe_of(state, [FIRST]), e_hull=0.05)["formulas"] if row["formula"] == "Li3P")
     assert (row["lowest"]["batches"], row["lowest"]["share_95"]) == (0, None)
+
+
+def test_what_a_label_lifted_is_a_minimum_of_the_force_field_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws have energies of the force field, so the state's phases are compared by theirs: 0.45 eV/atom below the hull here."""
+    monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path}/db")
+    node = Node(current_store(), config_for("lifted", hull="labelled"))
+    identifier = structure_id(NEAR)
+    state = node.grow(node.seed(), "main", [NEAR], {}, refuted={identifier: energy(NEAR) + 0.5})
+    probe = probe_of(state, [[(displaced(NEAR, 0.01, 3), energy(NEAR) + 0.02 - hull_energy(NEAR))]])
+    (row,) = measure(state, probe, e_hull=0.04)["formulas"]
+    assert (row["node"]["minima"], row["node"]["minima_met_by_probe"]) == (1, 1)
+    assert row["lowest"]["of"] == "entry"
+    assert row["lowest"]["energy_above_hull"] == pytest.approx(0.05 - 0.5)
 
 
 def test_withheld_phases_within_reach(found: dict[str, Any]) -> None:

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, standing_word
+from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, hull_rows, hull_words, standing_word
 from coevo.studies.states.summaries import next_step
 
 
 def test_counts_of_a_state() -> None:
     population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4}
-    assert hull_counts({"population": population}) == (
-        "labelled phases make it: 7 entries confirmed, 3 refuted; without a label 2 unconfirmed below it, 4 in doubt"
-    )
-    assert hull_counts({"population": {"entries": 9}}) == ""
+    counts = "7 entries confirmed, 3 refuted; without a label 2 unconfirmed at or below it, 4 in doubt"
+    for code, labels in (("teacher", "a teacher's, no first principles"), ("espresso", "by espresso")):
+        config = {"labelling": {"code": code}}
+        words = f"labelled phases make it (labels {labels}): {counts}"
+        assert hull_counts({"population": population}, config) == words
+    assert hull_counts({"population": {"entries": 9}}, {}) == ""
     assert check_words({"hull_check": {"wanted": 5, "labelled": 4, "refuted": 3}}) == (
         "5 phases on it wanted a label, 4 got one, which refuted 3"
     )
+    assert check_words({"hull_check": {"wanted": 5, "labelled": 4, "refuted": 3, "limit": 0.1941}}).endswith(
+        "which refuted 3 (off by more than 0.194 eV/atom)"
+    )
     assert check_words({"hull_check": None}) == check_words({}) == ""
+
+
+def of_state(*residuals: float, **curation: float) -> Any:
+    population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4, "first_principles_only": True}
+    document = {"config": {"curation": curation}, "metrics": {"population": population}}
+    offsets = {str(number): {"residual_rms": rms} for number, rms in enumerate(residuals)}
+    return SimpleNamespace(document=document, manifest={"offsets": offsets})
+
+
+def test_the_limit_of_refutation_is_the_one_in_effect() -> None:
+    """Twice the residual of the offsets, where that is more than is asked for."""
+    assert hull_words(of_state(0.01)).startswith("labelled phases make it (labels first-principles ones alone): 7 entries")
+    assert hull_words(of_state(0.01)).endswith(
+        "; a label refutes that is off by more than 0.025 eV/atom (curation.refuted_above)"
+    )
+    assert "off by more than 0.194 eV/atom: twice what the offsets leave" in hull_words(of_state(0.097, refuted_above=0.03))
+    assert hull_words(of_state(0.097, refuted_above=0.03)).endswith("more than curation.refuted_above, 0.03")
+    assert "off by more than 0.025 to 0.194 eV/atom" in hull_words(of_state(0.097, 0.001))
+    assert "more than 0.05 eV/atom (curation" in hull_words(of_state(refuted_above=0.05))
+    of_all = of_state(0.097)
+    of_all.document["metrics"]["population"] = {"entries": 9}
+    assert hull_words(of_all) == ""
+    assert hull_rows(of_all) == []
+    assert hull_rows(of_state(0.01)) == [("hull", hull_words(of_state(0.01)))]
 
 
 def test_words_of_an_entry() -> None:

@@ -111,6 +111,7 @@ def label_head(
         head = store.state(f"{node}@{head_id}")
         check_checkpoints(store, head)
         config = live_config(store, node, head, say, branch)
+        judged_by = config.labelling
         check_members_going_on(store, head, config)
         if labeller:
             config = config.model_copy(update={"labelling": configured(config.labelling, labeller)})
@@ -120,7 +121,7 @@ def label_head(
             say(f"the interrupted command had made its state already, {head.id[:12]}; no second one is made")
         else:
             begin(store, branch, head, command)
-            flow = LabelFlowMaker(config=config, branch=branch).make(
+            flow = LabelFlowMaker(config=config, branch=branch, judged_by=judged_by).make(
                 head.id, head.iteration + 1, checkpoints_of(head, config), limit=limit, competing=competing, message=message
             )
             run_flow(flow)

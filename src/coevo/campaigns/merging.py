@@ -14,6 +14,7 @@ from coevo.errors import ConfigError, ReferenceDataError
 from coevo.families import ROLES
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
+from coevo.makers.audit.auditor import check_auditor
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.committee.members import check_members, check_members_going_on, members_for
 from coevo.node_store.known_fields import checkpoint_reference
@@ -201,8 +202,12 @@ def _check_models(store: NodeStore, view: StateView, config: NodeConfig) -> None
 
 
 def checkpoints_of(view: StateView, config: NodeConfig) -> dict[str, dict[str, Any]]:
-    """Checkpoints of a state as jobs take them: both models, and the members of the second opinion that a configuration wants."""
+    """Checkpoints of a state as jobs take them: both models, and the members of the second opinion that a configuration wants.
+
+    An auditor is made sure of too, which judges the new state by what it said before.
+    """
     check_members(config)
+    check_auditor(config)
     found = view.document["checkpoints"]
     models: dict[str, dict[str, Any]] = {role: checkpoint_reference(found[role]) for role in ROLES}
     return {**models, **members_for(config, found)}

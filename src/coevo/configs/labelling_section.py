@@ -28,9 +28,12 @@ _NOT_OF_A_LABEL = frozenset({"allow_teacher", "references", "accept_scale_mismat
 TEACHER_REFUSED = (
     "{what}, and this configuration says labelling.allow_teacher: false, because a force field that is trained on another one's "
     "labels learns its errors too, and the teacher confirms them; allowed: a code of first principles ("
-    "espresso, vasp, maker), or a teacher with labelling.allow_teacher=true"
+    "espresso, vasp, or the Maker of a DFT code), or a teacher with labelling.allow_teacher=true"
 )
-"""Said where a second force field is asked to label and must not."""
+"""Said where labels that are no first-principles ones are asked for and must not be."""
+
+POTENTIALS = ("atomate2.ase.", "atomate2.forcefields.", "atomate2.torchsim.")
+"""Where the Makers of interatomic potentials are."""
 
 CODE_PATTERN = r"^[a-z][a-z0-9-]{0,39}$"
 IMPORT_PATH = r"^([A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)?$"
@@ -232,7 +235,9 @@ class LabellingConfig(Section):
     )
     stated: StatedConfig = Field(default_factory=StatedConfig)
     allow_teacher: bool | None = Field(
-        default=None, description="false: a second force field as the labelling code is refused; null and true: it may label"
+        default=None,
+        description="false: labels that are no first-principles ones are refused, be they a teacher's, a Maker's or of an "
+        "installed code; null and true: all may label",
     )
     references: Literal["needed", "all"] = Field(
         default="needed",
@@ -240,7 +245,8 @@ class LabellingConfig(Section):
     )
     accept_scale_mismatch: bool = Field(
         default=False,
-        description="train also on labels that one offset per element brings no nearer than 30 meV/atom (rms) to the force field",
+        description="train also on labels that one offset per element brings no nearer than 30 meV/atom (rms) to the force "
+        "field; twice that rms is then the least by which a label refutes",
     )
     frames_per_job: int = Field(default=20, ge=1, le=1000, description="frames labelled by one job")
     max_force: Positive = Field(default=50.0, description="a frame with a larger force is rejected, eV/Å")
@@ -267,9 +273,18 @@ class LabellingConfig(Section):
 
     @model_validator(mode="after")
     def _is_told_of_a_teacher(self) -> LabellingConfig:
-        if self.code == "teacher" and self.allow_teacher is False:
-            raise ValueError(TEACHER_REFUSED.format(what="code: got teacher"))
+        """Refuse what is no first-principles code by its name; what only its class says is asked when a labeller is made."""
+        if self.allow_teacher is False and (what := self._second_force_field()):
+            raise ValueError(TEACHER_REFUSED.format(what=f"code: got {what}"))
         return self
+
+    def _second_force_field(self) -> str:
+        stated = self.stated.first_principles
+        if self.code == "maker" and stated is False:
+            return "maker, with stated.first_principles: false"
+        if self.code == "maker" and stated is None and self.maker.startswith(POTENTIALS):
+            return f"maker, with {self.maker}, of interatomic potentials"
+        return self.code if self.code == "teacher" else ""
 
     def not_in_use(self) -> frozenset[str]:
         """The sections of the codes that do not label, and what is for Makers and codes of other packages where none labels.

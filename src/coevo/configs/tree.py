@@ -162,7 +162,10 @@ class CurationConfig(Section):
         description="of a labelled hull: unlabelled phases up to this above it get labels first, eV/atom",
     )
     refuted_above: Positive = Field(
-        default=0.025, le=1.0, description="of a labelled hull: a label that is further from the force field refutes it, eV/atom"
+        default=0.025,
+        le=1.0,
+        description="of a labelled hull: a label that is further from the force field refutes it; no less than twice what the "
+        "energy offsets leave of the references (rms), as tables print it, eV/atom",
     )
 
     mark_scale_sensitive: bool = Field(

@@ -1,4 +1,4 @@
-"""How an audit is wired into a transition: drawn after the re-evaluation, looked at, judged; nothing where there is none."""
+"""How an audit is wired into a flow: drawn after the re-evaluation, looked at, judged; nothing where there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Audit:
-    """The audit within one transition.
+    """The audit within one flow.
 
     Parameters
     ----------
@@ -46,6 +46,33 @@ class Audit:
         labels : reference
             To the shard of new labels.
         """
+        return self._judged(assessed, force_field, [parent], labels, (assessed, shards, curated, [parent], iteration), {})
+
+    def judge_again(
+        self, assessed: Any, shards: Any, force_field: Any, parents: list[str], iteration: int, labels: Any, references: Any
+    ) -> Any:
+        """Judge by what the auditor said before, where nothing is generated; it looks at references alone.
+
+        Parameters
+        ----------
+        assessed, shards : reference
+            To the outputs of the jobs before.
+        force_field : reference
+            To the checkpoint of the new state.
+        parents : list of str
+            Ids.
+        iteration : int
+        labels : reference or None
+            To the shard of new labels.
+        references : reference
+            To the shard of new references.
+        """
+        asked = (assessed, shards, None, parents, iteration)
+        return self._judged(assessed, force_field, parents, labels, asked, {"references": references, "anew": False})
+
+    def _judged(
+        self, assessed: Any, force_field: Any, parents: list[str], labels: Any, asked: tuple[Any, ...], more: dict[str, Any]
+    ) -> Any:
         config, workers = self._config, self._config.resources.workers
         if not config.audit.in_use:
             return assessed
@@ -56,11 +83,9 @@ class Audit:
             "audit": config.audit,
             "labelling": config.labelling,
         }
-        audit = AuditMaker(f"{self._prefix}/{name}", workers, screening=config.screening, **common).make(
-            assessed, shards, curated, parent, iteration
-        )
+        audit = AuditMaker(f"{self._prefix}/{name}", workers, screening=config.screening, **common).make(*asked, **more)
         judge = JudgeAuditMaker(f"{self._prefix}/judge-audit", workers, force_field=config.screening.force_field, **common).make(
-            assessed, audit.output, force_field, [parent], labels
+            assessed, audit.output, force_field, parents, labels
         )
         self.jobs += [audit, judge]
         self._audited = {"before": assessed, "audit": audit.output}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
+from coevo.flows.audit import Audit
 from coevo.flows.environments import calibrating
 from coevo.flows.lineage import assessed, started
 from coevo.makers.choose_for_labels import ChooseForLabelsMaker
@@ -18,7 +19,7 @@ from coevo.makers.train_force_field import TrainForceFieldMaker
 from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
-    from coevo.configs.tree import NodeConfig
+    from coevo.configs.tree import LabellingConfig, NodeConfig
     from coevo.makers.outputs import Checkpoints, LabelPacket
 
 
@@ -32,11 +33,14 @@ class LabelFlowMaker(Maker):
     config : NodeConfig
         Its labelling section says by which code.
     branch : str
+    judged_by : LabellingConfig or None
+        The node's own labelling section, where the code is another for once: it says whether a teacher's labels count.
     """
 
     name: str = "label"
     config: NodeConfig = field(kw_only=True)
     branch: str = "main"
+    judged_by: LabellingConfig | None = None
 
     def make(
         self,
@@ -96,8 +100,19 @@ class LabelFlowMaker(Maker):
         )
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration)
         panel.compare(train.output, parent)
+        audit, new = Audit(config, prefix), train.output
         evaluate, judged, rest = assessed(
-            config, prefix, unite, force_field, [parent], panel, train.output["labels"], offsets=train.output["offsets"]
+            config,
+            prefix,
+            unite,
+            force_field,
+            [parent],
+            panel,
+            audit,
+            iteration,
+            new["labels"],
+            offsets=new["offsets"],
+            judged_by=self.judged_by,
         )
         environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
@@ -130,6 +145,7 @@ class LabelFlowMaker(Maker):
                 "trained": train.output,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         return [train, unite, *rest, *calibrations, measure], commit

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker
 
 from coevo.flows import labelled_hull
+from coevo.flows.audit import Audit
 from coevo.flows.committee import Panel
 from coevo.flows.environments import calibrating
 from coevo.makers.assess import AssessMaker
@@ -21,7 +22,7 @@ from coevo.makers.train_on_union import TrainOnUnionMaker
 from coevo.makers.unite import UniteMaker
 
 if TYPE_CHECKING:
-    from coevo.configs.tree import NodeConfig
+    from coevo.configs.tree import LabellingConfig, NodeConfig
     from coevo.makers.outputs import Checkpoint, Checkpoints, Start
     from coevo.makers.step import ShardReference
 
@@ -78,7 +79,8 @@ class MergeMaker(Maker):
             force_field = train.output["checkpoint"]
             panel.train(train.output, parents, iteration, start)
         offsets = (train or unite).output["offsets"]
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel, offsets=offsets)
+        audit = Audit(config, prefix)
+        evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel, audit, iteration, offsets=offsets)
         fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
             refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
@@ -119,6 +121,7 @@ class MergeMaker(Maker):
                 **trained,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         jobs = [unite, *([train] if train else []), *rest, *calibrations, measure, commit]
@@ -170,7 +173,10 @@ class ExtendMaker(Maker):
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
         force_field, generator, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
-        evaluate, judged, rest = assessed(config, prefix, unite, force_field, [parent], panel, offsets=unite.output["offsets"])
+        audit = Audit(config, prefix)
+        evaluate, judged, rest = assessed(
+            config, prefix, unite, force_field, [parent], panel, audit, iteration, offsets=unite.output["offsets"]
+        )
         environments, calibrations = calibrating(config, prefix, force_field, [parent], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
@@ -200,6 +206,7 @@ class ExtendMaker(Maker):
                 "message": message,
                 **environments,
                 **panel.for_commit(),
+                **audit.for_commit(),
             }
         )
         return Flow([unite, *rest, *calibrations, measure, commit], output=commit.output, name=f"{prefix}/extend")
@@ -323,24 +330,33 @@ def assessed(
     force_field: Any,
     parents: list[str],
     panel: Panel,
+    audit: Audit,
+    iteration: int,
     labels: Any = None,
     *,
     offsets: Any,
+    judged_by: LabellingConfig | None = None,
 ) -> tuple[Any, Any, list[Any]]:
     """Evaluate a united population by one force field and assess it, with the energy offsets of the new state.
+
+    Who judges a hull of labelled phases is :func:`coevo.flows.labelled_hull.judging`.
 
     Returns
     -------
     evaluate : Job
     judged : reference
-        To what was assessed, with the second opinion of a node that has one.
+        To what was assessed, with the second opinion and the audit of a node that has them.
     jobs : list
         All that it took.
     """
     node, workers = config.node, config.resources.workers
     evaluate = ReevaluateUnionMaker(f"{prefix}/re-evaluate", workers, config.screening, node=node).make(unite.output, force_field)
-    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **labelled_hull.judging(config)).make(
+    judging = labelled_hull.judging(config, judged_by)
+    assess = AssessMaker(f"{prefix}/assess", workers, config.curation, node=node, **judging).make(
         evaluate.output["shards"], parents, labels, **labelled_hull.on_scale(config, offsets)
     )
     judged = panel.judge(assess, evaluate.output["shards"], force_field, parents, labels)
-    return evaluate, judged, [evaluate, assess, *panel.jobs]
+    judged = audit.judge_again(
+        judged, evaluate.output["shards"], force_field, parents, iteration, labels, unite.output["references"]
+    )
+    return evaluate, judged, [evaluate, assess, *panel.jobs, *audit.jobs]

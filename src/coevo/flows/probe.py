@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 SHARD = 50
 """Draws of a job."""
-USED = ("max_atoms", "compositions", "subsystem_fraction", "electron_excess_share")
-"""Settings of the generator that its draws depend on before it has learned anything: all others are of what it learns."""
+USED = ("max_atoms", "compositions", "subsystem_fraction")
+"""Settings of the generator that its draws depend on before it has learned anything. All others are of what it learns, but the
+cap on electron excesses, which is not taken: it would make the draws of a shard depend on each other."""
 
 
 @dataclass(frozen=True)

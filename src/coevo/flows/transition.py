@@ -129,16 +129,16 @@ class CoevolutionMaker(Maker):
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
 
-        curate = CurateMaker(f"{prefix}/curate", workers, config.curation, config.maturity, node=node).make(
-            **outputs, checkpoint=force_field, parent=parent, iteration=iteration
-        )
+        curate = CurateMaker(
+            f"{prefix}/curate", workers, config.curation, config.maturity, node=node, **labelled_hull.judging(config)
+        ).make(**outputs, checkpoint=force_field, parent=parent, iteration=iteration)
         select = SelectMaker(
             f"{prefix}/select",
             workers,
             config.selection,
             node=node,
             uncertainty=panel.asked_in_selection,
-            **labelled_hull.selecting(config),
+            **labelled_hull.selecting(config, labels_itself=self.label_maker is None),
         ).make(curate.output, parent, iteration, **panel.spread(curate.output["admitted"]))
         label_maker = _called(self.label_maker, f"{prefix}/label")
         own_label = LabelMaker(f"{prefix}/label", workers, config.labelling, config.maturity.stiffness, node=node)

@@ -130,7 +130,8 @@ class Labeller(Protocol):
     code : str
         Name in ``labelling.code``.
     first_principles : bool
-        Whether its labels say something about stability: an energy above hull is made of such labels only.
+        Whether its labels say something about stability: an energy above hull is made of such labels only. An attribute of the
+        class, unless it hangs on the section: who judges a hull of labelled phases asks the class.
 
     Notes
     -----

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from coevo.configs.labelling_section import TEACHER_REFUSED, installed_labellers
+from coevo.configs.labelling_section import POTENTIALS, TEACHER_REFUSED, installed_labellers
 from coevo.errors import ConfigError, LabellingError
 from coevo.families import descriptor_of, is_known
 from coevo.labelling.contract import Found
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 FIRST_PRINCIPLES_SECONDS = 250.0
 """Of a static run of a dozen atoms by pw.x at the default cutoff and k-points, on one core (docs/espresso.md)."""
 
-POTENTIALS = ("atomate2.ase.", "atomate2.forcefields.", "atomate2.torchsim.")
 POTENTIAL_SECONDS = 0.5
 """Of a single point of a Maker of interatomic potentials, with its task document."""
 
@@ -124,9 +123,14 @@ def labeller_at(place: Workplace) -> Labeller:
     Raises
     ------
     LabellingError
-        If the code cannot be had.
+        If the code cannot be had, or its labels are no first-principles ones and the section allows no others.
     """
-    return labeller_class(place.labelling.code).for_node(place)
+    labelling = place.labelling
+    labeller = labeller_class(labelling.code).for_node(place)
+    if labelling.allow_teacher is False and not getattr(labeller, "first_principles", False):
+        what = f"labelling.code: got {_named(labelling)}, whose labels are no first-principles ones"
+        raise LabellingError(TEACHER_REFUSED.format(what=what))
+    return labeller
 
 
 def by_element(name: str) -> str:
@@ -154,6 +158,28 @@ def says_first_principles(labeller: Labeller, name: str) -> dict[str, bool]:
     if labelling_code(name).first_principles is not None:
         return {}
     return {"first_principles": bool(labeller.first_principles)}
+
+
+def makes_first_principles(labelling: LabellingConfig) -> bool:
+    """Whether the labels that a section asks for will be first-principles ones, as :func:`says_first_principles` says of each.
+
+    The class of a Maker, or of a code of another package, is imported where neither the section nor the import path says it; what
+    cannot be imported here, or says it only of an object, is taken for none.
+    """
+    code = labelling_code(labelling.code)
+    if code.first_principles is not None:
+        return code.first_principles
+    if code.name == "maker":
+        from coevo.labelling.task_makers.settings import path_is_of_first_principles
+
+        stated = labelling.stated.first_principles
+        if stated is None:
+            return not labelling.maker.startswith(POTENTIALS) and path_is_of_first_principles(labelling.maker)
+        return stated
+    try:
+        return getattr(labeller_class(code.name), "first_principles", False) is True
+    except LabellingError:
+        return False
 
 
 def is_first_principles(label: Mapping[str, Any]) -> bool:
@@ -206,11 +232,18 @@ def configured(labelling: LabellingConfig, option: str) -> LabellingConfig:
     Raises
     ------
     ConfigError
-        If there is no such code here, or the section allows no teacher.
+        If there is no such code here, or its labels are no first-principles ones and the section allows no others.
     """
     known = options()
     if option not in known:
         raise ConfigError(f"--labeller: got {option}, allowed: {', '.join(known)}")
-    if known[option] == "teacher" and labelling.allow_teacher is False:
-        raise ConfigError(TEACHER_REFUSED.format(what=f"--labeller: got {option}"))
-    return labelling.model_copy(update={"code": known[option]})
+    asked = labelling.model_copy(update={"code": known[option]})
+    is_told = asked.code != "maker" or bool(asked.maker)  # a Maker without a path is refused with other words where it is made
+    if labelling.allow_teacher is False and is_told and not makes_first_principles(asked):
+        words = "" if asked.code == "teacher" else ", of which nothing says that its labels are first-principles ones"
+        raise ConfigError(TEACHER_REFUSED.format(what=f"--labeller: got {_named(asked)}{words}"))
+    return asked
+
+
+def _named(labelling: LabellingConfig) -> str:
+    return f"maker ({labelling.maker})" if labelling.code == "maker" else labelling.code

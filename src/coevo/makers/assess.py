@@ -73,7 +73,6 @@ class AssessMaker(StepMaker):
         from coevo.analysis.hull.energy_scale import MP2020
         from coevo.makers.labels.validation import with_label_hull
         from coevo.makers.populations.fingerprints import fingerprint_table, write_table
-        from coevo.makers.populations.hull_members import status_counts
         from coevo.makers.populations.population import hull_of, matching_of
         from coevo.makers.populations.scale_sensitivity import stability_counts, with_scale_sensitivity
         from coevo.makers.signals.measures import ruler_rows
@@ -94,14 +93,11 @@ class AssessMaker(StepMaker):
         items = [m.item for m in (*references, *entries)]
         table = fingerprint_table(items, parents or [], self.usable_workers())
         duplicates, matched = self._compare(entries, references, table)
-        documents, validation = with_label_hull(
-            self._documents([*references, *present], hull, reference_hull, duplicates, matched),
-            labelled,
-            self.node.elements,
-            self.curation.stable_threshold,
-        )
+        documents = self._documents([*references, *present], hull, reference_hull, duplicates, matched)
         if standing is not None:
             documents = self._with_status(documents, references, entries, standing)
+        # after the status, which keeps the force field's energy of what labels refute
+        documents, validation = with_label_hull(documents, labelled, self.node.elements, self.curation.stable_threshold)
         if self.curation.mark_scale_sensitive and self.node.energy_scale == MP2020:
             in_hull = [True] * len(references) + [standing is None or standing.counts(m) for m in entries]
             structures = [m.structure for m in (*references, *entries)]
@@ -127,7 +123,7 @@ class AssessMaker(StepMaker):
                 "lost": len(lost),
                 "not_relaxed_again": sum(bool(d["note"]) for d in documents),
                 **stability_counts(live, threshold),
-                **(status_counts(live) if standing is not None else {}),
+                **self._of_labelled_hull(live, standing),
             },
         }
 
@@ -142,6 +138,12 @@ class AssessMaker(StepMaker):
             return None
         frames = labelled_frames(labels, offsets, self.node.energy_scale, first_principles=self.first_principles)
         return standing_of(references, entries, frames, self.curation)
+
+    def _of_labelled_hull(self, live: Sequence[Record], standing: Standing | None) -> Document:
+        """Entries by status, and whose labels counted, which the configuration does not say where another code labelled."""
+        from coevo.makers.populations.hull_members import status_counts
+
+        return {} if standing is None else {**status_counts(live), "first_principles_only": self.first_principles}
 
     def _with_status(
         self, documents: list[Record], references: Sequence[Member], entries: Sequence[Member], standing: Standing

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import Checkpoint, Committed, Committee
+    from coevo.makers.outputs import AuditRuns, Checkpoint, Committed, Committee
     from coevo.node_store.states import StateDraft
     from coevo.node_store.views import StateView
 
@@ -151,7 +151,11 @@ def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
     yield from [*done["evaluated"]["runs"], done["assessed"], done["generator"], done["measured"]]
     yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained"), done.get("environments")))
     yield from runs_of_committee(done.get("committee"))
-    audited = done.get("audited")
+    yield from runs_of_audit(done.get("audited"))
+
+
+def runs_of_audit(audited: AuditRuns | None) -> Iterator[Mapping[str, Any]]:
+    """Outputs of the jobs of an audit, and of that whose place it takes."""
     if audited is not None:
         yield from [audited["before"], *audited["audit"]["references"], *audited["audit"]["packets"]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
-from coevo.makers.commit import CommitMaker, as_one, refuse_other_scale, runs_of_committee
+from coevo.makers.commit import CommitMaker, as_one, refuse_other_scale, runs_of_audit, runs_of_committee
 from coevo.makers.outputs import UnionTransition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.step import current_store, provenance_of, read_records
@@ -57,6 +57,7 @@ class CommitUnionMaker(CommitMaker):
             *([trained] if trained else []),
             *filter(None, [done.get("environments")]),
             *runs_of_committee(done.get("committee")),
+            *runs_of_audit(done.get("audited")),
         ]
         draft = StateDraft(
             node=self.config.node.name,

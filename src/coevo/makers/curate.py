@@ -14,10 +14,13 @@ from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.makers.outputs import Checkpoint, Curated, Generated, Screened
+    from coevo.makers.populations.hull_members import Standing
+    from coevo.makers.populations.population import Member
     from coevo.makers.step import Record
+    from coevo.node_store.views import StateView
 
 
 def _sum_reasons(outputs: Sequence[Generated] | Sequence[Screened]) -> dict[str, int]:
@@ -37,13 +40,17 @@ class CurateMaker(StepMaker):
     curation : CurationConfig
     maturity : MaturityConfig
         Its ``ruler_size`` says how many candidates are kept as the sample that later states measure again.
+    first_principles : bool
+        Of a hull of labelled phases: labels of teachers do not count.
     """
 
     name: str = "curate"
     node: NodeSection = field(kw_only=True)
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
+    first_principles: bool = False
 
+    later: ClassVar[Mapping[str, Any]] = {"first_principles": False}
     # A result of an earlier version, found by its key, says nothing of electrons: no step depends on it, and tables leave it out.
     version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
@@ -93,7 +100,7 @@ class CurateMaker(StepMaker):
             check_own(record, RELAXED, "structure that the screen step relaxed")
             records[record["id"]] = record
         items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
-        known = counted(references, entries, view, self.curation)
+        known = counted(references, entries, self.curation, self._standing(view, references, entries))
         # a candidate has no label yet
         fresh = [] if self.curation.hull == LABELLED else [(item.structure, item.energy_per_atom) for item in items]
         hull = hull_of(self.node.elements, known + fresh)
@@ -156,6 +163,16 @@ class CurateMaker(StepMaker):
             "model": checkpoint["sha256"],
             "energy_above_hull": quantiles(list(e_hull.values())),
         }
+
+    def _standing(self, view: StateView, references: Sequence[Member], entries: Sequence[Member]) -> Standing | None:
+        """What labels say of the entries of a parent that says nothing of it, as its hull was one of everything."""
+        from coevo.makers.labels.standing import standing_of_state
+        from coevo.makers.populations.hull_members import is_of_before
+
+        if not is_of_before(entries, self.curation):
+            return None
+        scale, only = self.node.energy_scale, self.first_principles
+        return standing_of_state(view, references, entries, self.curation, scale, first_principles=only)
 
     def _sample(self, rows: list[Record], iteration: int) -> list[dict[str, Any]]:
         """Draw the fixed-size random sample of this iteration's candidates (the ruler)."""

@@ -225,7 +225,7 @@ class MeasureMaker(StepMaker):
         from coevo.analysis.signals.maturity import maturity
 
         states = [] if view is None else [state.document["metrics"] for state in [*reversed(list(view.first_parents())), view]]
-        names = [*SIGNALS, *(() if self.curation is None else ("hull_check",))]
+        names = [*SIGNALS, *(() if self.curation is None else ("hull_check", "population"))]
         history = [{name: row.get(name) for name in names} for row in [*states, metrics]]
         return maturity(history, self.maturity).to_dict()
 

@@ -236,7 +236,7 @@ class Audited(TypedDict):
     populations: Counts
     """Structures of each stratum."""
     earlier: ShardReference
-    """Of ``{id, energy_per_atom, is_bound, reason}``: what the same auditor said in states before."""
+    """Of ``{id, energy_per_atom, is_bound, reason}``, some with ``formula`` and ``again``: what the same auditor said before."""
     new: list[str]
     """Ids that were computed for this state."""
     iteration: int
@@ -336,6 +336,7 @@ class UnionTransition(TypedDict):
     trained: NotRequired[TrainedForceField]
     committee: NotRequired[Committee]
     environments: NotRequired[CalibratedEnvironments]
+    audited: NotRequired[AuditRuns]
 
 
 class Start(TypedDict):

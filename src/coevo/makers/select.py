@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from coevo.configs.tree import CurationConfig, NodeSection, SelectionConfig
+from coevo.configs.tree import CurationConfig, LabellingConfig, NodeSection, SelectionConfig
 from coevo.configs.uncertainty_section import UncertaintyConfig
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 from coevo.node_store.seeds import seed_for
@@ -34,6 +34,8 @@ class SelectMaker(StepMaker):
         Of a hull of labelled phases: those on it or near it come first. None: the hull asks for no labels.
     first_principles : bool
         Of such a hull: labels of teachers do not count.
+    labelling : LabellingConfig or None
+        Of such a hull: whose settings this iteration's labels are made with. None: not known (a label step of the user's).
     """
 
     name: str = "select"
@@ -42,6 +44,7 @@ class SelectMaker(StepMaker):
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
     curation: CurationConfig | None = None
     first_principles: bool = False
+    labelling: LabellingConfig | None = None
 
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
     later: ClassVar[Mapping[str, Any]] = {
@@ -49,6 +52,7 @@ class SelectMaker(StepMaker):
         "spread": None,
         "curation": None,
         "first_principles": False,
+        "labelling": None,
     }
 
     @step
@@ -70,11 +74,11 @@ class SelectMaker(StepMaker):
         dict
             ``frames`` (shard reference), ``counts`` (structures by the way they were chosen, frames by kind; a ``note``, if the
             share of uncertainty could not be chosen; of a hull of labelled phases ``hull``: how many had no label and were not
-            drawn at random, and how many references were asked for).
+            drawn at random, how many further ones are in doubt, if any, and how many references were asked for).
         """
         from collections import Counter
 
-        from coevo.makers.populations.hull_members import ASKED
+        from coevo.makers.populations.hull_members import ASKED, DOUBT
 
         store = current_store()
         screened = {row["id"]: row for row in read_records(store, curated["screened"])}
@@ -85,7 +89,9 @@ class SelectMaker(StepMaker):
         frames = list(hull.references) if hull else []
         for index, (structure_id, how) in enumerate(sorted(chosen.items())):
             seed = seed_for(self.node, iteration, "frames", index)
-            rows = hull.phases if hull and how == ASKED else screened
+            rows: Mapping[str, Record] = screened
+            if hull and how in {ASKED, DOUBT}:
+                rows = hull.phases if how == ASKED else hull.doubted
             frames += self._frames_of(rows[structure_id], how, seed)
         return {
             "frames": write_records(store, frames),
@@ -105,7 +111,29 @@ class SelectMaker(StepMaker):
         if self.curation is None:
             return None
         view = open_state(current_store(), self.node.name, parent)
-        return unlabelled_on_hull(view, admitted, self.node.elements, self.curation, first_principles=self.first_principles)
+        return unlabelled_on_hull(
+            view,
+            admitted,
+            self.node.elements,
+            self.curation,
+            first_principles=self.first_principles,
+            settings_digest=self._settings_digest(view),
+        )
+
+    def _settings_digest(self, view: StateView) -> str:
+        """Of the labels of this iteration; empty where a step of the user's makes them, or this machine cannot make any.
+
+        Only the machines that label need have what labels take (executables, potentials), and this step may run on others.
+        """
+        from coevo.errors import LabellingError
+        from coevo.makers.labels.settings import current_settings
+
+        if self.labelling is None:
+            return ""
+        try:
+            return current_settings(self.labelling, self.node.elements, view.labels()).digest
+        except LabellingError:
+            return ""
 
     def _spreads(
         self, screened: Mapping[str, Record], evaluated: MembersEvaluated | None, parent: str
@@ -133,25 +161,27 @@ class SelectMaker(StepMaker):
     ) -> dict[str, str]:
         """Draw the random share from all screened structures first (an honest test sample), the rest from admitted ones.
 
-        Phases on a hull of labelled phases come next, entries of the parent among them, then where the members differ most, then
-        what has new environments, then what is most stable.
+        Phases on a hull of labelled phases come next, entries of the parent among them, then those in doubt, then where the
+        members differ most, then what has new environments, then what is most stable.
         """
         import numpy as np
 
         from coevo.analysis.environments.descriptors import descriptors_of, rows_by_structure
         from coevo.analysis.selection import select_structures
-        from coevo.makers.populations.hull_members import ASKED
+        from coevo.makers.populations.hull_members import ASKED, DOUBT
         from coevo.makers.populations.population import open_state
         from coevo.node_store.canonical import structure_from_document
 
-        wanted = hull.phases if hull else {}
+        phases, doubted = (hull.phases, hull.doubted) if hull else ({}, {})
+        wanted = {**phases, **doubted}
         budget = min(self.selection.structures, len(screened.keys() | wanted.keys()))
         at_random = min(budget, round(budget * self.selection.random_fraction), len(screened))
         ids = sorted(screened)
         rng = np.random.default_rng(seed_for(self.node, iteration, "select"))
         drawn = {ids[i] for i in rng.choice(len(ids), size=at_random, replace=False)} if at_random else set()
         how = dict.fromkeys(sorted(drawn), "random")
-        how |= dict.fromkeys([i for i in wanted if i not in drawn][: budget - at_random], ASKED)
+        asked = [i for i in wanted if i not in drawn][: budget - at_random]
+        how |= {i: ASKED if i in phases else DOUBT for i in asked}
         pool = sorted(admitted - how.keys())
         share = min(round(budget * self.selection.uncertainty_fraction), budget - len(how))
         uncertain = sorted((i for i in pool if i in spreads), key=lambda i: (-spreads[i], i))[:share]
@@ -207,5 +237,7 @@ class SelectMaker(StepMaker):
 
 
 def _counts_of(hull: HullPhases, chosen: Mapping[str, str]) -> dict[str, int]:
-    """What was on the hull without a label: phases that were not drawn at random, and references."""
-    return {"wanted": sum(chosen.get(i) != "random" for i in hull.phases), "references": len(hull.references)}
+    """What was on the hull without a label, phases that were not drawn at random, and references; and what else is in doubt."""
+    wanted = sum(chosen.get(i) != "random" for i in hull.phases)
+    doubted = {"in_doubt": len(hull.doubted)} if hull.doubted else {}
+    return {"wanted": wanted, **doubted, "references": len(hull.references)}

@@ -224,8 +224,9 @@ class EvaluationDocument(_Open):
     )
     hull_status: Literal["confirmed", "unconfirmed", "refuted", "in_doubt"] | None = Field(
         default=None,
-        description="of an entry, where labelled phases make the hull: its label agrees; none yet, and it is below the hull; its "
-        "label says another energy; like a false minimum. None of references and of what is above the hull without a label",
+        description="of an entry, where labelled phases make the hull: its label agrees; none yet, and it is at or below the "
+        "hull; its label says another energy; stable without a label and like a false minimum. None of references and of others "
+        "without a label, above the hull",
     )
     model_energy_per_atom: float | None = Field(
         default=None, description="of a refuted entry: its energy by the force field, eV/atom; energy_per_atom is its label's"
@@ -234,7 +235,7 @@ class EvaluationDocument(_Open):
         default=None, description="of an auditor that took no part in training (metrics.audit says who); None: it did not look"
     )
     energy_above_hull_audit: float | None = Field(
-        default=None, description="on the hull of the auditor's own energies; an upper bound where it is undecided, eV/atom"
+        default=None, description="on the hull of the auditor's own energies, single points where it does not relax, eV/atom"
     )
     fmax: float | None = Field(default=None, description="largest force on an atom, eV/Å")
     electron_excess: float | None = Field(

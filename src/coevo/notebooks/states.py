@@ -153,7 +153,7 @@ class State:
         return found[0]
 
     def entries_pymatgen(self, *, kind: Kind = "all") -> list[ComputedStructureEntry]:
-        """Return entries and references as pymatgen's, with total energies in eV.
+        """Return entries and references as pymatgen's, with total energies in eV: of a refuted entry its label's.
 
         ``entry_id`` is the structure id; ``data`` holds the fields of the evaluation, ``energy_above_hull`` among them, and of a
         reference its ``name`` and ``source``. :meth:`phase_diagram` has the state's own energies above hull.

@@ -12,7 +12,7 @@ from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
 from coevo.studies.states.electron_words import excess_rows
-from coevo.studies.states.hull_words import check_words, hull_counts, standing_word
+from coevo.studies.states.hull_words import hull_rows, standing_word
 from coevo.studies.states.label_scales import label_scale_rows, residuals_of, scale_words
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
@@ -131,8 +131,8 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
             "entries",
             f"{counts['entries']} ({population['stable']} with E_hull <= {threshold} eV/atom, {sun})",
         ),
+        *hull_rows(view),
         *excess_rows(metrics),
-        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
         *([("second opinion", opinion_words(metrics))] if metrics.get("committee") else []),
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),

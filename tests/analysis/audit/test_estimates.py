@@ -83,6 +83,22 @@ def test_shares_of_all_verdicts_sum_to_one(rows: list[tuple[int, int, int, int]]
     assert high <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("sun", "interval"),
+    [
+        (stratum(10, 7, 3), (7.0, 7.0)),  # all were looked at: it is counted
+        (stratum(10, 6, 3, 1), (6.0, 7.0)),
+        (stratum(12, 0, 10), (0.0, 2.0)),
+        # far from a census it is 400 times the interval of 15 of 20
+        (stratum(400, 15, 5), (212.5196, 355.2552)),
+    ],
+)
+def test_the_interval_of_the_number_does_not_contradict_what_was_counted(sun: Stratum, interval: tuple[float, float]) -> None:
+    found = estimates({"sun": sun, "unstable": stratum(0, 0, 0), "rejected": stratum(0, 0, 0)})
+    assert found["sun"]["interval"] == pytest.approx(interval, abs=1e-3)
+    assert found["sun"]["interval"][0] <= found["sun"]["count"] + 1e-9
+
+
 def test_the_error_is_signed() -> None:
     sample = [
         Audited("unstable", 0.0, 0.2),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from coevo.analysis.audit.estimates import Audited, Stratum, estimates
-from coevo.analysis.audit.words import audit_rows, audit_words, count_words, entry_rows, error_words
+from coevo.analysis.audit.words import audit_rows, audit_words, count_words, entry_rows, error_words, verdict_word
+from coevo.errors import CorruptArtifactError
+from coevo.node_store.recorded import readable
 
 
 def metrics(kind: str, name: str, functional: str, relation: str, **more: Any) -> dict[str, Any]:
@@ -68,5 +71,39 @@ def test_the_count_of_the_model_never_stands_alone() -> None:
 def test_an_entry_says_who_looked_at_it() -> None:
     found = metrics("first_principles", "espresso", "PBE", "independent")
     row = {"audit_verdict": "undecided", "energy_above_hull_audit": 0.25}
-    assert entry_rows(row, found) == [("audited", "undecided (audited by espresso PBE): E_hull 0.2500 eV/atom at most")]
+    assert entry_rows(row, found) == [("audited", "undecided (audited by espresso PBE, single points): E_hull 0.2500 eV/atom")]
     assert entry_rows({}, found) == []
+    assert verdict_word(row) == "auditor: undecided"
+    assert verdict_word({}) == ""
+
+
+def test_single_points_say_what_they_are_and_are_no_bound() -> None:
+    words = audit_words(metrics("first_principles", "espresso", "PBE", "independent"))
+    assert words.endswith("by single points of structures and references that it did not relax: these can confirm and not reject")
+    assert "single points" not in audit_words(metrics("force_field", "a/b", "PBE", "independent"))
+
+
+def test_references_that_are_missing_or_not_relaxed_are_counted() -> None:
+    counts = {"asked": 14, "answered": 12, "not_relaxed": 3}
+    words = audit_words(metrics("force_field", "a/b", "PBE", "independent", references=counts))
+    assert "2 of 14 references without an energy, what has their elements is not called stable" in words
+    assert words.endswith("3 of 14 references not relaxed to the end")
+    by_code = audit_words(metrics("first_principles", "vasp", "PBE", "independent", references={**counts, "not_relaxed": 12}))
+    assert "2 of 14 references" in by_code
+    assert "not relaxed to the end" not in by_code
+
+
+def test_data_in_common_are_named() -> None:
+    found = metrics("force_field", "sevennet/7net-l3i5", "PBE", "independent", shared_data="MPtrj")
+    begin = "agreed by sevennet/7net-l3i5 (its data, MPtrj, are those of the state's force field too): "
+    assert audit_words(found).startswith(begin)
+    assert count_words(found).startswith("agreed 30 to 40 (")
+    related = metrics("force_field", "a/b", "PBE", "related", shared_data="MPtrj")
+    assert "its data" not in audit_words(related)
+
+
+@pytest.mark.parametrize("audit", ["text", 3, [1], {"auditor": "x"}, {"precision": {"share": "1"}, "auditor": {}, "reason": ""}])
+def test_somebody_else_s_numbers_are_one_error(audit: Any) -> None:
+    view: Any = SimpleNamespace(node="a", id="0" * 64)
+    with pytest.raises(CorruptArtifactError, match="are not those that this coevo writes"), readable(view):
+        audit_rows({"population": {"sun": 1}, "audit": audit})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull.energy_scale import Offsets, Residual, extend_offsets, fit_offsets
+from coevo.analysis.hull.energy_scale import Offsets, Residual, fit_further_offsets, fit_offsets, joined_offsets
 from coevo.analysis.hull.scale_mismatch import LIMIT, is_mismatch, mismatch_words, offsets_words, residual_words
 
 NAMES = [("a" * 64, "Li"), ("b" * 64, "S"), ("c" * 64, "LiS")]
@@ -66,10 +66,27 @@ def test_an_extension_adds_its_residuals_to_those_that_are_there() -> None:
     labels = np.array([-12.0, -24.0, -8.0, -11.0])
     model = labels + shares @ [stored.values[0], 3.0, stored.values[1]] + [0.0, 0.0, 0.0, 0.02]
     names = [("a" * 64, "Li"), ("b" * 64, "S"), ("d" * 64, "P"), ("e" * 64, "Li3P")]
-    joined, _ = extend_offsets(stored, shares, model, labels, ["Li", "P", "S"], [True, True, True, False], names)
-    assert joined is not None
+    further, _ = fit_further_offsets(stored, shares, model, labels, ["Li", "P", "S"], [True, True, True, False], names)
+    assert further is not None
+    joined = joined_offsets(stored, further, ["Li", "P", "S"])
     assert joined.residuals[:3] == stored.residuals
     # one offset of P for P and Li3P, of which a quarter is P: what is left is along (-1/4, 1)
     assert [r.formula for r in joined.residuals[3:]] == ["P", "Li3P"]
     left = 0.02 / (1 + 1 / 16)
     assert [r.value for r in joined.residuals[3:]] == pytest.approx([-left / 4, left], abs=1e-12)
+    # the scale is known as well as both fits say, and the new one alone is held to the limit
+    assert further.residual_rms == pytest.approx(left * np.sqrt((1 / 16 + 1) / 2), abs=1e-12)
+    every = np.array([residual.value for residual in joined.residuals])
+    assert joined.residual_rms == pytest.approx(np.sqrt((every**2).mean()), abs=1e-12)
+    assert (joined.elements, joined.n, joined.rank) == (("Li", "P", "S"), 5, 3)
+
+
+def test_constants_that_meet_every_reference_say_nothing_of_the_scale() -> None:
+    """Two elements fix two offsets whatever their labels are: a residual of zero is no agreement."""
+    offsets, _ = fit_offsets(np.eye(2), [-2.0, -4.0], [-12.0, 24.0], ["Li", "S"], [True, True], NAMES[:2])
+    assert offsets is not None
+    assert (offsets.n, offsets.rank, offsets.is_tested) == (2, 2, False)
+    words = "how far the references are off is not known: 2 of them for as many constants, which meet them exactly"
+    assert offsets_words(offsets) == words
+    assert fitted(0.0).is_tested
+    assert offsets_words(fitted(0.0)).startswith("the references are off by 0 meV/atom (rms); ")

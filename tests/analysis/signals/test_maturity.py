@@ -155,7 +155,27 @@ def test_labels_go_on_to_agree_with_the_hull(checks, status, cause, words):
     assert len(maturity([state() for _ in checks], CONFIG).signals) == len(others) == 4
 
 
+@pytest.mark.parametrize("checks", [[check()] * 3, [check(0, 0)] * 3])
+def test_a_hull_with_phases_that_no_label_confirms_holds_nothing(checks):
+    """As where the labelling code rejects them: then nothing is wanted, or others are labelled and agree."""
+
+    def judged(last, *, before=0):
+        counts = [{"unconfirmed": before}, {"unconfirmed": before}, {"unconfirmed": last}]
+        rows = zip(checks, counts, strict=True)
+        return maturity([{**state(), "hull_check": row, "population": found} for row, found in rows], CONFIG)
+
+    found = judged(2)
+    assert not found.mature
+    assert (found.signals[-1].status, found.signals[-1].cause) == ("no signal", "unlabelled")
+    assert "at or below the hull without a label that counts: 2" in found.signals[-1].reason
+    assert judged(0, before=2).mature
+
+
 def test_the_share_that_labels_may_refute_is_the_configurations():
     history = [{**state(), "hull_check": check(refuted=3)} for _ in range(3)]
+    limited = [{**state(), "hull_check": {**check(refuted=3), "limit": limit}} for limit in (0.194, 0.025, 0.1)]
+    assert (
+        "may be refuted (off by more than 0.025 to 0.194 eV/atom)" in maturity(limited, MaturityConfig(environments=2000)).reason
+    )
     assert not maturity(history, CONFIG).mature
     assert maturity(history, MaturityConfig(environments=2000, patience=2, refuted_share=0.3)).mature

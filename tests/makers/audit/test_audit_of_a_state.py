@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def run(*jobs: Any) -> list[Any]:
     return [job.output.resolve(outputs) for job in jobs]
 
 
-def test_single_points_accept_and_never_reject(view: Any, tiny_text: str) -> None:
+def test_single_points_accept_and_never_reject(view: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
     config = parse_config(tiny_text, "tiny")
@@ -80,7 +81,7 @@ def test_single_points_accept_and_never_reject(view: Any, tiny_text: str) -> Non
     rejected.scale_lattice(100.0 * len(rejected))
     row = {"id": "f" * 64, "structure": structure_document(rejected), "is_unique": True, "energy_above_hull": 9.0}
     curated: Any = {"screened": write_records(store, [row, {**row, "id": "e" * 64, "is_unique": False}])}
-    audit_job = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, shards, curated, view.id, 3)
+    audit_job = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, shards, curated, [view.id], 3)
     checkpoint = view.document["checkpoints"]["force_field"]
     judge = JudgeAuditMaker("tiny/3/judge-audit", 1, force_field=config.screening.force_field, **parts)
     audited, found = run(audit_job, judge.make(assessed, audit_job.output, checkpoint, [view.id]))
@@ -114,3 +115,45 @@ def test_single_points_accept_and_never_reject(view: Any, tiny_text: str) -> Non
     precision = told["precision"]
     assert precision["share"] <= precision["share_high"] == 1.0
     assert {r["id"] for r in told["records"]} == set(drawn)
+    assert {r["formula"] for r in told["records"]} == {d["formula"] for d in drawn.values()}
+    # A state that has this audit, with labels alone: the same looks of the same entries, and no new one
+    with_audit = SimpleNamespace(
+        id=view.id,
+        document={"metrics": {"audit": told}, "config": {}},
+        manifest={"labels": {}},
+        references=view.references,
+        labels=lambda: iter(()),
+        ancestors=lambda: iter(()),
+        parent_views=list,
+        started_from=None,
+    )
+    monkeypatch.setattr("coevo.makers.populations.population.open_state", lambda *_: with_audit)
+    again = AuditMaker("tiny/4/audit-label", 1, **parts).make(assessed, shards, None, [view.id], 4, anew=False)
+    audited_again, judged_again = run(again, judge.make(assessed, again.output, checkpoint, [view.id]))
+    assert audited_again["new"] == audited_again["packets"] == []
+    assert judged_again["audit"]["strata"] == {
+        **told["strata"],
+        "rejected": {**told["strata"]["rejected"], "population": 0, "n": 0, "undecided": 0},
+    }
+    assert judged_again["audit"]["precision"] == precision
+    assert judged_again["audit"]["records"] == []
+    # The one that failed is asked again by a packet of its own, of another key
+    once_more = AuditMaker("tiny/4/audit-label", 1, **parts).make(assessed, shards, curated, [view.id], 4)
+    (repeated,) = run(once_more)
+    assert repeated["new"][-1] == "f" * 64
+    last = [label["frame"] for label in read_records(store, repeated["packets"][-1]["labels"])]
+    assert last == ["f" * 64]
+    assert repeated["packets"][-1]["key"] not in {packet["key"] for packet in audited["packets"]}
+
+
+def test_where_there_is_nothing_to_look_at_nothing_is_computed(view: Any, tiny_text: str) -> None:
+    config, store = parse_config(tiny_text, "tiny"), current_store()
+    parts: dict[str, Any] = {"node": config.node, "audit": AuditConfig(auditor="espresso"), "labelling": config.labelling}
+    assessed: Any = {"evaluations": write_records(store, view.evaluations("reference"))}
+    curated: Any = {"screened": write_records(store, [])}
+    audit = AuditMaker("tiny/3/audit-label", 1, **parts).make(assessed, [], curated, [view.id], 3)
+    judge = JudgeAuditMaker("tiny/3/judge-audit", 1, **parts)
+    audited, found = run(audit, judge.make(assessed, audit.output, view.document["checkpoints"]["force_field"], [view.id]))
+    assert audited["references"] == audited["packets"] == []
+    assert found["audit"]["reason"] == "there was nothing to look at"
+    assert "precision" not in found["audit"]

@@ -12,7 +12,8 @@ from coevo.analysis.signals.agreement import Training
 from coevo.configs.tree import NodeSection
 from coevo.configs.uncertainty_section import OtherForceField
 from coevo.makers.committee.judging import judge_member, with_opinions
-from coevo.makers.committee.population import Population
+from coevo.makers.committee.population import Population, population_of
+from coevo.node_store.canonical import structure_document
 
 NODE = NodeSection(name="a", elements=("Li", "S"), references="x")
 CHECKPOINT = {"family": "chgnet", "sha256": "a" * 64, "parent": "b" * 64}
@@ -91,3 +92,18 @@ def test_confident_disputed_and_one_family() -> None:
     assert agreement["stable"] == [2, 3, 2]
     assert both[3]["energies_above_hull"] == pytest.approx({"chgnet_1": 0.0, "sevennet": 0.5})
     assert both[3]["energy_above_hull_std"] == pytest.approx(np.std([0.05, 0.0, 0.5], ddof=1))
+
+
+def test_the_own_voice_is_the_force_fields_also_of_what_a_label_refutes() -> None:
+    found = population(-3.2)
+    rows = documents(found, [0.0, 0.0, 0.25])
+    rows = [{**d, "energy_per_atom": energy} for d, energy in zip(rows, [-2.0, -4.0, -2.75], strict=True)]
+    rows[-1] |= {"model_energy_per_atom": -3.2, "hull_status": "refuted", "is_sun": False}
+    geometries = [
+        {"kind": d["kind"], "id": d["structure_id"], "structure": structure_document(s)}
+        for d, s in zip(rows, found.structures, strict=True)
+    ]
+    assert population_of(rows, geometries).own.tolist() == [-2.0, -4.0, -3.2]
+    silent = judge_member(found, None, None, None, OWN, NODE)
+    _, agreement = with_opinions(rows, {"a": silent}, OWN, 0.1)
+    assert agreement["stable"] == [1], "0.25 eV/atom above the hull by the label, and 0.2 below it by the force field"

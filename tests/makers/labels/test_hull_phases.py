@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from pymatgen.core import Lattice, Structure
 
 from coevo.configs.tree import CurationConfig
@@ -25,6 +26,7 @@ class View:
     """A state of references of the elements, and entries ``{name: (structure, energy, status)}``."""
 
     def __init__(self, entries: dict[str, Any], labels: list[dict[str, Any]] | None = None):
+        self.manifest = {"offsets": {"digest": {"elements": ["Li", "S"]}}}
         self._rows = {"Li": (LITHIUM, 0.0, None, "reference"), "S": (SULPHUR, 0.0, None, "reference")}
         self._rows |= {name: (*row, "entry") for name, row in entries.items()}
         self._labels = labels or []
@@ -44,8 +46,9 @@ class View:
         return self._labels
 
 
-def label(structure: Structure, status: str = "admitted", code: str = "teacher") -> dict[str, Any]:
-    return {"frame": structure_id(structure), "kind": "relaxed", "status": status, "code": code}
+def label(structure: Structure, status: str = "admitted", code: str = "teacher", **more: Any) -> dict[str, Any]:
+    frame = {"frame": structure_id(structure), "structure": structure_document(structure), "kind": "relaxed"}
+    return {**frame, "family": "an entry", "status": status, "code": code, "settings_digest": "digest", **more}
 
 
 def asked(view: View, candidates: dict[str, Any] | None = None, **rule: Any) -> tuple[list[str], list[str]]:
@@ -72,10 +75,41 @@ def test_what_has_a_label_is_not_asked_again_and_what_was_below_a_refuted_one_is
     assert asked(View(hiding, labels)) == ([], [])
 
 
-def test_a_rejected_frame_is_not_asked_again_a_failed_one_is() -> None:
-    entries = {"it": (LI2S, -0.8, "unconfirmed")}
-    assert asked(View(entries, [label(LI2S, "rejected")]))[0] == []
-    assert asked(View(entries, [label(LI2S, "failed")]))[0] == ["it"]
+@pytest.mark.parametrize(
+    ("status", "of", "now", "asked_again"),
+    [
+        ("admitted", "digest", "now", False),  # other settings, whose energies are on the scale of the node
+        ("admitted", "no offsets", "now", True),  # it says nothing, and this iteration's settings may
+        ("admitted", "no offsets", "no offsets", False),  # the same would come out
+        ("rejected", "digest", "digest", False),
+        ("rejected", "digest", "now", True),
+        ("rejected", "digest", "", False),  # nobody knows this iteration's settings
+        ("failed", "digest", "digest", True),
+    ],
+)
+def test_what_answers_once_and_for_all(status: str, of: str, now: str, asked_again: bool) -> None:
+    view = View({"it": (LI2S, -0.8, "unconfirmed")}, [label(LI2S, status, settings_digest=of)])
+    assert asked(view, settings_digest=now)[0] == (["it"] if asked_again else [])
+
+
+def test_a_reference_that_a_later_force_field_moved_is_not_labelled_again() -> None:
+    before = label(crystal({"Li": 1}, 5.1), family="Li")
+    assert asked(View({}, [before]))[1] == ["S"]
+    assert asked(View({}, [{**before, "status": "rejected"}]), settings_digest="another")[1] == ["Li", "S"]
+
+
+def test_entries_in_doubt_above_the_window_come_after_the_hull_the_lowest_first() -> None:
+    entries = {
+        "on it": (LI2S, -0.8, "unconfirmed"),
+        "high": (crystal({"Li": 2, "S": 1}, 5.1), -0.7, "in_doubt"),
+        "lower": (crystal({"Li": 2, "S": 1}, 5.2), -0.75, "in_doubt"),
+        "near": (crystal({"Li": 2, "S": 1}, 5.3), -0.79, "in_doubt"),
+        "not in doubt": (crystal({"Li": 2, "S": 1}, 5.4), -0.7, None),
+        "rejected": (crystal({"Li": 2, "S": 1}, 5.5), -0.7, "in_doubt"),
+    }
+    found = unlabelled_on_hull(View(entries, [label(entries["rejected"][0], "rejected")]), {}, ("Li", "S"), CURATION)  # type: ignore[arg-type]
+    assert list(found.phases) == ["on it", "near"]
+    assert list(found.doubted) == ["lower", "high"]
 
 
 def test_where_first_principles_label_a_teacher_answers_nothing() -> None:

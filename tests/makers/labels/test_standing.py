@@ -101,12 +101,23 @@ def test_first_principles_come_before_a_teacher_and_may_be_asked_for_alone() -> 
     assert not only_first_principles(LabellingConfig(code="teacher"))
 
 
-def test_of_several_the_lowest_counts() -> None:
+def test_of_several_of_one_digest_the_lowest_counts() -> None:
     assert standing([label(crystal(), -0.5), label(crystal(), -0.99)]).refuted == {}
+
+
+def test_of_several_digests_the_one_counts_whose_offsets_leave_least() -> None:
+    offsets = {"digest": {**ZERO, "residual_rms": 0.02}, "sharp": {**ZERO, "residual_rms": 0.001}}
+    low, sharp = label(crystal(), -1.0), label(crystal(), -0.9, settings_digest="sharp")
+    assert standing([low, sharp], offsets=offsets).refuted == {"entry": -0.9}
+    assert standing([low, {**sharp, "energy_per_atom": -0.99}], offsets=offsets).refuted == {}
+    # and first principles before either
+    assert standing([low, sharp, label(crystal(), -0.5, code="vasp")], offsets=offsets).refuted == {"entry": -0.5}
 
 
 def test_a_label_says_nothing_of_what_has_become_another_crystal() -> None:
     """After a fit the force field may relax a false minimum to a true one: the label of the old geometry is not its energy."""
     other = Structure(Lattice.cubic(3.2), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     assert standing([label(other, -0.5)]).labelled == set()
+    assert standing([label(other, -1.0)]).labelled == set()  # whose energy happens to be that of the new one
+    assert standing([label(other, -1.5), label(crystal(), -1.0)]).refuted == {}
     assert standing([label(crystal(5.25), -0.5)]).refuted == {"entry": -0.5}  # a little relaxed, and the same crystal

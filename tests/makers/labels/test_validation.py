@@ -88,3 +88,25 @@ def test_without_labels_the_fields_are_empty() -> None:
     found, summary = with_label_hull(documents(), [], ["Li", "S"], 0.1)
     assert summary is None
     assert all(d["energy_above_hull_dft"] is None and d["is_stable_dft"] is None for d in found)
+
+
+def test_labels_are_compared_with_the_force_field_also_where_one_has_refuted_it() -> None:
+    """The label of LiS puts it 1 eV/atom higher than the force field: the two disagree, whichever energy the state takes."""
+    refuting = [*LABELS[:3], label("lis", -14.75)]
+    refuted = {"energy_per_atom": 0.05, "model_energy_per_atom": -0.95, "energy_above_hull": 1.1}
+    rows = [{**d, **refuted} if d["structure_id"] == "lis" else {**d, "model_energy_per_atom": None} for d in documents()]
+    (_, summary), (_, plain) = (with_label_hull(each, refuting, ["Li", "S"], 0.15) for each in (rows, documents()))
+    assert summary is not None
+    assert summary == pytest.approx(plain)
+    assert (summary["model_only"], summary["neither"]) == (1, 0)
+    assert summary["mean_absolute_difference"] == pytest.approx(0.899, abs=1e-3)
+
+
+def test_who_competes_is_said_by_the_force_field_alone() -> None:
+    """LiS is on the force field's hull; a label of other settings, a teacher's, has lifted it in the state."""
+    low = {"lis": {"energy_per_atom": 0.4, "model_energy_per_atom": -1.3, "energy_above_hull": 1.45}}
+    rows = [{**d, **low.get(d["structure_id"], {})} for d in documents()]
+    without = [LABELS[0], LABELS[1], LABELS[2]]
+    found, _ = with_label_hull(rows, without, ["Li", "S"], 0.1)
+    # of Li2S nothing can be said: LiS, of its elements, is on the force field's hull and has no label of these settings
+    assert {d["structure_id"]: d["energy_above_hull_dft"] for d in found}["li2s"] is None

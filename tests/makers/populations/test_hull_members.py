@@ -13,8 +13,10 @@ from pymatgen.core import Composition, Lattice, Structure
 from coevo.analysis.composition import fractions
 from coevo.configs.electrons import electron_excess, has_electron_excess
 from coevo.configs.tree import CurationConfig
-from coevo.makers.populations.hull_members import Standing, counted, is_counted, status_counts, with_status
+from coevo.makers.labels.standing import standing_of_state
+from coevo.makers.populations.hull_members import Standing, counted, is_counted, is_of_before, status_counts, with_status
 from coevo.makers.populations.population import Member, hull_of, population_records
+from coevo.node_store.canonical import structure_document, structure_id
 
 ELEMENTS = ("Li", "S")
 REFERENCES = {"Li": 0.0, "S": 0.0, "Li2S": -0.8}
@@ -49,8 +51,7 @@ def diagram(energies: dict[str, float]) -> PhaseDiagram:
 
 def test_the_hull_is_that_of_references_and_labelled_entries() -> None:
     references, entries = population()
-    view: Any = SimpleNamespace()
-    hull = hull_of(ELEMENTS, counted(references, entries, view))
+    hull = hull_of(ELEMENTS, counted(references, entries))
     expected = diagram(REFERENCES | {"Li3S": -0.3, "LiS": -0.9})
     for m in (*references, *entries):
         above = hull.energy_above_hull(fractions([m.structure], ELEMENTS), [m.energy_per_atom])[0]
@@ -69,24 +70,41 @@ def test_an_electron_excess_never_enters_unlabelled() -> None:
 
 def test_without_the_rule_everything_makes_it_by_the_force_field() -> None:
     references, entries = population()
-    view: Any = SimpleNamespace()
-    energies = [energy for _, energy in counted(references, entries, view, CurationConfig())]
+    energies = [energy for _, energy in counted(references, entries, CurationConfig())]
     assert energies == [*REFERENCES.values(), *(model for model, *_ in ENTRIES.values())]
     assert is_counted({"kind": "entry"})  # of a state of before
 
 
-def test_a_state_of_before_is_asked_for_its_labels() -> None:
+OFFSETS = {"d": {"elements": ["Li", "S"], "values": [0.0, 0.0], "rank": 2, "residual_rms": 0.0, "n": 2}}
+
+
+def label(of: Member, energy: float, **more: Any) -> dict[str, Any]:
+    frame = {"frame": structure_id(of.structure), "structure": structure_document(of.structure), "family": of.id, "_id": of.id}
+    numbers = {"energy_per_atom": energy, "functional": "r2SCAN", "anion_corrected": False, "settings_digest": "d"}
+    return {**frame, **numbers, "status": "admitted", "kind": "relaxed", "code": "teacher", **more}
+
+
+@pytest.mark.parametrize(("only", "compounds"), [(False, {"LiS": -0.9, "Li4S": -0.3}), (True, {"Li4S": -0.3})])
+def test_entries_of_a_state_of_before_are_judged_by_its_labels(only: bool, compounds: dict[str, float]) -> None:
+    """The force field has LiS at -0.9 and Li4S at -1.5 eV/atom: labels agree with the one and refute the other."""
     references, entries = population()
     for m in entries:
         del m.document["hull_status"]
+    of = {m.id: m for m in entries}
     labels = [
-        {"family": "LiS", "status": "admitted", "kind": "relaxed", "settings_digest": "d"},
-        {"family": "Li4S", "status": "rejected", "kind": "relaxed", "settings_digest": "d"},
-        {"family": "Li3S", "status": "admitted", "kind": "relaxed", "settings_digest": "without offsets"},
+        label(of["LiS"], -0.91),
+        label(of["Li4S"], -0.3, code="vasp"),
+        label(of["LiS2"], -0.1, status="rejected"),
+        label(of["Li3S"], -0.9, settings_digest="without offsets"),
     ]
-    view: Any = SimpleNamespace(manifest={"offsets": {"d": {}}}, labels=lambda: labels)
-    found = counted(references, entries, view, CurationConfig(hull="labelled"))
-    assert [s.composition.reduced_formula for s, _ in found] == ["Li", "S", "Li2S", "LiS"]
+    view: Any = SimpleNamespace(manifest={"offsets": OFFSETS}, labels=lambda: labels)
+    curation = CurationConfig(hull="labelled")
+    assert is_of_before(entries, curation)
+    assert not is_of_before(population()[1], curation)
+    assert not is_of_before(entries, CurationConfig())
+    standing = standing_of_state(view, references, entries, curation, "mp2020", first_principles=only)
+    found = {s.composition.reduced_formula: e for s, e in counted(references, entries, curation, standing)}
+    assert found == pytest.approx(REFERENCES | compounds)
 
 
 def evaluation(identifier: str, above: float, kind: str = "entry", duplicate: str | None = None) -> dict[str, Any]:

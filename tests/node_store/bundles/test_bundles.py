@@ -21,7 +21,7 @@ from bundle_files import (
     pickled,
 )
 from hypothesis import HealthCheck, given, settings, strategies
-from li_p_s_states import CONFIG, NODE, Lineage, evaluation
+from li_p_s_states import CONFIG, NODE, Lineage, evaluation, judge
 
 from coevo.errors import (
     ConfigError,
@@ -59,8 +59,8 @@ def test_a_state_and_its_history_arrive_whole(store, other, lineage, tmp_path):
 
 def test_what_labels_refuted_arrives_as_it_is(store, other, lineage, tmp_path):
     draft = lineage.draft()
-    entry = next(row for row in draft.evaluations if row["kind"] == "entry")
-    entry |= {"hull_status": "refuted", "model_energy_per_atom": entry["energy_per_atom"] - 0.2}
+    identifier = judge(draft, "refuted", labelled=True)
+    entry = next(row for row in draft.evaluations if row["structure_id"] == identifier)
     store.commit(draft, branch="main", expected=lineage.parents[0])
     import_bundle(other, export(store, tmp_path / "b.zip"))
     assert other.state(NODE).manifest["refuted"] == {entry["structure_id"]: entry["energy_per_atom"]}

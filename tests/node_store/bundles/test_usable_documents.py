@@ -218,6 +218,40 @@ def test_documents_that_no_job_could_read(good: Path, tmp_path: Path, forge: Cal
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+def of_judged(status: str) -> Callable[[Forgery], None]:
+    """An entry that a label is said to confirm or refute, and all hashes and the manifest say so too."""
+
+    def forge(forgery: Forgery) -> None:
+        rows = forgery.lines("evaluations")
+        row = next(row for row in rows if row["kind"] == "entry")
+        row |= {"hull_status": status} | ({"model_energy_per_atom": -9.0} if status == "refuted" else {})
+        forgery.put_lines("evaluations", rows)
+        document = forgery.state()
+        document["evaluations"]["digest"] = evaluations_digest(rows)
+        forgery.put_state(document)
+        if status == "refuted":
+            forgery.put_manifest(lambda manifest: manifest.update(refuted={row["structure_id"]: row["energy_per_atom"]}))
+
+    return forge
+
+
+@pytest.mark.parametrize("status", ["confirmed", "refuted"])
+@pytest.mark.parametrize("change", [{"family": "another"}, {"kind": "rattled"}, {"settings_digest": "no offsets"}, {}])
+def test_an_entry_is_confirmed_or_refuted_by_a_label(good: Path, tmp_path: Path, status: str, change: dict[str, Any]) -> None:
+    forgery = Forgery(good)
+    of_judged(status)(forgery)
+    entry = next(row["structure_id"] for row in forgery.lines("evaluations") if row["kind"] == "entry")
+    of_labels({"family": entry} | change)(forgery)
+    forgery.declare()
+    store, path = embedded(tmp_path / "db"), forgery.write(tmp_path / "b.zip")
+    if not change:
+        import_bundle(store, path, limits=SMALL)
+        assert store.state(NODE).evaluation(entry)["hull_status"] == status
+        return
+    with pytest.raises(BundleError, match=f"entry {entry} is {status} by its evaluations, and the state has no admitted label"):
+        import_bundle(store, path, limits=SMALL)
+
+
 def test_a_stored_state_whose_seed_is_none(tmp_path: Path) -> None:
     store = embedded(tmp_path / "db")
     new_lineage(store).commit()

@@ -9,13 +9,13 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from li_p_s_states import NODE, new_node
+from li_p_s_states import NODE, judge, new_node
 from pymongo import MongoClient
 from upkeep_cases import VALID_CONFIG, furnished_node, local_files
 
 from coevo.errors import ConfigError, NodeNotFoundError
 from coevo.node_store.durable import seal
-from coevo.node_store.store import open_store
+from coevo.node_store.store import NodeStore, open_store
 from coevo.node_store.upkeep.state_checks import check_evaluations
 from coevo.node_store.upkeep.verification import verify
 from coevo.settings import Settings
@@ -402,6 +402,37 @@ def test_every_changed_or_removed_row_is_found(served, collection):
 def test_what_labels_refuted_is_compared_with_the_manifest(furnished: Settings) -> None:
     with open_store(furnished) as store:
         view = store.state(NODE)
-        assert list(check_evaluations(view)) == []
+        assert list(check_evaluations(view, {})) == []
         view.manifest["refuted"] = {view.manifest["structures"][0]: -1.0}
-        assert list(check_evaluations(view)) == ["what labels refuted by its evaluations is not what its manifest says"]
+        assert list(check_evaluations(view, {})) == ["what labels refuted by its evaluations is not what its manifest says"]
+
+
+def of_states(store: NodeStore) -> list[str]:
+    return [finding.what for finding in verify(store, NODE).problems if finding.where.startswith(f"{NODE}@")]
+
+
+@pytest.mark.parametrize("status", ["confirmed", "refuted"])
+def test_what_no_label_says_is_found(settings: Settings, status: str) -> None:
+    with open_store(settings) as store:
+        lineage = new_node(store)
+        draft = lineage.draft()
+        entry = judge(draft, status, labelled=False)
+        store.commit(draft, branch="main", expected=None)
+        (problem,) = of_states(store)
+        assert problem == (
+            f"entry {entry} is {status} by its evaluations, and the state has no admitted label of its relaxed frame with energy "
+            "offsets"
+        )
+
+
+def test_a_label_of_the_parent_says_it_too(settings: Settings) -> None:
+    with open_store(settings) as store:
+        lineage = new_node(store)
+        draft = lineage.draft()
+        entry = judge(draft, "confirmed", labelled=True)
+        first = store.commit(draft, branch="main", expected=None)
+        lineage.parents, lineage.iteration = (first,), 1
+        later = lineage.draft()
+        assert judge(later, "confirmed", labelled=False) == entry
+        store.commit(later, branch="main", expected=first)
+        assert of_states(store) == []

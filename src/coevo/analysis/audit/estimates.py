@@ -27,7 +27,7 @@ class Audited:
     ----------
     verdict : {"stable", "unstable", "undecided"}
     model, auditor : float or None
-        E_hull, eV/atom; that of the auditor is None where it has none or only an upper bound.
+        E_hull, eV/atom; that of the auditor is None where it has none, or one of a structure that it did not relax.
     """
 
     verdict: str
@@ -63,7 +63,7 @@ def verdict_of(above: float | None, *, is_bound: bool, threshold: float) -> str:
     above : float or None
         The auditor's E_hull, eV/atom; None where it failed.
     is_bound : bool
-        Whether it is an upper bound: of a structure that is not relaxed. A bound can accept and never reject.
+        Whether the structure is not relaxed by the auditor: its energy is an upper bound, which can confirm and never reject.
     threshold : float
         eV/atom.
     """
@@ -139,6 +139,12 @@ def errors(sample: Sequence[Audited]) -> dict[str, Any]:
     return {"n": len(found), "mean": float(found.mean()), "median": float(np.median(found))}
 
 
+def _within_what_was_seen(sun: Stratum, interval: Sequence[float]) -> list[float]:
+    """Interval of a number in this population, which what was counted bounds; where all were looked at, it is the count."""
+    least, most = sun.count("stable"), sun.population - sun.count("unstable")
+    return [float(min(max(sun.population * end, least), most)) for end in interval]
+
+
 def estimates(strata: Mapping[str, Stratum]) -> dict[str, Any]:
     """What an audit says of a state.
 
@@ -151,7 +157,8 @@ def estimates(strata: Mapping[str, Stratum]) -> dict[str, Any]:
     -------
     dict
         ``precision`` (share of the model's S.U.N. that the auditor calls stable), ``sun`` (``count``, ``high`` and
-        ``interval``: their number, N times the precision), ``false_stable`` (share of the model's S.U.N. that it calls unstable),
+        ``interval``: their number, N times the precision, in these N no fewer than were seen to be stable and no more than
+        were not seen to be unstable), ``false_stable`` (share of the model's S.U.N. that it calls unstable),
         ``false_unstable`` (share of what the model calls unstable, entries and rejected candidates weighted by their numbers,
         that it calls stable), each as :func:`share` or None; ``strata`` (name to ``population``, ``n``, one count for each
         verdict, and ``error``).
@@ -165,7 +172,7 @@ def estimates(strata: Mapping[str, Stratum]) -> dict[str, Any]:
         else {
             "count": sun.population * precision["share"],
             "high": sun.population * precision["share_high"],
-            "interval": [sun.population * end for end in precision["interval"]],
+            "interval": _within_what_was_seen(sun, precision["interval"]),
         },
         "false_stable": share([sun], "unstable"),
         "false_unstable": share(others, "stable"),

@@ -13,12 +13,23 @@ if TYPE_CHECKING:
 
 NOT_AUDITED = "S.U.N. by the model alone, not audited"
 
+BY_THE_MODEL = "S.U.N.: by the model alone"
+"""Beside numbers and marks of S.U.N. entries that no auditor's stand beside."""
+
 STRATUM_WORDS = {"sun": "S.U.N. by the model", "unstable": "entries not stable", "rejected": "candidates rejected by energy"}
 """What the strata of :data:`coevo.analysis.audit.draw.STRATA` are called."""
 
 
 def who_looked(told: Mapping[str, Any]) -> str:
     """Who looked, and in which capacity: ``audited by espresso PBE``, ``agreed by FAMILY/WEIGHTS``, ``agreement with …``."""
+    shared = told.get("shared_data")
+    words = _looked(told)
+    if told["relation"] != "independent" or not shared:
+        return words
+    return f"{words} (its data, {str(shared)[:200].replace('+', ' and ')}, are those of the state's force field too)"
+
+
+def _looked(told: Mapping[str, Any]) -> str:
     auditor = told["auditor"]
     name = str(auditor["name"])
     if told["relation"] == "labeller":
@@ -56,8 +67,28 @@ def audit_words(metrics: Mapping[str, Any]) -> str:
     ends = [f"{end:.2f}" for end in found["interval"]]
     return (
         f"{who_looked(told)}: {count} ({low:.0f} to {high:.0f}) of {found['population']} S.U.N. by the model; precision {share} "
-        f"({ends[0]} to {ends[1]}, 95 %), {found['n']} looked at" + (f", {undecided} of them undecided" if undecided else "")
+        f"({ends[0]} to {ends[1]}, 95 %), {found['n']} looked at"
+        + (f", {undecided} of them undecided" if undecided else "")
+        + "".join(f"; {words}" for words in (_limits(told), _references(told)) if words)
     )
+
+
+def _limits(told: Mapping[str, Any]) -> str:
+    if told["auditor"]["kind"] != "first_principles":
+        return ""
+    return "by single points of structures and references that it did not relax: these can confirm and not reject"
+
+
+def _references(told: Mapping[str, Any]) -> str:
+    """How many references are missing on the auditor's hull, and how many are there as they were."""
+    counts = told.get("references") or {"asked": 0, "answered": 0, "not_relaxed": 0}
+    silent, asked = counts["asked"] - counts["answered"], counts["asked"]
+    loose = counts["not_relaxed"] if told["auditor"]["kind"] != "first_principles" else 0
+    parts = [
+        f"{silent} of {asked} references without an energy, what has their elements is not called stable" if silent else "",
+        f"{loose} of {asked} references not relaxed to the end" if loose else "",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def count_words(metrics: Mapping[str, Any]) -> str:
@@ -100,8 +131,15 @@ def entry_rows(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple
     if not verdict or not told:
         return []
     above = row.get("energy_above_hull_audit")
-    energy = "no energy" if above is None else f"E_hull {above:.4f} eV/atom" + (" at most" if verdict == "undecided" else "")
-    return [(who_looked(told).split()[0], f"{verdict} ({who_looked(told)}): {energy}")]
+    energy = "no E_hull" if above is None else f"E_hull {above:.4f} eV/atom"
+    single = ", single points" if told["auditor"]["kind"] == "first_principles" else ""
+    return [(_looked(told).split()[0], f"{verdict} ({_looked(told)}{single}): {energy}")]
+
+
+def verdict_word(row: Mapping[str, Any]) -> str:
+    """What the auditor says of an entry, beside ``S.U.N.``; empty where it did not look."""
+    verdict = row.get("audit_verdict")
+    return f"auditor: {verdict}" if isinstance(verdict, str) else ""
 
 
 def _rate(found: Mapping[str, Any] | None, name: str) -> str:

@@ -73,7 +73,9 @@ def told_apart(classes: dict[tuple[str, str], FloatArray], bandwidth: float) -> 
         ``largest`` (the largest mean; None without a pair), and ``mixed``: pairs whose mean is not below :data:`TOLD_APART`, the
         largest first, each with ``element``, ``motifs`` and ``mean_kernel``.
     """
-    pairs, mixed, largest, left_out = 0, [], None, 0
+    pairs, left_out = 0, 0
+    largest: float | None = None
+    mixed: list[dict[str, Any]] = []
     for element in sorted({element for element, _ in classes}):
         own = sorted((name for symbol, name in classes if symbol == element), key=lambda n: (-len(classes[element, n]), n))
         left_out += max(0, len(own) - MOST_CLASSES)

@@ -151,7 +151,7 @@ class Offsets:
     rank : int
         Of the composition matrix of the fit.
     residual_rms : float
-        Of the labels after the fit, eV/atom.
+        Of the labels after the fit, eV/atom. It says nothing where the fit had no more frames than constants (:attr:`is_tested`).
     n : int
         Frames in the fit.
     residuals : tuple of Residual
@@ -164,6 +164,11 @@ class Offsets:
     residual_rms: float
     n: int
     residuals: tuple[Residual, ...] = ()
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether there were more frames than constants; else they meet every frame, whatever the labels are."""
+        return self.n > self.rank
 
     def apply(self, fractions: ArrayLike, label_energies: ArrayLike) -> FloatArray:
         """Labels on the force field's scale.
@@ -281,7 +286,7 @@ def fit_offsets(
     return Offsets(tuple(elements), tuple(float(value) for value in values), _rank(x), rms, len(difference), left), ""
 
 
-def extend_offsets(
+def fit_further_offsets(
     stored: Offsets,
     fractions: ArrayLike,
     model_energies: ArrayLike,
@@ -290,7 +295,7 @@ def extend_offsets(
     is_elemental_reference: ArrayLike,
     names: Sequence[tuple[str, str]] = (),
 ) -> tuple[Offsets | None, str]:
-    """Fit offsets of further elements; those that are stored stay as they are.
+    """Fit offsets of further elements beside those that are stored, which stay as they are (:func:`joined_offsets`).
 
     Parameters
     ----------
@@ -308,7 +313,8 @@ def extend_offsets(
     Returns
     -------
     offsets : Offsets or None
-        For all ``elements``; None when the fit is not determined.
+        Of the elements that ``stored`` lacks, with what they leave of the frames that hold one; None when the fit is not
+        determined.
     reason : str
         Why there are none; empty if there are.
     """
@@ -318,7 +324,7 @@ def extend_offsets(
     known = np.array([frozen.get(symbol, 0.0) for symbol in elements])
     rows = x[:, new].sum(axis=1) > 0.0
     target = np.asarray(label_energies, dtype=float) + x @ known
-    fitted, reason = fit_offsets(
+    return fit_offsets(
         x[rows][:, new],
         np.asarray(model_energies, dtype=float)[rows],
         target[rows],
@@ -326,12 +332,23 @@ def extend_offsets(
         np.asarray(is_elemental_reference, dtype=bool)[rows],
         [name for name, used in zip(names, rows.tolist(), strict=True) if used] if names else (),
     )
-    if fitted is None:
-        return None, reason
-    values = {**frozen, **dict(zip(fitted.elements, fitted.values, strict=True))}
+
+
+def joined_offsets(stored: Offsets, further: Offsets, elements: Sequence[str]) -> Offsets:
+    """Offsets of two fits as those of one: what they leave is the root mean square over the frames of both.
+
+    Parameters
+    ----------
+    stored, further : Offsets
+        Of different elements; see :func:`fit_further_offsets`.
+    elements : sequence of str
+        Of both, in the order of the result.
+    """
+    values = dict(zip((*stored.elements, *further.elements), (*stored.values, *further.values), strict=True))
+    n = stored.n + further.n
+    rms = float(np.sqrt((stored.n * stored.residual_rms**2 + further.n * further.residual_rms**2) / n))
     joined = tuple(values[symbol] for symbol in elements)
-    left = stored.residuals + fitted.residuals
-    return Offsets(tuple(elements), joined, stored.rank + fitted.rank, fitted.residual_rms, stored.n + fitted.n, left), ""
+    return Offsets(tuple(elements), joined, stored.rank + further.rank, rms, n, stored.residuals + further.residuals)
 
 
 def _rank(x: FloatArray) -> int:

@@ -38,6 +38,8 @@ def mismatch_words(offsets: Offsets) -> str:
 
 def offsets_words(offsets: Offsets, most: int | None = 3) -> str:
     """Say how well labels and force field fit together: the residual, and of which references it is largest."""
+    if not offsets.is_tested:
+        return _rms_words(offsets)
     known = residual_words(offsets.residuals, most)
     what = "largest residuals" if most is not None and len(offsets.residuals) > most else "residuals"
     told = f"; {what}, force field minus label: {known} meV/atom" if known else ""
@@ -61,4 +63,6 @@ def largest_first(residuals: Sequence[Residual]) -> list[Residual]:
 
 
 def _rms_words(offsets: Offsets) -> str:
+    if not offsets.is_tested:
+        return f"how far the references are off is not known: {offsets.n} of them for as many constants, which meet them exactly"
     return f"the references are off by {1000 * offsets.residual_rms:.0f} meV/atom (rms)"

@@ -47,9 +47,13 @@ class Training:
         """Another architecture, and another functional or no data set in common; what is not known does not count as another."""
         if self.family == other.family:
             return False
-        one, two = (frozenset(filter(None, each.data.split("+"))) for each in (self, other))
         other_functional = bool(self.functional and other.functional) and self.functional.upper() != other.functional.upper()
-        return other_functional or (bool(one and two) and not one & two)
+        return other_functional or (bool(self.data and other.data) and not self.data_in_common(other))
+
+    def data_in_common(self, other: Training) -> frozenset[str]:
+        """Data sets that both were trained on, as far as they are known."""
+        one, two = (frozenset(filter(None, each.data.split("+"))) for each in (self, other))
+        return one & two
 
 
 def spread(values: ArrayLike) -> FloatArray:

@@ -117,7 +117,8 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
         Metrics per state, oldest first. Of each: ``environment_entropy`` (nats), ``energy_rmse_mev_per_atom``,
         ``force_rmse_mev_per_angstrom`` (a number or None) and ``force_field`` (its ``frames``). Of the last: ``ruler``, the
         samples of all iterations as one model and one hull see them (:func:`coevo.analysis.signals.ruler.summarise`);
-        ``hull_check`` (:func:`coevo.makers.signals.hull_check.hull_check`, or None) where labelled phases make the hull; and
+        ``hull_check`` (:func:`coevo.makers.signals.hull_check.hull_check`, or None) where labelled phases make the hull, with
+        ``population``, whose ``unconfirmed`` entries are at or below the hull without a label; and
         ``environment_calibration`` and ``environment_coverage`` where environments are judged by coverage.
         What is missing is never flat.
     config : MaturityConfig
@@ -131,7 +132,7 @@ def maturity(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Ma
         else _environments(_column(history, ENTROPY), config),
         _force_field(history, config),
         _diversity(ruler, config),
-        *([_hull([row["hull_check"] for row in history if row.get("hull_check")], config)] if "hull_check" in latest else []),
+        *([_hull(history, config)] if "hull_check" in latest else []),
     )
     mature = all(signal.status in _GOOD for signal in signals)
     if mature:
@@ -233,15 +234,17 @@ def _diversity(ruler: Sequence[tuple[int, Mapping[str, Any]]], config: MaturityC
     return Signal("diversity", "steady", f"steady: {'; '.join(told)}; {allowed}")
 
 
-def _hull(checks: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signal:
-    """Of the newly labelled phases on the hull labels refute few, in each of the last iterations."""
+def _hull(history: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signal:
+    """Of the newly labelled phases on the hull labels refute few in each of the last iterations, and none is without one."""
     name, window = "hull", config.patience + 1
+    checks = [row["hull_check"] for row in history if row.get("hull_check")]
+    unconfirmed = int((history[-1].get("population") or {}).get("unconfirmed", 0))
     if len(checks) < window:
         reason = f"no signal: labels of phases on the hull are known of {len(checks)} iterations, {window} are needed"
         return Signal(name, "no signal", reason, "short")
     latest = checks[-window:]
     told = ", ".join(_check_words(check) for check in latest)
-    allowed = f"{100 * config.refuted_share:.3g} % may be refuted"
+    allowed = f"{100 * config.refuted_share:.3g} % may be refuted{_limit_words(latest)}"
     if any(check["labelled"] and check["refuted"] > config.refuted_share * check["labelled"] for check in latest):
         return Signal(
             name,
@@ -249,9 +252,21 @@ def _hull(checks: Sequence[Mapping[str, Any]], config: MaturityConfig) -> Signal
             f"refuted: of newly labelled phases on the hull {told} over {window} iterations; {allowed}",
             "refuted",
         )
+    if unconfirmed:
+        # also where nothing is wanted, because the labelling code rejected them
+        reason = (
+            f"no signal: entries at or below the hull without a label that counts: {unconfirmed} (of newly labelled ones {told})"
+        )
+        return Signal(name, "no signal", reason, "unlabelled")
     if any(check["wanted"] and not check["labelled"] for check in latest):
         return Signal(name, "no signal", f"no signal: of phases on the hull {told} over {window} iterations", "unlabelled")
     return Signal(name, "held", f"held: of newly labelled phases on the hull {told} over {window} iterations; {allowed}")
+
+
+def _limit_words(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Beyond which difference labels refute; checks of earlier versions do not say it."""
+    limits = sorted({f"{check['limit']:.3g}" for check in checks if check.get("limit") is not None}, key=float)
+    return f" (off by more than {' to '.join(dict.fromkeys((limits[0], limits[-1])))} eV/atom)" if limits else ""
 
 
 def _check_words(check: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.analysis.audit.words import BY_THE_MODEL
 from coevo.studies.states.graph import SHORT_ID
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def difference_parts(found: StateDifference, limit: int) -> Iterator[Table | str
     for name, side in ((left, found.only_left), (right, found.only_right)):
         yield from _one_sided(name, side, limit)
     if found.stability:
-        yield "changed stability, eV/atom:"
+        yield f"changed stability, eV/atom ({BY_THE_MODEL}):"
         yield _stability_table(found.stability, limit)
     if found.splits:
         yield "labels in another split:"
@@ -54,7 +55,7 @@ def difference_parts(found: StateDifference, limit: int) -> Iterator[Table | str
 
 def _one_sided(name: str, side: OneSided, limit: int) -> Iterator[Table | str]:
     if side.entries:
-        yield f"entries only in {name}, most stable first:"
+        yield f"entries only in {name}, most stable first ({BY_THE_MODEL}):"
         rows = (
             [
                 row.id[:SHORT_ID],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.analysis.audit.words import BY_THE_MODEL, verdict_word
 from coevo.analysis.audit.words import entry_rows as audit_rows
 from coevo.configs.electrons import has_electron_excess
 from coevo.studies.states.electron_words import entry_excess_rows
@@ -36,6 +37,7 @@ def entries_table(rows: Sequence[dict[str, Any]], title: str, teacher: str = "")
         title_justify="left",
         caption=f"energies in eV/atom{in_excess}; = duplicate of, ref: matches a reference (coevo show REF ID)"
         + ("; uncorr.: without the anion correction, which its stability hangs on" if has_sensitive else "")
+        + (f"; {BY_THE_MODEL}" if any(row.get("is_sun") for row in rows) else "")
         + (f"; {teacher}" if teacher else ""),
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -76,7 +78,7 @@ def _remark(row: dict[str, Any]) -> str:
     if row.get("matched_reference"):
         return f"ref {row['matched_reference'][:SHORT_ID]}"
     if row.get("is_sun"):
-        return ", ".join(filter(None, ("S.U.N.", standing_word(row), sun_words(row))))
+        return ", ".join(filter(None, ("S.U.N.", verdict_word(row), standing_word(row), sun_words(row))))
     return ", ".join(filter(None, ("stable" if row.get("is_stable") else "", standing_word(row))))
 
 
@@ -174,7 +176,7 @@ def _standing(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
     words = ["stable" if row["is_stable"] else "not stable"]
     if row["kind"] == "entry":
         words.append("novel" if row["is_novel"] else "not novel")
-        words.append("S.U.N." if row["is_sun"] else "not S.U.N.")
+        words.append("S.U.N. by the model" if row["is_sun"] else "not S.U.N.")
         words += filter(None, [sun_words(row)])
     rows = [("standing", ", ".join(words))]
     if row.get("duplicate_of"):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from coevo.analysis.audit.words import audit_rows, count_words
+from coevo.analysis.audit.words import BY_THE_MODEL, audit_rows, count_words
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
 from coevo.studies.states.electron_words import candidates_rows, excess_rows
 from coevo.studies.states.graph import SHORT_ID
-from coevo.studies.states.hull_words import check_words, hull_counts
+from coevo.studies.states.hull_words import hull_rows
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
@@ -57,8 +57,8 @@ def log_table(states: Sequence[StateView], node: str) -> Table:
     """Return one row per state, newest first."""
     table = Table(
         title=f"{node}: {counted(len(states), 'states')}, newest first",
-        caption="S.U.N.: by the model alone; E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the "
-        "test split: meV/atom, meV/Å" + _and_teacher(states),
+        caption=f"{BY_THE_MODEL}; E_hull: median of the iteration's candidates, eV/atom; entropy: nats; RMSE on the test split: "
+        "meV/atom, meV/Å" + _and_teacher(states),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -113,7 +113,7 @@ def branches_table(node: str, rows: Sequence[Branch], teacher: str = "") -> Tabl
     """Return the branches as a table for the terminal; ``teacher`` names who labels, where that is no first-principles code."""
     table = Table(
         title=f"{node}: {counted(len(rows), 'branches')}",
-        caption=teacher or None,
+        caption="; ".join(filter(None, (BY_THE_MODEL, teacher))),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -121,6 +121,9 @@ def branches_table(node: str, rows: Sequence[Branch], teacher: str = "") -> Tabl
     )
     for title, justify in (("branch", "left"), ("state", "left"), ("it.", "right"), ("entries", "right"), ("S.U.N.", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    with_audit = any(row.looked_at for row in rows)
+    if with_audit:
+        table.add_column("looked at", no_wrap=True)
     table.add_column("seed", justify="right", no_wrap=True)
     table.add_column("left", overflow="fold")
     table.add_column("message", overflow="fold")
@@ -131,6 +134,7 @@ def branches_table(node: str, rows: Sequence[Branch], teacher: str = "") -> Tabl
             str(row.iteration),
             str(row.entries),
             "–" if row.sun is None else str(row.sun),
+            *((row.looked_at or "–",) if with_audit else ()),
             str(row.seed) if row.seed else "–",
             str(row.neighbour or "–"),
             row.message,
@@ -155,7 +159,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ("unique", str(counts["unique"])),
             ("stable", str(counts["stable"])),
             ("novel", f"{counts['novel']} against {references} ({reference['size']} references)"),
-            ("S.U.N.", str(counts["sun"])),
+            ("S.U.N.", f"{counts['sun']} by the model alone"),
             *candidates_rows(counts),
             ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
         ]
@@ -187,7 +191,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             "node",
             ", ".join(f"{population[key]} {name}" for key, name in POPULATION.items()) + f" {sun_count_words(metrics)}",
         ),
-        *((name, words) for name, words in (("hull", hull_counts(metrics)), ("phases on it", check_words(metrics))) if words),
+        *hull_rows(view),
         *excess_rows(metrics),
         *([("scale", words)] if (words := scale_words(population)) else []),
         *opinion_rows(metrics),

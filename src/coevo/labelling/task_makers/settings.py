@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import LabellingError
 from coevo.labelling.contract import LabelSettings
-from coevo.labelling.task_makers.building import is_ase, is_of, is_vasp
+from coevo.labelling.task_makers.building import is_ase, is_of, is_vasp, maker_class
 from coevo.labelling.task_makers.vasp import input_settings
 from coevo.labelling.vasp.input_sets import PARALLEL_TAGS
 
@@ -82,7 +82,21 @@ class Known:
 
 def counts_as_first_principles(maker: Maker, stated: bool | None) -> bool:
     """Whether the labels of a Maker say something about stability: as stated, else by the code whose Maker it is."""
-    return any(cls.__module__.startswith(FIRST_PRINCIPLES) for cls in type(maker).__mro__) if stated is None else stated
+    return _is_of_first_principles(type(maker)) if stated is None else stated
+
+
+def path_is_of_first_principles(path: str) -> bool:
+    """Whether the class at an import path is one of a first-principles code; of what cannot be imported the path says it."""
+    if path.startswith(FIRST_PRINCIPLES):
+        return True
+    try:
+        return _is_of_first_principles(maker_class(path))
+    except LabellingError:
+        return False
+
+
+def _is_of_first_principles(maker: type[Maker]) -> bool:
+    return any(cls.__module__.startswith(FIRST_PRINCIPLES) for cls in maker.__mro__)
 
 
 def settings_of(code: str, maker: Maker, stated: StatedConfig, elements: Sequence[str], command: str) -> LabelSettings:

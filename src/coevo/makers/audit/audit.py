@@ -125,7 +125,15 @@ class AuditMaker(StepMaker):
 
     @job
     def make(
-        self, assessed: Assessed, shards: list[ShardReference], curated: Curated, parent: str, iteration: int
+        self,
+        assessed: Assessed,
+        shards: list[ShardReference],
+        curated: Curated | None,
+        parents: list[str],
+        iteration: int,
+        references: ShardReference | None = None,
+        *,
+        anew: bool = True,
     ) -> Response[Audited]:
         """Fan out; the output is :class:`~coevo.makers.outputs.Audited`.
 
@@ -135,50 +143,59 @@ class AuditMaker(StepMaker):
             Output of the assess job, or of that of a second opinion.
         shards : list of dict
             Shard references of evaluated records, with the geometries.
-        curated : dict
-            Output of the curate job, with what this iteration rejected.
-        parent : str
-            Id of the parent state.
+        curated : dict or None
+            Output of the curate job, with what this iteration rejected; None where nothing was generated.
+        parents : list of str
+            Ids of the parent states.
         iteration : int
+        references : dict or None
+            Shard reference of reference documents that no parent has.
+        anew : bool
+            Whether structures are looked at that nobody looked at before; otherwise references alone.
         """
-        from coevo.analysis.audit.draw import STRATA, draw
+        from coevo.analysis.audit.draw import STRATA, draw, order_of
         from coevo.makers.audit.strata import candidates_of_strata
         from coevo.makers.populations.population import open_state
 
-        store = current_store()
-        view = open_state(store, self.node.name, parent)
+        store, seed = current_store(), self.node.seed
+        views = [open_state(store, self.node.name, parent) for parent in parents]
         packets, auditor = self._of_force_field() if self.audit.auditor == "force_field" else self._of_code()
         found = candidates_of_strata(
             read_records(store, assessed["evaluations"]),
             read_records(store, shards),
-            read_records(store, curated["screened"]),
+            read_records(store, curated["screened"]) if curated else [],
             self.curation,
         )
-        known = earlier_records(view, auditor)
+        known = earlier_records(views, auditor, self.node.elements)
         strata = {name: [i for i, row in found.items() if row["stratum"] == name] for name in STRATA}
-        samples, new = draw(strata, known, self.audit.structures, self.node.seed)
+        budget = self.audit.structures if anew else 0
+        failed = [i for i, record in known.items() if record.get("again")]
+        # at most half of the looks, so that what fails each time does not hold up the others
+        again = order_of([i for i in failed if i in found], seed)[: (budget + 1) // 2]
+        samples, new = draw(strata, known, budget - len(again), seed)
         kept = {i for sample in samples.values() for i in sample}
         drawn = [{k: v for k, v in found[i].items() if k != "structure"} | {"id": i} for i in sorted(kept)]
-        jobs = self._references(view, packets) if kept else []
-        references = len(jobs)
-        jobs += packets.jobs([_record(i, found[i]["structure"], "audit") for i in new], references) if new else []
+        known_references = _references(views, references) if kept else {}
+        jobs = packets.jobs([_record(i, row, "reference") for i, row in known_references.items()], 0)
+        count = len(jobs)
+        jobs += packets.jobs([_record(i, found[i]["structure"], "audit") for i in new], count)
+        # another attempt is other work, and one that is resumed is the same one
+        repeated = [(i, found[i]["structure"], "audit") for i in again]
+        repeated += [(i, known_references[i], "reference") for i in sorted(failed) if i in known_references]
+        jobs += packets.jobs([{**_record(*each), "after": "+".join(sorted(parents))} for each in repeated], len(jobs))
         output = {
             "auditor": auditor,
             "drawn": write_records(store, drawn),
             "populations": {name: len(strata[name]) for name in STRATA},
             "earlier": write_records(store, [known[i] for i in sorted(known)]),
-            "new": new,
+            "new": [*new, *again],
             "iteration": iteration,
-            "references": [each.output for each in jobs[:references]],
-            "packets": [each.output for each in jobs[references:]],
+            "references": [each.output for each in jobs[:count]],
+            "packets": [each.output for each in jobs[count:]],
         }
         if not jobs:
             return Response(output=cast("Audited", output))
         return Response(replace=Flow(jobs, output=output, name=self.name))
-
-    def _references(self, view: StateView, packets: _Packets) -> list[Any]:
-        rows = sorted(view.references(), key=lambda reference: str(reference["_id"]))
-        return packets.jobs([_record(row["_id"], row["structure"], "reference") for row in rows], 0)
 
     def _of_force_field(self) -> tuple[_Packets, Document]:
         checkpoint = published_auditor(self.audit)
@@ -223,6 +240,13 @@ class _Packets:
             self.cut(f"{self.name}/{number:04d}", write_records(store, records[start : start + self.size]))
             for number, start in enumerate(starts, first)
         ]
+
+
+def _references(views: Sequence[StateView], added: ShardReference | None) -> dict[str, Document]:
+    """Geometries of references by id, in the order of ids: those of states and further ones."""
+    rows = [row for view in views for row in view.references()] + list(read_records(current_store(), added or []))
+    found = {str(row["_id"]): row["structure"] for row in rows}
+    return {identifier: found[identifier] for identifier in sorted(found)}
 
 
 def _record(identifier: str, structure: Document, how: str) -> Record:

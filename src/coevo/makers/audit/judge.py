@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.analysis.audit.draw import STRATA
 from coevo.analysis.audit.estimates import Audited as Look
-from coevo.analysis.audit.estimates import Stratum, estimates, share, verdict_of
+from coevo.analysis.audit.estimates import Stratum, estimates, share
 from coevo.configs.audit_section import AuditConfig
 from coevo.configs.tree import CurationConfig, ForceFieldConfig, LabellingConfig, NodeSection
 from coevo.makers.audit.auditor import relation_of, sources_in
+from coevo.makers.audit.auditor_hull import AuditorHull
 from coevo.makers.audit.strata import said_in
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from coevo.makers.outputs import Assessed, Audited, Checkpoint, Keyed
+    from coevo.makers.outputs import Assessed, Audited, Checkpoint
     from coevo.makers.step import Document, Record, ShardReference
 
 
@@ -79,26 +80,37 @@ class JudgeAuditMaker(StepMaker):
         documents = list(read_records(store, assessed["evaluations"]))
         drawn = {row["id"]: row for row in read_records(store, audited["drawn"])}
         new = _said(audited["packets"])
-        said = {row["id"]: row for row in read_records(store, audited["earlier"])} | new
-        references = _said(audited["references"])
-        formulas = {d["structure_id"]: d["formula"] for d in documents} | {i: row["formula"] for i, row in drawn.items()}
-        above, reason = auditor_hull(self.node.elements, formulas, references, said)
-        threshold = self.curation.stable_threshold
-        verdicts = {
-            i: verdict_of(above.get(i), is_bound=row["is_bound"], threshold=threshold) for i, row in said.items() if i in formulas
-        }
-        relation = relation_of(self.audit, checkpoint, self.force_field, self.labelling, sources_in(self.node, parents, labels))
+        earlier = {row["id"]: row for row in read_records(store, audited["earlier"])}
+        asked = _said(audited["references"])
+        # another attempt of a reference that failed was the job of a state, and is not asked for each time
+        failed = {i: row for i, row in asked.items() if row.get("again") and i not in earlier}
+        new = {**failed, **new}
+        said = {**earlier, **new}
+        references = {i: said.get(i, row) if row["energy_per_atom"] is None else row for i, row in asked.items()}
+        present = {d["structure_id"]: d["formula"] for d in documents} | {i: row["formula"] for i, row in drawn.items()}
+        formulas = {i: row["formula"] for i, row in said.items() if row.get("formula")} | present
+        is_code = audited["auditor"]["kind"] == "first_principles"
+        looked = AuditorHull.of(self.node.elements, formulas, references, said, relaxes=not is_code)
+        above, verdicts = looked.judged([i for i in said if i in present], self.curation.stable_threshold)
+        sources, teachers = sources_in(self.node, parents, labels, self.labelling)
+        functional = str(audited["auditor"]["functional"]) if is_code else ""
+        relation, shared = relation_of(self.audit, checkpoint, self.force_field, self.labelling, sources, teachers, functional)
+        answered = [row for row in references.values() if row["energy_per_atom"] is not None]
         found: Document = {
             "auditor": audited["auditor"],
             "relation": relation,
-            "reason": reason or ("" if drawn else "there was nothing to look at"),
-            "records": [{**row, "iteration": audited["iteration"]} for _, row in sorted(new.items())],
+            "shared_data": shared,
+            "reason": looked.reason or ("" if drawn else "there was nothing to look at"),
+            "records": [
+                {**row, **({"formula": formulas[i]} if i in formulas else {}), "iteration": audited["iteration"]}
+                for i, row in sorted(new.items())
+            ],
             "failed": dict(sorted(Counter(said[i]["reason"] for i in drawn if i in said and said[i]["reason"]).items())),
             "new": len(new),
             "references": {
                 "asked": len(references),
-                "answered": sum(r["energy_per_atom"] is not None for r in references.values()),
-                "not_relaxed": sum(r["is_bound"] for r in references.values()),
+                "answered": len(answered),
+                "not_relaxed": sum(row["is_bound"] for row in answered),
             },
         }
         if not found["reason"]:
@@ -108,50 +120,10 @@ class JudgeAuditMaker(StepMaker):
         return {**assessed, "evaluations": write_records(store, documents), "audit": found}
 
 
-def _said(outputs: Sequence[Keyed]) -> dict[str, Record]:
+def _said(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Record]:
     """What the auditor's jobs say, by id."""
     shards: list[Any] = [output.get("audited") or output["labels"] for output in outputs]
     return {row["id"]: row for row in said_in(read_records(current_store(), shards))}
-
-
-def auditor_hull(
-    elements: Sequence[str],
-    formulas: Mapping[str, str],
-    references: Mapping[str, Mapping[str, Any]],
-    said: Mapping[str, Mapping[str, Any]],
-) -> tuple[dict[str, float], str]:
-    """Energies above the hull of the auditor's own energies, of references and of what it looked at so far that is still there.
-
-    Parameters
-    ----------
-    elements : sequence of str
-        Of the node.
-    formulas : mapping
-        Of what is there, references among it, by id.
-    references, said : mapping of str to dict
-        ``energy_per_atom`` on the auditor's own scale, eV/atom, or None.
-
-    Returns
-    -------
-    above : dict of str to float
-        eV/atom, of ``said``.
-    reason : str
-        Why there is no hull; empty if there is one.
-    """
-    from coevo.analysis.composition import fractions
-    from coevo.analysis.hull.hull import Hull
-    from coevo.errors import AnalysisError
-
-    rows = [(i, row) for part in (references, said) for i, row in part.items()]
-    there = [(i, row["energy_per_atom"]) for i, row in rows if row["energy_per_atom"] is not None and i in formulas]
-    if not there:
-        return {}, "the auditor has no energy of anything" if rows else ""
-    shares, energies = fractions([formulas[i] for i, _ in there], elements), [energy for _, energy in there]
-    try:
-        found = Hull.from_points(elements, shares, energies).energy_above_hull(shares, energies)
-    except AnalysisError as err:
-        return {}, str(err)
-    return {i: float(value) for (i, _), value in zip(there, found, strict=True) if i in said}, ""
 
 
 def estimates_of(
@@ -163,7 +135,12 @@ def estimates_of(
 ) -> Document:
     """Estimates from the samples, and apart the precision of S.U.N. entries with an electron excess, where that is known."""
     looks = {
-        i: Look(verdicts[i], row["energy_above_hull"], None if said[i]["is_bound"] else above.get(i)) for i, row in drawn.items()
+        i: Look(
+            verdicts[i],
+            row["energy_above_hull"],
+            None if said[i]["is_bound"] or verdicts[i] == "undecided" else above.get(i),
+        )
+        for i, row in drawn.items()
     }
     strata = {
         name: Stratum(populations[name], [looks[i] for i, row in drawn.items() if row["stratum"] == name]) for name in STRATA

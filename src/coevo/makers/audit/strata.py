@@ -53,11 +53,21 @@ def _row(structure: Any, stratum: str, above: float, source: Mapping[str, Any]) 
     return {"structure": structure, "formula": formula, "stratum": stratum, "energy_above_hull": above, "electron_excess": excess}
 
 
+LASTING = frozenset(
+    {"exploded", "collapsed", "not_converged", "nan", "no_neighbours", "empty", "disordered", "unsupported_element"}
+)
+"""Reasons of a force field that are the structure's; others, as of an environment or a machine, may pass."""
+
+
 def said_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
-    """What packets say: rows of a force field, or labels of a code, whose energies are those of a fixed geometry."""
+    """What packets say: rows of a force field, or labels of a code, which are single points and not relaxed by it.
+
+    Those without an energy for a reason that may pass have ``again``: a label that failed was not judged.
+    """
     for row in rows:
         if "frame" not in row:
-            yield dict(row)
+            passes = row["energy_per_atom"] is None and row["reason"] not in LASTING
+            yield {**row, **({"again": True} if passes else {})}
             continue
         admitted = row["status"] == "admitted"
         yield {
@@ -65,4 +75,5 @@ def said_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
             "energy_per_atom": row["energy_per_atom"] if admitted else None,
             "is_bound": admitted,
             "reason": "" if admitted else row["reason"],
+            **({"again": True} if row["status"] == "failed" else {}),
         }

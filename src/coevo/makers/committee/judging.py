@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coevo.analysis.audit.draw import model_energy_above_hull
 from coevo.analysis.signals.agreement import Training, agreed, agreement_table, independent_pairs, spread
 from coevo.makers.committee.members import OWN
 
@@ -85,7 +86,8 @@ def with_opinions(
     Parameters
     ----------
     documents : sequence of dict
-        Evaluations, in the order of the members' energies.
+        Evaluations, in the order of the members' energies. The state's own force field says what it says, also of an entry that
+        has the energy of a label.
     judged : mapping of str to Judged
     own : Training
         Of the state's own force field.
@@ -94,7 +96,7 @@ def with_opinions(
     """
     speaking = [name for name, each in judged.items() if each.above is not None]
     trainings = [own, *(_training(judged[name].document) for name in speaking)]
-    mine = np.array([d["energy_above_hull"] for d in documents], dtype=float)
+    mine = np.array([model_energy_above_hull(d) for d in documents], dtype=float)
     above = np.column_stack([mine, *(judged[name].above for name in speaking)])
     stable = np.where(np.isfinite(above), (above <= threshold).astype(float), np.nan)
     deviations, agree = spread(above), agreed(stable, trainings)

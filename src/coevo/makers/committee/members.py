@@ -153,6 +153,7 @@ def training_of(
     published_as: ForceFieldConfig,
     labelling: LabellingConfig,
     sources: Collection[tuple[str, str, str]],
+    taught: Collection[Training] | None = None,
 ) -> Training:
     """What a model was trained on: as its family says, and the node's labels, once it was fitted on them.
 
@@ -170,6 +171,9 @@ def training_of(
     labelling : LabellingConfig
     sources : collection of (code, functional, digest)
         Of the node's labels, as :func:`sources_of` gives them.
+    taught : collection of Training, optional
+        What each of the teachers of the labels was trained on, where that is known (:mod:`coevo.makers.committee.teachers`); that
+        of the present teacher if all labels can be its.
     """
     from coevo.analysis.signals.agreement import Training
 
@@ -182,7 +186,7 @@ def training_of(
     data, words = [start.data], set()
     for code, functional, _ in sources:
         if code == "teacher":
-            data.append(teacher.data if teacher else "")
+            data += [teacher.data if teacher else ""] if taught is None else [each.data for each in taught]
             words.add(f"teacher {labelling.teacher.family}/{labelling.teacher.weights}" if teacher else "teachers")
         else:
             data.append(f"labels by {code}" if code in COMPUTED else "")

@@ -13,6 +13,7 @@ from coevo.analysis.hull.hull import Hull
 from coevo.errors import AnalysisError
 from coevo.makers.committee.scales import Corrections, offsets_on_references, shifted
 from coevo.makers.populations.hull_members import is_counted
+from coevo.makers.populations.population import model_energy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,7 +95,7 @@ def population_of(documents: Sequence[Mapping[str, Any]], records: Iterable[Mapp
     return Population(
         [d["structure_id"] for d in documents],
         [structure_from_document(geometries[d["kind"], d["structure_id"]]) for d in documents],
-        np.array([d["energy_per_atom"] for d in documents], dtype=float),
+        np.array([model_energy(d) for d in documents], dtype=float),
         np.array([d["kind"] == "reference" for d in documents], dtype=bool),
         np.array([is_counted(d) for d in documents], dtype=bool),
     )

@@ -1,7 +1,11 @@
-"""Phases without a label on the hull, or within a window above it: what labels are asked of first.
+"""Phases without a label on the hull, or within a window above it: what labels are asked of first; then entries in doubt.
 
 The hull is the one that there would be if all were believed: references, entries at the energies that they have in the parent
 state, and this iteration's admitted candidates. So what labels refuted no longer hides what is below it.
+
+What is answered is not asked for again: a frame with a label that says its energy on the scale of the node
+(:func:`coevo.makers.labels.standing.says_energy`), and one with a label of this iteration's settings, admitted or rejected,
+because the same would come out. A rejection by other settings, and a label whose settings have no offsets, answer nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coevo.makers.populations.hull_members import is_counted
+from coevo.makers.labels.standing import says_energy
+from coevo.makers.populations.hull_members import IN_DOUBT, is_counted
 from coevo.makers.populations.population import hull_of, members
 
 if TYPE_CHECKING:
@@ -30,11 +35,14 @@ class HullPhases:
     ----------
     phases : dict of str to dict
         Id of an entry or admitted candidate to ``{id, structure, path}``, the lowest above the hull first.
+    doubted : dict of str to dict
+        Entries in doubt that are further above it, likewise.
     references : list of dict
         Frames of references: ``{id, structure, family, kind, how}``.
     """
 
     phases: dict[str, Record] = field(default_factory=dict)
+    doubted: dict[str, Record] = field(default_factory=dict)
     references: list[Record] = field(default_factory=list)
 
 
@@ -45,10 +53,11 @@ def unlabelled_on_hull(
     curation: CurationConfig,
     *,
     first_principles: bool = False,
+    settings_digest: str = "",
 ) -> HullPhases:
-    """Return phases without a label up to ``curation.hull_window`` above the hull.
+    """Return phases without a label up to ``curation.hull_window`` above the hull, and entries in doubt.
 
-    A frame whose label was rejected is not asked for again, because the same would come out; one that failed is.
+    A reference is labelled once, whatever geometry it has by a later force field.
 
     Parameters
     ----------
@@ -60,6 +69,8 @@ def unlabelled_on_hull(
     curation : CurationConfig
     first_principles : bool
         Labels of teachers do not count.
+    settings_digest : str
+        Of the labels that this iteration makes. Empty: it is not known, and a rejection by any settings is an answer.
     """
     from coevo.analysis.composition import fractions
     from coevo.makers.populations.population import Member
@@ -71,19 +82,23 @@ def unlabelled_on_hull(
     everything = [*population, *fresh]
     hull = hull_of(names, [(m.structure, m.energy_per_atom) for m in everything])
     above = hull.energy_above_hull(fractions([m.structure for m in everything], names), [m.energy_per_atom for m in everything])
-    done = _answered(view, first_principles=first_principles)
+    done, settled = _answered(view, settings_digest, first_principles=first_principles)
     found = HullPhases()
-    order = sorted(range(len(everything)), key=lambda row: (float(above[row]), everything[row].id))
-    for member in (everything[row] for row in order if above[row] <= curation.hull_window):
+    for row in sorted(range(len(everything)), key=lambda row: (float(above[row]), everything[row].id)):
+        member, is_near = everything[row], above[row] <= curation.hull_window
+        if not is_near and member.document.get("hull_status") != IN_DOUBT:
+            continue
         frame = structure_id(member.structure)
         if frame in done or _has_label(member):
             continue
         structure = structure_document(member.structure)
         if member.document.get("kind") == "reference":
-            reference = {"id": frame, "structure": structure, "family": member.id, "kind": "relaxed", "how": "reference"}
-            found.references.append(reference)
-        else:
-            found.phases[member.id] = {"id": member.id, "structure": structure, "path": member.document.get("path", [])}
+            if member.id not in settled:
+                reference = {"id": frame, "structure": structure, "family": member.id, "kind": "relaxed", "how": "reference"}
+                found.references.append(reference)
+            continue
+        wanted = found.phases if is_near else found.doubted
+        wanted[member.id] = {"id": member.id, "structure": structure, "path": member.document.get("path", [])}
     return found
 
 
@@ -92,12 +107,17 @@ def _has_label(member: Member) -> bool:
     return document.get("kind") == "entry" and "hull_status" in document and is_counted(document)
 
 
-def _answered(view: StateView, *, first_principles: bool) -> set[str]:
-    """Frames at their relaxed geometry that a code has given numbers for, or refused to."""
-    from coevo.labelling.registry import is_first_principles
-
-    return {
-        label["frame"]
+def _answered(view: StateView, settings_digest: str, *, first_principles: bool) -> tuple[set[str], set[str]]:
+    """Frames at their relaxed geometry that labels say all of that they are going to, and the families of these labels."""
+    offsets = view.manifest["offsets"]
+    answers = [
+        label
         for label in view.labels()
-        if label["kind"] == "relaxed" and label["status"] != "failed" and (is_first_principles(label) or not first_principles)
-    }
+        if label["kind"] == "relaxed"
+        and (
+            (label["status"] != "failed" and label["settings_digest"] == settings_digest)
+            or (label["status"] == "rejected" and not settings_digest)
+            or says_energy(label, offsets, first_principles=first_principles)
+        )
+    ]
+    return {label["frame"] for label in answers}, {label["family"] for label in answers}

@@ -2,9 +2,10 @@
 
 A label counts if it is of a relaxed frame, admitted, and by settings for which the state has offsets, so that its energy can be
 brought to the scale of the node. Where the code of the node is a first-principles one, only such labels count; elsewhere they
-come before a teacher's. Of several the lowest counts. It refutes the entry if it is further from what the force field says than
-``curation.refuted_above`` and than twice the residual of the offsets. It says nothing (more) of an entry that has become another
-crystal since, which is without a label until it gets one.
+come before a teacher's. Of several the one whose offsets leave least of the references counts, and of those of one digest the
+lowest. It refutes the entry if it is further from what the force field says than ``curation.refuted_above`` and than twice the
+residual of the offsets. It says nothing (more), neither for nor against, of an entry that has become another crystal since, which
+is without a label until it gets one.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.populations.hull_members import Standing
-from coevo.makers.populations.population import matching_of
+from coevo.makers.populations.population import matching_of, model_energy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from coevo.configs.tree import CurationConfig, LabellingConfig
     from coevo.makers.populations.population import Member
+    from coevo.node_store.views import StateView
 
     Record = dict[str, Any]
 
@@ -49,15 +51,41 @@ class LabelledFrame:
 
     def limit(self, refuted_above: float) -> float:
         """Difference to the force field up to which label and force field agree, eV/atom."""
-        return max(refuted_above, RESIDUALS * self.residual_rms)
+        return limit_of(self.residual_rms, refuted_above)
+
+
+def limit_of(residual_rms: float, refuted_above: float) -> float:
+    """Difference up to which a force field and labels agree whose offsets leave ``residual_rms`` of the references, eV/atom."""
+    return max(refuted_above, RESIDUALS * residual_rms)
 
 
 def only_first_principles(labelling: LabellingConfig) -> bool:
     """Whether labels of a teacher say nothing: the node is labelled by a first-principles code."""
-    from coevo.labelling.registry import labelling_code
+    from coevo.labelling.registry import makes_first_principles
 
-    known = labelling_code(labelling.code).first_principles
-    return bool(labelling.stated.first_principles) if known is None else known
+    return makes_first_principles(labelling)
+
+
+def says_energy(label: Record, offsets: Mapping[str, Record], *, first_principles: bool = False) -> bool:
+    """Whether a label says the energy of its entry or reference on the scale of the node.
+
+    Parameters
+    ----------
+    label : dict
+        Label document.
+    offsets : mapping of str to dict
+        By digest of the settings, as a state stores them.
+    first_principles : bool
+        Labels of teachers do not count.
+    """
+    from coevo.labelling.registry import is_first_principles
+    from coevo.makers.labels.training_set import elements_of
+
+    if label["status"] != "admitted" or label["kind"] != "relaxed" or label["settings_digest"] not in offsets:
+        return False
+    if first_principles and not is_first_principles(label):
+        return False
+    return elements_of([label]) <= set(offsets[label["settings_digest"]]["elements"])
 
 
 def labelled_frames(
@@ -78,23 +106,20 @@ def labelled_frames(
     """
     from coevo.analysis.hull.energy_scale import Offsets
     from coevo.labelling.registry import is_first_principles
-    from coevo.makers.labels.training_set import corrected_energy, elements_of
+    from coevo.makers.labels.training_set import corrected_energy
     from coevo.node_store.canonical import structure_from_document
 
     scales = {digest: Offsets.from_dict(stored) for digest, stored in offsets.items()}
     found: dict[str, list[LabelledFrame]] = {}
     for label in labels:
-        scale = scales.get(label["settings_digest"])
-        if label["status"] != "admitted" or label["kind"] != "relaxed" or scale is None:
+        if not says_energy(label, offsets, first_principles=first_principles):
             continue
-        by_principles = is_first_principles(label)
-        if (first_principles and not by_principles) or not elements_of([label]) <= set(scale.elements):
-            continue
-        structure = structure_from_document(label["structure"])
+        scale, structure = scales[label["settings_digest"]], structure_from_document(label["structure"])
         energy = corrected_energy(label, structure, energy_scale) + scale.of(structure)
-        found.setdefault(label["family"], []).append(LabelledFrame(energy, scale.residual_rms, by_principles, label))
+        frame = LabelledFrame(energy, scale.residual_rms, is_first_principles(label), label)
+        found.setdefault(label["family"], []).append(frame)
     for frames in found.values():
-        frames.sort(key=lambda frame: (not frame.first_principles, frame.energy, frame.label["_id"]))
+        frames.sort(key=lambda frame: (not frame.first_principles, frame.residual_rms, frame.energy, frame.label["_id"]))
     return found
 
 
@@ -104,7 +129,7 @@ def standing_of(
     frames: Mapping[str, Sequence[LabelledFrame]],
     curation: CurationConfig,
 ) -> Standing:
-    """Compare labels with the energies that the state's force field gives the entries.
+    """Compare labels with the energies that the state's force field gives the entries, of labels that are of the same crystal.
 
     Parameters
     ----------
@@ -118,16 +143,43 @@ def standing_of(
     refuted, false_minima = {}, set()
     for entry in entries:
         for frame in frames.get(entry.id, ()):
+            if not _is_of(frame, entry, curation):  # also where it happens to agree
+                continue
             difference = frame.energy - entry.energy_per_atom
             if abs(difference) > frame.limit(curation.refuted_above):
-                if not _is_of(frame, entry, curation):
-                    continue
                 refuted[entry.id] = frame.energy
                 if difference > 0:
                     false_minima.add(entry.id)
             labelled.add(entry.id)
             break
     return Standing(frozenset(labelled), refuted, frozenset(false_minima))
+
+
+def standing_of_state(
+    view: StateView,
+    references: Iterable[Member],
+    entries: Iterable[Member],
+    curation: CurationConfig,
+    energy_scale: str,
+    *,
+    first_principles: bool = False,
+) -> Standing:
+    """Compare the labels of a state with the energies that its force field gives its entries.
+
+    Parameters
+    ----------
+    view : StateView
+    references, entries : iterable of Member
+        Of the state.
+    curation : CurationConfig
+    energy_scale : str
+        Of the node.
+    first_principles : bool
+        Labels of teachers do not count.
+    """
+    frames = labelled_frames(view.labels(), view.manifest["offsets"], energy_scale, first_principles=first_principles)
+    known, judged = ([replace(m, energy_per_atom=model_energy(m.document)) for m in group] for group in (references, entries))
+    return standing_of(known, judged, frames, curation)
 
 
 def _is_of(frame: LabelledFrame, member: Member, curation: CurationConfig) -> bool:

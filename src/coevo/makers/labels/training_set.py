@@ -57,12 +57,13 @@ def scale_for(
 
     Offsets are of the elements that the labels hold. Where further labels, a merge or an extension bring elements that the frozen
     offsets lack, only those are fitted. What is fitted is refused where it leaves more than
-    :data:`coevo.analysis.hull.scale_mismatch.LIMIT` of the references; what is frozen stays.
+    :data:`coevo.analysis.hull.scale_mismatch.LIMIT` of the references; what is frozen stays. A reference with several labels, as
+    of the geometries that force fields after one another gave it, is fitted by the last of them only.
 
     Parameters
     ----------
     labels : sequence of dict
-        Admitted labels of one settings digest.
+        Admitted labels of one settings digest, in the order of the state, new ones last.
     stored : dict or None
         Offsets that the parent state has for this digest; they stay.
     force_field : ForceField
@@ -74,7 +75,7 @@ def scale_for(
         Take the offsets whatever they leave.
     """
     from coevo.analysis.composition import fractions
-    from coevo.analysis.hull.energy_scale import Offsets, extend_offsets, fit_offsets
+    from coevo.analysis.hull.energy_scale import Offsets, fit_further_offsets, fit_offsets, joined_offsets
     from coevo.analysis.hull.scale_mismatch import is_mismatch, mismatch_words
     from coevo.models.contracts import Prediction
     from coevo.node_store.canonical import structure_from_document
@@ -87,7 +88,9 @@ def scale_for(
     anchors = [label for label in labels if label["how"] in ANCHORS]
     structures = [structure_from_document(label["structure"]) for label in anchors]
     predictions = force_field.evaluate(structures, workers=workers)
-    rows = [(s, label, p) for s, label, p in zip(structures, anchors, predictions, strict=True) if isinstance(p, Prediction)]
+    rows = _last_of_each(
+        [(s, label, p) for s, label, p in zip(structures, anchors, predictions, strict=True) if isinstance(p, Prediction)]
+    )
     if not rows:
         return Scale(None, "no reference has a label: the two energy scales cannot be joined", force_field.energy_scale)
     shares = fractions([s for s, _, _ in rows], elements)
@@ -96,10 +99,19 @@ def scale_for(
     label_energies = np.array([corrected_energy(label, s, force_field.energy_scale) for s, label, _ in rows])
     names = [(str(label["family"]), s.composition.reduced_formula) for s, label, _ in rows]
     points = (shares, model_energies, label_energies, elements, is_elemental, names)
-    offsets, reason = fit_offsets(*points) if frozen is None else extend_offsets(frozen, *points)
-    if offsets is not None and is_mismatch(offsets) and not accept_mismatch:
-        return Scale(None, mismatch_words(offsets), force_field.energy_scale)
-    return Scale(offsets, reason, force_field.energy_scale)
+    fitted, reason = fit_offsets(*points) if frozen is None else fit_further_offsets(frozen, *points)
+    if fitted is None:
+        return Scale(None, reason, force_field.energy_scale)
+    if is_mismatch(fitted) and not accept_mismatch:
+        return Scale(None, mismatch_words(fitted), force_field.energy_scale)
+    offsets = fitted if frozen is None else joined_offsets(frozen, fitted, elements)
+    return Scale(offsets, "", force_field.energy_scale)
+
+
+def _last_of_each(rows: Sequence[tuple[Any, Label, Any]]) -> list[tuple[Any, Label, Any]]:
+    """The last row of each reference; a reference is weighed once."""
+    last = {label["family"]: place for place, (_, label, _) in enumerate(rows)}
+    return [rows[place] for place in sorted(last.values())]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ def with_label_hull(
 ) -> tuple[list[Document], Document | None]:
     """Add ``energy_above_hull_dft`` and ``is_stable_dft`` to evaluation documents.
 
+    Labels are compared with the force field, also of an entry that one refutes, whose energy in the state is the label's.
+
     Labels of one settings digest are used, the one that most phases have. Of several relaxed frames of a phase the lowest counts.
     Energies are put on the MP2020 scale where the functional asks for it, so that sulphides and elements compare.
 
@@ -41,8 +43,10 @@ def with_label_hull(
     """
     import numpy as np
 
+    from coevo.analysis.audit.draw import model_energy_above_hull
     from coevo.analysis.hull.label_hull import confusion, label_hull
     from coevo.makers.labels.training_set import corrected_energy
+    from coevo.makers.populations.population import model_energy
     from coevo.node_store.canonical import structure_from_document
 
     members = {document["structure_id"] for document in documents}
@@ -55,7 +59,7 @@ def with_label_hull(
         energies[label["family"]] = min(energy, energies.get(label["family"], energy))
     labelled = np.array([energies.get(document["structure_id"], np.nan) for document in documents])
     shares = _fractions(documents, elements)
-    values = label_hull(elements, shares, [document["energy_per_atom"] for document in documents], labelled)
+    values = label_hull(elements, shares, [model_energy(document) for document in documents], labelled)
     added = [
         {
             **document,
@@ -68,7 +72,7 @@ def with_label_hull(
         return added, None
     entries = [document for document in added if document["kind"] == "entry" and document["energy_above_hull_dft"] is not None]
     table = confusion(
-        [document["energy_above_hull"] for document in entries],
+        [model_energy_above_hull(document) for document in entries],
         [document["energy_above_hull_dft"] for document in entries],
         threshold,
     )

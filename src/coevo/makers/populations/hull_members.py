@@ -1,6 +1,9 @@
 """Who makes the hull of a state, and with which energy: all of it, or its references and what has a label.
 
-Every step and study that makes the hull of a state asks here. Of a hull of labelled phases (``curation.hull: labelled``):
+Steps and studies that make the hull of a state, or a hull of part of it, ask here who does (:func:`is_counted`, :func:`counted`,
+:func:`state_hull`); a state that is being made is told by :class:`Standing`. Two hulls are others on purpose: that of what asks
+for labels, which is the hull if all were believed (:mod:`coevo.makers.labels.hull_phases`), and that of what labels alone say
+(:mod:`coevo.makers.labels.validation`). Of a hull of labelled phases (``curation.hull: labelled``):
 
 - References make it, labelled or not, with the energy of the force field: they are known phases, and never refuted.
 - An entry with a label makes it: with the energy of the force field, where that and the label agree, and else with the label's.
@@ -34,6 +37,8 @@ CONFIRMED, UNCONFIRMED, REFUTED, IN_DOUBT = STATUSES = ("confirmed", "unconfirme
 """Values of ``hull_status`` of an entry; None of an entry without a label above the hull, and of references."""
 ASKED = "hull"
 """``how`` of labels of phases that were asked for because they are on the hull or near it."""
+DOUBT = "doubt"
+"""``how`` of labels of entries that were asked for because they are in doubt, further above it."""
 BELOW = 1e-8
 """eV/atom; what is above the hull by less is not above it."""
 
@@ -76,7 +81,10 @@ def is_counted(evaluation: Mapping[str, Any]) -> bool:
 
 
 def counted(
-    references: Sequence[Member], entries: Sequence[Member], view: StateView, curation: CurationConfig | None = None
+    references: Sequence[Member],
+    entries: Sequence[Member],
+    curation: CurationConfig | None = None,
+    standing: Standing | None = None,
 ) -> list[tuple[Structure, float]]:
     """Geometries of what makes the hull of a state, each with its energy there (eV/atom); references first.
 
@@ -84,24 +92,29 @@ def counted(
     ----------
     references, entries : sequence of Member
         Of the state (:func:`coevo.makers.populations.population.members`).
-    view : StateView
     curation : CurationConfig, optional
         Of a step that goes on from the state; by default the state's hull is the one that it was made with.
+    standing : Standing, optional
+        What labels say of the entries of a state of before the node's hull became one of labelled phases
+        (:func:`is_of_before`, :func:`coevo.makers.labels.standing.standing_of_state`).
     """
     if curation is not None and curation.hull != LABELLED:
         return [(m.structure, model_energy(m.document)) for m in (*references, *entries)]
-    found = [m for m in entries if is_counted(m.document)]
-    if curation is not None and any("hull_status" not in m.document for m in entries):
-        # a state of before the node's hull became one of labelled phases
-        usable = (x for x in view.labels() if x["settings_digest"] in view.manifest["offsets"])
-        there = {x["family"] for x in usable if x["status"] == "admitted" and x["kind"] == "relaxed"}
-        found = [m for m in entries if m.id in there]
+    if standing is None:
+        found = [m for m in entries if is_counted(m.document)]
+    else:
+        found = [standing.at_its_energy(m) for m in entries if standing.counts(m)]
     return [(m.structure, m.energy_per_atom) for m in (*references, *found)]
+
+
+def is_of_before(entries: Iterable[Member], curation: CurationConfig) -> bool:
+    """Whether labelled phases are to make the hull, and the state of these entries was made before they did."""
+    return curation.hull == LABELLED and any("hull_status" not in m.document for m in entries)
 
 
 def state_hull(view: StateView, elements: Sequence[str]) -> Hull:
     """Return the hull of a state, as it was made."""
-    return hull_of(elements, counted(members(view, "reference"), members(view, "entry"), view))
+    return hull_of(elements, counted(members(view, "reference"), members(view, "entry")))
 
 
 def with_status(

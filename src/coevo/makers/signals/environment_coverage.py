@@ -13,6 +13,7 @@ from coevo.output.progress import task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from coevo.analysis.environments.distant import DistantShare
     from coevo.configs.tree import MaturityConfig, NodeSection
 
 Record = dict[str, Any]
@@ -126,7 +127,7 @@ def coverage_metrics(
     }
     judged = iterations[-maturity.patience - 1 :]
     before = iterations[: -maturity.patience - 1]
-    shares = {}
+    shares: dict[int, dict[str, DistantShare]] = {}
     with task("environments far from older ones", 2 * len(structures), "structures") as advance:
         for part, limit in ((before, MOST_BEFORE), (judged, MOST_LOOKED_AT)):
             shares |= distant_shares(

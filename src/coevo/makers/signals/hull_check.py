@@ -5,13 +5,12 @@ Also here, what labels say of the entries of a state, computed once more from wh
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CoevoError
-from coevo.makers.labels.standing import labelled_frames, only_first_principles, standing_of
+from coevo.makers.labels.standing import labelled_frames, standing_of_state
 from coevo.makers.populations.hull_members import ASKED, IN_DOUBT, REFUTED, is_counted
-from coevo.makers.populations.population import members, model_energy
+from coevo.makers.populations.population import members
 from coevo.makers.signals.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def hull_frames(labels: Iterable[Record], offsets: Mapping[str, Record], node: N
 
 def hull_check(
     frames: Mapping[str, LabelledFrame], energies: Mapping[str, float], wanted: int, curation: CurationConfig
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Count the phases that labels refute.
 
     Parameters
@@ -52,11 +51,13 @@ def hull_check(
     Returns
     -------
     dict
-        ``wanted``, ``labelled`` and ``refuted``.
+        ``wanted``, ``labelled`` and ``refuted``; ``limit``, beyond which they refute, eV/atom: the largest, of labels by several
+        settings, and None without labels.
     """
     compared = {family: frame for family, frame in frames.items() if family in energies}
     refuted = [f for f, frame in compared.items() if abs(frame.energy - energies[f]) > frame.limit(curation.refuted_above)]
-    return {"wanted": wanted, "labelled": len(compared), "refuted": len(refuted)}
+    limit = max((frame.limit(curation.refuted_above) for frame in compared.values()), default=None)
+    return {"wanted": wanted, "labelled": len(compared), "refuted": len(refuted), "limit": limit}
 
 
 def compare_hull(store: NodeStore, view: StateView, config: NodeConfig, workers: int) -> Iterator[Comparison]:
@@ -80,16 +81,10 @@ def _compare_standing(view: StateView, config: NodeConfig) -> Iterator[Compariso
     """Which entries have a label, which of them it refutes and with which energy, and how many are S.U.N."""
     recorded = dict(view.manifest.get("refuted", {}))
     evaluations = {d["structure_id"]: d for d in view.evaluations("entry")}
-    references, entries = (
-        [replace(m, energy_per_atom=model_energy(m.document)) for m in members(view, kind)] for kind in ("reference", "entry")
-    )
-    frames = labelled_frames(
-        view.labels(),
-        view.manifest["offsets"],
-        config.node.energy_scale,
-        first_principles=only_first_principles(config.labelling),
-    )
-    found = standing_of(references, entries, frames, config.curation)
+    references, entries = members(view, "reference"), members(view, "entry")
+    only = bool(view.document["metrics"]["population"].get("first_principles_only"))
+    scale = config.node.energy_scale
+    found = standing_of_state(view, references, entries, config.curation, scale, first_principles=only)
     counted = {identifier for identifier, document in evaluations.items() if is_counted(document)}
     again = {entry.id for entry in entries if found.counts(entry)}
     yield Comparison("entries that make the hull, other than recorded", "", 0.0, float(len(counted ^ again)), 0.0)

@@ -167,9 +167,9 @@ def _compare_coverage(stored: Mapping[str, Any], found: Mapping[str, Any]) -> It
             yield Comparison(name, "", share["fraction"], again.get("fraction"), allowed)
     ours, theirs = ({"in all": x["entropy"].get("total"), **x["entropy"].get("per_species", {})} for x in (one, other))
     for name, estimate in ours.items():
-        values = ((x or {}).get("mean") for x in (estimate, theirs.get(name)))
+        value, again = ((x or {}).get("mean") for x in (estimate, theirs.get(name)))
         words = "entropy at the node's resolution" + ("" if name == "in all" else f" about {name}")
-        yield Comparison(words, "nats", *values, ENTROPY_TOLERANCE)
+        yield Comparison(words, "nats", value, again, ENTROPY_TOLERANCE)
 
 
 def _compare_ruler(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:

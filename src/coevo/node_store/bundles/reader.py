@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from coevo.node_store.bundles.archive import Archive
     from coevo.node_store.bundles.format import BundleContents, Member, Task
     from coevo.node_store.bundles.shards import ShardKind
+    from coevo.node_store.standing_labels import Said
 
 MEGABYTE = 1_000_000
 
@@ -128,6 +129,7 @@ class BundleReader:
                 self._verify_member(member, done)
         before: dict[str, dict[str, Any]] = {}
         needed: set[str] = set()
+        said: dict[str, Said] = {}
         with task("verifying states", len(self.contents.states), "states") as advance:
             for state in self.contents.states:
                 document = self.document(state)
@@ -135,7 +137,7 @@ class BundleReader:
                 prepared = self.prepared(document)
                 parents = [self.manifest(before[parent]) for parent in document["parents"]]
                 try:
-                    check_whole(prepared, parents)
+                    said |= check_whole(prepared, parents, said)
                 except CorruptArtifactError as err:
                     raise refused(self.archive.path, str(err).partition("; nothing of it")[0]) from None
                 before[state] = {key: document[key] for key in ("_id", "manifest", "iteration")}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.bundles.format import Task
     from coevo.node_store.prepared_documents import Documents
+    from coevo.node_store.standing_labels import Said
     from coevo.node_store.store import NodeStore
 
 
@@ -66,9 +67,14 @@ class _Slice:
 
 
 def check_spooled(
-    spool: IO[bytes], members: Mapping[str, Source], name: str, manifest_bytes: bytes, parents: Sequence[dict[str, Any]]
-) -> None:
-    """Check a state of a bundle that is being written.
+    spool: IO[bytes],
+    members: Mapping[str, Source],
+    name: str,
+    manifest_bytes: bytes,
+    parents: Sequence[dict[str, Any]],
+    said: Mapping[str, Said],
+) -> dict[str, Said]:
+    """Check a state of a bundle that is being written, and return what its labels say, as :func:`check_whole` does.
 
     Parameters
     ----------
@@ -80,6 +86,8 @@ def check_spooled(
     manifest_bytes : bytes
     parents : sequence of dict
         Manifests of its parents.
+    said : mapping of str to tuple
+        Of their labels.
 
     Raises
     ------
@@ -104,7 +112,7 @@ def check_spooled(
         parts = {segment: ReadTexts(lambda segment=segment: texts(segment)) for segment in SEGMENTS}  # type: ignore[misc]
         manifest = read_manifest(manifest_bytes)
         prepared = PreparedState(id=state, document=document, manifest=manifest, manifest_bytes=manifest_bytes, **parts)
-        check_whole(prepared, parents)
+        return check_whole(prepared, parents, said)
     except (CorruptArtifactError, ValueError) as err:
         problem = str(err).removeprefix(f"state {state} is damaged: ").partition("; nothing of it was stored")[0]
         raise CorruptArtifactError(
@@ -135,6 +143,8 @@ class BundlePlan:
     blobs : set of str
     omitted : dict
         Checkpoints that are left out, by sha256.
+    said : dict
+        Of the labels of the states so far, which have their parents before them: family and digest of the settings.
     """
 
     store: NodeStore
@@ -144,6 +154,7 @@ class BundlePlan:
     sources: list[Source] = field(default_factory=list)
     blobs: set[str] = field(default_factory=set)
     omitted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    said: dict[str, Said] = field(default_factory=dict)
 
     def add_state(self, state: str) -> None:
         """Spool the documents of a state, check what was spooled, and remember its blobs.
@@ -162,7 +173,8 @@ class BundlePlan:
             self._add(segment_member(state, segment), _frames(getattr(prepared, segment)))
         members = {source.name: source for source in self.sources[-len(SEGMENTS) - 1 :]}
         parents = [parent.manifest for parent in view.parent_views()]
-        check_spooled(self.spool, members, f"{self.node}@{state}", prepared.manifest_bytes, parents)
+        name = f"{self.node}@{state}"
+        self.said |= check_spooled(self.spool, members, name, prepared.manifest_bytes, parents, self.said)
         self.blobs |= {prepared.document["manifest"]["sha256"], *prepared.manifest["samples"].values()}
         for checkpoint in prepared.document["checkpoints"].values():
             self._add_checkpoint(state, checkpoint)

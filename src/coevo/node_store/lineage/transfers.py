@@ -17,14 +17,16 @@ from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, refuted_energy
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
 from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
+from coevo.node_store.standing_labels import energies_said, judged_entry, without_label
 from coevo.node_store.states import SPLITS
 from coevo.node_store.trust.arrivals import bring_arrivals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from coevo.node_store.backend import Kind
     from coevo.node_store.prepared_documents import Documents
+    from coevo.node_store.standing_labels import Said
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -62,7 +64,7 @@ def taken_out(view: StateView) -> PreparedState:
     )
 
 
-def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> None:
+def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]], said: Mapping[str, Said]) -> dict[str, Said]:
     """Recompute every id and hash of a state that comes from elsewhere.
 
     Parameters
@@ -70,6 +72,13 @@ def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> N
     prepared : PreparedState
     parents : sequence of dict
         Manifests of its parents, in which it finds what it did not add.
+    said : mapping of str to tuple
+        Of the labels of its parents (:func:`coevo.node_store.standing_labels.energies_said`).
+
+    Returns
+    -------
+    dict
+        The same of the labels that it added.
 
     Raises
     ------
@@ -78,6 +87,7 @@ def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> N
     """
     document, manifest = prepared.document, prepared.manifest
     problem = ""
+    own: dict[str, Said] = {}
     try:
         if identity_digest(document) != prepared.id or document["_id"] != prepared.id:
             problem = "its document has another id"
@@ -89,11 +99,15 @@ def check_whole(prepared: PreparedState, parents: Sequence[dict[str, Any]]) -> N
             # a state that an older coevo let in is looked at again before it goes anywhere
             refuse_marked_keys(document)
             refuse_marked_keys(manifest, "manifest")
-            problem = _manifest_problem(prepared) or _documents_problem(prepared, parents) or _evaluations_problem(prepared)
+            problem = _manifest_problem(prepared) or _documents_problem(prepared, parents)
+            if not problem:
+                own = energies_said(prepared.labels)
+                problem = _evaluations_problem(prepared, {**said, **own})
     except (KeyError, TypeError, ValueError) as err:
         problem = str(err) if type(err) is ValueError else f"{type(err).__name__}: {err}"
     if problem:
         raise CorruptArtifactError(f"state {prepared.id} is damaged: {problem}; nothing of it was stored; use another copy")
+    return own
 
 
 def _manifest_problem(prepared: PreparedState) -> str:
@@ -138,12 +152,13 @@ def _elements_of(document: dict[str, Any]) -> set[str]:
     return {species["element"] for site in sites for species in site["species"]}
 
 
-def _evaluations_problem(prepared: PreparedState) -> str:
+def _evaluations_problem(prepared: PreparedState, said: Mapping[str, Said]) -> str:
     expected = prepared.document["evaluations"]
     hasher = EvaluationsDigest()
     found: dict[str, list[str]] = {"entry": [], "reference": []}
     references: list[bytes] = []  # they come after the entries in the digest, and are few
     refuted: dict[str, float] = {}
+    judged: dict[str, str] = {}
     total = 0
     for evaluation, text in _in_order("evaluations", prepared.evaluations, "structure_id"):
         total += 1
@@ -152,6 +167,7 @@ def _evaluations_problem(prepared: PreparedState) -> str:
         if kind not in found:
             continue
         refuted |= refuted_energy(evaluation)
+        judged |= judged_entry(evaluation)
         if with_derived_fields(evaluation) != evaluation:
             return f"the formulas of evaluation {identifier} do not follow from {evaluation['formula']!r}"
         found[kind].append(identifier)
@@ -167,6 +183,8 @@ def _evaluations_problem(prepared: PreparedState) -> str:
             return f"its evaluations of kind {kind} are not those of the {members} of its manifest, in order"
     if refuted != prepared.manifest.get("refuted", {}):
         return "what labels refuted by its evaluations is not what its manifest says"
+    if problem := without_label(judged, prepared.manifest, said):
+        return problem
     if not hasher.count == total == expected["count"]:
         return f"it has {total} evaluations, {hasher.count} of them of entries and references; expected are {expected['count']}"
     if hasher.hexdigest() != expected["digest"]:
@@ -215,9 +233,18 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
     """
     if view.node != node:
         bring_arrivals(store, view.node, node)
+    said: dict[str, Said] = {}
+    there: set[str] = set()
     for state in history([view]):
-        if store.backend.state_document(node, state.id) is None:
-            prepared = taken_out(state)
-            check_whole(prepared, [parent.manifest for parent in state.parent_views()])
-            put_state(store, node, prepared)
+        if store.backend.state_document(node, state.id) is not None:
+            there.add(state.id)
+            continue
+        parents = state.parent_views()
+        for parent in parents:
+            if parent.id in there:
+                there.remove(parent.id)  # read once
+                said |= energies_said(parent.labels())
+        prepared = taken_out(state)
+        said |= check_whole(prepared, [parent.manifest for parent in parents], said)
+        put_state(store, node, prepared)
     return store.state(f"{node}@{view.id}")

@@ -18,6 +18,7 @@ from coevo.node_store.identity import EvaluationsDigest, label_id
 from coevo.node_store.known_fields import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
 from coevo.node_store.runs import campaign_id
+from coevo.node_store.standing_labels import energies_said, judged_entry, without_label
 from coevo.node_store.states import SPLITS
 from coevo.output.plain_text import counted
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.backend import Kind
     from coevo.node_store.prepared_documents import Line
+    from coevo.node_store.standing_labels import Said
     from coevo.node_store.views import StateView
 
     Damage = tuple[type[Exception], ...]
@@ -56,31 +58,38 @@ def check_manifest(view: StateView, damage: Damage) -> str:
     return ""
 
 
-def check_documents(view: StateView, kind: Kind, ids: Sequence[str], damage: Damage) -> Iterator[str]:
-    """Read documents of a state and recompute their content ids; yield what is wrong, at most one message."""
+def check_documents(
+    view: StateView, kind: Kind, ids: Sequence[str], damage: Damage, said: dict[str, Said] | None = None
+) -> Iterator[str]:
+    """Read documents of a state and recompute their content ids; yield what is wrong, at most one message.
+
+    Of labels ``said`` gets what :func:`coevo.node_store.standing_labels.energies_said` has of them.
+    """
     damaged: dict[str, str] = {}
     iterator = iter(ids)
     while batch := list(islice(iterator, BATCH)):
         try:
-            problems = {line.id: _content_problem(kind, line) for line in view.lines(kind, batch)}
+            problems = {line.id: _content_problem(kind, line, said) for line in view.lines(kind, batch)}
         except damage:
-            problems = {identifier: _one_problem(view, kind, identifier, damage) for identifier in batch}
+            problems = {identifier: _one_problem(view, kind, identifier, damage, said) for identifier in batch}
         damaged |= {identifier: problem for identifier, problem in problems.items() if problem}
     if damaged:
         names = ", ".join(list(damaged)[:SHOWN]) + (", …" if len(damaged) > SHOWN else "")
         yield f"{len(damaged)} of its {kind} are damaged or missing ({names}): {next(iter(damaged.values()))}"
 
 
-def _one_problem(view: StateView, kind: Kind, identifier: str, damage: Damage) -> str:
+def _one_problem(view: StateView, kind: Kind, identifier: str, damage: Damage, said: dict[str, Said] | None) -> str:
     try:
         (line,) = view.lines(kind, [identifier])
-        return _content_problem(kind, line)
+        return _content_problem(kind, line, said)
     except damage as err:
         return str(err) or type(err).__name__
 
 
-def _content_problem(kind: Kind, line: Line) -> str:
+def _content_problem(kind: Kind, line: Line, said: dict[str, Said] | None) -> str:
     document = read_plain(line.text)
+    if kind == "labels" and said is not None:
+        said |= energies_said([document])
     if document["_id"] != line.id:
         return f"the document of {line.id} is that of {document['_id']}"
     content = label_id(document) if kind == "labels" else structure_text_id(cut_out(document, line.text, "structure")[1])
@@ -95,14 +104,22 @@ def _content_problem(kind: Kind, line: Line) -> str:
     return ""
 
 
-def check_evaluations(view: StateView) -> Iterator[str]:
-    """Recompute the digest of all evaluations and their derived fields; yield what is wrong."""
+def check_evaluations(view: StateView, said: Mapping[str, Said]) -> Iterator[str]:
+    """Recompute the digest of all evaluations and their derived fields; yield what is wrong.
+
+    Parameters
+    ----------
+    view : StateView
+    said : mapping of str to tuple
+        Of its labels (:func:`coevo.node_store.standing_labels.energies_said`), by which entries are confirmed and refuted.
+    """
     expected = view.document["evaluations"]
     hasher = EvaluationsDigest()
     members = {"entry": view.manifest["structures"], "reference": view.manifest["references"]}
     found: dict[str, list[str]] = {kind: [] for kind in members}
     references: list[bytes] = []  # they come after the entries in the digest, and are few
     refuted: dict[str, float] = {}
+    judged: dict[str, str] = {}
     strangers = 0
     for split in view.split_evaluations():
         evaluation = read_plain(split.text)
@@ -118,6 +135,7 @@ def check_evaluations(view: StateView) -> Iterator[str]:
             strangers += 1
             continue
         refuted |= refuted_energy(evaluation)
+        judged |= judged_entry(evaluation)
         if with_derived_fields(evaluation) != evaluation:
             yield f"the evaluation of {split.id} has derived fields that do not follow from its formula"
             return
@@ -132,7 +150,7 @@ def check_evaluations(view: StateView) -> Iterator[str]:
     for kind, wanted in members.items():
         if found[kind] != wanted:
             yield f"its evaluations of kind {kind} are not those of the {_COLLECTIONS[kind]} of its manifest"
-    yield from _compare_refuted(refuted, view)
+    yield from _compare_standing(refuted, judged, view, said)
     if strangers:
         yield f"{strangers} of its evaluations are of no known kind"
     summary = {"digest": hasher.hexdigest(), "count": hasher.count}
@@ -140,9 +158,13 @@ def check_evaluations(view: StateView) -> Iterator[str]:
         yield f"its evaluations are not those that were written: found {summary}, expected {expected}"
 
 
-def _compare_refuted(found: dict[str, float], view: StateView) -> Iterator[str]:
-    if found != view.manifest.get("refuted", {}):
+def _compare_standing(
+    refuted: dict[str, float], judged: dict[str, str], view: StateView, said: Mapping[str, Said]
+) -> Iterator[str]:
+    if refuted != view.manifest.get("refuted", {}):
         yield "what labels refuted by its evaluations is not what its manifest says"
+    if problem := without_label(judged, view.manifest, said):
+        yield problem
 
 
 RESTORE = "restore it from a copy"

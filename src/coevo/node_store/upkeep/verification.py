@@ -33,6 +33,7 @@ from coevo.node_store.views import StateView, open_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from coevo.node_store.standing_labels import Said
     from coevo.node_store.store import NodeStore
 
 RESTORE = "restore it from a copy, or import the state from a bundle"
@@ -51,12 +52,15 @@ class Verification:
     findings : list of Finding
     counts : dict
         How many things of each kind were looked at.
+    said : dict
+        Of the labels that were looked at (:func:`coevo.node_store.standing_labels.energies_said`).
     """
 
     node: str
     quick: bool
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    said: dict[str, Said] = field(default_factory=dict, repr=False)
 
     @property
     def problems(self) -> list[Finding]:
@@ -201,10 +205,10 @@ def _state(
         for kind in KINDS:
             added = sorted(set(view.manifest[kind]).difference(*(manifest[kind] for manifest in inherited)))
             result.counts[kind] += len(added)
-            for problem in check_documents(view, kind, added, upkeep.damage):
+            for problem in check_documents(view, kind, added, upkeep.damage, result.said):
                 yield Finding("problem", problem, where, RESTORE)
         result.counts["evaluations"] += int(view.document["evaluations"]["count"])
-        for problem in check_evaluations(view):
+        for problem in check_evaluations(view, result.said):
             yield Finding("problem", problem, where, RESTORE)
     except upkeep.damage as err:
         yield Finding("problem", f"it cannot be read: {type(err).__name__}: {err}", where, RESTORE)

@@ -159,7 +159,7 @@ def _far_axes(figure: Part, rows: list[tuple[Any, ...]], styles: dict[str, Any])
             )
             series(axes, [r[0] for r in own], [100 * r[2] for r in own], **style)
     axes.set_ylim(0, None)
-    axes.set_ylabel("far from older (%)")
+    axes.set_ylabel("far (%)")
     axes.set_xlabel("iteration")
     whole_numbers(axes)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.draw import model_energy_above_hull
 from coevo.analysis.completeness import MIN_DRAWS, completeness
 from coevo.analysis.intervals import clopper_pearson
 from coevo.configs.loading import config_from_dict
 from coevo.makers.populations.hull_members import state_hull
-from coevo.makers.populations.population import matching_of, members
+from coevo.makers.populations.population import matching_of, members, model_energy
 from coevo.studies.completeness.environments import far_from_older
 from coevo.studies.completeness.minima import find_minima, read_draws
 from coevo.studies.completeness.withheld import met_phases
@@ -123,10 +124,10 @@ def _lowest(formula: str, minima: Minima, batches: int) -> Document:
     the others.
     """
     species = [(group[0].item.energy_per_atom, name) for name, group in minima.species.items() if group[0].formula == formula]
-    mine = [(m.energy_per_atom, m.id) for m in minima.members if m.document["formula"] == formula]
+    mine = [(model_energy(m.document), m.id) for m in minima.members if m.document["formula"] == formula]
     if mine and (not species or min(mine)[0] < min(species)[0] - SAME_ENERGY):
         member = next(m for m in minima.members if m.id == min(mine)[1])
-        name, source, above = minima.met[member.id], member.document["kind"], member.document["energy_above_hull"]
+        name, source, above = minima.met[member.id], member.document["kind"], model_energy_above_hull(member.document)
     else:
         name = min(species)[1]
         held = minima.held[name]

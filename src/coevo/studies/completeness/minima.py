@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.draw import model_energy_above_hull
 from coevo.flows.probe import can_draw
 from coevo.makers.populations.fingerprints import fingerprint_table
 from coevo.node_store.current import current_store
@@ -118,7 +119,8 @@ def find_minima(
     """
     from coevo.analysis.comparison.uniqueness import find_representatives, match_references
 
-    near = [m for m in population if m.document["energy_above_hull"] <= e_hull and not m.document["duplicate_of"]]
+    # by the force field, as the draws are, also where a label has given the entry another energy
+    near = [m for m in population if model_energy_above_hull(m.document) <= e_hull and not m.document["duplicate_of"]]
     near = [m for m in near if can_draw(probe.config, m.document["formula"], primitive_atoms(m.structure))]
     formulas = {draw.formula for draw in low}
     alike = [m for m in population if m.document["formula"] in formulas]

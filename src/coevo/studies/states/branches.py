@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.audit.words import count_words
+from coevo.errors import CorruptArtifactError
+from coevo.node_store.recorded import readable
 from coevo.node_store.seeds import seed_of_branch
 from coevo.studies.states.graph import SHORT_ID, population
 
@@ -47,7 +50,8 @@ class Neighbour:
 class Branch:
     """A branch with its head: ``entries`` and ``sun`` (None where the metrics do not count it) are numbers of the head.
 
-    ``seed`` is what the branch goes on with (0: the node's own).
+    ``seed`` is what the branch goes on with (0: the node's own), ``looked_at`` how many S.U.N. entries stand by who looked at
+    them; empty where nobody did, and of numbers that this coevo would not write.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Branch:
     message: str
     neighbour: Neighbour | None
     seed: int = 0
+    looked_at: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the branch as JSON."""
@@ -88,9 +93,18 @@ def branch_rows(store: NodeStore, node: str) -> list[Branch]:
                 message=head.document["message"],
                 neighbour=_neighbour(name, head, names, histories),
                 seed=seed_of_branch(store.backend, node, name, head),
+                looked_at=_looked_at(head),
             )
         )
     return rows
+
+
+def _looked_at(head: StateView) -> str:
+    try:
+        with readable(head):
+            return count_words(head.document["metrics"])
+    except CorruptArtifactError:
+        return ""
 
 
 def _neighbour(name: str, head: StateView, names: Sequence[str], histories: dict[str, set[str]]) -> Neighbour | None:

@@ -24,10 +24,14 @@ def label_scale_rows(view: StateView) -> list[tuple[str, str]]:
 
 
 def residuals_of(view: StateView) -> list[tuple[str, str, str, float]]:
-    """What the offsets leave of each reference: settings digest, id, formula, eV/atom; the largest of each digest first."""
+    """What the offsets leave of each reference: settings digest, id, formula, eV/atom; the largest of each digest first.
+
+    Nothing of offsets that had no more references than constants: they leave nothing, whatever the labels are.
+    """
     rows = []
     for digest, document in sorted((view.manifest["offsets"] or {}).items()):
-        found = largest_first(Offsets.from_dict(document).residuals)
+        offsets = Offsets.from_dict(document)
+        found = largest_first(offsets.residuals) if offsets.is_tested else []
         rows += [(digest, residual.reference, residual.formula, residual.value) for residual in found]
     return rows
 

@@ -14,7 +14,7 @@ from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.environment_coverage import environment_words
-from coevo.studies.states.hull_words import check_words, hull_counts
+from coevo.studies.states.hull_words import check_words, hull_words
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
@@ -204,7 +204,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "electron_excess": "".join(words for _, words in excess_rows(metrics)),
                 "agreement": agreement_words(metrics),
                 "calibration": calibration_words(metrics),
-                "hull": hull_counts(metrics),
+                "hull": hull_words(view),
                 "phases_on_it": check_words(metrics),
                 "label_scales": [words for _, words in label_scale_rows(view)],
                 "scale": scale_words(metrics["population"]),

@@ -20,8 +20,8 @@ SMALL = ("completeness", "tiny", "--formulas", "Li2S", "--max-atoms", "3", "--e-
 
 def reused(stderr: str) -> list[tuple[str, bool]]:
     """Jobs, and whether their result was there."""
-    lines = [line.split() for line in stderr.splitlines() if "tiny/probe/" in line]
-    return [(line[1].removeprefix("tiny/probe/"), "reused" in line) for line in lines]
+    lines = [line.split() for line in stderr.splitlines() if "tiny/probe-" in line]
+    return [(line[1].removeprefix("tiny/probe-"), "reused" in line) for line in lines]
 
 
 def test_a_probe_is_drawn_once_and_changes_no_state(fresh: Coevo, tmp_path: Path) -> None:

@@ -55,3 +55,11 @@ def test_csv_has_what_labels_say() -> None:
     plain, labelled = csv.DictReader(io.StringIO(as_csv([ROW, LABELLED])))
     assert (plain["energy_above_hull_dft"], labelled["energy_above_hull_dft"]) == ("", "0.0834")
     assert labelled["is_stable_dft"] == "True"
+
+
+def test_what_an_auditor_says_stands_beside_the_model_s_mark() -> None:
+    text = text_of(ROW, {**ROW, "structure_id": "ef" * 32, "audit_verdict": "unstable"})
+    assert "S.U.N.: by the model alone" in " ".join(text.split())
+    line = next(line for line in text.splitlines() if line.lstrip().startswith("efefefef"))
+    assert line.rstrip().endswith("S.U.N., auditor: unstable")
+    assert "by the model alone" not in text_of({**ROW, "is_sun": False})
