@@ -9,6 +9,7 @@ from hand_made_states import ELEMENTAL, Node, config_for, energy, simple
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Lattice, Structure
 
+from coevo.app.tables.completeness import completeness_lines
 from coevo.configs.tree import NodeConfig
 from coevo.flows.probe import Probe, probe_config
 from coevo.makers.step import current_store, write_records
@@ -150,6 +151,41 @@ def test_enough_draws_have_numbers_and_bred_ones_have_none(state: StateView) -> 
     bred = measure(state, probe_of(state, batches, parents=("a" * 64,)), e_hull=0.05)["overall"]
     assert (bred["coverage"], bred["richness"]) == (None, None)
     assert bred["note"].startswith("the estimator fails here: 10 draws were made from others")
+
+
+def test_atoms_far_from_older_batches_and_references(state: StateView, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert measure(state, probe_of(state, [FIRST]), e_hull=0.05)["environments"] is None
+    calibration = {
+        "delta": 0.06,
+        "delta90": 0.1,
+        "per_species": {},
+        "reason": "",
+        "crystals": [],
+        "left_out": [],
+        "elements": ["Li", "P", "S"],
+        "not_held": [],
+        "temperature": 300.0,
+        "timestep": 2.0,
+        "apart": 200.0,
+        "snapshots": 3,
+        "force_field": "ab" * 32,
+        "quests": {"bandwidth": 0.015, "of_volume": 0.02},
+        "told_apart": {"classes": 1, "pairs": 0, "left_out": 0, "largest": None, "mixed": []},
+    }
+    monkeypatch.setitem(state.document["metrics"], "environment_calibration", calibration)
+    # the second batch brings the same Li2S, moved by 0.001 Å, and something new
+    again = displaced(PHASES["Li2S"], 0.001, 3)
+    found = measure(state, probe_of(state, [[(PHASES["Li2S"], 0.0)], [(again, 0.0), (CUBIC_LI3P, 0.02)]]), e_hull=0.05)
+    first, second = found["environments"]["batches"]
+    counts = {symbol: (share["count"], share["n"]) for symbol, share in second.items()}
+    assert [share["count"] == share["n"] for share in first.values()] == [True] * 3  # the references are elements
+    lithium = [sum(site.specie.symbol == "Li" for site in structure) for structure in (again, CUBIC_LI3P)]
+    assert counts["Li"] == (lithium[1], sum(lithium))
+    assert counts["P"][0] == counts["P"][1] == len(CUBIC_LI3P) - lithium[1]
+    assert counts["S"] == (0, len(again) - lithium[0])
+    assert second["S"]["low"] == 0.0
+    [line] = [line for line in completeness_lines(found) if "δ90" in line]
+    assert f"S 0.0 % of {counts['S'][1]} (95 %: 0.0 to " in line
 
 
 def test_a_probe_without_a_low_minimum(state: StateView) -> None:

@@ -259,7 +259,8 @@ def test_nothing_is_there_twice(remote: Remote) -> None:
     assert set(names.values()) == {1}
     steps = Counter(job["job"]["name"] for job in jobs if job["job"]["name"] != "store_inputs")
     assert set(steps.values()) == {1}
-    assert {"tiny/1/label/0002", "tiny/1/re-evaluate/0000", "tiny/1/generate/0001"} <= set(steps)
+    # shards of re-evaluate are there only if a force field was adopted, which differs between classes of machines
+    assert {"tiny/1/label/0002", "tiny/1/re-evaluate", "tiny/1/generate/0001"} <= set(steps)
 
 
 def test_jobs_that_a_job_made_run_in_their_class(remote: Remote) -> None:

@@ -77,7 +77,25 @@ def completeness_lines(document: Document) -> list[str]:
     ]
     failing = [row for row in document["formulas"] if row["note"].startswith("the estimator fails")]
     lines += [f"{row['formula']}: {row['note']}" for row in failing]
+    lines += _environments(document["environments"])
     return [*lines, *_false_alarms(document["formulas"]), f"The claim: {document['claim']}."]
+
+
+def _environments(found: Document | None) -> list[str]:
+    """Say how new the atoms of the last batch are, at the resolution of the state."""
+    if found is None:
+        return []
+    shares = ", ".join(
+        f"{symbol} none" if share["fraction"] is None else f"{symbol} {_percent(share)}"
+        for symbol, share in found["batches"][-1].items()
+    )
+    older = f"further than δ90 = {found['distance']:.3g} 1/Å from all of the references and earlier batches"
+    return [f"atoms of the last batch of such draws {older}: {shares}"]
+
+
+def _percent(share: Mapping[str, Any]) -> str:
+    low, high = 100 * share["low"], 100 * share["high"]
+    return f"{100 * share['fraction']:.1f} % of {share['n']} (95 %: {low:.1f} to {high:.1f})"
 
 
 def _false_alarms(rows: Sequence[Document]) -> list[str]:

@@ -56,8 +56,8 @@ def teachers_of(store: NodeStore, views: Sequence[StateView], labels: Iterable[R
     for identifier, (view, parents) in descent.items():
         # what a first state brought along is its configuration's teacher's in name only
         who = None if view.started_from else teacher_named(view.document.get("config"))
-        for first in ids[identifier].difference(*(ids.get(parent.id, frozenset()) for parent in parents)):
-            found.setdefault(keys[first], set()).add(who)
+        for label_id in ids[identifier].difference(*(ids.get(parent.id, frozenset()) for parent in parents)):
+            found.setdefault(keys[label_id], set()).add(who)
     return {key: _checked(key[0], who) for key, who in found.items()}
 
 

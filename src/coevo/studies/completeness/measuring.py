@@ -14,6 +14,7 @@ from coevo.analysis.intervals import clopper_pearson
 from coevo.configs.loading import config_from_dict
 from coevo.makers.populations.hull_members import state_hull
 from coevo.makers.populations.population import matching_of, members, model_energy
+from coevo.studies.completeness.environments import far_from_older
 from coevo.studies.completeness.minima import find_minima, read_draws
 from coevo.studies.completeness.withheld import met_phases
 
@@ -61,6 +62,7 @@ def measure(
     config = config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
     matching = matching_of(config.curation)
     population = [*members(view, "reference"), *members(view, "entry")]
+    references = [member.structure for member in population if member.document["kind"] == "reference"]
     draws = read_draws(probe, state_hull(view, config.node.elements))
     low = [draw for draw in draws if draw.energy_above_hull <= e_hull]
     minima = find_minima(view, probe, low, population, matching, e_hull, workers)
@@ -79,6 +81,7 @@ def measure(
         "probe": _probe_numbers(probe, draws, low),
         "overall": _estimates(minima, low, batches, 1) | _in_the_node(minima),
         "formulas": rows,
+        "environments": far_from_older(view, probe, low, references, workers),
         "withheld": None if phases is None else met_phases(view, probe, draws, phases, matching, workers),
     }
 
