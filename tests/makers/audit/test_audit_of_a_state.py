@@ -67,6 +67,65 @@ def run(*jobs: Any) -> list[Any]:
     return [job.output.resolve(outputs) for job in jobs]
 
 
+def with_audit(view: Any, told: Any) -> Any:
+    """A state whose metrics hold an audit, and which nothing else was done in."""
+    return SimpleNamespace(
+        id=view.id,
+        document={"metrics": {"audit": told}, "config": {}},
+        manifest={"labels": {}},
+        references=view.references,
+        labels=lambda: iter(()),
+        ancestors=lambda: iter(()),
+        parent_views=list,
+        started_from=None,
+    )
+
+
+def test_a_reference_that_failed_leaves_its_rivals_undecided_and_is_asked_again(
+    view: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"Li2S"}
+    label = PlaneWaves.label
+
+    def sometimes(self: PlaneWaves, frames: Any, **how: Any) -> list[LabelResult]:
+        found = label(self, frames, **how)
+        fails = [frame.composition.reduced_formula in broken for frame in frames]
+        return [LabelResult("failed", "walltime") if fail else one for fail, one in zip(fails, found, strict=True)]
+
+    monkeypatch.setattr(PlaneWaves, "label", sometimes)
+    config = parse_config(tiny_text, "tiny")
+    store, audit = current_store(), AuditConfig(auditor="espresso", structures=30)
+    curation = config.curation.model_copy(update={"stable_threshold": 9.0})  # whatever has an energy would be stable
+    parts: dict[str, Any] = {"node": config.node, "curation": curation, "audit": audit, "labelling": config.labelling}
+    assessed: Any = {"evaluations": write_records(store, list(view.evaluations()))}
+    shards = [write_records(store, population_records(view))]
+    checkpoint = view.document["checkpoints"]["force_field"]
+
+    def audited(iteration: int) -> tuple[Any, dict[str, str]]:
+        job = AuditMaker(f"tiny/{iteration}/audit-label", 1, **parts).make(assessed, shards, None, [view.id], iteration)
+        judge = JudgeAuditMaker(f"tiny/{iteration}/judge-audit", 1, force_field=config.screening.force_field, **parts)
+        _, found = run(job, judge.make(assessed, job.output, checkpoint, [view.id]))
+        rows = [d for d in read_records(store, found["evaluations"]) if d.get("audit_verdict")]
+        return found["audit"], {d["structure_id"]: d["audit_verdict"] for d in rows}
+
+    told, verdicts = audited(3)
+    (sulphide,) = [d["structure_id"] for d in view.evaluations("reference") if d["formula"] == "Li2S"]
+    assert told["references"]["asked"] - told["references"]["answered"] == 1
+    assert [r["reason"] for r in told["records"] if r["id"] == sulphide] == ["walltime"]
+    elements = {d["structure_id"]: set(d["elements"]) for d in view.evaluations("entry")}
+    rivals = {i for i in verdicts if elements[i] >= {"Li", "S"}}
+    assert rivals
+    assert {verdicts[i] for i in rivals} == {"undecided"}
+    assert "stable" in verdicts.values()
+    # later the code works: the reference is there, and what it competes with is judged
+    broken.clear()
+    monkeypatch.setattr("coevo.makers.populations.population.open_state", lambda *_: with_audit(view, told))
+    later, verdicts = audited(4)
+    assert later["references"]["answered"] == later["references"]["asked"]
+    assert {verdicts[i] for i in rivals} == {"stable"}
+    assert sulphide in {r["id"] for r in later["records"]}
+
+
 def test_single_points_accept_and_never_reject(view: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
@@ -117,17 +176,7 @@ def test_single_points_accept_and_never_reject(view: Any, tiny_text: str, monkey
     assert {r["id"] for r in told["records"]} == set(drawn)
     assert {r["formula"] for r in told["records"]} == {d["formula"] for d in drawn.values()}
     # A state that has this audit, with labels alone: the same looks of the same entries, and no new one
-    with_audit = SimpleNamespace(
-        id=view.id,
-        document={"metrics": {"audit": told}, "config": {}},
-        manifest={"labels": {}},
-        references=view.references,
-        labels=lambda: iter(()),
-        ancestors=lambda: iter(()),
-        parent_views=list,
-        started_from=None,
-    )
-    monkeypatch.setattr("coevo.makers.populations.population.open_state", lambda *_: with_audit)
+    monkeypatch.setattr("coevo.makers.populations.population.open_state", lambda *_: with_audit(view, told))
     again = AuditMaker("tiny/4/audit-label", 1, **parts).make(assessed, shards, None, [view.id], 4, anew=False)
     audited_again, judged_again = run(again, judge.make(assessed, again.output, checkpoint, [view.id]))
     assert audited_again["new"] == audited_again["packets"] == []
