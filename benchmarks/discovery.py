@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--iterations", type=int, default=4)
-    parser.add_argument("--judge", default="sevennet:7net-l3i5", help="FAMILY:WEIGHTS")
+    parser.add_argument("--judge", default="sevennet:7net-l3i5", help="FAMILY:WEIGHTS, or dpa3:PATH of a frozen model (.pth)")
     parser.add_argument("--judged", type=int, default=100, help="entries that are judged, of all and of the S.U.N. ones")
     parser.add_argument("--first-principles", type=int, default=0, metavar="N", help="also N reaction energies by pw.x")
     parser.add_argument("--largest-cell", type=int, default=16, help="atoms of the cells that pw.x is given")
@@ -196,7 +196,7 @@ def main() -> None:
             place = options.folder.resolve() / f"{name}-{seed}{'-quick' if options.quick else ''}"
             row = measure(place, name, seed, options)
             if row:
-                rows[name, seed, options.judge] = row
+                rows[name, seed, row["judged_by"]] = row
     print_table(list(rows.values()))
     if options.quick:
         return

@@ -3,18 +3,61 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from coevo.models.contracts import Prediction
 from local_run import cpu_seconds
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pymatgen.core import Structure
 
     from coevo.makers.populations.population import Member
+    from coevo.models.contracts import Failure
     from coevo.node_store.store import NodeStore
 
 STABLE = 0.1
 """eV/atom above the hull of the references."""
+
+
+class FrozenModel:
+    """A DPA-3 model that was frozen as TorchScript (``.pth``), which coevo does not read: single points without its environment.
+
+    Parameters
+    ----------
+    path : str
+    """
+
+    def __init__(self, path: str) -> None:
+        import torch
+
+        self._model = torch.jit.load(path, map_location="cpu")
+        self._types = list(self._model.get_type_map())
+
+    def evaluate(self, structures: list[Structure], *, workers: int) -> list[Prediction | Failure]:  # noqa: ARG002
+        """Energies per atom; forces and stresses are left out."""
+        import torch
+
+        found: list[Prediction | Failure] = []
+        for structure in structures:
+            positions = torch.tensor(structure.cart_coords[None])
+            types = torch.tensor([[self._types.index(site.specie.symbol) for site in structure]])
+            energy = self._model(positions, types, torch.tensor(structure.lattice.matrix.reshape(1, 9)))["energy"].item()
+            nothing = np.full((len(structure), 3), np.nan)
+            found.append(Prediction(energy / len(structure), nothing, np.full((3, 3), np.nan)))
+        return found
+
+
+def judge_named(name: str) -> Any:
+    """The judge of ``FAMILY:WEIGHTS``, or of ``dpa3:PATH`` of a frozen model."""
+    from coevo.models.registry import force_field_from
+
+    family, _, weights = name.partition(":")
+    if family == "dpa3" and weights.endswith(".pth"):
+        return FrozenModel(weights)
+    return force_field_from(family, weights or None)
 
 
 def in_order(members: list[Member], seed: int) -> list[Member]:
@@ -25,8 +68,6 @@ def in_order(members: list[Member], seed: int) -> list[Member]:
 def judge(store: NodeStore, judge_name: str, wanted: int, seed: int) -> dict[str, Any]:
     """Compare state and judge on entries that are drawn at random, and on all that the state has on its hull."""
     from coevo.makers.populations.population import hull_of, members
-    from coevo.models.contracts import Prediction
-    from coevo.models.registry import force_field_from
 
     view = store.state("discovery@main")
     references = members(view, "reference")
@@ -35,9 +76,8 @@ def judge(store: NodeStore, judge_name: str, wanted: int, seed: int) -> dict[str
     sun = in_order([m for m in entries if m.document["is_sun"]], seed)[:wanted]
     on_hull = [m for m in entries if m.document["energy_above_hull"] <= 1e-8]
     asked = list({m.id: m for m in (*references, *drawn, *sun, *on_hull)}.values())
-    family, _, weights = judge_name.partition(":")
     before = cpu_seconds()
-    found = force_field_from(family, weights or None).evaluate([m.structure for m in asked], workers=1)
+    found = judge_named(judge_name).evaluate([m.structure for m in asked], workers=1)
     cost = cpu_seconds() - before
     energies = {m.id: p.energy for m, p in zip(asked, found, strict=True) if isinstance(p, Prediction)}
     lost = [m.id for m in references if m.id not in energies]
@@ -48,7 +88,7 @@ def judge(store: NodeStore, judge_name: str, wanted: int, seed: int) -> dict[str
     ours = hull_of(elements, [(m.structure, m.document.get("model_energy_per_atom") or m.energy_per_atom) for m in references])
     above = {"judge": _above(theirs, asked, energies), "model": _above(ours, asked, {m.id: m.energy_per_atom for m in asked})}
     return {
-        "judged_by": judge_name,
+        "judged_by": judge_name if "/" not in judge_name else f"{judge_name.partition(':')[0]}:{Path(judge_name).name}",
         "judge_cpu_seconds": round(cost, 1),
         "random": _shares(drawn, above),
         "sun": _shares(sun, above),
