@@ -237,8 +237,7 @@ class Audited(TypedDict):
     """Structures of each stratum."""
     earlier: ShardReference
     """Of ``{id, energy_per_atom, is_bound, reason}``, some with ``formula`` and ``again``: what the same auditor said before."""
-    new: list[str]
-    """Ids that were computed for this state."""
+    new: list[str]  # ids that were computed for this state
     iteration: int
     references: list[Keyed]
     packets: list[Keyed]
@@ -246,10 +245,9 @@ class Audited(TypedDict):
 
 
 class AuditRuns(TypedDict):
-    """What a commit is told of an audit."""
+    """What a commit is told of an audit; ``before``: output of the job whose place that of the audit takes."""
 
     before: Keyed
-    """Output of the job whose place that of the audit takes."""
     audit: Audited
 
 
@@ -284,10 +282,9 @@ class Measured(Keyed):
 
 
 class Committed(TypedDict):
-    """The new state."""
+    """The new state: its id."""
 
     state: str
-    """Its id."""
 
 
 class Transition(TypedDict):
