@@ -48,6 +48,8 @@ class Page:
     announced : int or None
         How many structures it says that the filter has in all.
     warnings : tuple of str
+    version : str
+        Of the database, as its server says; empty if it says none.
     """
 
     entries: list[Any]
@@ -55,6 +57,7 @@ class Page:
     more: bool
     announced: int | None
     warnings: tuple[str, ...]
+    version: str = ""
 
 
 def read_page(url: str, document: Any) -> Page:
@@ -82,7 +85,15 @@ def read_page(url: str, document: Any) -> Page:
         raise ProviderError(f"{shown_url(url)}: warns that it does not heed the filter: {heedless}", status=501)
     more = meta.get("more_data_available")
     following = _next(document)
-    return Page(entries, following, more is True or str(more).lower() == "true", _count(meta.get("data_returned")), warnings)
+    has_more = more is True or str(more).lower() == "true"
+    return Page(entries, following, has_more, _count(meta.get("data_returned")), warnings, _version(meta))
+
+
+def _version(meta: dict[str, Any]) -> str:
+    """Version of the database (OPTIMADE 1.2); that of the server's program is another matter."""
+    database = meta.get("database")
+    version = database.get("version") if isinstance(database, dict) else None
+    return printable(version, 60) if isinstance(version, str) else ""
 
 
 def _list(place: dict[str, Any], key: str) -> list[Any]:
@@ -144,10 +155,13 @@ class Told:
         Its warnings.
     missing : list of str
         What speaks against the answers being whole: fewer structures than announced.
+    version : str
+        Of the database, where the server tells it.
     """
 
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    version: str = ""
 
 
 def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None = None) -> KnownSet:
@@ -265,6 +279,7 @@ def system_entries(
             if name not in seen:
                 seen.add(name)
                 yield name, entry.get("attributes")
+        told.version = page.version or told.version
         told.notes += [f"it warns: {words}" for words in page.warnings if f"it warns: {words}" not in told.notes]
         if page.following is None:
             break
