@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Structure
 
 from coevo.configs.references import load_references
 from coevo.errors import ConfigError, ProviderError, ReferenceDataError, StorageError
@@ -258,7 +259,7 @@ def test_two_databases_with_the_same_phase(database: OptimadeDatabase, tmp_path:
     assert f"the same crystal: alexandria at {alexandria.url} agm{number}" in item["source"]
     given = next(iter(other.rows.values()))["cartesian_site_positions"]
     reference = next(r for r in load_references(str(tmp_path / "r.json"), ELEMENTS) if r.name == item["name"])
-    difference = reference.structure.distance_matrix - StructureOf(given, reference.structure.lattice.matrix).distance_matrix
+    difference = reference.structure.distance_matrix - crystal(given, reference.structure.lattice.matrix).distance_matrix
     assert abs(difference).max() < 1e-6
     counts = {(c.database.split()[0], c.system): (c.received, c.kept, c.duplicates) for c in found.joined.counts}
     assert counts["oqmd", "Li-S"] == (1, 1, 0)
@@ -266,9 +267,8 @@ def test_two_databases_with_the_same_phase(database: OptimadeDatabase, tmp_path:
     assert len(found.joined.phases) == len(PHASES)
 
 
-def StructureOf(positions: Any, matrix: Any) -> Any:  # noqa: N802 (a structure of anything, for its distances)
-    from pymatgen.core import Structure
-
+def crystal(positions: Any, matrix: Any) -> Structure:
+    """Atoms of one kind at Cartesian positions, for their distances."""
     return Structure(matrix, ["H"] * len(positions), positions, coords_are_cartesian=True)
 
 
@@ -289,7 +289,7 @@ def test_phases_above_the_energy_allowed_are_left_out_and_elements_stay(tmp_path
     assert [phase.members[0].entry.id for phase in found.joined.phases] == ["a", "b", "c", "d"]
     assert found.joined.notes == ["Li: no structure within 0.1 eV/atom; the lowest is kept all the same (a, 0.300 eV/atom)"]
     told = {c.system: (c.kept, c.above, c.without_hull) for c in found.joined.counts if c.database.startswith("alexandria")}
-    assert told | {} == {
+    assert told == {
         "Li": (1, 0, 0),
         "P": (1, 0, 0),
         "S": (1, 0, 0),
