@@ -174,7 +174,7 @@ def test_a_database_that_is_down(database: OptimadeDatabase, tmp_path: Path) -> 
             "references: 7 of 14 sub-systems could not be read: oqmd at http://127.0.0.1:1 Li: http://127.0.0.1:1/v1/structures: "
             "cannot be read (ConnectionError) (3 attempts); oqmd at http://127.0.0.1:1 P: "
         )
-        assert "oqmd at http://127.0.0.1:1 Li-P-S: not asked after these" in message
+        assert "oqmd at http://127.0.0.1:1 S, Li-P, Li-S, P-S, Li-P-S: not asked after this" in message
         assert "the 7 that were read are kept in" in message
         database.asked.clear()
         fetched(tmp_path / "r.json", at(server))  # the same answers serve a fetch without it
@@ -308,12 +308,24 @@ def test_a_provider_without_known_energies_is_kept_as_a_whole(database: Optimade
     assert all("_alexandria" not in request.query.get("response_fields", "") for request in server.requests)
 
 
-def test_an_element_without_a_structure_is_named(tmp_path: Path) -> None:
+def test_elements_that_no_database_has_are_those_of_the_bundled_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, they are named in an error, and what was read stays."""
     with StubServer(OptimadeDatabase({"a": (PHASES["Li2S"], 0.0, -1.5), "b": (PHASES[elemental("S")], 0.0, 0.0)})) as server:
-        with pytest.raises(ReferenceDataError, match="no database asked has a usable structure of Li, P alone"):
-            fetched(tmp_path / "r.json", at(server))
-        found = fetched(tmp_path / "r.json", at(server), complete=False)
-    assert found.joined.missing_elements == ["Li", "P"]
+        found = fetched(tmp_path / "r.json", at(server))
+        assert [note[:50] for note in found.joined.notes] == [
+            "Li: no database asked has a usable structure of it",
+            "P: no database asked has a usable structure of it ",
+        ]
+        references = load_references(str(tmp_path / "r.json"), ELEMENTS)
+        assert [sorted(r.structure.symbol_set) for r in references] == [["S"], ["Li", "S"], ["Li"], ["P"]]
+        bundled = {r.structure.elements[0].symbol: r for r in load_references("elements", ELEMENTS)}
+        assert (references[2].source, references[2].licence) == (bundled["Li"].source, bundled["Li"].licence)
+        monkeypatch.setattr("coevo.configs.references.elements_of_the_set", lambda: {"Li"})
+        with pytest.raises(ReferenceDataError, match="no database asked has a usable structure of P alone"):
+            fetched(tmp_path / "s.json", at(server))
+        assert (tmp_path / "s.json.part").is_dir()
+        part = fetched(tmp_path / "s.json", at(server), complete=False)
+    assert part.joined.missing_elements == ["Li", "P"]
 
 
 # --- the Materials Project
@@ -360,7 +372,8 @@ def test_a_key_that_is_wrong_or_missing(
         ) as caught:
             fetched(tmp_path / "r.json", databases_of(["mp"]))
         assert "wwww" not in str(caught.value)
-        assert len(server.requests) == 2
+        assert len(server.requests) == 1
+        assert str(caught.value).endswith("Li-P-S: not asked after this. Nothing was written, because it would be a part")
         monkeypatch.delenv("MP_API_KEY")
         with pytest.raises(ConfigError, match="mp: no API key; set MP_API_KEY"):
             fetched(tmp_path / "r.json", [*at(other), *databases_of(["mp"])])

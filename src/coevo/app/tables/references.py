@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 def fetched_table(fetched: Fetched) -> Table:
     """What became of what each database gave, sub-system by sub-system."""
-    table = Table(title=f"{fetched.path}: {len(fetched.joined.phases)} phases", title_justify="left", box=None, padding=(0, 1))
+    table = Table(
+        title=f"{fetched.path}: {len(fetched.joined.phases) + fetched.bundled} phases",
+        title_justify="left",
+        box=None,
+        padding=(0, 1),
+    )
     table.add_column("database", no_wrap=True)
     table.add_column("system", no_wrap=True)
     for heading in ("given", "kept", "duplicates", "above", "no E_hull"):

@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 
 _IN_A_ROW = 2
 """Sub-systems that fail one after the other before a database is left alone: it is down, and patience is long."""
+_REFUSALS = frozenset({401, 403})
+"""Of a key or a client, whatever is asked."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Sub-systems of a database that could not be read, and why."""
+
+    database: Database
+    systems: list[tuple[str, ...]]
+    why: str
+
+    def __str__(self) -> str:
+        systems = ", ".join("-".join(system) for system in self.systems)
+        return f"{self.database.shown} {systems}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -132,18 +147,19 @@ def fetch(
     if any(database.name == "mp" for database in databases):
         api_key()
     systems = list(sub_systems(sorted(elements)))
-    answers, failures = [], []
+    answers: list[DatabaseAnswers] = []
+    failures: list[_Failure] = []
     for database in databases:
         found = _fetch_one(database, systems, kept, limits or HttpLimits(), failures, resume=resume, say=say)
         if found is not None:
             answers.append(found)
     if failures:
+        failed = sum(len(failure.systems) for failure in failures)
         total = len(systems) * len(databases)
-        have = total - len(failures)
+        rest = f"; the {total - failed} that were read are kept in {kept.directory}: the same command goes on there"
         raise ProviderError(
-            f"references: {len(failures)} of {total} sub-systems could not be read: {'; '.join(failures)}. Nothing was written, "
-            f"because the rest would be a part; the {have} that were read are kept in {kept.directory}: the same command goes on "
-            "there"
+            f"references: {failed} of {total} sub-systems could not be read: {'; '.join(map(str, failures))}. Nothing was "
+            f"written, because it would be a part{rest if failed < total else ''}"
         )
     return answers
 
@@ -153,7 +169,7 @@ def _fetch_one(
     systems: Sequence[tuple[str, ...]],
     kept: KeptAnswers,
     limits: HttpLimits,
-    failures: list[str],
+    failures: list[_Failure],
     *,
     resume: bool,
     say: Callable[[str], None],
@@ -169,19 +185,18 @@ def _fetch_one(
         first = min(answer.read_at for answer in found.values())[:10]
         say(f"{database.shown}: {reused} of {len(systems)} sub-systems are kept in {kept.directory}, read since {first}")
     in_a_row = 0
+    left = [system for system in systems if system not in found]
     with task(f"asking {database.title}", 0, "structures") as advance:
-        for system in systems:
-            if system in found:
-                continue
-            name = f"{database.shown} {'-'.join(system)}"
-            if in_a_row >= _IN_A_ROW:
-                failures.append(f"{name}: not asked after these")
-                continue
+        for number, system in enumerate(left):
             try:
                 found[system] = asker.ask(system, advance)
             except ProviderError as problem:
-                failures.append(f"{name}: {problem}")
-                in_a_row += 1
+                failures.append(_Failure(database, [system], str(problem)))
+                in_a_row = _IN_A_ROW if problem.status in _REFUSALS else in_a_row + 1
+                if in_a_row >= _IN_A_ROW and left[number + 1 :]:
+                    failures.append(_Failure(database, left[number + 1 :], "not asked after this"))
+                if in_a_row >= _IN_A_ROW:
+                    break
                 continue
             in_a_row = 0
             kept.write(_file_name(database, system), found[system].to_dict())

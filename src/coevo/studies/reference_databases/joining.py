@@ -136,9 +136,9 @@ class JoinedSet:
         if self.missing_elements:
             missing = ", ".join(self.missing_elements)
             raise ReferenceDataError(
-                f"references: no database asked has a usable structure of {missing} alone, and the convex hull needs one of each "
-                "element; ask another database too (--from … --from …), or write the rest (--incomplete) and give the element in "
-                "a file of its own: --references FETCHED+FILE"
+                f"references: no database asked has a usable structure of {missing} alone, nor has the bundled set of elements, "
+                "and the convex hull needs one of each element; ask another database too (--from … --from …), or write the rest "
+                "(--incomplete) and give the element in a file of its own: --references FETCHED+FILE"
             )
 
 

@@ -23,6 +23,7 @@ from coevo.studies.reference_databases.joining import JoinedSet, Phase, join
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from coevo.configs.references import ReferenceStructure
     from coevo.studies.known_sets.http_json import HttpLimits
     from coevo.studies.reference_databases.sources import Database
 
@@ -39,17 +40,21 @@ class Fetched:
     path : Path
     answers : list of DatabaseAnswers
     joined : JoinedSet
+    bundled : int
+        Elemental crystals of the bundled set, for elements that no database has by themselves.
     """
 
     path: Path
     answers: list[DatabaseAnswers]
     joined: JoinedSet
+    bundled: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without geometries."""
         return {
             "file": str(self.path),
-            "phases": len(self.joined.phases),
+            "phases": len(self.joined.phases) + self.bundled,
+            "bundled": self.bundled,
             "counts": [vars(count) for count in self.joined.counts],
             "databases": [_told(found) for found in self.answers],
             "notes": self.joined.notes,
@@ -86,7 +91,7 @@ def fetch_into(
     max_e_hull : float or None
         eV/atom, of the databases' own energies above hull; None keeps all.
     complete : bool
-        Whether each element must have a structure of its own.
+        Whether each element must have a structure of its own: from the databases, else from the bundled set of elements.
     resume : bool
         Whether answers of an unfinished fetch count.
     force : bool
@@ -114,6 +119,7 @@ def fetch_into(
     kept = kept_beside(path)
     answers = fetch(databases, elements, kept, limits=limits, resume=resume, say=say)
     joined = join(answers, elements, max_e_hull, workers=workers)
+    bundled = _bundled_elements(joined) if complete else []
     if complete:
         joined.check_elements()
     if len(joined.phases) > MAX_ENTRIES:
@@ -121,12 +127,12 @@ def fetch_into(
             f"references: {len(joined.phases)} phases, allowed: at most {MAX_ENTRIES} in a file; lower --max-e-hull (what was "
             f"read is kept in {kept.directory})"
         )
-    text = _text(answers, joined, question(databases, elements, max_e_hull))
+    text = _text(answers, joined, bundled, question(databases, elements, max_e_hull))
     if len(text) > MAX_FILE:
         raise ReferenceDataError(f"references: {len(text) >> 20} MB, allowed: at most {MAX_FILE >> 20} MB; lower --max-e-hull")
     write_text(path, text, force=force)
     kept.forget()
-    return Fetched(path, answers, joined)
+    return Fetched(path, answers, joined, len(bundled))
 
 
 def question(databases: Sequence[Database], elements: Sequence[str], max_e_hull: float | None) -> dict[str, Any]:
@@ -168,6 +174,20 @@ def default_file(databases: Sequence[Database], elements: Sequence[str]) -> Path
     return Path("-".join([*(symbol.lower() for symbol in sorted(elements)), *(d.slug for d in databases)]) + ".json")
 
 
+def _bundled_elements(joined: JoinedSet) -> list[ReferenceStructure]:
+    """Crystals of the bundled set for elements that no database has by themselves; a node has no hull without them."""
+    from coevo.configs.references import ELEMENTS_SET, elements_of_the_set, load_references
+
+    lacking = [symbol for symbol in joined.missing_elements if symbol in elements_of_the_set()]
+    found = load_references(ELEMENTS_SET, lacking, complete=False) if lacking else []
+    for symbol in lacking:
+        joined.missing_elements.remove(symbol)
+        joined.notes.append(
+            f"{symbol}: no database asked has a usable structure of it alone; the bundled set {ELEMENTS_SET} gives it"
+        )
+    return found
+
+
 def _asked(database: Database) -> str:
     # an address may hold a password, of which a file must not tell
     return database.name if database.spec == database.name else f"{database.name} {database.slug} {database.shown}"
@@ -186,11 +206,16 @@ def _told(found: DatabaseAnswers) -> dict[str, Any]:
     }
 
 
-def _text(answers: Sequence[DatabaseAnswers], joined: JoinedSet, asked: dict[str, Any]) -> str:
+def _text(answers: Sequence[DatabaseAnswers], joined: JoinedSet, bundled: list[ReferenceStructure], asked: dict[str, Any]) -> str:
     """One phase a line, so that files can be compared."""
     counts = [vars(count) for count in joined.counts]
     head = {**asked, "databases": [_told(found) for found in answers], "counts": counts, "notes": joined.notes}
-    lines = ",\n".join(json_text(_item(phase), indent=None).rstrip("\n") for phase in joined.phases)
+    items = [_item(phase) for phase in joined.phases]
+    items += [
+        {"name": b.name, "source": b.source, "licence": b.licence, "databases": [], "structure": geometry(b.structure)}
+        for b in bundled
+    ]
+    lines = ",\n".join(json_text(item, indent=None).rstrip("\n") for item in items)
     # phases first: readers of large files then need not hold it as a whole
     return f'{{"phases": [\n{lines}\n],\n"fetched": {json_text(head, indent=None).rstrip()}}}\n'
 

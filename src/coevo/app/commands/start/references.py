@@ -43,7 +43,10 @@ def fetch(
         typer.Option(help="phases that a database has at most this far above its own hull, eV/atom; inf: all", metavar="EV"),
     ] = 0.1,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="write the file also if an element has no structure of its own")
+        bool,
+        typer.Option(
+            "--incomplete", help="an element that no database has by itself stays out; otherwise the bundled set gives it"
+        ),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="go on with what an unfinished fetch keeps in FILE.part, or ask anew")
