@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from itertools import count
 from multiprocessing import forkserver
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,9 +86,21 @@ def _end_workers() -> None:
     server = getattr(forkserver._forkserver, "_forkserver_pid", None)  # type: ignore[attr-defined]  # noqa: SLF001
     if server is not None:
         with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGSTOP)  # it forks no further one
+            for worker in _children_of(server):  # also one that this process has not heard of yet
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
             os.kill(server, signal.SIGKILL)
-    for worker in multiprocessing.active_children():
-        worker.kill()
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+def _children_of(process: int) -> list[int]:
+    """Process ids of the children of a single-threaded process; none where the system does not tell."""
+    try:
+        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _end_late_workers() -> None:
