@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from coevo.studies.reference_databases.comparing import Agreement, Beside
     from coevo.studies.reference_databases.reference_files import Fetched
 
 
@@ -60,32 +59,3 @@ def fetched_lines(fetched: Fetched, max_e_hull: float | None) -> Iterator[str]:
     yield from fetched.joined.notes
     if fetched.joined.missing_elements:
         yield f"no structure of {', '.join(fetched.joined.missing_elements)} alone: a node needs one from another set or file"
-
-
-def beside_table(rows: Sequence[Beside], title: str) -> Table:
-    """A state's energies beside those of databases, a row for each reference and database, eV/atom."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
-    for heading in ("reference", "formula", "database"):
-        table.add_column(heading)
-    for heading in ("E_hull here", "there", "E_form here", "there"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        numbers = (row.ours, row.theirs, row.our_formation, row.their_formation)
-        table.add_row(row.name, row.formula, row.database, *("–" if n is None else f"{n:.3f}" for n in numbers))
-    return table
-
-
-def agreement_lines(found: Sequence[Agreement]) -> Iterator[str]:
-    """Say what the numbers are, and for each database how far the state agrees with it."""
-    yield "here: by the state's force field, on the state's hull; there: as the database gives it, on its own; eV/atom"
-    for one in found:
-        apart = ""
-        if one.mean_difference is not None:
-            apart = (
-                f"; formation energies of {one.compounds} compounds: {one.mean_difference:+.3f} eV/atom on average (here less "
-                f"there), {one.mean_absolute_difference:.3f} without sign"
-            )
-        yield (
-            f"{one.database}: {one.phases} phases of both; on both hulls: {', '.join(one.both) or 'none'}; only here: "
-            f"{', '.join(one.only_ours) or 'none'}; only there: {', '.join(one.only_theirs) or 'none'}{apart}"
-        )

@@ -1,4 +1,4 @@
-"""Commands ``references fetch`` and ``references compare``, and references of ``init`` that are databases."""
+"""Command ``references fetch``, and references of ``init`` that are databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coevo.app.help_groups import LiteralGroup
-from coevo.app.terminal import Force, Format, Reference, app, err, out, print_json, print_lines, say
+from coevo.app.terminal import Force, Format, app, err, out, print_json, say
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coevo.studies.reference_databases.reference_files import Fetched
 
 references = typer.Typer(
-    help="Fetch known structures from databases, as a file that init, extend and rediscover read; compare energies.",
+    help="Fetch known structures from databases, as a file that init, extend and rediscover read.",
     no_args_is_help=True,
     cls=LiteralGroup,
 )
@@ -87,31 +87,6 @@ def fetch(
         return
     _print(fetched, most)
     say(f"next: coevo init --elements {','.join(symbols)} --references {output}")
-
-
-@references.command()
-def compare(
-    ref: Reference,
-    file: Annotated[Path, typer.Argument(help="the fetched file that the node was made from", metavar="FILE")],
-    format: Format = "table",  # noqa: A002
-) -> None:
-    """Lay a state's energies of its references beside those of the databases: who is on which hull, how far apart."""
-    from dataclasses import asdict
-
-    from coevo.app.tables.references import agreement_lines, beside_table
-    from coevo.node_store.current import current_store
-    from coevo.studies.reference_databases.comparing import agreements, beside_databases
-
-    view = current_store().state(ref)
-    rows = beside_databases(view, file)
-    found = agreements(rows)
-    if format == "json":
-        print_json(
-            {"state": view.id, "node": view.node, "phases": list(map(asdict, rows)), "databases": list(map(asdict, found))}
-        )
-        return
-    out.print(beside_table(rows, f"{ref}: {len(rows)} rows, iteration {view.iteration}"))
-    print_lines(agreement_lines(found))
 
 
 def with_files_of_databases(references: str, elements: Sequence[str]) -> str:
