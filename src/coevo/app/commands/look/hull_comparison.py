@@ -7,16 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from coevo.app.help_groups import LiteralGroup
-from coevo.app.terminal import Reference, app, err, out, print_document, print_json, print_lines
-
-references = typer.Typer(
-    help="Known structures and what databases say of them.",
-    no_args_is_help=True,
-    cls=LiteralGroup,
-)
-app.add_typer(references, name="references")
-
+from coevo.app.commands.start.references import references
+from coevo.app.terminal import Reference, err, out, print_document, print_json, print_lines
 
 @references.command()
 def compare(

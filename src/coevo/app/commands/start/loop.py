@@ -46,9 +46,10 @@ def init(
     references: Annotated[
         str | None,
         typer.Option(
-            help="with --elements: known structures, a bundled set (li-p-s) or a CIF, POSCAR, extxyz or JSON file; or several, "
-            "joined by +; default: elements, the bundled set of one crystal of each element",
-            metavar="SET|FILE",
+            help="with --elements: known structures, a bundled set (li-p-s), a CIF, POSCAR, extxyz or JSON file, or a database "
+            "(mp, oqmd, alexandria, optimade:URL), which is fetched into a file here; or several, joined by +; default: "
+            "elements, the bundled set of one crystal of each element",
+            metavar="SET|FILE|DATABASE",
         ),
     ] = None,
     name: Annotated[
@@ -144,6 +145,7 @@ def _configuration(
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
+    from coevo.app.commands.start.references import with_files_of_databases
     from coevo.configs.element_lists import elements_of
     from coevo.configs.overrides import config_for_elements
     from coevo.configs.references import ELEMENTS_SET, bundled_sets, resolved_references
@@ -158,10 +160,12 @@ def _config_for(elements: str, references: str | None, name: str | None, like: s
         references = ELEMENTS_SET
     if not references.strip():
         raise ConfigError(
-            f"init --elements: --references is empty; give a bundled set ({', '.join(bundled_sets())}) or a CIF, POSCAR, "
-            "extxyz or JSON file with known structures, each element among them (geometry suffices); or several, joined by +"
+            f"init --elements: --references is empty; give a bundled set ({', '.join(bundled_sets())}), a CIF, POSCAR, extxyz or "
+            "JSON file with known structures, each element among them (geometry suffices), or a database (mp, oqmd, alexandria, "
+            "optimade:URL); or several, joined by +"
         )
-    return config_for_elements(symbols, resolved_references(references), name=name, like=like)
+    files = with_files_of_databases(references, symbols)
+    return config_for_elements(symbols, resolved_references(files), name=name, like=like)
 
 
 @app.command()
