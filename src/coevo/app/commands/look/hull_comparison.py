@@ -10,6 +10,7 @@ import typer
 from coevo.app.commands.start.references import references
 from coevo.app.terminal import Reference, err, out, print_document, print_json, print_lines
 
+
 @references.command()
 def compare(
     ref: Reference,
