@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coevo.studies.reference_databases.reference_files import Fetched
 
 references = typer.Typer(
-    help="Fetch known structures from databases, as a file that init, extend and rediscover read.",
+    help="Fetch known structures from databases, as a file that init, extend and rediscover read; compare a hull with theirs.",
     no_args_is_help=True,
     cls=LiteralGroup,
 )
