@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,13 @@ def test_planted_false_minima_are_labelled_and_refuted_at_once(fresh: Coevo, mon
     view = one_turn(fresh, monkeypatch, false=FALSE)
     check_caught(view)
     check_ruler(view)
+    told = json.loads(fresh("analyse", "tiny", "--stable", "0.25", "--format", "json").stdout)
+    rates = {(r["what"], r["population"], r["threshold"]): r["count"] for r in told["sun"]["hull"]["rates"]}
+    entries = list(view.evaluations("entry"))
+    within = [d for d in entries if d["is_novel"] and d["duplicate_of"] is None and d["energy_above_hull"] <= 0.25]
+    refused = [d for d in within if d["hull_status"] in {"refuted", "in_doubt"}]
+    assert refused
+    assert rates["sun", "generated", 0.25] == len(within) - len(refused)
     check = view.document["metrics"]["hull_check"]
     assert check["labelled"] == check["refuted"] > 0
     assert [s["name"] for s in view.document["metrics"]["maturity"]["signals"]][-1] == "hull"
