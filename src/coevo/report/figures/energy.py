@@ -57,8 +57,8 @@ def energy_plot(data: ReportData) -> Plot:
         caption=(
             "A random sample of each iteration's relaxed candidates, evaluated again by this state's force field on this state's "
             f"hull{refuted} (one ruler: a trend is the generator's). Thick bar: half of the sample; thin bar: 5 to 95 %; white "
-            "dot: median; shape and points: the values, where the state keeps them (those beyond the axis are counted). Diamonds: "
-            "medians of all relaxed candidates, as "
+            "dot: median; shape and points: the values, where the state keeps them (those beyond the axis are counted). "
+            "Diamonds: medians of all relaxed candidates, as "
             "measured in that iteration with its own force field and hull."
         ),
         alt=missing or f"Distributions of E_hull. Medians on the ruler by iteration, eV/atom: {medians or 'none'}.",
