@@ -164,7 +164,7 @@ def join(answers: Sequence[DatabaseAnswers], elements: Sequence[str], max_e_hull
     ]
     phases = list(_phases(members, workers))
     kept = [phase for phase in phases if _is_within(phase, max_e_hull)]
-    notes = []
+    notes: list[str] = []
     if max_e_hull is not None:
         notes += _elements_kept(phases, kept, elements, max_e_hull)
         notes += [
