@@ -268,7 +268,7 @@ def _written(values: dict[str, Any], key: str) -> str:
     place: Any = NodeConfig
     *sections, name = key.split(".")
     for depth, section in enumerate(sections):
-        field = (place if isinstance(place, type) else type(place)).model_fields.get(section)
+        field = _model_of(place).model_fields.get(section)
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return ABSENT  # unknown, or under a name that the user chose
         prefix = ".".join(sections[: depth + 1]) + "."
@@ -279,9 +279,15 @@ def _written(values: dict[str, Any], key: str) -> str:
     return ABSENT if default is _NO_DEFAULT or isinstance(default, BaseModel) else show(to_jsonable_python(default))
 
 
+def _model_of(place: Any) -> type[BaseModel]:
+    """Class of a section, or of the section that is as it is by default."""
+    found: type[BaseModel] = place if isinstance(place, type) else type(place)
+    return found
+
+
 def _default(place: Any, name: str) -> Any:
     """Value of a field of a section that is as it is by default, or the default of the field of a class of sections."""
-    model = place if isinstance(place, type) else type(place)
+    model = _model_of(place)
     field = model.model_fields.get(name)
     if field is None:
         return _NO_DEFAULT
