@@ -93,7 +93,7 @@ def configuration(arm: Arm, seed: int, *, quick: bool) -> dict[str, Any]:
     family, _, weights = arm.teacher.partition(":")
     told = {
         "node": {"seed": seed},
-        "labelling": {"teacher": {"family": family, "weights": weights}},
+        "labelling": {"teacher": {"family": family, "weights": weights}, "accept_scale_mismatch": True},
     }
     return merged(NODE, told, arm.changes, QUICK if quick else {})
 

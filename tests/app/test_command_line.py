@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from signalled_runs import start
-from tiny_node import Coevo
+from tiny_node import TINY, Coevo
 
 
 def test_the_table_of_an_iteration_has_every_row(finished: Coevo) -> None:
@@ -149,7 +149,8 @@ def test_extended_xyz_reads_back(finished: Coevo, tmp_path: Path) -> None:
         (["query", "tiny", "--format", "cif", "--output", "/no/such/place.cif"], ["/no/such/place.cif"]),
         (["init", "no-such-preset"], ["no-such-preset", "li-p-s-demo"]),
         (["init"], ["--elements"]),
-        (["init", "--elements", "Na,Cl"], ["--references"]),
+        (["init", "--elements", "Na,Cl", "--references", ""], ["--references"]),
+        (["init", "--elements", "Zn,Po"], ["no structure of Po alone", "FILE+elements"]),
         (["init", "--elements", "Na,Xx", "--references", "x.cif"], ["Xx"]),
     ],
 )
@@ -204,6 +205,28 @@ def test_a_new_system_from_elements_and_a_file_of_structures(tmp_path: Path) -> 
     shown = json.loads(coevo("status", "--format", "json").stdout)[0]
     assert shown["elements"] == ["Cl", "Na"]
     assert shown["head"]["reference_set"]["size"] == 3
+
+
+def test_a_new_system_from_its_elements_alone(tmp_path: Path) -> None:
+    coevo = Coevo(tmp_path)
+    told = coevo("init", "--elements", "Zn,Cu").stderr
+    assert "references: the bundled set elements, one crystal of each element" in told
+    (shown,) = json.loads(coevo("status", "--format", "json").stdout)
+    assert (shown["node"], shown["elements"]) == ("zn-cu", ["Cu", "Zn"])
+    assert shown["head"]["references"] == "elements (one crystal of each element)"
+    assert shown["head"]["reference_set"] == {"name": "elements", "size": 2}
+
+
+@pytest.mark.long
+def test_an_iteration_from_elements_alone_finds_compounds(tmp_path: Path) -> None:
+    sizes = "generator:" + TINY.partition("generator:")[2]
+    (tmp_path / "zn-s.yaml").write_text(f"node: {{name: zn-s, elements: [Zn, S], references: elements, seed: 7}}\n{sizes}")
+    coevo = Coevo(tmp_path)
+    coevo("init", "zn-s.yaml")
+    coevo("run", "zn-s")
+    shown = json.loads(coevo("show", "zn-s", "--format", "json").stdout)
+    assert shown["counts"]["references"] == 2
+    assert shown["counts"]["entries"] > 0
 
 
 @pytest.mark.long

@@ -77,7 +77,7 @@ def test_the_name_of_the_program_is_the_command(tmp_path: Path) -> None:
 
 
 def test_bash_completes_commands_options_and_choices() -> None:
-    assert complete("coevo re") == ["report", "rediscover", "rerun", "resume"]
+    assert complete("coevo re") == ["references", "report", "rediscover", "rerun", "resume"]
     assert complete("coevo run tiny --it") == ["--iterations"]
     assert complete("coevo site ch") == ["check"]
     assert complete("coevo show tiny --format po") == ["poscar"]

@@ -233,6 +233,18 @@ def test_differences_are_listed_key_by_key() -> None:
         "added.x: (absent) -> '1e-3'",
     ]
     assert config_difference(old, old) == []
+    # states leave out later keys that are at their default
+    changes = {
+        "curation": {"hull": "labelled", "ltol": 0.3},
+        "node": {"branch_seed": 7},
+        "labelling": {"teacher": {"weights": "pes"}},
+    }
+    assert config_difference(changes, {"curation": {"ltol": 0.3}}) == [
+        "curation.hull: labelled -> model",
+        "node.branch_seed: 7 -> 0",
+        "labelling.teacher.weights: pes -> r2scan",  # the teacher's, not that of any force field
+    ]
+    assert config_difference({}, {"node": {"elements": ["Li"]}}) == ["node.elements: (absent) -> [Li]"]
 
 
 BASE = load_config("li-p-s").config

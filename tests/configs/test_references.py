@@ -16,8 +16,10 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+from coevo.configs.element_lists import ELEMENT_SYMBOLS
 from coevo.configs.references import ReferenceStructure, bundled_sets, load_references, reference_set_words
 from coevo.errors import ReferenceDataError
+from coevo.families import descriptor_of
 
 ELEMENTS = ("Li", "P", "S")
 BUNDLED = json.loads((resources.files("coevo.configs") / "references" / "li-p-s.json").read_text(encoding="utf-8"))
@@ -57,7 +59,6 @@ def write_cif(path: Path, structures: list[Structure]) -> Path:
 
 @pytest.mark.parametrize(("name", "elements", "size"), [("li-p-s", ELEMENTS, 14), ("li-s-small", ("Li", "S"), 3)])
 def test_the_bundled_phases_have_the_symmetry_and_composition_they_name(name: str, elements: tuple[str, ...], size: int) -> None:
-    assert bundled_sets() == ["li-p-s", "li-s-small"]
     bundled = load_references(name, elements)
     phases = json.loads((resources.files("coevo.configs") / "references" / f"{name}.json").read_text(encoding="utf-8"))["phases"]
     assert len(bundled) == len(phases) == size
@@ -73,6 +74,66 @@ def test_the_bundled_phases_have_the_symmetry_and_composition_they_name(name: st
         assert reference.source
         assert reference.licence
         assert structure.is_valid(tol=1.5)
+
+
+def test_the_bundled_sets() -> None:
+    assert bundled_sets() == ["elements", "li-p-s", "li-s-small"]
+
+
+def test_the_set_of_elements_has_one_crystal_of_each_with_the_symmetry_it_names() -> None:
+    path = resources.files("coevo.configs") / "references" / "elements.json"
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 60_000
+    phases = {phase["name"]: phase for phase in json.loads(text)["phases"]}
+    loaded = load_references("elements", sorted(ELEMENT_SYMBOLS), complete=False)
+    known = descriptor_of("chgnet", "force_field").elements
+    assert known is not None
+    assert known - {reference.structure.elements[0].symbol for reference in loaded} == {"Po", "At", "Rn", "Fr", "Ra"}
+    assert len(loaded) == len(phases) == 89
+    for reference in loaded:
+        structure, phase = reference.structure, phases[reference.name]
+        assert [element.symbol for element in structure.elements] == [phase["formula"]]
+        assert len(structure) == phase["atoms_per_cell"]
+        assert "CC-BY-4.0" in str(reference.licence)
+        for precision in (1e-3, 1e-2):
+            found = SpacegroupAnalyzer(structure, symprec=precision)
+            assert found.get_space_group_number() == phase["space_group_number"], reference.name
+            assert len(found.find_primitive()) == len(structure), reference.name
+
+
+def test_measured_crystals_of_elements() -> None:
+    """Lattice parameters of the CRC Handbook; PBE is within 3 % of them."""
+    cells = {
+        "Cu": ("Fm-3m", 11.81),
+        "Fe": ("Im-3m", 11.77),
+        "Mg": ("P6_3/mmc", 23.24),
+        "Si": ("Fd-3m", 20.02),
+        "Zn": ("P6_3/mmc", 15.21),
+    }
+    for reference in load_references("elements", tuple(cells)):
+        symbol = reference.structure.elements[0].symbol
+        space_group, volume = cells[symbol]
+        assert reference.structure.get_space_group_info()[0] == space_group
+        assert reference.structure.volume / len(reference.structure) == pytest.approx(volume, rel=0.04)
+
+
+def test_the_set_of_elements_serves_what_others_lack_and_nothing_else(tmp_path: Path, salt: list[Structure]) -> None:
+    write_cif(tmp_path / "salt.cif", [salt[0], salt[2]])
+    loaded = load_references("salt.cif+elements", ("Na", "Cl"), base=tmp_path)
+    assert [reference.name for reference in loaded] == ["Na", "NaCl", "Cl (Cmce)"]
+    loaded = load_references("elements + salt.cif", ("Na", "Cl", "K"), base=tmp_path)
+    assert [reference.name for reference in loaded] == ["Cl (Cmce)", "K (Im-3m)", "Na", "NaCl"]
+    assert len(load_references("li-p-s + elements", ELEMENTS)) == 14
+
+
+def test_a_file_without_an_element_is_refused_and_the_remedy_named(tmp_path: Path, salt: list[Structure]) -> None:
+    path = write_cif(tmp_path / "salt.cif", [salt[0], salt[2]])
+    message = refused(str(path))
+    assert "no structure of Cl alone" in message
+    assert message.endswith(f"or join the bundled set: {path}+elements")
+    message = refused("elements", ("Po", "Zn"))
+    assert message.endswith("the bundled set has none of Po: give a file with it, joined as FILE+elements")
+    assert refused("li-p-s", ("Li", "Po")).endswith("add the elemental crystal to the file")
 
 
 def test_centred_phases_come_as_primitive_cells(bundled: list[ReferenceStructure]) -> None:
@@ -240,7 +301,7 @@ def test_a_cif_without_symmetry_is_ambiguous(tmp_path: Path) -> None:
 
 
 def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
-    assert "nope: no such file; allowed: a bundled set (li-p-s, li-s-small) or a file (.cif, POSCAR*" in refused("nope")
+    assert "nope: no such file; allowed: a bundled set (elements, li-p-s, li-s-small) or a file (.cif, POSCAR*" in refused("nope")
     (tmp_path / "x.cif").mkdir()
     assert "x.cif: holds no structure" in refused(tmp_path / "x.cif")
 

@@ -21,7 +21,7 @@ from coevo.studies.known_sets.known_sets import read_known_set, save_known_set
 from coevo.studies.known_sets.known_structures import KnownSet, KnownStructure
 from coevo.studies.known_sets.materials_project import read_materials_project
 from coevo.studies.known_sets.novelty_counts import NoveltyCount
-from coevo.studies.known_sets.optimade_provider import base_url, read_optimade, system_filters
+from coevo.studies.known_sets.optimade_provider import base_url, read_optimade, sub_systems, system_filter
 from coevo.studies.piles.json_entries import structure_of
 from crystal_piles import known_phases, write_extxyz
 from optimade_server import OptimadeServer, document
@@ -143,8 +143,10 @@ def test_a_provider_gives_its_chemical_system_over_several_pages(provider: Optim
 def test_sub_systems_together_are_the_system(provider: OptimadeServer) -> None:
     reader = JsonReader(provider.url, QUICK)
     found = []
-    for filter_ in system_filters(ELEMENTS):
-        page = reader.get(f"{provider.url}/v1/structures", {"filter": filter_, "page_limit": "10", "response_fields": "nsites"})
+    for system in sub_systems(ELEMENTS):
+        page = reader.get(
+            f"{provider.url}/v1/structures", {"filter": system_filter(system), "page_limit": "10", "response_fields": "nsites"}
+        )
         assert page["links"]["next"] is None
         found += [entry["id"] for entry in page["data"]]
     assert sorted(found) == sorted([*(f"{name} {number}" for number in range(3) for name in PHASES), "shared", "sheet"])

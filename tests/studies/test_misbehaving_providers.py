@@ -49,20 +49,23 @@ def page(*names: str, following: Any = None, **meta: Any) -> Answer:
     return Answer({"data": [entry_of(name) for name in names], "links": {"next": following}, "meta": meta})
 
 
+FIRST = " (sub-system Li, 1 of 7; the others are not used without it)"
+
+
 def failure(answer: Any, limits: HttpLimits = QUICK) -> tuple[str, list[Request]]:
     with StubServer(answer) as server:
         with pytest.raises(ProviderError) as caught:
             read_optimade(server.url, ELEMENTS, limits)
         message = str(caught.value).replace(server.url, "SERVER")
         assert "\n" not in message
-        return message, server.requests
+        return message.removesuffix(FIRST), server.requests
 
 
 def test_a_server_that_fails_twice_is_asked_again() -> None:
     calls = count()
-    with StubServer(lambda request: page("a") if next(calls) == 2 else Answer(b"oops", 503)) as server:
+    with StubServer(lambda request: page("a") if next(calls) >= 2 else Answer(b"oops", 503)) as server:
         assert [known.id for known in read_optimade(server.url, ELEMENTS, QUICK).structures] == ["a"]
-        assert len(server.requests) == 3
+        assert len(server.requests) == 3 + 6
 
 
 def test_a_server_that_always_fails_is_one_error() -> None:
@@ -71,17 +74,34 @@ def test_a_server_that_always_fails_is_one_error() -> None:
     assert len(requests) == 3
 
 
-def test_a_filter_that_a_server_has_not_is_put_in_other_words() -> None:
+def test_each_sub_system_is_asked_for_by_itself() -> None:
+    """HAS ONLY is another question to some servers: OQMD answers it with what has all of the elements."""
+    systems = {'elements HAS ALL "Li","S" AND nelements=2': "a", 'elements HAS ALL "S" AND nelements=1': "b"}
+
     def answer(request: Request) -> Answer:
-        if "HAS ONLY" in request.query["filter"]:
-            return Answer({"errors": [{"title": "NotImplemented"}]}, 501)
-        systems = {'elements HAS ALL "Li","S" AND nelements=2': "a", 'elements HAS ALL "S" AND nelements=1': "b"}
         name = systems.get(request.query["filter"])
         return page(name) if name else page()
 
     with StubServer(answer) as server:
         assert [known.id for known in read_optimade(server.url, ELEMENTS, QUICK).structures] == ["a", "b"]
-        assert len(server.requests) == 1 + 7
+        assert [request.query["filter"] for request in server.requests] == [
+            *(f'elements HAS ALL "{symbol}" AND nelements=1' for symbol in ELEMENTS),
+            'elements HAS ALL "Li","P" AND nelements=2',
+            'elements HAS ALL "Li","S" AND nelements=2',
+            'elements HAS ALL "P","S" AND nelements=2',
+            'elements HAS ALL "Li","P","S" AND nelements=3',
+        ]
+
+
+def test_a_sub_system_that_cannot_be_read_is_named_and_there_is_no_set() -> None:
+    def answer(request: Request) -> Answer:
+        return Answer(b"time out", 504) if '"Li","P" ' in request.query["filter"] else page("a")
+
+    message, requests = failure(answer)
+    assert message == (
+        "SERVER/v1/structures: answers 504: time out (3 attempts) (sub-system Li-P, 4 of 7; the others are not used without it)"
+    )
+    assert len(requests) == 3 + 3
 
 
 def test_a_refusal_is_told_with_the_servers_words() -> None:
@@ -158,7 +178,7 @@ def test_a_server_that_does_not_answer() -> None:
         finally:
             given_up.set()
     message = str(caught.value).replace(server.url, "SERVER")
-    assert message == "SERVER/v1/structures: no answer within 0.2 s (one attempt)"
+    assert message == f"SERVER/v1/structures: no answer within 0.2 s (one attempt){FIRST}"
     with pytest.raises(ProviderError, match=r"http://127.0.0.1:1/v1/structures: cannot be read \(ConnectionError\)"):
         read_optimade("http://127.0.0.1:1", ELEMENTS, QUICK)
 
@@ -190,14 +210,15 @@ def test_bad_structures_are_counted_and_the_rest_is_kept() -> None:
         {"id": "huge", "attributes": huge},
     ]
     salt = {"id": "salt", "attributes": document("salt", SALT)}
-    with StubServer(lambda request: Answer({"data": [*bad, salt, good, good], "meta": {"data_returned": 40}})) as server:
+    given = Answer({"data": [*bad, salt, good, good], "meta": {"data_returned": 40}})
+    with StubServer(for_sulphides(lambda request: given)) as server:
         found = read_optimade(server.url, ELEMENTS, QUICK)
     assert [known.id for known in found.structures] == ["good"]
     assert sum(found.left_out.values()) == len(bad) + 1
     assert found.left_out["off_system"] == 1
     assert found.left_out["too_many_atoms"] == 1
     assert found.missing == [
-        f"it announced 40 structures and gave {len(bad) + 3}",
+        f"it announced 40 structures of Li-S and gave {len(bad) + 3}",
         "1 of the structures it gave are of other elements, so it did not heed the filter",
     ]
     assert (found.received, found.is_whole) == (len(bad) + 1, False)
@@ -228,13 +249,19 @@ def test_a_part_of_a_set_is_an_error(answer: Answer, told: str) -> None:
     assert told in message
 
 
+def for_sulphides(answer: Any) -> Any:
+    """Answer so to what is asked of Li-S, and with nothing to the rest."""
+    other = lambda request: '"Li","S" ' not in request.query.get("filter", '"Li","S" ')  # noqa: E731
+    return lambda request: page() if other(request) else answer(request)
+
+
 def read_pages(answer: Any) -> KnownSet:
-    with StubServer(answer) as server:
+    with StubServer(for_sulphides(answer)) as server:
         return read_optimade(server.url, ELEMENTS, QUICK)
 
 
 def test_what_can_be_completed_is_read() -> None:
-    """A next page by another name or as an object, pages without entries, an end that the count shows, a filter put otherwise."""
+    """A next page by another name or as an object, pages without entries, an end that the count shows, smaller pages."""
     second = lambda request: "page" in request.query  # noqa: E731
     for link in ({"next_page": "/v1/structures?page=2"}, {"next": {"href": "?page=2"}}, {"next": None, "next_page": "?page=2"}):
         first = Answer({"data": [entry_of("a")], "links": link, "meta": {"more_data_available": True}})
@@ -243,14 +270,6 @@ def test_what_can_be_completed_is_read() -> None:
     empty = page(following="/v1/structures?page=2")
     assert len(read_pages(lambda request: page("b") if second(request) else empty).structures) == 1
     assert read_pages(lambda request: page("a", more_data_available=True, data_returned=1)).is_whole
-    only = lambda request: "ONLY" in request.query["filter"]  # noqa: E731
-    for refusal_ in (
-        page(warnings=[{"detail": "operator HAS ONLY ignored"}]),
-        Answer({"errors": [{"detail": "no HAS ONLY", "status": "501"}]}),
-        Answer({"errors": [{"detail": "filter not understood"}]}, 404),
-    ):
-        found = read_pages(lambda request, refusal_=refusal_: refusal_ if only(request) else page("a"))
-        assert [known.id for known in found.structures] == ["a"]
     few = Answer({"errors": [{"detail": "page_limit must be at most 50"}]}, 400)
     assert read_pages(lambda request: page("a") if int(request.query["page_limit"]) <= 50 else few).is_whole
 
@@ -265,7 +284,7 @@ def test_what_is_missing_is_part_of_the_set() -> None:
     assert found.left_out == {"unreadable": 2}
     assert found.notes == ["it warns: slow today"]
     found = read_pages(lambda request: page("a", data_returned="237"))
-    assert found.missing == ["it announced 237 structures and gave 1"]
+    assert found.missing == ["it announced 237 structures of Li-S and gave 1"]
     salt = {"id": "salt", "attributes": document("salt", SALT)}
     found = read_pages(lambda request: Answer({"data": [entry_of("a"), salt]}))
     assert found.missing == ["1 of the structures it gave are of other elements, so it did not heed the filter"]

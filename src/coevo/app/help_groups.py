@@ -41,7 +41,7 @@ def _write_literally(command: Any) -> None:
 
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Start": ("init", "run", "status", "doctor", "env"),
+    "Start": ("init", "run", "status", "references", "doctor", "env"),
     "Look": ("show", "query", "log", "report", "analyse", "motifs", "rediscover", "completeness"),
     "Lineage": ("branch", "merge", "extend", "diff", "export", "import", "trust"),
     "Labels": ("label", "add"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coevo.campaigns.running import run_flow
 from coevo.configs.changing import check_change, check_force_field
 from coevo.configs.loading import config_from_dict, dump_config, parse_config
-from coevo.configs.references import joined_references, load_references
+from coevo.configs.references import ELEMENTS_SET, joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.families import ROLES
@@ -175,7 +175,7 @@ def extend(
     if missing:
         raise ReferenceDataError(
             f"{references}: no structure of {', '.join(missing)} alone; the convex hull of the new node needs at least one of "
-            "each element; add the elemental crystal to the file"
+            f"each element; add the elemental crystal to the file, or join the bundled set: --references FILE+{ELEMENTS_SET}"
         )
     if name not in store.nodes() or store.head(name, "main") is None:
         _check_models(store, source, config)  # no node is left behind

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 JOINT = " + "
+ELEMENTS_SET = "elements"
+"""Bundled set of one crystal of each element; joined to others, it serves the elements of which they have no phase of its own."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def load_references(
     ----------
     spec : str or Path
         A bundled set (:func:`bundled_sets`), of which the phases within ``elements`` are taken; or a file, of which every
-        structure must consist of ``elements``; or several, joined by `` + ``.
+        structure must consist of ``elements``; or several, joined by `` + ``, of which :data:`ELEMENTS_SET` completes the
+        others: it gives those elements alone of which they hold no phase of its own.
     elements : sequence of str
         The node's chemical system.
     base : Path or None
@@ -136,7 +139,11 @@ def load_references(
     parts = reference_parts(spec, base) if isinstance(spec, str) else [spec]
     if not parts:
         raise ReferenceDataError(f"references: got {str(spec)!r}, allowed: a bundled set ({', '.join(bundled_sets())}) or a file")
-    read = [(entry, default) for part in parts for entry, default in _read_part(part, set(elements), base, say)]
+    pieces = {part: _read_part(part, set(elements), base, say) for part in parts}
+    if ELEMENTS_SET in pieces:
+        had = _elemental(entry for part, piece in pieces.items() if part != ELEMENTS_SET for entry, _ in piece)
+        pieces[ELEMENTS_SET] = [row for row in pieces[ELEMENTS_SET] if not _symbols(row[0].structure) <= had]
+    read = [row for piece in pieces.values() for row in piece]
     names = _unique_names([entry.name or entry.structure.composition.reduced_formula for entry, _ in read])
     unknown = [name for name in exclude if name not in names]
     if unknown:
@@ -146,14 +153,16 @@ def load_references(
         )
     kept = [(name, entry, default) for name, (entry, default) in zip(names, read, strict=True) if name not in exclude]
     if complete:
-        _check_elements((_symbols(entry.structure) for _, entry, _ in kept), sorted(set(elements)), str(spec), exclude)
+        _check_elements(_elemental(entry for _, entry, _ in kept), sorted(set(elements)), str(spec), exclude)
     return [
         ReferenceStructure(name, _bare(entry.structure), entry.source or default, entry.licence) for name, entry, default in kept
     ]
 
 
 def reference_set_words(name: str, excluded: Sequence[str]) -> str:
-    """Say which set of references a node has: ``li-p-s without 3 phases``."""
+    """Say which set of references a node has: ``li-p-s without 3 phases``; that of elements is named as what it is."""
+    if name == ELEMENTS_SET:
+        name += " (one crystal of each element)"
     if not excluded:
         return name
     return f"{name} without {len(excluded)} phase{'s' if len(excluded) > 1 else ''}"
@@ -200,15 +209,34 @@ def _check(entry: FileEntry, allowed: set[str], origin: str) -> None:
         raise ReferenceDataError(f"{place}: {problem}")
 
 
-def _check_elements(systems: Iterable[set[str]], elements: list[str], origin: str, excluded: Sequence[str]) -> None:
-    present = {next(iter(system)) for system in systems if len(system) == 1}
+def _elemental(entries: Iterable[FileEntry]) -> set[str]:
+    """Elements of which there is a phase of the element alone."""
+    systems = (_symbols(entry.structure) for entry in entries)
+    return {next(iter(system)) for system in systems if len(system) == 1}
+
+
+def _check_elements(present: set[str], elements: list[str], origin: str, excluded: Sequence[str]) -> None:
     missing = [element for element in elements if element not in present]
     if missing:
-        remedy = "take it out of references.exclude, or add another" if excluded else "add the elemental crystal to the file"
         raise ReferenceDataError(
             f"{origin}: no structure of {', '.join(missing)} alone; the convex hull needs at least one of each element, "
-            f"{', '.join(elements)}; {remedy}"
+            f"{', '.join(elements)}; {_remedy(missing, origin, excluded)}"
         )
+
+
+def _remedy(missing: list[str], origin: str, excluded: Sequence[str]) -> str:
+    if excluded:
+        return "take it out of references.exclude, or add another"
+    if origin == ELEMENTS_SET:
+        return f"the bundled set has none of {', '.join(missing)}: give a file with it, joined as FILE+{ELEMENTS_SET}"
+    if ELEMENTS_SET not in reference_parts(origin) and set(missing) <= elements_of_the_set():
+        return f"add the elemental crystal to the file, or join the bundled set: {origin}+{ELEMENTS_SET}"
+    return "add the elemental crystal to the file"
+
+
+def elements_of_the_set() -> set[str]:
+    """Elements that the bundled set :data:`ELEMENTS_SET` has a crystal of."""
+    return _elemental(entry for entry, _ in _read_part(ELEMENTS_SET, set(ELEMENT_SYMBOLS), None, None))
 
 
 def _unique_names(names: list[str]) -> list[str]:

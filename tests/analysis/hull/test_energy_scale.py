@@ -9,10 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.analysis.compatibility import MaterialsProject2020Compatibility
 from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEntry
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Composition, Lattice, Structure
 
 from coevo.analysis.composition import fractions
-from coevo.analysis.hull.energy_scale import Offsets, anion_correction, fit_offsets, needs_anion_correction
+from coevo.analysis.hull.energy_scale import (
+    Offsets,
+    anion_correction,
+    composition_correction,
+    fit_offsets,
+    needs_anion_correction,
+)
 from coevo.errors import AnalysisError
 
 SYSTEM = ("Li", "P", "S")
@@ -49,6 +55,22 @@ def test_peroxide_is_told_from_the_distances():
         "P6_3/mmc", Lattice.hexagonal(3.14, 7.65), ["Li", "Li", "O"], [[0, 0, 0], [1 / 3, 2 / 3, 0.75], [1 / 3, 2 / 3, 0.149]]
     )
     assert anion_correction(structure) == pytest.approx(-0.465 / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("formula", "per_atom"),
+    [
+        ("LiS13", -0.503 * 13 / 14),
+        ("P4S9", -0.503 * 9 / 13),
+        ("Li3P", 0.0),
+        ("S8", 0.0),
+        ("Li2O", -0.687 / 3),
+        ("Na2O2", -0.465 / 2),
+    ],
+)
+def test_the_correction_of_a_composition(formula: str, per_atom: float) -> None:
+    """Values of Wang et al., Sci. Rep. 11, 15496 (2021), table 2."""
+    assert composition_correction(Composition(formula)) == pytest.approx(per_atom, abs=1e-12)
 
 
 def test_equals_pymatgens_own_processing(known_phases):

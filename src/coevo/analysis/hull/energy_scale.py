@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
-    from pymatgen.core import Structure
+    from pymatgen.core import Composition, Structure
 
     FloatArray = NDArray[np.float64]
 
@@ -77,23 +77,34 @@ def corrected_anions(structure: Structure) -> dict[str, float]:
     return parts
 
 
-def _adjustments(structure: Structure) -> list[Any]:
+def composition_correction(composition: Composition) -> float:
+    """:func:`anion_correction` where only the composition is known, eV/atom.
+
+    pymatgen then takes sulphur for sulphide, which in compounds of metals, phosphorus and sulphur is what distances say too, and
+    oxygen for oxide, but in the formulas of common peroxides, superoxides and ozonides. Raises as :func:`anion_correction`.
+    """
+    return float(sum(adjustment.value for adjustment in _adjustments(composition))) / float(composition.num_atoms)
+
+
+def _adjustments(source: Structure | Composition) -> list[Any]:
     from pymatgen.analysis.compatibility import CompatibilityError
     from pymatgen.analysis.compatibility.computed_entries import ComputedStructureEntry
-    from pymatgen.core import Element
+    from pymatgen.core import Composition, Element
+    from pymatgen.entries.computed_entries import ComputedEntry
 
-    composition = structure.composition
+    composition = source if isinstance(source, Composition) else source.composition
     is_plain = all(isinstance(element, Element) for element in composition)
     known = {"oxidation_states": _oxidation_states(composition.formula)} if is_plain else {}
-    parameters = {"run_type": "GGA", "software": "other", "hubbards": {}}
-    entry = ComputedStructureEntry(structure, 0.0, parameters=parameters, data=known)
+    kind: Any = ComputedEntry if isinstance(source, Composition) else ComputedStructureEntry
+    entry = kind(source, 0.0, parameters={"run_type": "GGA", "software": "other", "hubbards": {}}, data=known)
     with warnings.catch_warnings():
         # Odd compositions have no oxidation states; the rule for them, announced by a warning each time, is in the docstring.
         warnings.filterwarnings("ignore", message="Failed to guess oxidation states")
+        warnings.filterwarnings("ignore", message="No structure or oxide_type parameter present")
         try:
             return list(_mp2020().get_adjustments(entry))
         except CompatibilityError as error:
-            raise AnalysisError(f"no MP2020 correction for {structure.formula}: {error}") from error
+            raise AnalysisError(f"no MP2020 correction for {composition.formula}: {error}") from error
 
 
 @lru_cache(maxsize=4096)

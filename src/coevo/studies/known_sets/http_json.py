@@ -46,8 +46,8 @@ class HttpLimits:
     answer_bytes: int = 64 * 2**20
     total_bytes: int = 512 * 2**20
     connect_seconds: float = 10.0
-    silence_seconds: float = 60.0
-    answer_seconds: float = 300.0
+    silence_seconds: float = 180.0
+    answer_seconds: float = 600.0
     attempts: int = 4
     pause_seconds: float = 1.0
     longest_pause_seconds: float = 30.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from coevo.studies.known_sets.known_structures import KnownSet, KnownStructure, 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pymatgen.core import Structure
 
 KEYS = ("MP_API_KEY", "PMG_MAPI_KEY")
 """Environment variables that hold the key, the first one that is set; then ``PMG_MAPI_KEY`` of pymatgen's settings file."""
@@ -34,8 +37,7 @@ def api_key() -> str:
     if SETTINGS.get(KEYS[1]):
         return str(SETTINGS[KEYS[1]])
     raise ConfigError(
-        f"--against mp: no API key; set {KEYS[0]} to the key of your account at the Materials Project, or give a file or "
-        "optimade:URL"
+        f"mp: no API key; set {KEYS[0]} to the key of your account at the Materials Project, or give a file or optimade:URL"
     )
 
 
@@ -53,18 +55,10 @@ def read_materials_project(elements: Sequence[str]) -> KnownSet:
     ProviderError
         If the server cannot be read; the message never holds the key.
     """
-    key = api_key()
     systems = ["-".join(system) for size in range(1, len(elements) + 1) for system in combinations(sorted(elements), size)]
-    try:
-        documents = _documents(key, systems)
-    except ProviderError:
-        raise
-    except Exception as err:  # noqa: BLE001 - whatever the client raises may hold the server's words, and those the key
-        said = printable(str(err).replace(key, "(key)"))
-        raise ProviderError(f"the Materials Project cannot be read: {type(err).__name__}: {said}") from None
     structures, left_out = [], Counter[str]()
-    for document in documents:
-        name, structure, reason = _read(document, elements)
+    for document in read_summaries(systems, ("material_id", "structure")):
+        name, structure, reason = structure_of_summary(document, elements)
         if structure is None:
             left_out[reason] += 1
         else:
@@ -72,20 +66,51 @@ def read_materials_project(elements: Sequence[str]) -> KnownSet:
     return KnownSet("Materials Project", utc_now(), tuple(elements), structures, dict(left_out))
 
 
-def _documents(key: str, systems: Sequence[str]) -> list[Any]:
-    """Summaries of all materials of some chemical systems, as plain objects."""
-    from pymatgen.ext.matproj import MPRester
+def read_summaries(systems: Sequence[str], fields: Sequence[str], *, timeout: float = 60.0) -> list[Any]:
+    """Read summaries of all materials of some chemical systems, as plain objects.
 
-    with MPRester(key) as client:
-        # plain objects, decoded below: a class that an answer names is not imported
-        return client.request(
-            "materials/summary/?_fields=material_id,structure&_all_fields=False",
-            payload={"chemsys": ",".join(systems)},
-            mp_decode=False,
-        )
+    Parameters
+    ----------
+    systems : sequence of str
+        Such as ``Li-P``: materials of these elements and no other.
+    fields : sequence of str
+    timeout : float
+        Of a request, s.
+
+    Raises
+    ------
+    ConfigError
+        If there is no key.
+    ProviderError
+        If the server cannot be read; ``status`` is that of a refusal. The message never holds the key.
+    """
+    key = api_key()
+    try:
+        from pymatgen.ext.matproj import MPRester
+
+        with MPRester(key) as client:
+            # plain objects, decoded by the caller: a class that an answer names is not imported
+            return client.request(
+                f"materials/summary/?_fields={','.join(fields)}&_all_fields=False",
+                payload={"chemsys": ",".join(systems)},
+                mp_decode=False,
+                timeout=timeout,  # type: ignore[arg-type]  # requests takes fractions of a second
+            )
+    except Exception as err:  # noqa: BLE001 - whatever the client raises may hold the server's words, and those the key
+        said = printable(str(err).replace(key, "(key)"))
+        found = re.search(r"error status code (\d{3})", said)
+        # the client itself refuses what can be no key
+        status = int(found.group(1)) if found else 400 if isinstance(err, ValueError) else None
+        if status in {401, 403}:
+            raise ProviderError(
+                f"the Materials Project refuses the key ({status}); set {KEYS[0]} to the key that your account there shows",
+                status=status,
+            ) from None
+        raise ProviderError(f"the Materials Project cannot be read: {type(err).__name__}: {said}", status=status) from None
 
 
-def _read(document: Any, elements: Sequence[str]) -> tuple[str, Any, str]:
+def structure_of_summary(document: Any, elements: Sequence[str]) -> tuple[str, Structure | None, str]:
+    """Name and structure of a material; without a structure, why it cannot be used."""
     from coevo.configs.structures.json_structures import structure_from_item
 
     try:

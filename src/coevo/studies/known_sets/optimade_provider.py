@@ -1,7 +1,8 @@
-"""Known structures from an OPTIMADE provider: all of a chemical system, page by page.
+"""Known structures from an OPTIMADE provider: all of a chemical system, sub-system by sub-system and page by page.
 
-The query is ``elements HAS ONLY …``, which the specification makes optional; a server without it is asked for each sub-system
-with ``elements HAS ALL … AND nelements=…``, which every server must have. What a server gives is checked structure by structure.
+Each sub-system is asked for with ``elements HAS ALL … AND nelements=…``. The one query ``elements HAS ONLY …`` would do by the
+specification, but servers take it for another: OQMD answers it with the structures that have *all* of the elements, so that the
+sub-systems are missing without a word. What a server gives is checked structure by structure.
 
 Also here, one page of an OPTIMADE answer: its entries, where the next one is, and what the server says against it.
 """
@@ -22,6 +23,8 @@ from coevo.studies.piles.json_entries import refusal, structure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pymatgen.core import Structure
 
 
 FILTER_WORDS = re.compile(
@@ -45,6 +48,8 @@ class Page:
     announced : int or None
         How many structures it says that the filter has in all.
     warnings : tuple of str
+    version : str
+        Of the database, as its server says; empty if it says none.
     """
 
     entries: list[Any]
@@ -52,6 +57,7 @@ class Page:
     more: bool
     announced: int | None
     warnings: tuple[str, ...]
+    version: str = ""
 
 
 def read_page(url: str, document: Any) -> Page:
@@ -79,7 +85,15 @@ def read_page(url: str, document: Any) -> Page:
         raise ProviderError(f"{shown_url(url)}: warns that it does not heed the filter: {heedless}", status=501)
     more = meta.get("more_data_available")
     following = _next(document)
-    return Page(entries, following, more is True or str(more).lower() == "true", _count(meta.get("data_returned")), warnings)
+    has_more = more is True or str(more).lower() == "true"
+    return Page(entries, following, has_more, _count(meta.get("data_returned")), warnings, _version(meta))
+
+
+def _version(meta: dict[str, Any]) -> str:
+    """Version of the database (OPTIMADE 1.2); that of the server's program is another matter."""
+    database = meta.get("database")
+    version = database.get("version") if isinstance(database, dict) else None
+    return printable(version, 60) if isinstance(version, str) else ""
 
 
 def _list(place: dict[str, Any], key: str) -> list[Any]:
@@ -127,22 +141,27 @@ FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,nsit
 PAGES = (100, 10)
 """Structures asked for at a time, and what is asked of a server that refuses so many."""
 
-NO_SUCH_FILTER = frozenset({400, 422, 500, 501})
-"""What servers answer to a filter that they do not implement."""
-
 _EMPTY_PAGES = 10
 """Pages without a structure that are followed one after the other: servers that filter late have some."""
 
 
 @dataclass
-class _Received:
-    """What came in so far, by the provider's ids."""
+class Told:
+    """What a server said of its answers.
 
-    structures: dict[str, KnownStructure] = field(default_factory=dict)
-    left_out: Counter[str] = field(default_factory=Counter)
-    seen: set[str] = field(default_factory=set)
+    Attributes
+    ----------
+    notes : list of str
+        Its warnings.
+    missing : list of str
+        What speaks against the answers being whole: fewer structures than announced.
+    version : str
+        Of the database, where the server tells it.
+    """
+
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    version: str = ""
 
 
 def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None = None) -> KnownSet:
@@ -164,41 +183,39 @@ def read_optimade(url: str, elements: Sequence[str], limits: HttpLimits | None =
     ------
     ProviderError
         If the server cannot be reached, refuses, answers what is not OPTIMADE, says that there is more and not where, does not
-        come to an end, or gives structures that cannot be read and no other. Nothing is returned then: a count against a part of
-        a set would be wrong.
+        come to an end, or gives structures that cannot be read and no other; the sub-system is named. Nothing is returned then: a
+        count against a part of a set would be wrong.
     """
     base = base_url(url)
     reader = JsonReader(base, limits or HttpLimits())
-    received = _Received()
+    told, left_out = Told(), Counter[str]()
+    structures: dict[str, KnownStructure] = {}
+    seen: set[str] = set()
+    systems = list(sub_systems(elements))
     with task(f"reading {shown_url(base)}", 0, "structures") as advance:
-        try:
-            _collect(reader, base, has_only(elements), elements, received, advance)
-        except ProviderError as refusal:
-            if not _refuses_filter(refusal) or received.seen:
-                raise
-            for filter_ in system_filters(elements):
-                _collect(reader, base, filter_, elements, received, advance)
-    if received.left_out["unreadable"] and not received.structures:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(received.left_out.items()))
+        for number, system in enumerate(systems, start=1):
+            try:
+                for name, attributes in system_entries(reader, base, system, FIELDS, told):
+                    advance(1)
+                    if name is not None and name in seen:
+                        continue
+                    seen.update(() if name is None else (name,))
+                    structure, reason = structure_or_reason(attributes, elements)
+                    if name is None or structure is None:
+                        left_out["unreadable" if name is None else reason] += 1
+                    else:
+                        structures[name] = KnownStructure(name, structure)
+            except ProviderError as problem:
+                where = f"sub-system {'-'.join(system)}, {number} of {len(systems)}"
+                raise ProviderError(f"{problem} ({where}; the others are not used without it)", status=problem.status) from None
+    if left_out["unreadable"] and not structures:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise ProviderError(f"{shown_url(base)}: none of its structures of {'-'.join(elements)} can be compared: {reasons}")
-    if received.left_out["off_system"]:
-        count = received.left_out["off_system"]
-        received.missing.append(f"{count} of the structures it gave are of other elements, so it did not heed the filter")
-    structures = [received.structures[identifier] for identifier in sorted(received.structures)]
-    return KnownSet(
-        f"OPTIMADE {shown_url(base)}",
-        utc_now(),
-        tuple(elements),
-        structures,
-        dict(received.left_out),
-        received.notes,
-        received.missing,
-    )
-
-
-def _refuses_filter(refusal: ProviderError) -> bool:
-    """Whether a server has not the filter, rather than a fault; some say so with 404, or in a page."""
-    return refusal.status in NO_SUCH_FILTER or (refusal.status in {None, 404} and FILTER_WORDS.search(str(refusal)) is not None)
+    if left_out["off_system"]:
+        count = left_out["off_system"]
+        told.missing.append(f"{count} of the structures it gave are of other elements, so it did not heed the filter")
+    found = [structures[name] for name in sorted(structures)]
+    return KnownSet(f"OPTIMADE {shown_url(base)}", utc_now(), tuple(elements), found, dict(left_out), told.notes, told.missing)
 
 
 def base_url(url: str) -> str:
@@ -207,34 +224,67 @@ def base_url(url: str) -> str:
     return base if re.search(r"/v\d+(\.\d+)*$", base) else f"{base}/v1"
 
 
-def has_only(elements: Sequence[str]) -> str:
-    """Filter for a chemical system and its sub-systems."""
-    return "elements HAS ONLY " + ",".join(f'"{symbol}"' for symbol in elements)
-
-
-def system_filters(elements: Sequence[str]) -> Iterator[str]:
-    """Filters that give the same together, one for each sub-system."""
+def sub_systems(elements: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """A chemical system and its sub-systems: elements first, then pairs, and so on."""
     for size in range(1, len(elements) + 1):
-        for system in combinations(elements, size):
-            yield "elements HAS ALL " + ",".join(f'"{symbol}"' for symbol in system) + f" AND nelements={size}"
+        yield from combinations(elements, size)
 
 
-def _collect(reader: JsonReader, base: str, filter_: str, elements: Sequence[str], received: _Received, advance: Any) -> None:
-    """Read all pages of one filter."""
-    url, parameters = f"{base}/structures", {"filter": filter_, "response_fields": FIELDS}
+def system_filter(system: Sequence[str]) -> str:
+    """Filter for the structures that have these elements and no other."""
+    return "elements HAS ALL " + ",".join(f'"{symbol}"' for symbol in system) + f" AND nelements={len(system)}"
+
+
+def system_entries(
+    reader: JsonReader, base: str, system: Sequence[str], fields: str, told: Told
+) -> Iterator[tuple[str | None, Any]]:
+    """Read all pages of one sub-system.
+
+    Parameters
+    ----------
+    reader : JsonReader
+    base : str
+        With the version.
+    system : sequence of str
+    fields : str
+        Asked for, joined by commas.
+    told : Told
+        Takes what the server says.
+
+    Yields
+    ------
+    name : str or None
+        Of an entry, each once; None if it has none.
+    attributes : object
+        As they came.
+
+    Raises
+    ------
+    ProviderError
+        As :func:`read_optimade`.
+    """
+    url, parameters = f"{base}/structures", {"filter": system_filter(system), "response_fields": fields}
     page = read_page(url, _first_page(reader, url, parameters))
+    seen: set[str] = set()
     given, empty, pages = 0, 0, {url}
     while True:
         given += len(page.entries)
-        before = len(received.seen)
+        before = len(seen)
         for entry in page.entries:
-            _take(entry, elements, received)
-        received.notes += [f"it warns: {words}" for words in page.warnings if f"it warns: {words}" not in received.notes]
-        advance(len(page.entries))
+            identifier = entry.get("id") if isinstance(entry, dict) else None
+            if not isinstance(identifier, str | int):
+                yield None, None
+                continue
+            name = printable(str(identifier), 100)
+            if name not in seen:
+                seen.add(name)
+                yield name, entry.get("attributes")
+        told.version = page.version or told.version
+        told.notes += [f"it warns: {words}" for words in page.warnings if f"it warns: {words}" not in told.notes]
         if page.following is None:
             break
         empty = 0 if page.entries else empty + 1
-        if empty > _EMPTY_PAGES or (page.entries and len(received.seen) == before):
+        if empty > _EMPTY_PAGES or (page.entries and len(seen) == before):
             raise ProviderError(f"{shown_url(url)}: its pages do not come to an end: one brought nothing new and names another")
         url = reader.checked(page.following, url)
         if url in pages:
@@ -243,10 +293,23 @@ def _collect(reader: JsonReader, base: str, filter_: str, elements: Sequence[str
             )
         pages.add(url)
         page = read_page(url, reader.get(url))
-    _check_whole(url, page, given, received)
+    _check_whole(url, page, given, "-".join(system), told)
 
 
-def _check_whole(url: str, page: Page, given: int, received: _Received) -> None:
+def structure_or_reason(attributes: Any, elements: Sequence[str]) -> tuple[Structure | None, str]:
+    """Build the structure of an entry, or say why it cannot be used."""
+    reason = refusal(attributes)
+    if reason is not None:
+        return None, reason
+    try:
+        structure = structure_of(attributes)
+        reason = reason_against(structure, elements)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        return None, "unreadable"
+    return (None, reason) if reason else (structure, "")
+
+
+def _check_whole(url: str, page: Page, given: int, system: str, told: Told) -> None:
     """Refuse an answer of which the server says that there is more; note one that is shorter than announced."""
     if page.more and not (page.announced is not None and given >= page.announced):
         of = "" if page.announced is None else f" of {page.announced}"
@@ -255,39 +318,15 @@ def _check_whole(url: str, page: Page, given: int, received: _Received) -> None:
             "against a part would be wrong"
         )
     if page.announced is not None and page.announced > given:
-        received.missing.append(f"it announced {page.announced} structures and gave {given}")
+        told.missing.append(f"it announced {page.announced} structures of {system} and gave {given}")
 
 
 def _first_page(reader: JsonReader, url: str, parameters: dict[str, str]) -> Any:
     """Ask for many structures at a time, and for few where the server does not allow so many."""
     try:
         return reader.get(url, {**parameters, "page_limit": str(PAGES[0])})
-    except ProviderError as refusal:
+    except ProviderError as problem:
         # 403 is what the specification has for a page_limit that is too large; others say so in words
-        if refusal.status != 403 and not (refusal.status in {400, 422} and "limit" in str(refusal).lower()):
+        if problem.status != 403 and not (problem.status in {400, 422} and "limit" in str(problem).lower()):
             raise
     return reader.get(url, {**parameters, "page_limit": str(PAGES[1])})
-
-
-def _take(entry: Any, elements: Sequence[str], received: _Received) -> None:
-    """Keep a structure, or count why not; one that was there already is passed over."""
-    identifier = entry.get("id") if isinstance(entry, dict) else None
-    if not isinstance(identifier, str | int):
-        received.left_out["unreadable"] += 1
-        return
-    name = printable(str(identifier), 100)
-    if name in received.seen:
-        return
-    received.seen.add(name)
-    attributes = entry.get("attributes")
-    reason = refusal(attributes)
-    if reason is None:
-        try:
-            structure = structure_of(attributes)
-            reason = reason_against(structure, elements)
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
-            reason = "unreadable"
-    if reason is None:
-        received.structures[name] = KnownStructure(name, structure)
-    else:
-        received.left_out[reason] += 1

@@ -138,10 +138,7 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
     frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
     size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
     sentences = {
-        "refuted": (
-            'labels refute phases that the force field puts on the hull: look at them (coevo query: hull_status="refuted"); '
-            f"then {more}, with more labels (selection.structures)"
-        ),
+        "refuted": f"{_refuted(metrics)}; then {more}, with more labels (selection.structures)",
         "unlabelled": (
             "phases on the hull got no label that counts: look at what became of their frames (coevo show), and at the offsets "
             f"between the energy scales; then {more}"
@@ -183,6 +180,16 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
         "moving": f"more iterations, the {signal} signal still moves: {more}",
     }
     return sentences[cause]
+
+
+def _refuted(metrics: Mapping[str, Any]) -> str:
+    """What to look at where labels refuted what a parent's force field put on the hull; its child may have learned it."""
+    if (metrics.get("population") or {}).get("refuted"):
+        return 'labels refute phases that the force field puts on the hull: look at them (coevo query: hull_status="refuted")'
+    return (
+        "labels refuted phases that the force fields of earlier states put on the hull; the force field has learned it, no entry "
+        "is refuted any more"
+    )
 
 
 def _environments(metrics: Mapping[str, Any]) -> int | str:

@@ -179,7 +179,7 @@ def test_single_phases_of_a_set(command: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--targets", "nope"], "nope: no such file; allowed: a bundled set (li-p-s, li-s-small) or a file"),
+        (["--targets", "nope"], "nope: no such file; allowed: a bundled set (elements, li-p-s, li-s-small) or a file"),
         (["--targets", "li-p-s", "--name", "Li2O"], "li-p-s: no phase is called 'Li2O'; allowed: 'Li bcc', 'Li2S'"),
         (["--name", "Li2S"], "--name chooses among --targets"),
         (["--against", "li-p-s", "--targets", "li-p-s"], "leave --targets, --name and --relax away"),

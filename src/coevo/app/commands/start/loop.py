@@ -46,9 +46,10 @@ def init(
     references: Annotated[
         str | None,
         typer.Option(
-            help="with --elements: known structures, a bundled set (li-p-s) or a CIF, POSCAR, extxyz or JSON file; or several, "
-            "joined by +",
-            metavar="SET|FILE",
+            help="with --elements: known structures, a bundled set (li-p-s), a CIF, POSCAR, extxyz or JSON file, or a database "
+            "(mp, oqmd, alexandria, optimade:URL), which is fetched into a file here; or several, joined by +; default: "
+            "elements, the bundled set of one crystal of each element",
+            metavar="SET|FILE|DATABASE",
         ),
     ] = None,
     name: Annotated[
@@ -144,17 +145,27 @@ def _configuration(
 
 
 def _config_for(elements: str, references: str | None, name: str | None, like: str) -> Any:
+    from coevo.app.commands.start.references import with_files_of_databases
     from coevo.configs.element_lists import elements_of
     from coevo.configs.overrides import config_for_elements
-    from coevo.configs.references import bundled_sets, resolved_references
+    from coevo.configs.references import ELEMENTS_SET, bundled_sets, resolved_references
 
     symbols = elements_of(elements, "--elements")
-    if not references:
-        raise ConfigError(
-            f"init --elements: --references is missing; give a bundled set ({', '.join(bundled_sets())}) or a CIF, POSCAR, "
-            "extxyz or JSON file with known structures, each element among them (geometry suffices); or several, joined by +"
+    if references is None:
+        say(
+            f"references: the bundled set {ELEMENTS_SET}, one crystal of each element; the hull has no compounds until the node "
+            "finds some, so E_hull is the formation energy, where that is above 0, and every compound counts as novel; to give "
+            f"known compounds: --references FILE+{ELEMENTS_SET}"
         )
-    return config_for_elements(symbols, resolved_references(references), name=name, like=like)
+        references = ELEMENTS_SET
+    if not references.strip():
+        raise ConfigError(
+            f"init --elements: --references is empty; give a bundled set ({', '.join(bundled_sets())}), a CIF, POSCAR, extxyz or "
+            "JSON file with known structures, each element among them (geometry suffices), or a database (mp, oqmd, alexandria, "
+            "optimade:URL); or several, joined by +"
+        )
+    files = with_files_of_databases(references, symbols)
+    return config_for_elements(symbols, resolved_references(files), name=name, like=like)
 
 
 @app.command()
