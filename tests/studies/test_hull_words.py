@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from coevo.studies.states.hull_words import check_words, entry_hull_rows, hull_counts, hull_rows, hull_words, standing_word
+from coevo.studies.states.label_scales import refused_scale_rows
 from coevo.studies.states.summaries import next_step
 
 
@@ -32,7 +33,7 @@ def test_counts_of_a_state() -> None:
 
 def of_state(*residuals: float, **curation: float) -> Any:
     population = {"confirmed": 7, "unconfirmed": 2, "refuted": 3, "in_doubt": 4, "first_principles_only": True}
-    document = {"config": {"curation": curation}, "metrics": {"population": population}}
+    document = {"config": {"curation": curation}, "metrics": {"population": population}, "counts": {}}
     offsets = {str(number): {"residual_rms": rms} for number, rms in enumerate(residuals)}
     return SimpleNamespace(document=document, manifest={"offsets": offsets})
 
@@ -52,6 +53,48 @@ def test_the_limit_of_refutation_is_the_one_in_effect() -> None:
     assert hull_words(of_all) == ""
     assert hull_rows(of_all) == []
     assert hull_rows(of_state(0.01)) == [("hull", hull_words(of_state(0.01)))]
+
+
+def test_labels_of_no_usable_scale_neither_confirm_nor_refute() -> None:
+    state = of_state()
+    state.document["counts"]["labels"] = 26
+    assert hull_words(state).endswith(
+        "; no offsets bring its 26 labels to the scale of the hull, so that none confirms or refutes"
+    )
+    check = {"wanted": 1, "labelled": 0, "refuted": 0}
+    assert check_words({"hull_check": check}).startswith("1 phase on it wanted a label, 0 got one, which refuted 0 (against")
+    refused = {"hull_check": check, "force_field": {"warning": "no reference has a label"}}
+    assert check_words(refused) == "1 phase on it wanted a label; the new labels are of no usable scale, and none counts"
+    refused["force_field"]["frames"] = {"train": 3}
+    assert "0 got one, which refuted 0" in check_words(refused)
+
+
+def test_a_refusal_is_told_with_the_way_out() -> None:
+    signal = {"name": "hull", "status": "no signal", "reason": "", "cause": "short"}
+    config = {"maturity": {"patience": 2, "min_frames": 1, "min_test_frames": 1, "environments": 10}}
+
+    def state(warning: str, *parents: Any) -> Any:
+        metrics = {
+            "iteration": {},
+            "maturity": {"mature": False, "signals": [signal]},
+            "force_field": {"warning": warning},
+            "entropy": None,
+        }
+        document = {"metrics": metrics, "counts": {"labels": 26}}
+        return SimpleNamespace(document=document, manifest={"offsets": {}}, first_parents=lambda: iter(parents))
+
+    refused = state("26 labels of teacher: off by 64, or accept it with labelling.accept_scale_mismatch: true")
+    (row,) = refused_scale_rows(refused)
+    assert row == ("label scale", "refused: " + refused.document["metrics"]["force_field"]["warning"])
+    assert refused_scale_rows(state("", refused)) == [row], "no new label since"
+    assert refused_scale_rows(state("")) == []
+    told = next_step("mine", refused.document["metrics"], config)
+    assert "accept the difference (labelling.accept_scale_mismatch: true)" in told
+    assert told.endswith("and go on: coevo run mine -n 1")
+    told = next_step("mine", state("26 labels of pw.x: no reference has a label").document["metrics"], config)
+    assert "(labelling.references: all)" in told
+    assert "accept" not in told
+    assert next_step("mine", state("").document["metrics"], config).startswith("more iterations")
 
 
 def test_words_of_an_entry() -> None:

@@ -14,7 +14,7 @@ from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
 from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.hull_words import hull_rows, standing_word
-from coevo.studies.states.label_scales import label_scale_rows, residuals_of, scale_words
+from coevo.studies.states.label_scales import label_scale_rows, refused_scale_rows, residuals_of, scale_words
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
@@ -138,6 +138,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
         *label_scale_rows(view),
+        *refused_scale_rows(view),
         *([("what hangs on the scale", words)] if (words := scale_words(population)) else []),
     ]
 

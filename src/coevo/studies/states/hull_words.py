@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.tree import CurationConfig
 from coevo.makers.labels.standing import limit_of
+from coevo.output.plain_text import counted
+from coevo.studies.states.label_scales import has_no_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,9 @@ def limit_words(view: StateView) -> str:
     said = view.document["config"]["curation"].get("refuted_above")
     asked = float(CurationConfig().refuted_above if said is None else said)
     stored = view.manifest["offsets"] or {}
+    labels = view.document["counts"].get("labels", 0)
+    if labels and not stored:
+        return f"no offsets bring its {counted(labels, 'labels')} to the scale of the hull, so that none confirms or refutes"
     limits = sorted(limit_of(float(document["residual_rms"]), asked) for document in stored.values())
     if not limits or limits[-1] <= asked:
         return f"a label refutes that is off by more than {asked:.3g} eV/atom (curation.refuted_above)"
@@ -72,9 +77,12 @@ def check_words(metrics: Mapping[str, Any]) -> str:
     check = metrics.get("hull_check")
     if not check:
         return ""
+    wanted = f"{counted(check['wanted'], 'phases')} on it wanted a label"
+    if has_no_scale(metrics):
+        return f"{wanted}; the new labels are of no usable scale, and none counts"
     limit = "" if check.get("limit") is None else f"; off by more than {check['limit']:.3g} eV/atom"
     return (
-        f"{check['wanted']} phases on it wanted a label, {check['labelled']} got one, which refuted {check['refuted']} "
+        f"{wanted}, {check['labelled']} got one, which refuted {check['refuted']} "
         f"(against the parent's force field, before it learned of them{limit})"
     )
 
