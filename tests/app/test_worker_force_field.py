@@ -117,3 +117,4 @@ def test_without_its_environment_nothing_begins(tmp_path: Path, undisturbed: Coe
     told = " ".join(coevo("init", "other.yaml", code=2).stderr.split())
     assert "family fake has no environment" in told
     assert "coevo env create fake" in told
+    assert "other" not in coevo("status").stdout, "no node was made"

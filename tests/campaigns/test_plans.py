@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from coevo.app.tables.plans import plan_table
-from coevo.campaigns.planning import Start, plan, plan_json
+from coevo.campaigns.planning import PlannedStep, Start, plan, plan_json, start_from_state
 from coevo.configs.audit_section import AuditConfig
 from coevo.configs.loading import load_config, parse_config
 from coevo.configs.site_loading import parse_site
+from coevo.node_store.store import open_store
+from coevo.settings import Settings
 from tiny_node import Coevo
 
 SITE = """
@@ -73,16 +75,45 @@ def test_an_audit_is_planned_with_the_references_in_its_first_iteration(tiny_tex
     audit = {"auditor": "force_field", "force_field": {"family": "chgnet", "weights": "r2scan"}, "structures": 30}
     plain = parse_config(tiny_text, "tiny")
     config = plain.model_copy(update={"audit": AuditConfig(**audit)})
-    rows = [row for row in plan(config, Start(0, 14), 2, 1) if "audit" in row.step]
+    rows = [row for row in plan(config, Start(0, 14, unaudited=14), 2, 1) if "audit" in row.step]
     assert [(row.iteration, row.step, row.jobs, row.items) for row in rows if row.step == "audit"] == [
         (1, "audit", 3, 44),
         (2, "audit", 2, 30),
     ]
     by_code = plain.model_copy(update={"audit": AuditConfig(auditor="espresso", structures=30)})
-    (first, _) = [row for row in plan(by_code, Start(0, 14), 2, 1) if row.step == "audit-label"]
+    (first, _) = [row for row in plan(by_code, Start(0, 14, unaudited=14), 2, 1) if row.step == "audit-label"]
     assert (first.jobs, first.items, first.resources) == (1 + 3 + 2, 44, "label")  # packets of twelve frames
     assert first.seconds == pytest.approx(44 * 250.0)
     assert not [row for row in plan(plain, Start(0, 14), 2, 1) if "audit" in row.step]
+
+
+def test_what_is_done_once_is_planned_where_it_was_not_done(tiny_text: str, finished: Coevo) -> None:
+    """The dynamics that calibrate environments, labels of all references, and the references of a first audit."""
+    plain = parse_config(tiny_text, "tiny")
+    maturity = plain.maturity.model_copy(update={"environment_signal": "coverage"})
+    labelling = plain.labelling.model_copy(update={"references": "all"})
+    config = plain.model_copy(update={"maturity": maturity, "labelling": labelling})
+
+    def frames(rows: list[PlannedStep]) -> list[int]:
+        return [row.items for row in rows if row.step == "label"]
+
+    new = plan(config, Start(0, 14, references=14, unlabelled=14, calibrates_in=0), 2, 1)
+    (row,) = [row for row in new if row.step == "calibrate-environments"]
+    assert (row.iteration, row.items, row.seconds, row.resources) == (0, 6, pytest.approx(24.0), "screen")
+    first, second = frames(new)
+    assert first == second + 14
+    later = plan(config, Start(3, 40, references=4, calibrates_in=4), 2, 1)
+    assert [(r.iteration, r.items) for r in later if r.step == "calibrate-environments"] == [(4, 4)]
+    assert frames(later) == [second, second]
+    assert not [r for r in plan(config, Start(3, 40, references=4), 2, 1) if r.step == "calibrate-environments"]
+    assert not [r for r in plan(plain, Start(3, 40, references=4, calibrates_in=4), 2, 1) if "calibrate" in r.step]
+    with open_store(Settings(database=f"file:{finished.database}")) as store:
+        head = store.state("tiny")
+        start = start_from_state(head, config)
+        labelled = {label["family"] for label in head.labels()} & {document["_id"] for document in head.references()}
+    assert labelled
+    assert (start.unaudited, start.unlabelled) == (start.references, start.references - len(labelled))
+    assert start.calibrates_in == start.iteration + 1, "judged by entropy so far"
 
 
 def test_a_preset_is_planned_before_its_node_exists(tmp_path: Path) -> None:
@@ -124,7 +155,7 @@ def test_submit_plans_on_a_site_and_adds_nothing(tmp_path: Path, mongodb_uri: st
     coevo = Coevo(tmp_path)
     planned = json.loads(coevo("submit", "li-p-s", "-n", "7", "--plan", "--format", "json").stdout)
     assert {row["walltime"] for row in planned["steps"]} == {"12:00:00", "8:00:00", "1-0", "4:00:00"}
-    assert {row["iteration"] for row in planned["steps"]} == set(range(1, 8))
+    assert {row["iteration"] for row in planned["steps"]} == set(range(8)), "environments are calibrated in the first state"
     assert planned["gpu_hours"] > 140
     with MongoClient(mongodb_uri) as client:
         database = client.get_default_database()

@@ -66,6 +66,12 @@ def test_the_message_of_a_value_out_of_range() -> None:
         ("generator: {candidates: many}", "x.yaml:5: generator.candidates: got many, allowed: an integer >= 1 and <= 1000000"),
         ("generator: {candidates: 12.5}", "x.yaml:5: generator.candidates: got 12.5, allowed: an integer"),
         ("generator: {fit: perhaps}", "x.yaml:5: generator.fit: got perhaps, allowed: true or false"),
+        (
+            "generator: {electron_excess_share: true}",
+            "x.yaml:5: generator.electron_excess_share: got true, allowed: a number >= 0",
+        ),
+        ("generator: {candidates: true}", "x.yaml:5: generator.candidates: got true, allowed: an integer"),
+        ("curation: {max_e_hull: false}", "x.yaml:5: curation.max_e_hull: got false, allowed: a number >= 0"),
         ("generator: [1, 2]", "x.yaml:5: generator: got [1, 2], allowed: a mapping of family, candidates"),
         ("generator:", "x.yaml:5: generator: got nothing, allowed: a mapping of"),
         ("generator:\n  candidates: {a: 1}", "x.yaml:6: generator.candidates: got a mapping, allowed: an integer"),
@@ -227,6 +233,18 @@ def test_differences_are_listed_key_by_key() -> None:
         "added.x: (absent) -> '1e-3'",
     ]
     assert config_difference(old, old) == []
+    # states leave out later keys that are at their default
+    changes = {
+        "curation": {"hull": "labelled", "ltol": 0.3},
+        "node": {"branch_seed": 7},
+        "labelling": {"teacher": {"weights": "pes"}},
+    }
+    assert config_difference(changes, {"curation": {"ltol": 0.3}}) == [
+        "curation.hull: labelled -> model",
+        "node.branch_seed: 7 -> 0",
+        "labelling.teacher.weights: pes -> r2scan",  # the teacher's, not that of any force field
+    ]
+    assert config_difference({}, {"node": {"elements": ["Li"]}}) == ["node.elements: (absent) -> [Li]"]
 
 
 BASE = load_config("li-p-s").config

@@ -151,6 +151,21 @@ class TestAnotherForceField:
         assert [line.partition("configuration: ")[2].partition(", which")[0] for line in said] == told
         assert parse_config(loaded.text, "stored") == loaded.config
 
+    @pytest.mark.parametrize("place", ["labelling.teacher", "audit.force_field"])
+    def test_the_teacher_s_and_the_auditor_s_weights_follow_their_family(self, tmp_path: Path, place: str) -> None:
+        section, key = place.split(".")
+        path = tmp_path / "x.yaml"
+        path.write_text(FILE + f"{section}: {{{key}: {{family: chgnet, weights: r2scan}}}}\n")
+        said: list[str] = []
+        loaded = load_with(path, read_overrides([f"{place}.family=sevennet"]), said.append)
+        chosen = getattr(getattr(loaded.config, section), key)
+        assert (chosen.family, chosen.weights) == ("sevennet", "7net-0")
+        assert said == [f"configuration: {place}.weights: 7net-0, which follows from the force field that is given"]
+        assert parse_config(loaded.text, "stored") == loaded.config
+        both = load_with(path, read_overrides([f"{place}.family=sevennet", f"{place}.weights=7net-l3i5"]))
+        assert getattr(getattr(both.config, section), key).weights == "7net-l3i5"
+        assert "weights: got r2scan" in refusal(path, f"{place}={{family: sevennet, weights: r2scan}}").replace("'", "")
+
     def test_a_section_as_a_whole(self) -> None:
         loaded = load_with("li-p-s-sevennet", read_overrides(["screening.force_field={family: sevennet, weights: 7net-l3i5}"]))
         assert loaded.config.screening.force_field.weights == "7net-l3i5"

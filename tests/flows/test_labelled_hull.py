@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +144,35 @@ def check_caught(view: StateView) -> None:
     assert counts["sun"] == sum(m.document["is_sun"] for m in entries)
 
 
+def check_ruler(view: StateView) -> None:
+    """A sample that is a refuted entry stands where the entry does, and is not S.U.N."""
+    entries = {m.id: m.document for m in members(view, "entry")}
+    refuted = []
+    for since, sha256 in view.manifest["samples"].items():
+        samples = sorted(read_records(current_store(), {"sha256": sha256}), key=lambda row: row["id"])
+        ruler = view.document["metrics"]["ruler"][since]
+        sun = 0
+        for row, value in zip(samples, ruler["values"], strict=True):
+            status = entries.get(row["id"], {}).get("hull_status")
+            sun += bool(row["is_novel"] and value <= 0.1 and status not in {"refuted", "in_doubt"})
+            if status == "refuted":
+                assert value == pytest.approx(entries[row["id"]]["energy_above_hull"], abs=2e-3)
+                refuted.append(row["id"])
+        assert ruler["sun"] == pytest.approx(sun / len(samples))
+    assert refuted
+
+
 def test_planted_false_minima_are_labelled_and_refuted_at_once(fresh: Coevo, monkeypatch: pytest.MonkeyPatch) -> None:
     view = one_turn(fresh, monkeypatch, false=FALSE)
     check_caught(view)
+    check_ruler(view)
+    told = json.loads(fresh("analyse", "tiny", "--stable", "0.25", "--format", "json").stdout)
+    rates = {(r["what"], r["population"], r["threshold"]): r["count"] for r in told["sun"]["hull"]["rates"]}
+    entries = list(view.evaluations("entry"))
+    within = [d for d in entries if d["is_novel"] and d["duplicate_of"] is None and d["energy_above_hull"] <= 0.25]
+    refused = [d for d in within if d["hull_status"] in {"refuted", "in_doubt"}]
+    assert refused
+    assert rates["sun", "generated", 0.25] == len(within) - len(refused)
     check = view.document["metrics"]["hull_check"]
     assert check["labelled"] == check["refuted"] > 0
     assert [s["name"] for s in view.document["metrics"]["maturity"]["signals"]][-1] == "hull"

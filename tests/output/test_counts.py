@@ -16,6 +16,8 @@ from coevo.output.plain_text import counted
         (1, "entries", "1 entry"),
         (1, "branches", "1 branch"),
         (1, "references", "1 reference"),
+        (1, "minima", "1 minimum"),
+        (1, "phases", "1 phase"),
         (1, "job results", "1 job result"),
         (1, "more labels", "1 more label"),
     ],

@@ -20,12 +20,12 @@ from coevo.node_store.store import open_store
 from coevo.report.figures.hull import HEIGHT, corner_place, hull_plot
 from coevo.report.figures.hull_points import HullPoints, hull_points
 from coevo.report.figures.labels_on_axes import place_labels
-from coevo.report.figures.loop import lanes_of, lineage_plot
+from coevo.report.figures.loop import lanes_of, lineage_plot, loop_plot
 from coevo.report.figures.plots import new_figure, paper_style, write_plot
 from coevo.report.gathering import gather
 from coevo.report.motif_gallery import charge_text
 from coevo.report.structure_map import choose, map_input, principal_components, script_text
-from coevo.report.tables import EXCESS_COLUMN, number, stable_table, sun_table
+from coevo.report.tables import EXCESS_COLUMN, number, stable_table, sun_table, whose_energies
 from coevo.settings import Settings
 from tiny_node import Coevo
 
@@ -103,6 +103,31 @@ def test_tables_show_an_excess_of_electrons_where_there_is_one() -> None:
     assert [row[table.columns.index(EXCESS_COLUMN)] for row in table.rows] == ["", "", "", "0.25"]
     assert table.numeric == {1, 2, 3, 4, 5, 6}
     assert EXCESS_COLUMN not in sun_table(data, 3).columns
+
+
+def test_a_refuted_phase_on_the_hull_is_marked() -> None:
+    rows = [{**evaluation(*phase), "space_group": 1} for phase in [("Li", -1.9), ("S", -4.1), ("Li2S", -4.0)]]
+    assert "label" not in stable_table(with_energies(["Li", "S"], rows), {}).columns
+    assert whose_energies(rows) == "by this state's force field"
+    for row, status in zip(rows, ("confirmed", "confirmed", "refuted"), strict=True):
+        row["hull_status"] = status
+    table = stable_table(with_energies(["Li", "S"], rows), {})
+    place = table.columns.index("label")
+    told = {row[0]: row[place] for row in table.rows}
+    assert told == {"Li": "confirmed", "S": "confirmed", "Li₂S": "refuted: its energy is the label's"}
+    assert {table.columns[number] for number in table.numeric} == {"formation energy (eV/atom)", "space group"}
+    assert whose_energies(rows) == "by this state's force field, of refuted entries by their labels"
+
+
+def test_a_state_without_a_loop_says_what_made_it() -> None:
+    def why(parents: tuple[str, ...] = (), started_from: Any = None, **metrics: Any) -> str:
+        view = SimpleNamespace(parents=parents, started_from=started_from)
+        return loop_plot(SimpleNamespace(view=view, metrics=metrics)).missing  # type: ignore[arg-type]
+
+    assert why() == "this is the first state of the node; no iteration has run"
+    assert "made from a state of another node" in why(started_from={"node": "other", "state": "0" * 64})
+    assert "made by labels that were added to its parent" in why(("0" * 64,), labels={})
+    assert "a merge or an extension" in why(("0" * 64,), union={})
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

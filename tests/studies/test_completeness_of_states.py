@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -200,3 +201,11 @@ def test_the_claim_is_of_the_generator_and_no_more(found: dict[str, Any]) -> Non
     assert claim.startswith("of what the embedded generator, unfitted and without parents, can make at ≤ 20 atoms in Li-P-S")
     assert "tolerances" in claim
     assert claim.endswith("nothing is said of chemical space")
+
+
+def test_the_claim_names_formulas_as_they_are_drawn(state: StateView) -> None:
+    probe = probe_of(state, [FIRST])
+    generator = probe.config.generator.model_copy(update={"compositions": ("Li20S10", "Li2S", "Li3P")})
+    asked = measure(state, replace(probe, config=probe.config.model_copy(update={"generator": generator})), e_hull=0.05)
+    assert " can make of Li2S, Li3P at " in asked["claim"]
+    assert asked["probe"]["formulas"] == ["Li2S", "Li3P"]

@@ -62,7 +62,8 @@ def print_plan(
         node = loaded.config.node.name
     if store is not None and node in nodes:
         head = store.state(f"{node}@{branch}")
-        config, start = live_config(store, node, head, say, only_read=True), start_from_state(head)
+        config = live_config(store, node, head, say, only_read=True)
+        start = start_from_state(head, config)
     else:
         config, start = loaded.config, start_of_new(loaded)
     workers = StepMaker(workers=config.resources.workers).usable_workers()

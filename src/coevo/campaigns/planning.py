@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.environments.resolution import MOST_CRYSTALS
 from coevo.configs.audit_section import section_of
 from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import class_of_shards
 from coevo.families import descriptor_of
 from coevo.labelling.registry import seconds_of_frame
+from coevo.makers.calibrate_environments import newest_calibration
+from coevo.makers.labels.training_set import ANCHORS
 from coevo.node_store.recorded import readable, step_seconds
 
 if TYPE_CHECKING:
@@ -36,15 +40,16 @@ DEFAULT_CORE_SECONDS = {
     "calibrate": 0.03,
     "audit": 0.6,
     "judge-audit": 0.005,
+    "calibrate-environments": 4.0,
 }
 """Core-seconds per candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
-atoms on one core (docs/benchmarks.md); used until the node has an iteration of its own to measure.
+atoms on one core, and crystal that is shaken (docs/benchmarks.md); used until the node has an iteration of its own to measure.
 Those of a frame are its labelling code's."""
 
 BYTES_PER_STRUCTURE = 4_000
 
 SHARD_OF_EVALUATION = 500
-SERIAL = {"train-generator", "train-force-field", "train-member", "assess", "measure", "judge-audit"}
+SERIAL = {"train-generator", "train-force-field", "train-member", "assess", "measure", "judge-audit", "calibrate-environments"}
 """Steps that one process does, whatever the number of workers."""
 
 
@@ -101,6 +106,13 @@ class Start:
         Share of candidates that become entries.
     rates : mapping of str to float or None
         Seconds per item of the last iteration; None if there was none.
+    references : int
+    unaudited : int
+        References that no audit has looked at.
+    unlabelled : int
+        References that ``labelling.references: all`` has labelled, and that have no label.
+    calibrates_in : int or None
+        Iteration that would calibrate environments; None where it was done.
     """
 
     iteration: int
@@ -108,10 +120,20 @@ class Start:
     labels: int = 0
     admitted: float = 0.5
     rates: Mapping[str, float] | None = None
+    references: int = 0
+    unaudited: int = 0
+    unlabelled: int = 0
+    calibrates_in: int | None = None
 
 
-def start_from_state(head: StateView) -> Start:
+def start_from_state(head: StateView, config: NodeConfig | None = None) -> Start:
     """Start from a state of a node.
+
+    Parameters
+    ----------
+    head : StateView
+    config : NodeConfig, optional
+        That it goes on with; says whether references without labels have to be counted.
 
     Raises
     ------
@@ -122,13 +144,25 @@ def start_from_state(head: StateView) -> Start:
         metrics = head.document["metrics"]
         counts = metrics.get("iteration")
         population = metrics["population"]
+        references = population["references"]
+        audited = any(state.document["metrics"].get("audit") for state in chain([head], head.first_parents()))
+        calibration = newest_calibration(head, head.document["elements"])
+        every = config is not None and config.labelling.references == "all"
         return Start(
             head.iteration,
-            population["entries"] + population["references"],
+            population["entries"] + references,
             head.document["counts"].get("labels", 0),
             counts["admitted"] / counts["candidates"] if counts and counts["candidates"] else 0.5,
             measured_rates(head),
+            references,
+            0 if audited else references,
+            max(0, references - _labelled_references(head)) if every else 0,
+            None if calibration else head.iteration + 1,
         )
+
+
+def _labelled_references(head: StateView) -> int:
+    return len({label["family"] for label in head.labels() if label["how"] in ANCHORS})
 
 
 def start_of_new(loaded: LoadedConfig) -> Start:
@@ -142,9 +176,9 @@ def start_of_new(loaded: LoadedConfig) -> Start:
     from coevo.configs.references import load_references
 
     node = loaded.config.node
-    return Start(
-        0, len(load_references(node.references, node.elements, base=loaded.base, exclude=loaded.config.references.exclude))
-    )
+    references = load_references(node.references, node.elements, base=loaded.base, exclude=loaded.config.references.exclude)
+    n, every = len(references), loaded.config.labelling.references == "all"
+    return Start(0, n, references=n, unaudited=n, unlabelled=n if every else 0, calibrates_in=0)
 
 
 def measured_rates(head: StateView) -> dict[str, float] | None:
@@ -168,7 +202,7 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
         "assess": population["entries"],
         "measure": population["entries"],
         **_measured_members(metrics, trained),
-        **_measured_audit(metrics, head.iteration),
+        **_measured_audit(metrics, head.parent()),
     }
     return {step: seconds[step] / n for step, n in items.items() if n and step in seconds}
 
@@ -189,12 +223,13 @@ def _measured_members(metrics: Mapping[str, Any], trained: int) -> dict[str, int
     }
 
 
-def _measured_audit(metrics: Mapping[str, Any], iteration: int) -> dict[str, int]:
+def _measured_audit(metrics: Mapping[str, Any], parent: StateView | None) -> dict[str, int]:
     """Items of the steps of an audit, with the references that the first one looks at; empty without one."""
     told = metrics.get("audit")
     if not told:
         return {}
-    first = told["references"]["asked"] if iteration == 1 else 0
+    is_first = parent is None or not parent.document["metrics"].get("audit")
+    first = told["references"]["asked"] if is_first else 0
     step = "audit-label" if told["auditor"]["kind"] == "first_principles" else "audit"
     return {step: told["new"] + first, "judge-audit": metrics["population"]["entries"]}
 
@@ -214,17 +249,29 @@ def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: 
     """
     rows: list[PlannedStep] = []
     population, labelled = start.population, start.labels
-    frames = config.selection.structures * (1 + config.selection.rattled + config.selection.strained + config.selection.path)
+    selected = config.selection.structures * (1 + config.selection.rattled + config.selection.strained + config.selection.path)
+    calibration = _calibration(config, start, site, workers)
+    rows += [row for row in calibration if row.iteration == start.iteration]
     for number in range(iterations):
         iteration = start.iteration + 1 + number
         population += round(start.admitted * config.generator.candidates)
+        frames = selected + (start.unlabelled if number == 0 else 0)
         training = min(labelled, config.training.replay) + frames
         labelled += frames
         amounts = _amounts(config, iteration, population, frames, training)
-        amounts |= _audit(config, population, start.population if start.iteration == 0 and number == 0 else 0)
+        amounts |= _audit(config, population, start.unaudited if number == 0 else 0)
         for step, (jobs, items, size) in amounts.items():
             rows.append(_row(config, start, site, workers, iteration, step, jobs, items, size))
+        rows += [row for row in calibration if row.iteration == iteration]
     return rows
+
+
+def _calibration(config: NodeConfig, start: Start, site: Site | None, workers: int) -> list[PlannedStep]:
+    """The row of the dynamics that says at what distance environments differ: once for a node, where it is judged by them."""
+    if config.maturity.environment_signal != "coverage" or start.calibrates_in is None:
+        return []
+    crystals = min(start.references, MOST_CRYSTALS)
+    return [_row(config, start, site, workers, start.calibrates_in, "calibrate-environments", 1, crystals, 0.0)]
 
 
 def _amounts(

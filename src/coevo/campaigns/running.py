@@ -110,14 +110,19 @@ def initialise(
     ------
     NodeExistsError
         The node exists with another configuration.
+    ConfigError
+        As :func:`coevo.flows.campaign.create_node`; or a force field has no environment on this machine, and there is no node.
     """
     from coevo.flows.campaign import create_node, seed_flow
+    from coevo.flows.seeding import check_environment
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.committee.members import check_members
 
     config = loaded.config
     check_members(config)
     check_auditor(config)
+    if config.node.name not in store.nodes():
+        check_environment(config)
     create_node(store, loaded, base=base, say=say)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:

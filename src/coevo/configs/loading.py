@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from coevo.configs.describing import allowed_at, field_at, keys_of, section_at
 from coevo.configs.tree import NodeConfig
@@ -244,13 +245,55 @@ def dump_config(config: NodeConfig, *, comments: bool = False) -> str:
 
 
 def config_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """List what differs between two configurations given as plain data: ``screening.fmax: 0.1 -> 0.05``."""
+    """List what differs between two configurations given as plain data: ``screening.fmax: 0.1 -> 0.05``.
+
+    A key that one of them does not name has its default there, if it has one.
+    """
     before, after = leaves(old), leaves(new)
     return [
-        f"{key}: {show(before[key]) if key in before else '(absent)'} -> {show(after[key]) if key in after else '(absent)'}"
+        f"{key}: {_written(before, key)} -> {_written(after, key)}"
         for key in [*before, *(key for key in after if key not in before)]
         if key not in before or key not in after or before[key] != after[key]
     ]
+
+
+ABSENT = "(absent)"
+_NO_DEFAULT = object()
+
+
+def _written(values: dict[str, Any], key: str) -> str:
+    """Write the value of a key, or the default that it has without one."""
+    if key in values:
+        return show(values[key])
+    place: Any = NodeConfig
+    *sections, name = key.split(".")
+    for depth, section in enumerate(sections):
+        field = _model_of(place).model_fields.get(section)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return ABSENT  # unknown, or under a name that the user chose
+        prefix = ".".join(sections[: depth + 1]) + "."
+        is_named = any(other.startswith(prefix) for other in values)
+        inner = _NO_DEFAULT if is_named else _default(place, section)
+        place = field.annotation if inner is _NO_DEFAULT else inner
+    default = _default(place, name)
+    return ABSENT if default is _NO_DEFAULT or isinstance(default, BaseModel) else show(to_jsonable_python(default))
+
+
+def _model_of(place: Any) -> type[BaseModel]:
+    """Class of a section, or of the section that is as it is by default."""
+    found: type[BaseModel] = place if isinstance(place, type) else type(place)
+    return found
+
+
+def _default(place: Any, name: str) -> Any:
+    """Value of a field of a section that is as it is by default, or the default of the field of a class of sections."""
+    model = _model_of(place)
+    field = model.model_fields.get(name)
+    if field is None:
+        return _NO_DEFAULT
+    if model is not place:
+        return getattr(place, name)
+    return _NO_DEFAULT if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def check_data(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 OPTION = "--set"
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _FORCE_FIELD = ("screening", "force_field")
+_OTHERS = (("labelling", "teacher"), ("audit", "force_field"))
 _SCALE = ("node", "energy_scale")
 _REFERENCES = ("node", "references")
 
@@ -221,15 +222,18 @@ def _following(before: dict[str, Any], after: dict[str, Any], overrides: Sequenc
             for override in overrides
         )
 
-    family, given = _at(after, (*_FORCE_FIELD, "family")), _at(after, (*_FORCE_FIELD, "weights"))
-    descriptor, old = _descriptor(family), _descriptor(_at(before, (*_FORCE_FIELD, "family")))
-    if descriptor is None:
-        return []
     following = []
-    weights = given or descriptor.default_weights
-    if descriptor is not old and weights == given and not is_given((*_FORCE_FIELD, "weights")):
-        weights = descriptor.default_weights
-        following.append(Override((*_FORCE_FIELD, "weights"), weights))
+    for place in (_FORCE_FIELD, *_OTHERS):
+        chosen = _descriptor(_at(after, (*place, "family")))
+        if chosen is None or chosen is _descriptor(_at(before, (*place, "family"))):
+            continue
+        if _at(after, (*place, "weights")) and not is_given((*place, "weights")):
+            following.append(Override((*place, "weights"), chosen.default_weights))
+    after = _applied(after, following)
+    descriptor, old = (_descriptor(_at(data, (*_FORCE_FIELD, "family"))) for data in (after, before))
+    if descriptor is None:
+        return following
+    weights = _at(after, (*_FORCE_FIELD, "weights")) or descriptor.default_weights
     old_weights = _at(before, (*_FORCE_FIELD, "weights")) or (old.default_weights if old else None)
     if (descriptor, weights) == (old, old_weights) or not isinstance(weights, str) or weights not in descriptor.weights:
         return following

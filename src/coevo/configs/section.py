@@ -13,9 +13,10 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,12 +53,22 @@ Positive = Annotated[float, Field(gt=0.0)]
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys, NaN and infinities are errors, values are frozen."""
+    """Base of every section: unknown keys, NaN, infinities and booleans for numbers are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
 
     not_in_files: ClassVar[frozenset[str]] = frozenset()
     """Fields that a file does not hold: they are another's to set, and stand in states only."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what Python counts as 0 or 1."""
+        if isinstance(value, bool) and info.field_name in cls.model_fields:
+            types = _types_in(cls.model_fields[info.field_name].annotation)
+            if types & {int, float} and bool not in types:
+                raise PydanticCustomError("boolean_for_number", "a boolean is no number")
+        return value
 
     def not_in_use(self) -> frozenset[str]:
         """Sections within this one that its other values make meaningless, such as those of the codes that do not label."""
@@ -71,6 +82,13 @@ class Section(BaseModel):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of :meth:`as_dict`."""
         return cls.model_validate({key: value for key, value in data.items() if not key.startswith("@")})
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The types of a value: those of a union apart, without what restricts them; not those of the items of a collection."""
+    if isinstance(annotation, type):
+        return {annotation}
+    return {kind for part in get_args(annotation) for kind in _types_in(part)}
 
 
 @lru_cache(maxsize=1)

@@ -98,6 +98,21 @@ def check_elements(config: NodeConfig) -> None:
         )
 
 
+def check_environment(config: NodeConfig) -> None:
+    """Make sure that the force field, which evaluates the references of a new node, can be asked on this machine.
+
+    Raises
+    ------
+    ConfigError
+        Its family has an environment of its own, and there is none here.
+    """
+    from coevo.models.external.environment import environment_of
+
+    family = descriptor_of(config.screening.force_field.family, "force_field")
+    if family.environment is not None:
+        environment_of(family.environment)
+
+
 def check_own_file(config: NodeConfig) -> None:
     """Read a model file of the user's own before there is a node: it may be none, or not know elements that its family does.
 

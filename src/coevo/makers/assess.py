@@ -73,6 +73,7 @@ class AssessMaker(StepMaker):
         from coevo.analysis.hull.energy_scale import MP2020
         from coevo.makers.labels.validation import with_label_hull
         from coevo.makers.populations.fingerprints import fingerprint_table, write_table
+        from coevo.makers.populations.hull_members import sun_withheld
         from coevo.makers.populations.population import hull_of, matching_of
         from coevo.makers.populations.scale_sensitivity import stability_counts, with_scale_sensitivity
         from coevo.makers.signals.measures import ruler_rows
@@ -103,7 +104,11 @@ class AssessMaker(StepMaker):
             structures = [m.structure for m in (*references, *entries)]
             documents = with_scale_sensitivity(documents, structures, self.node.elements, in_hull)
         matching, threshold = matching_of(self.curation), self.curation.stable_threshold
-        samples = ruler_rows(by_kind["sample"], hull, self.node.elements, matching, threshold, self.usable_workers())
+        # a candidate that is an entry has the energy and the standing of the entry
+        sampled = by_kind["sample"] if standing is None else [standing.at_its_energy(m) for m in by_kind["sample"]]
+        withheld = sun_withheld(documents)
+        workers = self.usable_workers()
+        samples = ruler_rows(sampled, hull, self.node.elements, matching, threshold, workers, withheld)
         live = [d for d in documents if d["kind"] == "entry" and d["duplicate_of"] is None]
         return {
             "evaluations": write_records(store, documents),

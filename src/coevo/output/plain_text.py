@@ -103,7 +103,7 @@ def counted(count: int, plural: str) -> str:
     """Return a number with its noun, which is given in the plural: ``counted(1, "branches")`` is ``1 branch``."""
     if count != 1:
         return f"{count} {plural}"
-    for ending, singular in (("ies", "y"), ("ches", "ch"), ("s", "")):
+    for ending, singular in (("ies", "y"), ("ches", "ch"), ("minima", "minimum"), ("s", "")):
         if plural.endswith(ending):
             return f"1 {plural.removesuffix(ending)}{singular}"
     return f"1 {plural}"

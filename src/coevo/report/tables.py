@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.audit.words import audit_rows
 from coevo.configs.electrons import has_electron_excess
+from coevo.node_store.documents import is_refuted
 from coevo.node_store.recorded import force_field_change
 from coevo.report.figures.loop import row_anchor
 from coevo.report.figures.plots import DataTable, formula_text
 from coevo.report.folders import cif_name
 from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.hull_words import hull_rows, standing_word
-from coevo.studies.states.label_scales import label_scale_rows, residuals_of, scale_words
+from coevo.studies.states.label_scales import label_scale_rows, refused_scale_rows, residuals_of, scale_words
 from coevo.studies.states.second_opinion import opinion_words, sun_count_words, sun_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from coevo.report.figures.hull_points import HullPoints
     from coevo.report.gathering import ReportData
@@ -137,6 +138,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("reference set", f"{reference_set_of(view.document)}, {reference['size']} structures"),
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
         *label_scale_rows(view),
+        *refused_scale_rows(view),
         *([("what hangs on the scale", words)] if (words := scale_words(population)) else []),
     ]
 
@@ -274,6 +276,7 @@ def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
     """Return the phases on the hull."""
     rows: list[list[Any]] = []
     excess = any(has_electron_excess(points.rows[index].get("electron_excess")) for index in points.corners)
+    judged = any("hull_status" in points.rows[index] for index in points.corners)
     for index in points.corners:
         row = points.rows[index]
         kind = f"reference: {names.get(row['structure_id'], '')}" if row["kind"] == "reference" else "entry"
@@ -283,12 +286,27 @@ def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
                 kind,
                 number(row["formation_energy_per_atom"]),
                 *([_excess(row)] if excess else []),
+                *([_standing(row)] if judged else []),
                 DASH if row["space_group"] is None else str(row["space_group"]),
                 Cell(row["structure_id"][:16], code=True),
             ]
         )
-    columns = ("formula", "what", "formation energy (eV/atom)", *((EXCESS_COLUMN,) if excess else ()), "space group", "id")
-    return PageTable(columns, rows, frozenset({2, 3, *({4} if excess else ())}))
+    further = (*((EXCESS_COLUMN,) if excess else ()), *(("label",) if judged else ()))
+    columns = ("formula", "what", "formation energy (eV/atom)", *further, "space group", "id")
+    return PageTable(columns, rows, frozenset(columns.index(name) for name in columns if name in _NUMERIC))
+
+
+_NUMERIC = frozenset({"formation energy (eV/atom)", EXCESS_COLUMN, "space group"})
+
+
+def _standing(row: dict[str, Any]) -> str:
+    word = standing_word(row) or DASH
+    return f"{word}: its energy is the label's" if is_refuted(row) else word
+
+
+def whose_energies(rows: Iterable[dict[str, Any]]) -> str:
+    """Say whose energies a table of phases has: of refuted entries, their labels'."""
+    return "by this state's force field" + (", of refuted entries by their labels" if any(map(is_refuted, rows)) else "")
 
 
 def facet_table(points: HullPoints) -> PageTable:

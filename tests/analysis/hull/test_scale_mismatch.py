@@ -43,11 +43,11 @@ def test_words_name_every_residual_in_order_the_limit_and_the_way_out() -> None:
     assert "off by 42 meV/atom (rms), allowed: 30 (force field minus label: LiS +60, Li −30, S −30 meV/atom)" in told
     for way in ("labelling.teacher", "node.energy_scale: pbe", "labelling.accept_scale_mismatch: true"):
         assert way in told
-    assert offsets_words(fitted(0.09), 2) == (
+    assert offsets_words(fitted(0.09), 2, accepted=True) == (
         "the references are off by 42 meV/atom (rms) (more than 30: accepted); largest residuals, force field minus label: "
         "LiS +60, Li −30 meV/atom"
     )
-    assert "accepted" not in offsets_words(fitted(0.01))
+    assert "accept" not in offsets_words(fitted(0.01), accepted=True)
     twice = [Residual("0123456789", "S", 0.01), Residual("abcdefghij", "S", -0.02), Residual("x", "Li", 0.0)]
     assert residual_words(twice) == "S abcdefgh −20, S 01234567 +10, Li +0"
 
@@ -57,7 +57,10 @@ def test_documents_of_before_have_no_residuals_and_those_of_now_come_back() -> N
     assert Offsets.from_dict(offsets.to_dict()) == offsets
     old = {key: value for key, value in offsets.to_dict().items() if key != "residuals"}
     assert Offsets.from_dict(old).to_dict() == old
-    assert offsets_words(Offsets.from_dict(old)) == "the references are off by 42 meV/atom (rms) (more than 30: accepted)"
+    assert offsets_words(Offsets.from_dict(old), accepted=False) == (
+        "the references are off by 42 meV/atom (rms) (more than 30: frozen as they were fitted, "
+        "labelling.accept_scale_mismatch is off)"
+    )
 
 
 def test_an_extension_adds_its_residuals_to_those_that_are_there() -> None:
@@ -87,6 +90,6 @@ def test_constants_that_meet_every_reference_say_nothing_of_the_scale() -> None:
     assert offsets is not None
     assert (offsets.n, offsets.rank, offsets.is_tested) == (2, 2, False)
     words = "how far the references are off is not known: 2 of them for as many constants, which meet them exactly"
-    assert offsets_words(offsets) == words
+    assert offsets_words(offsets, accepted=True) == words
     assert fitted(0.0).is_tested
-    assert offsets_words(fitted(0.0)).startswith("the references are off by 0 meV/atom (rms); ")
+    assert offsets_words(fitted(0.0), accepted=True).startswith("the references are off by 0 meV/atom (rms); ")

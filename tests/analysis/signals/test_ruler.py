@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -30,6 +31,13 @@ def test_shares_and_quantiles():
     assert diversity["formula_entropy"] == pytest.approx(scipy_entropy([1, 2, 1]))
     assert diversity["effective_formulas"] == pytest.approx(exp(scipy_entropy([1, 2, 1])))
     assert diversity["effective_space_groups"] == pytest.approx(exp(scipy_entropy([3, 1])))
+
+
+def test_what_labels_refute_is_not_sun_however_stable():
+    sample = [candidate(0.0), candidate(0.05, group="b"), candidate(0.3, group="c")]
+    assert summarise(sample)["sun"] == pytest.approx(2 / 3)
+    found = summarise([sample[0], replace(sample[1], sun_withheld=True), sample[2]])
+    assert (found["stable"], found["sun"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
 
 
 def test_what_was_not_recorded_is_none():

@@ -46,6 +46,9 @@ def test_counts_by_hand():
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["reference_set"] == "li-p-s"
     assert len(document["rates"]) == len(found.rates) == 3 * (5 + 2 * 4)
+    withheld = sun_summary(E_HULL, UNIQUE, MATCHED, generated=10, withheld=E_HULL == 0.0, **REFERENCES)
+    assert withheld.rate("sun", "generated", 0.1).count == 0
+    assert withheld.rate("stable", "generated", 0.1).count == 4  # its energy is what it is
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,6 +16,7 @@ from li_p_s_states import NODE
 from coevo.errors import BundleError, ConfigError
 from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import canonical_json, structure_document_id
+from coevo.node_store.evaluation_claims import untrue_claim
 from coevo.node_store.identity import evaluations_digest, label_id
 from coevo.node_store.seeds import recorded_seed
 
@@ -224,7 +225,7 @@ def of_judged(status: str) -> Callable[[Forgery], None]:
     def forge(forgery: Forgery) -> None:
         rows = forgery.lines("evaluations")
         row = next(row for row in rows if row["kind"] == "entry")
-        row |= {"hull_status": status} | ({"model_energy_per_atom": -9.0} if status == "refuted" else {})
+        row |= {"hull_status": status} | ({"model_energy_per_atom": -9.0, "is_sun": False} if status == "refuted" else {})
         forgery.put_lines("evaluations", rows)
         document = forgery.state()
         document["evaluations"]["digest"] = evaluations_digest(rows)
@@ -250,6 +251,59 @@ def test_an_entry_is_confirmed_or_refuted_by_a_label(good: Path, tmp_path: Path,
         return
     with pytest.raises(BundleError, match=f"entry {entry} is {status} by its evaluations, and the state has no admitted label"):
         import_bundle(store, path, limits=SMALL)
+
+
+def of_entries(change: dict[str, Any], relation: str = "") -> Callable[[Forgery], None]:
+    """Claims of entries, in a state that was audited by somebody who stands so to what trained its force field."""
+
+    def forge(forgery: Forgery) -> None:
+        rows = [row | change if row["kind"] == "entry" else row for row in forgery.lines("evaluations")]
+        forgery.put_lines("evaluations", rows)
+        document = forgery.state()
+        document["evaluations"]["digest"] = evaluations_digest(rows)
+        document["metrics"] |= {"audit": {"relation": relation}} if relation else {}
+        forgery.put_state(document)
+
+    return forge
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (of_evaluations({"electron_excess": 0.125}), r"evaluation \w{64}: electron_excess: got 0.125, Li\w+ has -?[0-9.]+;"),
+        (
+            of_entries({"hull_status": "in_doubt", "is_sun": True}),
+            "is_sun: got true of an entry that is in doubt, allowed: false",
+        ),
+        (of_entries({"audit_verdict": "stable"}), "audit_verdict: got stable, and by the metrics of its state nobody looked;"),
+        (of_entries({"audit_verdict": "stable"}, "labeller"), "audit_verdict: got stable, .* who looked is labeller; allowed"),
+    ],
+)
+def test_claims_that_cannot_be_so(good: Path, tmp_path: Path, forge: Callable[[Forgery], None], message: str) -> None:
+    forgery = Forgery(good)
+    forge(forgery)
+    forgery.declare()
+    with pytest.raises(BundleError, match=message):
+        import_bundle(embedded(tmp_path / "db"), forgery.write(tmp_path / "b.zip"), limits=SMALL)
+
+
+def test_claims_that_follow_import(good: Path, tmp_path: Path) -> None:
+    forgery = Forgery(good)
+    of_entries({"audit_verdict": "stable", "hull_status": "unconfirmed", "is_sun": True}, "independent")(forgery)
+    forgery.declare()
+    store = embedded(tmp_path / "db")
+    import_bundle(store, forgery.write(tmp_path / "b.zip"), limits=SMALL)
+    assert {row["audit_verdict"] for row in store.state(NODE).entries()} == {"stable"}
+
+
+def test_a_refuted_entry_that_is_sun_is_refused() -> None:
+    claim = untrue_claim({"formula": "Li2S", "hull_status": "refuted", "is_sun": True}, {})
+    assert claim == "is_sun: got true of an entry that is refuted, allowed: false"
+    # (7 * 1 - 3 * 2) / 10, and of an intermetallic compound nothing
+    assert untrue_claim({"formula": "Li7S3", "electron_excess": 0.1}, {}) == ""
+    assert untrue_claim({"formula": "Li2Mg", "electron_excess": 0.0}, {}) == ""
+    assert untrue_claim({"formula": "Li7S3"}, {}) == ""
+    assert "Li7S3 has 0.1" in untrue_claim({"formula": "Li7S3", "electron_excess": -0.1}, {})
 
 
 def test_a_stored_state_whose_seed_is_none(tmp_path: Path) -> None:

@@ -166,14 +166,28 @@ def test_checkpoints_configuration_and_metrics(store):
         store,
         {},
         checkpoints={"force_field": {**blobs[0], **fields}},
-        metrics={"entropy": {"mean": 5.5, "of": [1, 2]}, "flag": True, "text": "a", "gone": 3, "same": 1.5},
+        metrics={
+            "entropy": {"mean": 5.5, "of": [1, 2]},
+            "flag": True,
+            "text": "a",
+            "gone": 3,
+            "same": 1.5,
+            "audit": {"records": [{"energy_per_atom": -1.0}], "new": 4},
+        },
     )
     same_weights = {**blobs[0], **fields, "uri": "s3://elsewhere/blob", "parent": None}
     changed = committed(
         store,
         {},
         checkpoints={"force_field": {**blobs[1], **fields, "parent": blobs[0]["sha256"]}, "generator": {**blobs[2], **fields}},
-        metrics={"entropy": {"mean": 5.25, "of": [1, 4]}, "flag": False, "text": "b", "come": 2.5, "same": 1.5},
+        metrics={
+            "entropy": {"mean": 5.25, "of": [1, 4]},
+            "flag": False,
+            "text": "b",
+            "come": 2.5,
+            "same": 1.5,
+            "audit": {"records": [{"energy_per_atom": -2.0}, {"energy_per_atom": -3.0}], "new": 5},
+        },
         config={**CONFIG, "curation": {"max_e_hull": 0.3, "stable_threshold": 0.1}},
     )
     found = difference(base, changed)
@@ -183,6 +197,7 @@ def test_checkpoints_configuration_and_metrics(store):
         ("entropy.of.1", 2, 4, 2),
         ("gone", 3, None, None),
         ("come", None, 2.5, None),
+        ("audit.new", 4, 5, 1),
     }
     assert [(c.model, (c.left or {}).get("sha256"), c.right["sha256"], c.right["parent"]) for c in found.checkpoints] == [
         ("force_field", blobs[0]["sha256"], blobs[1]["sha256"], blobs[0]["sha256"]),

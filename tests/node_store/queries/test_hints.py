@@ -44,6 +44,8 @@ def hints(text: str, elements: tuple[str, ...] = NODE) -> str:
         ("energy_above_hull<0", "below the hull"),
         ('id="ad834d1f"', "STARTS WITH"),
         ('matched_reference="Li2S"', "an id has 64 digits"),
+        ('hull_status="foo"', 'hull_status = "foo": it is one of confirmed, unconfirmed, refuted, in_doubt'),
+        ('audit_verdict="foo"', 'audit_verdict = "foo": it is one of stable, unstable, undecided'),
     ],
 )
 def test_what_cannot_match_is_explained(text: str, expected: str) -> None:
@@ -71,6 +73,8 @@ def test_what_cannot_match_is_explained(text: str, expected: str) -> None:
         'id STARTS WITH "ad"',
         f'id="{"a" * 64}"',
         "is_sun=TRUE",
+        'hull_status="in_doubt" AND audit_verdict="stable"',
+        'hull_status CONTAINS "doubt"',
         'formula CONTAINS "Zn"',
     ],
 )

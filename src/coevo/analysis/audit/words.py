@@ -146,7 +146,8 @@ def _rate(found: Mapping[str, Any] | None, name: str) -> str:
     if not found:
         return ""
     low, high = found["interval"]
-    return f"{name} {_range(found['share'], found['share_high'], 2)} ({low:.2f} to {high:.2f} of {found['population']})"
+    share = _range(found["share"], found["share_high"], 2)
+    return f"{name} {share} ({low:.2f} to {high:.2f}; {found['n']} looked at of {found['population']})"
 
 
 def _range(low: float, high: float, digits: int) -> str:

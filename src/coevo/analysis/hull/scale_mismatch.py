@@ -36,15 +36,26 @@ def mismatch_words(offsets: Offsets) -> str:
     )
 
 
-def offsets_words(offsets: Offsets, most: int | None = 3) -> str:
-    """Say how well labels and force field fit together: the residual, and of which references it is largest."""
+def offsets_words(offsets: Offsets, most: int | None = 3, *, accepted: bool) -> str:
+    """Say how well labels and force field fit together: the residual, and of which references it is largest.
+
+    Parameters
+    ----------
+    offsets : Offsets
+    most : int or None
+        Residuals that are told; all by None.
+    accepted : bool
+        Whether the configuration accepts a mismatch (``labelling.accept_scale_mismatch``). Offsets are frozen, so some stay that
+        it would not have fitted.
+    """
     if not offsets.is_tested:
         return _rms_words(offsets)
     known = residual_words(offsets.residuals, most)
     what = "largest residuals" if most is not None and len(offsets.residuals) > most else "residuals"
     told = f"; {what}, force field minus label: {known} meV/atom" if known else ""
-    accepted = f" (more than {1000 * LIMIT:.0f}: accepted)" if is_mismatch(offsets) else ""
-    return f"{_rms_words(offsets)}{accepted}{told}"
+    why = "accepted" if accepted else "frozen as they were fitted, labelling.accept_scale_mismatch is off"
+    beyond = f" (more than {1000 * LIMIT:.0f}: {why})" if is_mismatch(offsets) else ""
+    return f"{_rms_words(offsets)}{beyond}{told}"
 
 
 def residual_words(residuals: Sequence[Residual], most: int | None = None) -> str:

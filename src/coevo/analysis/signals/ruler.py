@@ -28,7 +28,7 @@ class SampledCandidate:
     Attributes
     ----------
     energy_above_hull : float
-        eV/atom, by the state's force field on the state's hull.
+        eV/atom, by the state's force field on the state's hull; of a refuted entry, by its label.
     is_stable : bool
         Energy above hull up to the threshold.
     is_unique, is_novel : bool or None
@@ -38,6 +38,8 @@ class SampledCandidate:
     space_group : int or None
     group : str
         The same for structures of the sample that match (StructureMatcher).
+    sun_withheld : bool
+        It is an entry that a label refuted or that is in doubt, so it is not S.U.N.
     """
 
     energy_above_hull: float
@@ -47,6 +49,7 @@ class SampledCandidate:
     formula: str
     space_group: int | None
     group: str
+    sun_withheld: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def summarise(sample: Sequence[SampledCandidate]) -> dict[str, Any]:
     if not sample:
         return {}
     energies = [candidate.energy_above_hull for candidate in sample]
-    sun = [candidate.is_stable and candidate.is_novel if candidate.is_novel is not None else None for candidate in sample]
+    sun = [None if c.is_novel is None else c.is_stable and c.is_novel and not c.sun_withheld for c in sample]
     return {
         "n": len(sample),
         **quantiles(energies),

@@ -128,6 +128,7 @@ def sun_summary(
     reference_set: str,
     reference_size: int,
     valid: ArrayLike | None = None,
+    withheld: ArrayLike | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> SunSummary:
     """Summarise a set of generated structures.
@@ -145,6 +146,8 @@ def sun_summary(
     reference_set : str
     reference_size : int
     valid : array of bool, shape (n,), optional
+    withheld : array of bool, shape (n,), optional
+        Not S.U.N. however stable: labels refute it, or make it doubtful.
     thresholds : sequence of float
         eV/atom.
 
@@ -167,7 +170,8 @@ def sun_summary(
     }
     if is_valid is not None:
         populations["valid"] = (is_valid, int(is_valid.sum()))
-    marks = _marks(e_hull, _flags("unique", unique, e_hull), is_novel, is_valid, thresholds)
+    may_be_sun = ~_flags("withheld", np.zeros(len(e_hull), dtype=bool) if withheld is None else withheld, e_hull)
+    marks = _marks(e_hull, _flags("unique", unique, e_hull), is_novel, is_valid, may_be_sun, thresholds)
     return SunSummary(
         reference_set=reference_set,
         reference_size=reference_size,
@@ -184,7 +188,12 @@ def sun_summary(
 
 
 def _marks(
-    e_hull: NDArray[np.float64], unique: BoolArray, novel: BoolArray, valid: BoolArray | None, thresholds: Sequence[float]
+    e_hull: NDArray[np.float64],
+    unique: BoolArray,
+    novel: BoolArray,
+    valid: BoolArray | None,
+    may_be_sun: BoolArray,
+    thresholds: Sequence[float],
 ) -> list[tuple[str, float | None, BoolArray]]:
     """Everything that is counted: its name, its threshold and which structures have it."""
     assessed = ~np.isnan(e_hull)
@@ -198,7 +207,7 @@ def _marks(
             ("stable", threshold, stable),
             ("stable_unique", threshold, stable & unique),
             ("stable_novel", threshold, stable & novel),
-            ("sun", threshold, stable & unique & novel),
+            ("sun", threshold, stable & unique & novel & may_be_sun),
         ]
     return marks
 

@@ -17,6 +17,7 @@ Numbers = dict[str, Any]
 def analysis_table(numbers: Numbers) -> Table:
     """Return the table that ``coevo analyse`` prints."""
     table = Table(title=f"{numbers['source']}  {'-'.join(numbers['elements'])}", show_header=False, title_justify="left")
+    table.caption, table.caption_justify = numbers["teacher"], "left"
     table.add_column("what", style="bold", no_wrap=True)
     table.add_column("value", overflow="fold")
     for name, value in _rows(numbers):
@@ -91,15 +92,16 @@ def _hull(numbers: Numbers) -> Iterator[tuple[str, str]]:
         return
     for which, name in (("hull", "S.U.N."), ("reference_hull", "  references' hull")):
         if which in numbers["sun"]:
-            yield name, _sun(numbers["sun"][which], threshold)
+            yield name, _sun(numbers["sun"][which], threshold, by_the_model=numbers["stored"] is not None)
 
 
-def _sun(found: Numbers, threshold: float) -> str:
+def _sun(found: Numbers, threshold: float, *, by_the_model: bool) -> str:
     """Of all that was read, rejected structures included, as in published tables."""
+    said = " by the model alone," if by_the_model else ""
     wanted = ("sun", "generated", threshold)
     rate = next(rate for rate in found["rates"] if (rate["what"], rate["population"], rate["threshold"]) == wanted)
     interval = f"95 % interval {100 * rate['low']:.1f}–{100 * rate['high']:.1f} %"
-    return f"{_share(rate['count'], rate['of'])} of all that was read; {interval}"
+    return f"{_share(rate['count'], rate['of'])}{said} of all that was read; {interval}"
 
 
 def _diversity(numbers: Numbers) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coevo.analysis.completeness import LEVEL
+from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,7 +149,7 @@ def _of_all(row: Mapping[str, Any]) -> list[str]:
         estimate = found["species"]
         total = "no estimate" if estimate is None else f"Chapman's estimate of all: {_interval(estimate, 0)}, a lower bound too"
         lines.append(
-            f"recapture: {found['first']} minima in the first half of the batches, {found['second']} in the second, "
+            f"recapture: {counted(found['first'], 'minima')} in the first half of the batches, {found['second']} in the second, "
             f"{found['both']} in both ({total})"
         )
     if row["check"] is not None:

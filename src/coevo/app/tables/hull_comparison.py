@@ -54,11 +54,11 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add_row(
             row.formula,
             "both" if ours and theirs else "ours" if ours else "theirs",
-            _number(row.ours and row.ours.formation_energy),
-            _number(row.theirs and row.theirs.formation_energy),
+            _number(None if row.ours is None else row.ours.formation_energy),
+            _number(None if row.theirs is None else row.theirs.formation_energy),
             _number(row.difference, sign=True),
-            _number(row.ours and row.ours.energy_above_hull),
-            _number(row.theirs and row.theirs.energy_above_hull),
+            _number(None if row.ours is None else row.ours.energy_above_hull),
+            _number(None if row.theirs is None else row.theirs.energy_above_hull),
             _kind(row.ours),
         )
     return table

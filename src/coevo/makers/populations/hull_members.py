@@ -35,6 +35,8 @@ LABELLED = "labelled"
 """``curation.hull`` of a hull of labelled phases."""
 CONFIRMED, UNCONFIRMED, REFUTED, IN_DOUBT = STATUSES = ("confirmed", "unconfirmed", "refuted", "in_doubt")
 """Values of ``hull_status`` of an entry; None of an entry without a label above the hull, and of references."""
+WITHHELD = frozenset({REFUTED, IN_DOUBT})
+"""Of entries that are not S.U.N. however stable."""
 ASKED = "hull"
 """``how`` of labels of phases that were asked for because they are on the hull or near it."""
 DOUBT = "doubt"
@@ -117,6 +119,11 @@ def state_hull(view: StateView, elements: Sequence[str]) -> Hull:
     return hull_of(elements, counted(members(view, "reference"), members(view, "entry")))
 
 
+def sun_withheld(evaluations: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Ids of entries that are not S.U.N. whatever their energy above the hull: refuted ones, and those in doubt."""
+    return frozenset(d["structure_id"] for d in evaluations if d.get("hull_status") in WITHHELD)
+
+
 def with_status(
     documents: Iterable[Record], standing: Standing, doubted: frozenset[str], energies: Mapping[str, float]
 ) -> list[Record]:
@@ -138,7 +145,7 @@ def with_status(
         rows.append(
             {
                 **document,
-                "is_sun": bool(document["is_sun"] and status not in {REFUTED, IN_DOUBT}),
+                "is_sun": bool(document["is_sun"] and status not in WITHHELD),
                 "hull_status": status,
                 "model_energy_per_atom": energies[document["structure_id"]] if status == REFUTED else None,
             }

@@ -11,7 +11,7 @@ from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -122,20 +122,29 @@ def _centres(structures: Sequence[Structure]) -> list[str]:
 
 
 def ruler_rows(
-    members: Sequence[Member], hull: Hull, elements: Sequence[str], matching: Matching, stable_threshold: float, workers: int
+    members: Sequence[Member],
+    hull: Hull,
+    elements: Sequence[str],
+    matching: Matching,
+    stable_threshold: float,
+    workers: int,
+    withheld: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Describe the sampled candidates.
 
     Parameters
     ----------
     members : sequence of Member
-        Of all iterations; those of one are compared with each other.
+        Of all iterations; those of one are compared with each other. What is a refuted entry of the state has its label's
+        energy, as there.
     hull : Hull
     elements : sequence of str
     matching : Matching
     stable_threshold : float
         eV/atom.
     workers : int
+    withheld : collection of str
+        Ids of entries that are refuted or in doubt: a sample that is one of them is not S.U.N.
 
     Returns
     -------
@@ -162,6 +171,8 @@ def ruler_rows(
             "formula": reduced_formula(m.structure),
             "space_group": space_group_number(m.structure),
             "group": groups[m.document["since"], m.id],
+            # only where it is so: samples of states whose hull all makes stay as they were
+            **({"sun_withheld": True} if m.id in withheld else {}),
         }
         for m, value in zip(members, above, strict=True)
     ]

@@ -62,7 +62,7 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
     return [
         *_compare_environments(metrics, found),
         *_compare_coverage(metrics, found),
-        *_compare_ruler(metrics, found),
+        *_compare_ruler(metrics, found, config.curation.stable_threshold),
         *_compare_errors(metrics, found),
         *compare_hull(store, view, config, workers),
         *compare_model(view, force_field, config, workers),
@@ -98,7 +98,7 @@ def _geometries(view: StateView) -> tuple[list[Record], dict[str, Record]]:
 
 def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: NodeConfig, workers: int) -> Record:
     """Samples of all iterations, evaluated by the state's force field and put on its hull."""
-    from coevo.makers.populations.hull_members import state_hull
+    from coevo.makers.populations.hull_members import state_hull, sun_withheld
     from coevo.makers.populations.population import Member, matching_of
     from coevo.node_store.canonical import structure_from_document
 
@@ -108,14 +108,16 @@ def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: N
         for row in read_records(store, {"sha256": sha256})
     ]
     rows = evaluate_records(force_field, samples, config.screening, workers)
+    refuted = view.manifest.get("refuted", {})  # their energy in the state is the label's
     sampled = [
-        Member(r["id"], structure_from_document(r["structure"]), r["energy_per_atom"], r)
+        Member(r["id"], structure_from_document(r["structure"]), refuted.get(r["id"], r["energy_per_atom"]), r)
         for r in sorted(rows, key=lambda r: r["id"])
         if r["energy_per_atom"] is not None
     ]
     hull = state_hull(view, config.node.elements)
     matching, threshold = matching_of(config.curation), config.curation.stable_threshold
-    return summaries(ruler_rows(sampled, hull, config.node.elements, matching, threshold, workers))
+    withheld = sun_withheld(view.evaluations("entry"))
+    return summaries(ruler_rows(sampled, hull, config.node.elements, matching, threshold, workers, withheld))
 
 
 def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
@@ -172,12 +174,17 @@ def _compare_coverage(stored: Mapping[str, Any], found: Mapping[str, Any]) -> It
         yield Comparison(words, "nats", value, again, ENTROPY_TOLERANCE)
 
 
-def _compare_ruler(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:
+def _compare_ruler(stored: Mapping[str, Any], found: Mapping[str, Any], threshold: float) -> Iterator[Comparison]:
     for since in sorted({*stored["ruler"], *found["ruler"]}, key=int):
         one, other = stored["ruler"].get(since, {}), found["ruler"].get(since, {})
         for key in ("q05", "q25", "q50", "q75", "q95"):
             name = f"E_hull {key} of iteration {since}"
             yield Comparison(name, "eV/atom", one.get(key), other.get(key), ENERGY_TOLERANCE)
+        if one.get("sun") is not None:  # states of an older coevo do not say it
+            # those at the threshold may come out on its other side
+            close = sum(abs(value - threshold) <= ENERGY_TOLERANCE for value in other.get("values", ()))
+            allowed = (close + 0.5) / max(1, other.get("n", 0))
+            yield Comparison(f"share of S.U.N. of iteration {since}", "", one["sun"], other.get("sun"), allowed)
 
 
 def _compare_errors(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:

@@ -169,12 +169,17 @@ def _metric_changes(left: dict[str, Any], right: dict[str, Any]) -> tuple[Metric
 
 
 def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of nested metrics with their paths; booleans, texts and nulls are no numbers."""
+    """Yield the numbers of nested metrics with their paths; booleans, texts and nulls are no numbers.
+
+    Records in lists, as of each structure that an audit looked at, are left out: those in one place are of different things.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _numbers(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, item in enumerate(value):
+            if isinstance(item, dict):
+                continue
             yield from _numbers(item, f"{path}.{index}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield path, value

@@ -14,6 +14,7 @@ from coevo.errors import CorruptArtifactError
 from coevo.node_store.backend import KINDS
 from coevo.node_store.canonical import dump_plain, structure_document_id, structure_text_id
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, refuted_energy, with_derived_fields
+from coevo.node_store.evaluation_claims import untrue_claim
 from coevo.node_store.identity import EvaluationsDigest, identity_digest, label_id
 from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
@@ -168,8 +169,8 @@ def _evaluations_problem(prepared: PreparedState, said: Mapping[str, Said]) -> s
             continue
         refuted |= refuted_energy(evaluation)
         judged |= judged_entry(evaluation)
-        if with_derived_fields(evaluation) != evaluation:
-            return f"the formulas of evaluation {identifier} do not follow from {evaluation['formula']!r}"
+        if problem := _claims_problem(evaluation, prepared.document["metrics"]):
+            return problem
         found[kind].append(identifier)
         content = without_fields(evaluation, text, DERIVED_EVALUATION_FIELDS)
         if kind == "entry":
@@ -190,6 +191,14 @@ def _evaluations_problem(prepared: PreparedState, said: Mapping[str, Said]) -> s
     if hasher.hexdigest() != expected["digest"]:
         return f"the digest of its evaluations is {hasher.hexdigest()}, expected {expected['digest']}"
     return ""
+
+
+def _claims_problem(evaluation: dict[str, Any], metrics: Mapping[str, Any]) -> str:
+    identifier = evaluation["structure_id"]
+    if with_derived_fields(evaluation) != evaluation:
+        return f"the formulas of evaluation {identifier} do not follow from {evaluation['formula']!r}"
+    claim = untrue_claim(evaluation, metrics)
+    return f"evaluation {identifier}: {claim}" if claim else ""
 
 
 def _in_order(what: str, documents: Documents, key: str) -> Iterator[tuple[dict[str, Any], bytes]]:

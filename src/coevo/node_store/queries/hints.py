@@ -9,15 +9,17 @@ import math
 import re
 from functools import reduce
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from coevo.configs.element_lists import ELEMENT_SYMBOLS, split_elements, suggested
+from coevo.node_store.documents import EvaluationDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _GROUPS = 230
 _IDS = ("structure_id", "matched_reference", "duplicate_of")
+_WORDS = ("hull_status", "audit_verdict")
 _FORMULAS = ("chemical_formula_reduced", "formula")
 
 
@@ -66,6 +68,8 @@ def _hint(field: str, operator: str, value: Any, elements: list[str]) -> str:
         return _system_hint(value, elements)
     if field == "chemical_formula_anonymous" and isinstance(value, str):
         return _anonymous_hint(value)
+    if field in _WORDS and isinstance(value, str) and value not in (words := _words_of(field)):
+        return f'{field} = "{value}": it is one of {", ".join(words)}'
     if field in _IDS and isinstance(value, str) and not re.fullmatch(r"[0-9a-f]{64}", value):
         return f'{field} = "{value}": an id has 64 digits of 0-9 and a-f; for its beginning write {field} STARTS WITH "…"'
     return _bound_hint(field, operator, value, elements)
@@ -137,6 +141,11 @@ def _system_hint(value: str, elements: list[str]) -> str:
         if value != ordered
         else ""
     )
+
+
+def _words_of(field: str) -> list[str]:
+    """What a field may be that is one of a few words, or nothing."""
+    return [word for part in get_args(EvaluationDocument.model_fields[field].annotation) for word in get_args(part)]
 
 
 def _anonymous_hint(value: str) -> str:

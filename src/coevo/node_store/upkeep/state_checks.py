@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from coevo.node_store.backend_upkeep import Finding
 from coevo.node_store.canonical import read_plain, structure_document_id, structure_text_id
 from coevo.node_store.documents import DERIVED_EVALUATION_FIELDS, CampaignDocument, refuted_energy, with_derived_fields
+from coevo.node_store.evaluation_claims import untrue_claim
 from coevo.node_store.identity import EvaluationsDigest, label_id
 from coevo.node_store.known_fields import refuse_marked_geometry, refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import cut_out, joined_text, without_fields
@@ -136,8 +137,8 @@ def check_evaluations(view: StateView, said: Mapping[str, Said]) -> Iterator[str
             continue
         refuted |= refuted_energy(evaluation)
         judged |= judged_entry(evaluation)
-        if with_derived_fields(evaluation) != evaluation:
-            yield f"the evaluation of {split.id} has derived fields that do not follow from its formula"
+        if problem := _claims_problem(split.id, evaluation, view.document["metrics"]):
+            yield problem
             return
         found[kind].append(evaluation["structure_id"])
         text = joined_text(split._replace(text=without_fields(evaluation, split.text, DERIVED_EVALUATION_FIELDS)))
@@ -156,6 +157,13 @@ def check_evaluations(view: StateView, said: Mapping[str, Said]) -> Iterator[str
     summary = {"digest": hasher.hexdigest(), "count": hasher.count}
     if summary != expected:
         yield f"its evaluations are not those that were written: found {summary}, expected {expected}"
+
+
+def _claims_problem(identifier: str, evaluation: dict[str, Any], metrics: Mapping[str, Any]) -> str:
+    if with_derived_fields(evaluation) != evaluation:
+        return f"the evaluation of {identifier} has derived fields that do not follow from its formula"
+    claim = untrue_claim(evaluation, metrics)
+    return f"evaluation {identifier}: {claim}" if claim else ""
 
 
 def _compare_standing(

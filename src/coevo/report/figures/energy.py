@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coevo.node_store.documents import is_refuted
 from coevo.report.figures.plots import BLUE, GREY, VERMILION, DataTable, Plot, whole_numbers
 
 if TYPE_CHECKING:
@@ -49,14 +50,15 @@ def energy_plot(data: ReportData) -> Plot:
     values = [(iteration, value) for iteration in sorted(ruler) for value in ruler[iteration].get("values", [])]
     medians = ", ".join(f"{iteration}: {found['q50']:.3f}" for iteration, found in sorted(ruler.items()))
     missing = "" if iterations else "no iteration has generated structures yet"
+    refuted = ", refuted entries with the energies of their labels" if any(map(is_refuted, data.entries)) else ""
     return Plot(
         name="energy-above-hull",
         title="Energy above hull",
         caption=(
             "A random sample of each iteration's relaxed candidates, evaluated again by this state's force field on this state's "
-            "hull (one ruler: a trend is the generator's). Thick bar: half of the sample; thin bar: 5 to 95 %; white dot: "
-            "median; shape and points: the values, where the state keeps them (those beyond the axis are counted). Diamonds: "
-            "medians of all relaxed candidates, as "
+            f"hull{refuted} (one ruler: a trend is the generator's). Thick bar: half of the sample; thin bar: 5 to 95 %; white "
+            "dot: median; shape and points: the values, where the state keeps them (those beyond the axis are counted). "
+            "Diamonds: medians of all relaxed candidates, as "
             "measured in that iteration with its own force field and hull."
         ),
         alt=missing or f"Distributions of E_hull. Medians on the ruler by iteration, eV/atom: {medians or 'none'}.",

@@ -46,6 +46,10 @@ def loop_plot(data: ReportData) -> Plot:
 def _why_nothing(data: ReportData) -> str:
     if "union" in data.metrics:
         return "this state was made by a merge or an extension, which generates nothing"
+    if data.view.parents:
+        return "this state was made by labels that were added to its parent, outside an iteration, which generates nothing"
+    if data.view.started_from is not None:
+        return "this is the first state of the node, made from a state of another node; no iteration has run"
     return "this is the first state of the node; no iteration has run"
 
 

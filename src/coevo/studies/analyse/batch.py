@@ -55,6 +55,8 @@ class Batch:
         With which a state drew its samples.
     stored : dict
         Of a state: evaluation documents by id.
+    teacher : str
+        Of a state: who labels, where that is no first-principles code.
     notes : list of str
         What the reader of the numbers has to know.
     """
@@ -72,6 +74,7 @@ class Batch:
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
     entropy_seed: int | None = None
     stored: dict[str, Any] = field(default_factory=dict)
+    teacher: str = ""
     notes: list[str] = field(default_factory=list)
 
     def valid(self) -> list[Row]:
@@ -263,6 +266,7 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
     from coevo.makers.populations.population import members, model_energy
     from coevo.node_store.recorded import readable_configuration
     from coevo.node_store.seeds import seed_for
+    from coevo.studies.states.label_scales import teacher_of
 
     view = store.state(ref)
     config = view.document["config"]
@@ -293,6 +297,7 @@ def batch_from_state(store: NodeStore, ref: str) -> Batch:
         maturity=maturity,
         entropy_seed=seed_for(node, view.iteration, "entropy"),
         stored={m.id: m.document for m in (*known, *entries)},
+        teacher=teacher_of(view.document),
         notes=_state_notes(view),
     )
 

@@ -108,6 +108,7 @@ def analyse(batch: Batch, plan: Plan, workers: Workers, baseline: Batch | None =
         **description,
         "settings": {"matching": asdict(plan.matching), "stable_threshold": plan.stable_threshold, **asdict(sampling)},
         "stored": _stored(batch),
+        "teacher": batch.teacher or None,
         "notes": batch.notes,
     }
     return Analysis(batch, numbers)
@@ -140,17 +141,21 @@ def _hull(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any]:
 def _sun(batch: Batch, report: HullReport, threshold: float) -> dict[str, Any] | None:
     """Rates of stable, unique and novel structures, against references and pile together, and against references alone.
 
-    None where references have no part in the hull: stable against itself a pile always is.
+    None where references have no part in the hull: stable against itself a pile always is. Entries of a state that are refuted or
+    in doubt are not S.U.N., as in the state.
     """
     from coevo.analysis.signals.sun_summary import sun_summary
+    from coevo.makers.populations.hull_members import sun_withheld
 
     if report.reason is not None or not report.of_references:
         return None
     valid = batch.valid()
+    withheld = sun_withheld(batch.stored.values())
     options: dict[str, Any] = {
         "unique": np.array([row.is_unique for row in valid], dtype=bool),
         "matched": [row.matched_reference for row in valid],
         "valid": np.array([row.validity is not None and row.validity.structure_valid for row in valid], dtype=bool),
+        "withheld": np.array([row.id in withheld for row in valid], dtype=bool),
         "generated": len(batch.rows),
         "reference_set": batch.reference_set,
         "reference_size": len(batch.references),

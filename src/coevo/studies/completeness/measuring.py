@@ -156,7 +156,7 @@ def _probe_numbers(probe: Probe, draws: Sequence[Draw], low: Sequence[Draw]) -> 
     return {
         "generator": f"{generator.family}, unfitted, no parents",
         "max_atoms": generator.max_atoms,
-        "formulas": list(generator.compositions),
+        "formulas": _drawn_formulas(generator.compositions),
         "seed": probe.config.node.seed,
         "batches": len(probe.batches),
         "asked": probe.draws,
@@ -169,9 +169,17 @@ def _probe_numbers(probe: Probe, draws: Sequence[Draw], low: Sequence[Draw]) -> 
     }
 
 
+def _drawn_formulas(compositions: Sequence[str]) -> list[str]:
+    """What a generator that is asked for compositions draws multiples of: their reduced formulas, each once."""
+    from pymatgen.core import Composition
+
+    return list(dict.fromkeys(Composition(formula).reduced_formula for formula in compositions))
+
+
 def _claim(view: StateView, probe: Probe, e_hull: float) -> str:
     generator, curation = probe.config.generator, probe.config.curation
-    of = f" of {', '.join(generator.compositions)}" if generator.compositions else ""
+    formulas = _drawn_formulas(generator.compositions)
+    of = f" of {', '.join(formulas)}" if generator.compositions else ""
     return (
         f"of what the {generator.family} generator, unfitted and without parents, can make{of} at ≤ {generator.max_atoms} atoms "
         f"in {'-'.join(probe.config.node.elements)}, as far as this matcher's tolerances tell minima apart (ltol "

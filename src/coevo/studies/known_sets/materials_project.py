@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections import Counter
@@ -95,7 +94,7 @@ def read_summaries(systems: Sequence[str], fields: Sequence[str], *, timeout: fl
                 f"materials/summary/?_fields={','.join(fields)}&_all_fields=False",
                 payload={"chemsys": ",".join(systems)},
                 mp_decode=False,
-                timeout=math.ceil(timeout),
+                timeout=timeout,  # type: ignore[arg-type]  # requests takes fractions of a second
             )
     except Exception as err:  # noqa: BLE001 - whatever the client raises may hold the server's words, and those the key
         said = printable(str(err).replace(key, "(key)"))

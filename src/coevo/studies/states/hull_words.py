@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.configs.tree import CurationConfig
 from coevo.makers.labels.standing import limit_of
+from coevo.output.plain_text import counted
+from coevo.studies.states.label_scales import has_no_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,9 @@ def limit_words(view: StateView) -> str:
     said = view.document["config"]["curation"].get("refuted_above")
     asked = float(CurationConfig().refuted_above if said is None else said)
     stored = view.manifest["offsets"] or {}
+    labels = view.document["counts"].get("labels", 0)
+    if labels and not stored:
+        return f"no offsets bring its {counted(labels, 'labels')} to the scale of the hull, so that none confirms or refutes"
     limits = sorted(limit_of(float(document["residual_rms"]), asked) for document in stored.values())
     if not limits or limits[-1] <= asked:
         return f"a label refutes that is off by more than {asked:.3g} eV/atom (curation.refuted_above)"
@@ -59,18 +64,27 @@ def hull_counts(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         labels = "first-principles ones alone"
     return (
         f"labelled phases make it (labels {labels}): {population['confirmed']} entries confirmed, "
-        f"{population['refuted']} refuted; "
+        f"{population['refuted']} refuted (labels against this state's force field); "
         f"without a label {population['unconfirmed']} unconfirmed at or below it, {population['in_doubt']} in doubt"
     )
 
 
 def check_words(metrics: Mapping[str, Any]) -> str:
-    """Say what labels made of the phases on the hull that an iteration labelled; empty where there is nothing to say."""
+    """Say what labels made of the phases on the hull that an iteration labelled; empty where there is nothing to say.
+
+    They are compared with the force field that chose them, the parent's: what they refuted may be no refuted entry any more.
+    """
     check = metrics.get("hull_check")
     if not check:
         return ""
-    limit = "" if check.get("limit") is None else f" (off by more than {check['limit']:.3g} eV/atom)"
-    return f"{check['wanted']} phases on it wanted a label, {check['labelled']} got one, which refuted {check['refuted']}{limit}"
+    wanted = f"{counted(check['wanted'], 'phases')} on it wanted a label"
+    if has_no_scale(metrics):
+        return f"{wanted}; the new labels are of no usable scale, and none counts"
+    limit = "" if check.get("limit") is None else f"; off by more than {check['limit']:.3g} eV/atom"
+    return (
+        f"{wanted}, {check['labelled']} got one, which refuted {check['refuted']} "
+        f"(against the parent's force field, before it learned of them{limit})"
+    )
 
 
 def hull_rows(view: StateView) -> list[tuple[str, str]]:

@@ -17,10 +17,32 @@ if TYPE_CHECKING:
 def label_scale_rows(view: StateView) -> list[tuple[str, str]]:
     """Return a row for each digest of label settings whose energies are joined with those of the force field."""
     stored = view.manifest["offsets"] or {}
+    accepted = bool((view.document["config"].get("labelling") or {}).get("accept_scale_mismatch"))
     return [
-        ("label scale", f"settings {digest[:8]}: {offsets_words(Offsets.from_dict(document))}")
+        ("label scale", f"settings {digest[:8]}: {offsets_words(Offsets.from_dict(document), accepted=accepted)}")
         for digest, document in sorted(stored.items())
     ]
+
+
+def refused_scale_rows(view: StateView) -> list[tuple[str, str]]:
+    """Return a row that says why labels of a state are on no usable scale; none where all are.
+
+    The newest fit says it. Where no label is of any use, that may have been the fit of an earlier state.
+    """
+    states = [view] if view.manifest["offsets"] or not view.document["counts"].get("labels") else [view, *view.first_parents()]
+    refusals = (refusal_of(state.document["metrics"]) for state in states)
+    refusal = next(filter(None, refusals), "")
+    return [("label scale", f"refused: {refusal}")] if refusal else []
+
+
+def refusal_of(metrics: Mapping[str, Any]) -> str:
+    """Say why labels that a fit was given are on no scale that it can use; empty where all were, and where nothing was fitted."""
+    return str((metrics.get("force_field") or {}).get("warning") or "")
+
+
+def has_no_scale(metrics: Mapping[str, Any]) -> bool:
+    """Whether none of the labels that a state's fit was given is on a scale that it can use."""
+    return bool(refusal_of(metrics)) and not (metrics["force_field"].get("frames"))
 
 
 def residuals_of(view: StateView) -> list[tuple[str, str, str, float]]:

@@ -15,7 +15,14 @@ from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.environment_coverage import environment_words
 from coevo.studies.states.hull_words import check_words, hull_words
-from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
+from coevo.studies.states.label_scales import (
+    has_no_scale,
+    label_scale_rows,
+    refusal_of,
+    refused_scale_rows,
+    scale_words,
+    teacher_of,
+)
 from coevo.studies.states.second_opinion import agreement_words, calibration_words, opinion_words, sun_count_words
 from coevo.studies.states.signal_rows import signal_rows
 
@@ -107,6 +114,16 @@ def next_step(node: str, metrics: Mapping[str, Any], config: Mapping[str, Any], 
         return f"{where} is mature: use it ({use}), extend it by an element, or tighten its tolerances"
     if "iteration" not in metrics and not metrics.get("ruler"):
         return f"no candidate was generated yet: {run_command(node, branch, config['maturity']['patience'] + 1)}"
+    if has_no_scale(metrics):
+        way_out = (
+            "choose another labelling.teacher or labelling.code, or accept the difference (labelling.accept_scale_mismatch: true)"
+            if "labelling.accept_scale_mismatch" in refusal_of(metrics)
+            else "have more references labelled (labelling.references: all)"
+        )
+        return (
+            f"labels on a scale that the force field can take: none trains, confirms or refutes (see label scale); {way_out}, "
+            f"and go on: {run_command(node, branch, 1)}"
+        )
     causes = {signal.get("cause"): signal for signal in maturity["signals"] if signal.get("cause")}
     for cause in _ORDER:
         if cause in causes:
@@ -121,10 +138,7 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
     frames = sum(((metrics.get("force_field") or {}).get("frames") or {}).values())
     size = min((sample["n"] for sample in (metrics.get("ruler") or {}).values() if "n" in sample), default=0)
     sentences = {
-        "refuted": (
-            'labels refute phases that the force field puts on the hull: look at them (coevo query: hull_status="refuted"); '
-            f"then {more}, with more labels (selection.structures)"
-        ),
+        "refuted": f"{_refuted(metrics)}; then {more}, with more labels (selection.structures)",
         "unlabelled": (
             "phases on the hull got no label that counts: look at what became of their frames (coevo show), and at the offsets "
             f"between the energy scales; then {more}"
@@ -168,6 +182,16 @@ def _sentence(cause: str, signal: str, more: str, metrics: Mapping[str, Any], co
     return sentences[cause]
 
 
+def _refuted(metrics: Mapping[str, Any]) -> str:
+    """What to look at where labels refuted what a parent's force field put on the hull; its child may have learned it."""
+    if (metrics.get("population") or {}).get("refuted"):
+        return 'labels refute phases that the force field puts on the hull: look at them (coevo query: hull_status="refuted")'
+    return (
+        "labels refuted phases that the force fields of earlier states put on the hull; the force field has learned it, no entry "
+        "is refuted any more"
+    )
+
+
 def _environments(metrics: Mapping[str, Any]) -> int | str:
     entropy = metrics.get("entropy")
     return entropy["environments"] if entropy else "unknown"
@@ -206,7 +230,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "calibration": calibration_words(metrics),
                 "hull": hull_words(view),
                 "phases_on_it": check_words(metrics),
-                "label_scales": [words for _, words in label_scale_rows(view)],
+                "label_scales": [words for _, words in (*label_scale_rows(view), *refused_scale_rows(view))],
                 "scale": scale_words(metrics["population"]),
                 "teacher": teacher_of(view.document),
                 "environments": environment_words(metrics),

@@ -288,6 +288,10 @@ def test_a_state_gives_the_numbers_that_it_stores(finished: Coevo) -> None:
     before = json.loads(finished("analyse", "tiny@main~1", "--format", "json").stdout)
     assert before["stored"]["largest_e_hull_difference"] == 0.0
     assert before["source"] != numbers["source"]
+    table = finished("analyse", "tiny").stdout
+    assert f"{population['sun']} (" in table
+    assert "by the model alone, of all that was read" in " ".join(table.split())
+    assert "a teacher, no first principles" in " ".join(table.split())
 
 
 def test_what_a_node_has_is_not_new_to_it(finished: Coevo, tmp_path: Path) -> None:
