@@ -2,7 +2,8 @@
 
 One node of Li-P-S (embedded generator, CHGNet 0.3.0 as the state's force field, cells of at most 24 atoms, all bundled
 references) is made once for each arm, with the same seeds. Arms differ in what labels (CHGNet's r2SCAN weights, or SevenNet's
-7net-l3i5) and in the rules (none; or a cap on compositions with an electron excess and a hull of labelled phases). Afterwards a
+7net-l3i5; "refused": as by default, labels whose scale leaves 100 meV/atom of the references train nothing) and in the rules
+(none; or a cap on compositions with an electron excess and a hull of labelled phases). Afterwards a
 judge of another family gives single-point energies of the references and of entries drawn at random, in an order that depends on
 their ids alone, at the geometries of the state. *Stable* by either: at most 0.1 eV/atom above the hull of the references, each by
 its own energies, so that what the node invented cannot lower its own hull. A single point is an upper bound of what the judge
@@ -75,6 +76,7 @@ class Arm:
 
 RULES: dict[str, dict[str, Any]] = {"generator": {"electron_excess_share": 0.05}, "curation": {"hull": "labelled"}}
 ARMS = {
+    "r2scan refused": Arm("chgnet:r2scan", {"labelling": {"accept_scale_mismatch": False}}),
     "r2scan": Arm("chgnet:r2scan"),
     "r2scan+rules": Arm("chgnet:r2scan", RULES),
     "l3i5": Arm("sevennet:7net-l3i5"),
