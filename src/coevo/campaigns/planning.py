@@ -363,7 +363,11 @@ def _row(
 
 
 def _seconds_of_frame(config: NodeConfig, step: str) -> float:
-    return seconds_of_frame(config.labelling if step == "label" else section_of(config.labelling, config.audit))
+    if step == "label":
+        return seconds_of_frame(config.labelling)
+    # a relaxation: each step, the geometry that it begins with, and two single points at its end
+    points = config.audit.code_steps + 3 if config.audit.code_steps else 1
+    return points * seconds_of_frame(section_of(config.labelling, config.audit))
 
 
 def _generator(config: NodeConfig) -> Family:
