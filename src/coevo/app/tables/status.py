@@ -69,6 +69,7 @@ def status_table(status: dict[str, Any]) -> Table:
             "agreement",
             "calibration",
             "environments",
+            "environments_of_a_probe",
         ):
             if head[key]:
                 table.add_row(key.replace("_", " "), head[key])
