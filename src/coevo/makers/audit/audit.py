@@ -245,7 +245,7 @@ class AuditMaker(StepMaker):
             # a reference lies where others have relaxed it
             return maker.make(shard) if known or first is None else maker.make(shard, first)
 
-        how = {"steps": self.audit.code_steps, "fmax": screening.fmax}
+        how: Document = {"steps": self.audit.code_steps, "fmax": screening.fmax}
         if first is not None:
             how |= {"first": identity_of_force_field(self.audit, first, self._chosen())}
         identity = identity_of_code(self.audit, settings.functional, digest, how)
