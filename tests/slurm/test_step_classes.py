@@ -23,6 +23,7 @@ from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.probe import ProbeMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.audit.audit import AuditPacketMaker
+from coevo.makers.audit.code_relaxation import CodeRelaxationMaker
 from coevo.makers.committee.evaluate_members import EvaluateMemberMaker
 from coevo.makers.evaluate import EvaluateMaker
 from coevo.makers.label import LabelPacketMaker
@@ -45,7 +46,7 @@ SHELL = {
     "COEVO_LOCAL_CLUSTER": "/shared",
 }
 """What the bundled sites ask of the shell."""
-WITHIN = {AuditPacketMaker, EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
+WITHIN = {AuditPacketMaker, CodeRelaxationMaker, EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
 """Makers of the jobs that jobs which cut work return in their place; these have the step of the one that cut."""
 JUDGED = parse_config(
     TINY.replace("  structures: 5\n", "  structures: 5\n  uncertainty_fraction: 0.2\n")
