@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import coevo.app  # noqa: F401 - before all that imports NumPy: it holds what NumPy's results depend on
+
+# isort: split
 import atexit
 import functools
 import gc

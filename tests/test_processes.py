@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from chunk_tasks import die_on_seven, fail_on_seven, total
 from coevo.errors import AnalysisError
-from coevo.processes import map_chunks
+from coevo.processes import hold_numerics, map_chunks
 
+CPU = Path("/proc/cpuinfo")
 CHUNKS = [[k, k + 1] for k in range(0, 40, 2)]
 
 
@@ -61,7 +64,7 @@ def test_workers_import_from_where_the_call_is_made(tmp_path, monkeypatch):
 
 JOBS = """
 import multiprocessing, sys
-from coevo.processes import map_chunks
+from coevo.processes import hold_numerics, map_chunks
 
 def job(*, fails):
     assert list(map_chunks(len, [[1], [2, 3]], workers=2)) == [1, 2]
@@ -84,3 +87,30 @@ def test_a_job_that_had_workers_ends(tmp_path):
     script.write_text(JOBS)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.split() == ["0", "7"]
+
+
+PRODUCT = """
+import coevo.app.cli
+import numpy as np
+
+rng = np.random.default_rng(0)
+print(np.sum(rng.normal(size=(97, 211)) @ rng.normal(size=(211, 103))).hex())
+"""
+
+
+@pytest.mark.skipif(
+    not CPU.exists() or " avx2 " not in CPU.read_text(), reason="without AVX2, or Linux to say so, OpenBLAS chooses its kernels"
+)
+def test_numbers_do_not_hang_on_the_kernels_that_openblas_would_choose() -> None:
+    """The command line chooses them before NumPy is imported, and one thread."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
+    told = {**plain, "OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
+    found = [subprocess.check_output([sys.executable, "-c", PRODUCT], env=env, text=True) for env in (plain, told)]
+    assert found[0] == found[1]
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    hold_numerics()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_CORETYPE"]) == ("3", "Zen")

@@ -17,10 +17,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
 from multiprocessing import forkserver
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coevo.errors import WorkerDiedError
@@ -52,6 +53,27 @@ class _Pool:
 _workers: _Pool | None = None
 _lock = threading.RLock()
 _preloaded = ["coevo.analysis.comparison.grouping", "coevo.analysis.environments.descriptors", "pymatgen.core"]
+
+
+def hold_numerics() -> None:
+    """Set what the results of numerical libraries depend on, before they are imported; what the user set stays.
+
+    One thread, because sums that are split over threads differ in their last digits; and where the processor has AVX2, OpenBLAS's
+    kernels for it, because those that OpenBLAS would choose by itself differ from processor to processor.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if _has_avx2():
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+@cache
+def _has_avx2() -> bool:
+    """Whether the processor has AVX2, as Linux says; elsewhere OpenBLAS chooses."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            return any(line.startswith("flags") and " avx2 " in line.replace("\n", " ") for line in islice(file, 100))
+    except OSError:
+        return False
 
 
 def has_processes(workers: int) -> bool:
@@ -241,7 +263,7 @@ def _start_server() -> None:
 
 
 def _start_worker() -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    hold_numerics()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

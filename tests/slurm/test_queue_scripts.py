@@ -165,6 +165,8 @@ def test_a_job_starts_in_its_environment_and_with_its_secrets(tmp_path: Path) ->
         "COEVO_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
     }
+    if " avx2 " in Path("/proc/cpuinfo").read_text():
+        assert seen["OPENBLAS_CORETYPE"] == os.environ.get("OPENBLAS_CORETYPE", "Haswell")
     assert "JOBFLOW_JOB_STORE" not in seen
     assert (launch / "FW_config.yaml").resolve() == (files / "FW_config.yaml").resolve()
 

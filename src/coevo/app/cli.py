@@ -42,8 +42,6 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,  # noqa: ARG001
 ) -> None:
     """Hold the options that come before a command."""
-    # The numbers of a job must not depend on how many threads a library likes to start (docs/architecture.md, determinism).
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A cell whose symmetry is not found is a result (space group None); spglib's own line about it would tear the progress bars.
     os.environ.setdefault("SPGLIB_WARNING", "OFF")
 

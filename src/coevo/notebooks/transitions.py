@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError, StateNotFoundError
+from coevo.processes import hold_numerics
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -62,8 +62,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
         check_members(config)
         check_auditor(config)
         check_members_going_on(state.store, state.view, config)
-    # as the command line has it: sums that are split over threads differ in their last digits
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    hold_numerics()  # as the command line does
     document = {**state.view.document, "_id": state.id}
     decision = next_transition(config, document, branch=name, start_iteration=state.iteration, iterations=1)
     assert decision.flow is not None

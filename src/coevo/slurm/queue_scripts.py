@@ -122,6 +122,8 @@ def preparation(loaded: LoadedSite, name: ClassName, manager_lines: Sequence[str
         # what the submitting shell happened to have set must not change what a job does
         'unset "${!COEVO_@}" "${!JOBFLOW_@}" "${!FW_@}" "${!JFREMOTE_@}"',
         f". {variables} || coevo_stop {shlex.quote(f'reading {files / name}.env')}",
+        # as the command line has it (coevo.processes.hold_numerics), by the processor of the node that runs the job
+        'grep -qsw avx2 /proc/cpuinfo && export OPENBLAS_CORETYPE="${OPENBLAS_CORETYPE:-Haswell}"',
         *manager_lines,
     ]
     lines += [f"module load {shlex.quote(module)} || coevo_stop 'module load {module}'" for module in environment.modules]
