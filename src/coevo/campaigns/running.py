@@ -174,6 +174,7 @@ def run_campaign(
         What the labels need is missing on this machine; no campaign was begun.
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
+    from coevo.flows.seeding import check_generator
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
@@ -189,6 +190,7 @@ def run_campaign(
             check_checkpoints(store, head)
             config = live_config(store, node, head, lambda _: None)
             check_labelling(config)
+            check_generator(config)
             check_members(config)
             check_auditor(config)
             check_members_going_on(store, head, config)

@@ -19,9 +19,10 @@ from coevo.models.external.repositories import state_of
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from coevo.families import Checkout
+    from coevo.models.external.environment import Environment
     from coevo.models.external.families import ExternalFamily
 
 RECORDED = "coevo env create"
@@ -120,6 +121,11 @@ def verified_checkouts(family: ExternalFamily, settings: Settings | None = None)
     for checkout in family.checkouts:
         require_consent(family, checkout, settings)
     return tuple(verify(family, place) for place in places_of(family, settings))
+
+
+def variables_of(environment: Environment, checkouts: Sequence[VerifiedCheckout]) -> dict[str, str]:
+    """Variables of a run; Python writes no compiled files beside the modules of a checkout, which stays as it is."""
+    return environment.variables() | ({"PYTHONDONTWRITEBYTECODE": "1"} if checkouts else {})
 
 
 def verify(family: ExternalFamily, place: Place) -> VerifiedCheckout:

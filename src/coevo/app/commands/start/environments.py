@@ -89,18 +89,23 @@ def create(
         say(f"the Python of {family} is described in a file, so none is made")
     else:
         directory = build_environment(external, python=python, say=_say_command)
-    lacking = [one.name for one in external.checkouts if one.name not in {found.name for found in here}]
-    if lacking:
-        say(
-            f"{family} cannot run yet: no checkout of {', '.join(lacking)}; name it: coevo env create {family} --checkout "
-            f"{'NAME=' if len(external.checkouts) > 1 else ''}PATH, or fetch it: --clone"
-        )
+    _say_what_lacks(external, {found.name for found in here})
     if directory is not None:
         say(f"made {directory}; try it: coevo env check {family}")
     elif not (paths or clone):
         say(f"the environment of {family} is complete; nothing to do")
     else:
         say(f"recorded; try it: coevo env check {family}")
+
+
+def _say_what_lacks(family: ExternalFamily, here: set[str]) -> None:
+    lacking = [checkout.name for checkout in family.checkouts if checkout.name not in here]
+    if lacking:
+        path = "NAME=PATH" if len(family.checkouts) > 1 else "PATH"
+        say(
+            f"{family.name} cannot run yet: no checkout of {', '.join(lacking)}; name it: coevo env create {family.name} "
+            f"--checkout {path}, or fetch it: --clone"
+        )
 
 
 def _agrees(checkout: Checkout) -> bool:
@@ -135,10 +140,8 @@ def list_(format: Format = "table") -> None:  # noqa: A002
         weights[name] = descriptor.places_of_weights()
         rows.append({"family": name, "condition": condition, "where": where, "file": str(file_of(name))})
     if format == "json":
-        more = (
-            {"checkouts": [*map(asdict, checkouts.get(row["family"], []))], "weights": [*weights[row["family"]]]} for row in rows
-        )
-        print_json([row | added for row, added in zip(rows, more, strict=True)])
+        found = {name: [asdict(one) for one in checkouts.get(name, [])] for name in weights}
+        print_json([{**row, "checkouts": found[row["family"]], "weights": [*weights[row["family"]]]} for row in rows])
         return
     table = Table(title="environments of model families", title_justify="left")
     for title in ("family", "condition", "where", "file that can describe another"):
