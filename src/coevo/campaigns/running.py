@@ -172,6 +172,8 @@ def run_campaign(
         A model of the branch head is missing, damaged or not trusted; no campaign was begun.
     LabellingError
         What the labels need is missing on this machine; no campaign was begun.
+    ConfigError
+        A model family has no environment here, or the generator's a checkout that was not tested; no campaign was begun.
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
     from coevo.flows.seeding import check_generator

@@ -89,13 +89,13 @@ def create(
         say(f"the Python of {family} is described in a file, so none is made")
     else:
         directory = build_environment(external, python=python, say=_say_command)
-    _say_what_lacks(external, {found.name for found in here})
     if directory is not None:
         say(f"made {directory}; try it: coevo env check {family}")
     elif not (paths or clone):
         say(f"the environment of {family} is complete; nothing to do")
     else:
         say(f"recorded; try it: coevo env check {family}")
+    _say_what_lacks(external, {found.name for found in here})
 
 
 def _say_what_lacks(family: ExternalFamily, here: set[str]) -> None:
