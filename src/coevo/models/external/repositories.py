@@ -75,8 +75,8 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
         scope, _, key = name.partition("\t")
         if scope in {"local", "worktree"} and key.startswith("filter."):
             raise ConfigError(
-                f"{directory}: its .git/config names a program for git to run ({plain(key[:100])}), and coevo does not ask git of "
-                "such a repository; make a new clone of it"
+                f"{directory}: its .git/config names a program for git to run ({plain(key[:100])}), and coevo does not ask git "
+                "about such a repository; make a new clone of it"
             )
     asked = _git(directory, *_READING, "rev-parse", "--show-toplevel", "HEAD", check=False)
     if asked.returncode != 0:
