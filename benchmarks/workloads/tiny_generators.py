@@ -1,0 +1,36 @@
+"""Settings with which each family of generators is fitted within one to three minutes of a CPU: networks for tests, not for use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workloads.small_node import FIT_MAX_E_HULL, MAX_ATOMS
+
+FAMILIES = ("embedded", "chemeleon-dng", "diffcsp", "uni3dar", "adit", "mattergen")
+"""In the order of the table."""
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "mattergen": {
+        "weights": "small",
+        "hidden": 48,
+        "blocks": 2,
+        "steps": 50,
+        "guidance_factor": 1.0,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "train_batch_size": 16,
+        "patience": 20,
+        "epochs": 60,
+    },
+}
+"""Section of ``generator`` by family."""
+
+QUICK: dict[str, dict[str, Any]] = {"mattergen": {"epochs": 1, "steps": 10}}
+"""Changes of :data:`SECTIONS` with which a run takes seconds: does it work?"""
+
+
+def settings_of(family: str, *, quick: bool) -> dict[str, Any]:
+    """The keys of ``generator`` that a family is measured with; all others are at their defaults."""
+    section = SECTIONS.get(family, {}) | (QUICK.get(family, {}) if quick else {})
+    shared = {"family": family, "max_atoms": MAX_ATOMS, "fit_max_e_hull": FIT_MAX_E_HULL}
+    return shared | ({family.replace("-", "_"): section} if section else {})
