@@ -78,8 +78,9 @@ class Clock:
 
 
 def without_places(text: str) -> str:
-    """First line of a message, without directories of this machine."""
-    return re.sub(r"/(?:[\w.+-]+/)+", "", text.strip().splitlines()[0] if text.strip() else "")[:300]
+    """What a message says, in short: the first line up to what to do, without directories of this machine."""
+    first = text.strip().partition("\n")[0].partition("; ")[0]
+    return re.sub(r"(?<![:/\w])/(?:[\w.+-]+/)+", "", first)[:300]
 
 
 def environment_of(family: str) -> dict[str, Any] | None:
@@ -112,7 +113,8 @@ def environment_of(family: str) -> dict[str, Any] | None:
         "packages": len(external.pins()),
         "device": examined.device,
         "versions": examined.versions,
-        "stand_ins": getattr(examined, "stand_ins", {}),
+        "stand_ins": examined.stand_ins,
+        "checkouts": {name: text.rpartition(" at ")[2] for name, text in examined.checkouts.items()},
     }
 
 

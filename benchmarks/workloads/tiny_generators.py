@@ -1,4 +1,4 @@
-"""Settings with which each family of generators is fitted within one to three minutes of a CPU: networks for tests, not for use."""
+"""Settings with which each family is fitted within one to three minutes of a CPU: networks for tests, not for use."""
 
 from __future__ import annotations
 
