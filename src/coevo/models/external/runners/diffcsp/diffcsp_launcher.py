@@ -50,7 +50,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def enter(checkout: Path, work: Path) -> dict[str, str]:
     """Make the checkout's package importable, with the stand-ins in place; return what they are."""
     sys.dont_write_bytecode = True
-    os.environ.update(PROJECT_ROOT=str(checkout), HYDRA_JOBS=str(work), WABDB_DIR=str(work), TQDM_DISABLE="1")
+    os.environ.update(PROJECT_ROOT=str(checkout), HYDRA_JOBS=str(work), WABDB_DIR=str(work), TQDM_DISABLE="1", HYDRA_FULL_ERROR="1")
     sys.path.insert(0, str(checkout))
     return diffcsp_stand_ins.install()
 

@@ -232,7 +232,7 @@ def train(
     weights: str | None,
 ) -> dict[str, Any]:
     """Run ``run.py`` and take its best weights."""
-    tables = Path("data").absolute()
+    tables = Path("work", "data").absolute()
     write_tables(tables, training, validation)
     best = Path("best.pt").absolute()
     task = {"start": weights, "best": str(best)}
@@ -248,7 +248,7 @@ def train(
 
 def training_overrides(request: dict[str, Any], tables: Path) -> list[str]:
     """Words for DiffCSP's configuration that describe the training; texts of paths are quoted as hydra wants them."""
-    options, work = request["options"], tables.parent / "work"
+    options, work = request["options"], tables.parent
     size = options["train_batch_size"]
     return [
         "data=mp_20",
