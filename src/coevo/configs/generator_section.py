@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -52,6 +52,36 @@ class MatterGenConfig(Section):
     steps: int = Field(default=100, ge=10, le=1000, description="noise levels of the small model")
 
 
+class DiffCSPConfig(Section):
+    """DiffCSP: where it starts, how it samples, how it is trained. Used with ``generator.family: diffcsp`` only."""
+
+    weights: Annotated[str, Local("a model directory is read, by pickle", _is_a_path)] = Field(
+        default="scratch",
+        pattern=r"^(scratch|[A-Za-z0-9_.~/ -]*/[A-Za-z0-9_.~/ -]*)$",
+        description="scratch: a network that the node trains from nothing; or a model directory of DiffCSP's (a path with a /)",
+    )
+    batch_size: int = Field(default=32, ge=1, le=4096, description="structures denoised together; halved when memory runs out")
+    oversampling: float = Field(default=1.5, ge=1.0, le=10.0, description="draws per candidate, at most, to replace dropped ones")
+    new_compositions: Fraction = Field(
+        default=0.2, description="share of draws of compositions that no example has, where generator.compositions asks for none"
+    )
+    step_lr: Positive = Field(default=1e-5, le=0.1, description="step of the corrector of positions")
+    epochs: int = Field(default=200, ge=1, le=10_000, description="passes over the training examples of one fit, at most")
+    learning_rate: Positive = Field(default=1e-3, le=0.1, description="of Adam; published weights are fine-tuned with less, 1e-4")
+    train_batch_size: int = Field(default=32, ge=1, le=4096, description="examples of one gradient step")
+    patience: int = Field(default=30, ge=1, description="epochs without a better validation loss before stopping")
+    validation_fraction: float = Field(
+        default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
+    )
+    hidden: int = Field(default=512, ge=8, le=4096, description="width of the network from scratch")
+    layers: int = Field(default=6, ge=1, le=64, description="layers of the network from scratch")
+    frequencies: int = Field(default=128, ge=1, le=1024, description="frequencies of distances, of the network from scratch")
+    steps: int = Field(default=1000, ge=10, le=10_000, description="noise levels of the network from scratch")
+    schedule: Literal["cosine", "linear"] = Field(
+        default="cosine", description="noise of the cell, of the network from scratch; cosine is DiffCSP's, linear forgives more"
+    )
+
+
 class GeneratorConfig(Section):
     """How candidates are generated."""
 
@@ -86,6 +116,7 @@ class GeneratorConfig(Section):
         default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
     )
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
+    diffcsp: DiffCSPConfig = Field(default_factory=DiffCSPConfig)
 
     def not_in_use(self) -> frozenset[str]:
         """The sections of families that do not generate."""

@@ -101,6 +101,55 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
+_OF_COMPOSITIONS = (_RUNNERS / "coevo_compositions.py",)
+"""What the runners of generators share that take a composition."""
+
+DIFFCSP_CHECKOUT = Checkout(
+    name="DiffCSP",
+    repository="https://github.com/jiaor17/DiffCSP",
+    commits=("7121d159826efa2ba9500bf299250d96da37f146",),
+    licence="MIT",
+    marker="diffcsp/run.py",
+    missing={
+        "torch_scatter": "sums and means by index_add",
+        "p_tqdm": "a loop that leaves out crystals that cannot be read",
+        "torch_geometric.data.DataLoader": "torch_geometric.loader.DataLoader",
+        "pytorch_lightning.Trainer": "arguments of Lightning 1.3, for that of today",
+        "dotenv": "reads no .env file: it would say where to write",
+        "torch_sparse, pathos, pyxtal, wandb": "imported, not used",
+    },
+    unread=("data", "fig", "diffcsp/prop_models"),
+)
+
+DIFFCSP_ENVIRONMENT = _environment(
+    "diffcsp",
+    "data",
+    "draws",
+    "launcher",
+    "network",
+    "stand_ins",
+    "trainer",
+    shared=_OF_COMPOSITIONS,
+    checkouts=(DIFFCSP_CHECKOUT,),
+)
+
+# Its checkpoints are tensors (torch.load, weights_only) and numbers in JSON; the classes are those of the checkout. DiffCSP's own model
+# directories are pickles: one is read in its environment if the user's own configuration names it.
+DIFFCSP = Family(
+    Loader("diffcsp", "generator", "model-tar-1", "coevo.models.external.diffcsp:DiffCSPGenerator", runs_code=False),
+    title="DiffCSP",
+    summary="a diffusion model of given compositions (Jiao et al., NeurIPS 36 (2023))",
+    packages=CRYSTAL_PACKAGES,
+    environment=DIFFCSP_ENVIRONMENT,
+    environment_packages=("torch", "torch-geometric", "pytorch-lightning", "numpy", "pymatgen"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create diffcsp --checkout PATH, or --clone",
+    licence="MIT",
+    # 12.3 million parameters of four bytes
+    checkpoint_bytes=50_000_000,
+)
+
 DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)
 
 _DPA3_RELEASE = "`dp pretrained download` (Hugging Face, ModelScope), also when it is first used"
@@ -234,4 +283,4 @@ MATTERSIM = Family(
     checkpoint_bytes=18_000_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN, DIFFCSP)
