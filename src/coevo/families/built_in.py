@@ -97,6 +97,50 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
+ADIT_ENVIRONMENT = _environment(
+    "adit",
+    "crystals",
+    "model",
+    "reading",
+    "stand_ins",
+    "training",
+    checkouts=(
+        Checkout(
+            name="all-atom-diffusion-transformer",
+            repository="https://github.com/facebookresearch/all-atom-diffusion-transformer",
+            commits=("03f556d943f690216b60e65b5d18943e2c4f1347",),
+            licence="CC-BY-NC-4.0",
+            consent=True,
+            marker="src/models/ldm_module.py",
+            missing={
+                "torch_scatter": "the scatter of PyTorch Geometric",
+                "wandb": "an empty module: nothing is logged there",
+                "src.eval": "evaluators that judge nothing; the real ones want rdkit, openbabel, posebusters, mofchecker and more",
+                "src.utils": "its modules one by one, without hydra and rich",
+            },
+        ),
+    ),
+)
+
+# Its checkpoints are tensors (torch.load, weights_only) and whole numbers, from which networks of the user's checkout are built.
+ADIT = Family(
+    Loader("adit", "generator", "model-tar-1", "coevo.models.external.adit:AditGenerator", runs_code=False),
+    title="ADiT",
+    summary="latent diffusion by transformers (Joshi et al., arXiv:2503.03965)",
+    packages=CRYSTAL_PACKAGES,
+    environment=ADIT_ENVIRONMENT,
+    environment_packages=("torch", "torch-geometric", "lightning", "numpy", "spglib"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create adit --checkout PATH",
+    licence="CC-BY-NC-4.0",
+    # an autoencoder of 50 and a transformer of 32 million parameters, four bytes each, as a new model has them
+    checkpoint_bytes=330_000_000,
+    # Less than 20 minutes for 10,000 structures on a V100 (its paper); an example and epoch of its training is estimated from that:
+    # three of the 200 passes that a structure takes (100 steps, with and without guidance).
+    gpu_seconds={"generate": 0.12, "train-generator": 0.002},
+)
+
 DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)
 
 _DPA3_RELEASE = "`dp pretrained download` (Hugging Face, ModelScope), also when it is first used"
@@ -230,4 +274,4 @@ MATTERSIM = Family(
     checkpoint_bytes=18_000_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN, ADIT)
