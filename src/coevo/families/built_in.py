@@ -118,9 +118,10 @@ ADIT_ENVIRONMENT = _environment(
             missing={
                 "torch_scatter": "the scatter of PyTorch Geometric",
                 "wandb": "an empty module: nothing is logged there",
-                "src.eval": "evaluators that judge nothing; the real ones want rdkit, openbabel, posebusters, mofchecker and more",
+                "src.eval": "evaluators that judge nothing; its own want rdkit, openbabel, posebusters, mofchecker and more",
                 "src.utils": "its modules one by one, without hydra and rich",
             },
+            unread=("data/qm9", "data/qmof"),
         ),
     ),
 )
@@ -139,8 +140,8 @@ ADIT = Family(
     licence="CC-BY-NC-4.0",
     # an autoencoder of 50 and a transformer of 32 million parameters, four bytes each, as a new model has them
     checkpoint_bytes=330_000_000,
-    # Less than 20 minutes for 10,000 structures on a V100 (its paper); an example and epoch of its training is estimated from that:
-    # three of the 200 passes that a structure takes (100 steps, with and without guidance).
+    # Less than 20 minutes for 10,000 structures on a V100 (its paper, its README); an example and epoch of its training is
+    # estimated from that: three of the 200 passes that a structure takes (100 steps, with and without guidance).
     gpu_seconds={"generate": 0.12, "train-generator": 0.002},
 )
 

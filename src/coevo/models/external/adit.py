@@ -88,8 +88,8 @@ def _files_in(folder: Path) -> list[Path]:
     if len(found) != 2:
         state = f"{len(found)} files .ckpt" if folder.is_dir() else "no folder"
         raise ConfigError(
-            f"generator.adit.weights: {folder}: got {state}, allowed: a folder with two files .ckpt of ADiT, an autoencoder's and "
-            f"that of the diffusion model trained on it, or with {', '.join(_OF_A_NODE)}; or new: a model that the node trains "
-            "from scratch"
+            f"generator.adit.weights: {folder}: got {state}, allowed: a folder with two files .ckpt of ADiT, an autoencoder's "
+            f"and that of the diffusion model trained on it, or with {', '.join(_OF_A_NODE)}; or new: a model that the node "
+            "trains from scratch"
         )
     return found

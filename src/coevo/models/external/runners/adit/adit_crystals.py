@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-SYMBOLS = (
+_SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru "
     "Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At "
     "Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es"
-).split()
+)
+SYMBOLS = tuple(_SYMBOLS.split())
 """Symbol by atomic number, as the decoder's logits are ordered; the first is what training masks atoms with."""
 
 NEAREST = 0.5
@@ -98,6 +99,10 @@ def candidates_of(out: dict[str, Any], batch: list[dict[str, Any]], conditions: 
     """
     formulas = [amounts(formula) for formula in conditions["compositions"]]
     wanted = {name_of(name.split("-")) for name, weight in conditions["chemical_systems"].items() if weight > 0}
+    rows_wanted, crystals = sum(draw["atoms"] for draw in batch), len(batch)
+    shapes = [len(out[name]) for name in ("atom_types", "frac_coords", "lengths", "angles")]
+    if shapes != [rows_wanted, rows_wanted, crystals, crystals]:
+        raise ValueError(f"the decoder gave {shapes} rows for {rows_wanted} atoms in {crystals} crystals")
     found: list[Any] = []
     start = 0
     for place, draw in enumerate(batch):
@@ -145,9 +150,7 @@ def cell_of(lengths: Any, angles: Any) -> Any:
     if abs(cos_star) >= 1:
         return None
     sin_star = math.sqrt(1 - cos_star**2)
-    return np.array(
-        [[a * sin_b, 0.0, a * cos_b], [-b * sin_a * cos_star, b * sin_a * sin_star, b * cos_a], [0.0, 0.0, c]]
-    )
+    return np.array([[a * sin_b, 0.0, a * cos_b], [-b * sin_a * cos_star, b * sin_a * sin_star, b * cos_a], [0.0, 0.0, c]])
 
 
 def heights(cell: Any) -> Any:

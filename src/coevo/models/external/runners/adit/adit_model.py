@@ -217,7 +217,9 @@ def load_model(directory: Path, device: torch.device) -> Model:
         sizes = json.loads((directory / SIZES).read_text(encoding="utf-8"))
         vae, dit = (torch.load(directory / name, map_location="cpu", weights_only=True) for name in (AUTOENCODER, DENOISER))
     except Exception as err:
-        raise TaskError("no_weights", f"{directory.name}: not the files of a model ({type(err).__name__}: {str(err)[:200]})") from err
+        raise TaskError(
+            "no_weights", f"{directory.name}: not the files of a model ({type(err).__name__}: {str(err)[:200]})"
+        ) from err
     sizes = checked_sizes(sizes)
     try:
         return Model(sizes, device, vae, dit)

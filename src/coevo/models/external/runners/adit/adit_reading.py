@@ -48,7 +48,9 @@ def _parts(directory: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=False)
             names = checkpoint["state_dict"].keys()
         except Exception as err:
-            raise TaskError("no_weights", f"{path.name} is no checkpoint of ADiT ({type(err).__name__}: {str(err)[:200]})") from err
+            raise TaskError(
+                "no_weights", f"{path.name} is no checkpoint of ADiT ({type(err).__name__}: {str(err)[:200]})"
+            ) from err
         found["dit" if any(name.startswith("denoiser.") for name in names) else "vae"] = checkpoint
     if len(files) != 2 or len(found) != 2:
         raise TaskError(

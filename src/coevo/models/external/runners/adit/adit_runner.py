@@ -1,4 +1,4 @@
-"""ADiT through the classes of the user's checkout: sampling under conditions; fits are in adit_training, own files in adit_reading."""
+"""ADiT through the classes of the user's checkout: sampling under conditions, and what its environment has."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What ADiT's modules import and a node does not need, and small modules of our own in its place; used before ADiT is imported.
 
-The evaluators of molecules, crystals and MOFs want rdkit, openbabel, posebusters, mofchecker, smact and matminer and judge samples
-while a model trains, which coevo does itself; ``src/utils/__init__.py`` wants hydra and rich for command lines. PyTorch
+The evaluators of molecules, crystals and MOFs want rdkit, openbabel, posebusters, mofchecker, smact and matminer, and judge
+samples while a model trains, which coevo does itself; ``src/utils/__init__.py`` wants hydra and rich for command lines. PyTorch
 Geometric's own scatter takes the place of torch_scatter, which would have to be compiled.
 """
 

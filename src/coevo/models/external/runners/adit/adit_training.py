@@ -124,7 +124,9 @@ def batches(data: list[Any], size: int, order: list[int]) -> list[Any]:
     return [Batch.from_data_list([data[i].clone() for i in order[a:b]]) for a, b in zip(starts, ends)]  # noqa: B905 - Python 3.8
 
 
-def fit_autoencoder(model: Model, training: list[Any], validation: list[Any], seed: int, options: dict[str, Any]) -> dict[str, Any]:
+def fit_autoencoder(
+    model: Model, training: list[Any], validation: list[Any], seed: int, options: dict[str, Any]
+) -> dict[str, Any]:
     """The variational autoencoder, by its reconstruction; the diffusion model's copy is the same object."""
     model.vae.requires_grad_(True)
     weights = [name for name, _ in model.vae.named_parameters() if name.startswith("loss_weights")]
