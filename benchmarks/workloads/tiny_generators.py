@@ -10,6 +10,32 @@ FAMILIES = ("embedded", "chemeleon-dng", "diffcsp", "uni3dar", "adit", "matterge
 """In the order of the table."""
 
 SECTIONS: dict[str, dict[str, Any]] = {
+    "diffcsp": {
+        "hidden": 64,
+        "layers": 3,
+        "frequencies": 16,
+        "steps": 100,
+        "schedule": "linear",
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "train_batch_size": 16,
+        "patience": 40,
+        "epochs": 120,
+    },
+    "adit": {
+        "vae_width": 64,
+        "vae_layers": 2,
+        "width": 64,
+        "layers": 3,
+        "steps": 50,
+        "oversampling": 4.0,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "train_batch_size": 16,
+        "patience": 40,
+        "vae_epochs": 120,
+        "epochs": 120,
+    },
     "mattergen": {
         "weights": "small",
         "hidden": 48,
@@ -25,7 +51,11 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 """Section of ``generator`` by family."""
 
-QUICK: dict[str, dict[str, Any]] = {"mattergen": {"epochs": 1, "steps": 10}}
+QUICK: dict[str, dict[str, Any]] = {
+    "diffcsp": {"epochs": 2, "steps": 10},
+    "adit": {"epochs": 2, "vae_epochs": 2, "steps": 5},
+    "mattergen": {"epochs": 1, "steps": 10},
+}
 """Changes of :data:`SECTIONS` with which a run takes seconds: does it work?"""
 
 

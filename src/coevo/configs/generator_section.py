@@ -82,6 +82,32 @@ class DiffCSPConfig(Section):
     )
 
 
+class AditConfig(Section):
+    """ADiT: where it starts, how it samples, how it is fitted. Used with ``generator.family: adit`` only."""
+
+    weights: Annotated[str, Local("model files in a folder are read, which can run code", _is_a_path)] = Field(
+        default="new",
+        pattern=r"^(new|[A-Za-z0-9_.~ -]*/[A-Za-z0-9_.~/ -]*)$",
+        description="new: a model that the node trains from scratch; or a folder with ADiT's checkpoints (a path with a /)",
+    )
+    guidance_factor: float = Field(default=2.0, ge=0.0, le=20.0, description="weight of being told that it is a crystal")
+    steps: int = Field(default=100, ge=2, le=2000, description="steps from noise to a crystal")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="structures drawn together; halved when memory runs out")
+    oversampling: float = Field(default=2.0, ge=1.0, le=20.0, description="draws per candidate, at most, to replace dropped ones")
+    epochs: int = Field(default=200, ge=1, le=100_000, description="passes of the diffusion model over the examples of one fit")
+    vae_epochs: int = Field(default=1000, ge=1, le=100_000, description="passes of the autoencoder, where elements are new to it")
+    learning_rate: Positive = Field(default=1e-4, le=0.1, description="of AdamW; a small model needs 2e-3")
+    train_batch_size: int = Field(default=32, ge=2, le=4096, description="examples of one gradient step")
+    patience: int = Field(default=30, ge=1, description="epochs without a better validation loss before stopping")
+    validation_fraction: float = Field(
+        default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
+    )
+    vae_width: int = Field(default=512, ge=16, le=2048, multiple_of=8, description="width of a new autoencoder")
+    vae_layers: int = Field(default=8, ge=1, le=24, description="layers of its encoder, and of its decoder")
+    width: int = Field(default=384, ge=16, le=2048, multiple_of=8, description="width of a new diffusion model")
+    layers: int = Field(default=12, ge=1, le=48, description="its layers")
+
+
 class GeneratorConfig(Section):
     """How candidates are generated."""
 
@@ -117,11 +143,12 @@ class GeneratorConfig(Section):
     )
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
     diffcsp: DiffCSPConfig = Field(default_factory=DiffCSPConfig)
+    adit: AditConfig = Field(default_factory=AditConfig)
 
     def not_in_use(self) -> frozenset[str]:
         """The sections of families that do not generate."""
         sections = {name for name, value in self if isinstance(value, Section)}
-        return frozenset(sections - {self.family})
+        return frozenset(sections - {self.family.replace("-", "_")})
 
     @property
     def own_section(self) -> Section | None:

@@ -1,0 +1,150 @@
+"""The families of generators that come with coevo."""
+
+from __future__ import annotations
+
+from coevo.families.checkout import Checkout
+from coevo.families.descriptor import Family, Loader
+from coevo.families.environments import OF_COMPOSITIONS, environment
+
+CRYSTAL_PACKAGES = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
+"""What generated crystals depend on, whoever draws them."""
+
+RANDOM_CRYSTALS = Family(
+    Loader("embedded", "generator", "json", "coevo.models.random_crystals.generator:EmbeddedGenerator", runs_code=False),
+    title="random crystals",
+    summary="symmetric random crystals and variation, learned",
+    packages=CRYSTAL_PACKAGES,
+    capabilities=frozenset({"fit"}),
+    get="pip install pyxtal",
+    licence="MIT",
+    in_workers=("coevo.models.random_crystals.generator", "pyxtal.symmetry", "pyxtal.lattice"),
+    checkpoint_bytes=500_000,
+)
+
+MATTERGEN_ENVIRONMENT = environment("mattergen", "model", "shims", "small", "training", "trust")
+
+# A model directory: hydra constructs whatever its config.yaml names, and Lightning's checkpoints are pickles.
+MATTERGEN = Family(
+    Loader(
+        "mattergen",
+        "generator",
+        "model-tar-1",
+        "coevo.models.external.mattergen:MatterGenGenerator",
+        runs_code=True,
+        published={
+            "chemical_system_energy_above_hull": "21852c6db0a2001bb5fbdb13548a2e755305643b488a41a569876d78ede47afd",
+            "chemical_system": "1462adc65c131f2337da80d04cf64a85fedb9840a1980ce298c0a8beebadec71",
+            "mattergen_base": "e4004432c97dd837208afe37f6a77438fac8f2b80946707d457fbc55df19a258",
+            "small": "6622508618e2e4876115e6dade72e1ff27e179f9626ef67431d7d95f6ed9102e",
+        },
+        sources=("huggingface:microsoft/mattergen",),
+    ),
+    title="MatterGen",
+    summary="a diffusion model (Zeni et al., Nature 639, 624 (2025))",
+    packages=CRYSTAL_PACKAGES,
+    environment=MATTERGEN_ENVIRONMENT,
+    environment_packages=("mattergen", "torch", "torch-geometric", "numpy", "pymatgen"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    weights_in=("the cache of huggingface_hub (HF_HOME): microsoft/mattergen",),
+    get="coevo env create mattergen",
+    licence="MIT",
+    # 46.8 million parameters of four bytes (Zeni et al., supplementary information)
+    checkpoint_bytes=190_000_000,
+    # About 2 h for 1,000 structures on a V100 (its README); an example and epoch of its training is estimated from that: three of
+    # the 4,000 passes that a structure takes (1,000 levels, predictor and corrector, with and without conditions).
+    gpu_seconds={"generate": 7.2, "train-generator": 0.006},
+)
+
+DIFFCSP_CHECKOUT = Checkout(
+    name="DiffCSP",
+    repository="https://github.com/jiaor17/DiffCSP",
+    commits=("7121d159826efa2ba9500bf299250d96da37f146",),
+    licence="MIT",
+    marker="diffcsp/run.py",
+    missing={
+        "torch_scatter": "sums and means by index_add",
+        "p_tqdm": "a loop that leaves out crystals that cannot be read",
+        "torch_geometric.data.DataLoader": "torch_geometric.loader.DataLoader",
+        "pytorch_lightning.Trainer": "arguments of Lightning 1.3, for that of today",
+        "dotenv": "reads no .env file: it would say where to write",
+        "torch_sparse, pathos, pyxtal, wandb": "imported, not used",
+    },
+    unread=("data", "fig", "diffcsp/prop_models"),
+)
+
+DIFFCSP_ENVIRONMENT = environment(
+    "diffcsp",
+    "data",
+    "draws",
+    "launcher",
+    "network",
+    "stand_ins",
+    "trainer",
+    shared=OF_COMPOSITIONS,
+    checkouts=(DIFFCSP_CHECKOUT,),
+)
+
+# Its checkpoints are tensors (torch.load, weights_only) and numbers in JSON; the classes are those of the checkout. DiffCSP own
+# directories are pickles: one is read in its environment if the user's own configuration names it.
+DIFFCSP = Family(
+    Loader("diffcsp", "generator", "model-tar-1", "coevo.models.external.diffcsp:DiffCSPGenerator", runs_code=False),
+    title="DiffCSP",
+    summary="a diffusion model of given compositions (Jiao et al., NeurIPS 36 (2023))",
+    packages=CRYSTAL_PACKAGES,
+    environment=DIFFCSP_ENVIRONMENT,
+    environment_packages=("torch", "torch-geometric", "pytorch-lightning", "numpy", "pymatgen"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create diffcsp --checkout PATH, or --clone",
+    licence="MIT",
+    # 12.3 million parameters of four bytes
+    checkpoint_bytes=50_000_000,
+)
+
+ADIT_ENVIRONMENT = environment(
+    "adit",
+    "crystals",
+    "model",
+    "reading",
+    "stand_ins",
+    "training",
+    checkouts=(
+        Checkout(
+            name="all-atom-diffusion-transformer",
+            repository="https://github.com/facebookresearch/all-atom-diffusion-transformer",
+            commits=("03f556d943f690216b60e65b5d18943e2c4f1347",),
+            licence="CC-BY-NC-4.0",
+            consent=True,
+            marker="src/models/ldm_module.py",
+            missing={
+                "torch_scatter": "the scatter of PyTorch Geometric",
+                "wandb": "an empty module: nothing is logged there",
+                "src.eval": "evaluators that judge nothing; its own want rdkit, openbabel, posebusters, mofchecker and more",
+                "src.utils": "its modules one by one, without hydra and rich",
+            },
+            unread=("data/qm9", "data/qmof"),
+        ),
+    ),
+)
+
+# Its checkpoints are tensors (torch.load, weights_only) and whole numbers, from which networks of the user's checkout are built.
+ADIT = Family(
+    Loader("adit", "generator", "model-tar-1", "coevo.models.external.adit:AditGenerator", runs_code=False),
+    title="ADiT",
+    summary="latent diffusion by transformers (Joshi et al., arXiv:2503.03965)",
+    packages=CRYSTAL_PACKAGES,
+    environment=ADIT_ENVIRONMENT,
+    environment_packages=("torch", "torch-geometric", "lightning", "numpy", "spglib"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create adit --checkout PATH",
+    licence="CC-BY-NC-4.0",
+    # an autoencoder of 50 and a transformer of 32 million parameters, four bytes each, as a new model has them
+    checkpoint_bytes=330_000_000,
+    # Less than 20 minutes for 10,000 structures on a V100 (its paper, its README); an example and epoch of its training is
+    # estimated from that: three of the 200 passes that a structure takes (100 steps, with and without guidance).
+    gpu_seconds={"generate": 0.12, "train-generator": 0.002},
+)
+
+GENERATORS: tuple[Family, ...] = (RANDOM_CRYSTALS, DIFFCSP, ADIT, MATTERGEN)
