@@ -137,6 +137,10 @@ ADIT = Family(
     environment_packages=("torch", "torch-geometric", "lightning", "numpy", "spglib"),
     devices=("cpu", "cuda"),
     capabilities=frozenset({"fit"}),
+    weights_in=(
+        "the folder that generator.adit.weights names",
+        "for `coevo env check`, the cache of huggingface_hub (HF_HOME): chaitjo/all-atom-diffusion-transformer",
+    ),
     get="coevo env create adit --checkout PATH",
     licence="CC-BY-NC-4.0",
     # an autoencoder of 50 and a transformer of 32 million parameters, four bytes each, as a new model has them
