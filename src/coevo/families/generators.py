@@ -85,8 +85,8 @@ DIFFCSP_ENVIRONMENT = environment(
     checkouts=(DIFFCSP_CHECKOUT,),
 )
 
-# Its checkpoints are tensors (torch.load, weights_only) and numbers in JSON; the classes are those of the checkout. DiffCSP own
-# directories are pickles: one is read in its environment if the user's own configuration names it.
+# Its checkpoints are tensors (torch.load, weights_only) and numbers in JSON; the classes are those of the checkout. DiffCSP's own
+# model directories are pickles: one is read in its environment if the user's own configuration names it.
 DIFFCSP = Family(
     Loader("diffcsp", "generator", "model-tar-1", "coevo.models.external.diffcsp:DiffCSPGenerator", runs_code=False),
     title="DiffCSP",
@@ -138,6 +138,10 @@ ADIT = Family(
     environment_packages=("torch", "torch-geometric", "lightning", "numpy", "spglib"),
     devices=("cpu", "cuda"),
     capabilities=frozenset({"fit"}),
+    weights_in=(
+        "the folder that generator.adit.weights names",
+        "for `coevo env check`, the cache of huggingface_hub (HF_HOME): chaitjo/all-atom-diffusion-transformer",
+    ),
     get="coevo env create adit --checkout PATH",
     licence="CC-BY-NC-4.0",
     # an autoencoder of 50 and a transformer of 32 million parameters, four bytes each, as a new model has them

@@ -72,7 +72,8 @@ class AditGenerator(ExternalGenerator):
         with run_task(cls.external, "read", request, prepare=prepare) as run:
             move_model(run, model.path)
             told = mapping_in(run, "document")
-        return cls(model, {**told, "weights": "folder"}, settings)
+            commits = {checkout.name: checkout.commit for checkout in run.checkouts}
+        return cls(model, {**told, "weights": "folder", "checkouts": commits}, settings)
 
     def options(self) -> dict[str, Any]:
         """Settings for the runner: the section ``generator.adit`` but for the weights, which the checkpoint holds."""
