@@ -26,6 +26,9 @@ CHECKOUT = "all-atom-diffusion-transformer"
 SIZES, AUTOENCODER, DENOISER = "adit.json", "vae.pt", "dit.pt"
 """Files of a model directory: sizes as JSON, and two tables of tensors."""
 
+_MOST_BYTES = 1_000_000
+"""Of that file."""
+
 LEARNED = ("elements", "atoms")
 """What else stands in the JSON: elements that the autoencoder has seen, and how often crystals have how many atoms."""
 
@@ -221,7 +224,8 @@ def _small_files(directory: Path) -> Path:
 def load_model(directory: Path, device: torch.device) -> Model:
     """Read a model directory that this runner wrote, wherever it comes from: no code can be run by it."""
     try:
-        sizes = json.loads((directory / SIZES).read_text(encoding="utf-8"))
+        with (directory / SIZES).open("rb") as file:
+            sizes = json.loads(file.read(_MOST_BYTES))
         vae, dit = (torch.load(directory / name, map_location="cpu", weights_only=True) for name in (AUTOENCODER, DENOISER))
     except Exception as err:
         raise TaskError(
