@@ -51,7 +51,7 @@ test-under-load: $(STAMP)-test
 	tests/repeat_under_load.sh $(BIN)/python $(TIMES) $(LOAD)
 
 # Model families in environments of their own: makes those of MatterGen (about 2 GB), DPA-3, MACE, MatterSim and SevenNet (1.5 GB each), trains
-# small models.
+# small models. ADiT runs from a checkout in COEVO_CHECKOUTS, whose licence is asked about; its tests are skipped without one.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
 	$(BIN)/coevo env create mattergen
@@ -59,6 +59,7 @@ test-models: $(STAMP)-test
 	$(BIN)/coevo env create mace
 	$(BIN)/coevo env create mattersim
 	$(BIN)/coevo env create sevennet
+	-@test -z "$$COEVO_CHECKOUTS" || $(BIN)/coevo env create adit
 	$(BIN)/python -m pytest -m models
 
 lint: $(STAMP)-dev

@@ -120,7 +120,7 @@ ADIT_ENVIRONMENT = environment(
             missing={
                 "torch_scatter": "the scatter of PyTorch Geometric",
                 "wandb": "an empty module: nothing is logged there",
-                "src.eval": "evaluators that judge nothing; its own want rdkit, openbabel, posebusters, mofchecker and more",
+                "src.eval": "evaluators that judge nothing: coevo judges what is drawn",
                 "src.utils": "its modules one by one, without hydra and rich",
             },
             unread=("data/qm9", "data/qmof"),

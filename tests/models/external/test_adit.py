@@ -18,6 +18,7 @@ from coevo.models.contracts import Conditions
 from coevo.models.external import exchange
 from coevo.models.external.adit import ADIT, AditGenerator
 
+PARTS = ("vae", "dit", "interpolant")
 CONDITIONS = Conditions(
     ("Li", "P", "S"), max_atoms=12, chemical_systems=dict(REQUEST["conditions"]["chemical_systems"]), energy_above_hull=0.0
 )
@@ -63,6 +64,11 @@ class TestSettings:
         assert "weights" not in options, "no path of this machine goes into a request; the checkpoint holds the weights"
         for key in options:
             assert f'["{key}"]' in text, key
+
+    def test_what_the_descriptor_says_is_replaced_is_what_the_runner_replaces(self):
+        from adit_stand_ins import STAND_INS
+
+        assert dict(ADIT.checkouts[0].missing) == STAND_INS
 
     def test_its_licence_has_to_be_agreed_to(self, tmp_path, monkeypatch):
         make_environment(tmp_path / "environments", make_checkout(tmp_path / "checkout"), agreed=False)
@@ -222,7 +228,7 @@ class TestModelFiles:
         import adit_model
         from coevo_runner import TaskError
 
-        sizes = json.loads((RECORDED / "adit.json").read_text())
+        sizes = {part: found for part, found in json.loads((RECORDED / "adit.json").read_text()).items() if part in PARTS}
         assert adit_model.checked_sizes(sizes) == sizes
         options = GeneratorConfig().adit.model_dump()
         assert adit_model.checked_sizes(adit_model.new_sizes(options))["dit"]["nhead"] == 6, "as DiT-S"
@@ -265,3 +271,34 @@ class TestModelFiles:
             assert not {e["id"] for e in learned} & {e["id"] for e in more_kept}
             assert more_learned
         assert split(examples[:2], 0.1) == (examples[:2], [])
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_draw(runner_on_the_path, tmp_path, monkeypatch):
+    import adit_runner
+    from coevo_runner import TaskError
+
+    (tmp_path / "output").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(adit_runner, "checkout_of", lambda _request: "")
+    monkeypatch.setattr(adit_runner, "open_model", lambda _request, _device: None)
+    most, tried = 2, []
+
+    def draw(_model, batch, _request):
+        tried.append(len(batch))
+        if len(batch) > most:
+            raise MemoryError
+        return [{"origin": {"draw": one["draw"]}} for one in batch]
+
+    monkeypatch.setattr(adit_runner, "draw_batch", draw)
+    request = dict(REQUEST, n=20, document={"atoms": {"3": 0.5, "8": 0.5}})
+    found = adit_runner.sample(request)
+    lines = [json.loads(line)["origin"]["draw"] for line in (tmp_path / "output" / "candidates.jsonl").read_text().splitlines()]
+    assert lines == list(range(20)), "in the order of the draws"
+    assert found["rejected"] == {}
+    assert found["report"]["drawn"] == 20
+    failed = [size for size in tried if size > 2]
+    assert 1 <= len(failed) <= 3, "what memory did not suffice for is not tried again"
+    assert failed == sorted(failed, reverse=True)
+    most = 0
+    with pytest.raises(TaskError, match="out of memory at a batch size of 1"):
+        adit_runner.sample(request)

@@ -26,6 +26,12 @@ CHECKOUT = "all-atom-diffusion-transformer"
 SIZES, AUTOENCODER, DENOISER = "adit.json", "vae.pt", "dit.pt"
 """Files of a model directory: sizes as JSON, and two tables of tensors."""
 
+_MOST_BYTES = 1_000_000
+"""Of that file."""
+
+LEARNED = ("elements", "atoms")
+"""What else stands in the JSON: elements that the autoencoder has seen, and how often crystals have how many atoms."""
+
 _LIMITS = {
     "vae": {"d_model": 4096, "nhead": 64, "dim_feedforward": 16384, "num_layers": 64, "latent_dim": 512, "max_num_elements": 120},
     "dit": {"d_model": 4096, "nhead": 64, "num_layers": 64, "num_datasets": 16, "num_spacegroups": 300, "mlp": 8},
@@ -178,10 +184,14 @@ class Model:
             )
         return {name: out[name].double().cpu().numpy() for name in ("atom_types", "frac_coords", "lengths", "angles")}
 
-    def save(self, directory: Path) -> None:
-        """Write the model directory: tensors and plain numbers, so that no code has to be run to read it."""
+    def save(self, directory: Path, document: dict[str, Any]) -> None:
+        """Write the model directory: tensors and plain values, so that no code has to be run to read it.
+
+        What the document says of the crystals that were learned from stands beside the sizes: another node may start there.
+        """
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / SIZES).write_text(json.dumps(self.sizes, sort_keys=True) + "\n", encoding="utf-8")
+        described = {**self.sizes, **{name: document[name] for name in LEARNED if name in document}}
+        (directory / SIZES).write_text(json.dumps(described, sort_keys=True) + "\n", encoding="utf-8")
         for name, module in ((AUTOENCODER, self.vae), (DENOISER, self.diffusion.denoiser)):
             state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in module.state_dict().items()}
             torch.save(state, directory / name)
@@ -214,7 +224,8 @@ def _small_files(directory: Path) -> Path:
 def load_model(directory: Path, device: torch.device) -> Model:
     """Read a model directory that this runner wrote, wherever it comes from: no code can be run by it."""
     try:
-        sizes = json.loads((directory / SIZES).read_text(encoding="utf-8"))
+        with (directory / SIZES).open("rb") as file:
+            sizes = json.loads(file.read(_MOST_BYTES))
         vae, dit = (torch.load(directory / name, map_location="cpu", weights_only=True) for name in (AUTOENCODER, DENOISER))
     except Exception as err:
         raise TaskError(

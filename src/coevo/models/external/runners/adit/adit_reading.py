@@ -5,12 +5,13 @@ Checkpoints of ADiT are pickles of whole networks. They are unpickled only where
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from adit_crystals import SYMBOLS
-from adit_model import SIZES, Model, checked_sizes, checkout_of, load_model
+from adit_model import LEARNED, SIZES, Model, checked_sizes, checkout_of, load_model
 from coevo_runner import OUTPUT, TaskError, require_trust
 
 _NOT_IN_MP20 = {"Po", "At", "Rn", "Fr", "Ra"}
@@ -25,6 +26,8 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if (directory / SIZES).is_file():
         model = load_model(directory, cpu)
+        told = json.loads((directory / SIZES).read_text(encoding="utf-8"))
+        document = {name: told[name] for name in LEARNED if name in told}
     else:
         parts = _parts(directory)
         sizes = checked_sizes({"vae": _autoencoder_sizes(parts["vae"]), **_diffusion_sizes(parts["dit"])})
@@ -35,7 +38,7 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         except RuntimeError as err:
             raise TaskError("no_weights", f"the checkpoints are not of the networks that they name: {str(err)[:300]}") from err
         document["elements"] = sorted(set(SYMBOLS[1 : SYMBOLS.index("Pu") + 1]) - _NOT_IN_MP20)
-    model.save(OUTPUT / "model")
+    model.save(OUTPUT / "model", document)
     return {"model": "model", "document": document}
 
 

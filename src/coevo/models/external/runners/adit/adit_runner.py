@@ -70,12 +70,15 @@ def sample(request: dict[str, Any]) -> dict[str, Any]:
         waiting = deque(equal_batches(part, size))
         while waiting:
             batch = waiting.popleft()
+            if len(batch) > size:  # memory did not suffice for one before it
+                waiting.extendleft(reversed(equal_batches(batch, size)))
+                continue
             try:
                 found = draw_batch(model, batch, request)
             except Exception as err:  # noqa: BLE001 - an unstable model fails in many ways, each of which costs its batch only
                 if out_of_memory(err):
-                    size = halved(min(size, len(batch)), device)
-                    waiting.extendleft(reversed(equal_batches(batch, size)))
+                    size = halved(len(batch), device)
+                    waiting.appendleft(batch)
                     continue
                 traceback.print_exc()
                 found = ["crashed_batch"] * len(batch)

@@ -55,7 +55,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
         atoms = [len(e["species"]) for e in usable]
         document["atoms"] = {str(n): atoms.count(n) / len(atoms) for n in sorted(set(atoms))}
     document["training_set"] = hashlib.sha256(Path(request["examples"]).read_bytes()).hexdigest()
-    model.save(OUTPUT / "model")
+    model.save(OUTPUT / "model", document)
     return {"model": "model", "document": document, "report": report}
 
 
