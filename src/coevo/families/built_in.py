@@ -10,13 +10,16 @@ _EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 _RUNNERS = _EXTERNAL / "runners"
 _OF_NETWORKS = (_RUNNERS / "coevo_network.py", _RUNNERS / "coevo_training.py")
 """What the runners of force fields share."""
+_OF_COMPOSITIONS = (_RUNNERS / "coevo_compositions.py",)
+"""For generators that take a composition as a condition."""
 
 
 def _environment(name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "") -> ExternalFamily:
     """A family's environment, whose runner has a folder of its own and imports ``parts`` of it."""
-    folder = _RUNNERS / name
-    companions = (*(folder / f"{name}_{part}.py" for part in parts), *shared)
-    return ExternalFamily(name, folder / f"{name}_runner.py", _EXTERNAL / "envs" / f"{name}.txt", companions, extra)
+    module = name.replace("-", "_")
+    folder = _RUNNERS / module
+    companions = (*(folder / f"{module}_{part}.py" for part in parts), *shared)
+    return ExternalFamily(name, folder / f"{module}_runner.py", _EXTERNAL / "envs" / f"{name}.txt", companions, extra)
 
 
 _SYMBOLS = """
@@ -95,6 +98,25 @@ MATTERGEN = Family(
     # About 2 h for 1,000 structures on a V100 (its README); an example and epoch of its training is estimated from that: three of
     # the 4,000 passes that a structure takes (1,000 levels, predictor and corrector, with and without conditions).
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
+)
+
+CHEMELEON_ENVIRONMENT = _environment(
+    "chemeleon-dng", "cells", "files", "model", "training", shared=(*_OF_NETWORKS, *_OF_COMPOSITIONS)
+)
+
+# Its checkpoints are read as tensors, numbers and texts; of a published file, which is a pickle, nothing but these is restored.
+CHEMELEON = Family(
+    Loader("chemeleon-dng", "generator", "model-tar-1", "coevo.models.external.chemeleon:ChemeleonGenerator", runs_code=False),
+    title="Chemeleon-DNG",
+    summary="a diffusion model that takes a composition (Park, Onwuli and Walsh, Nat. Commun. 16 (2025); network of DiffCSP)",
+    packages=CRYSTAL_PACKAGES,
+    environment=CHEMELEON_ENVIRONMENT,
+    environment_packages=("chemeleon-dng", "torch", "torch-geometric", "numpy", "pymatgen"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create chemeleon-dng",
+    licence="MIT",
+    checkpoint_bytes=4_000_000,
 )
 
 DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)
@@ -230,4 +252,4 @@ MATTERSIM = Family(
     checkpoint_bytes=18_000_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, CHEMELEON, MATTERGEN)
