@@ -10,8 +10,8 @@ _EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 _RUNNERS = _EXTERNAL / "runners"
 _OF_NETWORKS = (_RUNNERS / "coevo_network.py", _RUNNERS / "coevo_training.py")
 """What the runners of force fields share."""
-_OF_COMPOSITIONS = (_RUNNERS / "coevo_compositions.py",)
-"""For generators that take a composition as a condition."""
+_OF_GENERATORS = tuple(_RUNNERS / f"coevo_{part}.py" for part in ("compositions", "drawing", "fitting", "network"))
+"""What the runners of generators share that take a composition as a condition."""
 
 
 def _environment(name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "") -> ExternalFamily:
@@ -100,9 +100,7 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
-CHEMELEON_ENVIRONMENT = _environment(
-    "chemeleon-dng", "cells", "files", "model", "training", shared=(*_OF_NETWORKS, *_OF_COMPOSITIONS)
-)
+CHEMELEON_ENVIRONMENT = _environment("chemeleon-dng", "cells", "files", "model", "training", shared=_OF_GENERATORS)
 
 # Its checkpoints are read as tensors, numbers and texts; of a published file, which is a pickle, nothing but these is restored.
 CHEMELEON = Family(

@@ -1,9 +1,9 @@
 """Cells that a denoising step may aim at: within those of the examples, whatever a poor network says.
 
 The last noise level of a cosine schedule keeps 1/100 of a cell, so that the first denoising step multiplies an error of the
-network by 100. One that was trained on many crystals makes small ones; from one that was trained on a few come cells of kilometres.
-Holding what each step aims at within bounds is the ``clip_denoised`` of Ho, Jain and Abbeel's code (NeurIPS 33, 6840 (2020)), here
-for each element of the cell.
+network by 100. One that was trained on many crystals makes small ones; one that was trained on a few makes cells of kilometres.
+What a step aims at is therefore held within bounds, each element of the cell for itself: the ``clip_denoised`` in the code of Ho,
+Jain and Abbeel (NeurIPS 33, 6840 (2020)).
 """
 
 from __future__ import annotations
@@ -83,23 +83,3 @@ def bounded_step(
     aimed = torch.minimum(torch.maximum(aimed, bounds[0]), bounds[1])
     mean = (torch.sqrt(below) * (1 - alpha) * aimed + torch.sqrt(alpha) * (1 - below) * cells) / (1 - kept)
     return mean + torch.sqrt(levels["variance"]) * noise
-
-
-def fault_of(candidate: dict[str, Any], largest: float = 100.0, emptiest: float = 200.0) -> str:
-    """Why a draw is dropped; empty if it is not.
-
-    Parameters
-    ----------
-    candidate : dict
-    largest : float
-        Of a cell vector, Å.
-    emptiest : float
-        Volume per atom, Å³.
-    """
-    cell = np.array(candidate["lattice"])
-    if not (np.isfinite(cell).all() and np.isfinite(candidate["positions"]).all()):
-        return "not_finite"
-    volume = abs(np.linalg.det(cell)) / len(candidate["species"])
-    if np.linalg.norm(cell, axis=1).max() > largest or volume > emptiest:
-        return "huge_cell"
-    return "flat_cell" if volume < 1.0 else ""

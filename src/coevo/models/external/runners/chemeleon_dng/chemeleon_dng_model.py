@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,16 +171,3 @@ def open_model(request: dict[str, Any], device: torch.device) -> Model:
     if weights == "fresh":
         return fresh_model(request["options"], device)
     return Model(*checked(*published_parts(published_file(weights))), device)
-
-
-def number(*words: Any) -> int:
-    """A seed made of words, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, its GPUs, numpy and random."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the package draws from it
-    random.seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +10,17 @@ import numpy as np
 import torch
 from chemeleon_dng.schema import CrystalBatch
 from chemeleon_dng_cells import bounds_of
-from chemeleon_dng_model import LARGEST_ATOMIC_NUMBER, Model, number, open_model, seed_everything
+from chemeleon_dng_model import LARGEST_ATOMIC_NUMBER, Model, open_model
 from coevo_compositions import learned
+from coevo_drawing import number, seed_everything
+from coevo_fitting import parts, strata_weights, trained
 from coevo_network import device_of
-from coevo_runner import OUTPUT, TaskError, advance, read_records
+from coevo_runner import OUTPUT, read_records
 from pymatgen.core import Element, Lattice, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STRATA = (0.01, 0.05, 0.1, 0.2, 0.5)
-"""Borders of the strata of energies above hull, eV/atom; each stratum is drawn by the square root of its size."""
 MOST_ATOMS = 100
 """Of an example: a network has an edge for each pair of its atoms."""
 REPEATS = 8
@@ -58,17 +57,6 @@ def is_usable(example: dict[str, Any], highest: float) -> bool:
     return known and len(example["species"]) <= MOST_ATOMS and example["energy_above_hull"] <= highest
 
 
-def parts(examples: Sequence[dict[str, Any]], fraction: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Examples for training and for validation: by their ids alone, so that they stay there in every iteration.
-
-    Those whose number in [0, 1), made of the id, is below ``fraction`` are for validation; where none is, that with the smallest.
-    """
-    numbers = [int.from_bytes(hashlib.sha256(e["id"].encode()).digest()[:4], "big") / 2**32 for e in examples]
-    border = max(fraction, min(numbers, default=0.0) * (1 + 1e-9))
-    kept = [e for e, place in zip(examples, numbers) if place >= border]  # noqa: B905 - Python 3.8
-    return kept, [e for e, place in zip(examples, numbers) if place < border]  # noqa: B905 - Python 3.8
-
-
 def crystal_of(example: dict[str, Any]) -> Structure:
     """An example as the package's own data set has it: Niggli-reduced, in the orientation that follows from its parameters."""
     found = Structure(Lattice(example["lattice"]), example["species"], example["positions"])
@@ -103,30 +91,16 @@ def batch_of(crystals: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
     )
 
 
-def strata_weights(examples: Sequence[dict[str, Any]]) -> torch.Tensor:
-    """Weights of drawing each example: a stratum of energies counts by the square root of its size."""
-    strata = np.digitize([e["energy_above_hull"] for e in examples], STRATA)
-    return torch.tensor([1.0 / math.sqrt((strata == s).sum()) for s in strata], dtype=torch.float64)
-
-
 def train(
-    model: Model,
-    training: list[Any],
-    validation: list[Any],
-    *,
-    weights: torch.Tensor,
-    seed: int,
-    options: dict[str, Any],
+    model: Model, training: list[Any], validation: list[Any], *, weights: torch.Tensor, seed: int, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Adam on the denoising loss until the validation loss no longer falls; the best weights stay, which may be the parent's."""
-    size, parameters = options["train_batch_size"], list(model.module.model.parameters())
+    """Adam on the denoising loss of the package."""
+    size, network = options["train_batch_size"], model.module.model
+    parameters = list(network.parameters())
     optimiser = torch.optim.Adam(parameters, lr=options["learning_rate"])
-    first = best = validation_loss(model, validation, size)
-    if not math.isfinite(first):
-        raise TaskError("diverged", "the validation loss of the parent is not finite")
-    best_state, waited, history = snapshot(model), 0, [first]
-    for epoch in range(options["epochs"]):
-        seed_everything(number("train", seed, epoch))
+
+    def epoch(count: int) -> None:
+        seed_everything(number("train", seed, count))
         model.module.train()
         order = torch.multinomial(weights, len(training), replacement=True).tolist()
         for start in range(0, len(order), size):
@@ -137,25 +111,10 @@ def train(
             loss.backward()
             torch.nn.utils.clip_grad_value_(parameters, 0.5)
             optimiser.step()
-        now = validation_loss(model, validation, size)
-        print(f"epoch {epoch + 1}: validation loss {now:.5f}", flush=True)
-        advance(1)
-        if not math.isfinite(now):
-            break  # what is best so far stays
-        history.append(now)
-        if now < best:
-            best, best_state, waited = now, snapshot(model), 0
-        else:
-            waited += 1
-            if waited >= options["patience"]:
-                break
-    model.module.model.load_state_dict(best_state)
-    return {"epochs_run": len(history) - 1, "loss_before": first, "loss_after": best, "history": history}
 
-
-def snapshot(model: Model) -> dict[str, torch.Tensor]:
-    """A copy of the weights."""
-    return {name: tensor.detach().clone() for name, tensor in model.module.model.state_dict().items()}
+    best, report = trained(options, epoch, lambda: validation_loss(model, validation, size), network.state_dict)
+    network.load_state_dict(best)
+    return report
 
 
 def validation_loss(model: Model, crystals: list[Any], size: int) -> float:
