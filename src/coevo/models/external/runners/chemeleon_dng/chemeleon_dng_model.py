@@ -39,7 +39,7 @@ class Cells(DDPM):
 
     def __init__(self, alphas: torch.Tensor):
         super().__init__(betas=1.0 - alphas[1:])
-        self.bounds: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.bounds: dict[str, torch.Tensor] | None = None
 
     @torch.no_grad()
     def p_sample(self, model_output: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
