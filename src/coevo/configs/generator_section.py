@@ -52,6 +52,32 @@ class MatterGenConfig(Section):
     steps: int = Field(default=100, ge=10, le=1000, description="noise levels of the small model")
 
 
+class ChemeleonConfig(Section):
+    """Chemeleon-DNG: where it starts, how it samples and is fitted. Used with ``generator.family: chemeleon-dng`` only."""
+
+    weights: Annotated[str, Local("a model file is read", _is_a_path)] = Field(
+        default="fresh",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
+        description="fresh: an untrained network, trained by the node; published weights by name, or their file (a path with /)",
+    )
+    new_compositions: Fraction = Field(
+        default=0.2, description="share of draws with a composition that no example need have, where none is asked for"
+    )
+    bounded_cells: bool = Field(default=True, description="hold the cells that denoising aims at within bounds of the examples'")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="structures denoised together; halved when memory runs out")
+    oversampling: float = Field(default=1.5, ge=1.0, le=10.0, description="draws per candidate, at most, to replace dropped ones")
+    epochs: int = Field(default=100, ge=1, le=10_000, description="passes over the training examples of one fit, at most")
+    learning_rate: Positive = Field(default=1e-3, le=0.1, description="of Adam; 1e-4 for published weights")
+    train_batch_size: int = Field(default=32, ge=1, le=4096, description="examples of one gradient step")
+    patience: int = Field(default=15, ge=1, description="epochs without a better validation loss before stopping")
+    validation_fraction: float = Field(
+        default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids; at least one"
+    )
+    hidden: int = Field(default=128, ge=8, le=1024, multiple_of=2, description="width of a fresh network")
+    layers: int = Field(default=4, ge=1, le=16, description="message-passing layers of a fresh network")
+    steps: int = Field(default=256, ge=10, le=2000, description="noise levels of a fresh network")
+
+
 class DiffCSPConfig(Section):
     """DiffCSP: where it starts, how it samples, how it is trained. Used with ``generator.family: diffcsp`` only."""
 
@@ -142,6 +168,7 @@ class GeneratorConfig(Section):
         default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
     )
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
+    chemeleon_dng: ChemeleonConfig = Field(default_factory=ChemeleonConfig)
     diffcsp: DiffCSPConfig = Field(default_factory=DiffCSPConfig)
     adit: AditConfig = Field(default_factory=AditConfig)
 

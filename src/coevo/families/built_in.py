@@ -7,6 +7,8 @@ from coevo.families.environments import OF_NETWORKS, environment
 from coevo.families.generators import (  # noqa: F401  (others know the generators by this module)
     ADIT,
     ADIT_ENVIRONMENT,
+    CHEMELEON,
+    CHEMELEON_ENVIRONMENT,
     CRYSTAL_PACKAGES,
     DIFFCSP,
     DIFFCSP_ENVIRONMENT,

@@ -56,6 +56,23 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
+CHEMELEON_ENVIRONMENT = environment("chemeleon-dng", "cells", "files", "model", "training", shared=_OF_GENERATORS)
+
+# Its checkpoints are read as tensors, numbers and texts; of a published file, which is a pickle, nothing but these is restored.
+CHEMELEON = Family(
+    Loader("chemeleon-dng", "generator", "model-tar-1", "coevo.models.external.chemeleon:ChemeleonGenerator", runs_code=False),
+    title="Chemeleon-DNG",
+    summary="a diffusion model that takes a composition (Park, Onwuli and Walsh, Nat. Commun. 16 (2025); network of DiffCSP)",
+    packages=CRYSTAL_PACKAGES,
+    environment=CHEMELEON_ENVIRONMENT,
+    environment_packages=("chemeleon-dng", "torch", "torch-geometric", "numpy", "pymatgen"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create chemeleon-dng",
+    licence="MIT",
+    checkpoint_bytes=4_000_000,
+)
+
 DIFFCSP_CHECKOUT = Checkout(
     name="DiffCSP",
     repository="https://github.com/jiaor17/DiffCSP",
@@ -151,4 +168,4 @@ ADIT = Family(
     gpu_seconds={"generate": 0.12, "train-generator": 0.002},
 )
 
-GENERATORS: tuple[Family, ...] = (RANDOM_CRYSTALS, DIFFCSP, ADIT, MATTERGEN)
+GENERATORS: tuple[Family, ...] = (RANDOM_CRYSTALS, CHEMELEON, DIFFCSP, ADIT, MATTERGEN)
