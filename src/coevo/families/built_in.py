@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coevo.families.descriptor import ExternalFamily, Family, Loader, Weights
+from coevo.families.descriptor import Checkout, ExternalFamily, Family, Loader, Weights
 
 _EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 _RUNNERS = _EXTERNAL / "runners"
@@ -12,11 +12,14 @@ _OF_NETWORKS = (_RUNNERS / "coevo_network.py", _RUNNERS / "coevo_training.py")
 """What the runners of force fields share."""
 
 
-def _environment(name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "") -> ExternalFamily:
+def _environment(
+    name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "", checkouts: tuple[Checkout, ...] = ()
+) -> ExternalFamily:
     """A family's environment, whose runner has a folder of its own and imports ``parts`` of it."""
     folder = _RUNNERS / name
     companions = (*(folder / f"{name}_{part}.py" for part in parts), *shared)
-    return ExternalFamily(name, folder / f"{name}_runner.py", _EXTERNAL / "envs" / f"{name}.txt", companions, extra)
+    pins = _EXTERNAL / "envs" / f"{name}.txt"
+    return ExternalFamily(name, folder / f"{name}_runner.py", pins, companions, extra, checkouts)
 
 
 _SYMBOLS = """

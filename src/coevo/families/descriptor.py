@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from coevo.errors import ConfigError
+from coevo.families.checkout import Checkout as Checkout  # noqa: PLC0414, TC001 - known by this module
 from coevo.families.weights_files import weights_file
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class ExternalFamily:
     extra : str
         Extra of coevo that installs the pins in coevo's own environment: where it has them all, its interpreter runs the family
         without more ado. Empty where the pins cannot share it.
+    checkouts : tuple of Checkout
+        Repositories that the family runs from, which a user checks out: the runner is told where each is.
     """
 
     name: str
@@ -114,6 +117,7 @@ class ExternalFamily:
     requirements: Path
     companions: tuple[Path, ...] = ()
     extra: str = ""
+    checkouts: tuple[Checkout, ...] = ()
 
     def pins(self) -> list[str]:
         """The requirements, one a line, without comments.
@@ -228,11 +232,15 @@ class Family:
         return capability in self.capabilities
 
     def environment_versions(self) -> dict[str, str]:
-        """Versions that its environment pins, of the packages that change the numbers; empty without one."""
+        """Versions that its environment pins, of the packages that change the numbers; empty without one.
+
+        Beside them the first tested commit of each checkout, by its name.
+        """
         if self.environment is None:
             return {}
         pins = dict(pin.split("==", 1) for pin in self.environment.pins())
-        return {name: pins[name] for name in self.environment_packages if name in pins}
+        pinned = {name: pins[name] for name in self.environment_packages if name in pins}
+        return pinned | {checkout.name: checkout.commits[0] for checkout in self.environment.checkouts}
 
     def version(self) -> str:
         """Version of the family's own package: the first that its environment pins, else the first that is installed here.
