@@ -100,6 +100,47 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
+UNI3DAR_ENVIRONMENT = _environment(
+    "uni3dar",
+    *("arguments", "attention", "crystals", "data", "launch", "model", "parent", "program", "sampling", "training", "watch"),
+    checkouts=(
+        Checkout(
+            "Uni-3DAR",
+            "https://github.com/dptech-corp/Uni-3DAR",
+            ("bba82f5ffdcd85963e1dff68a52415cbf046e6c7",),
+            "MIT",
+            "uni3dar/inference.py",
+            missing={"flash_attn": "torch's own attention, where there is no flash_attn"},
+            unread=("fig",),
+        ),
+        Checkout(
+            "Uni-Core",
+            "https://github.com/dptech-corp/Uni-Core",
+            ("ace6fae1c8479a9751f2bb1e1d6e4047427bc134",),
+            "MIT",
+            "unicore_cli/train.py",
+            missing={"tokenizers": "an empty module: only texts need it"},
+        ),
+    ),
+)
+
+# Its checkpoints are tensors and numbers (torch.load, weights_only, and JSON). Uni-3DAR's own files are pickles: one is read in
+# its environment if the user's own configuration names it.
+UNI3DAR = Family(
+    Loader("uni3dar", "generator", "model-tar-1", "coevo.models.external.uni3dar:Uni3darGenerator", runs_code=False),
+    title="Uni-3DAR",
+    summary="an autoregressive model of octrees (Lu et al., arXiv:2503.16278)",
+    packages=CRYSTAL_PACKAGES,
+    environment=UNI3DAR_ENVIRONMENT,
+    environment_packages=("torch", "numpy", "scipy", "numba"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create uni3dar --checkout Uni-3DAR=PATH --checkout Uni-Core=PATH",
+    licence="MIT",
+    # About 88 million parameters of four bytes: 12 layers of 12·768², and the tables of its tokens (counted from its code)
+    checkpoint_bytes=370_000_000,
+)
+
 DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)
 
 _DPA3_RELEASE = "`dp pretrained download` (Hugging Face, ModelScope), also when it is first used"
@@ -233,4 +274,4 @@ MATTERSIM = Family(
     checkpoint_bytes=18_000_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN, UNI3DAR)

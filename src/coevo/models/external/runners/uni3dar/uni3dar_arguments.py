@@ -33,7 +33,8 @@ def inference(checkout: str, architecture: dict[str, Any], request: dict[str, An
         Of Uni-3DAR.
     architecture : dict
     request : dict
-        ``checkpoint`` and ``save_path`` (files), ``elements``, ``samples``, ``batch_size``, ``seed``, ``temperature``, ``rank_ratio``.
+        ``checkpoint`` and ``save_path`` (files), ``elements``, ``samples``, ``batch_size``, ``seed``, ``temperature``,
+        ``rank_ratio``.
     gpu : bool
     """
     return [
@@ -72,7 +73,18 @@ def training(checkout: str, architecture: dict[str, Any], request: dict[str, Any
         *("--arch", "uni3dar", "--num-workers", "4" if gpu else "0"),
         *("--batch-size", str(request["batch_size"]), "--batch-size-valid", str(request["batch_size"])),
         *("--data-buffer-size", "32", "--fixed-validation-seed", "11", "--seed", str(request["seed"])),
-        *("--optimizer", "adam", "--adam-betas", "(0.9, 0.99)", "--adam-eps", "1e-6", "--clip-norm", "1", "--weight-decay", "1e-4"),
+        *(
+            "--optimizer",
+            "adam",
+            "--adam-betas",
+            "(0.9, 0.99)",
+            "--adam-eps",
+            "1e-6",
+            "--clip-norm",
+            "1",
+            "--weight-decay",
+            "1e-4",
+        ),
         *("--lr", f"{request['learning_rate']:g}", "--lr-scheduler", "fixed", "--update-freq", "1"),
         *("--max-epoch", str(request["epochs"]), "--patience", str(request["patience"])),
         *("--ema-decay", f"{request['ema_decay']:g}", "--validate-with-ema"),

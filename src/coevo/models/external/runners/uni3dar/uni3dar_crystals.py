@@ -102,7 +102,7 @@ def _crystal(block: str) -> tuple[list[str], Any, Any]:
             raise MalformedError(name)
         cell.append(float(value[1]))
     # The end of a whole block is an empty line: a number that was cut short would look like another number.
-    head, _, rows = block.partition("_atom_site_")
+    _head, _, rows = block.partition("_atom_site_")
     if not rows or not block.endswith("\n\n"):
         raise MalformedError("it ends in the middle")
     columns = ["type_symbol", *re.findall(r"^\s*_atom_site_(\S+)\s*$", rows, re.MULTILINE)]

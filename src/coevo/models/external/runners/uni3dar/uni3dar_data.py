@@ -1,6 +1,7 @@
 """Examples as Uni-3DAR's trainer reads them: a file of LMDB with a pickled crystal under each number.
 
-Key: four bytes, big-endian. Value: gzip of a pickle of ``atom_type`` (symbols), ``atom_pos`` (N×3, fractional), ``lattice_matrix`` (rows, Å).
+Key: four bytes, big-endian. Value: gzip of a pickle of ``atom_type`` (symbols), ``atom_pos`` (N×3, fractional) and
+``lattice_matrix`` (rows, Å).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Starts a program of the user's checkouts as its own command line would, with stand-ins for what is missing and walls for what is not.
+"""Starts a program of the user's checkouts as its own command line would, with stand-ins for what is missing.
 
-``python uni3dar_launch.py TASK SETTINGS.json ARGUMENTS...``: the arguments are those of the checkout's own program, ``unicore_cli/train.py`` of
-Uni-Core or ``uni3dar/inference.py`` of Uni-3DAR. Nothing of the checkouts is changed, and nothing is written into them.
+``python uni3dar_launch.py TASK SETTINGS.json ARGUMENTS...``: the arguments are those of the checkout's own program,
+``unicore_cli/train.py`` of Uni-Core or ``uni3dar/inference.py`` of Uni-3DAR. Nothing of the checkouts is changed, and nothing is
+written into them.
 """
 
 from __future__ import annotations

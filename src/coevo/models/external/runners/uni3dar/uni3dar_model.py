@@ -1,7 +1,7 @@
-"""A Uni-3DAR model as a directory: ``weights.pt`` (tensors by name) and ``architecture.json`` (numbers), both read without running code.
+"""A Uni-3DAR model as a directory: ``weights.pt`` (tensors by name) and ``architecture.json`` (numbers).
 
-Uni-3DAR's own files are pickles, and none of them says what its network looks like in a way that its programs read: they want it repeated on the
-command line.
+Both are read without running code. Uni-3DAR's own files are pickles, and its programs do not take what a network looks like from
+them: they want it repeated on the command line.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 import json
 import math
 import pickle
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from coevo_runner import TaskError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WEIGHTS, ARCHITECTURE = "weights.pt", "architecture.json"
 
@@ -60,7 +62,7 @@ def checked(architecture: Any) -> dict[str, Any]:
     for name, value in architecture.items():
         kinds = (int, float) if name in _REAL else (int,)
         if type(value) not in kinds or not math.isfinite(value) or not 0 < value <= _LARGEST[name]:
-            raise TaskError("no_weights", f"{ARCHITECTURE}: {name} is {str(value)[:40]}, allowed: above 0, up to {_LARGEST[name]}")
+            raise TaskError("no_weights", f"{ARCHITECTURE}: {name} is {str(value)[:40]}, allowed: 0 to {_LARGEST[name]}")
     if architecture["emb_dim"] % (2 * architecture["num_head"]):
         raise TaskError("no_weights", f"{ARCHITECTURE}: emb_dim is no even multiple of num_head")
     return dict(architecture)
@@ -147,9 +149,10 @@ def read_own(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise TaskError("no_weights", "the file is no checkpoint of Uni-3DAR: it holds no ema with params")
     told = vars(found["args"]) if isinstance(found.get("args"), argparse.Namespace) else {}
     if told.get("data_type", "crystal") != "crystal":
-        raise TaskError("no_weights", f"the file is of a model of {str(told['data_type'])[:40]}s; allowed: one of crystals, such as mp20.pt")
+        raise TaskError("no_weights", f"a model of {str(told['data_type'])[:40]}s; allowed: one of crystals, such as mp20.pt")
     if told.get("crystal_component") or told.get("crystal_pxrd") or told.get("atom_head_type", "ar") != "ar":
         raise TaskError(
-            "no_weights", "the file is of a model under other conditions (mp20_csp, mp20_pxrd), which this runner does not run; use mp20.pt"
+            "no_weights",
+            "a model with conditions of its own (mp20_csp, mp20_pxrd), which this runner does not run; use mp20.pt",
         )
     return checked({name: told.get(name, value) for name, value in PUBLISHED.items()}), plain_state(found["ema"]["params"])

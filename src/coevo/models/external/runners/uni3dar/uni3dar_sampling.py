@@ -12,6 +12,7 @@ import numpy as np
 import uni3dar_arguments as arguments
 from coevo_runner import TaskError, advance, write_candidates
 from uni3dar_crystals import fault_of, read_cif, systems_of
+from uni3dar_parent import opened, uses_gpu
 from uni3dar_program import HUNG, start
 from uni3dar_watch import OUT_OF_MEMORY
 
@@ -21,8 +22,6 @@ GRACE = 120.0
 
 def sample(request: dict[str, Any]) -> dict[str, Any]:
     """Draw candidates; whatever is lost on the way is counted by its reason."""
-    from uni3dar_runner import opened, uses_gpu  # they import torch
-
     systems = systems_of(request["conditions"])
     if not systems:
         return {"candidates": write_candidates([]), "rejected": {"no_composition": request["n"]}}

@@ -12,6 +12,7 @@ import uni3dar_arguments as arguments
 from coevo_runner import OUTPUT, TaskError, advance, read_records
 from uni3dar_data import fault_of_example, in_validation, write_set
 from uni3dar_model import read_trained, write_model
+from uni3dar_parent import opened, state_of, uses_gpu
 from uni3dar_program import checkouts_of, run_program
 
 _RECORD = Path("losses.jsonl")
@@ -19,8 +20,6 @@ _RECORD = Path("losses.jsonl")
 
 def fit(request: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune on all examples from the parent's weights; the validation part alone decides which weights are kept."""
-    from uni3dar_runner import opened, state_of, uses_gpu
-
     options, document = request["options"], dict(request["document"])
     examples = read_records(request["examples"])
     architecture, checkpoint = opened(request)
@@ -86,7 +85,7 @@ def train(
     }
     printed = run_program(request, "train", {"record": str(_RECORD)}, arguments.training(family, architecture, told, gpu=gpu))
     if "Error in loading model state" in printed:
-        raise TaskError("no_weights", "the trainer could not read all weights: the network is another one than their architecture says")
+        raise TaskError("no_weights", "the trainer could not read all weights: they are of another network")
     losses = losses_of(_RECORD)
     advance(len(losses) - 1)
     best = min(losses)

@@ -57,7 +57,7 @@ def watch_training(settings: dict[str, Any]) -> None:
 
 
 def watch_sampling(settings: dict[str, Any]) -> None:
-    """Bound the tokens of each sequence, the seconds of each batch and the number of batches; record what became of each batch."""
+    """Bound the tokens of a sequence, the seconds of a batch and the number of batches; record what became of each batch."""
     importlib.import_module("uni3dar")
     sampler = importlib.import_module("uni3dar.models.uni3dar_sampler")
     Watched(settings, sampler).install()
@@ -69,8 +69,8 @@ class Watched:
     Parameters
     ----------
     settings : dict
-        ``tokens`` (of a sequence), ``seconds`` (of a batch), ``batches``, ``wanted`` (good crystals), ``rank_ratio``, ``seed``, ``record``
-        (file) and ``conditions``.
+        ``tokens`` (of a sequence), ``seconds`` (of a batch), ``batches``, ``wanted`` (good crystals), ``seed``, ``record`` (file)
+        and ``conditions``.
     sampler : module
         ``uni3dar.models.uni3dar_sampler``.
     """
