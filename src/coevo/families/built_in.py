@@ -137,8 +137,8 @@ UNI3DAR = Family(
     capabilities=frozenset({"fit"}),
     get="coevo env create uni3dar --checkout Uni-3DAR=PATH --checkout Uni-Core=PATH",
     licence="MIT",
-    # About 88 million parameters of four bytes: 12 layers of 12·768², and the tables of its tokens (counted from its code)
-    checkpoint_bytes=370_000_000,
+    # 210 million parameters of four bytes, counted from its code with the settings of scripts/train_mp20.sh
+    checkpoint_bytes=840_000_000,
 )
 
 DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)

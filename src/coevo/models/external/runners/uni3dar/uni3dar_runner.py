@@ -34,10 +34,8 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def in_cache(name: str) -> str | None:
     """Where a published file lies in the cache of huggingface_hub, if it does: a configuration may name that path."""
-    caches = (
-        [Path(os.environ["HF_HOME"], "hub")] if os.environ.get("HF_HOME") else [Path.home() / ".cache" / "huggingface" / "hub"]
-    )
-    found = [path for cache in caches for path in sorted(cache.glob(f"models--dptech--Uni-3DAR/snapshots/*/{name}"))]
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    found = sorted(home.glob(f"hub/models--dptech--Uni-3DAR/snapshots/*/{name}"))
     return str(found[-1]) if found else None
 
 

@@ -16,8 +16,8 @@ from uni3dar_parent import opened, uses_gpu
 from uni3dar_program import HUNG, start
 from uni3dar_watch import OUT_OF_MEMORY
 
-GRACE = 120.0
-"""Seconds beyond those of all batches that a program has to import its packages, before it is taken to hang."""
+GRACE = 600.0
+"""Seconds beyond those of all batches that a program has to import its packages, at most ten walls; then it is taken to hang."""
 
 
 def sample(request: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,9 @@ class Draw:
         }
         words = arguments.inference(self.request["checkouts"]["Uni-3DAR"], self.architecture, told, gpu=self.gpu)
         # A batch ends itself by its wall, unless it hangs where nobody asks for the time.
-        code, lines = start(self.request, "inference", settings, words, seconds=batches * options["wall"] + GRACE)
+        code, lines = start(
+            self.request, "inference", settings, words, seconds=batches * options["wall"] + min(GRACE, 10 * options["wall"])
+        )
         done = records(record)
         drawn = sum(batch["drawn"] for batch in done)
         for batch in done:

@@ -5,6 +5,7 @@ A sequence of Uni-3DAR may grow without end, and its loop goes on until enough c
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import time
@@ -58,7 +59,9 @@ def watch_training(settings: dict[str, Any]) -> None:
 
 def watch_sampling(settings: dict[str, Any]) -> None:
     """Bound the tokens of a sequence, the seconds of a batch and the number of batches; record what became of each batch."""
-    importlib.import_module("uni3dar")
+    utils = importlib.import_module("unicore.utils")
+    # As the program does with its --user-dir: whoever imports it otherwise is refused.
+    utils.import_user_module(argparse.Namespace(user_dir=str(Path(settings["checkouts"][1], "uni3dar"))))
     sampler = importlib.import_module("uni3dar.models.uni3dar_sampler")
     Watched(settings, sampler).install()
 
