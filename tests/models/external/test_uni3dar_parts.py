@@ -8,7 +8,6 @@ import io
 import json
 import pickle
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -297,7 +296,6 @@ def fake_sampler() -> types.ModuleType:
         growth = (2, 2)
         steps = (3, 10**9)
         error: Exception | None = None
-        slow = 0.0
 
         def __init__(self):
             self.args = types.SimpleNamespace(batch_size=2)
@@ -326,7 +324,6 @@ def fake_sampler() -> types.ModuleType:
             self.made = 0
             while raw_feat:
                 self.made += 1
-                time.sleep(self.slow)
                 raw_feat, count_vars = self.tree_expand(raw_feat, None, None, None, count_vars)
                 raw_feat, decoder_feat, count_vars, _, finished = self.pop_and_delete(
                     raw_feat, decoder_feat, None, None, count_vars, None, None, finished
@@ -342,7 +339,7 @@ def fake_sampler() -> types.ModuleType:
 class TestWalls:
     def settings(self, tmp_path, **changes):
         conditions = {**LI_P_S, "chemical_systems": {"Li-S": 1.0}}
-        settings = {"tokens": 30, "seconds": 60.0, "batches": 3, "wanted": 100, "seed": 1, "conditions": conditions}
+        settings = {"nodes": 15, "seconds": 60.0, "batches": 3, "wanted": 100, "seed": 1, "conditions": conditions}
         return {**settings, "record": str(tmp_path / "record.jsonl"), **changes}
 
     def records(self, tmp_path):
@@ -358,11 +355,11 @@ class TestWalls:
 
     def test_a_batch_without_end_is_lost_by_its_wall_and_the_next_one_drawn(self, tmp_path):
         sampler = fake_sampler()
-        sampler.Uni3DARSampler.slow = 0.02
-        module("watch").Watched(self.settings(tmp_path, tokens=10**9, seconds=0.1), sampler).install()
+        seconds = iter(range(1000))
+        module("watch").Watched(self.settings(tmp_path, nodes=10**9, seconds=30), sampler, lambda: next(seconds)).install()
         model = sampler.Uni3DARSampler()
         assert model.generate() == ([], [])
-        sampler.Uni3DARSampler.steps, sampler.Uni3DARSampler.slow = (3, 3), 0.0
+        sampler.Uni3DARSampler.steps = (3, 3)
         model.generate()
         assert [record.get("lost") for record in self.records(tmp_path)] == ["time_limit", None]
 
@@ -393,6 +390,6 @@ class TestWalls:
             assert ended.value.code == 0
             assert len(self.records(tmp_path)) == batches
 
-    def test_the_bound_of_tokens_leaves_room_for_every_crystal(self):
+    def test_the_bound_of_nodes_leaves_room_for_every_crystal(self):
         """8 corners and n atoms in octrees of L levels: at most one node a level for each, besides the two roots."""
-        assert module("arguments").most_tokens({"merge_level": 8}, 20) == 8 * 28
+        assert module("arguments").most_nodes({"merge_level": 8}, 20) == 8 * 28

@@ -104,7 +104,7 @@ def creation(checkout: str, architecture: dict[str, Any], seed: int, *, gpu: boo
     return ["None", *_common(checkout, architecture, gpu=gpu), "--arch", "uni3dar", "--seed", str(seed)]
 
 
-def most_tokens(architecture: dict[str, Any], max_atoms: int) -> int:
+def most_nodes(architecture: dict[str, Any], max_atoms: int) -> int:
     """Nodes that the two octrees of a crystal can have: each corner or atom is in at most one node of each level."""
     return int(architecture["merge_level"] * (8 + max_atoms))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 from coevo_runner import TaskError
 
 PYTHON = "UNI3DAR_PYTHON"
-"""Variable that names another interpreter for the programs of the checkouts."""
+"""Variable that names another interpreter for the programs of the checkouts, with words before it if need be."""
 
 HUNG = -1
 """In place of an exit code: the program was ended by its wall."""
@@ -62,7 +63,13 @@ def start(
     """
     settings_file, log = Path(f"{task}.json"), Path(f"{task}.log")
     settings_file.write_text(json.dumps({**settings, "checkouts": checkouts_of(request)}), encoding="utf-8")
-    command = [os.environ.get(PYTHON) or sys.executable, "uni3dar_launch.py", task, settings_file.name, *arguments]
+    command = [
+        *(shlex.split(os.environ.get(PYTHON, "")) or [sys.executable]),
+        "uni3dar_launch.py",
+        task,
+        settings_file.name,
+        *arguments,
+    ]
     print(" ".join(command), flush=True)
     # The trainer may ask for them; nothing is sent anywhere.
     environment = {**os.environ, "WANDB_DISABLED": "true", "WANDB_MODE": "offline", "PYTHONDONTWRITEBYTECODE": "1"}

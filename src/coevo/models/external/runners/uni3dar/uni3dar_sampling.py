@@ -100,7 +100,7 @@ class Draw:
         record, file = Path(f"{system}-{run}.jsonl"), Path(f"{system}-{run}.cif")
         seed = number("sample", self.request["seed"], system, run)
         settings = {
-            "tokens": arguments.most_tokens(self.architecture, conditions["max_atoms"]),
+            "nodes": arguments.most_nodes(self.architecture, conditions["max_atoms"]),
             "seconds": options["wall"],
             "batches": batches,
             "wanted": wanted,

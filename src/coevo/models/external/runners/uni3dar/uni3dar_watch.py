@@ -11,9 +11,12 @@ import json
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uni3dar_crystals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OUT_OF_MEMORY = 64
 """Exit code of a program that ran out of memory."""
@@ -58,7 +61,7 @@ def watch_training(settings: dict[str, Any]) -> None:
 
 
 def watch_sampling(settings: dict[str, Any]) -> None:
-    """Bound the tokens of a sequence, the seconds of a batch and the number of batches; record what became of each batch."""
+    """Bound the length of a sequence, the seconds of a batch and the number of batches; record what became of each batch."""
     utils = importlib.import_module("unicore.utils")
     # As the program does with its --user-dir: whoever imports it otherwise is refused.
     utils.import_user_module(argparse.Namespace(user_dir=str(Path(settings["checkouts"][1], "uni3dar"))))
@@ -72,14 +75,16 @@ class Watched:
     Parameters
     ----------
     settings : dict
-        ``tokens`` (of a sequence), ``seconds`` (of a batch), ``batches``, ``wanted`` (good crystals), ``seed``, ``record`` (file)
-        and ``conditions``.
+        ``nodes`` (of a sequence's octrees), ``seconds`` (of a batch), ``batches``, ``wanted`` (good crystals), ``seed``,
+        ``record`` (file) and ``conditions``.
     sampler : module
         ``uni3dar.models.uni3dar_sampler``.
+    clock : callable
+        Seconds.
     """
 
-    def __init__(self, settings: dict[str, Any], sampler: Any):
-        self.settings, self.sampler = settings, sampler
+    def __init__(self, settings: dict[str, Any], sampler: Any, clock: Callable[[], float] = time.monotonic):
+        self.settings, self.sampler, self.clock = settings, sampler, clock
         self.model = sampler.Uni3DARSampler
         self.batch = self.good = self.too_long = self.drawn_as_crystals = 0
         self.deadline = 0.0
@@ -95,7 +100,7 @@ class Watched:
             return self.cut_long(raw_feat, queued, count_vars), count_vars
 
         def pop_and_delete(model: Any, raw_feat: Any, *others: Any) -> Any:
-            if time.monotonic() > self.deadline:
+            if self.clock() > self.deadline:
                 raise TimeLimitError(f"a batch took more than {self.settings['seconds']} s")
             count_vars, finished = others[3], others[6]
             before, cut = len(finished), count_vars["cut"].tolist()
@@ -117,14 +122,15 @@ class Watched:
         self.model.generate = lambda model, *_, **__: self.generated(model, generate)
 
     def cut_long(self, raw_feat: list[Any], queued: list[int], count_vars: dict[str, Any]) -> list[Any]:
-        """Take the queue of each sequence that has more tokens than a crystal can have, so that it ends here."""
+        """Take the queue of each sequence with more nodes than the octrees of a crystal can have, so that it ends here."""
         import torch
 
-        made = torch.tensor([len(feat) - before for feat, before in zip(raw_feat, queued)])  # noqa: B905 - Python 3.8
+        # two tokens a node
+        made = torch.tensor([(len(feat) - before) // 2 for feat, before in zip(raw_feat, queued)])  # noqa: B905 - Python 3.8
         device = count_vars["acc_tokens"].device
         # The sampler drops the rows of ended sequences from whatever is in count_vars.
-        tokens = count_vars.get("tokens", torch.zeros(len(raw_feat), dtype=torch.long, device=device)) + made.to(device)
-        count_vars["tokens"], count_vars["cut"] = tokens, tokens > self.settings["tokens"]
+        nodes = count_vars.get("nodes", torch.zeros(len(raw_feat), dtype=torch.long, device=device)) + made.to(device)
+        count_vars["nodes"], count_vars["cut"] = nodes, nodes > self.settings["nodes"]
         return [feat[:0] if cut else feat for feat, cut in zip(raw_feat, count_vars["cut"].tolist())]  # noqa: B905
 
     def generated(self, model: Any, generate: Any) -> Any:
@@ -135,7 +141,7 @@ class Watched:
             raise SystemExit(0)
         # A batch depends on nothing that was drawn before it.
         torch.manual_seed(self.settings["seed"] + self.batch)
-        self.deadline = time.monotonic() + self.settings["seconds"]
+        self.deadline = self.clock() + self.settings["seconds"]
         self.too_long = self.drawn_as_crystals = 0
         record: dict[str, Any] = {"batch": self.batch, "drawn": model.args.batch_size}
         found: list[Any] = []
