@@ -108,6 +108,40 @@ class DiffCSPConfig(Section):
     )
 
 
+class Uni3darConfig(Section):
+    """Uni-3DAR: where it starts, how it samples, how it is fine-tuned. Used with ``generator.family: uni3dar`` only."""
+
+    weights: Annotated[str, Local("a file of a model is read, by unpickling it, or a model directory", _is_a_path)] = Field(
+        default="small",
+        pattern=r"^(small|[A-Za-z0-9_.~ -]*/[A-Za-z0-9_.~/ -]*)$",
+        description="a published file (a path with a /, such as ./mp20.pt), a model directory, or small: an untrained network",
+    )
+    batch_size: int = Field(default=64, ge=1, le=4096, description="crystals drawn together; halved when memory runs out")
+    oversampling: float = Field(default=3.0, ge=1.0, le=50.0, description="draws per candidate, at most, to replace dropped ones")
+    temperature: Positive = Field(default=0.9, le=5.0, description="of elements and of places within a grid cell")
+    rank_ratio: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="share of a batch's crystals that is kept, the likeliest; 0.32 in its own scripts",
+    )
+    wall: Positive = Field(default=900.0, le=86_400.0, description="seconds that one batch of draws may take")
+    epochs: int = Field(default=20, ge=1, le=10_000, description="passes over the training examples of one fit, at most")
+    learning_rate: Positive = Field(default=2e-5, le=0.1, description="of Adam; a small network from nothing needs 1e-3")
+    train_batch_size: int = Field(default=16, ge=1, le=4096, description="examples of one gradient step")
+    ema_decay: float = Field(
+        default=0.999, ge=0.0, lt=1.0, description="of the averaged weights that are kept; less in a fit of few steps"
+    )
+    patience: int = Field(default=5, ge=1, description="epochs without a better validation loss before stopping")
+    validation_fraction: float = Field(
+        default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
+    )
+    hidden: int = Field(default=64, ge=16, le=1024, description="width of the small network")
+    heads: int = Field(default=4, ge=1, le=16, description="attention heads of the small network")
+    layers: int = Field(default=2, ge=1, le=24, description="layers of the small network")
+    levels: int = Field(default=8, ge=5, le=8, description="levels of the small network's octree: 2^levels times 0.24 Å an edge")
+
+
 class AditConfig(Section):
     """ADiT: where it starts, how it samples, how it is fitted. Used with ``generator.family: adit`` only."""
 
@@ -170,6 +204,7 @@ class GeneratorConfig(Section):
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
     chemeleon_dng: ChemeleonConfig = Field(default_factory=ChemeleonConfig)
     diffcsp: DiffCSPConfig = Field(default_factory=DiffCSPConfig)
+    uni3dar: Uni3darConfig = Field(default_factory=Uni3darConfig)
     adit: AditConfig = Field(default_factory=AditConfig)
 
     def not_in_use(self) -> frozenset[str]:

@@ -16,6 +16,8 @@ from coevo.families.generators import (  # noqa: F401  (others know the generato
     MATTERGEN,
     MATTERGEN_ENVIRONMENT,
     RANDOM_CRYSTALS,
+    UNI3DAR,
+    UNI3DAR_ENVIRONMENT,
 )
 
 _SYMBOLS = """

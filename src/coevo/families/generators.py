@@ -119,6 +119,47 @@ DIFFCSP = Family(
     checkpoint_bytes=50_000_000,
 )
 
+UNI3DAR_ENVIRONMENT = environment(
+    "uni3dar",
+    *("arguments", "attention", "crystals", "data", "launch", "model", "parent", "program", "sampling", "training", "watch"),
+    checkouts=(
+        Checkout(
+            "Uni-3DAR",
+            "https://github.com/dptech-corp/Uni-3DAR",
+            ("bba82f5ffdcd85963e1dff68a52415cbf046e6c7",),
+            "MIT",
+            "uni3dar/inference.py",
+            missing={"flash_attn": "torch's own attention, where there is no flash_attn"},
+            unread=("fig",),
+        ),
+        Checkout(
+            "Uni-Core",
+            "https://github.com/dptech-corp/Uni-Core",
+            ("ace6fae1c8479a9751f2bb1e1d6e4047427bc134",),
+            "MIT",
+            "unicore_cli/train.py",
+            missing={"tokenizers": "an empty module: only texts need it"},
+        ),
+    ),
+)
+
+# Its checkpoints are tensors and numbers (torch.load, weights_only, and JSON). Uni-3DAR's own files are pickles: one is read in
+# its environment if the user's own configuration names it.
+UNI3DAR = Family(
+    Loader("uni3dar", "generator", "model-tar-1", "coevo.models.external.uni3dar:Uni3darGenerator", runs_code=False),
+    title="Uni-3DAR",
+    summary="an autoregressive model of octrees (Lu et al., arXiv:2503.16278)",
+    packages=CRYSTAL_PACKAGES,
+    environment=UNI3DAR_ENVIRONMENT,
+    environment_packages=("torch", "numpy", "scipy", "numba"),
+    devices=("cpu", "cuda"),
+    capabilities=frozenset({"fit"}),
+    get="coevo env create uni3dar --checkout Uni-3DAR=PATH --checkout Uni-Core=PATH",
+    licence="MIT",
+    # 210 million parameters of four bytes, counted from its code with the settings of scripts/train_mp20.sh
+    checkpoint_bytes=840_000_000,
+)
+
 ADIT_ENVIRONMENT = environment(
     "adit",
     "crystals",
@@ -168,4 +209,4 @@ ADIT = Family(
     gpu_seconds={"generate": 0.12, "train-generator": 0.002},
 )
 
-GENERATORS: tuple[Family, ...] = (RANDOM_CRYSTALS, CHEMELEON, DIFFCSP, ADIT, MATTERGEN)
+GENERATORS: tuple[Family, ...] = (RANDOM_CRYSTALS, CHEMELEON, DIFFCSP, UNI3DAR, ADIT, MATTERGEN)
