@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 RUNNERS = EXTERNAL / "runners"
 OF_NETWORKS = (RUNNERS / "coevo_network.py", RUNNERS / "coevo_training.py")
-"""What the runners of force fields share, and those of generators that train in the same way."""
+"""What the runners of force fields share."""
 OF_COMPOSITIONS = (RUNNERS / "coevo_compositions.py",)
 """What the runners of generators share that take a composition."""
+OF_GENERATORS = (*OF_COMPOSITIONS, *(RUNNERS / f"coevo_{part}.py" for part in ("drawing", "fitting", "network")))
+"""What those of them share besides whose network is trained by our own loop."""
 
 
 def environment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coevo.families.checkout import Checkout
 from coevo.families.descriptor import Family, Loader
-from coevo.families.environments import OF_COMPOSITIONS, environment
+from coevo.families.environments import OF_COMPOSITIONS, OF_GENERATORS, environment
 
 CRYSTAL_PACKAGES = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
 """What generated crystals depend on, whoever draws them."""
@@ -56,7 +56,7 @@ MATTERGEN = Family(
     gpu_seconds={"generate": 7.2, "train-generator": 0.006},
 )
 
-CHEMELEON_ENVIRONMENT = environment("chemeleon-dng", "cells", "files", "model", "training", shared=_OF_GENERATORS)
+CHEMELEON_ENVIRONMENT = environment("chemeleon-dng", "cells", "files", "model", "training", shared=OF_GENERATORS)
 
 # Its checkpoints are read as tensors, numbers and texts; of a published file, which is a pickle, nothing but these is restored.
 CHEMELEON = Family(
