@@ -10,6 +10,16 @@ FAMILIES = ("embedded", "chemeleon-dng", "diffcsp", "uni3dar", "adit", "matterge
 """In the order of the table."""
 
 SECTIONS: dict[str, dict[str, Any]] = {
+    "chemeleon-dng": {
+        "hidden": 64,
+        "layers": 3,
+        "steps": 100,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "train_batch_size": 16,
+        "patience": 40,
+        "epochs": 120,
+    },
     "diffcsp": {
         "hidden": 64,
         "layers": 3,
@@ -21,6 +31,19 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "train_batch_size": 16,
         "patience": 40,
         "epochs": 120,
+    },
+    "uni3dar": {
+        "hidden": 64,
+        "heads": 4,
+        "layers": 2,
+        "levels": 6,
+        "oversampling": 2.0,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "train_batch_size": 8,
+        "ema_decay": 0.98,
+        "patience": 8,
+        "epochs": 12,
     },
     "adit": {
         "vae_width": 64,
@@ -52,7 +75,9 @@ SECTIONS: dict[str, dict[str, Any]] = {
 """Section of ``generator`` by family."""
 
 QUICK: dict[str, dict[str, Any]] = {
+    "chemeleon-dng": {"epochs": 2, "steps": 10},
     "diffcsp": {"epochs": 2, "steps": 10},
+    "uni3dar": {"epochs": 1, "hidden": 32},
     "adit": {"epochs": 2, "vae_epochs": 2, "steps": 5},
     "mattergen": {"epochs": 1, "steps": 10},
 }
