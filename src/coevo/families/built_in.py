@@ -11,6 +11,7 @@ from coevo.families.generators import (  # noqa: F401  (others know the generato
     CHEMELEON_ENVIRONMENT,
     CRYSTAL_PACKAGES,
     DIFFCSP,
+    DIFFCSP_CHECKOUT,
     DIFFCSP_ENVIRONMENT,
     GENERATORS,
     MATTERGEN,
