@@ -109,6 +109,12 @@ def name_a_filter(path: Path) -> None:
     (path / "lattice.py").touch()
 
 
+def hide_a_change(path: Path) -> None:
+    git(path, "update-index", "--assume-unchanged", "lattice.py")
+    (path / "lattice.py").write_text("CONSTANT = 3\n")
+    assert git(path, "status", "--porcelain") == ""
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -120,6 +126,7 @@ def name_a_filter(path: Path) -> None:
             lambda path: (path / "lattice.py").unlink(),
             r"\(named by COEVO_CHECKOUTS\), which has no file lattice\.py",
         ),
+        (hide_a_change, r"with changes \(lattice\.py\)"),
         (remove_git, "is no git repository with a commit"),
         (lie_in_another, "is no git repository with a commit"),
         (
