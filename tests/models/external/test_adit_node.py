@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_chain_of_commits_each_read_at_another_place(campaign, tmp_path, monke
     states = [store.state(f"tiny@main~{back}").document for back in range(ITERATIONS, -1, -1)]
     chain = [state["checkpoints"]["generator"] for state in states]
     assert len({checkpoint["sha256"] for checkpoint in chain}) == ITERATIONS + 1
-    for parent, child in zip(chain, chain[1:], strict=False):
+    for parent, child in pairwise(chain):
         assert child["parent"] == parent["sha256"]
     generator = load_generator(store, chain[-1], GeneratorConfig(family="adit", adit={**SMALL, "weights": "new"}))
     assert generator.document["checkouts"][CHECKOUT.name] in CHECKOUT.commits
