@@ -257,6 +257,11 @@ class TestModelFiles:
             with pytest.raises(TaskError, match="numbers of atoms"):
                 adit_model.number_of_atoms({"document": {"atoms": told}}, "")
 
+    def test_numbers_of_atoms_are_those_of_the_examples_and_of_crystals_in_general(self, runner_on_the_path):
+        from adit_training import numbers_of_atoms
+
+        assert numbers_of_atoms([3, 3, 16, 12], {2: 0.5, 12: 0.5}) == {"2": 0.25, "3": 0.25, "12": 0.375, "16": 0.125}
+
     def test_validation_examples_stay_so_and_none_was_learned_from(self, runner_on_the_path):
         from adit_training import split
 

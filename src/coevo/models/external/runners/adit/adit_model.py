@@ -247,11 +247,10 @@ def open_model(request: dict[str, Any], device: torch.device) -> Model:
 
 
 def number_of_atoms(request: dict[str, Any], checkout: str) -> dict[int, float]:
-    """Numbers of atoms and how often: those of the crystals that the model learned from, else those of MP-20."""
+    """Numbers of atoms and how often, as the last fit left them; those of MP-20 before the first."""
     told = request["document"].get("atoms")
     if told is None:
-        counts = torch.load(Path(checkout, "data", "mp_20", "num_nodes_bincount.pt"), map_location="cpu", weights_only=True)
-        return {n: float(k) for n, k in enumerate(counts.tolist()) if n > 0 and k > 0}
+        return atoms_of_mp20(checkout)
     try:
         found = {int(n): float(p) for n, p in sorted(told.items(), key=lambda item: int(item[0]))}
     except (AttributeError, TypeError, ValueError):
@@ -259,6 +258,13 @@ def number_of_atoms(request: dict[str, Any], checkout: str) -> dict[int, float]:
     if not found or not all(0 < n <= 2000 and 0 <= p < np.inf for n, p in found.items()) or not sum(found.values()):
         raise TaskError("document", f"the checkpoint's numbers of atoms are {str(told)[:200]}, allowed: number to share")
     return found
+
+
+def atoms_of_mp20(checkout: str) -> dict[int, float]:
+    """Numbers of atoms and how often crystals of MP-20 have them, which ADiT's repository says."""
+    counts = torch.load(Path(checkout, "data", "mp_20", "num_nodes_bincount.pt"), map_location="cpu", weights_only=True)
+    found = {n: float(k) for n, k in enumerate(counts.tolist()) if n > 0 and k > 0}
+    return {n: k / sum(found.values()) for n, k in found.items()}
 
 
 def known_elements(document: dict[str, Any]) -> set[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from adit_crystals import SYMBOLS, cell_of
-from adit_model import Model, checkout_of, device_of, known_elements, number, open_model, seed_everything
+from adit_model import Model, atoms_of_mp20, checkout_of, device_of, known_elements, number, open_model, seed_everything
 from coevo_runner import OUTPUT, TaskError, advance, read_records
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _REPEATS = 4
 def fit(request: dict[str, Any]) -> dict[str, Any]:
     """Learn all examples from the parent's weights; early stopping sees the validation part only."""
     device, options, document = device_of(request), request["options"], dict(request["document"])
-    checkout_of(request)
+    checkout = checkout_of(request)
     examples = read_records(request["examples"])
     usable = [e for e in examples if len(e["species"]) <= MOST_ATOMS and e["energy_above_hull"] <= options["fit_max_e_hull"]]
     usable = [e for e in usable if set(e["species"]) <= set(SYMBOLS[1:])]
@@ -52,8 +52,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
             report["autoencoder"].update(fit_autoencoder(model, *data, request["seed"], options))
         report.update(fit_diffusion(model, *data, request["seed"], options), fitted=True)
         document["elements"] = sorted(elements | known_elements(document))
-        atoms = [len(e["species"]) for e in usable]
-        document["atoms"] = {str(n): atoms.count(n) / len(atoms) for n in sorted(set(atoms))}
+        document["atoms"] = numbers_of_atoms([len(e["species"]) for e in usable], atoms_of_mp20(checkout))
     document["training_set"] = hashlib.sha256(Path(request["examples"]).read_bytes()).hexdigest()
     model.save(OUTPUT / "model", document)
     return {"model": "model", "document": document, "report": report}
@@ -70,6 +69,15 @@ def split(examples: list[dict[str, Any]], fraction: float) -> tuple[list[dict[st
     place = {e["id"]: int.from_bytes(hashlib.sha256(e["id"].encode()).digest()[:4], "big") / 2**32 for e in examples}
     kept = {name for name, where in place.items() if where < fraction} or {min(place, key=lambda name: place[name])}
     return [e for e in examples if e["id"] not in kept], [e for e in examples if e["id"] in kept]
+
+
+def numbers_of_atoms(atoms: list[int], everywhere: dict[int, float]) -> dict[str, float]:
+    """How often draws are to have how many atoms: half as the examples have them, half as crystals in general.
+
+    By the examples alone a node would never try a number of atoms that none of its references has.
+    """
+    numbers = sorted({*atoms, *everywhere})
+    return {str(n): round(0.5 * atoms.count(n) / len(atoms) + 0.5 * everywhere.get(n, 0.0), 6) for n in numbers}
 
 
 def crystal_data(example: dict[str, Any]) -> Any:
