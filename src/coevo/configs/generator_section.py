@@ -57,7 +57,7 @@ class DiffCSPConfig(Section):
 
     weights: Annotated[str, Local("a model directory is read, by pickle", _is_a_path)] = Field(
         default="scratch",
-        pattern=r"^(scratch|[A-Za-z0-9_.~/ -]*/[A-Za-z0-9_.~/ -]*)$",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
         description="scratch: a network that the node trains from nothing; or a model directory of DiffCSP's (a path with a /)",
     )
     batch_size: int = Field(default=32, ge=1, le=4096, description="structures denoised together; halved when memory runs out")
@@ -80,6 +80,13 @@ class DiffCSPConfig(Section):
     schedule: Literal["cosine", "linear"] = Field(
         default="cosine", description="noise of the cell, of the network from scratch; cosine is DiffCSP's, linear forgives more"
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _scratch_or_path(cls, value: str) -> str:
+        if value != "scratch" and "/" not in value:
+            raise ValueError(f"got {value!r}, allowed: scratch, or the path of a model directory, with a /")
+        return value
 
 
 class GeneratorConfig(Section):

@@ -37,7 +37,7 @@ def init(
     config: Annotated[
         str | None,
         typer.Argument(
-            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-sevennet, li-s-qe) or a YAML file; with --from-state "
+            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-diffcsp, li-p-s-sevennet, li-s-qe) or a YAML file; with --from-state "
             "the name of the new node",
             metavar="CONFIG|NEW",
         ),

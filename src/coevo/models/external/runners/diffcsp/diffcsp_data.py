@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROPERTY = "energy_above_hull"
 """A column that DiffCSP asks for; its model of structures does not use it."""

@@ -3,7 +3,7 @@
 ``train`` runs the checkout's own ``diffcsp/run.py`` with those overrides of its configuration. ``sample`` draws with the sampler
 of its model class: its ``scripts/sample.py`` takes one formula a process, and loads its model by a call that Lightning refuses.
 ``read`` turns a model directory that DiffCSP wrote into numbers and tensors, and ``check`` imports all of it. The task says by
-absolute paths where results are to be written: DiffCSP changes the working directory to its checkout, in which nothing is written.
+absolute paths where results go: DiffCSP changes the working directory to its checkout, in which nothing is written.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import diffcsp_stand_ins
 import numpy as np
 import torch
 from coevo_runner import TaskError
 from diffcsp_draws import fault_of
 from diffcsp_network import network_of, overrides
-
-import diffcsp_stand_ins
 
 
 def main() -> None:
@@ -50,7 +49,9 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def enter(checkout: Path, work: Path) -> dict[str, str]:
     """Make the checkout's package importable, with the stand-ins in place; return what they are."""
     sys.dont_write_bytecode = True
-    os.environ.update(PROJECT_ROOT=str(checkout), HYDRA_JOBS=str(work), WABDB_DIR=str(work), TQDM_DISABLE="1", HYDRA_FULL_ERROR="1")
+    os.environ.update(
+        PROJECT_ROOT=str(checkout), HYDRA_JOBS=str(work), WABDB_DIR=str(work), TQDM_DISABLE="1", HYDRA_FULL_ERROR="1"
+    )
     sys.path.insert(0, str(checkout))
     return diffcsp_stand_ins.install()
 
@@ -91,7 +92,7 @@ def load(path: str) -> Any:
     """Tensors by name; no other thing can be read."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:
+    except Exception as err:  # noqa: BLE001 - what is no file of tensors fails in many ways
         raise TaskError("no_weights", f"the weights are no file of tensors: {type(err).__name__}: {str(err)[:200]}") from None
 
 

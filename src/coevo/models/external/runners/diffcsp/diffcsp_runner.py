@@ -127,7 +127,7 @@ def opened(request: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def sample(request: dict[str, Any]) -> dict[str, Any]:
-    """Draw crystals of compositions that are drawn first; what is no crystal is counted, and drawn again within ``oversampling``."""
+    """Draw crystals of compositions that are drawn first; what is none is counted, and drawn again within ``oversampling``."""
     options = request["options"]
     found = Compositions(request["conditions"], request["document"].get("compositions"), new_share=options["new_compositions"])
     if not found.possible:
@@ -155,7 +155,7 @@ def sample(request: dict[str, Any]) -> dict[str, Any]:
         print(told["ended"])
         if not lines:
             raise TaskError("launcher", told["ended"])
-    drawn = told.get("drawn", len(draws))
+    drawn = told.get("drawn", max(lines, request["n"]))  # of a process that was killed: what it was to draw, at least
     lost = min(drawn, len(draws)) - lines
     if lost > 0:
         rejected["crashed_batch"] = rejected.get("crashed_batch", 0) + lost

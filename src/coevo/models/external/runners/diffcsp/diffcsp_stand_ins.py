@@ -1,4 +1,4 @@
-"""Small modules in the place of what DiffCSP imports and today's packages no longer have, or what it imports and does not use here.
+"""Small modules in the place of what DiffCSP imports and today's packages no longer have, or what is imported and not used here.
 
 Nothing of the checkout is changed. A package that is installed is left alone, but for two: ``dotenv``, which would let a ``.env``
 file of the checkout decide where files are written, and ``p_tqdm``, whose processes would end with the first crystal they cannot
