@@ -112,11 +112,10 @@ DIFFCSP_CHECKOUT = Checkout(
     marker="diffcsp/run.py",
     missing={
         "torch_scatter": "sums and means by index_add",
-        "p_tqdm": "a loop that leaves out crystals that cannot be read",
         "torch_geometric.data.DataLoader": "torch_geometric.loader.DataLoader",
         "pytorch_lightning.Trainer": "arguments of Lightning 1.3, for that of today",
         "dotenv": "reads no .env file: it would say where to write",
-        "torch_sparse, pathos, pyxtal, wandb": "imported, not used",
+        "torch_sparse, pathos, p_tqdm, pyxtal, wandb": "imported, not used",
     },
     unread=("data", "fig", "diffcsp/prop_models"),
 )

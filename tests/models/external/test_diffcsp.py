@@ -8,6 +8,7 @@ import math
 import stat
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -216,6 +217,46 @@ class TestWhatIsWrittenForIt:
 
         symbols = runner("diffcsp_data").SYMBOLS
         assert symbols[1:] == [Element.from_Z(z).symbol for z in range(1, 101)]
+
+
+class TestStandIns:
+    def test_scatter_sums_and_means_rows_of_an_index(self, runner):
+        import torch
+
+        scatter = runner("diffcsp_stand_ins").scatter
+        rows = torch.arange(24, dtype=torch.float32).reshape(8, 3) ** 2
+        index = torch.tensor([4, 0, 0, 2, 4, 4, 2, 0])
+        for reduce, of in (("sum", torch.sum), ("mean", torch.mean)):
+            wanted = torch.stack([of(rows[index == k], 0) if k in {0, 2, 4} else torch.zeros(3) for k in range(6)])
+            assert torch.allclose(scatter(rows, index, dim=0, reduce=reduce, dim_size=6), wanted)
+            assert torch.allclose(scatter(rows, index, dim=0, reduce=reduce), wanted[:5])
+        with pytest.raises(NotImplementedError, match="sums and means"):
+            scatter(rows, index, dim=0, reduce="max")
+
+    def test_a_crystal_that_cannot_be_read_costs_itself_only(self, runner, tmp_path, monkeypatch):
+        import torch
+
+        def process_one(row, **told):
+            assert told == {"niggli": True, "primitive": False, "graph_method": "none", "prop_list": ["energy_above_hull"]}
+            if "Xe0" in row["cif"]:
+                raise ValueError("no reduced cell")
+            return {"mp_id": row["material_id"], "volume": Structure.from_str(row["cif"], "cif").volume}
+
+        module = ModuleType("diffcsp.common.data_utils")
+        module.process_one = process_one
+        monkeypatch.setitem(sys.modules, "diffcsp", ModuleType("diffcsp"))
+        monkeypatch.setitem(sys.modules, "diffcsp.common", ModuleType("diffcsp.common"))
+        monkeypatch.setitem(sys.modules, "diffcsp.common.data_utils", module)
+        sound = {"lattice": (3 * np.eye(3)).tolist(), "species": ["Li"], "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
+        examples = [{"id": "a", **sound}, {"id": "b", **sound, "species": ["Xe"]}]
+        runner("diffcsp_data").write_tables(tmp_path / "tables", examples, examples[:1])
+        assert runner("diffcsp_launcher").prepare(tmp_path / "tables") == 1
+        kept = {name: torch.load(tmp_path / "tables" / f"{name}_ori.pt") for name in ("train", "val")}
+        assert kept["train"] == [{"mp_id": "a/0", "volume": pytest.approx(27.0)}]
+        assert [row["mp_id"] for row in kept["val"]] == ["a/0", "a/1", "a/2", "a/3"]
+        runner("diffcsp_data").write_tables(tmp_path / "none", examples[1:], examples[:1])
+        with pytest.raises(runner("coevo_runner").TaskError, match=r"none of the crystals of train\.csv"):
+            runner("diffcsp_launcher").prepare(tmp_path / "none")
 
 
 class TestDraws:

@@ -22,6 +22,7 @@ import diffcsp_stand_ins
 import numpy as np
 import torch
 from coevo_runner import TaskError
+from diffcsp_data import PROPERTY
 from diffcsp_draws import fault_of
 from diffcsp_network import network_of, overrides
 
@@ -62,6 +63,7 @@ def train(checkout: Path, request: dict[str, Any], words: list[str]) -> dict[str
     enter(checkout, work)
     import diffcsp_trainer
 
+    unreadable = prepare(Path(request["tables"]))
     keeping = diffcsp_trainer.install(request, work)
     sys.argv = [str(checkout / "diffcsp" / "run.py"), *words]
     runpy.run_path(sys.argv[0], run_name="__main__")
@@ -69,7 +71,30 @@ def train(checkout: Path, request: dict[str, Any], words: list[str]) -> dict[str
         raise TaskError("no_training", "DiffCSP's run.py ended without a validation")
     torch.save(keeping.best, request["best"])
     history = [keeping.before, *keeping.history]
-    return {"losses": history, "best": keeping.smallest, "unreadable": sorted(set(diffcsp_stand_ins.unreadable))}
+    return {"losses": history, "best": keeping.smallest, "unreadable": unreadable}
+
+
+def prepare(tables: Path) -> int:
+    """Read the tables' crystals by DiffCSP's own function into the caches that its data sets look for.
+
+    Its own loop ends with the first crystal whose cell cannot be reduced; here such a one is left out, and counted.
+    """
+    import pandas as pd
+    from diffcsp.common.data_utils import process_one
+
+    unreadable = 0
+    for name in ("train", "val"):
+        found = []
+        for _, row in pd.read_csv(tables / f"{name}.csv").iterrows():
+            try:
+                found.append(process_one(row, niggli=True, primitive=False, graph_method="none", prop_list=[PROPERTY]))
+            except Exception as err:  # noqa: BLE001 - parsers and reductions fail in many ways, each of which costs its crystal
+                print(f"crystal {row['material_id']} cannot be read: {type(err).__name__}: {err}")
+                unreadable += 1
+        if not found:
+            raise TaskError("no_training", f"DiffCSP can read none of the crystals of {name}.csv")
+        torch.save(found, tables / f"{name}_ori.pt")
+    return unreadable
 
 
 def composed(checkout: Path, words: list[str]) -> Any:

@@ -235,15 +235,14 @@ def train(
     tables = Path("work", "data").absolute()
     write_tables(tables, training, validation)
     best = Path("best.pt").absolute()
-    task = {"start": weights, "best": str(best)}
+    task = {"start": weights, "tables": str(tables), "best": str(best)}
     told = launch("train", request, task, [*overrides(network), *training_overrides(request, tables)])
     losses, smallest = told.get("losses"), told.get("best")
     if "ended" in told or not isinstance(losses, list) or len(losses) < 1 or not best.is_file():
         raise TaskError("no_training", told.get("ended", "DiffCSP's run.py left no losses or no weights"))
     write_model(network, str(best))
     report = {"fitted": True, "epochs_run": len(losses) - 1, "loss_before": losses[0], "loss_after": smallest, "history": losses}
-    unreadable = told.get("unreadable") or []
-    return {**report, "unreadable": len(unreadable)} if unreadable else report
+    return {**report, "unreadable": told["unreadable"]} if told.get("unreadable") else report
 
 
 def training_overrides(request: dict[str, Any], tables: Path) -> list[str]:
