@@ -207,10 +207,21 @@ class TestWhatIsWrittenForIt:
             )
 
     def test_validation_follows_from_ids(self, runner):
-        data = runner("diffcsp_data")
-        chosen = [data.in_validation(f"id{k}", 0.1) for k in range(2000)]
-        assert 150 < sum(chosen) < 250
-        assert all(not early or data.in_validation(f"id{k}", 0.3) for k, early in enumerate(chosen))
+        split = runner("diffcsp_data").split
+        examples = [{"id": f"id{k}"} for k in range(2000)]
+        training, validation = split(examples, 0.1)
+        assert 150 < len(validation) < 250
+        assert len(training) + len(validation) == 2000
+        assert split(examples[:500], 0.1)[1] == [e for e in validation if e in examples[:500]], "each stays where it is"
+        assert all(e in split(examples, 0.3)[1] for e in validation)
+
+    def test_one_of_a_few_is_for_validation(self, runner):
+        split = runner("diffcsp_data").split
+        few = split([{"id": f"id{k}"} for k in range(2000)], 0.1)[0][:5]
+        training, validation = split(few, 0.1)
+        assert (len(training), len(validation)) == (4, 1)
+        assert split(few[:2], 0.1) == (few[:2], [])
+        assert split([], 0.1) == ([], [])
 
     def test_symbols_are_by_atomic_number(self, runner):
         from pymatgen.core import Element

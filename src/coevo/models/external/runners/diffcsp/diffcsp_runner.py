@@ -17,7 +17,7 @@ from typing import Any
 
 from coevo_compositions import Compositions, learned
 from coevo_runner import OUTPUT, TaskError, advance, read_records, require_trust, run, versions, write_candidates
-from diffcsp_data import PROPERTY, SYMBOLS, in_validation, write_tables
+from diffcsp_data import PROPERTY, SYMBOLS, split, write_tables
 from diffcsp_draws import fault_of
 from diffcsp_network import NETWORK_FILE, WEIGHTS_FILE, new_network, overrides, read_network
 
@@ -209,8 +209,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     options, document = request["options"], dict(request["document"])
     examples = read_records(request["examples"])
     usable = [e for e in examples if e[PROPERTY] <= options["fit_max_e_hull"]]
-    validation = [e for e in usable if in_validation(e["id"], options["validation_fraction"])]
-    training = [e for e in usable if not in_validation(e["id"], options["validation_fraction"])]
+    training, validation = split(usable, options["validation_fraction"])
     network, weights = opened(request)
     report: dict[str, Any] = {"examples": len(examples), "training": len(training), "validation": len(validation)}
     if len(training) < 2 or not validation:
