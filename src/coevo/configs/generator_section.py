@@ -83,7 +83,7 @@ class DiffCSPConfig(Section):
 
     weights: Annotated[str, Local("a model directory is read, by pickle", _is_a_path)] = Field(
         default="scratch",
-        pattern=r"^(scratch|[A-Za-z0-9_.~/ -]*/[A-Za-z0-9_.~/ -]*)$",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
         description="scratch: a network that the node trains from nothing; or a model directory of DiffCSP's (a path with a /)",
     )
     batch_size: int = Field(default=32, ge=1, le=4096, description="structures denoised together; halved when memory runs out")
@@ -107,13 +107,20 @@ class DiffCSPConfig(Section):
         default="cosine", description="noise of the cell, of the network from scratch; cosine is DiffCSP's, linear forgives more"
     )
 
+    @field_validator("weights")
+    @classmethod
+    def _scratch_or_path(cls, value: str) -> str:
+        if value != "scratch" and "/" not in value:
+            raise ValueError(f"got {value!r}, allowed: scratch, or the path of a model directory, with a /")
+        return value
+
 
 class Uni3darConfig(Section):
     """Uni-3DAR: where it starts, how it samples, how it is fine-tuned. Used with ``generator.family: uni3dar`` only."""
 
     weights: Annotated[str, Local("a file of a model is read, by unpickling it, or a model directory", _is_a_path)] = Field(
         default="small",
-        pattern=r"^(small|[A-Za-z0-9_.~ -]*/[A-Za-z0-9_.~/ -]*)$",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
         description="a published file (a path with a /, such as ./mp20.pt), a model directory, or small: an untrained network",
     )
     batch_size: int = Field(default=64, ge=1, le=4096, description="crystals drawn together; halved when memory runs out")
@@ -143,6 +150,13 @@ class Uni3darConfig(Section):
     heads: int = Field(default=4, ge=1, le=16, description="attention heads of the small network")
     layers: int = Field(default=2, ge=1, le=24, description="layers of the small network")
     levels: int = Field(default=8, ge=5, le=8, description="levels of the small network's octree: 2^levels times 0.24 Å an edge")
+
+    @field_validator("weights")
+    @classmethod
+    def _small_or_a_path(cls, value: str) -> str:
+        if value != "small" and "/" not in value:
+            raise ValueError(f"got {value!r}, allowed: small, or a path with a /, such as ./mp20.pt")
+        return value
 
 
 class AditConfig(Section):

@@ -1,4 +1,4 @@
-"""A small DiffCSP model that really samples, trained from the user's checkout on a few crystals in many cells: seconds of one CPU."""
+"""A small DiffCSP model that really samples, trained from the user's checkout on a few crystals in many cells."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def require_checkout() -> None:
     place = os.environ.get("COEVO_CHECKOUTS", "")
     if not place or not Path(place, DIFFCSP_CHECKOUT.name, DIFFCSP_CHECKOUT.marker).is_file():
         pytest.skip(
-            f"DiffCSP runs from a checkout: clone {DIFFCSP_CHECKOUT.repository} at {DIFFCSP_CHECKOUT.commits[0]} into a directory "
-            f"and set COEVO_CHECKOUTS to that (it is {place or 'not set'})"
+            f"DiffCSP runs from a checkout: clone {DIFFCSP_CHECKOUT.repository} at {DIFFCSP_CHECKOUT.commits[0]} into a "
+            f"directory and set COEVO_CHECKOUTS to that (it is {place or 'not set'})"
         )
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory) -> Path:
+def small_diffcsp(tmp_path_factory) -> Path:
     """A model directory (``network.json``, ``weights.pt``), trained here."""
     require_checkout()
     directory = tmp_path_factory.mktemp("diffcsp")

@@ -23,9 +23,9 @@ class TestDiffCSPContract(GeneratorContract):
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def model(cls, small_model, tmp_path_factory):
+    def model(cls, small_diffcsp, tmp_path_factory):
         """The node's weights are a folder, as a user's own would be."""
-        cls.configuration = small_settings(weights=str(small_model))
+        cls.configuration = small_settings(weights=str(small_diffcsp))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COEVO_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
             patch.setenv("COEVO_DEVICE", "cpu")

@@ -33,9 +33,9 @@ class DiffCSPGenerator(ExternalGenerator):
 
     Notes
     -----
-    Reading a checkpoint runs no code: numbers are read as JSON and weights as tensors (``torch.load``, ``weights_only``), and what
-    is built of them are the classes of the user's checkout. A directory of DiffCSP's own (``hparams.yaml``, ``*.ckpt``) is a pickle;
-    one that the user's configuration names is read in the family's environment, once, and becomes such a checkpoint.
+    Reading a checkpoint runs no code: numbers are read as JSON and weights as tensors (``torch.load``, ``weights_only``), and
+    what is built of them are the classes of the user's checkout. A directory of DiffCSP's own (``hparams.yaml``, ``*.ckpt``) is
+    a pickle; one that the user's configuration names is read in the family's environment, once, and becomes such a checkpoint.
 
     The energy above hull is no condition of DiffCSP's: ``generator.fit_max_e_hull`` decides what it learns.
     """

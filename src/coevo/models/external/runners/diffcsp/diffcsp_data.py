@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROPERTY = "energy_above_hull"
 """A column that DiffCSP asks for; its model of structures does not use it."""
@@ -61,6 +63,19 @@ def _angle(first: list[float], second: list[float]) -> float:
     return math.degrees(math.acos(max(-1.0, min(1.0, product / norms))))
 
 
-def in_validation(identity: str, fraction: float) -> bool:
-    """Whether an example is for validation: by its id alone, so that it stays there in every iteration."""
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big") < fraction * 2**32
+def split(examples: list[dict[str, Any]], fraction: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Examples for training and for validation, by their ids alone, so that each stays where it is in every iteration.
+
+    Where chance leaves none of three or more for validation, it is the one whose turn would come next: a network from scratch has
+    to be trained on the few references that a node begins with.
+    """
+    places = [_place(example["id"]) for example in examples]
+    border = fraction if len(examples) < 3 else max(fraction, min(places, default=0.0))
+    of_validation = [place < fraction or place == border for place in places]
+    training = [example for example, held in zip(examples, of_validation) if not held]  # noqa: B905 - Python 3.8
+    return training, [example for example, held in zip(examples, of_validation) if held]  # noqa: B905
+
+
+def _place(identity: str) -> float:
+    """A number from 0 to 1 that follows from an id."""
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big") / 2**32

@@ -3,7 +3,7 @@
 ``train`` runs the checkout's own ``diffcsp/run.py`` with those overrides of its configuration. ``sample`` draws with the sampler
 of its model class: its ``scripts/sample.py`` takes one formula a process, and loads its model by a call that Lightning refuses.
 ``read`` turns a model directory that DiffCSP wrote into numbers and tensors, and ``check`` imports all of it. The task says by
-absolute paths where results are to be written: DiffCSP changes the working directory to its checkout, in which nothing is written.
+absolute paths where results go: DiffCSP changes the working directory to its checkout, in which nothing is written.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import diffcsp_stand_ins
 import numpy as np
 import torch
 from coevo_runner import TaskError
+from diffcsp_data import PROPERTY
 from diffcsp_draws import fault_of
 from diffcsp_network import network_of, overrides
-
-import diffcsp_stand_ins
 
 
 def main() -> None:
@@ -50,7 +50,9 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def enter(checkout: Path, work: Path) -> dict[str, str]:
     """Make the checkout's package importable, with the stand-ins in place; return what they are."""
     sys.dont_write_bytecode = True
-    os.environ.update(PROJECT_ROOT=str(checkout), HYDRA_JOBS=str(work), WABDB_DIR=str(work), TQDM_DISABLE="1", HYDRA_FULL_ERROR="1")
+    os.environ.update(
+        PROJECT_ROOT=str(checkout), HYDRA_JOBS=str(work), WABDB_DIR=str(work), TQDM_DISABLE="1", HYDRA_FULL_ERROR="1"
+    )
     sys.path.insert(0, str(checkout))
     return diffcsp_stand_ins.install()
 
@@ -61,6 +63,7 @@ def train(checkout: Path, request: dict[str, Any], words: list[str]) -> dict[str
     enter(checkout, work)
     import diffcsp_trainer
 
+    unreadable = prepare(Path(request["tables"]))
     keeping = diffcsp_trainer.install(request, work)
     sys.argv = [str(checkout / "diffcsp" / "run.py"), *words]
     runpy.run_path(sys.argv[0], run_name="__main__")
@@ -68,7 +71,30 @@ def train(checkout: Path, request: dict[str, Any], words: list[str]) -> dict[str
         raise TaskError("no_training", "DiffCSP's run.py ended without a validation")
     torch.save(keeping.best, request["best"])
     history = [keeping.before, *keeping.history]
-    return {"losses": history, "best": keeping.smallest, "unreadable": sorted(set(diffcsp_stand_ins.unreadable))}
+    return {"losses": history, "best": keeping.smallest, "unreadable": unreadable}
+
+
+def prepare(tables: Path) -> int:
+    """Read the tables' crystals by DiffCSP's own function into the caches that its data sets look for.
+
+    Its own loop ends with the first crystal whose cell cannot be reduced; here such a one is left out, and counted.
+    """
+    import pandas as pd
+    from diffcsp.common.data_utils import process_one
+
+    unreadable = 0
+    for name in ("train", "val"):
+        found = []
+        for _, row in pd.read_csv(tables / f"{name}.csv").iterrows():
+            try:
+                found.append(process_one(row, niggli=True, primitive=False, graph_method="none", prop_list=[PROPERTY]))
+            except Exception as err:  # noqa: BLE001 - parsers and reductions fail in many ways, each of which costs its crystal
+                print(f"crystal {row['material_id']} cannot be read: {type(err).__name__}: {err}")
+                unreadable += 1
+        if not found:
+            raise TaskError("no_training", f"DiffCSP can read none of the crystals of {name}.csv")
+        torch.save(found, tables / f"{name}_ori.pt")
+    return unreadable
 
 
 def composed(checkout: Path, words: list[str]) -> Any:
@@ -91,7 +117,7 @@ def load(path: str) -> Any:
     """Tensors by name; no other thing can be read."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:
+    except Exception as err:  # noqa: BLE001 - what is no file of tensors fails in many ways
         raise TaskError("no_weights", f"the weights are no file of tensors: {type(err).__name__}: {str(err)[:200]}") from None
 
 

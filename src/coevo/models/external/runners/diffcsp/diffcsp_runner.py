@@ -17,7 +17,7 @@ from typing import Any
 
 from coevo_compositions import Compositions, learned
 from coevo_runner import OUTPUT, TaskError, advance, read_records, require_trust, run, versions, write_candidates
-from diffcsp_data import PROPERTY, SYMBOLS, in_validation, write_tables
+from diffcsp_data import PROPERTY, SYMBOLS, split, write_tables
 from diffcsp_draws import fault_of
 from diffcsp_network import NETWORK_FILE, WEIGHTS_FILE, new_network, overrides, read_network
 
@@ -127,7 +127,7 @@ def opened(request: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def sample(request: dict[str, Any]) -> dict[str, Any]:
-    """Draw crystals of compositions that are drawn first; what is no crystal is counted, and drawn again within ``oversampling``."""
+    """Draw crystals of compositions that are drawn first; what is none is counted, and drawn again within ``oversampling``."""
     options = request["options"]
     found = Compositions(request["conditions"], request["document"].get("compositions"), new_share=options["new_compositions"])
     if not found.possible:
@@ -155,7 +155,7 @@ def sample(request: dict[str, Any]) -> dict[str, Any]:
         print(told["ended"])
         if not lines:
             raise TaskError("launcher", told["ended"])
-    drawn = told.get("drawn", len(draws))
+    drawn = told.get("drawn", max(lines, request["n"]))  # of a process that was killed: what it was to draw, at least
     lost = min(drawn, len(draws)) - lines
     if lost > 0:
         rejected["crashed_batch"] = rejected.get("crashed_batch", 0) + lost
@@ -209,8 +209,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     options, document = request["options"], dict(request["document"])
     examples = read_records(request["examples"])
     usable = [e for e in examples if e[PROPERTY] <= options["fit_max_e_hull"]]
-    validation = [e for e in usable if in_validation(e["id"], options["validation_fraction"])]
-    training = [e for e in usable if not in_validation(e["id"], options["validation_fraction"])]
+    training, validation = split(usable, options["validation_fraction"])
     network, weights = opened(request)
     report: dict[str, Any] = {"examples": len(examples), "training": len(training), "validation": len(validation)}
     if len(training) < 2 or not validation:
@@ -235,15 +234,14 @@ def train(
     tables = Path("work", "data").absolute()
     write_tables(tables, training, validation)
     best = Path("best.pt").absolute()
-    task = {"start": weights, "best": str(best)}
+    task = {"start": weights, "tables": str(tables), "best": str(best)}
     told = launch("train", request, task, [*overrides(network), *training_overrides(request, tables)])
     losses, smallest = told.get("losses"), told.get("best")
     if "ended" in told or not isinstance(losses, list) or len(losses) < 1 or not best.is_file():
         raise TaskError("no_training", told.get("ended", "DiffCSP's run.py left no losses or no weights"))
     write_model(network, str(best))
     report = {"fitted": True, "epochs_run": len(losses) - 1, "loss_before": losses[0], "loss_after": smallest, "history": losses}
-    unreadable = told.get("unreadable") or []
-    return {**report, "unreadable": len(unreadable)} if unreadable else report
+    return {**report, "unreadable": told["unreadable"]} if told.get("unreadable") else report
 
 
 def training_overrides(request: dict[str, Any], tables: Path) -> list[str]:

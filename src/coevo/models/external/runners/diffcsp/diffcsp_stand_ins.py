@@ -1,8 +1,7 @@
-"""Small modules in the place of what DiffCSP imports and today's packages no longer have, or what it imports and does not use here.
+"""Small modules in the place of what DiffCSP imports and today's packages no longer have, or what is imported and not used here.
 
-Nothing of the checkout is changed. A package that is installed is left alone, but for two: ``dotenv``, which would let a ``.env``
-file of the checkout decide where files are written, and ``p_tqdm``, whose processes would end with the first crystal they cannot
-read.
+Nothing of the checkout is changed. A package that is installed is left alone, but for ``dotenv``, which would let a ``.env`` file
+of the checkout decide where files are written.
 """
 
 from __future__ import annotations
@@ -17,9 +16,6 @@ import torch
 STAND_INS: dict[str, str] = {}
 """What :func:`install` put in place: name to what it is."""
 
-unreadable: list[str] = []
-"""Crystals that DiffCSP could not read."""
-
 
 def install() -> dict[str, str]:
     """Put everything in its place and say what was; call it before anything of DiffCSP is imported."""
@@ -32,7 +28,7 @@ def install() -> dict[str, str]:
     _offer("pyxtal.symmetry", "imported, not used: no space groups are asked for", Group=_unused)
     _offer("wandb", "imported, not used: nothing is logged to a service", Settings=_unused)
     _put("dotenv", "reads no .env file", load_dotenv=lambda *_args, **_named: False)
-    _put("p_tqdm", "crystals are read one after the other; those that cannot be read are left out", p_umap=_p_umap, p_map=_p_umap)
+    _offer("p_tqdm", "imported, not used: the launcher reads the crystals", p_umap=_unused, p_map=_unused)
     _geometric_loader()
     return STAND_INS
 
@@ -80,18 +76,6 @@ def scatter(
         return total
     counts = torch.bincount(index, minlength=rows).clamp(min=1).to(src.dtype)
     return total / counts.reshape(-1, *[1] * (src.dim() - 1))
-
-
-def _p_umap(function: Any, *columns: Any, **_named: Any) -> list[Any]:
-    found = []
-    for arguments in zip(*columns):  # noqa: B905 - Python 3.8
-        try:
-            found.append(function(*arguments))
-        except Exception as err:  # noqa: BLE001 - parsers and cell reductions fail in many ways, each of which costs its crystal
-            name = str(arguments[0].get("material_id", "?"))
-            print(f"crystal {name} cannot be read: {type(err).__name__}: {err}")
-            unreadable.append(name)
-    return found
 
 
 def _geometric_loader() -> None:

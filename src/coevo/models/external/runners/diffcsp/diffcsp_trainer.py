@@ -48,34 +48,24 @@ class Keeping(lightning.Callback):
         self._sum, self._crystals = 0.0, 0
         self._states: tuple[Any, ...] = ()
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+    def on_validation_start(self, _trainer: Any, _module: Any) -> None:
         """Put the random numbers of the training aside."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         self._states = (torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())  # noqa: NPY002
         self._sum, self._crystals = 0.0, 0
 
-    def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:  # noqa: ARG002, E501
+    def on_validation_batch_start(self, _trainer: Any, _module: Any, _batch: Any, index: int, *_loader: int) -> None:
         """Noise by the number of the batch alone."""
-        seed = int.from_bytes(hashlib.sha256(json.dumps(["validation", batch_idx]).encode()).digest()[:4], "big")
+        seed = int.from_bytes(hashlib.sha256(json.dumps(["validation", index]).encode()).digest()[:4], "big")
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - DiffCSP draws noise levels from it
 
-    def on_validation_batch_end(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,  # noqa: ARG002
-    ) -> None:
+    def on_validation_batch_end(self, _trainer: Any, _module: Any, outputs: Any, batch: Any, *_index: int) -> None:
         """A crystal counts as much as another."""
         self._sum += float(outputs) * batch.num_graphs
         self._crystals += batch.num_graphs
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Keep the weights if they are the best so far."""
         torch.set_rng_state(self._states[0])
         if self._states[1]:
@@ -95,7 +85,7 @@ class Keeping(lightning.Callback):
                 file.write("1\n")
         if loss < self.smallest:
             self.smallest = loss
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in pl_module.state_dict().items()}
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
 
 
 def install(request: dict[str, Any], work: Path) -> Keeping:
