@@ -54,6 +54,7 @@ test-under-load: $(STAMP)-test
 # small models.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
+	$(BIN)/coevo env create chemeleon-dng
 	$(BIN)/coevo env create mattergen
 	$(BIN)/coevo env create dpa3
 	$(BIN)/coevo env create mace
