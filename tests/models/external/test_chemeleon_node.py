@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import pairwise
 
 import pytest
 from generator_contract import LI_P_S
@@ -56,8 +57,8 @@ class TestChemeleonNode:
     def test_candidates_were_relaxed_and_what_was_lost_is_counted(self, moved, record_property):
         for iteration in range(1, ITERATIONS + 1):
             metrics = moved.state(f"tiny@main~{ITERATIONS - iteration}").document["metrics"]["iteration"]
-            assert CANDIDATES <= metrics["candidates"] + sum(metrics["rejected_by_generator"].values())
             assert metrics["candidates"] <= CANDIDATES
+            assert metrics["candidates"] + sum(metrics["rejected_by_generator"].values()) >= CANDIDATES
             record_property(f"iteration {iteration}", str(metrics))
         assert metrics["relaxed"] > 0
 
@@ -66,7 +67,7 @@ class TestChemeleonNode:
 
         chain = [moved.state(f"tiny@main~{back}").document["checkpoints"]["generator"] for back in range(ITERATIONS, -1, -1)]
         assert len({checkpoint["sha256"] for checkpoint in chain}) == ITERATIONS + 1
-        for parent, child in zip(chain, chain[1:], strict=False):
+        for parent, child in pairwise(chain):
             assert child["parent"] == parent["sha256"]
         configuration = GeneratorConfig(family="chemeleon-dng", chemeleon_dng={"batch_size": 4})
         for checkpoint in chain:
