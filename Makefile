@@ -54,6 +54,7 @@ test-under-load: $(STAMP)-test
 # small models. ADiT runs from a checkout in COEVO_CHECKOUTS, whose licence is asked about; its tests are skipped without one.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
+	$(BIN)/coevo env create chemeleon-dng
 	$(BIN)/coevo env create mattergen
 	$(BIN)/coevo env create diffcsp
 	$(BIN)/coevo env create dpa3

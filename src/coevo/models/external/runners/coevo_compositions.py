@@ -143,7 +143,8 @@ class Compositions:
         self._asked = bool(asked)
         systems = {_name(name.split("-")): float(w) for name, w in conditions["chemical_systems"].items() if w > 0}
         if not systems:
-            systems = dict(Counter(_name(amounts) for amounts in asked)) or {_name(conditions["elements"]): 1.0}
+            counted = Counter(_name(amounts) for amounts in asked)
+            systems = {name: float(n) for name, n in counted.items()} or {_name(conditions["elements"]): 1.0}
         rows: dict[str, dict[str, dict[int, float]]] = {}
         for formula, units in known.items():
             rows.setdefault(_name(amounts_of(formula)), {})[formula] = units

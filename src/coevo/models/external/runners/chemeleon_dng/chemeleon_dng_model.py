@@ -165,9 +165,11 @@ def fresh_model(options: dict[str, Any], device: torch.device) -> Model:
 
 def open_model(request: dict[str, Any], device: torch.device) -> Model:
     """The model of the request: the node's own, or what the node starts from."""
-    if request["model"]:
-        return Model(*read_directory(Path(request["model"])), device)
     weights = request["options"]["weights"]
-    if weights == "fresh":
+    if request["model"]:
+        settings, tensors = read_directory(Path(request["model"]))
+    elif weights == "fresh":
         return fresh_model(request["options"], device)
-    return Model(*checked(*published_parts(published_file(weights))), device)
+    else:
+        settings, tensors = checked(*published_parts(published_file(weights)))
+    return Model(settings, tensors, device)
