@@ -76,6 +76,9 @@ class Uni3darConfig(Section):
     ema_decay: float = Field(
         default=0.999, ge=0.0, lt=1.0, description="of the averaged weights that are kept; less in a fit of few steps"
     )
+    augmentation: Fraction = Field(
+        default=0.5, description="share of examples that a step turns, and of those it shifts, at random"
+    )
     patience: int = Field(default=5, ge=1, description="epochs without a better validation loss before stopping")
     validation_fraction: float = Field(
         default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
