@@ -91,6 +91,7 @@ MATTERGEN = Family(
     environment_packages=("mattergen", "torch", "torch-geometric", "numpy", "pymatgen"),
     devices=("cpu", "cuda"),
     capabilities=frozenset({"fit"}),
+    weights_in=("the cache of huggingface_hub (HF_HOME): microsoft/mattergen",),
     get="coevo env create mattergen",
     licence="MIT",
     # 46.8 million parameters of four bytes (Zeni et al., supplementary information)

@@ -181,6 +181,8 @@ class Family:
         Modules that coevo's worker processes import to do the family's work on CPUs. Jobs with such a family run side by side in
         threads of one process (:mod:`coevo.campaigns.local_manager`); ``sample`` of such a generator takes ``workers``. Empty:
         the family uses the machine in its own way, and its jobs run alone.
+    weights_in : tuple of str
+        Where its published weights are looked for, for people; what ``weights`` and the loader say by default.
     checkpoint_bytes : int
         About, for plans.
     gpu_seconds : mapping of str to float
@@ -202,6 +204,7 @@ class Family:
     get: str = ""
     licence: str = ""
     in_workers: tuple[str, ...] = ()
+    weights_in: tuple[str, ...] = ()
     checkpoint_bytes: int = 0
     gpu_seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -255,6 +258,11 @@ class Family:
         from importlib.metadata import version
 
         return version(self.packages[0]) if self.packages else ""
+
+    def places_of_weights(self) -> tuple[str, ...]:
+        """Where published weights are looked for, as people read it, each place once."""
+        told = self.weights_in or [weights.source for weights in self.weights.values() if weights.source]
+        return tuple(dict.fromkeys(told or self.loader.sources))
 
     def weights_named(self, text: str) -> Weights | None:
         """What is known of weights by their name, or of a file of the user's own (:mod:`coevo.families.weights_files`)."""

@@ -19,10 +19,14 @@ from coevo.models.external.repositories import state_of
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from coevo.families import Checkout
+    from coevo.models.external.environment import Environment
     from coevo.models.external.families import ExternalFamily
+
+RECORDED = "coevo env create"
+"""Who names a checkout that is in the record."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _place(checkout: Checkout, file: Path, described: ModelEnvironment, recorded
     found = recorded.get(checkout.name)
     if isinstance(found, dict) and isinstance(found.get("path"), str):
         any_commit = described.any_commit or found.get("any_commit") is True
-        return Place(checkout, Path(found["path"]), "coevo env create", any_commit)
+        return Place(checkout, Path(found["path"]), RECORDED, any_commit)
     if settings.checkouts:
         path = Path(settings.checkouts).expanduser().absolute() / checkout.name
         if path.exists():
@@ -115,13 +119,13 @@ def verified_checkouts(family: ExternalFamily, settings: Settings | None = None)
         return ()
     settings = settings or read_settings()
     for checkout in family.checkouts:
-        if not has_consent(family, checkout, settings):
-            raise ConfigError(
-                f"family {family.name} runs from {checkout.name} ({checkout.repository}), whose licence, {checkout.licence}, was "
-                f"not agreed to here: `coevo env create {family.name}` asks for it, or say consents: "
-                f"{{{checkout.name}: {checkout.licence}}} in {file_of(family.name, settings)}"
-            )
+        require_consent(family, checkout, settings)
     return tuple(verify(family, place) for place in places_of(family, settings))
+
+
+def variables_of(environment: Environment, checkouts: Sequence[VerifiedCheckout]) -> dict[str, str]:
+    """Variables of a run; Python writes no compiled files beside the modules of a checkout, which stays as it is."""
+    return environment.variables() | ({"PYTHONDONTWRITEBYTECODE": "1"} if checkouts else {})
 
 
 def verify(family: ExternalFamily, place: Place) -> VerifiedCheckout:
@@ -191,6 +195,23 @@ def has_consent(family: ExternalFamily, checkout: Checkout, settings: Settings |
     recorded = _recorded(family.name, settings)["consents"].get(checkout.name)
     agreed = recorded.get("licence") if isinstance(recorded, dict) else None
     return checkout.licence in {agreed, _described(family, settings).consents.get(checkout.name)}
+
+
+def require_consent(family: ExternalFamily, checkout: Checkout, settings: Settings | None = None) -> None:
+    """Refuse a checkout whose licence the user has not agreed to.
+
+    Raises
+    ------
+    ConfigError
+        Saying how to agree; also if ``FAMILY.yaml`` is not valid.
+    """
+    settings = settings or read_settings()
+    if not has_consent(family, checkout, settings):
+        raise ConfigError(
+            f"family {family.name} runs from {checkout.name} ({checkout.repository}), whose licence, {checkout.licence}, was "
+            f"not agreed to here: `coevo env create {family.name}` asks for it, or say consents: "
+            f"{{{checkout.name}: {checkout.licence}}} in {file_of(family.name, settings)}"
+        )
 
 
 def record(

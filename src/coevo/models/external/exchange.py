@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from coevo.errors import ModelError
-from coevo.models.external.checkouts import VerifiedCheckout, verified_checkouts
+from coevo.models.external.checkouts import VerifiedCheckout, variables_of, verified_checkouts
 from coevo.models.external.environment import environment_of
 from coevo.models.external.families import PROTOCOL_FILE, WORKER_FILE
 from coevo.models.external.logs import hand_over
@@ -19,10 +19,9 @@ from coevo.models.external.process import run_process
 from coevo.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from coevo.models.contracts import Progress
-    from coevo.models.external.environment import Environment
     from coevo.models.external.families import ExternalFamily
 
 PROTOCOL = 1
@@ -148,7 +147,7 @@ def run_task(
             ended = run_process(
                 environment.command(family.runner.name, "request.json"),
                 directory,
-                _variables(environment, checkouts),
+                variables_of(environment, checkouts),
                 log,
                 timeout=environment.described.timeout,
                 secrets=environment.secrets(),
@@ -166,11 +165,6 @@ def run_task(
         failed = False
     finally:
         _clean(directory, log, keep=failed)
-
-
-def _variables(environment: Environment, checkouts: Sequence[VerifiedCheckout]) -> dict[str, str]:
-    """Variables of the run; Python writes no compiled files beside the modules of a checkout, which stays as it is."""
-    return environment.variables() | ({"PYTHONDONTWRITEBYTECODE": "1"} if checkouts else {})
 
 
 def scratch_directory() -> Path | None:

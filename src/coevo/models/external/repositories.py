@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError
+from coevo.output.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class RepositoryState:
     def told_changes(self) -> str:
         """The first few of the changes, for a message."""
         more = len(self.changes) - _SHOWN
-        return ", ".join(path[:100] for path in self.changes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return ", ".join(plain(path[:100]) for path in self.changes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
@@ -74,8 +75,8 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
         scope, _, key = name.partition("\t")
         if scope in {"local", "worktree"} and key.startswith("filter."):
             raise ConfigError(
-                f"{directory}: its .git/config names a program for git to run ({key[:100]}), and coevo does not ask git of such "
-                "a repository; make a new clone of it"
+                f"{directory}: its .git/config names a program for git to run ({plain(key[:100])}), and coevo does not ask git "
+                "about such a repository; make a new clone of it"
             )
     asked = _git(directory, *_READING, "rev-parse", "--show-toplevel", "HEAD", check=False)
     if asked.returncode != 0:
@@ -86,8 +87,12 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
     if os.path.realpath(top) != os.path.realpath(directory):
         return RepositoryState(None)
     status = ("status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
-    told = _git(directory, *_READING, *status, "--", ".", *(f":(exclude,top){folder}" for folder in unread)).stdout
-    return RepositoryState(commit, tuple(line[3:] for line in told.split("\0") if line))
+    where = ("--", ".", *(f":(exclude,top){folder}" for folder in unread))
+    changes = [line[3:] for line in _git(directory, *_READING, *status, *where).stdout.split("\0") if line]
+    # files that git was told not to look at (assume-unchanged, skip-worktree), so that it would hide a change of them
+    flags = _git(directory, *_READING, "ls-files", "-v", "-z", *where).stdout.split("\0")
+    hidden = [line[2:] for line in flags if line[:1].islower() or (line[:1] == "S" and (directory / line[2:]).exists())]
+    return RepositoryState(commit, tuple(dict.fromkeys(changes + hidden)))
 
 
 def clone_at(repository: str, commit: str, directory: Path) -> None:
