@@ -57,7 +57,7 @@ class Uni3darConfig(Section):
 
     weights: Annotated[str, Local("a file of a model is read, by unpickling it, or a model directory", _is_a_path)] = Field(
         default="small",
-        pattern=r"^(small|[A-Za-z0-9_.~ -]*/[A-Za-z0-9_.~/ -]*)$",
+        pattern=r"^[A-Za-z0-9_.~/ -]+$",
         description="a published file (a path with a /, such as ./mp20.pt), a model directory, or small: an untrained network",
     )
     batch_size: int = Field(default=64, ge=1, le=4096, description="crystals drawn together; halved when memory runs out")
@@ -87,6 +87,13 @@ class Uni3darConfig(Section):
     heads: int = Field(default=4, ge=1, le=16, description="attention heads of the small network")
     layers: int = Field(default=2, ge=1, le=24, description="layers of the small network")
     levels: int = Field(default=8, ge=5, le=8, description="levels of the small network's octree: 2^levels times 0.24 Å an edge")
+
+    @field_validator("weights")
+    @classmethod
+    def _small_or_a_path(cls, value: str) -> str:
+        if value != "small" and "/" not in value:
+            raise ValueError(f"got {value!r}, allowed: small, or a path with a /, such as ./mp20.pt")
+        return value
 
 
 class GeneratorConfig(Section):
