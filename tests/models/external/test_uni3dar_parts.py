@@ -222,7 +222,7 @@ class TestArguments:
 
     def test_bf16_on_a_gpu_only(self):
         told = {"data": "d", "checkpoint": "c", "save_dir": "s", "temporary": "t", "epochs": 1, "patience": 1, "batch_size": 2}
-        told |= {"learning_rate": 1e-3, "ema_decay": 0.9, "seed": 3}
+        told |= {"learning_rate": 1e-3, "ema_decay": 0.9, "augmentation": 0.5, "seed": 3}
         for gpu, wanted, other in ((True, "--bf16", "--cpu"), (False, "--cpu", "--bf16")):
             words = module("arguments").training("/checkout", module("model").PUBLISHED, told, gpu=gpu)
             assert wanted in words

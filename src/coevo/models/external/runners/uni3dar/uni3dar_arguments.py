@@ -64,7 +64,7 @@ def training(checkout: str, architecture: dict[str, Any], request: dict[str, Any
     architecture : dict
     request : dict
         ``data`` (directory), ``checkpoint`` (file), ``save_dir``, ``temporary``, ``epochs``, ``patience``, ``batch_size``,
-        ``learning_rate``, ``ema_decay``, ``seed``.
+        ``learning_rate``, ``ema_decay``, ``augmentation``, ``seed``.
     gpu : bool
     """
     return [
@@ -90,7 +90,8 @@ def training(checkout: str, architecture: dict[str, Any], request: dict[str, Any
         *("--ema-decay", f"{request['ema_decay']:g}", "--validate-with-ema"),
         *("--loss-ratio-tree", "1.0", "--loss-ratio-atom", "0.1", "--loss-ratio-xyz", "0.1", "--loss-ratio-count", "1.0"),
         *("--tree-delete-start-layer", "1", "--tree-delete-ratio", "0.1", "--H-prob", "1.0"),
-        *("--random-rotation-prob", "0.5", "--crystal-random-shift-prob", "0.5"),
+        *("--random-rotation-prob", f"{request['augmentation']:g}"),
+        *("--crystal-random-shift-prob", f"{request['augmentation']:g}"),
         *("--log-interval", "100", "--log-format", "simple"),
         # each epoch is kept until the next: with --no-epoch-checkpoints a run that is ended by a time limit leaves nothing
         *("--save-dir", request["save_dir"], "--tmp-save-dir", request["temporary"]),

@@ -80,6 +80,7 @@ def train(
         "batch_size": options["train_batch_size"],
         "learning_rate": options["learning_rate"],
         "ema_decay": arguments.decay(options["ema_decay"], updates),
+        "augmentation": options["augmentation"],
         # Its validation is turned and shifted by this seed too, so that losses of fits with other seeds differ a little.
         "seed": request["seed"] % 2**31,
     }
