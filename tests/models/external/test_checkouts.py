@@ -19,6 +19,7 @@ from coevo.flows import seeding
 from coevo.models import registry
 from coevo.models.external.checking import condition_of, examine_environment, looked_at
 from coevo.models.external.checkouts import places_of, record, verified_checkouts
+from coevo.models.external.force_field import ExternalForceField
 from coevo.models.external.generator import ExternalGenerator
 from coevo.models.external.logs import keeping_logs
 
@@ -79,6 +80,22 @@ def test_what_runs_is_told_recorded_and_left_as_it_was(family, known, tmp_path, 
     assert git(path, "status", "--porcelain") == ""
     # the commit that was tested is part of what a job's key says of the family's versions
     assert known.environment_versions() == {"Lattices": commit}
+
+
+def test_a_worker_of_a_force_field_is_told_too(family, tmp_path):
+    class Lattices(ExternalForceField):
+        family = "sevennet"  # whose descriptor says the devices
+        external = None
+        atomic_numbers = frozenset({3})
+
+    Lattices.external = family
+    force_field = Lattices(None, {"weights": "7net-0", "energy_scale": "pbe"})
+    (model,) = force_field.recipe().arguments
+    assert model.request()["checkouts"] == {"Lattices": str(tmp_path / "checkouts" / "Lattices")}
+    assert model.variables["PYTHONDONTWRITEBYTECODE"] == "1"
+    go_on(tmp_path / "checkouts" / "Lattices")
+    with pytest.raises(ConfigError, match="at commit"):
+        force_field.recipe()
 
 
 def test_stand_ins_without_end_are_no_answer(family, tmp_path):
