@@ -111,6 +111,7 @@ DIFFCSP = Family(
     environment=DIFFCSP_ENVIRONMENT,
     environment_packages=("torch", "torch-geometric", "pytorch-lightning", "numpy", "pymatgen"),
     devices=("cpu", "cuda"),
+    weights_in=("the directory that generator.diffcsp.weights names (a link in DiffCSP's README)",),
     capabilities=frozenset({"fit"}),
     get="coevo env create diffcsp --checkout PATH, or --clone",
     licence="MIT",

@@ -155,6 +155,24 @@ class TestTheNetwork:
         assert "model.beta_scheduler.scheduler_mode=cosine" in words
         assert "model.decoder.ln=true" in words
 
+    def test_its_size_is_known_before_it_is_built(self, runner, tmp_path):
+        import torch
+
+        network = runner("diffcsp_network")
+        state = torch.load(FOLDER / "train-best.pt", weights_only=True)
+        small = network.new_network(SETTINGS.diffcsp.model_dump())
+        assert network.parameters(small) == sum(t.numel() for name, t in state.items() if name.startswith("decoder."))
+        own = network.network_of({"model": self.OWN})
+        assert network.parameters(own) == pytest.approx(12.3e6, rel=1e-3)
+        (tmp_path / "weights.pt").write_bytes((FOLDER / "train-best.pt").read_bytes())
+        network.require_size(small, tmp_path / "weights.pt")
+        with pytest.raises(
+            runner("coevo_runner").TaskError, match=r"weights\.pt has 38539 bytes, the network beside it 49178624"
+        ):
+            network.require_size(own, tmp_path / "weights.pt")
+        with pytest.raises(runner("coevo_runner").TaskError, match="the network has"):
+            network.require_size({**own, "hidden": 4096, "layers": 64}, None)
+
     def test_nothing_of_the_cell_is_left_at_the_end_of_a_linear_schedule(self, runner):
         for steps in (50, 200, 1000):
             options = GeneratorConfig(diffcsp={"steps": steps, "schedule": "linear"}).diffcsp.model_dump()

@@ -34,6 +34,9 @@ _NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "sigma_begin": ("sigma_scheduler.sigma_begin", float, 1e-5, 1.0),
     "sigma_end": ("sigma_scheduler.sigma_end", float, 1e-4, 10.0),
 }
+_LARGEST = 2_000_000_000
+"""Bytes of a network, at most; the published ones have 50 million."""
+
 _DEFAULTS: dict[str, Any] = {
     "hidden": 512,
     "layers": 6,
@@ -82,6 +85,25 @@ def read_network(directory: str) -> dict[str, Any]:
     except (OSError, ValueError) as err:
         raise TaskError("no_network", f"{NETWORK_FILE} cannot be read: {err}") from None
     return checked(found)
+
+
+def parameters(network: dict[str, Any]) -> int:
+    """Parameters of the network, before it is built: embeddings, layers of an edge and a node network each, and two outputs."""
+    width, frequencies = network["hidden"], network["frequencies"]
+    edge = (2 * width + 9 + 6 * frequencies + 1) * width + (width + 1) * width
+    node = (2 * width + 1) * width + (width + 1) * width
+    norm = 2 * width if network["layer_norm"] else 0
+    embedded = network["elements"] * width + (width + network["time_width"] + 1) * width
+    return embedded + network["layers"] * (edge + node + norm) + norm + (3 + 9) * width
+
+
+def require_size(network: dict[str, Any], weights: Path | None) -> None:
+    """Refuse a network that is larger than its weights, or than any of DiffCSP's: nothing is built of a stranger's word alone."""
+    expected = 4 * parameters(network)
+    if weights is not None and weights.stat().st_size < expected:
+        raise TaskError("no_weights", f"{WEIGHTS_FILE} has {weights.stat().st_size} bytes, the network beside it {expected}")
+    if expected > _LARGEST:
+        raise TaskError("no_network", f"{NETWORK_FILE}: the network has {expected} bytes, allowed: {_LARGEST}")
 
 
 def overrides(network: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from coevo_compositions import Compositions, learned
 from coevo_runner import OUTPUT, TaskError, advance, read_records, require_trust, run, versions, write_candidates
 from diffcsp_data import PROPERTY, SYMBOLS, split, write_tables
 from diffcsp_draws import fault_of
-from diffcsp_network import NETWORK_FILE, WEIGHTS_FILE, new_network, overrides, read_network
+from diffcsp_network import NETWORK_FILE, WEIGHTS_FILE, new_network, overrides, read_network, require_size
 
 CHECKOUT = "DiffCSP"
 _LONGEST_LINE = 1_000_000
@@ -122,8 +122,10 @@ def opened(request: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """
     if not request["model"]:
         return new_network(request["options"]), None
-    weights = Path(request["model"], WEIGHTS_FILE).absolute()
-    return read_network(request["model"]), str(weights) if weights.is_file() else None
+    path = Path(request["model"], WEIGHTS_FILE).absolute()
+    network, weights = read_network(request["model"]), path if path.is_file() else None
+    require_size(network, weights)
+    return network, str(weights) if weights else None
 
 
 def sample(request: dict[str, Any]) -> dict[str, Any]:

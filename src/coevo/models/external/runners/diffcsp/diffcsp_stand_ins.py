@@ -83,7 +83,9 @@ def _geometric_loader() -> None:
     import torch_geometric.data
     from torch_geometric.loader import DataLoader
 
-    class CrystalLoader(DataLoader):  # type: ignore[misc]
+    base: Any = DataLoader
+
+    class CrystalLoader(base):  # type: ignore[misc]
         """Says the number of crystals of a batch where Lightning looks for it.
 
         Lightning takes the length of a batch's first tensor, the edges: without a graph (``graph_method=none``) that is 0, and

@@ -136,5 +136,5 @@ def install(request: dict[str, Any], work: Path) -> Keeping:
         return read(file, *args, **named)
 
     lightning.Trainer = Trainer
-    torch.load = load
+    vars(torch)["load"] = load
     return keeping
