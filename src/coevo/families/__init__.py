@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError
 from coevo.families.built_in import FAMILIES
-from coevo.families.descriptor import CAPABILITIES, ROLES, ExternalFamily, Family, Loader, Role, Weights
+from coevo.families.descriptor import CAPABILITIES, ROLES, Checkout, ExternalFamily, Family, Loader, Role, Weights
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["CAPABILITIES", "FAMILIES", "ROLES", "ExternalFamily", "Family", "Loader", "Role", "Weights"]
+__all__ = ["CAPABILITIES", "FAMILIES", "ROLES", "Checkout", "ExternalFamily", "Family", "Loader", "Role", "Weights"]
 
 GENERATOR_GROUP = "coevo.generators"
 FORCE_FIELD_GROUP = "coevo.force_fields"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coevo.families.descriptor import ExternalFamily, Family, Loader, Weights
+from coevo.families.descriptor import Checkout, ExternalFamily, Family, Loader, Weights
 
 _EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 _RUNNERS = _EXTERNAL / "runners"
@@ -14,12 +14,15 @@ _OF_GENERATORS = tuple(_RUNNERS / f"coevo_{part}.py" for part in ("compositions"
 """What the runners of generators share that take a composition as a condition."""
 
 
-def _environment(name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "") -> ExternalFamily:
+def _environment(
+    name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "", checkouts: tuple[Checkout, ...] = ()
+) -> ExternalFamily:
     """A family's environment, whose runner has a folder of its own and imports ``parts`` of it."""
     module = name.replace("-", "_")
     folder = _RUNNERS / module
     companions = (*(folder / f"{module}_{part}.py" for part in parts), *shared)
-    return ExternalFamily(name, folder / f"{module}_runner.py", _EXTERNAL / "envs" / f"{name}.txt", companions, extra)
+    pins = _EXTERNAL / "envs" / f"{name}.txt"
+    return ExternalFamily(name, folder / f"{module}_runner.py", pins, companions, extra, checkouts)
 
 
 _SYMBOLS = """
@@ -91,6 +94,7 @@ MATTERGEN = Family(
     environment_packages=("mattergen", "torch", "torch-geometric", "numpy", "pymatgen"),
     devices=("cpu", "cuda"),
     capabilities=frozenset({"fit"}),
+    weights_in=("the cache of huggingface_hub (HF_HOME): microsoft/mattergen",),
     get="coevo env create mattergen",
     licence="MIT",
     # 46.8 million parameters of four bytes (Zeni et al., supplementary information)

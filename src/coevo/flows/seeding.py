@@ -113,6 +113,24 @@ def check_environment(config: NodeConfig) -> None:
         environment_of(family.environment)
 
 
+def check_generator(config: NodeConfig) -> None:
+    """Make sure that the generator of a node can be run on this machine, before anything is computed for it.
+
+    Raises
+    ------
+    ConfigError
+        Its family has an environment of its own, and there is none here, or a checkout that it runs from is absent or not what
+        was tested.
+    """
+    from coevo.models.external.checkouts import verified_checkouts
+    from coevo.models.external.environment import environment_of
+
+    family = descriptor_of(config.generator.family, "generator")
+    if family.environment is not None:
+        environment_of(family.environment)
+        verified_checkouts(family.environment)
+
+
 def check_own_file(config: NodeConfig) -> None:
     """Read a model file of the user's own before there is a node: it may be none, or not know elements that its family does.
 
