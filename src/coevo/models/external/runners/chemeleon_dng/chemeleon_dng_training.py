@@ -21,7 +21,7 @@ from pymatgen.core import Element, Lattice, Structure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_ATOMS = 100
+MOST_ATOMS = 64
 """Of an example: a network has an edge for each pair of its atoms."""
 REPEATS = 8
 """Noise levels at which each example of the validation part is judged."""
