@@ -74,7 +74,7 @@ class Uni3darConfig(Section):
     learning_rate: Positive = Field(default=2e-5, le=0.1, description="of Adam; a small network from nothing needs 1e-3")
     train_batch_size: int = Field(default=16, ge=1, le=4096, description="examples of one gradient step")
     ema_decay: float = Field(
-        default=0.999, ge=0.0, lt=1.0, description="of the averaged weights that are kept; less in a fit of few steps"
+        default=0.999, gt=0.0, lt=1.0, description="of the averaged weights that are kept; less in a fit of few steps"
     )
     augmentation: Fraction = Field(
         default=0.5, description="share of examples that a step turns, and of those it shifts, at random"
