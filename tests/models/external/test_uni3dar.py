@@ -110,9 +110,7 @@ def replay(tmp_path, monkeypatch):
 
 class TestReplay:
     def test_a_real_sample(self, replay):
-        generator = replay()
-        sample = generator.sample(6, CONDITIONS, 1)
-        assert same_sample(sample, generator.sample(6, CONDITIONS, 1))
+        sample = replay().sample(6, CONDITIONS, 1)
         recorded = [json.loads(line) for s in ("Li-P-S", "Li-S") for line in (RECORDED / f"{s}.jsonl").read_text().splitlines()]
         written = sum(record["written"] for record in recorded)
         assert len(sample.candidates) == 6
@@ -124,6 +122,7 @@ class TestReplay:
             # it learned a cube of 6 Å with three atoms
             assert candidate.structure.volume / len(candidate.structure) == pytest.approx(72.0, rel=0.15)
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("fault", "reason"),
         [("huge", "flat_cell"), ("elements", "off_system"), ("half-written", "half_written"), ("not-finite", "half_written")],
@@ -132,6 +131,7 @@ class TestReplay:
         sample = replay(fault).sample(6, CONDITIONS, 1)
         assert sample.rejected.get(reason, 0) > {"off_system": 2}.get(reason, 0), "of the real file two are off their system"
 
+    @pytest.mark.long
     def test_overlapping_atoms_are_for_screening_to_reject(self, replay):
         sample = replay("overlapping").sample(6, CONDITIONS, 1)
         assert len(sample.candidates) == 6
@@ -144,14 +144,17 @@ class TestReplay:
         assert sample.rejected["hang"] > 0
         assert sample.rejected["half_written"] > 0
 
+    @pytest.mark.long
     def test_smaller_batches_when_memory_runs_out(self, replay):
         sample = replay("memory").sample(6, CONDITIONS, 1)
         assert sample.candidates
 
+    @pytest.mark.long
     def test_a_program_that_fails_is_one_error_with_its_last_lines(self, replay):
         with pytest.raises(ModelError, match=r"inference\.py ended with code 1: .*something of the checkout"):
-            replay("fails").sample(1, CONDITIONS, 1)
+            replay("fails").sample(6, CONDITIONS, 1)
 
+    @pytest.mark.long
     def test_impossible_conditions_start_nothing(self, replay):
         sample = replay("fails").sample(3, Conditions(LI_P_S, max_atoms=4, compositions=("Li7P3S11",)), 0)
         assert (sample.candidates, sample.rejected) == ([], {"no_composition": 3})
@@ -171,6 +174,7 @@ class TestReplay:
         architecture = json.loads((fitted._model.path / "architecture.json").read_text())
         assert architecture == json.loads((RECORDED / "architecture.json").read_text())
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("fault", "match"),
         [
@@ -184,12 +188,14 @@ class TestReplay:
         with pytest.raises(ModelError, match=match):
             replay(fault, weights="small").fit(strained_examples(), 3)
 
+    @pytest.mark.long
     def test_too_few_examples_keep_the_parent(self, replay):
         generator = replay()
         fitted, report = generator.fit(strained_examples()[:1], 3)
         assert not report["fitted"]
         assert json.loads((fitted._model.path / "architecture.json").read_text())["merge_level"] == 6
 
+    @pytest.mark.long
     def test_a_checkpoint_with_a_pickle_is_refused(self, replay, tmp_path):
         import pickle
 
@@ -230,6 +236,11 @@ class TestUni3dar:
         assert isinstance(fitted, Generator)
         assert fitted.sample(0, Conditions(LI_P_S), 0).candidates == []
 
+    def test_the_same_seed_gives_the_same_sample_and_every_draw_is_accounted_for(self, fitted):
+        first, again = fitted.sample(4, CONDITIONS, 7), fitted.sample(4, CONDITIONS, 7)
+        assert same_sample(first, again)
+        assert len(first.candidates) + sum(first.rejected.values()) >= 4
+
     def test_three_generations_continue_one_another_from_other_paths(self, fitted, tmp_path):
         """Each fit begins where its parent ended, and the third knows the first's data no worse than the first did."""
         generator, last, chain = fitted, None, [fitted]
@@ -238,7 +249,7 @@ class TestUni3dar:
             moved = tmp_path / f"other-{generation}"
             moved.mkdir()
             (tmp_path / f"{generation}").rename(moved / "checkpoint")
-            loaded = Uni3darGenerator.load(moved / "checkpoint", settings())
+            loaded = Uni3darGenerator.load(moved / "checkpoint", settings(epochs=4))
             generator, report = loaded.fit(strained_examples(), 1)
             assert last is None or report["loss_before"] == last, "the same data and seed: the same validation"
             assert report["loss_after"] <= report["loss_before"]
@@ -269,6 +280,7 @@ class TestUni3dar:
             assert not list(checkout.path.rglob("__pycache__"))
 
 
+@pytest.mark.long
 def test_examples_that_it_cannot_learn_from_are_told(replay):
     large = [
         Example(f"{e.id}-large", e.structure.copy().make_supercell([6, 6, 6], in_place=False), 0.0)

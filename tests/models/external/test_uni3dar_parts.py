@@ -249,7 +249,9 @@ class TestModels:
         assert architecture == model.PUBLISHED
         assert torch.equal(found["a"], state["a"])
 
-    @pytest.mark.parametrize("content", [b"no weights", b"", pickle.dumps({"a": 1}), pickle.dumps(Path("/"))])
+    @pytest.mark.parametrize(
+        "content", [b"no weights", b"", pickle.dumps({"a": 1}, protocol=2), pickle.dumps(Path("/"), protocol=2)]
+    )
     def test_no_pickle_is_read_as_weights(self, tmp_path, content):
         model = module("model")
         model.write_model(tmp_path, model.PUBLISHED, {"a": torch.arange(3.0)})

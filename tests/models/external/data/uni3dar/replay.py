@@ -29,9 +29,10 @@ def main() -> None:
         name = "-".join(sorted(arguments[arguments.index("--allow-atoms") + 1].split(",")))
     recorded = json.loads((HERE / "commands.json").read_text())[name]
     print("replay of", name)
-    if FAULT == "memory" and task == "inference" and arguments[arguments.index("--batch-size") + 1] != "2":
+    if FAULT == "memory" and task == "inference" and arguments[arguments.index("--batch-size") + 1] != "3":
         sys.exit(64)
-    if FAULT != "memory" and arguments != recorded:
+    again = task == "inference" and not arguments[-1].endswith("-0.cif")  # a run that makes up for what was bad
+    if FAULT != "memory" and not again and arguments != recorded:
         print("not as recorded:", [word for word in arguments if word not in recorded], "instead of", recorded)
         sys.exit(9)
     if FAULT == "fails":
