@@ -1,7 +1,7 @@
 """In the place of the interpreter that runs the programs of Uni-3DAR: gives what they wrote when they were run for real.
 
-``python replay.py uni3dar_launch.py TASK SETTINGS.json ARGUMENTS...``, as the runner starts it; a command line that is not the recorded
-one is an error. ``UNI3DAR_FAULT`` names what goes wrong.
+``python replay.py uni3dar_launch.py TASK SETTINGS.json ARGUMENTS...``, as the runner starts it; a command line that is not the
+recorded one is an error. ``UNI3DAR_FAULT`` names what goes wrong.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -28,16 +29,19 @@ def main() -> None:
         name = "-".join(sorted(arguments[arguments.index("--allow-atoms") + 1].split(",")))
     recorded = json.loads((HERE / "commands.json").read_text())[name]
     print("replay of", name)
-    if FAULT == "memory" and task == "inference" and arguments[arguments.index("--batch-size") + 1] != "2":
+    if FAULT == "memory" and task == "inference" and arguments[arguments.index("--batch-size") + 1] != "3":
         sys.exit(64)
-    if FAULT != "memory" and arguments != recorded:
-        print("not as recorded:", [(a, b) for a, b in zip(arguments, recorded) if a != b], len(arguments), len(recorded))
+    again = task == "inference" and not arguments[-1].endswith("-0.cif")  # a run that makes up for what was bad
+    if FAULT != "memory" and not again and arguments != recorded:
+        print("not as recorded:", [word for word in arguments if word not in recorded], "instead of", recorded)
         sys.exit(9)
     if FAULT == "fails":
         print("RuntimeError: something of the checkout")
         sys.exit(1)
     if task == "create":
         unpack("untrained.pt.gz", settings["weights"])
+    elif task == "measure":
+        shutil.copyfile(HERE / "measured.jsonl", settings["record"])
     elif task == "train":
         print((HERE / "train.log").read_text())
         shutil.copyfile(HERE / "losses.jsonl", settings["record"])
@@ -62,7 +66,7 @@ def sample(name: str, settings: dict, target: Path) -> None:
     """What inference.py wrote, or what it might have."""
     record, text = (HERE / f"{name}.jsonl").read_text(), (HERE / f"{name}.cif").read_text()
     if FAULT == "huge":
-        text = text.replace("_cell_length_c", "_cell_length_c 5000000 #", 1)
+        text = re.sub(r"(?m)^_cell_length_c .*$", "_cell_length_c 50000", text)
     elif FAULT == "overlapping":
         text = "\n".join(moved(line) for line in text.split("\n"))
     elif FAULT == "elements":

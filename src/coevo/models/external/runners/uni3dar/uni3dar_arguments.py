@@ -111,5 +111,8 @@ def most_nodes(architecture: dict[str, Any], max_atoms: int) -> int:
 
 
 def decay(wanted: float, updates: int) -> float:
-    """That of the moving average, shorter than a tenth of a fit: with the published one a short fit would change nothing."""
-    return max(min(wanted, 1.0 - 10.0 / max(updates, 10)), 0.0)
+    """That of the moving average, shorter than a tenth of a fit: with the published one a short fit would change nothing.
+
+    The trainer refuses one of zero.
+    """
+    return max(min(wanted, 1.0 - 10.0 / max(updates, 10)), 1e-3)

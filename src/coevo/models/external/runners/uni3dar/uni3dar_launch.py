@@ -58,11 +58,11 @@ def main() -> None:
         import uni3dar_data
 
         uni3dar_data.write_sets(settings["sets"])
-    elif task == "train":
+    elif task in {"train", "measure"}:
         sys.argv = [str(Path(core, "unicore_cli", "train.py")), *arguments]
         import uni3dar_watch
 
-        uni3dar_watch.watch_training(settings)
+        uni3dar_watch.watch_training(settings, measure=task == "measure")
         importlib.import_module("unicore_cli.train").cli_main()
     elif task == "inference":
         script = Path(family, "uni3dar", "inference.py")

@@ -11,11 +11,12 @@ from typing import Any
 import uni3dar_arguments as arguments
 from coevo_runner import OUTPUT, TaskError, advance, read_records
 from uni3dar_data import fault_of_example, in_validation, write_set
-from uni3dar_model import read_trained, write_model
+from uni3dar_model import read_trained, write_checkpoint, write_model
 from uni3dar_parent import opened, state_of, uses_gpu
 from uni3dar_program import checkouts_of, run_program
 
-_RECORD = Path("losses.jsonl")
+_RECORD, _MEASURED = Path("losses.jsonl"), Path("measured.jsonl")
+_KEPT = "kept.pt"
 
 
 def fit(request: dict[str, Any]) -> dict[str, Any]:
@@ -87,36 +88,42 @@ def train(
     printed = run_program(request, "train", {"record": str(_RECORD)}, arguments.training(family, architecture, told, gpu=gpu))
     if "Error in loading model state" in printed:
         raise TaskError("no_weights", "the trainer could not read all weights: they are of another network")
-    losses = losses_of(_RECORD)
+    losses = losses_of(_RECORD, 2)
     advance(len(losses) - 1)
-    best = min(losses)
-    state = None
-    if best < losses[0]:
+    state, after = None, losses[0]
+    if min(losses) < losses[0]:
         file = kept / "checkpoint_best.pt"
         # The trainer copies its files in a thread that tells of no failure.
         if not file.is_file():
-            raise TaskError("program", f"the trainer's loss fell to {best:g}, and it left no {file}")
+            raise TaskError("program", f"the trainer's loss fell to {min(losses):g}, and it left no {file}")
         state = read_trained(file)
+        # Measured as the next fit will measure it: in the process that trained, the loss of the same weights differs a little.
+        write_checkpoint(Path(_KEPT), state)
+        measuring = arguments.training(family, architecture, {**told, "checkpoint": _KEPT}, gpu=gpu)
+        run_program(request, "measure", {"record": str(_MEASURED)}, measuring)
+        after = losses_of(_MEASURED, 1)[0]
+        if after >= losses[0]:
+            state, after = None, losses[0]
     return state, {
         "epochs_run": len(losses) - 1,
         "loss_before": losses[0],
-        "loss_after": best,
+        "loss_after": after,
         "history": losses,
         "ema_decay": told["ema_decay"],
     }
 
 
-def losses_of(path: Path) -> list[float]:
-    """Validation losses: of the parent's weights, and after each epoch.
+def losses_of(path: Path, least: int) -> list[float]:
+    """Validation losses: of the weights that a program begins with, and after each epoch.
 
     Raises
     ------
     TaskError
-        If there are none, or one is not finite.
+        If there are too few, or the first one is not finite.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     losses = [float(json.loads(line)["loss"]) for line in lines]
-    if len(losses) < 2:
+    if len(losses) < least:
         raise TaskError("program", "the trainer ended before its first epoch")
     finite = [loss if math.isfinite(loss) else 1e9 for loss in losses]
     if finite[0] == 1e9:

@@ -32,10 +32,11 @@ def append(path: str, record: dict[str, Any]) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def watch_training(settings: dict[str, Any]) -> None:
+def watch_training(settings: dict[str, Any], *, measure: bool) -> None:
     """Validate the weights that a fit begins with as the trainer validates its epochs, and record each loss.
 
-    The trainer is told that loss as its best so far: ``checkpoint_best.pt`` is written for better weights only.
+    The trainer is told that loss as its best so far: ``checkpoint_best.pt`` is written for better weights only. With
+    ``measure`` the program ends when it has that loss.
     """
     program = importlib.import_module("unicore_cli.train")
     checkpoints = importlib.import_module("unicore.checkpoint_utils")
@@ -53,6 +54,8 @@ def watch_training(settings: dict[str, Any]) -> None:
             begun.append(True)
             with utils.validate_with_ema(trainer, ema=args.validate_with_ema):
                 first = recorded(args, trainer, task, epochs, args.valid_subset.split(","))
+            if measure:
+                raise SystemExit(0)
             checkpoints.save_checkpoint.best = program.should_stop_early.best = first[0]
             program.should_stop_early.num_runs = 0
         return train(args, trainer, task, epochs, thread)
