@@ -39,10 +39,11 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "levels": 7,
         "oversampling": 2.0,
         "batch_size": 16,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "train_batch_size": 8,
         "ema_decay": 0.98,
-        "patience": 8,
+        "augmentation": 0.0,
+        "patience": 15,
         "epochs": 40,
     },
     "adit": {
