@@ -47,6 +47,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
         A document of the state holds what jobflow would build objects from.
     """
     from coevo.flows.campaign import check_inputs, live_config, next_transition
+    from coevo.flows.seeding import check_generator
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
@@ -59,6 +60,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     if here:
         check_checkpoints(state.store, state.view)
         check_labelling(config)
+        check_generator(config)
         check_members(config)
         check_auditor(config)
         check_members_going_on(state.store, state.view, config)

@@ -6,15 +6,20 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from small_repositories import commit_all, family_of, git, make_repository
 
+from coevo.app import doctor
 from coevo.errors import ConfigError, ModelError
 from coevo.families import Checkout, Family, Loader
+from coevo.flows import seeding
+from coevo.models import registry
 from coevo.models.external.checking import condition_of, examine_environment, looked_at
 from coevo.models.external.checkouts import places_of, record, verified_checkouts
+from coevo.models.external.force_field import ExternalForceField
 from coevo.models.external.generator import ExternalGenerator
 from coevo.models.external.logs import keeping_logs
 
@@ -44,11 +49,20 @@ def family(tmp_path, monkeypatch, original) -> ExternalFamily:
     return family_of(tmp_path, checkout)
 
 
+@pytest.fixture
+def known(family, monkeypatch) -> Family:
+    """The descriptor of the family, the only one with an environment that coevo knows."""
+    descriptor = Family(Loader("lattices", "generator", "x-1", "m:C"), title="Lattices", environment=family)
+    monkeypatch.setattr(registry, "external_descriptors", lambda: [descriptor])
+    monkeypatch.setattr(seeding, "descriptor_of", lambda _name, _role: descriptor)
+    return descriptor
+
+
 def describe(tmp_path: Path, *lines: str) -> None:
     (tmp_path / "environments" / "lattices.yaml").write_text("\n".join((f"python: {sys.executable}", *lines, "")))
 
 
-def test_what_runs_is_told_recorded_and_left_as_it_was(family, tmp_path, original):
+def test_what_runs_is_told_recorded_and_left_as_it_was(family, known, tmp_path, original):
     class Lattices(ExternalGenerator):
         external = family
 
@@ -65,8 +79,23 @@ def test_what_runs_is_told_recorded_and_left_as_it_was(family, tmp_path, origina
     assert not (path / "__pycache__").exists()
     assert git(path, "status", "--porcelain") == ""
     # the commit that was tested is part of what a job's key says of the family's versions
-    versions = Family(Loader("lattices", "generator", "x-1", "m:C"), title="L", environment=family).environment_versions()
-    assert versions == {"Lattices": commit}
+    assert known.environment_versions() == {"Lattices": commit}
+
+
+def test_a_worker_of_a_force_field_is_told_too(family, tmp_path):
+    class Lattices(ExternalForceField):
+        family = "sevennet"  # whose descriptor says the devices
+        external = None
+        atomic_numbers = frozenset({3})
+
+    Lattices.external = family
+    force_field = Lattices(None, {"weights": "7net-0", "energy_scale": "pbe"})
+    (model,) = force_field.recipe().arguments
+    assert model.request()["checkouts"] == {"Lattices": str(tmp_path / "checkouts" / "Lattices")}
+    assert model.variables["PYTHONDONTWRITEBYTECODE"] == "1"
+    go_on(tmp_path / "checkouts" / "Lattices")
+    with pytest.raises(ConfigError, match="at commit"):
+        force_field.recipe()
 
 
 def test_stand_ins_without_end_are_no_answer(family, tmp_path):
@@ -97,6 +126,12 @@ def name_a_filter(path: Path) -> None:
     (path / "lattice.py").touch()
 
 
+def hide_a_change(path: Path) -> None:
+    git(path, "update-index", "--assume-unchanged", "lattice.py")
+    (path / "lattice.py").write_text("CONSTANT = 3\n")
+    assert git(path, "status", "--porcelain") == ""
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -108,6 +143,7 @@ def name_a_filter(path: Path) -> None:
             lambda path: (path / "lattice.py").unlink(),
             r"\(named by COEVO_CHECKOUTS\), which has no file lattice\.py",
         ),
+        (hide_a_change, r"with changes \(lattice\.py\)"),
         (remove_git, "is no git repository with a commit"),
         (lie_in_another, "is no git repository with a commit"),
         (
@@ -194,6 +230,21 @@ def test_git_that_is_not_there_or_does_not_answer(family, tmp_path, monkeypatch)
     fake.chmod(0o755)
     with pytest.raises(ConfigError, match=r"belongs to another user, .*: git config --global --add safe\.directory"):
         verified_checkouts(family)
+
+
+def test_a_campaign_does_not_begin_and_the_doctor_says_why(known, tmp_path):
+    config = SimpleNamespace(generator=SimpleNamespace(family="lattices"))
+    seeding.check_generator(config)
+    assert doctor._environments() == doctor.Finding("model environments", "ok", "lattices: described")
+    go_on(tmp_path / "checkouts" / "Lattices")
+    with pytest.raises(ConfigError, match=r"family lattices: checkout of Lattices: got .* at commit"):
+        seeding.check_generator(config)
+    finding = doctor._environments()
+    assert (finding.condition, finding.found) == ("missing", "lattices: no checkout")
+    assert finding.hint.startswith("`coevo env list` says which checkout")
+    (tmp_path / "environments" / "lattices.yaml").unlink()
+    with pytest.raises(ConfigError, match="family lattices has no environment"):
+        seeding.check_generator(config)
 
 
 def test_a_description_of_a_checkout_that_cannot_be_one(family):

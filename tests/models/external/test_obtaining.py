@@ -79,7 +79,7 @@ def test_a_checkout_is_named_listed_and_checked(coevo, tmp_path, original):
     )
     told = coevo("env", "create", "lattices", "--checkout", str(path))
     assert f"lattices runs from a checkout of Lattices: file://{path}, licence MIT" in told
-    assert "torch_x is not in the environment; in its place: sums" in told
+    assert "    in place of torch_x: sums" in told
     assert f"checkout Lattices {commit}: {path}" in told
     assert recorded(tmp_path) == {"checkouts": {"Lattices": {"path": str(path), "any_commit": False}}, "consents": {}}
     (row,) = json.loads(coevo("env", "list", "--format", "json"))

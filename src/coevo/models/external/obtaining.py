@@ -91,7 +91,7 @@ def obtain_checkouts(
         checkout = place.checkout
         say(f"{family.name} runs from a checkout of {checkout.name}: {checkout.repository}, licence {checkout.licence}")
         for package, stand_in in checkout.missing.items():
-            say(f"    {package} is not in the environment; in its place: {stand_in}")
+            say(f"    in place of {package}: {stand_in}")
         if checkout.name in paths:
             found[checkout.name] = verify(family, _named(family, place, paths[checkout.name], any_commit))
         elif place.path is not None and not clone:

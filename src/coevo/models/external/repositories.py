@@ -87,8 +87,12 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
     if os.path.realpath(top) != os.path.realpath(directory):
         return RepositoryState(None)
     status = ("status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
-    told = _git(directory, *_READING, *status, "--", ".", *(f":(exclude,top){folder}" for folder in unread)).stdout
-    return RepositoryState(commit, tuple(line[3:] for line in told.split("\0") if line))
+    where = ("--", ".", *(f":(exclude,top){folder}" for folder in unread))
+    changes = [line[3:] for line in _git(directory, *_READING, *status, *where).stdout.split("\0") if line]
+    # files that git was told not to look at (assume-unchanged, skip-worktree), so that it would hide a change of them
+    flags = _git(directory, *_READING, "ls-files", "-v", "-z", *where).stdout.split("\0")
+    hidden = [line[2:] for line in flags if line[:1].islower() or (line[:1] == "S" and (directory / line[2:]).exists())]
+    return RepositoryState(commit, tuple(dict.fromkeys(changes + hidden)))
 
 
 def clone_at(repository: str, commit: str, directory: Path) -> None:
