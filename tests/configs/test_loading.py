@@ -170,7 +170,17 @@ def test_yes_and_no_still_switch() -> None:
 
 
 def test_files_and_presets(tmp_path: Path) -> None:
-    assert preset_names() == ["li-p-s", "li-p-s-demo", "li-p-s-offline", "li-p-s-sevennet", "li-s-qe"]
+    assert preset_names() == [
+        "li-p-s",
+        "li-p-s-adit",
+        "li-p-s-chemeleon-dng",
+        "li-p-s-demo",
+        "li-p-s-diffcsp",
+        "li-p-s-offline",
+        "li-p-s-sevennet",
+        "li-p-s-uni3dar",
+        "li-s-qe",
+    ]
     preset = load_config("li-p-s-demo")
     assert (preset.source, preset.base, preset.text) == ("preset li-p-s-demo", None, preset_text("li-p-s-demo"))
     path = tmp_path / "my node.yaml"
@@ -197,11 +207,11 @@ def test_the_presets_are_what_they_say() -> None:
     [
         (
             "li-p-s-dem",
-            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-demo, li-p-s-offline, li-p-s-sev",
+            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-",
         ),
         (
             "nowhere/x.yaml",
-            "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-demo, li-p-s-offline, li-p",
+            "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-",
         ),
         ("../tree", "../tree: cannot be read"),
     ],
