@@ -50,6 +50,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
+    from coevo.makers.generators import check_generators_going_on
     from coevo.makers.labels.settings import check_labelling
 
     if here:
@@ -61,6 +62,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
         check_labelling(config)
         check_members(config)
         check_auditor(config)
+        check_generators_going_on(state.store, state.view, config)
         check_members_going_on(state.store, state.view, config)
     # as the command line has it: sums that are split over threads differ in their last digits
     os.environ.setdefault("OMP_NUM_THREADS", "1")
