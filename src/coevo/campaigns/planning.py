@@ -261,7 +261,8 @@ def _drawing(config: NodeConfig) -> dict[str, tuple[int, int, float]]:
 
 def _fitting(config: NodeConfig, population: int) -> dict[str, tuple[int, int, float]]:
     """Jobs, items and bytes of the fits of the generators; one whose weight is 0 has none."""
-    section, found = config.generator, {}
+    section = config.generator
+    found: dict[str, tuple[int, int, float]] = {}
     for step, family in _of_families(config, "train-generator").items():
         if not section.mixture or section.mixture[family]:
             epochs = getattr(section.of_family(family).own_section, "epochs", 1)

@@ -79,7 +79,8 @@ class Generators:
 
     def draw(self, iteration: int) -> list[Any]:
         """Return the jobs that draw the candidates of an iteration, shards numbered through all families."""
-        config, jobs = self._config, []
+        config = self._config
+        jobs: list[Any] = []
         for family, share in config.generator.shares().items():
             for count in shard_counts(share, config.generator.shard_size):
                 name = f"{self._name('generate', family)}/{len(jobs):04d}"

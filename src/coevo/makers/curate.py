@@ -111,11 +111,13 @@ class CurateMaker(StepMaker):
         store = current_store()
         view = open_state(store, self.node.name, parent)
         references, entries = members(view, "reference"), members(view, "entry")
-        records, shard_of = {}, {}
+        records: dict[str, Record] = {}
+        shard_of: dict[str, int] = {}
         for shard, output in enumerate(screened):
             for record in read_records(store, output["relaxed"]):
                 check_own(record, RELAXED, "structure that the screen step relaxed")
-                records[record["id"]], shard_of[record["id"]] = record, shard
+                records[record["id"]] = record
+                shard_of[record["id"]] = shard
         items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
         known = counted(references, entries, self.curation, self._standing(view, references, entries))
         # a candidate has no label yet
