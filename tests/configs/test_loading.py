@@ -72,7 +72,7 @@ def test_the_message_of_a_value_out_of_range() -> None:
         ),
         ("generator: {candidates: true}", "x.yaml:5: generator.candidates: got true, allowed: an integer"),
         ("curation: {max_e_hull: false}", "x.yaml:5: curation.max_e_hull: got false, allowed: a number >= 0"),
-        ("generator: [1, 2]", "x.yaml:5: generator: got [1, 2], allowed: a mapping of family, candidates"),
+        ("generator: [1, 2]", "x.yaml:5: generator: got [1, 2], allowed: a mapping of family, mixture, candidates"),
         ("generator:", "x.yaml:5: generator: got nothing, allowed: a mapping of"),
         ("generator:\n  candidates: {a: 1}", "x.yaml:6: generator.candidates: got a mapping, allowed: an integer"),
         ("screening: {fmax: .nan}", "x.yaml:5: screening.fmax: got .nan, allowed: a number > 0 and <= 1 eV/Å"),

@@ -180,6 +180,7 @@ def run_campaign(
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
+    from coevo.makers.generators import check_generators_going_on
     from coevo.makers.labels.settings import check_labelling
     from coevo.node_store.seeds import check_seed, give_seed
 
@@ -195,6 +196,7 @@ def run_campaign(
             check_generator(config)
             check_members(config)
             check_auditor(config)
+            check_generators_going_on(store, head, config)
             check_members_going_on(store, head, config)
             if seed is not None:
                 give_seed(store.backend, branch, head, seed)

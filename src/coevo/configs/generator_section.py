@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from fractions import Fraction as Exact
+from math import floor
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
@@ -27,6 +29,14 @@ def _is_a_path(weights: Any) -> bool:
 
 def _is_of_another_package(family: Any) -> bool:
     return family not in GENERATOR_FAMILIES
+
+
+def _names_another_package(mixture: Any) -> bool:
+    return not isinstance(mixture, dict) or any(map(_is_of_another_package, mixture))
+
+
+MOST_GENERATORS = 16
+"""Families that can generate side by side in one node."""
 
 
 class MatterGenConfig(Section):
@@ -199,6 +209,11 @@ class GeneratorConfig(Section):
             ]
         ),
     )
+    mixture: Annotated[dict[str, float], Local("code of installed packages is run", _names_another_package)] = Field(
+        default_factory=dict,
+        description="several generators: families, that of family among them, with the weights of their shares of the "
+        "candidates; empty: family alone",
+    )
     candidates: int = Field(default=10_000, ge=1, le=1_000_000, description="candidates per iteration")
     shard_size: int = Field(default=500, ge=1, le=10_000, description="candidates per job")
     max_atoms: int = Field(default=20, ge=1, le=200, description="atoms per cell, at most")
@@ -227,7 +242,33 @@ class GeneratorConfig(Section):
     def not_in_use(self) -> frozenset[str]:
         """The sections of families that do not generate."""
         sections = {name for name, value in self if isinstance(value, Section)}
-        return frozenset(sections - {self.family.replace("-", "_")})
+        return frozenset(sections - {family.replace("-", "_") for family in self.families})
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families that generate: ``family`` first, then the others of the mixture by name."""
+        return (self.family, *sorted(set(self.mixture) - {self.family}))
+
+    def of_family(self, family: str) -> Self:
+        """The section as it is for one family of the mixture: that of a node in which it generates alone."""
+        return self.model_copy(update={"family": family, "mixture": {}})
+
+    def shares(self) -> dict[str, int]:
+        """Candidates of each family, by their weights; what is left goes to the largest remainders, at a tie to the first.
+
+        Returns
+        -------
+        dict
+            In the order of ``families``; together ``candidates``.
+        """
+        weights = {family: Exact(self.mixture.get(family, 0.0 if self.mixture else 1.0)) for family in self.families}
+        total = sum(weights.values())
+        exact = {family: self.candidates * weight / total for family, weight in weights.items()}
+        found = {family: floor(share) for family, share in exact.items()}
+        by_remainder = sorted(found, key=lambda family: found[family] - exact[family])  # stable: ties stay in order
+        for family in by_remainder[: self.candidates - sum(found.values())]:
+            found[family] += 1
+        return found
 
     @property
     def own_section(self) -> Section | None:
@@ -242,6 +283,38 @@ class GeneratorConfig(Section):
             allowed = ", ".join(names_of("generator"))
             raise ValueError(f"got {value!r}, allowed: {allowed}, or a family whose package is installed (docs/generators.md)")
         return value
+
+    @field_validator("mixture", mode="before")
+    @classmethod
+    def _no_boolean_for_a_weight(cls, value: Any) -> Any:
+        wrong = [name for name, weight in value.items() if isinstance(weight, bool)] if isinstance(value, dict) else []
+        if wrong:
+            raise ValueError(f"got {wrong[0]}: {str(value[wrong[0]]).lower()}, allowed: a number; a boolean is no weight")
+        return value
+
+    @field_validator("mixture")
+    @classmethod
+    def _known_families(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if not value:
+            return value
+        if unknown := sorted(family for family in value if not is_known(family, "generator")):
+            raise ValueError(
+                f"got {unknown[0][:80]!r}, allowed: {', '.join(names_of('generator'))}, or a family whose package is installed "
+                "(docs/generators.md)"
+            )
+        if len(value) > MOST_GENERATORS:
+            raise ValueError(f"got {len(value)} families, allowed: {MOST_GENERATORS} at most")
+        if negative := sorted(family for family, weight in value.items() if weight < 0):
+            raise ValueError(f"got {negative[0]}: {value[negative[0]]:g}, allowed: weights of 0 and more")
+        if not sum(value.values()):
+            raise ValueError("got weights that are all 0, allowed: one at least that is larger")
+        family = info.data.get("family")  # missing where it is not valid itself
+        if family is not None and family not in value:
+            raise ValueError(
+                f"got {', '.join(sorted(value))}, without {family}, which generator.family says; allowed: a mixture with that "
+                "family among its own (a weight of 0 lets it draw nothing), or generator.family: one of these"
+            )
+        return dict(sorted(value.items()))
 
     @field_validator("options")
     @classmethod

@@ -44,8 +44,14 @@ COMMITTEE = "committee/"
 """How the slots of a state begin whose force fields judge beside its own: ``committee/NAME``."""
 
 
+FURTHER_GENERATORS = "generator/"
+"""How the slots of a state begin whose generators draw beside that of ``generator``: ``generator/FAMILY``."""
+
+
 def role_of(slot: str) -> str:
     """What the checkpoint in a slot of a state is: a member of the second opinion is a force field."""
+    if slot.startswith(FURTHER_GENERATORS):
+        return "generator"
     return "force_field" if slot.startswith(COMMITTEE) else slot
 
 

@@ -11,6 +11,7 @@ from coevo.errors import ConfigError
 from coevo.families import descriptor_of, names_of
 from coevo.families.weights_files import weights_file
 from coevo.makers.checkpoints import save_checkpoint
+from coevo.makers.generators import unfitted
 from coevo.makers.step import current_store, write_records
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def check_own_file(config: NodeConfig) -> None:
 
 def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     """Write the published force field and the unfitted generator as artifacts and return their checkpoints."""
-    return published_force_field(config), unfitted_generator(config)
+    return published_force_field(config), unfitted(config, config.generator.family)
 
 
 def published_force_field(config: NodeConfig) -> Checkpoint:
@@ -169,11 +170,3 @@ def published_force_field(config: NodeConfig) -> Checkpoint:
     published = config.screening.force_field
     force_field = force_field_from(published.family, weights=published.weights)
     return save_checkpoint(current_store(), force_field, parent=None, training_set=None)
-
-
-def unfitted_generator(config: NodeConfig) -> Checkpoint:
-    """Write the unfitted generator as an artifact and return its checkpoint."""
-    from coevo.models.registry import generator_from
-
-    generator = generator_from(config.generator.family, settings=config.generator)
-    return save_checkpoint(current_store(), generator, parent=None, training_set=None)

@@ -51,6 +51,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
+    from coevo.makers.generators import check_generators_going_on
     from coevo.makers.labels.settings import check_labelling
 
     if here:
@@ -63,6 +64,7 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
         check_generator(config)
         check_members(config)
         check_auditor(config)
+        check_generators_going_on(state.store, state.view, config)
         check_members_going_on(state.store, state.view, config)
     hold_numerics()  # as the command line does
     document = {**state.view.document, "_id": state.id}
