@@ -53,7 +53,7 @@ def test_the_family_of_the_slot_comes_first_whatever_the_order_of_the_file() -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mixture": {"embedded": 1, "nobody": 1}}, "generator.mixture: got 'nobody', allowed: embedded, mattergen"),
+        ({"mixture": {"embedded": 1, "nobody": 1}}, "generator.mixture: got 'nobody', allowed: adit, "),
         (
             {"mixture": {"embedded": 1, "mattergen": -0.5}},
             "generator.mixture: got mattergen: -0.5, allowed: weights of",
