@@ -55,6 +55,7 @@ test-under-load: $(STAMP)-test
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
 	$(BIN)/coevo env create mattergen
+	$(BIN)/coevo env create uni3dar
 	$(BIN)/coevo env create dpa3
 	$(BIN)/coevo env create mace
 	$(BIN)/coevo env create mattersim
