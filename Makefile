@@ -57,10 +57,7 @@ test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
 	$(BIN)/coevo env create chemeleon-dng
 	$(BIN)/coevo env create mattergen
-<<<<<<< HEAD
 	$(BIN)/coevo env create diffcsp
-=======
->>>>>>> uni
 	$(BIN)/coevo env create uni3dar
 	$(BIN)/coevo env create dpa3
 	$(BIN)/coevo env create mace
