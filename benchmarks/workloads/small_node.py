@@ -151,11 +151,14 @@ class SmallNode:
         found = []
         settings = RelaxationSettings(fmax=ScreeningConfig().fmax, max_steps=STEPS, batch_size=16)
         for result in self.force_field.relax(list(structures), settings):
-            reason = self._reason_against(result.structure) if isinstance(result, Relaxation) else result.reason
-            if reason is None:
-                found.append(result)
+            if isinstance(result, Relaxation):
+                reason = self._reason_against(result.structure)
+                if reason is None:
+                    found.append(result)
+                    continue
             else:
-                failed[reason] += 1
+                reason = result.reason
+            failed[reason] += 1
         energies = self._above_hull([r.structure for r in found], [r.prediction.energy for r in found])
         return list(zip(found, energies, strict=True))
 

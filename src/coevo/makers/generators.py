@@ -137,7 +137,9 @@ def check_generators_going_on(store: NodeStore, view: StateView, config: NodeCon
     own = generators_going_on(config, view.document["checkpoints"])
     for slot in sorted(set(own.values()) - {SLOT}):
         check_checkpoint(store, view, slot)
-    for slot, kept in generators_going_on(config, other.document["checkpoints"]).items() if other is not None else ():
+    if other is None:
+        return
+    for slot, kept in generators_going_on(config, other.document["checkpoints"]).items():
         if slot not in own:
             check_checkpoint(store, other, kept)
 

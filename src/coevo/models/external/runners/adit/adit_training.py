@@ -94,8 +94,8 @@ def crystal_data(example: dict[str, Any]) -> Any:
     cosines = [lattice[i] @ lattice[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
     angles = np.arccos(np.clip(cosines, -1.0, 1.0))
     cell = cell_of(lengths, angles)
-    positions = torch.tensor(positions % 1.0, dtype=torch.float32)
-    cell = torch.tensor(cell, dtype=torch.float32)
+    fractional = torch.tensor(positions % 1.0, dtype=torch.float32)
+    vectors = torch.tensor(cell, dtype=torch.float32)
     n = len(example["species"])
     scaled = lengths / n ** (1 / 3)
 
@@ -104,9 +104,9 @@ def crystal_data(example: dict[str, Any]) -> Any:
 
     return Data(
         atom_types=torch.tensor([SYMBOLS.index(symbol) for symbol in example["species"]]),
-        frac_coords=positions,
-        pos=positions @ cell,
-        cell=cell.unsqueeze(0),
+        frac_coords=fractional,
+        pos=fractional @ vectors,
+        cell=vectors.unsqueeze(0),
         lattices=row([*lengths, *np.degrees(angles)]),
         lattices_scaled=row([*scaled, *angles]),
         lengths=row(lengths),

@@ -94,7 +94,8 @@ def _geometric_loader() -> None:
 
         def __init__(self, *args: Any, **named: Any):
             super().__init__(*args, **named)
-            collate = self.collate_fn
+            loader: Any = self
+            collate = loader.collate_fn
 
             def with_length(items: Any) -> Any:
                 batch = collate(items)
@@ -102,7 +103,7 @@ def _geometric_loader() -> None:
                     batch.edge_index = batch.edge_index.new_zeros((batch.num_graphs, 0))
                 return batch
 
-            self.collate_fn = with_length
+            loader.collate_fn = with_length
 
     torch_geometric.data.DataLoader = CrystalLoader
     STAND_INS["torch_geometric.data.DataLoader"] = "torch_geometric.loader.DataLoader, with the number of crystals of a batch"

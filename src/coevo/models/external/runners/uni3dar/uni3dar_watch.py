@@ -38,7 +38,7 @@ def watch_training(settings: dict[str, Any], *, measure: bool) -> None:
     The trainer is told that loss as its best so far: ``checkpoint_best.pt`` is written for better weights only. With
     ``measure`` the program ends when it has that loss.
     """
-    program = importlib.import_module("unicore_cli.train")
+    program: Any = importlib.import_module("unicore_cli.train")
     checkpoints = importlib.import_module("unicore.checkpoint_utils")
     utils = importlib.import_module("unicore.utils")
     train, validate = program.train, program.validate
