@@ -10,7 +10,7 @@ EMBEDDED, EXTERNAL = "a" * 64, "b" * 64
 
 
 def entry(name: str, **more: Any) -> dict[str, Any]:
-    return {"structure_id": name, "kind": "entry", "duplicate_of": None, "is_stable": True, "is_sun": False, **more}
+    return {"structure_id": name, "kind": "entry", "duplicate_of": None, "is_stable": True, "is_sun": False, "iteration_added": 1} | more
 
 
 def test_checkpoints_are_known_with_those_that_they_were_fitted_from() -> None:
@@ -41,6 +41,7 @@ def test_entries_are_counted_for_the_family_that_drew_them() -> None:
         entry("5"),
         entry("6"),
         {**entry("7"), "kind": "reference"},
+        entry("8", iteration_added=0, is_sun=True),  # came with a state of another node
     ]
     origins: dict[str, Any] = {
         "1": {"generator": EMBEDDED},
@@ -49,6 +50,7 @@ def test_entries_are_counted_for_the_family_that_drew_them() -> None:
         "4": {"generator": EXTERNAL},
         "5": {"generator": "nobody knows"},
         "6": None,
+        "8": {"generator": EMBEDDED},
     }
     known = {EMBEDDED: "embedded", EXTERNAL: "random-cells", "9" * 64: "gone"}
     assert entries_of_generators(["embedded", "random-cells"], documents, origins, known) == {

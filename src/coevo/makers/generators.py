@@ -167,7 +167,8 @@ def entries_of_generators(
     ----------
     families : iterable of str
     documents : iterable of dict
-        Evaluations of the state; duplicates and references are passed over.
+        Evaluations of the state; duplicates, references and entries that came with a state of another node (``iteration_added``
+        is 0) are passed over.
     origins : mapping of str to dict
         By id of the entry, as structure documents have them.
     by_checkpoint : mapping of str to str
@@ -180,8 +181,8 @@ def entries_of_generators(
     """
     counts: dict[str, Counter[str]] = {family: Counter(entries=0, stable=0, sun=0) for family in families}
     for document in documents:
-        if document["kind"] != "entry" or document["duplicate_of"] is not None:
-            continue
+        if document["kind"] != "entry" or document["duplicate_of"] is not None or document.get("iteration_added") == 0:
+            continue  # what a node began with, it did not draw, whatever the origin says
         origin = origins.get(document["structure_id"])
         family = by_checkpoint.get(str(origin.get("generator"))) if isinstance(origin, dict) else None
         if family in counts:
