@@ -148,14 +148,20 @@ def check_generators_going_on(store: NodeStore, view: StateView, config: NodeCon
 
 
 def families_by_checkpoint(checkpoints: Iterable[Mapping[str, Checkpoint]]) -> dict[str, str]:
-    """Say of which family the generators of states are, and those that they were fitted from, by sha256."""
-    found: dict[str, str] = {}
+    """Say of which family the generators of states are, and those that they were fitted from, by sha256.
+
+    What a merge records of its parents' slots (``parents``) says nothing: a slot may have had another family there. They are
+    states of their own.
+    """
+    found: list[tuple[str, str]] = []
+    fitted_from: list[tuple[str, str]] = []
     for state in checkpoints:
         for slot, checkpoint in state.items():
             if is_generator(slot):
-                known = (checkpoint["sha256"], checkpoint.get("parent"), *(checkpoint.get("parents") or ()))
-                found |= {sha256: checkpoint["family"] for sha256 in known if sha256}
-    return found
+                found.append((checkpoint["sha256"], checkpoint["family"]))
+                if parent := checkpoint.get("parent"):
+                    fitted_from.append((parent, checkpoint["family"]))
+    return dict([*fitted_from, *found])  # what a state says of its own goes before
 
 
 def entries_of_generators(
