@@ -233,7 +233,7 @@ def test_git_that_is_not_there_or_does_not_answer(family, tmp_path, monkeypatch)
 
 
 def test_a_campaign_does_not_begin_and_the_doctor_says_why(known, tmp_path):
-    config = SimpleNamespace(generator=SimpleNamespace(family="lattices"))
+    config = SimpleNamespace(generator=SimpleNamespace(families=("lattices",), mixture={}))
     seeding.check_generator(config)
     assert doctor._environments() == doctor.Finding("model environments", "ok", "lattices: described")
     go_on(tmp_path / "checkouts" / "Lattices")
