@@ -18,6 +18,7 @@ from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.generators import entries_again, generator_metrics, generators_for, unfitted
 from coevo.makers.step import current_store
 from coevo.node_store.canonical import structure_id
+from coevo.node_store.recorded import generator_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +203,18 @@ def test_a_merge_has_the_generators_of_its_start_and_what_that_lacks_of_the_othe
             "embedded": (False, 0),  # these entries name no generator
             "mattergen": (False, 0),
         }
+
+
+def test_a_merge_says_how_long_the_fits_of_all_its_generators_took(store: NodeStore) -> None:
+    """That in the slot ``generator`` too."""
+    fitting = GeneratorConfig(mixture={"embedded": 1.0})
+    node = Node(store, config_for("fitted").model_copy(update={"generator": fitting}))
+    seed, crystals = node.seed(), pool()
+    sides = [node.grow(seed, name, [crystals[number]], {}) for number, name in enumerate(("one", "other"))]
+    view, outcome = merge(store, *sides, Target("fitted", "both"))
+    assert outcome == "merged"
+    assert view.document["metrics"]["generators"]["embedded"]["fitted"] is True
+    assert set(generator_seconds(view)) == {"embedded"}
 
 
 def test_entries_that_came_from_another_node_are_in_no_count(store: NodeStore) -> None:
