@@ -74,6 +74,14 @@ def test_iterations_add_up() -> None:
     assert other.to_dict()["draws"] == 32
 
 
+def test_what_was_drawn_in_no_time_that_is_known_is_in_no_rate() -> None:
+    untimed = state({"embedded": 1}, {"embedded": counts(9, 9, 7)}, {"embedded": 9}, ("n/4/train-generator/embedded", 20.0))
+    (row, _) = generator_rows([*STATES, untimed])
+    assert (row.sun, row.seconds, row.sun_per_hour) == (12, pytest.approx(200.0), None)
+    idle = state({"embedded": 0, "random-cells": 1}, {"embedded": counts(0, 0, 0)}, {"embedded": 9})
+    assert generator_rows([*STATES, idle])[0].sun_per_hour == pytest.approx(5 / 180 * 3600), "it was asked for nothing"
+
+
 def test_a_node_of_one_generator_has_no_rows() -> None:
     assert generator_rows(STATES[:1]) == []
     assert generator_rows([]) == []

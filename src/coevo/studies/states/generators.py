@@ -2,6 +2,7 @@
 
 S.U.N. candidates of an iteration are those by the force field that screened them, on the hull of that time; S.U.N. entries are by
 the state's own. Times are those of the jobs that draw and fit, as far as a state's provenance has them; no state id covers them.
+Per hour are S.U.N. candidates only if the drawing of every iteration is among the times.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class GeneratorRow:
         Of the last state; None where it does not say.
     seconds : float or None
         Of the jobs that drew and fitted; None where nothing is known of them.
+    is_timed : bool
+        Whether the drawing of all these iterations is among them.
     """
 
     family: str
@@ -58,6 +61,7 @@ class GeneratorRow:
     entries: int | None = None
     sun_entries: int | None = None
     seconds: float | None = None
+    is_timed: bool = False
 
     @property
     def draws(self) -> int:
@@ -71,8 +75,8 @@ class GeneratorRow:
 
     @property
     def sun_per_hour(self) -> float | None:
-        """S.U.N. candidates per hour of the jobs that drew and fitted."""
-        return HOUR * self.sun / self.seconds if self.seconds else None
+        """S.U.N. candidates per hour of the jobs that drew and fitted; None where the time of one that drew is not known."""
+        return HOUR * self.sun / self.seconds if self.seconds and self.is_timed else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -110,13 +114,14 @@ def generator_rows(states: Sequence[StateView]) -> list[GeneratorRow]:
 def _row(family: str, states: Iterable[StateView], weight: float | None, told: Mapping[str, Any]) -> GeneratorRow:
     counts: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {"rejected_by_generator": Counter(), "rejected": Counter()}
-    iterations, seconds = 0, 0.0
+    iterations, seconds, is_timed = 0, 0.0, True
     for view in states:
-        found = _iteration(view).get(family)
-        seconds += sum(generator_seconds(view).get(family, {}).values())
+        found, spent = _iteration(view).get(family), generator_seconds(view).get(family, {})
+        seconds += sum(spent.values())
         if found is None:
             continue
         iterations += 1
+        is_timed &= not found["asked"] or "generate" in spent
         counts.update({name: int(found[name]) for name in COUNTED})
         for name, total in reasons.items():
             total.update({str(reason): int(count) for reason, count in found[name].items()})
@@ -129,6 +134,7 @@ def _row(family: str, states: Iterable[StateView], weight: float | None, told: M
         entries=told.get("entries"),
         sun_entries=told.get("sun"),
         seconds=seconds or None,
+        is_timed=is_timed,
     )
 
 
