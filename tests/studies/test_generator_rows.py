@@ -101,3 +101,27 @@ def test_one_that_was_taken_out_is_still_told_of() -> None:
     last = state({"embedded": 1}, {"embedded": counts(5, 5, 1)}, {"embedded": 8})
     gone = generator_rows([*STATES, last])[1]
     assert (gone.family, gone.weight, gone.entries, gone.sun) == ("random-cells", None, None, 6)
+
+
+def test_what_a_stranger_wrote_is_no_row_and_no_error() -> None:
+    good = {"embedded": counts(20, 20, 2)}
+    odd: list[Any] = [
+        {"embedded": "many"},
+        {"embedded": None},
+        {"embedded": {**good["embedded"], "sun": "2"}},
+        {"embedded": {**good["embedded"], "asked": -1}},
+        {"embedded": {**good["embedded"], "rejected": {"exploded": []}}},
+        ["embedded"],
+    ]
+    last = state({"embedded": 1}, good, {"embedded": 7}, ("n/2/generate/embedded/0000", 60.0))
+    for iteration in odd:
+        (row,) = generator_rows([state({"embedded": 1}, iteration, {"embedded": 7}), last])
+        assert (row.iterations, row.sun) == (1, 2), iteration
+    for mixture in ({"embedded": 0}, {"embedded": "half"}, {"embedded": -1}, {"embedded": float("nan")}, ["embedded"]):
+        (row,) = generator_rows([state(mixture, good, {"embedded": 7})])  # type: ignore[arg-type]
+        assert (row.weight, row.sun) == (None, 2), mixture
+    last.document["metrics"]["generators"] = {"embedded": {"entries": "7", "sun": None, "report": "none"}, "other": 1}
+    (line,) = generator_lines([last])
+    assert "of the node's entries" not in line[1]
+    last.document["metrics"]["generators"] = {"embedded": 1}
+    assert generator_rows([last]) == generator_lines([last]) == []
