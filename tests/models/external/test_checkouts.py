@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -180,6 +182,35 @@ def test_what_is_not_read_may_differ_and_nothing_of_the_repository_runs(family, 
     assert verified_checkouts(family)[0].path == path
     assert not (tmp_path / "ran").exists()
     assert (path / ".git" / "index").read_bytes() == index
+
+
+def test_a_repository_that_allows_itself_a_transport_fetches_nothing(family, tmp_path, monkeypatch):
+    """As of a partial clone, whose missing objects git fetches when asked: here by a program that the repository names.
+
+    By a git that does not know ``GIT_NO_LAZY_FETCH``, as those before 2.39.4.
+    """
+    path, ran = tmp_path / "checkouts" / "Lattices", tmp_path / "ran"
+    tree = git(path, "rev-parse", "HEAD^{tree}")
+    (path / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
+    program.chmod(0o755)
+    git(path, "config", "remote.origin.url", f"ext::{program}")
+    git(path, "config", "remote.origin.promisor", "true")
+    git(path, "config", "extensions.partialClone", "origin")
+    git(path, "config", "core.repositoryFormatVersion", "1")
+    git(path, "config", "protocol.ext.allow", "always")
+    (tmp_path / "bin").mkdir()
+    older = tmp_path / "bin" / "git"
+    older.write_text(f'#!/bin/sh\nunset GIT_NO_LAZY_FETCH\nexec {shutil.which("git")} "$@"\n')
+    older.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{older.parent}:{os.environ['PATH']}")
+    with pytest.raises(ConfigError, match=r"Lattices: git: "):
+        verified_checkouts(family)
+    assert not ran.exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        git(path, "fetch", "origin")
+    assert ran.exists(), "the program would run, if git were not told otherwise"
 
 
 @pytest.mark.parametrize("how", ["commit", "changed", "without git"])
