@@ -255,6 +255,9 @@ def test_git_that_is_not_there_or_does_not_answer(family, tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(ConfigError, match="there is no git on PATH"):
         verified_checkouts(family)
+    describe(tmp_path, "any_commit: true")
+    assert [(found.commit, found.tested) for found in verified_checkouts(family)] == [("no commit", False)]
+    describe(tmp_path)
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin" / "git"
     fake.write_text('#!/bin/sh\necho "fatal: detected dubious ownership in repository\nTo add an exception" >&2; exit 128\n')
