@@ -183,6 +183,17 @@ def _untested(checkout: Checkout, path: Path) -> VerifiedCheckout:
     return VerifiedCheckout(checkout.name, path, state.commit + changed, tested=state.commit in checkout.commits and not changed)
 
 
+def takes_any_commit(family: ExternalFamily) -> bool:
+    """Whether ``FAMILY.yaml`` says ``any_commit: true``, of all checkouts of the family.
+
+    Raises
+    ------
+    ConfigError
+        If it is not valid.
+    """
+    return _described(family, read_settings()).any_commit
+
+
 def has_consent(family: ExternalFamily, checkout: Checkout, settings: Settings | None = None) -> bool:
     """Whether the licence of a checkout needs no consent, or the user has agreed to just this one.
 
