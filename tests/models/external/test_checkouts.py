@@ -128,6 +128,14 @@ def name_a_filter(path: Path) -> None:
     (path / "lattice.py").touch()
 
 
+def ignore_a_module(path: Path) -> None:
+    (path / ".git" / "info" / "exclude").write_text("torch_*\n")
+    (path / "torch_x").mkdir()
+    (path / "torch_x" / "__init__.py").write_text("")
+    (path / "torch_y.cpython-311.so").write_text("")
+    assert git(path, "status", "--porcelain") == ""
+
+
 def hide_a_change(path: Path) -> None:
     git(path, "update-index", "--assume-unchanged", "lattice.py")
     (path / "lattice.py").write_text("CONSTANT = 3\n")
@@ -140,6 +148,7 @@ def hide_a_change(path: Path) -> None:
         (go_on, r"at commit [0-9a-f]{40}, allowed: [0-9a-f]{40}; do `git -C .*/Lattices checkout [0-9a-f]{40}`"),
         (lambda path: (path / "lattice.py").write_text("CONSTANT = 3\n"), r"with changes \(lattice\.py\), allowed: what commit"),
         (lambda path: (path / "scatter\n.py").write_text(""), r"with changes \(scatter\\n\.py\)"),
+        (ignore_a_module, r"with changes \(torch_x/__init__\.py, torch_y\.cpython-311\.so\)"),
         (lambda path: (path / ".gitignore").unlink(), r"with changes \(\.gitignore\)"),
         (
             lambda path: (path / "lattice.py").unlink(),
@@ -170,6 +179,10 @@ def test_what_is_not_read_may_differ_and_nothing_of_the_repository_runs(family, 
     (path / "data" / "numbers.csv").unlink()
     (path / "data" / "more.csv").write_text("2\n")
     (path / "train.log").write_text("ignored\n")
+    (path / ".git" / "info" / "exclude").write_text("__pycache__\n.venv\nvenv\nbuild\n")
+    for name in ("__pycache__/lattice.cpython-311.pyc", ".venv/x.py", "venv/lib/python3.11/site-packages/x.py", "build/lib/x.py"):
+        (path / name).parent.mkdir(parents=True)
+        (path / name).write_text("")
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     program.chmod(0o755)

@@ -169,7 +169,7 @@ def verify(family: ExternalFamily, place: Place) -> VerifiedCheckout:
     if state.changes:
         raise ConfigError(
             f"{what}: got {path}{said} with changes ({state.told_changes()}), allowed: what commit {state.commit} has; put them "
-            f"back (`git -C {path} status` lists them), or name another clone{unless}"
+            f"back (`git -C {path} status --ignored` lists them), or name another clone{unless}"
         )
     return VerifiedCheckout(checkout.name, path, state.commit, tested=True)
 

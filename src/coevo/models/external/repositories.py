@@ -49,7 +49,7 @@ class RepositoryState:
     commit : str or None
         40 hexadecimal digits; None if the directory is no repository of its own, or has no commit.
     changes : tuple of str
-        Paths that are not as they are in the commit: changed, absent, or not in it and not ignored by it.
+        Paths that are not as they are in the commit: changed, absent, or not in it; of what it ignores only what Python imports.
     """
 
     commit: str | None
@@ -98,7 +98,20 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
     # files that git was told not to look at (assume-unchanged, skip-worktree), so that it would hide a change of them
     flags = _ask(directory, "ls-files", "-v", "-z", *where).stdout.split("\0")
     hidden = [line[2:] for line in flags if line[:1].islower() or (line[:1] == "S" and (directory / line[2:]).exists())]
-    return RepositoryState(commit, tuple(dict.fromkeys(changes + hidden)))
+    others = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
+    ignored = [path for path in _ask(directory, *others, *where).stdout.split("\0") if _can_be_imported(path)]
+    return RepositoryState(commit, tuple(dict.fromkeys(changes + hidden + ignored)))
+
+
+def _can_be_imported(path: str) -> bool:
+    """Whether Python that has a repository on its path may import a file there by a name: a module, not what it compiled of one.
+
+    What lies in folders that are in no name (``.venv``, ``site-packages``), or in the ``build`` of setuptools, is not.
+    """
+    *folders, name = path.split("/")
+    stem, _, kind = name.partition(".")
+    importable = kind in {"py", "so"} or kind.endswith(".so")
+    return importable and all(map(str.isidentifier, (*folders, stem))) and folders[:1] != ["build"]
 
 
 def clone_at(repository: str, commit: str, directory: Path) -> None:
