@@ -19,8 +19,8 @@ LEARNING = {"epochs": 70, "learning_rate": 3e-3, "patience": 50, "validation_fra
 
 
 def one_crystal() -> list[Example]:
-    """A cube of Li, P and S, a little larger each time: a small network cannot learn more in a minute, and its cell has to be
-    large against the errors of the corners, which have to be a parallelepiped within a twentieth of its edges.
+    """A cube of Li, P and S, a little larger each time: a small network learns no more in a minute. The cell has to be large
+    against the errors of the corners, which have to be a parallelepiped within a twentieth of its edges.
     """
     structure = Structure(Lattice.cubic(6.0), ["Li", "P", "S"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0]])
     return [Example(f"one-{k}", structure.copy().apply_strain(1e-4 * k, inplace=False), 0.0) for k in range(60)]
