@@ -42,9 +42,11 @@ class FrozenModel:
 
         found: list[Prediction | Failure] = []
         for structure in structures:
-            positions = torch.tensor(structure.cart_coords[None])
+            # It takes volumes by their sign: a cell whose vectors are left-handed is inverted, which leaves the energy.
+            hand = float(np.sign(np.linalg.det(structure.lattice.matrix)))
+            positions = torch.tensor(hand * structure.cart_coords[None])
             types = torch.tensor([[self._types.index(site.specie.symbol) for site in structure]])
-            energy = self._model(positions, types, torch.tensor(structure.lattice.matrix.reshape(1, 9)))["energy"].item()
+            energy = self._model(positions, types, torch.tensor(hand * structure.lattice.matrix.reshape(1, 9)))["energy"].item()
             nothing = np.full((len(structure), 3), np.nan)
             found.append(Prediction(energy / len(structure), nothing, np.full((3, 3), np.nan)))
         return found
