@@ -50,15 +50,20 @@ test-under-load: $(STAMP)-test
 	@tests/slurm/install_slurm.sh
 	tests/repeat_under_load.sh $(BIN)/python $(TIMES) $(LOAD)
 
-# Model families in environments of their own: makes those of MatterGen (about 2 GB), DPA-3, MACE, MatterSim and SevenNet (1.5 GB each), trains
-# small models.
+# Model families in environments of their own: makes those of Chemeleon-DNG, MatterGen (about 2 GB), DiffCSP, Uni-3DAR, DPA-3, MACE, MatterSim and
+# SevenNet (1.5 GB each), trains small models. DiffCSP, Uni-3DAR and ADiT run from checkouts in COEVO_CHECKOUTS; without one their tests are
+# skipped. The licence of ADiT's is asked about.
 test-models: export COEVO_ENVIRONMENTS ?= $(abspath $(VENV))/environments
 test-models: $(STAMP)-test
+	$(BIN)/coevo env create chemeleon-dng
 	$(BIN)/coevo env create mattergen
+	$(BIN)/coevo env create diffcsp
+	$(BIN)/coevo env create uni3dar
 	$(BIN)/coevo env create dpa3
 	$(BIN)/coevo env create mace
 	$(BIN)/coevo env create mattersim
 	$(BIN)/coevo env create sevennet
+	-@test -z "$$COEVO_CHECKOUTS" || $(BIN)/coevo env create adit
 	$(BIN)/python -m pytest -m models
 
 lint: $(STAMP)-dev

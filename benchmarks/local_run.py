@@ -111,7 +111,7 @@ class Phases:
 
 def generation_again(store: Any, state: Any, config: Any) -> float:
     """CPU seconds of drawing the shards of the first iteration in this process, by the generator of the state before."""
-    from coevo.flows.transition import shard_counts
+    from coevo.flows.generators import shard_counts
     from coevo.makers.checkpoints import load_generator
     from coevo.makers.generate import conditions_of
     from coevo.node_store.seeds import seed_for

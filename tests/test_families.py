@@ -130,7 +130,8 @@ def test_descriptors_say_what_the_models_say():
         assert family.licence
         assert family.checkpoint_bytes
         if family.environment is not None:
-            assert set(family.environment_versions()) == set(family.environment_packages)
+            checkouts = {checkout.name for checkout in family.environment.checkouts}
+            assert set(family.environment_versions()) == {*family.environment_packages, *checkouts}
 
 
 def test_a_descriptor_that_contradicts_itself_is_refused():

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         default=None,
         description="directory of the environments of model families that cannot share coevo's own (docs/generators.md)",
     )
+    checkouts: str | None = Field(
+        default=None, description="directory of checkouts that model families run from, each in a folder of its name"
+    )
 
     patience: int = Field(
         default=600,

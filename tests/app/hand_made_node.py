@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from hand_made_states import Node, config_for, label, pool
 
+from coevo.configs.tree import GeneratorConfig
+from coevo.makers.generators import SLOT, slots_of, unfitted
+
 if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
@@ -24,9 +27,13 @@ class TwoBranches:
     other: StateView
 
 
-def two_branches(store: NodeStore, name: str = NODE) -> TwoBranches:
-    """Make the node in the store of this process's settings."""
-    node = Node(store, config_for(name))
+def two_branches(store: NodeStore, name: str = NODE, mixture: dict[str, float] | None = None) -> TwoBranches:
+    """Make the node in the store of this process's settings; each generator of a mixture is unfitted."""
+    config = config_for(name)
+    if mixture is not None:
+        config = config.model_copy(update={"generator": GeneratorConfig(fit=False, mixture=mixture)})
+    further = {slot: unfitted(config, family) for slot, family in slots_of(config).items() if slot != SLOT}
+    node = Node(store, config, generators=further)
     seed, crystals = node.seed(), pool()
     heads = []
     for number, branch in enumerate(("main", "try")):

@@ -48,7 +48,9 @@ def commands(node: TwoBranches, folder: Path) -> dict[str, Callable[[], Any]]:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TwoBranches:
     monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
     monkeypatch.delenv("COEVO_ARTIFACTS", raising=False)
-    return two_branches(current_store())
+    # a loader that can run code trusts what was computed here, and these are to come from elsewhere
+    monkeypatch.setattr("coevo.makers.checkpoints.computed_here", lambda *asked: None)
+    return two_branches(current_store(), mixture={"embedded": 0.5, "mattergen": 0.5})
 
 
 def blob_of(node: TwoBranches, kind: str) -> Path:
@@ -66,18 +68,22 @@ def refused(node: TwoBranches, folder: Path, message: str, error: type[Exception
         assert node.store.campaigns(NODE) == [], name
 
 
-@pytest.mark.parametrize("kind", ["force_field", "generator"])
+@pytest.mark.parametrize("kind", ["force_field", "generator", "generator/mattergen"])
 def test_without_a_model_nothing_begins(node: TwoBranches, tmp_path: Path, kind: str) -> None:
     blob_of(node, kind).unlink()
     refused(node, tmp_path, r"is not in file:.*get it by importing a bundle")
 
 
-@pytest.mark.parametrize("kind", ["force_field", "generator"])
+@pytest.mark.parametrize("kind", ["force_field", "generator", "generator/mattergen"])
 def test_with_a_model_that_is_not_trusted_nothing_begins(
     node: TwoBranches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """As if the loaders could run code: those of the node's own families cannot, and load what nobody trusts."""
-    monkeypatch.setattr("coevo.node_store.trust.loading.find_loader", lambda *asked: replace(find_loader(*asked), runs_code=True))
+    """As if the loaders could run code: those of the node's own families cannot, and load what nobody trusts.
+
+    And as if no weights were published, whose names are trusted from anybody.
+    """
+    code: dict[str, Any] = {"runs_code": True, "published": {}}
+    monkeypatch.setattr("coevo.node_store.trust.loading.find_loader", lambda *asked: replace(find_loader(*asked), **code))
     sha256 = node.main.document["checkpoints"][kind]["sha256"]
     node.store.backend.mark_untrusted(sha256, "it came from a stranger")
     refused(node, tmp_path, f"came from a stranger.*coevo trust {sha256}")

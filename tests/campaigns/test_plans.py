@@ -71,6 +71,30 @@ def test_rates_of_the_last_iteration_take_the_place_of_the_default_ones(finished
     assert "rates measured in this node's last iteration" in finished("run", "tiny", "--plan").stdout
 
 
+def test_several_generators_are_planned_each_by_itself(tiny_text: str) -> None:
+    """Of 100 candidates 70 by the embedded one, in shards of 30 each; MatterGen's seconds are its descriptor's, on a GPU."""
+    mixture = "  mixture: {embedded: 0.7, mattergen: 0.3}\n  mattergen: {epochs: 5}\n"
+    sizes = tiny_text.replace("candidates: 8", "candidates: 100").replace("shard_size: 4", "shard_size: 30")
+    config = parse_config(sizes.replace("generator:\n", f"generator:\n{mixture}"), "tiny")
+    rates = {"generate/embedded": 2.0, "train-generator/mattergen": 0.5, "generate": 99.0}
+    rows = {row.step: row for row in plan(config, Start(0, 20, rates=rates), 1, workers=4)}
+    assert "generate" not in rows
+    one, other = rows["generate/embedded"], rows["generate/mattergen"]
+    assert (one.jobs, one.items, one.seconds, one.resources) == (3, 70, 140.0, "screen")
+    assert (other.jobs, other.items, other.resources) == (1, 30, "gpu")
+    assert other.gpu_seconds == other.seconds == pytest.approx(30 * 7.2)
+    assert rows["screen"].jobs == 4
+    fit = rows["train-generator/mattergen"]
+    assert (fit.jobs, fit.items, fit.seconds) == (1, (20 + 50) * 5, 175.0)
+    assert rows["train-generator/embedded"].resources == "small"
+    paused = config.model_copy(
+        update={"generator": config.generator.model_copy(update={"mixture": {"embedded": 1.0, "mattergen": 0.0}})}
+    )
+    rows = {row.step: row for row in plan(paused, Start(0, 20), 1, workers=4)}
+    assert rows["generate/mattergen"].jobs == 0
+    assert "train-generator/mattergen" not in rows
+
+
 def test_an_audit_is_planned_with_the_references_in_its_first_iteration(tiny_text: str) -> None:
     audit = {"auditor": "force_field", "force_field": {"family": "chgnet", "weights": "r2scan"}, "structures": 30}
     plain = parse_config(tiny_text, "tiny")

@@ -39,9 +39,26 @@ def test_the_force_field_of_a_code_is_in_no_key() -> None:
     assert section_of(config({"auditor": "espresso"}).labelling, config({"auditor": "espresso"}).audit).code == "espresso"
 
 
+def test_a_code_that_relaxes_is_in_the_keys_and_so_is_the_force_field_before_it() -> None:
+    relaxing = {"auditor": "espresso", "structures": 7, "code_steps": 5}
+    assert identifying(config({**relaxing, "max_steps": 9}).audit) == relaxing
+    first = identifying(config({**relaxing, "force_field_first": True, "max_steps": 9}).audit)
+    assert first == {**relaxing, "force_field_first": True, "max_steps": 9}
+    # of a force field that audits they say nothing
+    looks = {"auditor": "force_field", "force_field": {"family": "sevennet", "weights": "7net-l3i5"}}
+    assert identifying(config({**looks, "code_steps": 5}).audit) == identifying(config(looks).audit)
+
+
 @pytest.mark.parametrize(
     ("audit", "more", "reason"),
     [
+        ({"auditor": "vasp", "code_steps": 5}, {}, "code_steps: got 5 with vasp, which audits by single points"),
+        ({"auditor": "espresso", "force_field_first": True}, {}, "force_field_first: got true with code_steps 0"),
+        (
+            {**force_field("mace", "pbe:/models/mine.model"), "auditor": "espresso", "code_steps": 5, "force_field_first": True},
+            {},
+            "of which nothing is known",
+        ),
         (force_field("chgnet", "0.3.0"), {}, "the node's own force field"),
         (force_field("chgnet", "0.2.0"), {}, "of the family of the node's own force field"),
         # without a teacher CHGNet learns PBE, and both were trained on MPtrj

@@ -34,13 +34,13 @@ def test_every_key_of_the_tree_is_described() -> None:
 def test_the_page_has_a_true_row_for_every_key() -> None:
     rows = [f"| `{key.key}` | {key.meaning} | `{key.default}` | {key.allowed} |" for key in describe_keys()]
     assert [row for row in rows if row not in PAGE] == []
-    keys_of_tables = re.findall(r"^\| `([a-z_]+\.[a-z_.]+)` \|", PAGE, flags=re.MULTILINE)
+    keys_of_tables = re.findall(r"^\| `([a-z_]+\.[a-z0-9_.]+)` \|", PAGE, flags=re.MULTILINE)
     assert keys_of_tables == [key.key for key in describe_keys()]
 
 
 def test_the_page_names_every_key_that_is_asked_about_when_it_came_in_a_bundle() -> None:
     section = PAGE.partition("## From a bundle")[2].partition("\n## ")[0]
-    rows = re.findall(r"^- `([a-z_.]+)`: (.*)$", section, flags=re.MULTILINE)
+    rows = re.findall(r"^- `([a-z0-9_.]+)`: (.*)$", section, flags=re.MULTILINE)
     marked = {key.key: what_it_does(key.key) for key in describe_keys() if what_it_does(key.key)}
     assert [(row[0], row[1].partition(";")[0]) for row in rows] == list(marked.items())
 

@@ -72,7 +72,7 @@ def test_the_message_of_a_value_out_of_range() -> None:
         ),
         ("generator: {candidates: true}", "x.yaml:5: generator.candidates: got true, allowed: an integer"),
         ("curation: {max_e_hull: false}", "x.yaml:5: curation.max_e_hull: got false, allowed: a number >= 0"),
-        ("generator: [1, 2]", "x.yaml:5: generator: got [1, 2], allowed: a mapping of family, candidates"),
+        ("generator: [1, 2]", "x.yaml:5: generator: got [1, 2], allowed: a mapping of family, mixture, candidates"),
         ("generator:", "x.yaml:5: generator: got nothing, allowed: a mapping of"),
         ("generator:\n  candidates: {a: 1}", "x.yaml:6: generator.candidates: got a mapping, allowed: an integer"),
         ("screening: {fmax: .nan}", "x.yaml:5: screening.fmax: got .nan, allowed: a number > 0 and <= 1 eV/Å"),
@@ -170,7 +170,17 @@ def test_yes_and_no_still_switch() -> None:
 
 
 def test_files_and_presets(tmp_path: Path) -> None:
-    assert preset_names() == ["li-p-s", "li-p-s-demo", "li-p-s-offline", "li-p-s-sevennet", "li-s-qe"]
+    assert preset_names() == [
+        "li-p-s",
+        "li-p-s-adit",
+        "li-p-s-chemeleon-dng",
+        "li-p-s-demo",
+        "li-p-s-diffcsp",
+        "li-p-s-offline",
+        "li-p-s-sevennet",
+        "li-p-s-uni3dar",
+        "li-s-qe",
+    ]
     preset = load_config("li-p-s-demo")
     assert (preset.source, preset.base, preset.text) == ("preset li-p-s-demo", None, preset_text("li-p-s-demo"))
     path = tmp_path / "my node.yaml"
@@ -197,11 +207,11 @@ def test_the_presets_are_what_they_say() -> None:
     [
         (
             "li-p-s-dem",
-            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-demo, li-p-s-offline, li-p-s-sev",
+            "no preset 'li-p-s-dem'; did you mean li-p-s-demo?; allowed: li-p-s, li-p-s-",
         ),
         (
             "nowhere/x.yaml",
-            "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-demo, li-p-s-offline, li-p",
+            "nowhere/x.yaml: cannot be read: No such file or directory; presets are li-p-s, li-p-s-",
         ),
         ("../tree", "../tree: cannot be read"),
     ],

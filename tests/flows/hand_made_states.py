@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -142,11 +142,14 @@ class Node:
     config : NodeConfig
     system : str
         ``LPS`` or ``LPO``.
+    generators : dict
+        Further generators of its states, by slot.
     """
 
     store: NodeStore
     config: NodeConfig
     system: str = "LPS"
+    generators: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store.create_node(self.config.node.name, self.config.node.elements, self.config.identity(), self._text())
@@ -207,7 +210,7 @@ class Node:
             iteration=parent.iteration + 1 if parent else 0,
             message="made by hand",
             config=self.config.identity(),
-            checkpoints={"force_field": force_field, "generator": generator},
+            checkpoints={"force_field": force_field, "generator": generator, **self.generators},
             **fields,
         )
         expected = self.store.head(self.config.node.name, branch)

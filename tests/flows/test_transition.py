@@ -12,9 +12,10 @@ from monty.json import MontyDecoder, MontyEncoder
 from coevo.configs.loading import parse_config
 from coevo.configs.step_classes import class_of_shards
 from coevo.configs.tree import NodeConfig
+from coevo.flows.generators import shard_counts
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker
-from coevo.flows.transition import CoevolutionMaker, SeedMaker, shard_counts
+from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.populations.population import matching_of
 from coevo.makers.step import job_key
 from coevo.node_store.store import open_store

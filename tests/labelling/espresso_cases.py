@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RECORDINGS = Path(__file__).resolve().parent / "recordings" / "espresso"
+RELAXED = RECORDINGS.parent / "espresso_relaxed"
+"""Recordings of runs that move atoms and cell."""
 PSEUDO = "/pseudo"
 """Stands for the directory of potentials in the recordings."""
 
@@ -46,6 +48,7 @@ class Case:
     replace: tuple[str, str] = ("", "")
     command: tuple[str, ...] = ("pw.x",)
     potentials: str = "PBE"
+    moves: bool = False
 
     def text(self, pseudo_dir: str = PSEUDO) -> str:
         species = list(dict.fromkeys(str(atom[0]) for atom in self.atoms))
@@ -65,6 +68,8 @@ class Case:
         parts = []
         for name, values in (("CONTROL", control), ("SYSTEM", system), ("ELECTRONS", self.electrons)):
             parts += [f"&{name}", *(f"  {key} = {value}" for key, value in values.items()), "/"]
+        if self.moves:
+            parts += ["&IONS", "  ion_dynamics = 'bfgs'", "/", "&CELL", "  cell_dynamics = 'bfgs'", "  press_conv_thr = 2.0", "/"]
         parts += ["ATOMIC_SPECIES", *(f"{symbol} {MASSES[symbol]} {symbol}.UPF" for symbol in species), self.k_points]
         parts += ["CELL_PARAMETERS angstrom", self.cell, "ATOMIC_POSITIONS crystal"]
         parts += [" ".join(map(str, atom)) for atom in self.atoms]
@@ -120,6 +125,21 @@ CASES: dict[str, Case] = {
     "silent_potential": Case(potentials="LDA"),
 }
 
+MOVED = {"etot_conv_thr": "3d-4", "forc_conv_thr": "4d-3", "calculation": "'vc-relax'"}
+RELAXATIONS: dict[str, Case] = {
+    "converged": Case(
+        control={**MOVED, "nstep": 12},
+        system={"ecutwfc": 30.0},
+        electrons={"conv_thr": "1d-8"},
+        atoms=(("S", 0, 0, 0), ("Li", 0.25, 0.25, 0.25), ("Li", 0.75, 0.75, 0.75)),
+        cell="0 2.7 2.7\n2.7 0 2.7\n2.7 2.7 0",
+        k_points="K_POINTS automatic\n2 2 2 0 0 0",
+        moves=True,
+    ),
+    "steps_used_up": Case(control={**MOVED, "nstep": 3}, electrons={"conv_thr": "1d-8"}, moves=True),
+}
+"""Runs that move a cell, with the plane waves of its first one: the first converges by its own word."""
+
 
 def potentials(functional: str = "PBE") -> Path:
     """The directory of the potentials that the tests use."""
@@ -142,7 +162,7 @@ def scrub(text: str, pseudo_dir: str) -> str:
 def record(name: str, case: Case) -> None:
     """Run a case and keep what it left."""
     pseudo_dir = str(potentials(case.potentials))
-    target = RECORDINGS / name
+    target = (RELAXED if case.moves else RECORDINGS) / name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -159,5 +179,5 @@ def record(name: str, case: Case) -> None:
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or CASES:
-        record(chosen, CASES[chosen])
+    for chosen in sys.argv[1:] or [*CASES, *RELAXATIONS]:
+        record(chosen, {**CASES, **RELAXATIONS}[chosen])

@@ -35,8 +35,8 @@ def test_generators(tmp_path):
 def test_unknown_names_say_what_is_allowed(tmp_path):
     with pytest.raises(ConfigError, match="force field family 'gap' is unknown; allowed: chgnet"):
         force_field_from("gap")
-    with pytest.raises(ConfigError, match="generator family 'diffcsp' is unknown; allowed: embedded, mattergen"):
-        generator_from("diffcsp")
+    with pytest.raises(ConfigError, match=r"generator family 'nobodys' is unknown; allowed: .*embedded, .*mattergen"):
+        generator_from("nobodys")
     with pytest.raises(ConfigError, match=r"allowed: 0\.3\.0, 0\.2\.0, r2scan"):
         force_field_from("chgnet", "0.4.0")
     with pytest.raises(ConfigError, match="allowed: cpu, cuda"):

@@ -8,7 +8,14 @@ from typing import Any, cast
 import pytest
 
 from coevo.errors import ArtifactNotFoundError, CorruptArtifactError
-from coevo.node_store.recorded import halved_batches, readable, readable_configuration, recorded_members, step_seconds
+from coevo.node_store.recorded import (
+    generator_seconds,
+    halved_batches,
+    readable,
+    readable_configuration,
+    recorded_members,
+    step_seconds,
+)
 
 
 def seconds_of(*runs: tuple[str, str, str, float]) -> dict[str, float]:
@@ -35,6 +42,22 @@ def test_shards_side_by_side_count_with_the_time_that_passed() -> None:
         ("n/1/generate/0000", "a", "2026-01-01T00:00:02.000+00:00", 5.0),
     )
     assert times == {"generate": 5.0, "screen": 15.0}
+
+
+def test_times_of_several_generators_are_told_apart() -> None:
+    runs = [
+        ("n/1/generate/embedded/0000", "2026-01-01T00:00:00.000+00:00", 4.0),
+        ("n/1/generate/embedded/0001", "2026-01-01T00:00:02.000+00:00", 4.0),  # beside the first
+        ("n/1/generate/random-cells/0002", "2026-01-01T00:00:05.000+00:00", 7.0),
+        ("n/1/generate/0003", "2026-01-01T00:00:20.000+00:00", 50.0),  # first done in a node of one generator
+        ("n/1/train-generator/random-cells", "2026-01-01T00:01:00+00:00", 9.0),
+        ("n/1/train-generator", "2026-01-01T00:01:00+00:00", 11.0),
+        ("n/1/screen/0000", "2026-01-01T00:02:00+00:00", 13.0),
+    ]
+    jobs = [{"name": name, "host": "a", "started": started, "seconds": seconds} for name, started, seconds in runs]
+    found = generator_seconds(view_of(provenance={"jobs": jobs}))
+    assert found == {"embedded": {"generate": 6.0}, "random-cells": {"generate": 7.0, "train-generator": 9.0}}
+    assert generator_seconds(view_of()) == {}
 
 
 def test_halved_batches_are_told_by_step_and_the_smallest_counts() -> None:

@@ -23,6 +23,7 @@ from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.probe import ProbeMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.audit.audit import AuditPacketMaker
+from coevo.makers.audit.code_relaxation import CodeRelaxationMaker
 from coevo.makers.committee.evaluate_members import EvaluateMemberMaker
 from coevo.makers.evaluate import EvaluateMaker
 from coevo.makers.label import LabelPacketMaker
@@ -45,7 +46,7 @@ SHELL = {
     "COEVO_LOCAL_CLUSTER": "/shared",
 }
 """What the bundled sites ask of the shell."""
-WITHIN = {AuditPacketMaker, EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
+WITHIN = {AuditPacketMaker, CodeRelaxationMaker, EvaluateMaker, EvaluateMemberMaker, LabelPacketMaker}
 """Makers of the jobs that jobs which cut work return in their place; these have the step of the one that cut."""
 JUDGED = parse_config(
     TINY.replace("  structures: 5\n", "  structures: 5\n  uncertainty_fraction: 0.2\n")
@@ -57,6 +58,7 @@ AUDITED = [
     parse_config(f"{TINY}audit: {{auditor: {auditor}, force_field: {{family: chgnet, weights: r2scan}}}}\n", "audited")
     for auditor in ("force_field", "espresso")
 ]
+MIXED = parse_config(TINY.replace("generator:\n", "generator:\n  mixture: {embedded: 0.5, mattergen: 0.5}\n"), "mixed")
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
@@ -80,6 +82,9 @@ def flows() -> dict[str, Flow]:
             )
             for config in AUDITED
         },
+        "transition with two generators": CoevolutionMaker(config=MIXED).make(
+            STATE, 1, FORCE_FIELD, GENERATOR, generators={"mattergen": GENERATOR}
+        ),
         "merge with a second opinion": MergeMaker(config=JUDGED).make([STATE, OTHER], STATE, STATE, 2, BOTH | MEMBERS, "merge"),
     }
 
@@ -113,6 +118,18 @@ def test_every_step_of_every_flow_has_resources_on_every_bundled_site(site: str,
     for job in jobs_of(flows()[flow]):
         for name in (class_of(job.name), class_of_shards(job.name)):
             assert loaded.resources(name).workers >= 1
+
+
+def test_of_several_generators_one_that_needs_no_gpu_gets_none() -> None:
+    classes = {job.name.split("/", 2)[2]: class_of(job.name) for job in jobs_of(flows()["transition with two generators"])}
+    assert {name: classes[name] for name in classes if name.startswith(("generate/", "train-generator"))} == {
+        "generate/embedded/0000": "screen",
+        "generate/mattergen/0001": "gpu",
+        "train-generator/embedded": "small",
+        "train-generator/mattergen": "gpu",
+    }
+    # of a node with one, and of a family that nobody knows here
+    assert [class_of(f"n/1/{name}") for name in ("generate/0000", "train-generator", "generate/nobody/0000")] == ["gpu"] * 3
 
 
 def test_the_table_of_jobs_has_every_step_in_its_place() -> None:

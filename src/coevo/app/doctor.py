@@ -178,6 +178,8 @@ def _environments() -> Finding:
     except CoevoError as err:
         return Finding("model environments", "problem", str(err), "correct the file (docs/generators.md)")
     told = ", ".join(f"{name}: {condition}" for name, condition in found.items())
+    if "no checkout" in found.values():
+        return Finding("model environments", "missing", told, "`coevo env list` says which checkout, and why it is not used")
     if set(found.values()) <= {"ready", "described", "own"}:
         return Finding("model environments", "ok", told)
     hint = f"`coevo env create FAMILY` makes one; the {_own_generator()} generator needs none"

@@ -14,6 +14,7 @@ from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.committee.members import check_members_going_on
+from coevo.makers.generators import check_generators_going_on
 from coevo.makers.step import StepMaker
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.output.plain_text import counted
@@ -225,5 +226,6 @@ def _head(store: NodeStore, node: str, branch: str, say: Callable[[str], None]) 
     head = store.state(f"{node}@{branch}")
     check_checkpoints(store, head)
     config = live_config(store, node, head, say, branch)
+    check_generators_going_on(store, head, config)
     check_members_going_on(store, head, config)
     return head, config

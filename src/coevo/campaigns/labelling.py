@@ -18,6 +18,7 @@ from coevo.flows.labelling import LabelFlowMaker
 from coevo.labelling.registry import configured
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.committee.members import check_members_going_on
+from coevo.makers.generators import check_generators_going_on
 from coevo.node_store.canonical import digest
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def label_head(
         check_checkpoints(store, head)
         config = live_config(store, node, head, say, branch)
         judged_by = config.labelling
+        check_generators_going_on(store, head, config)
         check_members_going_on(store, head, config)
         if labeller:
             config = config.model_copy(update={"labelling": configured(config.labelling, labeller)})

@@ -11,12 +11,12 @@ from coevo.configs.loading import config_from_dict, dump_config, parse_config
 from coevo.configs.references import ELEMENTS_SET, joined_references, load_references
 from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
-from coevo.families import ROLES
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
 from coevo.makers.audit.auditor import check_auditor
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.committee.members import check_members, check_members_going_on, members_for
+from coevo.makers.generators import check_generators_going_on, generators_for
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.recorded import readable_configuration
@@ -63,10 +63,10 @@ def merge(
         Of any nodes of the store whose chemical systems overlap.
     target : Target
     train : bool
-        Fine-tune the force field on the labels of both and refit the generator; otherwise everything is evaluated by the force
+        Fine-tune the force field on the labels of both and refit the generators; otherwise everything is evaluated by the force
         field of ``start``.
     start : {"left", "right"}
-        Whose force field and generator the new state starts from.
+        Whose force field and generators the new state starts from; one of a mixture that it lacks is the other's.
 
     Returns
     -------
@@ -84,10 +84,10 @@ def merge(
         If a model of the start is missing, damaged or not trusted; nothing was computed.
     """
     newer = _descendant(left, right)
-    from_side = newer or {"left": left, "right": right}[start]
+    from_side, other_side = (newer, None) if newer else (left, right) if start == "left" else (right, left)
     config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node, from_side)
     if not newer and target.node not in store.nodes():
-        _check_models(store, from_side, config)  # no node is left behind
+        _check_models(store, from_side, config, other_side)  # no node is left behind
     config = _create_or_check(store, config, [newer] if newer else [left, right], from_side)
     with store.run_lock(target.node, target.branch):
         head_id = store.head(target.node, target.branch)
@@ -102,7 +102,7 @@ def merge(
         if newer:
             store.move_branch(bring_history(store, newer, target.node), target.branch, head_id)
             return store.state(str(target)), "fast-forward"
-        _check_models(store, from_side, config)
+        _check_models(store, from_side, config, other_side)
         if head:
             check_change(_config_of(head, target.node), config, str(target))
             config = of_branch(
@@ -115,7 +115,7 @@ def merge(
             sides[start].id,
             head_id,
             max(view.iteration for view in parents) + 1,
-            checkpoints_of(sides[start], config),
+            checkpoints_of(sides[start], config, sides["right" if start == "left" else "left"]),
             f"merge {left.node}@{left.id[:8]} and {right.node}@{right.id[:8]}",
         )
         run_flow(flow)
@@ -195,22 +195,24 @@ def extend(
     return store.state(name), "nothing to do"
 
 
-def _check_models(store: NodeStore, view: StateView, config: NodeConfig) -> None:
+def _check_models(store: NodeStore, view: StateView, config: NodeConfig, other: StateView | None = None) -> None:
     """Make sure that the models which go on can be loaded."""
     check_checkpoints(store, view)
+    check_generators_going_on(store, view, config, other)
     check_members_going_on(store, view, config)
 
 
-def checkpoints_of(view: StateView, config: NodeConfig) -> dict[str, dict[str, Any]]:
-    """Checkpoints of a state as jobs take them: both models, and the members of the second opinion that a configuration wants.
+def checkpoints_of(view: StateView, config: NodeConfig, other: StateView | None = None) -> dict[str, dict[str, Any]]:
+    """Checkpoints of a state as jobs take them: both models, and the generators and members that a configuration wants besides.
 
-    An auditor is made sure of too, which judges the new state by what it said before.
+    A generator of a mixture that the state lacks comes from the other state of a merge, if it has one of that family. An auditor
+    is made sure of too, which judges the new state by what it said before.
     """
     check_members(config)
     check_auditor(config)
     found = view.document["checkpoints"]
-    models: dict[str, dict[str, Any]] = {role: checkpoint_reference(found[role]) for role in ROLES}
-    return {**models, **members_for(config, found)}
+    generators = generators_for(config, *(each.document["checkpoints"] for each in (view, other) if each is not None))
+    return {"force_field": checkpoint_reference(found["force_field"]), **generators, **members_for(config, found)}
 
 
 def _contains(view: StateView, other: StateView) -> bool:

@@ -144,6 +144,7 @@ def submit(
     from coevo.flows.campaign import live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members_going_on
+    from coevo.makers.generators import check_generators_going_on
     from coevo.node_store.seeds import check_seed, give_seed
     from coevo.slurm.continuation import advance, submit_seed
 
@@ -166,7 +167,9 @@ def submit(
         # a configuration that is not valid, or a model that cannot be loaded, must not leave a campaign behind
         head = store.state(f"{what}@{branch}")
         check_checkpoints(store, head)
-        check_members_going_on(store, head, live_config(store, what, head, lambda _: None))
+        config = live_config(store, what, head, lambda _: None)
+        check_generators_going_on(store, head, config)
+        check_members_going_on(store, head, config)
         if seed is not None:
             give_seed(store.backend, branch, head, seed)
         campaign = start_or_resume(store, what, branch, iterations, say)

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.environments.resolution import MOST_CRYSTALS
+from coevo.campaigns.rates import measured_rates
 from coevo.configs.audit_section import section_of
 from coevo.configs.slurm_syntax import parse_walltime
 from coevo.configs.step_classes import class_of_shards
@@ -15,7 +16,7 @@ from coevo.families import descriptor_of
 from coevo.labelling.registry import seconds_of_frame
 from coevo.makers.calibrate_environments import newest_calibration
 from coevo.makers.labels.training_set import ANCHORS
-from coevo.node_store.recorded import readable, step_seconds
+from coevo.node_store.recorded import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,59 +182,6 @@ def start_of_new(loaded: LoadedConfig) -> Start:
     return Start(0, n, references=n, unaudited=n, unlabelled=n if every else 0, calibrates_in=0)
 
 
-def measured_rates(head: StateView) -> dict[str, float] | None:
-    """Seconds per item of the node's last iteration on this node's machine, or None when it has none yet."""
-    metrics = head.document["metrics"]
-    seconds = step_seconds(head)
-    if "iteration" not in metrics:
-        return None
-    counts, force_field = metrics["iteration"], metrics["force_field"]
-    frames = sum(metrics["labels"]["status"].values())
-    trained = force_field.get("fit", {}).get("epochs_run", 0) * force_field.get("frames", {}).get("train", 0)
-    population = metrics["population"]
-    fit = metrics["generator"]["report"]
-    items = {
-        "generate": counts["candidates"],
-        "screen": counts["candidates"],
-        "label": frames,
-        "train-force-field": trained,
-        "train-generator": fit["training"] * fit["epochs_run"] if {"training", "epochs_run"} <= fit.keys() else 0,
-        "re-evaluate": population["entries"] + population["references"],
-        "assess": population["entries"],
-        "measure": population["entries"],
-        **_measured_members(metrics, trained),
-        **_measured_audit(metrics, head.parent()),
-    }
-    return {step: seconds[step] / n for step, n in items.items() if n and step in seconds}
-
-
-def _measured_members(metrics: Mapping[str, Any], trained: int) -> dict[str, int]:
-    """Items of the steps of a second opinion; empty without one."""
-    told = metrics.get("committee")
-    if not told:
-        return {}
-    population = metrics["population"]
-    own = sum(1 for member in told["members"].values() if member["weights"] is None)
-    speaking = sum(1 for member in told["members"].values() if not member["reason"])
-    frames = sum(metrics.get("labels", {}).get("status", {}).values())
-    return {
-        "train-member": trained * own,
-        "re-evaluate-member": (population["entries"] + population["references"]) * speaking,
-        "calibrate": frames * (1 + speaking) if told["calibration"] else 0,
-    }
-
-
-def _measured_audit(metrics: Mapping[str, Any], parent: StateView | None) -> dict[str, int]:
-    """Items of the steps of an audit, with the references that the first one looks at; empty without one."""
-    told = metrics.get("audit")
-    if not told:
-        return {}
-    is_first = parent is None or not parent.document["metrics"].get("audit")
-    first = told["references"]["asked"] if is_first else 0
-    step = "audit-label" if told["auditor"]["kind"] == "first_principles" else "audit"
-    return {step: told["new"] + first, "judge-audit": metrics["population"]["entries"]}
-
-
 def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: Site | None = None) -> list[PlannedStep]:
     """Plan a campaign.
 
@@ -278,24 +226,49 @@ def _amounts(
     config: NodeConfig, iteration: int, population: int, frames: int, training: int
 ) -> dict[str, tuple[int, int, float]]:
     """Jobs, items and bytes of each step of an iteration."""
-    candidates = config.generator.candidates
-    shards = ceil(candidates / config.generator.shard_size)
+    candidates, size = config.generator.candidates, config.generator.shard_size
+    shards = sum(ceil(share / size) for share in config.generator.shares().values())
     evaluated = population + config.maturity.ruler_size * iteration
-    epochs = getattr(config.generator.own_section, "epochs", 1)
-    generator = _generator(config).checkpoint_bytes if config.generator.fit else 0
     force_field = descriptor_of(config.screening.force_field.family, "force_field")
     fits = config.training.enabled and force_field.can("fit")
     return {
-        "generate": (shards, candidates, candidates * BYTES_PER_STRUCTURE / 4),
+        **_drawing(config),
         "screen": (shards, candidates, candidates * BYTES_PER_STRUCTURE),
         "label": (ceil(frames / config.labelling.frames_per_job), frames, frames * BYTES_PER_STRUCTURE),
         "train-force-field": (1, training * config.training.epochs if fits else 0, force_field.checkpoint_bytes),
         "re-evaluate": (ceil(evaluated / SHARD_OF_EVALUATION), evaluated, evaluated * BYTES_PER_STRUCTURE),
-        "train-generator": (1, population * epochs if config.generator.fit else 0, generator),
+        **_fitting(config, population),
         "assess": (4, population, 0.0),  # curate, select, assess, commit
         "measure": (1, population, 0.0),
         **_members(config, population, frames, training if fits else 0),
     }
+
+
+def _of_families(config: NodeConfig, step: str) -> dict[str, str]:
+    """A step of the generators: one for each family of a mixture, ``STEP/FAMILY``, to the family."""
+    mixed = bool(config.generator.mixture)
+    return {f"{step}/{family}" if mixed else step: family for family in config.generator.families}
+
+
+def _drawing(config: NodeConfig) -> dict[str, tuple[int, int, float]]:
+    """Jobs, items and bytes of the draws, of each family."""
+    shares, size = config.generator.shares(), config.generator.shard_size
+    return {
+        step: (ceil(shares[family] / size), shares[family], shares[family] * BYTES_PER_STRUCTURE / 4)
+        for step, family in _of_families(config, "generate").items()
+    }
+
+
+def _fitting(config: NodeConfig, population: int) -> dict[str, tuple[int, int, float]]:
+    """Jobs, items and bytes of the fits of the generators; one whose weight is 0 has none."""
+    section = config.generator
+    found: dict[str, tuple[int, int, float]] = {}
+    for step, family in _of_families(config, "train-generator").items():
+        if not section.mixture or section.mixture[family]:
+            epochs = getattr(section.of_family(family).own_section, "epochs", 1)
+            size = _generator(family).checkpoint_bytes if section.fit else 0
+            found[step] = (1, population * epochs if section.fit else 0, float(size))
+    return found
 
 
 def _members(config: NodeConfig, population: int, frames: int, training: int) -> dict[str, tuple[int, int, float]]:
@@ -340,13 +313,15 @@ def _row(
     items: int,
     size: float,
 ) -> PlannedStep:
-    kind = class_of_shards(step)
+    base, _, member = step.partition("/")
+    kind = class_of_shards(f"{config.node.name}/{iteration}/{step}")
+    family = _generator(member or config.generator.family)
     resources = site.resources(kind) if site is not None else None
     if resources is not None:
         workers = resources.workers
-    gpu = _generator(config).gpu_seconds.get(step)
-    core_seconds = _seconds_of_frame(config, step) if step in {"label", "audit-label"} else DEFAULT_CORE_SECONDS[step]
-    alone = step in SERIAL or (step == "generate" and not _generator(config).in_workers)
+    gpu = family.gpu_seconds.get(base)
+    core_seconds = _seconds_of_frame(config, step) if step in {"label", "audit-label"} else DEFAULT_CORE_SECONDS[base]
+    alone = base in SERIAL or (base == "generate" and not family.in_workers)
     rate = (start.rates or {}).get(step) or gpu or core_seconds / (1 if alone else workers)
     holds_gpu = resources is not None and "gpu" in (resources.gres or "")
     return PlannedStep(
@@ -363,11 +338,15 @@ def _row(
 
 
 def _seconds_of_frame(config: NodeConfig, step: str) -> float:
-    return seconds_of_frame(config.labelling if step == "label" else section_of(config.labelling, config.audit))
+    if step == "label":
+        return seconds_of_frame(config.labelling)
+    # a relaxation: each step, the geometry that it begins with, and two single points at its end
+    points = config.audit.code_steps + 3 if config.audit.code_steps else 1
+    return points * seconds_of_frame(section_of(config.labelling, config.audit))
 
 
-def _generator(config: NodeConfig) -> Family:
-    return descriptor_of(config.generator.family, "generator")
+def _generator(family: str) -> Family:
+    return descriptor_of(family, "generator")
 
 
 def plan_json(rows: list[PlannedStep]) -> dict[str, Any]:

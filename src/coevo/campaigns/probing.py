@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.campaigns.running import run_flow
 from coevo.configs.loading import config_from_dict
 from coevo.flows.probe import Probe, ProbeMaker, probe_config, unfitted
 from coevo.makers.checkpoints import check_checkpoint
 from coevo.node_store.known_fields import checkpoint_reference
+from coevo.node_store.probes import note_probe
 from coevo.node_store.trust.arrivals import refuse_unagreed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
@@ -61,3 +62,37 @@ def make_probe(
     run_flow(flow, documents)
     found = find_and_resolve_references(flow.output, documents)
     return Probe(config, force_field, draws, tuple(tuple((made, relaxed) for made, relaxed in batch) for batch in found))
+
+
+def note_environments(store: NodeStore, view: StateView, probe: Probe, measured: Mapping[str, Any]) -> bool:
+    """Note what a probe says of environments, so that it stands beside the signal of the node.
+
+    Parameters
+    ----------
+    store : NodeStore
+    view : StateView
+        Whose force field relaxed it.
+    probe : Probe
+    measured : mapping
+        As :func:`coevo.studies.completeness.measuring.measure` gives it.
+
+    Returns
+    -------
+    bool
+        Whether it was: not of a node without a resolution, and not of a probe of chosen formulas or other sizes, which is another
+        population than the node's generator began with.
+    """
+    own = probe_config(config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}"))
+    found = measured["environments"]
+    if found is None or probe.config.generator != own.generator:
+        return False
+    noted = {
+        "draws": measured["probe"]["drawn"],
+        "batches": measured["probe"]["batches"],
+        "seed": measured["probe"]["seed"],
+        "e_hull": measured["e_hull"],
+        "distance": found["distance"],
+        "far": found["batches"],
+    }
+    note_probe(store.backend, view, noted)
+    return True

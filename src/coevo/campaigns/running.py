@@ -172,11 +172,15 @@ def run_campaign(
         A model of the branch head is missing, damaged or not trusted; no campaign was begun.
     LabellingError
         What the labels need is missing on this machine; no campaign was begun.
+    ConfigError
+        A model family has no environment here, or the generator's a checkout that was not tested; no campaign was begun.
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
+    from coevo.flows.seeding import check_generator
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
+    from coevo.makers.generators import check_generators_going_on
     from coevo.makers.labels.settings import check_labelling
     from coevo.node_store.seeds import check_seed, give_seed
 
@@ -189,8 +193,10 @@ def run_campaign(
             check_checkpoints(store, head)
             config = live_config(store, node, head, lambda _: None)
             check_labelling(config)
+            check_generator(config)
             check_members(config)
             check_auditor(config)
+            check_generators_going_on(store, head, config)
             check_members_going_on(store, head, config)
             if seed is not None:
                 give_seed(store.backend, branch, head, seed)

@@ -18,9 +18,10 @@ from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, Refere
 from coevo.families import COMMITTEE
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
-from coevo.flows.seeding import check_elements, published_force_field, unfitted_generator, write_start
+from coevo.flows.seeding import check_elements, published_force_field, write_start
 from coevo.makers.checkpoints import check_checkpoint
 from coevo.makers.committee.members import check_members, check_members_going_on, members_for
+from coevo.makers.generators import SLOT, further, slot_in, slots_of, unfitted
 from coevo.makers.signals.held_out import held_out_of
 from coevo.node_store.known_fields import checkpoint_reference
 from coevo.node_store.recorded import readable_configuration
@@ -28,7 +29,7 @@ from coevo.node_store.trust.arrivals import refuse_unagreed
 from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from coevo.configs.references import ReferenceStructure
     from coevo.configs.tree import NodeConfig
@@ -85,13 +86,15 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
             _check_origin(store, name, view)
             return None
     going_on = _going_on(view, config)
-    for role in going_on:
-        check_checkpoint(store, view, role)
+    kept = _generators_going_on(view, config)
+    for slot in [*going_on, *kept.values()]:
+        check_checkpoint(store, view, slot)
     members = _members_going_on(view, "force_field" in going_on)
     check_members_going_on(store, view, config, members)
-    checkpoints = {
-        role: checkpoint_reference(view.document["checkpoints"][role]) if role in going_on else make(config)
-        for role, make in (("force_field", published_force_field), ("generator", unfitted_generator))
+    before = {slot: checkpoint_reference(view.document["checkpoints"][slot]) for slot in [*going_on, *kept.values()]}
+    force_field = before["force_field"] if "force_field" in going_on else published_force_field(config)
+    generators = {
+        slot: before[kept[slot]] if slot in kept else unfitted(config, family) for slot, family in slots_of(config).items()
     }
     committee = members_for(config, members)
     start = write_start(view, more)
@@ -100,17 +103,18 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
         if store.head(name, "main") is not None:
             _check_origin(store, name, view)
             return None
-        _tell(view, config, going_on, say)
+        _tell(view, config, going_on, kept, say)
         flow = StartMaker(config=config).make(
             start,
-            checkpoints["force_field"],
-            checkpoints["generator"],
+            force_field,
+            generators[SLOT],
             {"node": view.node, "state": view.id},
             offsets=view.manifest["offsets"] if "force_field" in going_on else {},
-            fit_generator="generator" not in going_on,
+            fit_generator=SLOT not in kept,
             labels=bool(view.manifest["labels"]),
             held_out=_held_out(view) if "force_field" in going_on else None,
             committee=committee,
+            generators=further(generators),
         )
         run_flow(flow)
     return store.head(name, "main")
@@ -193,14 +197,16 @@ def _check_origin(store: NodeStore, name: str, view: StateView) -> None:
 
 
 def _going_on(view: StateView, config: NodeConfig) -> list[str]:
-    """Roles of the models of the state that the new node goes on with."""
+    """The force field, if the new node goes on with that of the state."""
     checkpoints, chosen = view.document["checkpoints"], config.screening.force_field
-    going_on = []
-    if chosen == _said(view).screening.force_field and checkpoints["force_field"]["family"] == chosen.family:
-        going_on.append("force_field")
-    if checkpoints["generator"]["family"] == config.generator.family:
-        going_on.append("generator")
-    return going_on
+    same = chosen == _said(view).screening.force_field and checkpoints["force_field"]["family"] == chosen.family
+    return ["force_field"] if same else []
+
+
+def _generators_going_on(view: StateView, config: NodeConfig) -> dict[str, str]:
+    """Slots of the new node's generators that the state has, whatever their slot is there."""
+    found = {slot: slot_in(view.document["checkpoints"], family) for slot, family in slots_of(config).items()}
+    return {slot: kept for slot, kept in found.items() if kept is not None}
 
 
 def _held_out(view: StateView) -> list[str]:
@@ -215,7 +221,7 @@ def _members_going_on(view: StateView, force_field: bool) -> dict[str, dict[str,
     return {slot: each for slot, each in members.items() if force_field or not each.get("parent")}
 
 
-def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], say: Say) -> None:
+def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], kept: Collection[str], say: Say) -> None:
     manifest, chosen = view.manifest, config.screening.force_field
     kinds = {"structures": "entries", "references": "references", "labels": "labels"}
     held = ", ".join(counted(len(manifest[kind]), name) for kind, name in kinds.items())
@@ -227,5 +233,10 @@ def _tell(view: StateView, config: NodeConfig, going_on: Sequence[str], say: Say
         else f"{chosen.family} {chosen.weights} as published; everything is evaluated, the offsets of the labels are fitted anew"
     )
     say(f"force field: {force_field}; energy scale: {here if before == here else f'{before} -> {here}'}")
-    new = f"{config.generator.family}, unfitted"
-    say(f"generator: {'that of the state goes on' if 'generator' in going_on else new}")
+    for slot, family in slots_of(config).items():
+        say(f"generator: {_which(config, family, is_new=slot not in kept)}")
+
+
+def _which(config: NodeConfig, family: str, *, is_new: bool) -> str:
+    new = f"{family}, unfitted"
+    return new if is_new else f"{family}, that of the state goes on" if config.generator.mixture else "that of the state goes on"

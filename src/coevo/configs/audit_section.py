@@ -25,13 +25,20 @@ class AuditConfig(Section):
     auditor: AuditorName = Field(
         default="none",
         description="none; force_field: that of audit.force_field, relaxing; or a code, by single points with its section of "
-        "labelling: espresso, vasp",
+        "labelling, or relaxing: espresso, vasp",
     )
     force_field: ForceFieldConfig = Field(
         default_factory=ForceFieldConfig, description="the auditor, of another family and other training data than the state's"
     )
     structures: int = Field(default=30, ge=1, le=100_000, description="structures that the auditor looks at in each iteration")
     max_steps: int = Field(default=60, ge=1, le=5000, description="relaxation steps of a force field as the auditor, at most")
+
+    code_steps: int = Field(
+        default=0, ge=0, le=500, description="relaxation steps of espresso as the auditor, at most; 0: single points"
+    )
+    force_field_first: bool = Field(
+        default=False, description="such an espresso starts from where audit.force_field relaxes a structure to, not a reference"
+    )
 
     @property
     def in_use(self) -> bool:
@@ -44,16 +51,29 @@ class AuditConfig(Section):
         return self.auditor in {"espresso", "vasp"}
 
     def not_in_use(self) -> frozenset[str]:
-        """The force field, where it is no auditor."""
-        return frozenset() if self.auditor == "force_field" else frozenset({"force_field", "max_steps"})
+        """Keys of a force field, where none is asked, and of a code, where it is no auditor or relaxes nothing."""
+        if self.auditor == "force_field":
+            return frozenset({"code_steps", "force_field_first"})
+        asks = self.auditor != "none" and self.force_field_first
+        return frozenset() if asks else frozenset({"force_field", "max_steps", "force_field_first"})
 
     @model_validator(mode="after")
     def _weights_stay_what_they_are(self) -> AuditConfig:
-        if self.auditor == "force_field" and is_file(self.force_field.weights):
+        if (self.auditor == "force_field" or self.force_field_first) and is_file(self.force_field.weights):
             raise ValueError(
                 f"force_field.weights: got {self.force_field.weights!r}, of which nothing is known, allowed: weights of "
                 f"{self.force_field.family}, {', '.join(descriptor_of(self.force_field.family, 'force_field').weights)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_espresso_relaxes(self) -> AuditConfig:
+        if self.auditor == "vasp" and self.code_steps:
+            raise ValueError(
+                f"code_steps: got {self.code_steps} with vasp, which audits by single points, allowed: 0, or auditor: espresso"
+            )
+        if self.first_principles and self.force_field_first and not self.code_steps:
+            raise ValueError("force_field_first: got true with code_steps 0, allowed: false, or code_steps of 1 and more")
         return self
 
     def is_labeller(self, labelling: LabellingConfig) -> bool:
@@ -77,7 +97,7 @@ class AuditConfig(Section):
         ------
         ValueError
         """
-        if self.auditor != "force_field":
+        if self.auditor != "force_field" and not (self.first_principles and self.force_field_first):
             return
         own, name = _named(chosen), "/".join(_named(self.force_field))
         known = descriptor_of(self.force_field.family, "force_field").elements
@@ -86,6 +106,8 @@ class AuditConfig(Section):
                 f"audit.force_field: got {name}, which does not know {', '.join(unknown)}, allowed: force fields that know the "
                 f"elements of the node, {', '.join(elements)}"
             )
+        if self.first_principles:
+            return  # it moves atoms only, and may be any
         allowed = "a force field of another family, trained on other data or another functional, or auditor: espresso, vasp"
         if _named(self.force_field) == own:
             raise ValueError(f"audit.force_field: got {name}, the node's own force field, allowed: {allowed}")

@@ -36,6 +36,7 @@ BY_A_STATE = (FAMILY, WEIGHTS, SCALE, GENERATOR, "node.descriptor.")
 OTHER_WAYS = {
     "node.elements": "coevo extend starts a node of more elements",
     "node.references": "coevo add --as references adds known structures",
+    GENERATOR: "generator.mixture lets another family draw, too, or instead (a weight of 0 for the first)",
 }
 
 Changes = dict[str, tuple[Any, Any]]

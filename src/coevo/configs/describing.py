@@ -29,6 +29,9 @@ UNITS = ("eV/atom", "eV/Å³", "eV/Å", "1/Å", "Å³", "Å", "degrees", "nats",
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
+_NAMED: dict[Any, str] = {str: "texts", float: "numbers", Any: "values"}
+"""What a mapping of names has under them, where that is no section."""
+
 
 @dataclass(frozen=True)
 class KeyDescription:
@@ -149,7 +152,7 @@ def _kind(annotation: Any) -> str:
     if origin in {Union, types.UnionType}:
         return " or ".join(_kind(part) for part in arguments)
     if origin is dict:
-        return f"a mapping of names to {'texts' if arguments[1] is str else 'values' if arguments[1] is Any else 'mappings'}"
+        return f"a mapping of names to {_NAMED.get(arguments[1], 'mappings')}"
     if origin is Annotated:
         return _kind(arguments[0])
     if origin is tuple:

@@ -47,6 +47,17 @@ class ModelEnvironment(Section):
         default=3600, ge=1, description="seconds after which a worker that has not answered a batch is ended by force"
     )
 
+    checkouts: dict[str, str] = Field(
+        default_factory=dict, description="directory of each checkout that the family runs from, by name, such as DiffCSP"
+    )
+    consents: dict[str, str] = Field(
+        default_factory=dict,
+        description="licences that you agree to, by the name of the checkout",
+    )
+    any_commit: bool = Field(
+        default=False, description="take checkouts at commits that were not tested, with changes, or without git"
+    )
+
     @field_validator("prefix")
     @classmethod
     def _words(cls, value: str) -> str:
@@ -70,6 +81,14 @@ class ModelEnvironment(Section):
         for name in value:
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a variable; allowed: letters, digits and _")
+        return value
+
+    @field_validator("checkouts")
+    @classmethod
+    def _absolute(cls, value: dict[str, str]) -> dict[str, str]:
+        for path in value.values():
+            if not path.startswith(("/", "~")):
+                raise ValueError(f"got {path!r}, allowed: an absolute path")
         return value
 
 

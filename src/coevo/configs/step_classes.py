@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
-from coevo.errors import ConfigError
+from coevo.errors import CheckpointError, ConfigError
+from coevo.families import descriptor_of
 
 ClassName = Literal["gpu", "screen", "label", "small"]
 CLASS_NAMES: tuple[ClassName, ...] = ("gpu", "screen", "label", "small")
@@ -43,6 +44,8 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
 """Class of the jobs of each step of the loop."""
 CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references", "re-evaluate-member", "spread"})
 """Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
+WITHOUT_GPU: MappingProxyType[str, ClassName] = MappingProxyType({"generate": "screen", "train-generator": "small"})
+"""Class of the jobs ``…/STEP/FAMILY`` of a node of several generators whose family draws in coevo's own worker processes."""
 
 
 def class_of(job: str) -> ClassName:
@@ -64,13 +67,24 @@ def class_of(job: str) -> ClassName:
         raise ConfigError(f"job {job!r}: no class for the step {step!r}; allowed: {', '.join(STEP_CLASSES)}")
     if step in CUTTING_STEPS and len(parts) == 3:
         return "small"
-    return STEP_CLASSES[step]
+    return _class_of_work(step, parts)
 
 
 def class_of_shards(job: str) -> ClassName:
     """Return the class of the jobs that a job returns in its place, as one that cuts work does; raises as :func:`class_of`."""
     class_of(job)
-    return STEP_CLASSES[_step(job.split("/"))]
+    parts = job.split("/")
+    return _class_of_work(_step(parts), parts)
+
+
+def _class_of_work(step: str, parts: list[str]) -> ClassName:
+    family = parts[3] if step in WITHOUT_GPU and len(parts) > 3 and not parts[3].isdecimal() else ""
+    try:
+        if family and descriptor_of(family, "generator").in_workers:
+            return WITHOUT_GPU[step]
+    except CheckpointError:  # not known here: its job will say so
+        pass
+    return STEP_CLASSES[step]
 
 
 def _step(parts: list[str]) -> str:

@@ -18,6 +18,7 @@ from coevo.configs.force_field_section import ForceFieldConfig
 from coevo.configs.generator_section import (  # noqa: F401  (job documents and other packages know them by this module)
     GENERATOR_FAMILIES,
     GENERATOR_GROUP,
+    DiffCSPConfig,
     GeneratorConfig,
     MatterGenConfig,
 )

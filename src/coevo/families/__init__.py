@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import CheckpointError
 from coevo.families.built_in import FAMILIES
-from coevo.families.descriptor import CAPABILITIES, ROLES, ExternalFamily, Family, Loader, Role, Weights
+from coevo.families.descriptor import CAPABILITIES, ROLES, Checkout, ExternalFamily, Family, Loader, Role, Weights
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["CAPABILITIES", "FAMILIES", "ROLES", "ExternalFamily", "Family", "Loader", "Role", "Weights"]
+__all__ = ["CAPABILITIES", "FAMILIES", "ROLES", "Checkout", "ExternalFamily", "Family", "Loader", "Role", "Weights"]
 
 GENERATOR_GROUP = "coevo.generators"
 FORCE_FIELD_GROUP = "coevo.force_fields"
@@ -44,8 +44,14 @@ COMMITTEE = "committee/"
 """How the slots of a state begin whose force fields judge beside its own: ``committee/NAME``."""
 
 
+FURTHER_GENERATORS = "generator/"
+"""How the slots of a state begin whose generators draw beside that of ``generator``: ``generator/FAMILY``."""
+
+
 def role_of(slot: str) -> str:
     """What the checkpoint in a slot of a state is: a member of the second opinion is a force field."""
+    if slot.startswith(FURTHER_GENERATORS):
+        return "generator"
     return "force_field" if slot.startswith(COMMITTEE) else slot
 
 

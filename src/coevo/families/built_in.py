@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from coevo.families.descriptor import ExternalFamily, Family, Loader, Weights
-
-_EXTERNAL = Path(__file__).parents[1] / "models" / "external"
-_RUNNERS = _EXTERNAL / "runners"
-_OF_NETWORKS = (_RUNNERS / "coevo_network.py", _RUNNERS / "coevo_training.py")
-"""What the runners of force fields share."""
-
-
-def _environment(name: str, *parts: str, shared: tuple[Path, ...] = (), extra: str = "") -> ExternalFamily:
-    """A family's environment, whose runner has a folder of its own and imports ``parts`` of it."""
-    folder = _RUNNERS / name
-    companions = (*(folder / f"{name}_{part}.py" for part in parts), *shared)
-    return ExternalFamily(name, folder / f"{name}_runner.py", _EXTERNAL / "envs" / f"{name}.txt", companions, extra)
-
+from coevo.families.descriptor import Family, Loader, Weights
+from coevo.families.environments import OF_NETWORKS, environment
+from coevo.families.generators import (  # noqa: F401  (others know the generators by this module)
+    ADIT,
+    ADIT_ENVIRONMENT,
+    CHEMELEON,
+    CHEMELEON_ENVIRONMENT,
+    CRYSTAL_PACKAGES,
+    DIFFCSP,
+    DIFFCSP_CHECKOUT,
+    DIFFCSP_ENVIRONMENT,
+    GENERATORS,
+    MATTERGEN,
+    MATTERGEN_ENVIRONMENT,
+    RANDOM_CRYSTALS,
+    UNI3DAR,
+    UNI3DAR_ENVIRONMENT,
+)
 
 _SYMBOLS = """
     H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh
@@ -25,9 +27,6 @@ _SYMBOLS = """
     Ra Ac Th Pa U Np Pu
 """
 UP_TO_PLUTONIUM = frozenset(_SYMBOLS.split())
-
-CRYSTAL_PACKAGES = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
-"""What generated crystals depend on, whoever draws them."""
 
 _WHEEL = "in the wheel of chgnet"
 
@@ -51,53 +50,7 @@ CHGNET = Family(
     checkpoint_bytes=1_700_000,
 )
 
-RANDOM_CRYSTALS = Family(
-    Loader("embedded", "generator", "json", "coevo.models.random_crystals.generator:EmbeddedGenerator", runs_code=False),
-    title="random crystals",
-    summary="symmetric random crystals and variation, learned",
-    packages=CRYSTAL_PACKAGES,
-    capabilities=frozenset({"fit"}),
-    get="pip install pyxtal",
-    licence="MIT",
-    in_workers=("coevo.models.random_crystals.generator", "pyxtal.symmetry", "pyxtal.lattice"),
-    checkpoint_bytes=500_000,
-)
-
-MATTERGEN_ENVIRONMENT = _environment("mattergen", "model", "shims", "small", "training", "trust")
-
-# A model directory: hydra constructs whatever its config.yaml names, and Lightning's checkpoints are pickles.
-MATTERGEN = Family(
-    Loader(
-        "mattergen",
-        "generator",
-        "model-tar-1",
-        "coevo.models.external.mattergen:MatterGenGenerator",
-        runs_code=True,
-        published={
-            "chemical_system_energy_above_hull": "21852c6db0a2001bb5fbdb13548a2e755305643b488a41a569876d78ede47afd",
-            "chemical_system": "1462adc65c131f2337da80d04cf64a85fedb9840a1980ce298c0a8beebadec71",
-            "mattergen_base": "e4004432c97dd837208afe37f6a77438fac8f2b80946707d457fbc55df19a258",
-            "small": "6622508618e2e4876115e6dade72e1ff27e179f9626ef67431d7d95f6ed9102e",
-        },
-        sources=("huggingface:microsoft/mattergen",),
-    ),
-    title="MatterGen",
-    summary="a diffusion model (Zeni et al., Nature 639, 624 (2025))",
-    packages=CRYSTAL_PACKAGES,
-    environment=MATTERGEN_ENVIRONMENT,
-    environment_packages=("mattergen", "torch", "torch-geometric", "numpy", "pymatgen"),
-    devices=("cpu", "cuda"),
-    capabilities=frozenset({"fit"}),
-    get="coevo env create mattergen",
-    licence="MIT",
-    # 46.8 million parameters of four bytes (Zeni et al., supplementary information)
-    checkpoint_bytes=190_000_000,
-    # About 2 h for 1,000 structures on a V100 (its README); an example and epoch of its training is estimated from that: three of
-    # the 4,000 passes that a structure takes (1,000 levels, predictor and corrector, with and without conditions).
-    gpu_seconds={"generate": 7.2, "train-generator": 0.006},
-)
-
-DPA3_ENVIRONMENT = _environment("dpa3", "environment", "model", "training", shared=_OF_NETWORKS)
+DPA3_ENVIRONMENT = environment("dpa3", "environment", "model", "training", shared=OF_NETWORKS)
 
 _DPA3_RELEASE = "`dp pretrained download` (Hugging Face, ModelScope), also when it is first used"
 
@@ -125,7 +78,7 @@ DPA3 = Family(
     checkpoint_bytes=30_000_000,
 )
 
-MACE_ENVIRONMENT = _environment("mace", "files", "keeping", "model", "training", shared=_OF_NETWORKS)
+MACE_ENVIRONMENT = environment("mace", "files", "keeping", "model", "training", shared=OF_NETWORKS)
 
 _MACE_RELEASE = "fetched by mace-torch from its releases on GitHub when it is first used"
 _ASL = "ASL (academic use only)"
@@ -170,7 +123,7 @@ MACE = Family(
     checkpoint_bytes=40_000_000,
 )
 
-SEVENNET_ENVIRONMENT = _environment("sevennet", "model", "training", shared=_OF_NETWORKS, extra="sevennet")
+SEVENNET_ENVIRONMENT = environment("sevennet", "model", "training", shared=OF_NETWORKS, extra="sevennet")
 
 _SEVENNET_WHEEL = "in the wheel of sevenn"
 _SEVENNET_RELEASE = "fetched by sevenn from its releases on GitHub when it is first used"
@@ -202,7 +155,7 @@ SEVENNET = Family(
     checkpoint_bytes=3_500_000,
 )
 
-MATTERSIM_ENVIRONMENT = _environment("mattersim", "model", "training", "weights", shared=_OF_NETWORKS)
+MATTERSIM_ENVIRONMENT = environment("mattersim", "model", "training", "weights", shared=OF_NETWORKS)
 
 _MATTERSIM_SOURCE = "fetched by mattersim from its repository on GitHub when it is first used"
 
@@ -230,4 +183,4 @@ MATTERSIM = Family(
     checkpoint_bytes=18_000_000,
 )
 
-FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, RANDOM_CRYSTALS, MATTERGEN)
+FAMILIES: tuple[Family, ...] = (CHGNET, DPA3, MACE, MATTERSIM, SEVENNET, *GENERATORS)

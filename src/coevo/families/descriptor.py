@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from coevo.errors import ConfigError
+from coevo.families.checkout import Checkout as Checkout  # noqa: PLC0414, TC001 - known by this module
 from coevo.families.weights_files import weights_file
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class ExternalFamily:
     extra : str
         Extra of coevo that installs the pins in coevo's own environment: where it has them all, its interpreter runs the family
         without more ado. Empty where the pins cannot share it.
+    checkouts : tuple of Checkout
+        Repositories that the family runs from, which a user checks out: the runner is told where each is.
     """
 
     name: str
@@ -114,6 +117,7 @@ class ExternalFamily:
     requirements: Path
     companions: tuple[Path, ...] = ()
     extra: str = ""
+    checkouts: tuple[Checkout, ...] = ()
 
     def pins(self) -> list[str]:
         """The requirements, one a line, without comments.
@@ -177,6 +181,8 @@ class Family:
         Modules that coevo's worker processes import to do the family's work on CPUs. Jobs with such a family run side by side in
         threads of one process (:mod:`coevo.campaigns.local_manager`); ``sample`` of such a generator takes ``workers``. Empty:
         the family uses the machine in its own way, and its jobs run alone.
+    weights_in : tuple of str
+        Where its published weights are looked for, for people; what ``weights`` and the loader say by default.
     checkpoint_bytes : int
         About, for plans.
     gpu_seconds : mapping of str to float
@@ -198,6 +204,7 @@ class Family:
     get: str = ""
     licence: str = ""
     in_workers: tuple[str, ...] = ()
+    weights_in: tuple[str, ...] = ()
     checkpoint_bytes: int = 0
     gpu_seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -228,11 +235,15 @@ class Family:
         return capability in self.capabilities
 
     def environment_versions(self) -> dict[str, str]:
-        """Versions that its environment pins, of the packages that change the numbers; empty without one."""
+        """Versions that its environment pins, of the packages that change the numbers; empty without one.
+
+        Beside them the first tested commit of each checkout, by its name.
+        """
         if self.environment is None:
             return {}
         pins = dict(pin.split("==", 1) for pin in self.environment.pins())
-        return {name: pins[name] for name in self.environment_packages if name in pins}
+        pinned = {name: pins[name] for name in self.environment_packages if name in pins}
+        return pinned | {checkout.name: checkout.commits[0] for checkout in self.environment.checkouts}
 
     def version(self) -> str:
         """Version of the family's own package: the first that its environment pins, else the first that is installed here.
@@ -247,6 +258,11 @@ class Family:
         from importlib.metadata import version
 
         return version(self.packages[0]) if self.packages else ""
+
+    def places_of_weights(self) -> tuple[str, ...]:
+        """Where published weights are looked for, as people read it, each place once."""
+        told = self.weights_in or [weights.source for weights in self.weights.values() if weights.source]
+        return tuple(dict.fromkeys(told or self.loader.sources))
 
     def weights_named(self, text: str) -> Weights | None:
         """What is known of weights by their name, or of a file of the user's own (:mod:`coevo.families.weights_files`)."""

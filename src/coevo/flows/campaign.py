@@ -17,6 +17,7 @@ from coevo.configs.loading import config_difference, config_from_dict, parse_con
 from coevo.errors import CampaignError, ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.committee.members import members_for
+from coevo.makers.generators import further, generators_for
 from coevo.node_store.known_fields import checkpoint_reference, refuse_marked_keys
 from coevo.output.plain_text import counted
 
@@ -97,10 +98,11 @@ def next_transition(
         return Decision("finished", done)
     if done and head["metrics"]["maturity"]["mature"]:
         return Decision("mature", done)
-    force_field, generator = (checkpoint_reference(head["checkpoints"][kind]) for kind in ("force_field", "generator"))
+    force_field = checkpoint_reference(head["checkpoints"]["force_field"])
+    generators = generators_for(config, head["checkpoints"])
     committee = members_for(config, head["checkpoints"])
     flow = CoevolutionMaker(config=config, branch=branch).make(
-        head["_id"], head["iteration"] + 1, force_field, generator, committee
+        head["_id"], head["iteration"] + 1, force_field, generators["generator"], committee, further(generators)
     )
     return Decision("continue", done, flow)
 
@@ -150,12 +152,14 @@ def seed_flow(loaded: LoadedConfig, *, base: Path | None = None) -> Flow:
         Directory that a relative file of references starts from.
     """
     from coevo.configs.references import load_references
-    from coevo.flows.seeding import initial_checkpoints, write_references
+    from coevo.flows.seeding import published_force_field, write_references
 
     config = loaded.config
     references = load_references(config.node.references, config.node.elements, base=base, exclude=config.references.exclude)
-    force_field, generator = initial_checkpoints(config)
-    return SeedMaker(config=config).make(write_references(references), force_field, generator, members_for(config, {}))
+    force_field, generators = published_force_field(config), generators_for(config)
+    return SeedMaker(config=config).make(
+        write_references(references), force_field, generators["generator"], members_for(config, {}), further(generators)
+    )
 
 
 def live_config(

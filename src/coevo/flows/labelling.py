@@ -61,7 +61,7 @@ class LabelFlowMaker(Maker):
         iteration : int
             Of the new state.
         checkpoints : dict
-            ``force_field``, ``generator`` and members of the parent; they stay.
+            ``force_field``, generators by slot and members of the parent; they stay.
         limit : int
             Entries to label, at most.
         competing : bool
@@ -90,7 +90,7 @@ class LabelFlowMaker(Maker):
         """Jobs from labels to the commit of a state that has them."""
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator, panel = started(config, prefix, checkpoints)
+        force_field, drawing, panel = started(config, prefix, checkpoints)
         # the errors of the present model on the new labels, their splits and offsets; the model stays
         training = config.training.model_copy(update={"enabled": False})
         matching = config.curation.of_matching()
@@ -118,7 +118,7 @@ class LabelFlowMaker(Maker):
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
-            {"checkpoint": generator, "fitted": False, "report": {}},
+            drawing.output,
             iteration,
             parent=parent,
             trained=train.output,
@@ -129,6 +129,7 @@ class LabelFlowMaker(Maker):
                 **{name: train.output[name] for name in ("offsets", "labels", "splits")},
             },
             **environments,
+            **drawing.for_measurement(),
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -136,7 +137,7 @@ class LabelFlowMaker(Maker):
                 "evaluated": evaluate.output,
                 "assessed": judged,
                 "force_field": force_field,
-                "generator": generator,
+                "generator": drawing.checkpoint,
                 "measured": measure.output,
                 "iteration": iteration,
                 "parents": [parent],
@@ -146,6 +147,7 @@ class LabelFlowMaker(Maker):
                 **environments,
                 **panel.for_commit(),
                 **audit.for_commit(),
+                **drawing.for_commit(),
             }
         )
         return [train, unite, *rest, *calibrations, measure], commit

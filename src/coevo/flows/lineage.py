@@ -11,13 +11,14 @@ from coevo.flows import labelled_hull
 from coevo.flows.audit import Audit
 from coevo.flows.committee import Panel
 from coevo.flows.environments import calibrating
+from coevo.flows.generators import Generators
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit_start import CommitStartMaker
 from coevo.makers.commit_union import CommitUnionMaker
 from coevo.makers.evaluate import ReevaluateUnionMaker
 from coevo.makers.fit_offsets import FitOffsetsMaker
+from coevo.makers.generators import further, is_generator
 from coevo.makers.measure import MeasureMaker
-from coevo.makers.train_generator import TrainGeneratorMaker
 from coevo.makers.train_on_union import TrainOnUnionMaker
 from coevo.makers.unite import UniteMaker
 
@@ -38,7 +39,7 @@ class MergeMaker(Maker):
         Of the node that gets the new state; its elements are those of both.
     branch : str
     train : bool
-        Fine-tune the force field on the labels of both and refit the generator; otherwise both stay those of the start.
+        Fine-tune the force field on the labels of both and refit the generators; otherwise all stay those of the start.
     """
 
     name: str = "merge"
@@ -62,13 +63,14 @@ class MergeMaker(Maker):
         iteration : int
             Of the new state.
         checkpoints : dict
-            ``force_field``, ``generator`` and members (:func:`coevo.makers.committee.members.members_for`) of the start.
+            ``force_field``, generators by slot (:func:`coevo.makers.generators.generators_for`) and members
+            (:func:`coevo.makers.committee.members.members_for`) of the start.
         message : str
             What the state says of itself.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator, panel = started(config, prefix, checkpoints)
+        force_field, drawing, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make(parents, start, iteration)
         train = None
         if self.train:
@@ -81,19 +83,15 @@ class MergeMaker(Maker):
         offsets = (train or unite).output["offsets"]
         audit = Audit(config, prefix)
         evaluate, judged, rest = assessed(config, prefix, unite, force_field, parents, panel, audit, iteration, offsets=offsets)
-        fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
         if self.train:
-            refit = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-                judged, evaluate.output["shards"], generator, iteration
-            )
-            rest.append(refit)
-            fitted, generator = refit.output, refit.output["checkpoint"]
+            drawing.train(judged, evaluate.output["shards"], iteration)
+            rest += drawing.jobs
         trained = {"trained": train.output} if train else {}
         environments, calibrations = calibrating(config, prefix, force_field, parents, evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
-            fitted,
+            drawing.output,
             iteration,
             parent=parents[0],
             united=unite.output,
@@ -105,6 +103,7 @@ class MergeMaker(Maker):
             },
             **trained,
             **environments,
+            **drawing.for_measurement(),
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -112,7 +111,7 @@ class MergeMaker(Maker):
                 "evaluated": evaluate.output,
                 "assessed": judged,
                 "force_field": force_field,
-                "generator": generator,
+                "generator": drawing.checkpoint,
                 "measured": measure.output,
                 "iteration": iteration,
                 "parents": parents,
@@ -122,6 +121,7 @@ class MergeMaker(Maker):
                 **environments,
                 **panel.for_commit(),
                 **audit.for_commit(),
+                **drawing.for_commit(),
             }
         )
         jobs = [unite, *([train] if train else []), *rest, *calibrations, measure, commit]
@@ -164,14 +164,14 @@ class ExtendMaker(Maker):
         references : dict
             Shard reference of the references to add.
         checkpoints : dict
-            ``force_field``, ``generator`` and members of the parent; they stay.
+            ``force_field``, generators by slot and members of the parent; they stay.
         message : str
         expected : str or None
             Head of the branch now.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/{iteration}", config.resources.workers
-        force_field, generator, panel = started(config, prefix, checkpoints)
+        force_field, drawing, panel = started(config, prefix, checkpoints)
         unite = UniteMaker(f"{prefix}/unite", workers, config.curation, node=node).make([parent], parent, iteration, references)
         audit = Audit(config, prefix)
         evaluate, judged, rest = assessed(
@@ -181,7 +181,7 @@ class ExtendMaker(Maker):
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
-            {"checkpoint": generator, "fitted": False, "report": {}},
+            drawing.output,
             iteration,
             parent=parent,
             united=unite.output,
@@ -191,6 +191,7 @@ class ExtendMaker(Maker):
                 **{name: unite.output[name] for name in ("offsets", "splits", "references")},
             },
             **environments,
+            **drawing.for_measurement(),
         )
         commit = CommitUnionMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -198,7 +199,7 @@ class ExtendMaker(Maker):
                 "evaluated": evaluate.output,
                 "assessed": judged,
                 "force_field": force_field,
-                "generator": generator,
+                "generator": drawing.checkpoint,
                 "measured": measure.output,
                 "iteration": iteration,
                 "parents": [parent],
@@ -207,6 +208,7 @@ class ExtendMaker(Maker):
                 **environments,
                 **panel.for_commit(),
                 **audit.for_commit(),
+                **drawing.for_commit(),
             }
         )
         return Flow([unite, *rest, *calibrations, measure, commit], output=commit.output, name=f"{prefix}/extend")
@@ -240,6 +242,7 @@ class StartMaker(Maker):
         labels: bool,
         held_out: list[str] | None = None,
         committee: Checkpoints | None = None,
+        generators: Checkpoints | None = None,
     ) -> Flow:
         """Wire the first state.
 
@@ -261,10 +264,13 @@ class StartMaker(Maker):
             Labels that a force field that goes on was never trained on; all of the test split if None.
         committee : dict, optional
             Members of the second opinion by name.
+        generators : dict, optional
+            Of a mixture, checkpoints of the other generators by family; one without a parent has learned nothing yet.
         """
         config, node = self.config, self.config.node
         prefix, workers = f"{node.name}/0", config.resources.workers
         panel = Panel(config, prefix, committee, force_field)
+        drawing = Generators(config, prefix, generator, generators)
         jobs: list[Any] = []
         trained: dict[str, Any] = {}
         if labels:
@@ -284,21 +290,22 @@ class StartMaker(Maker):
             **(labelled_hull.on_scale(config, trained["trained"]["offsets"]) if labels else {}),
         )
         judged = panel.judge(assess, evaluate.output["shards"], force_field, labels=start["labels"] if labels else None)
-        fitted: Any = {"checkpoint": generator, "fitted": False, "report": {}}
-        jobs += [evaluate, assess, *panel.jobs]
-        if fit_generator:
-            train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-                assess.output, evaluate.output["shards"], generator, 0
-            )
-            fitted = train_generator.output
-            jobs.append(train_generator)
+        drawing.train(assess.output, evaluate.output["shards"], 0, only=drawing.unfitted(main=fit_generator))
+        jobs += [evaluate, assess, *panel.jobs, *drawing.jobs]
         model: dict[str, Any] = {"force_field": force_field, "parents": [], "references": start["references"]}
         if labels:
             model |= {"offsets": trained["trained"]["offsets"], "labels": start["labels"], "splits": start["splits"]}
             model |= {"held_out": held_out}
         environments, calibrations = calibrating(config, prefix, force_field, [], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
-            judged, evaluate.output["shards"], fitted, 0, model=model, **trained, **environments
+            judged,
+            evaluate.output["shards"],
+            drawing.output,
+            0,
+            model=model,
+            **trained,
+            **environments,
+            **drawing.for_measurement(),
         )
         commit = CommitStartMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
@@ -306,21 +313,23 @@ class StartMaker(Maker):
                 "evaluated": evaluate.output,
                 "assessed": judged,
                 "force_field": force_field,
-                "generator": fitted,
+                "generator": drawing.output,
                 "measured": measure.output,
                 "started_from": started_from,
                 **trained,
                 **environments,
                 **panel.for_commit(),
+                **drawing.for_commit(),
             }
         )
         return Flow([*jobs, *calibrations, measure, commit], output=commit.output, name=f"{prefix}/start")
 
 
-def started(config: NodeConfig, prefix: str, checkpoints: Checkpoints) -> tuple[Checkpoint, Checkpoint, Panel]:
-    """Force field, generator and second opinion that a flow starts with, from the checkpoints of a state."""
-    members = {name: each for name, each in checkpoints.items() if name not in {"force_field", "generator"}}
-    return checkpoints["force_field"], checkpoints["generator"], Panel(config, prefix, members, checkpoints["force_field"])
+def started(config: NodeConfig, prefix: str, checkpoints: Checkpoints) -> tuple[Checkpoint, Generators, Panel]:
+    """Force field, generators and second opinion that a flow starts with: models and generators by slot, members by name."""
+    members = {name: each for name, each in checkpoints.items() if name != "force_field" and not is_generator(name)}
+    drawing = Generators(config, prefix, checkpoints["generator"], further(checkpoints))
+    return checkpoints["force_field"], drawing, Panel(config, prefix, members, checkpoints["force_field"])
 
 
 def assessed(

@@ -14,7 +14,7 @@ from jobflow import Flow, Maker
 
 from coevo.errors import ConfigError
 from coevo.families import DEFAULT_GENERATOR
-from coevo.flows.transition import shard_counts
+from coevo.flows.generators import shard_counts
 from coevo.makers.generate import GenerateMaker, chemical_systems
 from coevo.makers.screen import ScreenMaker
 

@@ -11,6 +11,7 @@ from coevo.errors import ConfigError
 from coevo.families import descriptor_of, names_of
 from coevo.families.weights_files import weights_file
 from coevo.makers.checkpoints import save_checkpoint
+from coevo.makers.generators import unfitted
 from coevo.makers.step import current_store, write_records
 
 if TYPE_CHECKING:
@@ -113,6 +114,24 @@ def check_environment(config: NodeConfig) -> None:
         environment_of(family.environment)
 
 
+def check_generator(config: NodeConfig) -> None:
+    """Make sure that the generator of a node can be run on this machine, before anything is computed for it.
+
+    Raises
+    ------
+    ConfigError
+        Its family has an environment of its own, and there is none here, or a checkout that it runs from is absent or not what
+        was tested.
+    """
+    from coevo.models.external.checkouts import verified_checkouts
+    from coevo.models.external.environment import environment_of
+
+    family = descriptor_of(config.generator.family, "generator")
+    if family.environment is not None:
+        environment_of(family.environment)
+        verified_checkouts(family.environment)
+
+
 def check_own_file(config: NodeConfig) -> None:
     """Read a model file of the user's own before there is a node: it may be none, or not know elements that its family does.
 
@@ -141,7 +160,7 @@ def check_own_file(config: NodeConfig) -> None:
 
 def initial_checkpoints(config: NodeConfig) -> tuple[Checkpoint, Checkpoint]:
     """Write the published force field and the unfitted generator as artifacts and return their checkpoints."""
-    return published_force_field(config), unfitted_generator(config)
+    return published_force_field(config), unfitted(config, config.generator.family)
 
 
 def published_force_field(config: NodeConfig) -> Checkpoint:
@@ -151,11 +170,3 @@ def published_force_field(config: NodeConfig) -> Checkpoint:
     published = config.screening.force_field
     force_field = force_field_from(published.family, weights=published.weights)
     return save_checkpoint(current_store(), force_field, parent=None, training_set=None)
-
-
-def unfitted_generator(config: NodeConfig) -> Checkpoint:
-    """Write the unfitted generator as an artifact and return its checkpoint."""
-    from coevo.models.registry import generator_from
-
-    generator = generator_from(config.generator.family, settings=config.generator)
-    return save_checkpoint(current_store(), generator, parent=None, training_set=None)

@@ -13,27 +13,21 @@ from coevo.flows import labelled_hull
 from coevo.flows.audit import Audit
 from coevo.flows.committee import Panel
 from coevo.flows.environments import calibrating
+from coevo.flows.generators import Generators
 from coevo.makers.assess import AssessMaker
 from coevo.makers.commit import CommitMaker
 from coevo.makers.curate import CurateMaker
 from coevo.makers.evaluate import EvaluateReferencesMaker, ReevaluateMaker
-from coevo.makers.generate import GenerateMaker
 from coevo.makers.label import LabelMaker
 from coevo.makers.measure import MeasureMaker
 from coevo.makers.screen import ScreenMaker
 from coevo.makers.select import SelectMaker
 from coevo.makers.train_force_field import TrainForceFieldMaker
-from coevo.makers.train_generator import TrainGeneratorMaker
 
 if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.makers.outputs import Checkpoint, Checkpoints
     from coevo.makers.step import ShardReference
-
-
-def shard_counts(total: int, shard_size: int) -> list[int]:
-    """Cut ``total`` candidates into shards of at most ``shard_size``."""
-    return [min(shard_size, total - start) for start in range(0, total, shard_size)]
 
 
 def _called(maker: Maker | None, name: str) -> Any:
@@ -88,6 +82,7 @@ class CoevolutionMaker(Maker):
         force_field: Checkpoint,
         generator: Checkpoint,
         committee: Checkpoints | None = None,
+        generators: Checkpoints | None = None,
     ) -> Flow:
         """Wire the transition.
 
@@ -101,6 +96,8 @@ class CoevolutionMaker(Maker):
             Checkpoints of the parent state.
         committee : dict, optional
             Members of the second opinion by name (:func:`coevo.makers.committee.members.members_for`).
+        generators : dict, optional
+            Of a mixture, checkpoints of the other generators by family (:func:`coevo.makers.generators.further`).
 
         Returns
         -------
@@ -110,28 +107,26 @@ class CoevolutionMaker(Maker):
         Raises
         ------
         ConfigError
-            The configuration names another force field than that of the state.
+            The configuration names another force field than that of the state, or models that the flow was not given.
         """
         config, node = self.config, self.config.node
         _check_family(config, force_field)
         prefix = f"{node.name}/{iteration}"
         workers = config.resources.workers
         panel = Panel(config, prefix, committee, force_field)
+        drawing = Generators(config, prefix, generator, generators)
 
-        generated, screened = [], []
-        for shard, count in enumerate(shard_counts(config.generator.candidates, config.generator.shard_size)):
-            maker = GenerateMaker(f"{prefix}/generate/{shard:04d}", workers, config.generator, node=node)
-            candidates = maker.make(generator, iteration, shard, count)
+        generated, screened = drawing.draw(iteration), []
+        for shard, candidates in enumerate(generated):
             screen = _called(self.screen_maker, f"{prefix}/screen/{shard:04d}") or ScreenMaker(
                 f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening
             )
-            generated.append(candidates)
             screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
 
         curate = CurateMaker(
             f"{prefix}/curate", workers, config.curation, config.maturity, node=node, **labelled_hull.judging(config)
-        ).make(**outputs, checkpoint=force_field, parent=parent, iteration=iteration)
+        ).make(**outputs, checkpoint=force_field, parent=parent, iteration=iteration, **drawing.for_curation())
         select = SelectMaker(
             f"{prefix}/select",
             workers,
@@ -163,21 +158,27 @@ class CoevolutionMaker(Maker):
         judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
         audit = Audit(config, prefix)
         judged = audit.judge(judged, shards, curate.output, adopted, parent, iteration, train.output["labels"])
-        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-            assess.output, shards, generator, iteration
-        )
+        drawing.train(assess.output, shards, iteration)
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
         model = {"force_field": train.output["checkpoint"], "parents": [parent]}
         model |= {name: train.output[name] for name in ("offsets", "labels", "splits")}
         environments, calibrations = calibrating(config, prefix, force_field, [parent])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
-            judged, shards, train_generator.output, iteration, parent=parent, model=model, **steps, **environments
+            judged,
+            shards,
+            drawing.output,
+            iteration,
+            parent=parent,
+            model=model,
+            **steps,
+            **environments,
+            **drawing.for_measurement(),
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
                 "evaluated": evaluate.output,
                 "assessed": judged,
-                "generator": train_generator.output,
+                "generator": drawing.output,
                 "force_field": adopted,
                 "measured": measure.output,
                 "iteration": iteration,
@@ -187,6 +188,7 @@ class CoevolutionMaker(Maker):
                 **environments,
                 **panel.for_commit(),
                 **audit.for_commit(),
+                **drawing.for_commit(),
             }
         )
         jobs = [
@@ -200,7 +202,7 @@ class CoevolutionMaker(Maker):
             assess,
             *panel.jobs,
             *audit.jobs,
-            train_generator,
+            *drawing.jobs,
             *calibrations,
             measure,
             commit,
@@ -224,7 +226,12 @@ class SeedMaker(Maker):
     branch: str = "main"
 
     def make(
-        self, references: ShardReference, force_field: Checkpoint, generator: Checkpoint, committee: Checkpoints | None = None
+        self,
+        references: ShardReference,
+        force_field: Checkpoint,
+        generator: Checkpoint,
+        committee: Checkpoints | None = None,
+        generators: Checkpoints | None = None,
     ) -> Flow:
         """Wire the first state.
 
@@ -236,11 +243,14 @@ class SeedMaker(Maker):
             Checkpoints to start from.
         committee : dict, optional
             Published members of the second opinion by name.
+        generators : dict, optional
+            Of a mixture, checkpoints of the other generators by family.
         """
         config, node = self.config, self.config.node
         prefix = f"{node.name}/0"
         workers = config.resources.workers
         panel = Panel(config, prefix, committee, force_field)
+        drawing = Generators(config, prefix, generator, generators)
         evaluate = EvaluateReferencesMaker(f"{prefix}/evaluate-references", workers, config.screening, node=node).make(
             references, force_field
         )
@@ -248,30 +258,30 @@ class SeedMaker(Maker):
             evaluate.output["shards"]
         )
         judged = panel.judge(assess, evaluate.output["shards"], force_field)
-        train_generator = TrainGeneratorMaker(f"{prefix}/train-generator", workers, config.generator, node=node).make(
-            assess.output, evaluate.output["shards"], generator, 0
-        )
+        drawing.train(assess.output, evaluate.output["shards"], 0)
         environments, calibrations = calibrating(config, prefix, force_field, [], evaluate.output["shards"])
         measure = MeasureMaker(f"{prefix}/measure", workers, config.maturity, node=node, **labelled_hull.measuring(config)).make(
             judged,
             evaluate.output["shards"],
-            train_generator.output,
+            drawing.output,
             0,
             model={"force_field": force_field, "parents": [], "references": references},
             **environments,
+            **drawing.for_measurement(),
         )
         commit = CommitMaker(f"{prefix}/commit", workers, self.branch, config=config).make(
             {
                 "evaluated": evaluate.output,
                 "assessed": judged,
-                "generator": train_generator.output,
+                "generator": drawing.output,
                 "force_field": force_field,
                 "measured": measure.output,
                 "iteration": 0,
                 "references": references,
                 **environments,
                 **panel.for_commit(),
+                **drawing.for_commit(),
             }
         )
-        jobs = [evaluate, assess, *panel.jobs, train_generator, *calibrations, measure, commit]
+        jobs = [evaluate, assess, *panel.jobs, *drawing.jobs, *calibrations, measure, commit]
         return Flow(jobs, output=commit.output, name=prefix)

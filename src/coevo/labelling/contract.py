@@ -77,6 +77,31 @@ class LabelResult:
 
 
 @dataclass(frozen=True)
+class RelaxedFrame:
+    """What a code made of a frame that it was to relax.
+
+    Attributes
+    ----------
+    structure : Structure
+        The last geometry that has a label; the frame itself where nothing was gained.
+    label : LabelResult
+        A single point there, as :meth:`Labeller.label` makes it.
+    steps : int
+        That were taken.
+    converged : bool
+        Whether the forces and the stress of that label are as small as was asked for. Otherwise its energy is an upper bound.
+    reason : str
+        Why the code stopped moving it, where it failed at that; empty otherwise.
+    """
+
+    structure: Structure
+    label: LabelResult
+    steps: int = 0
+    converged: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Workplace:
     """What a labelling code is made from: what the node wants, and what this machine has.
 
@@ -137,7 +162,8 @@ class Labeller(Protocol):
     -----
     A class may have, beside these: ``by_element`` (text), the parameter of its settings that names something of each element of
     the node, as a mapping of elements; ``core_seconds`` (number), what a frame of about 12 atoms takes on one core;
-    and ``here()``, a class method that returns a list of :class:`Found`.
+    ``here()``, a class method that returns a list of :class:`Found`; and ``relax(frames, steps, fmax, *, progress=None)``, which
+    returns a list of :class:`RelaxedFrame`.
     """
 
     code: ClassVar[str]

@@ -9,6 +9,7 @@ from jobflow import job
 
 from coevo.errors import ConfigError
 from coevo.makers.committee.members import slot_of
+from coevo.makers.generators import slot_of as generators_slot
 from coevo.makers.outputs import Transition
 from coevo.makers.populations.fingerprints import remember
 from coevo.makers.step import StepMaker, current_store, provenance_of, read_records
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from coevo.configs.tree import NodeConfig
-    from coevo.makers.outputs import AuditRuns, Checkpoint, Committed, Committee
+    from coevo.makers.outputs import AuditRuns, Checkpoint, Committed, Committee, TrainedGenerator
     from coevo.node_store.states import StateDraft
     from coevo.node_store.views import StateView
 
@@ -63,6 +64,7 @@ class CommitMaker(StepMaker):
         draft.checkpoints = {
             "force_field": self._located(done["force_field"]),
             "generator": self._located(done["generator"]["checkpoint"]),
+            **self._generators(done.get("generators")),
             **self._members(done.get("committee")),
         }
         draft.metrics = done["measured"]["metrics"]
@@ -75,6 +77,10 @@ class CommitMaker(StepMaker):
     def _located(self, checkpoint: Checkpoint) -> Checkpoint:
         """Add where the checkpoint is, for people; the URI is not part of the state id."""
         return {**checkpoint, "uri": current_store().artifacts.uri_of(checkpoint["sha256"])}
+
+    def _generators(self, generators: Mapping[str, TrainedGenerator] | None) -> dict[str, Checkpoint]:
+        """Checkpoints of the generators beside that in the slot ``generator``, by the slots that a state keeps them in."""
+        return {generators_slot(family): self._located(each["checkpoint"]) for family, each in (generators or {}).items()}
 
     def _members(self, committee: Committee | None) -> dict[str, Checkpoint]:
         """Checkpoints of the members of a second opinion, by the slots that a state keeps them in."""
@@ -152,6 +158,7 @@ def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
     yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained"), done.get("environments")))
     yield from runs_of_committee(done.get("committee"))
     yield from runs_of_audit(done.get("audited"))
+    yield from (done.get("generators") or {}).values()
 
 
 def runs_of_audit(audited: AuditRuns | None) -> Iterator[Mapping[str, Any]]:

@@ -51,6 +51,7 @@ class CommitStartMaker(CommitMaker):
             done["measured"],
             *filter(None, [done.get("environments")]),
             *runs_of_committee(done.get("committee")),
+            *(done.get("generators") or {}).values(),
         ]
         draft = StateDraft(
             node=self.config.node.name,
@@ -60,6 +61,7 @@ class CommitStartMaker(CommitMaker):
             checkpoints={
                 "force_field": self._located(done["force_field"]),
                 "generator": self._located(done["generator"]["checkpoint"]),
+                **self._generators(done.get("generators")),
                 **self._members(done.get("committee")),
             },
             metrics=done["measured"]["metrics"],

@@ -58,6 +58,7 @@ class CommitUnionMaker(CommitMaker):
             *filter(None, [done.get("environments")]),
             *runs_of_committee(done.get("committee")),
             *runs_of_audit(done.get("audited")),
+            *(done.get("generators") or {}).values(),
         ]
         draft = StateDraft(
             node=self.config.node.name,
@@ -74,6 +75,7 @@ class CommitUnionMaker(CommitMaker):
                 for kind, checkpoint in (
                     ("force_field", done["force_field"]),
                     ("generator", done["generator"]),
+                    *self._generators(done.get("generators")).items(),
                     *self._members(done.get("committee")).items(),
                 )
             },

@@ -16,6 +16,7 @@ from coevo.output.progress import task
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from coevo.makers.generators import DrawnBy
     from coevo.makers.outputs import Checkpoint, Curated, Generated, Screened
     from coevo.makers.populations.hull_members import Standing
     from coevo.makers.populations.population import Member
@@ -28,6 +29,18 @@ def _sum_reasons(outputs: Sequence[Generated] | Sequence[Screened]) -> dict[str,
     for output in outputs:
         total.update(output["rejected"])
     return dict(sorted(total.items()))
+
+
+def _shards_of(drawn_by: Sequence[DrawnBy]) -> dict[str, list[int]]:
+    """Numbers of the shards of each family."""
+    found: dict[str, list[int]] = {}
+    for shard, each in enumerate(drawn_by):
+        found.setdefault(each["family"], []).append(shard)
+    return found
+
+
+def _is_novel(row: Record) -> bool:
+    return row["is_unique"] and row["matched_reference"] is None
 
 
 @dataclass
@@ -50,7 +63,7 @@ class CurateMaker(StepMaker):
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
     first_principles: bool = False
 
-    later: ClassVar[Mapping[str, Any]] = {"first_principles": False}
+    later: ClassVar[Mapping[str, Any]] = {"first_principles": False, "drawn_by": None}
     # A result of an earlier version, found by its key, says nothing of electrons: no step depends on it, and tables leave it out.
     version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
@@ -63,6 +76,7 @@ class CurateMaker(StepMaker):
         checkpoint: Checkpoint,
         parent: str,
         iteration: int,
+        drawn_by: Sequence[DrawnBy] | None = None,
     ) -> Curated:
         """Curate.
 
@@ -76,6 +90,8 @@ class CurateMaker(StepMaker):
             Id of the parent state.
         iteration : int
             Of the state that is being made.
+        drawn_by : sequence of dict, optional
+            In a node of several generators, who drew each shard: what became of the candidates is counted for each.
 
         Returns
         -------
@@ -95,10 +111,13 @@ class CurateMaker(StepMaker):
         store = current_store()
         view = open_state(store, self.node.name, parent)
         references, entries = members(view, "reference"), members(view, "entry")
-        records = {}
-        for record in read_records(store, [output["relaxed"] for output in screened]):
-            check_own(record, RELAXED, "structure that the screen step relaxed")
-            records[record["id"]] = record
+        records: dict[str, Record] = {}
+        shard_of: dict[str, int] = {}
+        for shard, output in enumerate(screened):
+            for record in read_records(store, output["relaxed"]):
+                check_own(record, RELAXED, "structure that the screen step relaxed")
+                records[record["id"]] = record
+                shard_of[record["id"]] = shard
         items = [Item(i, structure_from_document(r["structure"]), r["energy_per_atom"]) for i, r in sorted(records.items())]
         known = counted(references, entries, self.curation, self._standing(view, references, entries))
         # a candidate has no label yet
@@ -138,30 +157,48 @@ class CurateMaker(StepMaker):
                     "electron_excess": excess_of(item.structure),
                 }
             )
-        admitted = [r for r in rows if r["is_unique"] and r["energy_above_hull"] <= self.curation.max_e_hull]
-        stable = [r for r in rows if r["energy_above_hull"] <= self.curation.stable_threshold]
-        novel = [r for r in rows if r["is_unique"] and r["matched_reference"] is None]
-        sun = [r for r in stable if r["is_unique"] and r["matched_reference"] is None]
+        admitted = [r for r in rows if self._is_admitted(r)]
+        counts = self._counts(generated, screened, rows)
+        if drawn_by is not None:
+            counts["generators"] = {
+                family: {
+                    "asked": sum(each["asked"] for each in drawn_by if each["family"] == family),
+                    **self._counts(
+                        [generated[shard] for shard in shards],
+                        [screened[shard] for shard in shards],
+                        [row for row in rows if shard_of[row["id"]] in shards],
+                    ),
+                }
+                for family, shards in _shards_of(drawn_by).items()
+            }
         return {
             "screened": write_records(store, rows),
             "admitted": write_records(store, admitted),
             "sample": write_records(store, self._sample(rows, iteration)),
-            "counts": {
-                "candidates": sum(output["candidates"]["count"] for output in generated),
-                "rejected_by_generator": _sum_reasons(generated),
-                "rejected": _sum_reasons(screened),
-                "relaxed": len(rows),
-                "unique": len(unique),
-                "stable": len(stable),
-                "novel": len(novel),
-                "sun": len(sun),
-                "admitted": len(admitted),
-                "electron_excess": sum(has_electron_excess(r["electron_excess"]) for r in rows),
-                "known": sum(1 for r in rows if r["matched_reference"] is not None),
-                "relaxation_steps": sum(output["steps"] for output in screened),
-            },
+            "counts": counts,
             "model": checkpoint["sha256"],
             "energy_above_hull": quantiles(list(e_hull.values())),
+        }
+
+    def _is_admitted(self, row: Record) -> bool:
+        return row["is_unique"] and row["energy_above_hull"] <= self.curation.max_e_hull
+
+    def _counts(self, generated: Sequence[Generated], screened: Sequence[Screened], rows: Sequence[Record]) -> dict[str, Any]:
+        """What became of candidates, from their draws on."""
+        stable = [r for r in rows if r["energy_above_hull"] <= self.curation.stable_threshold]
+        return {
+            "candidates": sum(output["candidates"]["count"] for output in generated),
+            "rejected_by_generator": _sum_reasons(generated),
+            "rejected": _sum_reasons(screened),
+            "relaxed": len(rows),
+            "unique": sum(1 for r in rows if r["is_unique"]),
+            "stable": len(stable),
+            "novel": sum(map(_is_novel, rows)),
+            "sun": sum(map(_is_novel, stable)),
+            "admitted": sum(1 for r in rows if self._is_admitted(r)),
+            "electron_excess": sum(has_electron_excess(r["electron_excess"]) for r in rows),
+            "known": sum(1 for r in rows if r["matched_reference"] is not None),
+            "relaxation_steps": sum(output["steps"] for output in screened),
         }
 
     def _standing(self, view: StateView, references: Sequence[Member], entries: Sequence[Member]) -> Standing | None:
@@ -185,7 +222,7 @@ class CurateMaker(StepMaker):
         return [
             {
                 **{key: row[key] for key in keys},
-                "is_novel": row["is_unique"] and row["matched_reference"] is None,
+                "is_novel": _is_novel(row),
             }
             for row in (rows[index] for index in chosen)
         ]

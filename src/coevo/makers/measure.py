@@ -58,7 +58,7 @@ class MeasureMaker(StepMaker):
 
     version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
-    later: ClassVar[Mapping[str, Any]] = {"model": None, "curation": None, "environments": None}
+    later: ClassVar[Mapping[str, Any]] = {"model": None, "curation": None, "environments": None, "generators": None}
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Also those of the family of the model that is measured."""
@@ -80,6 +80,7 @@ class MeasureMaker(StepMaker):
         united: United | None = None,
         model: MeasuredModel | None = None,
         environments: CalibratedEnvironments | None = None,
+        generators: Mapping[str, TrainedGenerator] | None = None,
     ) -> Measured:
         """Measure.
 
@@ -95,12 +96,16 @@ class MeasureMaker(StepMaker):
             The state's force field, and what it is compared with; None in a job of an earlier version.
         environments : dict or None
             Output of the calibrate-environments job, of a node whose maturity is judged by coverage.
+        generators : dict or None
+            Of a mixture, what became of each generator, by family.
 
         Returns
         -------
         dict
             ``metrics``: what the state records.
         """
+        from coevo.makers.generators import generator_metrics
+        from coevo.makers.populations.population import open_state
         from coevo.makers.signals.environment_coverage import COVERAGE, coverage_metrics, iterations_to_look_at
         from coevo.makers.signals.measures import environment_metrics
         from coevo.makers.signals.model_checks import model_metrics
@@ -145,6 +150,10 @@ class MeasureMaker(StepMaker):
             metrics["audit"] = assessed["audit"]
         if model is not None:
             metrics |= model_metrics(current_store(), self.node.name, model, self.maturity, iteration, self.usable_workers())
+        if generators is not None:
+            parents = [open_state(current_store(), self.node.name, each) for each in (model["parents"] if model else [])]
+            admitted = read_records(current_store(), curated["admitted"]) if curated else ()
+            metrics["generators"] = generator_metrics(documents, generators, parents, admitted)
         if united is not None:
             metrics["union"] = united["counts"]
         if trained is not None:

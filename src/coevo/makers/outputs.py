@@ -23,7 +23,7 @@ Checkpoint = dict[str, Any]
 """As a state holds it (:class:`coevo.node_store.documents.CheckpointDocument`)."""
 
 Checkpoints = dict[str, Checkpoint]
-"""``force_field`` and ``generator`` of a state."""
+"""Of a state, by slot: ``force_field``, ``generator``, ``generator/FAMILY``; members and generators of a mixture by name."""
 
 
 class Keyed(TypedDict):
@@ -313,6 +313,7 @@ class Transition(TypedDict):
     committee: NotRequired[Committee]
     environments: NotRequired[CalibratedEnvironments]
     audited: NotRequired[AuditRuns]
+    generators: NotRequired[dict[str, TrainedGenerator]]  # of a mixture, those beside ``generator``, by family
 
 
 class UnionTransition(TypedDict):
@@ -334,6 +335,7 @@ class UnionTransition(TypedDict):
     committee: NotRequired[Committee]
     environments: NotRequired[CalibratedEnvironments]
     audited: NotRequired[AuditRuns]
+    generators: NotRequired[dict[str, TrainedGenerator]]
 
 
 class Start(TypedDict):
@@ -363,6 +365,7 @@ class StartTransition(TypedDict):
     """Offsets and errors; left out without labels."""
     committee: NotRequired[Committee]
     environments: NotRequired[CalibratedEnvironments]
+    generators: NotRequired[dict[str, TrainedGenerator]]
 
 
 SCREENED = ("relaxed", "failed", "rejected", "steps")
@@ -381,11 +384,8 @@ def check_own(found: Any, wanted: Collection[str], what: str) -> None:
     """
     lacking = [name for name in wanted if not isinstance(found, Mapping) or name not in found]
     if lacking:
-        got = (
-            f"a mapping of {', '.join(map(str, found)) or 'nothing'}"
-            if isinstance(found, Mapping)
-            else f"a {type(found).__name__}"
-        )
+        names = ", ".join(map(str, found)) if isinstance(found, Mapping) else ""
+        got = f"a mapping of {names or 'nothing'}" if isinstance(found, Mapping) else f"a {type(found).__name__}"
         raise ConfigError(
             f"{what}: got {got}, without {', '.join(lacking)}; a screen_maker and a label_maker of your own give what "
             "docs/labels.md lists"

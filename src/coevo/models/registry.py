@@ -12,7 +12,7 @@ from coevo.families import ROLES, built_in, descriptor_of, installed, loader_of,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from coevo.families import ExternalFamily
+    from coevo.families import ExternalFamily, Family
     from coevo.models.contracts import ForceField, Generator
 
 FORCE_FIELDS = {name: loader.place for name, loader in built_in("force_field").items()}
@@ -116,7 +116,12 @@ def generator_class(family: str) -> Any:
 
 
 def external_families() -> dict[str, ExternalFamily]:
-    """Families with an environment of their own, by name: coevo's and those of other installed packages.
+    """Environments of the families that have one of their own, by name; raises as :func:`external_descriptors`."""
+    return {family.name: family.environment for family in external_descriptors() if family.environment is not None}
+
+
+def external_descriptors() -> list[Family]:
+    """Families with an environment of their own: coevo's and those of other installed packages.
 
     Raises
     ------
@@ -127,7 +132,7 @@ def external_families() -> dict[str, ExternalFamily]:
         own = [descriptor_of(name, role) for role in ROLES for name in names_of(role)]
     except CheckpointError as err:
         raise ConfigError(str(err)) from None
-    return {family.name: family.environment for family in own if family.environment is not None}
+    return [family for family in own if family.environment is not None]
 
 
 def _class_of(role: str, own: dict[str, str], family: str) -> Any:

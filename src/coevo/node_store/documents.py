@@ -278,7 +278,7 @@ class StateDocument(_Fixed):
     elements: tuple[str, ...]
     config: dict[str, Any] = Field(description="the configuration of the transition, without resources")
     checkpoints: dict[str, CheckpointDocument] = Field(
-        description="force_field, generator, and committee/NAME of the second opinion"
+        description="force_field, generator, generator/FAMILY of a mixture, and committee/NAME of the second opinion"
     )
     metrics: dict[str, Any] = Field(description="maturity signals, errors, counts by reason: numbers of the work, no times")
     manifest: dict[str, Any] = Field(

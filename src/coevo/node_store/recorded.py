@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coevo.errors import ArtifactNotFoundError, CoevoError, CorruptArtifactError, NodeNotFoundError, StateNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from coevo.node_store.views import StateView
 
@@ -41,6 +41,9 @@ STEPS = (
     "calibrate-environments",
     "measure",
 )
+
+GENERATOR_STEPS = ("generate", "train-generator")
+"""Steps whose jobs name the family, in a node of several generators."""
 
 NOT_FOUND = (ArtifactNotFoundError, NodeNotFoundError, StateNotFoundError)
 """Lookups that failed for another reason than a number that is not there."""
@@ -97,16 +100,40 @@ def step_seconds(view: StateView) -> dict[str, float]:
 
     Shards that ran side by side in one process, whose start is known to the millisecond, count with the time that passed.
     """
-    seconds: Counter[str] = Counter()
-    until: dict[tuple[str, str], float] = {}
+    seconds = _seconds(view, _step_of)
+    return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+def generator_seconds(view: StateView) -> dict[str, dict[str, float]]:
+    """Seconds of work of each family of a mixture, counted as :func:`step_seconds` does, by step (generate, train-generator).
+
+    Jobs that were done first in a node of one generator name no family, and are in no sum.
+    """
+
+    def family_of(run: Mapping[str, Any]) -> tuple[str, str]:
+        step, parts = _step_of(run), run["name"].split("/")
+        after = parts[parts.index(step) + 1 :] if step in parts else []
+        return step, after[0] if step in GENERATOR_STEPS and after and not after[0].isdecimal() else ""
+
+    found: dict[str, dict[str, float]] = {}
+    for (step, family), spent in _seconds(view, family_of).items():
+        if family:
+            found.setdefault(family, {})[step] = spent
+    return found
+
+
+def _seconds(view: StateView, of: Callable[[Mapping[str, Any]], Any]) -> Counter[Any]:
+    """Seconds of work of the runs of a state, by what a run is of."""
+    seconds: Counter[Any] = Counter()
+    until: dict[tuple[Any, str], float] = {}
     for run in sorted(view.document.get("provenance", {}).get("jobs", []), key=lambda run: str(run.get("started", ""))):
-        step, spent = _step_of(run), run["seconds"]
-        began, place = _moment(str(run.get("started", ""))), (step, str(run.get("host")))
+        what, spent = of(run), run["seconds"]
+        began, place = _moment(str(run.get("started", ""))), (what, str(run.get("host")))
         if began is not None:
             spent = max(0.0, began + spent - max(began, until.get(place, began)))
             until[place] = max(until.get(place, 0.0), began + run["seconds"])
-        seconds[step] += spent
-    return {name: seconds[name] for name in STEPS if name in seconds}
+        seconds[what] += spent
+    return seconds
 
 
 def halved_batches(view: StateView) -> dict[str, dict[str, int]]:

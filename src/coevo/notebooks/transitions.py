@@ -47,9 +47,11 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
         A document of the state holds what jobflow would build objects from.
     """
     from coevo.flows.campaign import check_inputs, live_config, next_transition
+    from coevo.flows.seeding import check_generator
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
+    from coevo.makers.generators import check_generators_going_on
     from coevo.makers.labels.settings import check_labelling
 
     if here:
@@ -59,8 +61,10 @@ def transition_flow(state: State, *, branch: str | None = None, here: bool = Tru
     if here:
         check_checkpoints(state.store, state.view)
         check_labelling(config)
+        check_generator(config)
         check_members(config)
         check_auditor(config)
+        check_generators_going_on(state.store, state.view, config)
         check_members_going_on(state.store, state.view, config)
     hold_numerics()  # as the command line does
     document = {**state.view.document, "_id": state.id}

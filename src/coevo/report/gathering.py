@@ -10,6 +10,7 @@ from coevo.configs.tree import CurationConfig, MaturityConfig, NodeSection
 from coevo.labelling.registry import described
 from coevo.node_store.lineage.transfers import history
 from coevo.node_store.recorded import readable_configuration
+from coevo.studies.states.environment_coverage import probe_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,8 @@ class ReportData:
         Evaluations, without relaxed geometries.
     reference_names : dict of str to str
         Common name, or formula, of each reference.
+    probe : str
+        What a probe says of environments, in words; empty without one.
     """
 
     ref: str
@@ -51,6 +54,7 @@ class ReportData:
     entries: list[dict[str, Any]]
     references: list[dict[str, Any]]
     reference_names: dict[str, str]
+    probe: str = ""
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -109,15 +113,17 @@ def gather(store: NodeStore, ref: str) -> ReportData:
         if state:
             branches.setdefault(state, []).append(name)
     references = [{key: value for key, value in row.items() if key != "relaxed"} for row in view.evaluations("reference")]
+    line = [view, *view.first_parents()]
     return ReportData(
         ref=ref,
         view=view,
-        line=tuple(reversed([view, *view.first_parents()])),
+        line=tuple(reversed(line)),
         states=tuple(history([view])),
         branches=branches,
         entries=list(view.entries(projection={"relaxed": 0})),
         references=references,
         reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
+        probe=probe_words(store.backend, line),
     )
 
 

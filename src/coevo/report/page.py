@@ -19,6 +19,7 @@ from coevo.report import tables
 from coevo.report.figures.hull_points import state_hull
 from coevo.report.figures.plots import LETTERS
 from coevo.report.tables import DASH, Cell, PageTable, number
+from coevo.studies.states.generators import generator_rows, reason_words
 from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.summaries import reference_set_of
 
@@ -67,6 +68,46 @@ def label_table(data: ReportData) -> PageTable:
         rows.append([key[0], key[1], Cell(key[2], code=True), str(found["frames"]), *parts])
     columns = ("code", "functional", "settings digest", "frames", "status", "kinds", "splits")
     return PageTable(columns, rows, frozenset({3}))
+
+
+def generator_table(data: ReportData) -> PageTable:
+    """Return what each generator of a mixture did, in this state's iteration and in all states of the report."""
+    rows: list[list[Any]] = []
+    before = [view for view in data.states if view.id != data.view.id]
+    for what, states in (("this iteration", [data.view]), ("all states", [*before, data.view])):
+        rows += [
+            [
+                row.family,
+                what,
+                DASH if row.weight is None else f"{100 * row.weight:.0f} %",
+                *(str(each) for each in (row.draws, row.candidates, row.relaxed, row.unique, row.sun)),
+                number(row.sun_per_thousand, 1),
+                number(row.seconds, 1),
+                number(row.sun_per_hour, 1),
+                *(DASH if each is None else str(each) for each in (row.entries, row.sun_entries)),
+                f"{reason_words(row.rejected_by_generator)}; in screening: {reason_words(row.rejected)}",
+            ]
+            for row in generator_rows(states)
+        ]
+    return PageTable(GENERATOR_COLUMNS, rows, frozenset(range(2, len(GENERATOR_COLUMNS) - 1)))
+
+
+GENERATOR_COLUMNS = (
+    "generator",
+    "of",
+    "share",
+    "draws",
+    "candidates",
+    "relaxed",
+    "unique",
+    "S.U.N.",
+    "S.U.N. per 1,000 candidates",
+    "its jobs (s)",
+    "S.U.N. per hour of them",
+    "entries now",
+    "S.U.N. now",
+    "rejected",
+)
 
 
 def time_table(data: ReportData) -> PageTable:
@@ -222,6 +263,7 @@ def html(content: Content, lineage_svg: str) -> str:
         teacher=teacher_of(data.view.document),
         residuals=tables.residual_table(data),
         times=time_table(data),
+        generators=generator_table(data),
         versions=version_rows(_packages(data.view.document)),
         config=_block(yaml.safe_dump(data.view.document["config"], sort_keys=False, allow_unicode=True)),
     )

@@ -139,6 +139,7 @@ def header_rows(data: ReportData) -> list[tuple[str, str]]:
         ("labels", f"{counts.get('labels', 0)} frames, by {labelled_by(data)}"),
         *label_scale_rows(view),
         *refused_scale_rows(view),
+        *([("environments of a probe", data.probe)] if data.probe else []),
         *([("what hangs on the scale", words)] if (words := scale_words(population)) else []),
     ]
 

@@ -82,6 +82,15 @@ def test_single_points_say_what_they_are_and_are_no_bound() -> None:
     words = audit_words(metrics("first_principles", "espresso", "PBE", "independent"))
     assert words.endswith("by single points of structures and references that it did not relax: these can confirm and not reject")
     assert "single points" not in audit_words(metrics("force_field", "a/b", "PBE", "independent"))
+    references = {"asked": 14, "answered": 14, "not_relaxed": 1}
+    relaxing = metrics("first_principles", "espresso", "PBE", "independent", references=references)
+    relaxing["audit"]["auditor"]["relaxed"] = {"steps": 5, "fmax": 0.1}
+    words = audit_words(relaxing)
+    assert "relaxed by at most 5 steps of its own: what is not relaxed by then can be confirmed and not rejected" in words
+    assert words.endswith("1 of 14 references not relaxed to the end")
+    assert entry_rows({"audit_verdict": "unstable", "energy_above_hull_audit": 0.25}, relaxing) == [
+        ("audited", "unstable (audited by espresso PBE): E_hull 0.2500 eV/atom")
+    ]
 
 
 def test_references_that_are_missing_or_not_relaxed_are_counted() -> None:

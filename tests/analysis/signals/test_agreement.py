@@ -73,3 +73,16 @@ def test_the_table_compares_what_all_speak_of() -> None:
         "any": 2,
     }
     assert agreement_table(np.empty((0, 2)))["pairs"] == [[None, None], [None, None]]
+
+
+def test_a_student_has_the_errors_of_its_teacher() -> None:
+    # PBE of another family would be another voice than r2SCAN-CHGNet, but not than a SevenNet that taught it
+    witness = Training("sevennet", "PBE", "MPtrj")
+    assert OWN.is_independent_of(witness)
+    student = Training("chgnet", "r2SCAN", "MP-r2SCAN", "", frozenset({Training("sevennet", "r2SCAN", "MatPES")}))
+    assert not student.is_independent_of(witness)
+    assert not witness.is_independent_of(student)
+    assert agreed([[1, 1]], [student, witness]) == [None]
+    unknown = Training("chgnet", "r2SCAN", "MP-r2SCAN", "", frozenset({Training("")}))
+    assert not unknown.is_independent_of(witness)
+    assert unknown != OWN

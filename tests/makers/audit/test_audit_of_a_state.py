@@ -14,7 +14,7 @@ from maggma.stores import MemoryStore
 
 from coevo.configs.audit_section import AuditConfig
 from coevo.configs.loading import parse_config
-from coevo.labelling.contract import LabelResult, LabelSettings
+from coevo.labelling.contract import LabelResult, LabelSettings, RelaxedFrame
 from coevo.makers.audit.audit import AuditMaker
 from coevo.makers.audit.judge import JudgeAuditMaker
 from coevo.makers.populations.population import population_records
@@ -205,3 +205,71 @@ def test_where_there_is_nothing_to_look_at_nothing_is_computed(view: Any, tiny_t
     assert audited["references"] == audited["packets"] == []
     assert found["audit"]["reason"] == "there was nothing to look at"
     assert "precision" not in found["audit"]
+
+
+class RelaxingPlaneWaves(PlaneWaves):
+    """The same code, which moves what is denser than a metal to the volume where it is asked to; sulphur takes too long."""
+
+    asked: list[tuple[float, int, float]]
+
+    def relax(self, frames: Any, steps: int, fmax: float, *, progress: Any = None) -> list[RelaxedFrame]:
+        found = []
+        for frame, label in zip(frames, self.label(frames), strict=True):
+            self.asked.append((frame.volume / len(frame), steps, fmax))
+            found.append(RelaxedFrame(frame, label, steps, converged="S" not in frame.symbol_set))
+        return found
+
+
+def test_a_code_that_relaxes_rejects_what_it_relaxed_and_starts_from_a_force_field(
+    view: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = RelaxingPlaneWaves.asked = []
+    for place in ("coevo.makers.label", "coevo.makers.labels.settings"):
+        monkeypatch.setattr(f"{place}.labeller_for", lambda *_, **__: RelaxingPlaneWaves())
+
+    class Swelling:
+        def relax(self, crystals: Any, *_: Any, **__: Any) -> list[Any]:
+            swollen = [crystal.copy().scale_lattice(90.0 * len(crystal)) for crystal in crystals]
+            return [SimpleNamespace(structure=crystal) for crystal in swollen]
+
+    monkeypatch.setattr("coevo.makers.audit.code_relaxation.load_force_field", lambda *_: Swelling())
+    config = parse_config(tiny_text, "tiny")
+    store, node = current_store(), config.node
+    # a hull of what it says, in which everything at 90 Å³ per atom has failed, so that references alone stand
+    audit = AuditConfig(auditor="espresso", structures=9, code_steps=4, force_field_first=True, max_steps=7)
+    parts: dict[str, Any] = {"node": node, "curation": config.curation, "labelling": config.labelling}
+    assessed: Any = {"evaluations": write_records(store, list(view.evaluations()))}
+    shards = [write_records(store, population_records(view))]
+    checkpoint = view.document["checkpoints"]["force_field"]
+
+    def audited(how: AuditConfig) -> tuple[Any, Any]:
+        audit_maker = AuditMaker("tiny/3/audit-label", 1, audit=how, screening=config.screening, **parts)
+        job = audit_maker.make(assessed, shards, None, [view.id], 3)
+        judge = JudgeAuditMaker("tiny/3/judge-audit", 1, audit=how, force_field=config.screening.force_field, **parts)
+        return tuple(run(job, judge.make(assessed, job.output, checkpoint, [view.id])))  # type: ignore[return-value]
+
+    drawn, found = audited(audit)
+    relaxed = drawn["auditor"]["relaxed"]
+    assert (relaxed["steps"], relaxed["first"]["name"], relaxed["first"]["relaxed"]["max_steps"]) == (4, "chgnet/0.3.0", 7)
+    references = list(view.evaluations("reference"))
+    published = [view.structure(d["structure_id"]) for d in references]
+    volumes = sorted(crystal.volume / len(crystal) for crystal in published)
+    # references as they were published, the others as the force field left them
+    assert sorted(volume for volume, *_ in asked if volume < 89) == pytest.approx(volumes)
+    assert sum(volume > 89 for volume, *_ in asked) == len(drawn["new"]) == 9
+    assert {(steps, fmax) for _, steps, fmax in asked} == {(4, config.screening.fmax)}
+    told = found["audit"]
+    assert told["failed"] == {"scf_not_converged": 9}
+    assert [row["again"] for row in told["records"] if row["reason"] == "scf_not_converged"] == [True] * 9
+    assert told["references"]["not_relaxed"] == sum("S" in d["elements"] for d in references)
+    # from where they are: what is without sulphur is relaxed, and may be rejected; what has some is a bound
+    drawn, found = audited(audit.model_copy(update={"force_field_first": False, "structures": 40}))
+    assert "first" not in drawn["auditor"]["relaxed"]
+    judged = {d["structure_id"]: d for d in read_records(store, found["evaluations"]) if d.get("audit_verdict")}
+    assert judged
+    for document in judged.values():
+        if "S" in document["elements"]:
+            assert document["audit_verdict"] != "unstable"
+        else:
+            above = document["energy_above_hull_audit"]
+            assert document["audit_verdict"] == ("stable" if above <= config.curation.stable_threshold else "unstable")

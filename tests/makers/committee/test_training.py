@@ -91,3 +91,13 @@ def test_a_teacher_of_unknown_data_makes_the_data_unknown() -> None:
     assert found.data == ""
     assert not found.is_independent_of(OMAT)
     assert fitted().data == ""  # fitted, and no label is there that says on what
+
+
+def test_what_is_fitted_was_taught_by_all_who_labelled() -> None:
+    one, two = (training_of_published(OtherForceField(*name.split("/"))) for name in ("chgnet/r2scan", "sevennet/7net-0"))
+    told = (ForceFieldConfig(), LabellingConfig(), sources_of([label("teacher", "r2SCAN"), label("teacher", "PBE", "earlier")]))
+    found = training_of(FITTED, None, *told, [one, two])  # type: ignore[arg-type]
+    assert found.taught_by == {one, two}
+    assert fitted(label("teacher", "r2SCAN")).taught_by == {one}
+    # published weights learned of nobody here
+    assert training_of({**FITTED, "parent": None}, None, *told, [one]).taught_by == frozenset()  # type: ignore[arg-type]

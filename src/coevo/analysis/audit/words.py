@@ -74,16 +74,25 @@ def audit_words(metrics: Mapping[str, Any]) -> str:
 
 
 def _limits(told: Mapping[str, Any]) -> str:
-    if told["auditor"]["kind"] != "first_principles":
+    auditor = told["auditor"]
+    if auditor["kind"] != "first_principles":
         return ""
+    if _relaxes(auditor):
+        steps = auditor["relaxed"].get("steps")
+        return f"relaxed by at most {steps} steps of its own: what is not relaxed by then can be confirmed and not rejected"
     return "by single points of structures and references that it did not relax: these can confirm and not reject"
+
+
+def _relaxes(auditor: Mapping[str, Any]) -> bool:
+    """Whether an auditor relaxes: a force field does, a code where it was told how many steps."""
+    return auditor["kind"] != "first_principles" or isinstance(auditor.get("relaxed"), dict)
 
 
 def _references(told: Mapping[str, Any]) -> str:
     """How many references are missing on the auditor's hull, and how many are there as they were."""
     counts = told.get("references") or {"asked": 0, "answered": 0, "not_relaxed": 0}
     silent, asked = counts["asked"] - counts["answered"], counts["asked"]
-    loose = counts["not_relaxed"] if told["auditor"]["kind"] != "first_principles" else 0
+    loose = counts["not_relaxed"] if _relaxes(told["auditor"]) else 0
     parts = [
         f"{silent} of {asked} references without an energy, what has their elements is not called stable" if silent else "",
         f"{loose} of {asked} references not relaxed to the end" if loose else "",
@@ -132,7 +141,7 @@ def entry_rows(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple
         return []
     above = row.get("energy_above_hull_audit")
     energy = "no E_hull" if above is None else f"E_hull {above:.4f} eV/atom"
-    single = ", single points" if told["auditor"]["kind"] == "first_principles" else ""
+    single = "" if _relaxes(told["auditor"]) else ", single points"
     return [(_looked(told).split()[0], f"{verdict} ({_looked(told)}{single}): {energy}")]
 
 

@@ -1,7 +1,7 @@
 """Do several models say the same of a population: spread of their energies, who calls what stable, and on whose word.
 
 A *voice* is one model. Voices of one *group* share architecture and training, so they share errors; two groups are independent if
-neither the family nor the training is the same.
+neither the family nor the training is the same, of their teachers neither.
 """
 
 from __future__ import annotations
@@ -36,24 +36,37 @@ class Training:
         Names of data sets joined by ``+``; empty if they are not known.
     words : str
         For people.
+    taught_by : frozenset of Training
+        Models that made labels which it was fitted on: it may have their errors.
     """
 
     family: str
     functional: str = ""
     data: str = ""
     words: str = ""
+    taught_by: frozenset[Training] = frozenset()
 
     def is_independent_of(self, other: Training) -> bool:
-        """Another architecture, and another functional or no data set in common; what is not known does not count as another."""
-        if self.family == other.family:
-            return False
-        other_functional = bool(self.functional and other.functional) and self.functional.upper() != other.functional.upper()
-        return other_functional or (bool(self.data and other.data) and not self.data_in_common(other))
+        """Whether this model and its teachers have nothing in common with the other one and its teachers.
+
+        That is another architecture, and another functional or no data set in common; what is not known counts as nothing else.
+        """
+        return all(
+            have_nothing_in_common(one, another) for one in (self, *self.taught_by) for another in (other, *other.taught_by)
+        )
 
     def data_in_common(self, other: Training) -> frozenset[str]:
         """Data sets that both were trained on, as far as they are known."""
         one, two = (frozenset(filter(None, each.data.split("+"))) for each in (self, other))
         return one & two
+
+
+def have_nothing_in_common(one: Training, other: Training) -> bool:
+    """Whether two models, whoever taught them, differ in architecture, and in functional or in all data."""
+    if one.family == other.family:
+        return False
+    other_functional = bool(one.functional and other.functional) and one.functional.upper() != other.functional.upper()
+    return other_functional or (bool(one.data and other.data) and not one.data_in_common(other))
 
 
 def spread(values: ArrayLike) -> FloatArray:

@@ -11,6 +11,7 @@ from coevo.analysis.audit.words import BY_THE_MODEL, audit_rows, count_words
 from coevo.node_store.recorded import force_field_change, halved_batches, readable, step_seconds
 from coevo.output.plain_text import counted
 from coevo.studies.states.electron_words import candidates_rows, excess_rows
+from coevo.studies.states.generators import generator_lines, has_generators
 from coevo.studies.states.graph import SHORT_ID
 from coevo.studies.states.hull_words import hull_rows
 from coevo.studies.states.label_scales import label_scale_rows, scale_words, teacher_of
@@ -175,7 +176,9 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     rows += label_scale_rows(view)
     for note in metrics.get("labels", {}).get("notes", []):
         rows.append(("references", str(note)[:300]))
-    if reason := metrics["generator"]["report"].get("reason"):
+    if has_generators(view):
+        rows += generator_lines([view])
+    elif reason := metrics["generator"]["report"].get("reason"):
         rows.append(("generator", f"kept the parent's: {str(reason)[:200]}"))  # words of a runner
     if metrics.get("validation"):
         rows.append(("first principles", _validation(metrics["validation"])))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from coevo.app.tables.generators import generators_table
 from coevo.node_store.recorded import readable
 from coevo.output.plain_text import counted
 from coevo.studies.states.signal_rows import sparkline
@@ -31,7 +32,8 @@ def status_tables(store: NodeStore, status: dict[str, Any], *, whole: bool) -> l
     if not head:
         return [status_table(status)]
     with readable(store.state(f"{status['node']}@{head['id']}")):
-        return [status_table(status), *([signals_table(head), verdict_table(head)] if whole else [])]
+        generators = [generators_table(head["generators"])] if head["generators"] else []
+        return [status_table(status), *generators, *([signals_table(head), verdict_table(head)] if whole else [])]
 
 
 def status_table(status: dict[str, Any]) -> Table:
@@ -69,6 +71,7 @@ def status_table(status: dict[str, Any]) -> Table:
             "agreement",
             "calibration",
             "environments",
+            "environments_of_a_probe",
         ):
             if head[key]:
                 table.add_row(key.replace("_", " "), head[key])

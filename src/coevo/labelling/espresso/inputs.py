@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,32 @@ if TYPE_CHECKING:
 
 MIN_VOLUME, MAX_VOLUME = 1.0, 1000.0
 """Å³ per atom that a cell may have: below, atoms overlap; above, it is vacuum, which costs plane waves by the million."""
+
+RYDBERG_PER_BOHR = 25.71104309
+"""eV/Å."""
+
+KBAR = 1602.1766208
+"""In 1 eV/Å³."""
+
+ENERGY_OF_A_STEP = 1e-4
+"""Ry per atom: of a relaxation that is at its end, the last step changes the energy by less (1.4 meV/atom)."""
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """That atoms and cell are moved.
+
+    Attributes
+    ----------
+    steps : int
+        That are tried, at most.
+    fmax : float
+        Largest force and generalised force on the cell at its end, eV/Å. pw.x is asked for half of it, as its words are about
+        components, and about the plane waves of the first cell.
+    """
+
+    steps: int
+    fmax: float
 
 
 def check_cell(frame: Structure) -> LabelResult | None:
@@ -48,9 +75,11 @@ def k_grid(lattice: Lattice, spacing: float) -> tuple[int, int, int]:
     return first, second, third
 
 
-def parameters(frame: Structure, config: EspressoConfig, pseudo_dir: str) -> dict[str, dict[str, Any]]:
+def parameters(
+    frame: Structure, config: EspressoConfig, pseudo_dir: str, relaxation: Relaxation | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the namelists of one frame."""
-    return {
+    found: dict[str, dict[str, Any]] = {
         "control": {
             "calculation": "scf",
             "restart_mode": "from_scratch",
@@ -76,9 +105,26 @@ def parameters(frame: Structure, config: EspressoConfig, pseudo_dir: str) -> dic
             "diagonalization": "david",
         },
     }
+    if relaxation is not None:
+        found["control"] |= {
+            "calculation": "vc-relax",
+            "nstep": relaxation.steps + 1,  # pw.x counts geometries, the first among them
+            "etot_conv_thr": ENERGY_OF_A_STEP * len(frame),
+            "forc_conv_thr": 0.5 * relaxation.fmax / RYDBERG_PER_BOHR,
+        }
+        found["ions"] = {"ion_dynamics": "bfgs"}
+        # a stress of fmax · n / V is a generalised cell force of fmax
+        stress = relaxation.fmax * len(frame) / frame.volume
+        found["cell"] = {"cell_dynamics": "bfgs", "press_conv_thr": 0.5 * stress * KBAR}
+    return found
 
 
-def input_text(frame: Structure, config: EspressoConfig, potentials: Mapping[str, Potential]) -> str:
+def input_text(
+    frame: Structure,
+    config: EspressoConfig,
+    potentials: Mapping[str, Potential],
+    relaxation: Relaxation | None = None,
+) -> str:
     """Write the input of one frame.
 
     Parameters
@@ -88,6 +134,8 @@ def input_text(frame: Structure, config: EspressoConfig, potentials: Mapping[str
     config : EspressoConfig
     potentials : mapping of str to Potential
         Of all elements of the frame, in one directory.
+    relaxation : Relaxation or None
+        None: a single point.
     """
     from ase import Atoms
     from ase.io.espresso import write_espresso_in
@@ -101,7 +149,7 @@ def input_text(frame: Structure, config: EspressoConfig, potentials: Mapping[str
     write_espresso_in(
         text,
         atoms,
-        input_data=parameters(frame, config, pseudo_dir),
+        input_data=parameters(frame, config, pseudo_dir, relaxation),
         pseudopotentials={symbol: potentials[symbol].path.name for symbol in symbols},
         kpts=None if grid == (1, 1, 1) else grid,  # Γ alone has real wavefunctions, at half the cost
         crystal_coordinates=True,

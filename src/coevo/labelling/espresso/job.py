@@ -34,6 +34,8 @@ class PwJob(Job):
         Names in the directory of the run.
     timeout : float or None
         Seconds after which an attempt is ended by force, for a run that hangs; beyond the input's own ``max_seconds``.
+    accepted : list of int, optional
+        Exit codes other than 0 that are no failure by themselves; what the run is worth is asked of its output.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class PwJob(Job):
         output_file: str = "pw.out",
         stderr_file: str = "std_err.txt",
         timeout: float | None = None,
+        accepted: list[int] | None = None,
     ):
         self.command = list(command)
         self.input_file = input_file
         self.output_file = output_file
         self.stderr_file = stderr_file
         self.timeout = timeout
+        self.accepted = list(accepted or [])
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = False
 
@@ -113,6 +117,8 @@ class PwJob(Job):
                 self.terminate()  # also when this process is interrupted: nothing is left running
         status = {"returncode": process.returncode, "timed_out": timed_out}
         (folder / STATUS_FILE).write_text(json.dumps(status), encoding="utf-8")
+        if process.returncode in self.accepted:
+            process.returncode = 0  # for custodian, which gives up at any other
         return process
 
     def postprocess(self, directory: str = "./") -> None:
@@ -152,7 +158,7 @@ class PwJob(Job):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the arguments, for custodian's log."""
-        names = ("command", "input_file", "output_file", "stderr_file", "timeout")
+        names = ("command", "input_file", "output_file", "stderr_file", "timeout", "accepted")
         module, name = type(self).__module__, type(self).__name__
         return {"@module": module, "@class": name, **{key: getattr(self, key) for key in names}}
 

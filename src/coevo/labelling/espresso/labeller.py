@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from coevo.errors import LabellingError
-from coevo.labelling.contract import LabelResult, LabelSettings
-from coevo.labelling.espresso.inputs import check_cell, input_text
+from coevo.labelling.contract import LabelResult, LabelSettings, RelaxedFrame
+from coevo.labelling.espresso.inputs import Relaxation, check_cell, input_text
 from coevo.labelling.espresso.pseudopotentials import directory_of_potentials, find_family, verify
+from coevo.labelling.espresso.relaxing import Moved, moved_to, relax_in_rounds
 from coevo.labelling.sanity import SanityLimits, check_geometry, judge
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from coevo.labelling.espresso.job import PwJob
     from coevo.labelling.espresso.pseudopotentials import Potential
     from coevo.settings import Settings
+
+Result = TypeVar("Result")
+"""What is made of a frame."""
 
 RYDBERG = 13.605693122994
 """eV."""
@@ -180,7 +184,57 @@ class EspressoLabeller:
         LabellingError
             If ``pw.x`` or a potential is missing, or the machine fails (no space left on the disk).
         """
-        checked = [check_cell(frame) or check_geometry(frame, self._limits) for frame in frames]
+        return self._each(frames, self._label_one, progress)
+
+    def relax(
+        self, frames: Sequence[Structure], steps: int, fmax: float, *, progress: Callable[[int], None] | None = None
+    ) -> list[RelaxedFrame]:
+        """Relax atoms and cells of the frames, in order, each from where it is (:mod:`coevo.labelling.espresso.relaxing`).
+
+        Parameters
+        ----------
+        frames : sequence of Structure
+        steps : int
+            That are taken with a frame, at most.
+        fmax : float
+            Largest force, or generalised force on the cell, of a relaxed frame, eV/Å.
+        progress : callable or None
+            Called with the number of frames finished since the last call.
+
+        Raises
+        ------
+        LabellingError
+            As :meth:`label`.
+        """
+
+        def run(frame: Structure, potentials: Mapping[str, Potential], place: Path) -> RelaxedFrame:
+            def label(structure: Structure) -> LabelResult:
+                rejected = self._checked(structure)
+                return self._label_one(structure, potentials, place) if rejected is None else rejected
+
+            def move(structure: Structure, left: int) -> Moved:
+                return self._move(structure, potentials, place, Relaxation(left, fmax))
+
+            return relax_in_rounds(frame, steps, fmax, move, label)
+
+        found = self._each(frames, run, progress)
+        return [
+            RelaxedFrame(frame, each) if isinstance(each, LabelResult) else each
+            for frame, each in zip(frames, found, strict=True)
+        ]
+
+    def _checked(self, frame: Structure) -> LabelResult | None:
+        """Why a frame is not given to ``pw.x``; None if it is."""
+        return check_cell(frame) or check_geometry(frame, self._limits)
+
+    def _each(
+        self,
+        frames: Sequence[Structure],
+        run: Callable[[Structure, Mapping[str, Potential], Path], Result],
+        progress: Callable[[int], None] | None,
+    ) -> list[Result | LabelResult]:
+        """Run what is to be done with each frame, but for those that are rejected before."""
+        checked = [self._checked(frame) for frame in frames]
         sound = [frame for frame, found in zip(frames, checked, strict=True) if found is None]
         if progress is not None and len(sound) < len(frames):
             progress(len(frames) - len(sound))
@@ -190,7 +244,7 @@ class EspressoLabeller:
         elements = {site.specie.symbol for frame in sound for site in frame}
         potentials = verify(self._family, elements, self._directory)
         with self._place() as place:
-            results = iter(self._label_all(sound, potentials, place, progress))
+            results = iter(self._in_pool(sound, run, potentials, place, progress))
         return [next(results) if found is None else found for found in checked]
 
     @contextmanager
@@ -203,17 +257,18 @@ class EspressoLabeller:
             self._scratch.mkdir(parents=True, exist_ok=True)
             yield self._scratch
 
-    def _label_all(
+    def _in_pool(
         self,
         frames: Sequence[Structure],
+        run: Callable[[Structure, Mapping[str, Potential], Path], Result],
         potentials: Mapping[str, Potential],
         place: Path,
         progress: Callable[[int], None] | None,
-    ) -> list[LabelResult]:
+    ) -> list[Result]:
         """Run the frames, as many at once as the workers allow; whatever interrupts this ends the runs too."""
-        results: list[LabelResult] = []
+        results: list[Result] = []
         with ThreadPoolExecutor(max_workers=self._at_once()) as pool:
-            tasks = [pool.submit(self._label_one, frame, potentials, place) for frame in frames]
+            tasks = [pool.submit(run, frame, potentials, place) for frame in frames]
             try:
                 for task in tasks:
                     results.append(task.result())
@@ -233,22 +288,47 @@ class EspressoLabeller:
         return max(1, self._workers // processes) if processes else 1
 
     def _label_one(self, frame: Structure, potentials: Mapping[str, Potential], place: Path) -> LabelResult:
-        from coevo.labelling.espresso.running import keep_run, run_frame
+        from coevo.labelling.espresso.running import run_frame
 
-        text = input_text(frame, self._config, potentials)
-        name = "espresso-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=place))
-        try:
-            (folder / "pw.in").write_text(text, encoding="utf-8")
+        with self._run_in(place, input_text(frame, self._config, potentials)) as folder:
             result = run_frame(folder, self._command, self._config, self._jobs)
             if result.status == "admitted":
                 result = self._judge(result, frame, potentials)
             if result.status != "admitted" and self._scratch is not None:
-                kept = keep_run(folder, place / f"{name}-{result.reason}.tar.gz")
+                kept = self._keep(folder, place, result.reason)
                 result = replace(result, detail=f"{result.detail}; run kept in {kept.name}")
+        return result
+
+    def _move(self, frame: Structure, potentials: Mapping[str, Potential], place: Path, relaxation: Relaxation) -> Moved:
+        """One run that moves a frame; it has the time of as many single points as it may make."""
+        from coevo.labelling.espresso.parsing import read_text
+        from coevo.labelling.espresso.running import run_frame
+
+        seconds = self._config.max_seconds * (relaxation.steps + 2)
+        config = self._config.model_copy(update={"max_seconds": seconds})
+        with self._run_in(place, input_text(frame, config, potentials, relaxation)) as folder:
+            result = run_frame(folder, self._command, config, self._jobs, moves=True)
+            if result.status == "admitted":
+                return moved_to(read_text(folder / "pw.out"))
+            if self._scratch is not None:
+                self._keep(folder, place, result.reason)
+        return Moved(None, reason=result.reason)
+
+    @contextmanager
+    def _run_in(self, place: Path, text: str) -> Iterator[Path]:
+        """Directory with an input; removed afterwards."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{_name_of(text)}-", dir=place))
+        try:
+            (folder / "pw.in").write_text(text, encoding="utf-8")
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return result
+
+    def _keep(self, folder: Path, place: Path, reason: str) -> Path:
+        from coevo.labelling.espresso.running import keep_run
+
+        name = folder.name.rpartition("-")[0]
+        return keep_run(folder, place / f"{name}-{reason}.tar.gz")
 
     def _judge(self, result: LabelResult, frame: Structure, potentials: Mapping[str, Potential]) -> LabelResult:
         """Hold the numbers against the limits, the energy relative to the free atoms of the potentials where these state it."""
@@ -265,3 +345,7 @@ class EspressoLabeller:
             unbounded = replace(self._limits, energy_range=(float("-inf"), 0.0))
             judged = judge(result.energy, result.forces, result.stress, unbounded)
         return replace(judged, energy=result.energy, detail=result.detail) if judged.status == "admitted" else judged
+
+
+def _name_of(text: str) -> str:
+    return "espresso-" + hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -206,10 +206,19 @@ def _readable(text: str) -> str:
 
 def last_atoms(text: str, *, results_required: bool = True) -> Any:
     """Return the last atoms of an output as ASE reads them, with their results if these are required; None if it cannot."""
+    return _read_atoms(text, -1, results_required=results_required)
+
+
+def all_atoms(text: str) -> list[Any]:
+    """Return the atoms of every geometry of an output that has results; empty if ASE cannot read it."""
+    return _read_atoms(text, slice(None), results_required=True) or []
+
+
+def _read_atoms(text: str, index: int | slice, *, results_required: bool) -> Any:
     from ase.io import read
 
     try:
-        return read(io.StringIO(_readable(text)), format="espresso-out", index=-1, results_required=results_required)
+        return read(io.StringIO(_readable(text)), format="espresso-out", index=index, results_required=results_required)
     except (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError):
         return None  # an output that was cut off, at whatever line: what ASE raises depends on the line
 

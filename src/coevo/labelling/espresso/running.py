@@ -73,8 +73,13 @@ REJECTED = {"overlapping_atoms": "overlap"}
 GRACE = 120.0
 """Seconds beyond ``max_seconds`` after which a run hangs."""
 
+STEPS_USED_UP = 3
+"""Exit code of a pw.x that moved atoms as often as it was to, and has not converged."""
 
-def run_frame(folder: Path, command: Sequence[str], config: EspressoConfig, jobs: set[PwJob]) -> LabelResult:
+
+def run_frame(
+    folder: Path, command: Sequence[str], config: EspressoConfig, jobs: set[PwJob], *, moves: bool = False
+) -> LabelResult:
     """Run custodian on the input in a directory.
 
     Parameters
@@ -85,6 +90,8 @@ def run_frame(folder: Path, command: Sequence[str], config: EspressoConfig, jobs
     config : EspressoConfig
     jobs : set of PwJob
         Holds the job while it runs, so that another thread can cancel it.
+    moves : bool
+        Whether the input moves atoms; that pw.x has used up its steps is no error then.
 
     Returns
     -------
@@ -97,7 +104,7 @@ def run_frame(folder: Path, command: Sequence[str], config: EspressoConfig, jobs
         If the machine fails and not the frame.
     """
     validator = PwValidator(config.functional)
-    job = PwJob(list(command), timeout=config.max_seconds + GRACE)
+    job = PwJob(list(command), timeout=config.max_seconds + GRACE, accepted=[STEPS_USED_UP] if moves else [])
     custodian = Custodian(
         [PwErrorHandler()],
         [job],

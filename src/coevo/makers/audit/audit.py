@@ -10,6 +10,7 @@ from jobflow import Flow, Response, job
 from coevo.configs.audit_section import AuditConfig, section_of
 from coevo.configs.tree import CurationConfig, LabellingConfig, NodeSection, ScreeningConfig
 from coevo.makers.audit.auditor import earlier_records, identity_of_code, identity_of_force_field, published_auditor
+from coevo.makers.audit.code_relaxation import CodeRelaxationMaker
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.label import LabelPacketMaker
 from coevo.makers.screen import family_of
@@ -176,13 +177,19 @@ class AuditMaker(StepMaker):
         kept = {i for sample in samples.values() for i in sample}
         drawn = [{k: v for k, v in found[i].items() if k != "structure"} | {"id": i} for i in sorted(kept)]
         known_references = _references(views, references) if kept else {}
-        jobs = packets.jobs([_record(i, row, "reference") for i, row in known_references.items()], 0)
+        jobs = packets.jobs([_record(i, row, "reference") for i, row in known_references.items()], 0, known=True)
         count = len(jobs)
         jobs += packets.jobs([_record(i, found[i]["structure"], "audit") for i in new], count)
         # another attempt is other work, and one that is resumed is the same one
-        repeated = [(i, found[i]["structure"], "audit") for i in again]
-        repeated += [(i, known_references[i], "reference") for i in sorted(failed) if i in known_references]
-        jobs += packets.jobs([{**_record(*each), "after": "+".join(sorted(parents))} for each in repeated], len(jobs))
+        after = {"after": "+".join(sorted(parents))}
+        repeated = [{**_record(i, found[i]["structure"], "audit"), **after} for i in again]
+        references_again = [i for i in sorted(failed) if i in known_references]
+        repeated_references = [{**_record(i, known_references[i], "reference"), **after} for i in references_again]
+        if self.audit.code_steps:
+            jobs += packets.jobs(repeated, len(jobs))
+            jobs += packets.jobs(repeated_references, len(jobs), known=True)
+        else:  # together, as ever: their packets have keys by which they are found
+            jobs += packets.jobs([*repeated, *repeated_references], len(jobs))
         output = {
             "auditor": auditor,
             "drawn": write_records(store, drawn),
@@ -199,16 +206,16 @@ class AuditMaker(StepMaker):
 
     def _of_force_field(self) -> tuple[_Packets, Document]:
         checkpoint = published_auditor(self.audit)
-        chosen: dict[str, Any] = {key: getattr(self.screening, key) for key in ("fmax", "optimiser", "batch_size")}
-        chosen["max_steps"] = self.audit.max_steps
+        chosen = self._chosen()
         screening = ScreeningConfig(**chosen)
 
-        def cut(name: str, shard: ShardReference) -> Any:
+        def cut(name: str, shard: ShardReference, _: bool) -> Any:
             return AuditPacketMaker(name, self.workers, screening).make(shard, checkpoint)
 
         return _Packets(self.name, self.shard_size, cut), identity_of_force_field(self.audit, checkpoint, chosen)
 
     def _of_code(self) -> tuple[_Packets, Document]:
+        """Single points, or relaxations of a few steps."""
         from coevo.labelling.digest import settings_digest
         from coevo.makers.labels.settings import labeller_for
 
@@ -216,12 +223,44 @@ class AuditMaker(StepMaker):
         settings: LabelSettings = labeller_for(labelling, elements=self.node.elements).settings()
         digest = settings_digest(settings)
 
-        def cut(name: str, shard: ShardReference) -> Any:
+        def cut(name: str, shard: ShardReference, _: bool) -> Any:
             return LabelPacketMaker(
                 name, self.workers, labelling=labelling, elements=self.node.elements, settings_digest=digest
             ).make(shard)
 
-        return _Packets(self.name, labelling.frames_per_job, cut), identity_of_code(self.audit, settings.functional, digest)
+        if not self.audit.code_steps:
+            return _Packets(self.name, labelling.frames_per_job, cut), identity_of_code(self.audit, settings.functional, digest)
+        first, screening = self._first_force_field()
+
+        def relaxed(name: str, shard: ShardReference, known: bool) -> Any:
+            maker = CodeRelaxationMaker(
+                name,
+                self.workers,
+                labelling=labelling,
+                elements=tuple(self.node.elements),
+                settings_digest=digest,
+                steps=self.audit.code_steps,
+                screening=screening,
+            )
+            # a reference lies where others have relaxed it
+            return maker.make(shard) if known or first is None else maker.make(shard, first)
+
+        how: Document = {"steps": self.audit.code_steps, "fmax": screening.fmax}
+        if first is not None:
+            how |= {"first": identity_of_force_field(self.audit, first, self._chosen())}
+        identity = identity_of_code(self.audit, settings.functional, digest, how)
+        return _Packets(self.name, labelling.frames_per_job, relaxed), identity
+
+    def _first_force_field(self) -> tuple[Checkpoint | None, ScreeningConfig]:
+        """The force field from whose minima a code starts, and how it gets there; without one, how far a code relaxes."""
+        if not self.audit.force_field_first:
+            return None, ScreeningConfig(fmax=self.screening.fmax)
+        return published_auditor(self.audit), ScreeningConfig(**self._chosen())
+
+    def _chosen(self) -> dict[str, Any]:
+        """How a force field relaxes."""
+        chosen: dict[str, Any] = {key: getattr(self.screening, key) for key in ("fmax", "optimiser", "batch_size")}
+        return {**chosen, "max_steps": self.audit.max_steps}
 
 
 @dataclass(frozen=True)
@@ -232,12 +271,12 @@ class _Packets:
     size: int
     cut: Any
 
-    def jobs(self, records: Sequence[Record], first: int) -> list[Any]:
-        """Jobs of records, numbered from ``first`` on."""
+    def jobs(self, records: Sequence[Record], first: int, *, known: bool = False) -> list[Any]:
+        """Jobs of records, numbered from ``first`` on; ``known``: of references."""
         store = current_store()
         starts = range(0, len(records), self.size)
         return [
-            self.cut(f"{self.name}/{number:04d}", write_records(store, records[start : start + self.size]))
+            self.cut(f"{self.name}/{number:04d}", write_records(store, records[start : start + self.size]), known)
             for number, start in enumerate(starts, first)
         ]
 

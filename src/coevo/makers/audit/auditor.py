@@ -10,15 +10,15 @@ from coevo.configs.uncertainty_section import OtherForceField
 from coevo.errors import ConfigError
 from coevo.families import descriptor_of
 from coevo.labelling.imported.functionals import base_of
-from coevo.makers.committee.members import COMPUTED, published, sources_of, training_of, training_of_published
-from coevo.makers.committee.teachers import teachers_of, training_of_teacher
+from coevo.makers.committee.members import COMPUTED, published, training_of, training_of_published
+from coevo.makers.committee.teachers import training_of_teacher
 from coevo.node_store.bundles.documents import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from coevo.configs.audit_section import AuditConfig
-    from coevo.configs.tree import ForceFieldConfig, LabellingConfig, NodeConfig, NodeSection
+    from coevo.configs.tree import ForceFieldConfig, LabellingConfig, NodeConfig
     from coevo.makers.committee.teachers import Teachers
     from coevo.makers.outputs import Checkpoint
     from coevo.makers.step import Document, Record
@@ -44,7 +44,7 @@ def check_auditor(config: NodeConfig) -> None:
     audit = config.audit
     if audit.first_principles:
         labeller_for(section_of(config.labelling, audit), elements=config.node.elements).settings()
-    elif audit.in_use:
+    if audit.auditor == "force_field" or (audit.first_principles and audit.force_field_first):
         family = descriptor_of(audit.force_field.family, "force_field")
         if family.environment is not None:
             try:
@@ -77,9 +77,13 @@ def identity_of_force_field(audit: AuditConfig, checkpoint: Checkpoint, relaxed:
     }
 
 
-def identity_of_code(audit: AuditConfig, functional: str, digest: str) -> Document:
-    """What a state records of a first-principles code as its auditor; ``digest`` is that of its settings."""
-    return {"kind": "first_principles", "name": audit.auditor, "functional": functional, "digest": digest, "relaxed": None}
+def identity_of_code(audit: AuditConfig, functional: str, digest: str, relaxed: Document | None = None) -> Document:
+    """What a state records of a first-principles code as its auditor; ``digest`` is that of its settings.
+
+    ``relaxed`` is how it relaxes (``steps``, ``fmax`` and, of a force field from whose minima it starts, ``first``); None: it
+    does not.
+    """
+    return {"kind": "first_principles", "name": audit.auditor, "functional": functional, "digest": digest, "relaxed": relaxed}
 
 
 def relation_of(
@@ -211,17 +215,3 @@ def _is_formula(formula: Any, elements: frozenset[str]) -> bool:
     except (ValueError, ArithmeticError, LookupError):
         return False
     return bool(amounts) and set(amounts) <= elements and all(0 < amount <= 1e6 for amount in amounts.values())
-
-
-def sources_in(
-    node: NodeSection, parents: Collection[str], labels: Any, labelling: LabellingConfig
-) -> tuple[set[tuple[str, str, str]], Teachers]:
-    """Codes, functionals and settings of the labels of a state, those of its parents and new ones; and their teachers."""
-    from coevo.makers.populations.population import open_state
-    from coevo.makers.step import current_store, read_records
-
-    store = current_store()
-    new = list(read_records(store, labels or []))
-    views = [open_state(store, node.name, parent) for parent in parents]
-    found = sources_of(new).union(*(sources_of(view.labels()) for view in views))
-    return found, teachers_of(store, views, new, labelling)

@@ -11,9 +11,10 @@ from coevo.analysis.audit.estimates import Audited as Look
 from coevo.analysis.audit.estimates import Stratum, estimates, share
 from coevo.configs.audit_section import AuditConfig
 from coevo.configs.tree import CurationConfig, ForceFieldConfig, LabellingConfig, NodeSection
-from coevo.makers.audit.auditor import relation_of, sources_in
+from coevo.makers.audit.auditor import relation_of
 from coevo.makers.audit.auditor_hull import AuditorHull
 from coevo.makers.audit.strata import said_in
+from coevo.makers.committee.teachers import sources_in
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class JudgeAuditMaker(StepMaker):
         present = {d["structure_id"]: d["formula"] for d in documents} | {i: row["formula"] for i, row in drawn.items()}
         formulas = {i: row["formula"] for i, row in said.items() if row.get("formula")} | present
         is_code = audited["auditor"]["kind"] == "first_principles"
-        looked = AuditorHull.of(self.node.elements, formulas, references, said, relaxes=not is_code)
+        looked = AuditorHull.of(self.node.elements, formulas, references, said, relaxes=bool(audited["auditor"]["relaxed"]))
         above, verdicts = looked.judged([i for i in said if i in present], self.curation.stable_threshold)
         sources, teachers = sources_in(self.node, parents, labels, self.labelling)
         functional = str(audited["auditor"]["functional"]) if is_code else ""

@@ -60,14 +60,15 @@ LASTING = frozenset(
 
 
 def said_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
-    """What packets say: rows of a force field, or labels of a code, which are single points and not relaxed by it.
+    """What packets say: rows of who relaxes, a code with ``status``, or labels of a code, which are single points.
 
     Those without an energy for a reason that may pass have ``again``: a label that failed was not judged.
     """
     for row in rows:
         if "frame" not in row:
-            passes = row["energy_per_atom"] is None and row["reason"] not in LASTING
-            yield {**row, **({"again": True} if passes else {})}
+            lasts = row["status"] != "failed" if "status" in row else row["reason"] in LASTING
+            told = {key: value for key, value in row.items() if key != "status"}
+            yield {**told, **({"again": True} if row["energy_per_atom"] is None and not lasts else {})}
             continue
         admitted = row["status"] == "admitted"
         yield {

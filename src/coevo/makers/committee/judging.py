@@ -31,10 +31,12 @@ class Judged:
         Energy above its own hull, eV/atom, NaN where it has none; None for a member that says nothing.
     document : dict
         What the state records of it.
+    training : Training
     """
 
     above: Any
     document: Document
+    training: Training
 
 
 def judge_member(
@@ -69,13 +71,14 @@ def judge_member(
         "reason": "",
     }
     if checkpoint is None or energies is None:
-        return Judged(None, {**document, "reason": "not fitted yet"})
+        return Judged(None, {**document, "reason": "not fitted yet"}, training)
     if other is not None:
         energies, document["offsets"], reason = population.on_scale(energies, other.told, node)
         if reason:
-            return Judged(None, {**document, "reason": f"its energies cannot be brought to the scale of the node: {reason}"})
+            reason = f"its energies cannot be brought to the scale of the node: {reason}"
+            return Judged(None, {**document, "reason": reason}, training)
     above, reason = population.above_hull(energies, node.elements)
-    return Judged(above, {**document, "evaluated": int(np.isfinite(energies).sum()), "reason": reason})
+    return Judged(above, {**document, "evaluated": int(np.isfinite(energies).sum()), "reason": reason}, training)
 
 
 def with_opinions(
@@ -95,7 +98,7 @@ def with_opinions(
         E_hull up to which a structure is stable, eV/atom.
     """
     speaking = [name for name, each in judged.items() if each.above is not None]
-    trainings = [own, *(_training(judged[name].document) for name in speaking)]
+    trainings = [own, *(judged[name].training for name in speaking)]
     mine = np.array([model_energy_above_hull(d) for d in documents], dtype=float)
     above = np.column_stack([mine, *(judged[name].above for name in speaking)])
     stable = np.where(np.isfinite(above), (above <= threshold).astype(float), np.nan)
@@ -124,7 +127,3 @@ def with_opinions(
         "confidently_sun": sum(heard) if heard or (independent_pairs(trainings) and not sun) else None,
         "median_spread": float(np.median(spreads)) if len(spreads) else None,
     }
-
-
-def _training(document: Mapping[str, Any]) -> Training:
-    return Training(*(str(document[key]) for key in ("family", "functional", "data", "training")))

@@ -193,11 +193,14 @@ def training_of(
             words.add(f"{code} {functional}".strip())
     functionals = {base_of(functional) for _, functional, _ in sources}
     told = ", ".join(sorted(words)) or "none that are admitted"
+    if taught is None:
+        taught = [teacher] if teacher else []
     return Training(
         checkpoint["family"],
         next(iter(functionals)) if len(functionals) == 1 else "",
         "+".join(sorted({name for each in data for name in each.split("+")})) if sources and all(data) else "",
         f"the node's labels ({told})",
+        frozenset(taught),
     )
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.tree import CurationConfig, ForceFieldConfig, LabellingConfig, NodeSection
 from coevo.configs.uncertainty_section import UncertaintyConfig
-from coevo.makers.committee.members import kinds_of, sources_of, training_of
+from coevo.makers.committee.members import kinds_of, training_of
+from coevo.makers.committee.teachers import sources_in, training_of_teacher
 from coevo.makers.step import StepMaker, current_store, read_records, step, write_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from coevo.makers.outputs import Assessed, Calibrated, Checkpoint, MembersEvaluated, TrainedMember
     from coevo.makers.step import Document, ShardReference
@@ -39,6 +40,7 @@ class OpinionsMaker(StepMaker):
     labelling: LabellingConfig = field(default_factory=LabellingConfig)
     force_field: ForceFieldConfig = field(default_factory=ForceFieldConfig)
 
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core")
 
     @step
@@ -89,12 +91,14 @@ class OpinionsMaker(StepMaker):
         documents = list(read_records(store, assessed["evaluations"]))
         population = population_of(documents, read_records(store, shards))
         energies = {name: population.energies(read_records(store, parts)) for name, parts in evaluated["members"].items()}
-        others, sources = kinds_of(self.uncertainty.others), self._sources(parents, labels)
+        others = kinds_of(self.uncertainty.others)
+        sources, teachers = sources_in(self.node, parents, labels, self.labelling)
+        taught = [training_of_teacher(teacher) for teacher in teachers.values()]
         judged = {}
         for name, member in sorted(members.items()):
-            training = training_of(member, others.get(name), self.force_field, self.labelling, sources)
+            training = training_of(member, others.get(name), self.force_field, self.labelling, sources, taught)
             judged[name] = judge_member(population, energies.get(name), member, others.get(name), training, self.node)
-        own = training_of(checkpoint, None, self.force_field, self.labelling, sources)
+        own = training_of(checkpoint, None, self.force_field, self.labelling, sources, taught)
         for name, fit in fits.items():
             judged[name].document["fit"] = _of_fit(fit)
         documents, agreement = with_opinions(documents, judged, own, self.curation.stable_threshold)
@@ -104,6 +108,7 @@ class OpinionsMaker(StepMaker):
                 "training": own.words,
                 "functional": own.functional,
                 "data": own.data,
+                "teachers": sorted(each.words for each in own.taught_by),
             },
             "members": {name: each.document for name, each in judged.items()},
             "agreement": agreement,
@@ -111,14 +116,6 @@ class OpinionsMaker(StepMaker):
             "calibration_reason": calibrated["reason"] if calibrated else "",
         }
         return {**assessed, "evaluations": write_records(store, documents), "committee": committee}
-
-    def _sources(self, parents: Sequence[str], labels: ShardReference | None) -> set[tuple[str, str, str]]:
-        """Codes, functionals and settings of the labels of the state."""
-        from coevo.makers.populations.population import open_state
-
-        store = current_store()
-        found = sources_of(read_records(store, labels or []))
-        return found.union(*(sources_of(open_state(store, self.node.name, parent).labels()) for parent in parents))
 
 
 def _of_fit(fit: Mapping[str, Any]) -> Document:

@@ -10,11 +10,13 @@ from coevo.makers.committee.errors_and_spreads import calibrated, not_seen
 from coevo.makers.committee.judging import judge_member, with_opinions
 from coevo.makers.committee.members import checkpoints_of_members, kinds_of, sources_of, training_of, wanted_names
 from coevo.makers.committee.population import population_of
+from coevo.makers.committee.teachers import teachers_of, training_of_teacher
 from coevo.node_store.recorded import recorded_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from coevo.analysis.signals.agreement import Training
     from coevo.configs.tree import NodeConfig
     from coevo.makers.outputs import Checkpoint
     from coevo.node_store.store import NodeStore
@@ -82,7 +84,7 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
         for d in evaluations
     ]
     population = population_of(evaluations, records)
-    told = (config.screening.force_field, config.labelling, sources_of(view.labels()))
+    told = (config.screening.force_field, config.labelling, sources_of(view.labels()), _taught(store, view, config))
     others, judged = kinds_of(config.uncertainty.others), {}
     for name, checkpoint in sorted(_wanted(config, view.document["checkpoints"]).items()):
         found = load_force_field(store, checkpoint).evaluate(population.structures, workers=workers)
@@ -94,6 +96,16 @@ def _judged(store: NodeStore, view: StateView, config: NodeConfig, workers: int)
         judged[name] = judge_member(population, population.energies(rows), checkpoint, others.get(name), training, config.node)
     own = training_of(view.document["checkpoints"]["force_field"], None, *told)
     return with_opinions(evaluations, judged, own, config.curation.stable_threshold)
+
+
+def _taught(store: NodeStore, view: StateView, config: NodeConfig) -> list[Training] | None:
+    """What the teachers of the labels were trained on; None: a state that goes by its configuration alone."""
+    if "teachers" not in view.document["metrics"]["committee"]["force_field"]:
+        return None
+    parents = view.parent_views()
+    older = {identifier for parent in parents for identifier in parent.manifest["labels"]}
+    new = [label for label in view.labels() if label["_id"] not in older]
+    return [training_of_teacher(teacher) for teacher in teachers_of(store, parents, new, config.labelling).values()]
 
 
 def _wanted(config: NodeConfig, checkpoints: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.uncertainty_section import OtherForceField
 from coevo.errors import CheckpointError, CoevoError
 from coevo.labelling.imported.functionals import base_of
-from coevo.makers.committee.members import training_of_published
+from coevo.makers.committee.members import sources_of, training_of_published
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from coevo.analysis.signals.agreement import Training
-    from coevo.configs.tree import LabellingConfig
+    from coevo.configs.tree import LabellingConfig, NodeSection
     from coevo.makers.step import Record
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
@@ -59,6 +59,20 @@ def teachers_of(store: NodeStore, views: Sequence[StateView], labels: Iterable[R
         for label_id in ids[identifier].difference(*(ids.get(parent.id, frozenset()) for parent in parents)):
             found.setdefault(keys[label_id], set()).add(who)
     return {key: _checked(key[0], who) for key, who in found.items()}
+
+
+def sources_in(
+    node: NodeSection, parents: Collection[str], labels: Any, labelling: LabellingConfig
+) -> tuple[set[tuple[str, str, str]], Teachers]:
+    """Codes, functionals and settings of the labels of a state, those of its parents and new ones; and their teachers."""
+    from coevo.makers.populations.population import open_state
+    from coevo.makers.step import current_store, read_records
+
+    store = current_store()
+    new = list(read_records(store, labels or []))
+    views = [open_state(store, node.name, parent) for parent in parents]
+    found = sources_of(new).union(*(sources_of(view.labels()) for view in views))
+    return found, teachers_of(store, views, new, labelling)
 
 
 def teacher_named(config: Any) -> OtherForceField | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.committee.recomputation import opinions_again
 from coevo.makers.evaluate import evaluate_records
+from coevo.makers.generators import entries_again
 from coevo.makers.labels.stiffness import is_stiffness
 from coevo.makers.signals.comparison import Comparison
 from coevo.makers.signals.environment_calibration import known_calibration
@@ -67,7 +68,17 @@ def compare_signals(store: NodeStore, view: StateView, config: NodeConfig, worke
         *compare_hull(store, view, config, workers),
         *compare_model(view, force_field, config, workers),
         *(Comparison(*number) for number in opinions_again(store, view, config, workers)),
+        *_compare_generators(view),
     ]
+
+
+def _compare_generators(view: StateView) -> Iterator[Comparison]:
+    """Entries that each generator of a mixture drew, by the checkpoints that their origins name."""
+    told = view.document["metrics"].get("generators") or {}
+    again = entries_again(view, told) if told else {}
+    for family, counts in told.items():
+        for key, words in (("entries", "entries"), ("stable", "stable entries"), ("sun", "S.U.N. entries")):
+            yield Comparison(f"{words} that {family} drew", "", float(counts[key]), float(again[family][key]), 0.0)
 
 
 def _environments(view: StateView, config: NodeConfig, workers: int) -> Record:

@@ -137,6 +137,13 @@ def environment_of(family: ExternalFamily, settings: Settings | None = None) -> 
     return Environment(family.name, "made", (str(python_in(directory)),), described, settings.device)
 
 
+def is_described(family: ExternalFamily, settings: Settings | None = None) -> bool:
+    """Whether the family's file names a Python, so that one made by ``coevo env create`` would not be used."""
+    file = file_of(family.name, settings)
+    described = read_environment_file(file) if file.exists() else ModelEnvironment()
+    return bool(described.python or described.prefix)
+
+
 def has_own(family: ExternalFamily) -> bool:
     """Whether coevo's own environment has all pins of a family that offers itself as an extra."""
     return bool(family.extra) and next(_differing(family), None) is None

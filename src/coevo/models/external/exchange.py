@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from coevo.errors import ModelError
+from coevo.models.external.checkouts import VerifiedCheckout, variables_of, verified_checkouts
 from coevo.models.external.environment import environment_of
 from coevo.models.external.families import PROTOCOL_FILE, WORKER_FILE
 from coevo.models.external.logs import hand_over
@@ -44,10 +45,13 @@ class Finished:
         The result's ``output``, plain JSON.
     directory : Path
         Where its files are; removed when the block ends.
+    checkouts : tuple of VerifiedCheckout
+        What the family ran from.
     """
 
     output: dict[str, Any]
     directory: Path
+    checkouts: tuple[VerifiedCheckout, ...] = ()
 
     def file(self, name: Any, limit: int) -> Path:
         """Return an output file that the result names.
@@ -104,7 +108,8 @@ def run_task(
     task : str
         ``sample``, ``fit`` or ``check``.
     request : mapping
-        JSON; ``protocol``, ``family``, ``task`` and ``device`` are added.
+        JSON; ``protocol``, ``family``, ``task`` and ``device`` are added, and for a family that runs from checkouts
+        ``checkouts``: name to absolute path, each verified.
     prepare : callable
         Writes input files below the directory it is given (``input``).
     progress : callable, optional
@@ -118,11 +123,11 @@ def run_task(
     Raises
     ------
     ConfigError
-        If the family has no environment.
+        If the family has no environment, or a checkout of it is absent or not what was tested.
     ModelError
         If the run failed: its message names the log, which is kept, and has its last lines.
     """
-    environment = environment_of(family)
+    environment, checkouts = environment_of(family), verified_checkouts(family)
     base = scratch_directory()
     directory = Path(tempfile.mkdtemp(prefix=f"coevo-{family.name}-", dir=base))
     log, failed = directory / LOG, True
@@ -132,13 +137,17 @@ def run_task(
         (directory / "input").mkdir()
         prepare(directory / "input")
         full = {**request, "protocol": PROTOCOL, "family": family.name, "task": task, "device": environment.device}
+        if family.checkouts:
+            full["checkouts"] = {checkout.name: str(checkout.path) for checkout in checkouts}
+            # the log is kept with the job: it begins with what ran
+            log.write_text("".join(f"checkout {checkout}\n" for checkout in checkouts), encoding="utf-8")
         (directory / "request.json").write_text(json.dumps(full, allow_nan=False, sort_keys=True), encoding="utf-8")
         counter = _Progress(directory, progress)
         try:
             ended = run_process(
                 environment.command(family.runner.name, "request.json"),
                 directory,
-                environment.variables(),
+                variables_of(environment, checkouts),
                 log,
                 timeout=environment.described.timeout,
                 secrets=environment.secrets(),
@@ -150,7 +159,7 @@ def run_task(
         counter.read()
         try:
             output = _read_result(directory, family.name, task, str(ended), failed=ended.timed_out or ended.code != 0)
-            yield Finished(output, directory)
+            yield Finished(output, directory, checkouts)
         except ModelError as err:
             raise ModelError(f"{family.name}: {task}: {err}{_story(log)}") from None
         failed = False

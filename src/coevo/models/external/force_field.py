@@ -16,6 +16,7 @@ from coevo.errors import CheckpointError, ConfigError, ModelError, StorageError
 from coevo.families import descriptor_of
 from coevo.families.weights_files import OWN_FILE, weights_file
 from coevo.models.external.archive import files_below, pack, unpack
+from coevo.models.external.checkouts import variables_of, verified_checkouts
 from coevo.models.external.environment import environment_of
 from coevo.models.external.exchange import run_task, scratch_directory
 from coevo.models.external.fitting import checked_epochs, judged, usable_frames, write_frames
@@ -176,11 +177,11 @@ class ExternalForceField(BatchForceField):
         return Recipe(f"{self.family} {self.digest} {self.device}", predictor_of, (self._worker_model(),))
 
     def _worker_model(self) -> WorkerModel:
-        environment = environment_of(self.external)
+        environment, checkouts = environment_of(self.external), verified_checkouts(self.external)
         return WorkerModel(
             family=self.external,
             environment=environment,
-            variables=environment.variables(),
+            variables=variables_of(environment, checkouts),
             digest=self.digest,
             files=None if self._model is None else kept_files(self.digest, self._model),
             document=self.document,
@@ -188,6 +189,7 @@ class ExternalForceField(BatchForceField):
             trusted=self.trusted,
             sources=self._sources(),
             place=str(_log_folder(self.family).path),
+            checkouts={checkout.name: str(checkout.path) for checkout in checkouts},
         )
 
     def _sources(self) -> tuple[str, ...]:

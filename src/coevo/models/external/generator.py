@@ -183,6 +183,8 @@ class ExternalGenerator:
         with run_task(self.external, "fit", request, prepare=prepare) as run:
             move_model(run, model.path)
             document, report = mapping_in(run, "document"), mapping_in(run, "report")
+            if run.checkouts:
+                document["checkouts"] = {checkout.name: checkout.commit for checkout in run.checkouts}
         return type(self)(model, document, self.settings), report
 
     def _request(self, seed: int) -> dict[str, Any]:

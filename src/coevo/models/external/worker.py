@@ -91,6 +91,8 @@ class WorkerModel:
     place : str
         Directory for logs, which whoever runs the job reads, and for what workers have of their own. It goes with the process
         that made it, and with it what worker processes of coevo leave there, which end without ceremony.
+    checkouts : dict
+        Name to path of the checkouts that the family runs from, verified when this was made.
     """
 
     family: ExternalFamily
@@ -103,6 +105,7 @@ class WorkerModel:
     trusted: bool
     sources: tuple[str, ...]
     place: str
+    checkouts: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -111,7 +114,9 @@ class WorkerModel:
 
     def request(self) -> dict[str, Any]:
         """What ``request.json`` says."""
+        told = {"checkouts": self.checkouts} if self.checkouts else {}
         return {
+            **told,
             "protocol": PROTOCOL,
             "family": self.family.name,
             "task": "serve",

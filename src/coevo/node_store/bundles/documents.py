@@ -14,8 +14,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from coevo.configs.generator_section import MOST_GENERATORS
 from coevo.configs.uncertainty_section import MOST_FAMILIES, MOST_MEMBERS
-from coevo.families import COMMITTEE, ROLES
+from coevo.families import COMMITTEE, FURTHER_GENERATORS, ROLES
 from coevo.node_store.bundles.geometries import Exact, Geometry, check_geometry
 from coevo.node_store.bundles.stranger_json import control_characters, parse_document
 from coevo.node_store.documents import (
@@ -158,10 +159,16 @@ def _check_members(where: str, names: Collection[str]) -> None:
 
 
 def _check_slots(slots: Collection[str]) -> None:
-    """Refuse checkpoints of a state that are neither its models nor members of its second opinion."""
-    further = [slot for slot in slots if slot not in ROLES]
+    """Refuse checkpoints of a state that are neither its models, nor generators of a mixture, nor of its second opinion."""
+    generators = [slot.removeprefix(FURTHER_GENERATORS) for slot in slots if slot.startswith(FURTHER_GENERATORS)]
+    if odd := sorted(name for name in generators if not GENERATOR.fullmatch(name)):
+        raise ValueError(f"checkpoints: got {FURTHER_GENERATORS + odd[0][:60]!r}, allowed: {FURTHER_GENERATORS}FAMILY")
+    if len(generators) >= MOST_GENERATORS:
+        raise ValueError(f"checkpoints: got {len(generators) + 1} generators, allowed: {MOST_GENERATORS}")
+    further = [slot for slot in slots if slot not in ROLES and not slot.startswith(FURTHER_GENERATORS)]
     if odd := sorted(slot for slot in further if not slot.startswith(COMMITTEE)):
-        raise ValueError(f"checkpoints: got {odd[0][:60]!r}, allowed: {', '.join(ROLES)}, {COMMITTEE}NAME")
+        allowed = f"{', '.join(ROLES)}, {FURTHER_GENERATORS}FAMILY, {COMMITTEE}NAME"
+        raise ValueError(f"checkpoints: got {odd[0][:60]!r}, allowed: {allowed}")
     _check_members("checkpoints", [slot.removeprefix(COMMITTEE) for slot in further])
 
 
@@ -197,6 +204,8 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
 
 MEMBER = re.compile(r"[a-z0-9_]{1,80}")
 """Names of members of a second opinion."""
+GENERATOR = re.compile(r"[a-z][a-z0-9-]{0,39}")
+"""Names of families of generators."""
 MOST_VOICES = MOST_MEMBERS + MOST_FAMILIES
 """Members that a configuration can want."""
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.makers.signals.environment_calibration import CALIBRATION, recorded_calibration
+from coevo.node_store.probes import noted_probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from coevo.node_store.backend import Backend
+    from coevo.node_store.views import StateView
 
     Metrics = Mapping[str, Any]
 
@@ -49,6 +53,40 @@ def environment_words(metrics: Metrics) -> str:
         f"{found['delta90']:.3f}; QUESTS takes {quests['bandwidth']:.3g}, and {quests['of_volume']:.3f} for the volume"
     )
     return f"{words}; {_told_apart(found['told_apart'])}{_merged(found)}"
+
+
+def probe_words(backend: Backend, states: Sequence[StateView]) -> str:
+    """Say how new the atoms of a probe's last batch are, beside those of the node's last iteration; empty without a probe.
+
+    Parameters
+    ----------
+    backend : Backend
+    states : sequence of StateView
+        The state and those that it continues, newest first: the newest that has a probe counts.
+    """
+    found = noted_probe(backend, states)
+    if found is None:
+        return ""
+    course = coverage_course([state.document["metrics"] for state in reversed(states)])
+    mine = f"; of the node's iteration {max(course)}: {_far(course[max(course)])}" if course else ""
+    distance = (states[0].document["metrics"].get("environment_coverage") or {}).get("distance")
+    other = "" if distance in (None, found["distance"]) else f" (the node now goes by {distance:.3f})"
+    return (
+        f"of {found['draws']} draws without parents in {found['batches']} batches (seed {found['seed']}), those within "
+        f"{found['e_hull']:g} eV/atom by the force field of iteration {found['iteration']}, further than δ90 = "
+        f"{found['distance']:.3f} 1/Å{other} from references and earlier batches, batch by batch: "
+        f"{', '.join(_shares(found['far'], symbol) for symbol in found['far'][-1])}{mine}"
+    )
+
+
+def _shares(batches: Sequence[Metrics], symbol: str) -> str:
+    """``Li 24, 3, 1.2 %``."""
+    shares = [batch[symbol]["fraction"] for batch in batches]
+    return f"{symbol} {', '.join('–' if share is None else f'{100 * share:.1f}' for share in shares)} %"
+
+
+def _far(shares: Metrics) -> str:
+    return ", ".join(_shares([shares], symbol) for symbol in shares) + " far from all older ones"
 
 
 def _told_apart(found: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from coevo.configs.references import reference_set_words
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
-from coevo.studies.states.environment_coverage import environment_words
+from coevo.studies.states.environment_coverage import environment_words, probe_words
+from coevo.studies.states.generators import generator_rows
 from coevo.studies.states.hull_words import check_words, hull_words
 from coevo.studies.states.label_scales import (
     has_no_scale,
@@ -234,6 +235,8 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "scale": scale_words(metrics["population"]),
                 "teacher": teacher_of(view.document),
                 "environments": environment_words(metrics),
+                "environments_of_a_probe": probe_words(store.backend, [view, *view.first_parents()]),
+                "generators": [row.to_dict() for row in generator_rows([*reversed(list(view.first_parents())), view])],
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
                 "signals": [row.to_dict() for row in signal_rows(view)],

@@ -43,7 +43,7 @@ def completeness(
     """Draw a frozen probe, relax it, and say how complete its low minima are, and which the state has. No state is made."""
     from coevo.app.progress_bars import ProgressBars
     from coevo.app.tables.completeness import completeness_lines, completeness_table
-    from coevo.campaigns.probing import make_probe
+    from coevo.campaigns.probing import make_probe, note_environments
     from coevo.node_store.current import current_store
     from coevo.output.progress import reporting_to
     from coevo.settings import usable_workers
@@ -61,6 +61,7 @@ def completeness(
     with ProgressBars(err) as bars, reporting_to(bars):
         probe = make_probe(store, view, draws=draws, batches=batches, max_atoms=max_atoms, formulas=wanted, seed=seed)
         document = measure(view, probe, e_hull=e_hull, phases=phases, workers=usable_workers())
+    noted = note_environments(store, view, probe, document)
     if format == "json" or (output is not None and is_stdout(output)):
         print_json(document)
     else:
@@ -68,6 +69,8 @@ def completeness(
             completeness_table(document, f"{ref}: a probe of {document['probe']['drawn']} draws, iteration {view.iteration}")
         )
         print_lines(completeness_lines(document))
+        if noted:
+            say(f"what it says of environments stands beside the signal of the node: coevo status {view.node}")
     if output is not None and not is_stdout(output):
         write_text(output, json_text(document), force=force)
         say(f"written: {output}")

@@ -37,8 +37,8 @@ def init(
     config: Annotated[
         str | None,
         typer.Argument(
-            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-sevennet, li-s-qe) or a YAML file; with --from-state "
-            "the name of the new node",
+            help="a preset (li-p-s-demo, li-p-s-offline, li-p-s, li-p-s-adit, li-p-s-chemeleon-dng, li-p-s-diffcsp, "
+            "li-p-s-uni3dar, li-p-s-sevennet, li-s-qe) or a YAML file; with --from-state the name of the new node",
             metavar="CONFIG|NEW",
         ),
     ] = None,

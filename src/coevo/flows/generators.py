@@ -1,0 +1,143 @@
+"""How the generators of a node are wired into a flow: each draws its share of the candidates and is fitted on the same examples.
+
+A flow asks its :class:`Generators` at a few places. With one generator they wire what a node always had, under the same names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.errors import ConfigError
+from coevo.makers.generate import GenerateMaker
+from coevo.makers.train_generator import TrainGeneratorMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from coevo.configs.tree import GeneratorConfig, NodeConfig
+    from coevo.makers.generators import DrawnBy
+    from coevo.makers.outputs import Checkpoint
+
+
+def shard_counts(total: int, shard_size: int) -> list[int]:
+    """Cut ``total`` candidates into shards of at most ``shard_size``."""
+    return [min(shard_size, total - start) for start in range(0, total, shard_size)]
+
+
+class Generators:
+    """The generators within one flow.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    prefix : str
+        How names of jobs begin: ``NODE/ITERATION``.
+    generator : dict
+        Checkpoint in the slot ``generator`` that the flow starts with.
+    further : mapping of str to dict, optional
+        Those of the other families of a mixture, as :func:`coevo.makers.generators.further` gives them.
+
+    Attributes
+    ----------
+    jobs : list
+        Of the fits that were added.
+
+    Raises
+    ------
+    ConfigError
+        The configuration has a mixture, and the flow was not given the checkpoints of all its families.
+    """
+
+    def __init__(self, config: NodeConfig, prefix: str, generator: Checkpoint, further: Mapping[str, Checkpoint] | None = None):
+        self._config, self._prefix = config, prefix
+        main, *others = config.generator.families
+        given = dict(further or {})
+        if lacking := [family for family in others if family not in given]:
+            raise ConfigError(
+                f"node {config.node.name}: generator.mixture has {', '.join(lacking)}, and the flow was not given their "
+                "checkpoints; pass generators=coevo.makers.generators.further(coevo.makers.generators.generators_for(config, "
+                "checkpoints))"
+            )
+        self._main = main
+        self._before: dict[str, Checkpoint] = {main: generator, **{family: given[family] for family in others}}
+        self._after: dict[str, Any] = {
+            family: {"checkpoint": checkpoint, "fitted": False, "report": {}} for family, checkpoint in self._before.items()
+        }
+        self.drawn_by: list[DrawnBy] = []
+        self.jobs: list[Any] = []
+
+    @property
+    def _mixed(self) -> bool:
+        return bool(self._config.generator.mixture)
+
+    def _section(self, family: str) -> GeneratorConfig:
+        section = self._config.generator
+        return section.of_family(family) if self._mixed else section
+
+    def _name(self, step: str, family: str) -> str:
+        return f"{self._prefix}/{step}/{family}" if self._mixed else f"{self._prefix}/{step}"
+
+    def draw(self, iteration: int) -> list[Any]:
+        """Return the jobs that draw the candidates of an iteration, shards numbered through all families."""
+        config = self._config
+        jobs: list[Any] = []
+        for family, share in config.generator.shares().items():
+            for count in shard_counts(share, config.generator.shard_size):
+                name = f"{self._name('generate', family)}/{len(jobs):04d}"
+                maker = GenerateMaker(name, config.resources.workers, self._section(family), node=config.node)
+                self.drawn_by.append({"family": family, "asked": count})
+                jobs.append(maker.make(self._before[family], iteration, len(jobs), count))
+        return jobs
+
+    def for_curation(self) -> dict[str, Any]:
+        """What the curate job is told in addition: who drew each shard."""
+        return {"drawn_by": self.drawn_by} if self._mixed else {}
+
+    def train(self, assessed: Any, shards: Any, iteration: int, *, only: Collection[str] | None = None) -> None:
+        """Fit each generator on the population of the new state; one whose weight is 0 stays as it is.
+
+        Parameters
+        ----------
+        assessed : reference
+            To the output of the assess job.
+        shards : reference
+            To the evaluated shards.
+        iteration : int
+        only : collection of str, optional
+            Families to fit; all by default.
+        """
+        config = self._config
+        for family, before in self._before.items():
+            if only is not None and family not in only:
+                continue
+            if self._mixed and not config.generator.mixture[family]:
+                self._after[family]["report"] = {"reason": "its weight in generator.mixture is 0"}
+                continue
+            job = TrainGeneratorMaker(
+                self._name("train-generator", family), config.resources.workers, self._section(family), node=config.node
+            ).make(assessed, shards, before, iteration)
+            self._after[family] = job.output
+            self.jobs.append(job)
+
+    def unfitted(self, *, main: bool) -> list[str]:
+        """Families that have learned nothing yet; ``main`` says so of that in the slot ``generator``."""
+        further = [family for family, before in self._before.items() if family != self._main and not before.get("parent")]
+        return [*([self._main] if main else []), *further]
+
+    @property
+    def output(self) -> Any:
+        """What became of that in the slot ``generator``."""
+        return self._after[self._main]
+
+    @property
+    def checkpoint(self) -> Any:
+        """Checkpoint of the new state in the slot ``generator``."""
+        return self.output["checkpoint"]
+
+    def for_measurement(self) -> dict[str, Any]:
+        """What the measure job is told in addition."""
+        return {"generators": dict(self._after)} if self._mixed else {}
+
+    def for_commit(self) -> dict[str, Any]:
+        """What the commit is told in addition: the generators beside that in the slot ``generator``, by family."""
+        return {"generators": {name: each for name, each in self._after.items() if name != self._main}} if self._mixed else {}
