@@ -14,11 +14,11 @@ among the valid, as drawn, by the rules of curation. *Relaxed*: by CHGNet 0.3.0 
 still valid. *Within 0.1*: relaxed, and at most 0.1 eV/atom above the hull of the bundled references by CHGNet; *distinct* of
 these; *new* of these: no example or reference matches.
 
-A family that is not here is a row that says what is missing; what was measured of it before is kept with its date. Rows are kept
-in the working directory, so that an interrupted run goes on where it stopped.
+A family that is not here is a row that says what is missing; what was measured of it before is kept with its date, as
+are earlier rows of one that is. Rows are kept in the working directory, so that an interrupted run goes on where it stopped.
 
     coevo env create mattergen                        # and the others; some need a checkout (docs/generators.md)
-    python benchmarks/generators.py                   # about fifteen minutes of CPU
+    python benchmarks/generators.py                   # about ten minutes of CPU
     python benchmarks/generators.py --families embedded mattergen --again
     python benchmarks/generators.py --quick           # a few examples and draws: does it run? nothing is written
     python benchmarks/generators.py --table           # of the last results
@@ -198,15 +198,19 @@ def work_key(family: str, node: SmallNode, options: argparse.Namespace) -> str:
 
 
 def merged(last: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of all runs: of each family the newest measured one, or else the newest; with ``since`` where a later run had none."""
+    """Rows of all runs: of each family the newest measured one, or else the newest.
+
+    A row has ``earlier`` ones that were measured of the family, and ``since`` where a later run could measure nothing.
+    """
     rows = {row["family"]: row for row in last}
     for row in now:
         old = rows.get(row["family"])
-        if row["status"] != "measured" and old is not None and old["status"] == "measured":
-            note = {key: row[key] for key in ("date", "status", "reason")}
-            rows[row["family"]] = old | {"since": note}
-        else:
+        if old is None or old["status"] != "measured":
             rows[row["family"]] = row
+        elif row["status"] != "measured":
+            rows[row["family"]] = old | {"since": {key: row[key] for key in ("date", "status", "reason")}}
+        elif row["date"] != old["date"]:  # else it is that row, kept in the working directory
+            rows[row["family"]] = row | {"earlier": [{k: v for k, v in old.items() if k != "earlier"}, *old.get("earlier", [])]}
     order = {name: k for k, name in enumerate(FAMILIES)}
     return sorted(rows.values(), key=lambda row: (order.get(row["family"], len(order)), row["family"]))
 
@@ -254,9 +258,7 @@ def main() -> None:
     from workloads.small_node import SYSTEMS, SmallNode
 
     torch.set_num_threads(1)
-    clock = Clock()
-    with clock.part("examples"):
-        node = SmallNode(options.draws, options.work / f"examples-{options.draws}.json")
+    node = SmallNode(options.draws, options.work / f"examples-{options.draws}.json")
     rows = []
     for family in options.families:
         kept = options.work / work_key(family, node, options)
@@ -278,7 +280,7 @@ def main() -> None:
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "method": __doc__,
         "systems": SYSTEMS,
-        "examples_cpu_seconds": clock.parts["examples"]["cpu_seconds"],
+        "examples_cpu_seconds": node.made_in,
         "rows": rows,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from coevo.analysis.sanity import check_structure
 from coevo.configs.tree import GeneratorConfig, ScreeningConfig
 from coevo.models.contracts import Conditions, Example, Prediction, Relaxation, RelaxationSettings
 from coevo.node_store.canonical import structure_document, structure_from_document, structure_id
+from local_run import cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,14 +91,17 @@ class SmallNode:
         self.hull = Hull.from_points(ELEMENTS, [fractions(s) for s in self.references], energies)
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
+            before = cpu_seconds()
             made = [
                 {"structure": structure_document(e.structure), "energy_above_hull": e.energy_above_hull}
                 for e in [*self._near_references(), *self._relaxed_draws(draws)]
             ]
             partial = kept.with_suffix(".partial")
-            partial.write_text(json.dumps(made))
+            partial.write_text(json.dumps({"cpu_seconds": round(cpu_seconds() - before, 1), "examples": made}))
             partial.rename(kept)
-        rows = [(structure_from_document(r["structure"]), r["energy_above_hull"]) for r in json.loads(kept.read_text())]
+        document = json.loads(kept.read_text())
+        self.made_in = document["cpu_seconds"]
+        rows = [(structure_from_document(r["structure"]), r["energy_above_hull"]) for r in document["examples"]]
         found = {structure_id(s): Example(structure_id(s), s, energy) for s, energy in rows}
         self.examples = [found[key] for key in sorted(found)]
         self.digest = hashlib.sha256("\n".join(e.id for e in self.examples).encode()).hexdigest()[:12]

@@ -44,7 +44,9 @@ def test_what_was_measured_is_kept_when_the_family_is_gone(benchmark):
     assert (kept["status"], kept["date"], kept["seed"]) == ("measured", measured["date"], 3)
     assert kept["since"] == {"date": gone["date"], "status": "absent", "reason": "no environment here"}
     again = row("adit", "measured", "2026-12-03T10:00:00+00:00")
-    assert benchmark.merged([kept], [again]) == [again]
+    (both,) = benchmark.merged([kept], [again])
+    assert (both["date"], [r["date"] for r in both["earlier"]]) == (again["date"], [measured["date"]])
+    assert benchmark.merged([both], [again]) == [both]  # the same row, from the working directory
     assert [r["family"] for r in benchmark.merged([gone], [row("embedded", "measured", "2026")])] == ["embedded", "adit"]
 
 

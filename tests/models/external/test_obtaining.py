@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from printed import wide
 from small_repositories import commit_all, family_of, git, make_repository
 from typer.testing import CliRunner
 
@@ -45,9 +46,10 @@ def family(tmp_path, monkeypatch, original):
 @pytest.fixture
 def coevo(family, monkeypatch):
     """The command line, which knows this family alone; ``coevo.families`` is what it knows."""
+    wide(monkeypatch, 400)
 
     def run(*arguments: str, code: int | None = 0, answer: str = "") -> str:
-        result = CliRunner().invoke(app, arguments, input=answer, env={"COLUMNS": "400"})
+        result = CliRunner().invoke(app, arguments, input=answer)
         if code is None:
             assert isinstance(result.exception, ConfigError)
             return f"{result.output}{result.exception}"
