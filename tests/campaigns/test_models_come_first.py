@@ -123,3 +123,15 @@ def test_without_the_environment_of_a_generator_that_draws_or_is_fitted_nothing_
         assert (list(node.store.backend.job_keys()), node.store.backend.branches(NODE), node.store.nodes()) == before, name
         assert node.store.campaigns(NODE) == [], name
     check_generator(new.model_copy(update={"generator": GeneratorConfig(mixture={"embedded": 1.0, "mattergen": 0.0})}))
+
+
+@pytest.mark.parametrize("name", ["run", "submit"])
+def test_without_what_an_added_generator_begins_with_nothing_begins(
+    node: TwoBranches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    section = GeneratorConfig.model_validate({"mixture": {"embedded": 1, "adit": 0}, "adit": {"weights": str(tmp_path / "none")}})
+    config = config_from_dict(node.main.document["config"], "a test").model_copy(update={"generator": section})
+    monkeypatch.setattr("coevo.flows.campaign.live_config", lambda *asked: config)
+    with pytest.raises(ConfigError, match=r"generator\.adit\.weights: .*/none: got no folder"):
+        commands(node, tmp_path)[name]()
+    assert node.store.campaigns(NODE) == []
