@@ -125,6 +125,7 @@ DIFFCSP = Family(
 UNI3DAR_ENVIRONMENT = environment(
     "uni3dar",
     *("arguments", "attention", "crystals", "data", "launch", "model", "parent", "program", "sampling", "training", "watch"),
+    shared=OF_GENERATORS,
     checkouts=(
         Checkout(
             "Uni-3DAR",
