@@ -55,6 +55,10 @@ def main() -> None:
     settings: dict[str, Any] = json.loads(Path(settings_file).read_text(encoding="utf-8"))
     core, family = settings["checkouts"]
     sys.path[:0] = [core, family]
+    if task != "data":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
     for name, what in {**stand_ins(), **without_gpu()}.items():
         print(f"{name}: {what}")
     if task == "data":
