@@ -292,6 +292,8 @@ class TestModels:
         state = torch.load(io.BytesIO(gzip.decompress((recorded / "untrained.pt.gz").read_bytes())), weights_only=True)
         found = module("model").parameters(json.loads((recorded / "architecture.json").read_text()))
         assert found == sum(tensor.numel() for tensor in state.values())
+        # as Uni-3DAR's own classes built it
+        assert module("model").parameters(module("model").PUBLISHED) == 96_375_552
 
     @pytest.mark.parametrize(
         "changes", [{"layer": 256}, {"max_num_atom": 1024}, {"emb_dim": 8192, "num_head": 256}, {"xyz_resolution": 0.0003}]
