@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction as Exact
-from math import floor
+from math import ceil, floor
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
@@ -156,7 +156,7 @@ class Uni3darConfig(Section):
     validation_fraction: float = Field(
         default=0.1, gt=0.0, le=0.5, description="share of examples for early stopping, by their ids"
     )
-    hidden: int = Field(default=64, ge=16, le=1024, description="width of the small network")
+    hidden: int = Field(default=64, ge=16, le=1024, description="width of the small network, a multiple of 8 times heads")
     heads: int = Field(default=4, ge=1, le=16, description="attention heads of the small network")
     layers: int = Field(default=2, ge=1, le=24, description="layers of the small network")
     levels: int = Field(default=8, ge=5, le=8, description="levels of the small network's octree: 2^levels times 0.24 Å an edge")
@@ -167,6 +167,21 @@ class Uni3darConfig(Section):
         if value != "small" and "/" not in value:
             raise ValueError(f"got {value!r}, allowed: small, or a path with a /, such as ./mp20.pt")
         return value
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden % (8 * self.heads):
+            raise ValueError(f"got hidden: {self.hidden}, allowed with heads: {self.heads}: a multiple of {8 * self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_draws_for_the_rank(self) -> Self:
+        if self.oversampling * self.rank_ratio < 1.0:
+            raise ValueError(
+                f"got oversampling: {self.oversampling:g}, allowed with rank_ratio: {self.rank_ratio:g}: "
+                f"{ceil(1e3 / self.rank_ratio) / 1e3:g} and more, since only that share of all draws is kept"
+            )
+        return self
 
 
 class AditConfig(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib
 import io
 import json
@@ -205,6 +206,29 @@ class TestExamples:
         assert module("data").fault_of_example(example, module("model").PUBLISHED) == "too_many_atoms"
 
 
+def test_a_fit_has_an_example_for_validation_even_of_few(tmp_path, monkeypatch):
+    """By their ids alone these 14 would all be for training at a tenth, as those of a quarter of all such sets are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "output").mkdir()
+    numbers = {f"reference-{k}": int(hashlib.sha256(f"reference-{k}".encode()).hexdigest()[:8], 16) / 2**32 for k in range(40)}
+    chosen = [name for name, number in numbers.items() if number >= 0.1][:14]
+    examples = [{**EXAMPLE, "id": name, "lattice": np.diag([4.0] * 3).tolist(), "energy_above_hull": 0.0} for name in chosen]
+    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(example) + "\n" for example in examples))
+    training, given = module("training"), {}
+
+    def train(_request, _architecture, _checkpoint, learned, validated, *, gpu):
+        given.update(training=learned, validation=validated)
+        return None, {"loss_before": 1.0, "loss_after": 1.0}
+
+    monkeypatch.setattr(training, "opened", lambda _request: (module("model").PUBLISHED, "parent.pt"))
+    monkeypatch.setattr(training, "state_of", lambda _checkpoint: {"a": torch.zeros(1)})
+    monkeypatch.setattr(training, "train", train)
+    options = {"fit_max_e_hull": 0.1, "validation_fraction": 0.1}
+    report = training.fit({"options": options, "document": {}, "examples": "examples.jsonl", "device": "cpu"})["report"]
+    assert (report["fitted"], report["training"], report["validation"]) == (True, 13, 1)
+    assert [e["id"] for e in given["validation"]] == [min(chosen, key=numbers.get)]
+
+
 class TestArguments:
     def test_the_network_is_repeated_as_the_published_scripts_have_it(self):
         """scripts/inference_mp20.sh of Uni-3DAR."""
@@ -234,20 +258,62 @@ class TestArguments:
         assert decay(0.999, 100) == pytest.approx(0.9)
         assert decay(0.999, 3) == 1e-3
 
-    @pytest.mark.parametrize("change", [{"layer": 0}, {"layer": True}, {"grid_len": float("nan")}, {"emb_dim": 770}, {"more": 1}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            *({"layer": 0}, {"layer": True}, {"layer": 10**400}, {"emb_dim": 770}, {"more": 1}),
+            *({"grid_len": float("nan")}, {"xyz_resolution": 1e-320}, {"xyz_resolution": 1.0}),
+        ],
+    )
     def test_an_architecture_is_numbers_within_limits(self, change):
         with pytest.raises(importlib.import_module("coevo_runner").TaskError, match=r"architecture\.json"):
             module("model").checked({**module("model").PUBLISHED, **change})
 
 
 class TestModels:
-    def test_a_model_that_was_written_is_read(self, tmp_path):
+    @staticmethod
+    def written(directory, state, **changes) -> dict:
+        """A model of a network of 0.04 million parameters."""
         model = module("model")
-        state = {"a": torch.arange(3.0)}
-        model.write_model(tmp_path, model.PUBLISHED, state)
-        architecture, found = model.read_model(tmp_path)
-        assert architecture == model.PUBLISHED
-        assert torch.equal(found["a"], state["a"])
+        architecture = {**model.PUBLISHED, "emb_dim": 8, "num_head": 1, "layer": 1, "max_num_atom": 1, **changes}
+        model.write_model(directory, architecture, state)
+        return architecture
+
+    def test_a_model_that_was_written_is_read(self, tmp_path):
+        state = {"a": torch.arange(43_000.0)}
+        architecture = self.written(tmp_path, state)
+        found, weights = module("model").read_model(tmp_path)
+        assert found == architecture
+        assert torch.equal(weights["a"], state["a"])
+
+    def test_parameters_are_those_of_a_network_that_was_built(self):
+        """The recorded one, of Uni-3DAR's own classes."""
+        recorded = Path(__file__).parent / "data" / "uni3dar"
+        state = torch.load(io.BytesIO(gzip.decompress((recorded / "untrained.pt.gz").read_bytes())), weights_only=True)
+        found = module("model").parameters(json.loads((recorded / "architecture.json").read_text()))
+        assert found == sum(tensor.numel() for tensor in state.values())
+        # as Uni-3DAR's own classes built it
+        assert module("model").parameters(module("model").PUBLISHED) == 96_375_552
+
+    @pytest.mark.parametrize(
+        "changes", [{"layer": 256}, {"max_num_atom": 1024}, {"emb_dim": 8192, "num_head": 256}, {"xyz_resolution": 0.0003}]
+    )
+    def test_a_network_larger_than_its_weights_is_not_built(self, tmp_path, changes):
+        self.written(tmp_path, {"a": torch.arange(43_000.0)}, **changes)
+        with pytest.raises(importlib.import_module("coevo_runner").TaskError, match=r"weights\.pt has \d+ bytes, the network"):
+            module("model").read_model(tmp_path)
+
+    def test_one_number_repeated_without_end_is_not_copied(self, tmp_path):
+        self.written(tmp_path, {"a": torch.arange(43_000.0), "b": torch.zeros(1).expand(10**12)})
+        with pytest.raises(importlib.import_module("coevo_runner").TaskError, match=r"its tensors 4000000172000"):
+            module("model").read_model(tmp_path)
+
+    @pytest.mark.parametrize("text", ["[" * 10**6, " " * 10**6 + "{}", '{"emb_dim": ' + "9" * 4000 + "}"])
+    def test_no_more_than_numbers_are_read_of_an_architecture(self, tmp_path, text):
+        self.written(tmp_path, {"a": torch.arange(43_000.0)})
+        (tmp_path / "architecture.json").write_text(text)
+        with pytest.raises(importlib.import_module("coevo_runner").TaskError, match=r"architecture\.json"):
+            module("model").read_model(tmp_path)
 
     @pytest.mark.parametrize(
         "content", [b"no weights", b"", pickle.dumps({"a": 1}, protocol=2), pickle.dumps(Path("/"), protocol=2)]
@@ -292,21 +358,25 @@ class TestModels:
 
 
 def fake_sampler() -> types.ModuleType:
-    """A sampler with the methods that are watched: each sequence gets ``growth`` nodes more in each step, for ever if need be."""
+    """A sampler with the methods that are watched: sequence k gets ``growth[k % 2]`` nodes more in each of ``steps[k % len]``.
+
+    Those of the rows ``no_crystal`` are none; the scores of others fall with their rows.
+    """
 
     class Uni3DARSampler:
         growth = (2, 2)
         steps = (3, 10**9)
+        no_crystal = frozenset()
         error: Exception | None = None
 
         def __init__(self):
-            self.args = types.SimpleNamespace(batch_size=2)
+            self.args = types.SimpleNamespace(batch_size=2, rank_ratio=0.5)
             self.made = 0
 
         def tree_expand(self, raw_feat, _cur_type, _pred_type, _next_feat, count_vars):
             new = []
             for feat, row in zip(raw_feat, count_vars["acc_tokens"].tolist(), strict=True):
-                more = self.growth[row] if self.made < self.steps[row] else 0
+                more = self.growth[row % 2] if self.made < self.steps[row % len(self.steps)] else 0
                 new.append(torch.cat([feat, torch.zeros(more, 8)]))
             return new, count_vars
 
@@ -320,8 +390,9 @@ def fake_sampler() -> types.ModuleType:
         def generate(self):
             if self.error is not None:
                 raise self.error
-            raw_feat, decoder_feat = [torch.zeros(1, 8)] * 2, torch.arange(2)
-            count_vars = {"acc_tokens": torch.arange(2)}
+            n = self.args.batch_size
+            raw_feat, decoder_feat = [torch.zeros(1, 8)] * n, torch.arange(n)
+            count_vars = {"acc_tokens": torch.arange(n)}
             finished: list = []
             self.made = 0
             while raw_feat:
@@ -330,18 +401,32 @@ def fake_sampler() -> types.ModuleType:
                 raw_feat, decoder_feat, count_vars, _, finished = self.pop_and_delete(
                     raw_feat, decoder_feat, None, None, count_vars, None, None, finished
                 )
-            return sampler.results_from_predictions("crystal", 0, finished, 0.5)[:2]
+            return sampler.results_from_predictions("crystal", 0, finished, self.args.rank_ratio)[:2]
 
     sampler = types.ModuleType("sampler")
     sampler.Uni3DARSampler = Uni3DARSampler
-    sampler.results_from_predictions = lambda _type, _level, finished, _ratio: ([LI2S] * len(finished), [0.0] * 9, [1] * 9)
+
+    def results_from_predictions(_type, _level, finished, _ratio):
+        """The likeliest first, as the sampler's own."""
+        rows = sorted((int(row) for (row,) in finished if int(row) not in Uni3DARSampler.no_crystal), reverse=True)
+        return [atoms_of(row) for row in rows], [-float(row) for row in rows], [1] * len(rows)
+
+    sampler.results_from_predictions = results_from_predictions
     return sampler
+
+
+def atoms_of(row: int) -> Atoms:
+    """A crystal that tells from which row it is."""
+    atoms = LI2S.copy()
+    atoms.set_cell(atoms.cell * (1 + row / 100), scale_atoms=True)
+    return atoms
 
 
 class TestWalls:
     def settings(self, tmp_path, **changes):
         conditions = {**LI_P_S, "chemical_systems": {"Li-S": 1.0}}
         settings = {"nodes": 15, "seconds": 60.0, "batches": 3, "wanted": 100, "seed": 1, "conditions": conditions}
+        settings |= {"size": 2, "draws": 100, "ratio": 0.5}
         return {**settings, "record": str(tmp_path / "record.jsonl"), **changes}
 
     def records(self, tmp_path):
@@ -352,8 +437,53 @@ class TestWalls:
         module("watch").Watched(self.settings(tmp_path), sampler).install()
         model = sampler.Uni3DARSampler()
         found, _ = model.generate()
-        assert self.records(tmp_path) == [{"batch": 0, "drawn": 2, "crystals": 1, "written": 0, "too_long": 1}]
-        assert found == [], "half of one crystal: the ratio of those kept rounds down, as the sampler's own does"
+        assert self.records(tmp_path) == [{"batch": 0, "drawn": 2, "crystals": 1, "written": 1, "too_long": 1}]
+        assert len(found) == 1, "half of one crystal: the likeliest one is kept"
+
+    @pytest.mark.parametrize(
+        ("crystals", "ratio", "kept"), [(0, 0.3, 0), (1, 0.01, 1), (3, 0.32, 1), (4, 0.32, 2), (100, 0.32, 32), (7, 1.0, 7)]
+    )
+    def test_a_share_of_some_crystals_is_one_at_least(self, crystals, ratio, kept):
+        assert module("watch").kept_by_rank(crystals, ratio) == kept
+
+    def test_crystals_stay_in_the_order_of_their_draws_whatever_their_length_and_score(self, tmp_path):
+        sampler = fake_sampler()
+        sampler.Uni3DARSampler.steps = (5, 4, 2, 3)
+        module("watch").Watched(self.settings(tmp_path, size=8, ratio=1.0), sampler).install()
+        model = sampler.Uni3DARSampler()
+        for ratio, rows in ((1.0, range(8)), (0.5, range(4, 8))):
+            model.args.rank_ratio = ratio
+            found, scores = model.generate()
+            assert scores == [-float(row) for row in rows], "the likeliest half are the last rows"
+            assert np.allclose([atoms.cell[0, 1] for atoms in found], [2.86 * (1 + row / 100) for row in rows])
+
+    def test_a_batch_is_as_large_as_what_is_missing_needs(self, tmp_path):
+        for ratio, first in ((1.0, 6), (0.32, 19)):
+            sampler = fake_sampler()
+            sampler.Uni3DARSampler.steps = (3,)
+            (tmp_path / "record.jsonl").unlink(missing_ok=True)
+            watched = module("watch").Watched(self.settings(tmp_path, wanted=6, size=64, ratio=ratio), sampler)
+            watched.install()
+            model = sampler.Uni3DARSampler()
+            model.args.rank_ratio = ratio
+            model.generate()
+            assert self.records(tmp_path)[0]["drawn"] == first
+            with pytest.raises(SystemExit):
+                model.generate()
+
+    def test_batches_grow_where_few_draws_are_good(self, tmp_path):
+        """One of each batch is: 6, then 5/(2/7), 4/(3/25), and what is left of 100 draws."""
+        sampler = fake_sampler()
+        sampler.Uni3DARSampler.steps = (3,)
+        sampler.Uni3DARSampler.no_crystal = frozenset(range(1, 64))
+        settings = self.settings(tmp_path, wanted=6, size=64, ratio=1.0, batches=9)
+        module("watch").Watched(settings, sampler).install()
+        model = sampler.Uni3DARSampler()
+        for _ in range(4):
+            model.generate()
+        with pytest.raises(SystemExit):
+            model.generate()
+        assert [record["drawn"] for record in self.records(tmp_path)] == [6, 18, 34, 42]
 
     def test_a_batch_without_end_is_lost_by_its_wall_and_the_next_one_drawn(self, tmp_path):
         sampler = fake_sampler()
@@ -376,7 +506,7 @@ class TestWalls:
         with pytest.raises(SystemExit) as ended:
             model.generate()
         assert ended.value.code == module("watch").OUT_OF_MEMORY
-        assert len(self.records(tmp_path)) == 1, "it was not drawn, and is drawn again in smaller batches"
+        assert self.records(tmp_path)[1:] == [{"batch": 1, "drawn": 0, "written": 0, "lost": "out_of_memory", "size": 2}]
 
     def test_the_program_ends_with_enough_crystals_or_enough_batches(self, tmp_path):
         for changes, batches in (({"wanted": 1}, 1), ({}, 3)):
@@ -395,3 +525,56 @@ class TestWalls:
     def test_the_bound_of_nodes_leaves_room_for_every_crystal(self):
         """8 corners and n atoms in octrees of L levels: at most one node a level for each, besides the two roots."""
         assert module("arguments").most_nodes({"merge_level": 8}, 20) == 8 * 28
+
+
+@pytest.mark.parametrize(
+    ("wanted", "oversampling", "ratio", "bad", "kept"),
+    [
+        (10, 3.0, 1.0, (), 10),
+        (10, 3.0, 0.4, (), 10),
+        (1, 3.0, 0.34, (), 1),
+        (10, 3.0, 1.0, (1, 2, 3, 5), 10),
+        (10, 1.0, 1.0, (1, 2, 3, 5), 4),  # of two batches of five, after memory ran out at ten
+        (5, 20.0, 0.1, (0, 1), 5),
+        (3, 2.0, 1.0, range(100), 0),
+    ],
+)
+def test_every_draw_is_a_candidate_or_counted(tmp_path, monkeypatch, wanted, oversampling, ratio, bad, kept):
+    """The runner with a program that draws by the fake sampler, as inference.py draws, and runs out of memory at first."""
+    monkeypatch.chdir(tmp_path)
+    runs: list[list[int]] = []
+
+    def start(_request, _task, settings, words, *, seconds):
+        sampler = fake_sampler()
+        sampler.Uni3DARSampler.steps = (3, 3, 3, 3, 3, 3, 3, 10**9)
+        sampler.Uni3DARSampler.no_crystal = frozenset(bad)
+        sampler.Uni3DARSampler.error = None if runs else RuntimeError("out of memory")
+        module("watch").Watched(settings, sampler).install()
+        runs.append([])
+        model = sampler.Uni3DARSampler()
+        model.args.rank_ratio = ratio
+        target = Path(words[words.index("--save-path") + 1])
+        count, most = 0, int(words[words.index("--num-samples") + 1])
+        try:
+            while count < most:
+                found, _ = model.generate()
+                runs[-1].append(model.args.batch_size)
+                with target.open("a") as file:
+                    file.write(cif_of(*found[: most - count]))
+                count += len(found)
+        except SystemExit as ended:
+            return ended.code, []
+        return 0, []
+
+    sampling = module("sampling")
+    monkeypatch.setattr(sampling, "start", start)
+    options = {"batch_size": 16, "oversampling": oversampling, "rank_ratio": ratio, "temperature": 1.0, "wall": 60.0}
+    conditions = {**LI_P_S, "chemical_systems": {"Li-S": 1.0}}
+    request = {"options": options, "conditions": conditions, "seed": 3, "checkouts": {"Uni-3DAR": "a", "Uni-Core": "b"}}
+    draw = sampling.Draw(request, module("model").PUBLISHED, "it.pt", gpu=False)
+    draw.system("Li-S", wanted)
+    assert len(draw.candidates) == kept
+    assert draw.drawn == sum(sum(batches) for batches in runs)
+    assert len(draw.candidates) + sum(draw.rejected.values()) == draw.drawn <= -(-wanted * oversampling // 1)
+    if not bad and ratio == 1.0:
+        assert draw.drawn <= wanted + 4, "one in eight is too long"

@@ -53,7 +53,7 @@ def run(family: str, tasks: dict[str, Callable[[dict[str, Any]], dict[str, Any]]
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     protocol, wanted, task = (request.get(key) for key in ("protocol", "family", "task"))
     result: dict[str, Any] = {"protocol": PROTOCOL, "family": family, "task": task}
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         if protocol != PROTOCOL:
             raise TaskError("protocol", f"the request speaks protocol {protocol!r} and this runner {PROTOCOL!r}")
@@ -141,13 +141,21 @@ def _distribution_version(name: str) -> str:
         return ""
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: its file no longer changes."""
+def end_with_parent() -> None:
+    """End this process when coevo is gone: its file in the directory of the run no longer changes.
+
+    A process that a runner starts in that directory calls this too: a runner that ends so takes none with it.
+    """
+    # Absolute: a program may change its working directory.
+    threading.Thread(target=_end_with_parent, args=(_ALIVE.absolute(),), daemon=True).start()
+
+
+def _end_with_parent(alive: Path) -> None:
     last, unchanged = None, 0
     while unchanged < _UNCHANGED:
         time.sleep(_CHECK)
         try:
-            now = _ALIVE.stat().st_mtime_ns
+            now = alive.stat().st_mtime_ns
         except OSError:
             now = None
         unchanged = unchanged + 1 if now == last else 0

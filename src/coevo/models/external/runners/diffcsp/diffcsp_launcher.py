@@ -21,7 +21,7 @@ from typing import Any
 import diffcsp_stand_ins
 import numpy as np
 import torch
-from coevo_runner import TaskError
+from coevo_runner import TaskError, end_with_parent
 from diffcsp_data import PROPERTY
 from diffcsp_draws import fault_of
 from diffcsp_network import network_of, overrides
@@ -29,6 +29,7 @@ from diffcsp_network import network_of, overrides
 
 def main() -> None:
     """Do what the command line says; what fails is told in ``TASK.json.failed``."""
+    end_with_parent()
     mode, checkout, task = sys.argv[1], Path(sys.argv[2]).absolute(), Path(sys.argv[3]).absolute()
     words = sys.argv[4:]
     request = json.loads(task.read_text(encoding="utf-8"))

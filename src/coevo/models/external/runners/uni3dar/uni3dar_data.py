@@ -7,7 +7,6 @@ Key: four bytes, big-endian. Value: gzip of a pickle of ``atom_type`` (symbols),
 from __future__ import annotations
 
 import gzip
-import hashlib
 import itertools
 import json
 import pickle
@@ -36,11 +35,6 @@ def fault_of_example(example: dict[str, Any], architecture: dict[str, Any]) -> s
     places = (positions % 1.0) @ lattice
     apart = np.linalg.norm(places[:, None] - places[None], axis=2)[np.triu_indices(len(places), 1)]
     return "overlapping_atoms" if apart.min(initial=9.0) < CLOSEST else ""
-
-
-def in_validation(identity: str, fraction: float) -> bool:
-    """Whether an example is for validation: by its id alone, so that it stays there in every iteration."""
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big") < fraction * 2**32
 
 
 def encoded(example: dict[str, Any]) -> bytes:

@@ -15,6 +15,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+from coevo_runner import end_with_parent
+
 sys.dont_write_bytecode = True
 
 
@@ -48,10 +50,15 @@ def without_gpu() -> dict[str, str]:
 
 def main() -> None:
     """Do one task in this process."""
+    end_with_parent()
     task, settings_file, *arguments = sys.argv[1:]
     settings: dict[str, Any] = json.loads(Path(settings_file).read_text(encoding="utf-8"))
     core, family = settings["checkouts"]
     sys.path[:0] = [core, family]
+    if task != "data":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
     for name, what in {**stand_ins(), **without_gpu()}.items():
         print(f"{name}: {what}")
     if task == "data":

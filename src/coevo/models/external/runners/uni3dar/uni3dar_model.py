@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +45,12 @@ _LARGEST = {
     "xyz_resolution": 1.0,
     "max_num_atom": 1024,
 }
+_PLACES = 1000
+"""Along an edge of a grid cell; the published network has 24."""
+
+_LONGEST = 10_000
+"""Characters of architecture.json."""
+
 _REAL = ("grid_len", "xyz_resolution")
 
 
@@ -61,11 +66,27 @@ def checked(architecture: Any) -> dict[str, Any]:
         raise TaskError("no_weights", f"{ARCHITECTURE} is no network of Uni-3DAR; it has to say {', '.join(PUBLISHED)}")
     for name, value in architecture.items():
         kinds = (int, float) if name in _REAL else (int,)
-        if type(value) not in kinds or not math.isfinite(value) or not 0 < value <= _LARGEST[name]:
+        if type(value) not in kinds or not 0 < value <= _LARGEST[name]:
             raise TaskError("no_weights", f"{ARCHITECTURE}: {name} is {str(value)[:40]}, allowed: 0 to {_LARGEST[name]}")
     if architecture["emb_dim"] % (2 * architecture["num_head"]):
         raise TaskError("no_weights", f"{ARCHITECTURE}: emb_dim is no even multiple of num_head")
+    if not 1 <= architecture["grid_len"] / architecture["xyz_resolution"] <= _PLACES:
+        raise TaskError("no_weights", f"{ARCHITECTURE}: grid_len is not 1 to {_PLACES} times xyz_resolution")
     return dict(architecture)
+
+
+def parameters(architecture: dict[str, Any]) -> int:
+    """Parameters of the network, before it is built: embeddings, layers, and the heads of two trees."""
+    width, atoms = architecture["emb_dim"], architecture["max_num_atom"]
+    kinds, places = 604 + atoms + 1, round(architecture["grid_len"] / architecture["xyz_resolution"])
+    # as layers.py rounds it, for three matrices
+    hidden = 256 * -(-int(2 * architecture["ffn_multiple"] * width / 3) // 256)
+    embedded = kinds + 3 * places + (architecture["merge_level"] + 3) + 2 + 2 * (atoms + 1) + (atoms + 2)
+    layer = 2 * width + 4 * width**2 + 3 * hidden * width
+    tree = (width + 255) * width
+    atom = ((kinds + 2 * places) + 4 * width + (kinds + 3 * places)) * width
+    count = (width + atoms + 1 + 255) * width
+    return int(embedded * width + architecture["layer"] * layer + width + 2 * (tree + atom + count))
 
 
 def small(options: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +94,7 @@ def small(options: dict[str, Any]) -> dict[str, Any]:
     return checked(
         {
             **PUBLISHED,
-            "emb_dim": 8 * options["heads"] * max(options["hidden"] // (8 * options["heads"]), 1),
+            "emb_dim": options["hidden"],
             "num_head": options["heads"],
             "layer": options["layers"],
             "recycle": 1,
@@ -90,13 +111,23 @@ def read_model(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
     TaskError
         If a file is missing, damaged, or holds something else.
     """
+    size = (directory / WEIGHTS).stat().st_size if (directory / WEIGHTS).is_file() else 0
     try:
-        architecture = checked(json.loads((directory / ARCHITECTURE).read_text(encoding="utf-8")))
+        with (directory / ARCHITECTURE).open(encoding="utf-8") as file:
+            architecture = checked(json.loads(file.read(_LONGEST)))
         state = torch.load(directory / WEIGHTS, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as err:
+    except (OSError, ValueError, RuntimeError, RecursionError, EOFError, pickle.UnpicklingError) as err:
         raise TaskError(
             "no_weights", f"the model cannot be read: {WEIGHTS}, {ARCHITECTURE}: {type(err).__name__}: {str(err)[:200]}"
         ) from None
+    # A stranger's numbers may describe a network, and its tensors repeat one number, beyond all memory.
+    needed = 4 * parameters(architecture)
+    if size < needed:
+        raise TaskError("no_weights", f"{WEIGHTS} has {size} bytes, the network of {ARCHITECTURE} {needed}")
+    if isinstance(state, dict):
+        held = sum(t.numel() * t.element_size() for t in state.values() if isinstance(t, torch.Tensor))
+        if held > size:
+            raise TaskError("no_weights", f"{WEIGHTS} has {size} bytes, and its tensors {held}")
     return architecture, plain_state(state)
 
 

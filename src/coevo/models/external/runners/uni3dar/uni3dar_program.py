@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +52,7 @@ def start(
         Written into ``TASK.json``, for the launcher.
     arguments : list of str
     seconds : float, optional
-        After which the program is ended with all its processes.
+        After which the program is ended.
 
     Returns
     -------
@@ -74,17 +72,16 @@ def start(
     # The trainer may ask for them; nothing is sent anywhere.
     environment = {**os.environ, "WANDB_DISABLED": "true", "WANDB_MODE": "offline", "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
+        # In the process group of this run, which is ended as a whole by whoever started it.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment)
         try:
             code = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             print(f"no end within {seconds:g} s: ended")
             code = HUNG
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            # Workers that load data end themselves when it is gone; only a training has some.
+            process.kill()
             process.wait()
     text = log.read_text(encoding="utf-8", errors="replace")
     print(text[-200_000:], flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import uni3dar_arguments as arguments
+from coevo_drawing import halved, number
 from coevo_runner import TaskError, advance, write_candidates
 from uni3dar_crystals import fault_of, read_cif, systems_of
 from uni3dar_parent import opened, uses_gpu
@@ -29,12 +29,11 @@ def sample(request: dict[str, Any]) -> dict[str, Any]:
     draw = Draw(request, architecture, checkpoint, gpu=uses_gpu(request))
     for system, wanted in shares(systems, request["n"], request["seed"]).items():
         draw.system(system, wanted)
-    return {"candidates": write_candidates(draw.candidates), "rejected": draw.rejected, "report": {"batch_size": draw.size}}
-
-
-def number(*words: Any) -> int:
-    """A seed made of words, the same on every machine; there is room for one of each batch above it."""
-    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big") // 4
+    return {
+        "candidates": write_candidates(draw.candidates),
+        "rejected": draw.rejected,
+        "report": {"batch_size": draw.size, "drawn": draw.drawn},
+    }
 
 
 def shares(systems: dict[str, float], n: int, seed: int) -> dict[str, int]:
@@ -62,6 +61,7 @@ class Draw:
         self.size = int(request["options"]["batch_size"])
         self.candidates: list[dict[str, Any]] = []
         self.rejected: dict[str, int] = {}
+        self.drawn = 0
 
     def count(self, reason: str, how_many: int) -> None:
         """Count draws that are lost."""
@@ -78,10 +78,7 @@ class Draw:
             draws -= drawn
             run += 1
             if code == OUT_OF_MEMORY:
-                if self.size == 1:
-                    raise TaskError("out_of_memory", "out of memory at a batch size of 1")
-                self.size //= 2
-                print(f"out of memory; batches of {self.size} from here")
+                self.size = halved(self.size)
             elif code == HUNG:
                 self.count("hang", draws)
                 break
@@ -89,6 +86,7 @@ class Draw:
                 raise TaskError("program", f"inference.py ended with code {code}: {' | '.join(lines)}"[:900])
             elif drawn == 0:
                 raise TaskError("program", f"inference.py ended without a draw: {' | '.join(lines)}"[:900])
+        self.count("beyond_number", len(found) - wanted)
         self.candidates += found[:wanted]
         advance(len(found[:wanted]))
 
@@ -96,13 +94,17 @@ class Draw:
         """One run of the program; appends what is good, counts what is not, and says how many were drawn, and how it ended."""
         options, conditions = self.request["options"], self.request["conditions"]
         size = min(self.size, draws)
-        batches = math.ceil(draws / size)
+        # A batch may be smaller, when few are missing; what is missing then is drawn by another run.
+        batches = math.ceil(draws / size) + draws.bit_length()
         record, file = Path(f"{system}-{run}.jsonl"), Path(f"{system}-{run}.cif")
-        seed = number("sample", self.request["seed"], system, run)
+        seed = number("sample", self.request["seed"], system, run) // 4  # room for one of each batch above it
         settings = {
             "nodes": arguments.most_nodes(self.architecture, conditions["max_atoms"]),
             "seconds": options["wall"],
+            "size": size,
+            "draws": draws,
             "batches": batches,
+            "ratio": options["rank_ratio"],
             "wanted": wanted,
             "seed": seed,
             "record": str(record),
@@ -112,7 +114,7 @@ class Draw:
             "checkpoint": self.checkpoint,
             "save_path": str(file),
             "elements": sorted(system.split("-")),
-            "samples": batches * size,
+            "samples": draws,
             "batch_size": size,
             "seed": seed,
             "temperature": options["temperature"],
@@ -125,6 +127,9 @@ class Draw:
         )
         done = records(record)
         drawn = sum(batch["drawn"] for batch in done)
+        self.drawn += drawn
+        # Of a batch for which memory did not suffice: it may have been smaller than the largest.
+        self.size = min([self.size, *(batch["size"] for batch in done if batch.get("lost") == "out_of_memory")])
         for batch in done:
             self.count(batch.get("lost", ""), batch["drawn"] if batch.get("lost") else 0)
             if not batch.get("lost"):

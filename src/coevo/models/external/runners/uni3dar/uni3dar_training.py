@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import uni3dar_arguments as arguments
+from coevo_fitting import parts
 from coevo_runner import OUTPUT, TaskError, advance, read_records
-from uni3dar_data import fault_of_example, in_validation, write_set
+from uni3dar_data import fault_of_example, write_set
 from uni3dar_model import read_trained, write_checkpoint, write_model
 from uni3dar_parent import opened, state_of, uses_gpu
 from uni3dar_program import checkouts_of, run_program
@@ -33,8 +34,7 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
             faults[fault] = faults.get(fault, 0) + 1
         else:
             usable.append(example)
-    validation = [e for e in usable if in_validation(e["id"], options["validation_fraction"])]
-    training = [e for e in usable if not in_validation(e["id"], options["validation_fraction"])]
+    training, validation = parts(usable, options["validation_fraction"])
     report: dict[str, Any] = {"examples": len(examples), "training": len(training), "validation": len(validation)}
     report["left_out"] = faults
     state = state_of(checkpoint)

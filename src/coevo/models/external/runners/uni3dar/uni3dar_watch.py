@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uni3dar_crystals
+from coevo_drawing import out_of_memory, seed_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,11 @@ OUT_OF_MEMORY = 64
 
 class TimeLimitError(Exception):
     """A batch took longer than it may."""
+
+
+def kept_by_rank(crystals: int, ratio: float) -> int:
+    """How many crystals of a batch are kept: at least one, if there is any."""
+    return min(crystals, max(1, math.ceil(crystals * ratio - 1e-9)))
 
 
 def append(path: str, record: dict[str, Any]) -> None:
@@ -78,8 +85,8 @@ class Watched:
     Parameters
     ----------
     settings : dict
-        ``nodes`` (of a sequence's octrees), ``seconds`` (of a batch), ``batches``, ``wanted`` (good crystals), ``seed``,
-        ``record`` (file) and ``conditions``.
+        ``nodes`` (of a sequence's octrees), ``seconds`` and ``size`` (of a batch, at most), ``draws`` and ``batches`` (at most),
+        ``ratio`` (of crystals that are kept by rank), ``wanted`` (good crystals), ``seed``, ``record`` (file) and ``conditions``.
     sampler : module
         ``uni3dar.models.uni3dar_sampler``.
     clock : callable
@@ -89,7 +96,8 @@ class Watched:
     def __init__(self, settings: dict[str, Any], sampler: Any, clock: Callable[[], float] = time.monotonic):
         self.settings, self.sampler, self.clock = settings, sampler, clock
         self.model = sampler.Uni3DARSampler
-        self.batch = self.good = self.too_long = self.drawn_as_crystals = 0
+        self.batch = self.drawn = self.good = self.too_long = self.drawn_as_crystals = 0
+        self.rows: list[int] = []
         self.deadline = 0.0
 
     def install(self) -> None:
@@ -106,19 +114,27 @@ class Watched:
             if self.clock() > self.deadline:
                 raise TimeLimitError(f"a batch took more than {self.settings['seconds']} s")
             count_vars, finished = others[3], others[6]
-            before, cut = len(finished), count_vars["cut"].tolist()
-            ended = [cut[i] for i, feat in enumerate(raw_feat) if len(feat) == 0]
+            before, cut, rows = len(finished), count_vars["cut"].tolist(), count_vars["row"].tolist()
+            at_end = [i for i, feat in enumerate(raw_feat) if len(feat) == 0]
+            ended = [cut[i] for i in at_end]
             returned = pop(model, raw_feat, *others)
             # What ended because it was cut is no crystal, whatever it has so far.
             finished[before:] = [result for result, was_cut in zip(finished[before:], ended) if not was_cut]  # noqa: B905
+            self.rows += [rows[i] for i in at_end if not cut[i]]
             self.too_long += sum(ended)
             return returned
 
         def results_from_predictions(data_type: str, level: int, finished: Any, ratio: float, **others: Any) -> Any:
-            found, scores, lengths = results(data_type, level, finished, 1.0, **others)
+            # The sampler's order is by score, and that of sequences that end by their length: who takes the first of either
+            # takes a choice. Here they stay in the order of the batch's rows.
+            in_order = [result for _, result in sorted(zip(self.rows, finished), key=lambda pair: pair[0])]  # noqa: B905
+            found: list[Any] = []
+            for result in in_order:
+                found += zip(*results(data_type, level, [result], 1.0, **others))  # noqa: B905 - Python 3.8
             self.drawn_as_crystals = len(found)
-            kept = int(len(found) * ratio)
-            return found[:kept], scores[:kept], lengths[:kept]
+            likeliest = sorted(range(len(found)), key=lambda place: found[place][1])[: kept_by_rank(len(found), ratio)]
+            kept = [found[place] for place in sorted(likeliest)]
+            return tuple([crystal[part] for crystal in kept] for part in range(3))
 
         self.model.tree_expand, self.model.pop_and_delete = tree_expand, pop_and_delete
         self.sampler.results_from_predictions = results_from_predictions
@@ -132,38 +148,48 @@ class Watched:
         made = torch.tensor([(len(feat) - before) // 2 for feat, before in zip(raw_feat, queued)])  # noqa: B905 - Python 3.8
         device = count_vars["acc_tokens"].device
         # The sampler drops the rows of ended sequences from whatever is in count_vars.
-        nodes = count_vars.get("nodes", torch.zeros(len(raw_feat), dtype=torch.long, device=device)) + made.to(device)
+        if "row" not in count_vars:
+            count_vars["row"] = torch.arange(len(raw_feat), device=device)
+            count_vars["nodes"] = torch.zeros(len(raw_feat), dtype=torch.long, device=device)
+        nodes = count_vars["nodes"] + made.to(device)
         count_vars["nodes"], count_vars["cut"] = nodes, nodes > self.settings["nodes"]
         return [feat[:0] if cut else feat for feat, cut in zip(raw_feat, count_vars["cut"].tolist())]  # noqa: B905
 
     def generated(self, model: Any, generate: Any) -> Any:
         """One batch, or the end of the program when there is enough."""
-        import torch
-
-        if self.good >= self.settings["wanted"] or self.batch == self.settings["batches"]:
+        settings = self.settings
+        missing, left = settings["wanted"] - self.good, settings["draws"] - self.drawn
+        if missing <= 0 or left <= 0 or self.batch == settings["batches"]:
             raise SystemExit(0)
+        # As many as it takes by the share of draws that were good so far; at best all are that rank leaves.
+        share = min(settings["ratio"], (self.good + 1) / (self.drawn + 1))
+        size = model.args.batch_size = min(math.ceil(missing / share), left, settings["size"])
         # A batch depends on nothing that was drawn before it.
-        torch.manual_seed(self.settings["seed"] + self.batch)
-        self.deadline = self.clock() + self.settings["seconds"]
+        seed_everything(settings["seed"] + self.batch)
+        self.deadline = self.clock() + settings["seconds"]
         self.too_long = self.drawn_as_crystals = 0
-        record: dict[str, Any] = {"batch": self.batch, "drawn": model.args.batch_size}
+        self.rows = []
+        record: dict[str, Any] = {"batch": self.batch, "drawn": size}
         found: list[Any] = []
+        scores: Any = []
         try:
             found, scores = generate(model)
         except TimeLimitError as err:
             print(err)
             record["lost"] = "time_limit"
         except Exception as err:  # noqa: BLE001 - an unstable model fails in many ways, each of which costs its batch only
-            if isinstance(err, (torch.cuda.OutOfMemoryError, MemoryError)) or "out of memory" in str(err).lower():
+            if out_of_memory(err):
                 print("out of memory")
+                append(settings["record"], {"batch": self.batch, "drawn": 0, "written": 0, "lost": "out_of_memory", "size": size})
                 raise SystemExit(OUT_OF_MEMORY) from None
             traceback.print_exc()
             record["lost"] = "crashed_batch"
         self.batch += 1
-        faults = [uni3dar_crystals.fault_of(*uni3dar_crystals.of_atoms(atoms), self.settings["conditions"]) for atoms in found]
+        self.drawn += size
+        faults = [uni3dar_crystals.fault_of(*uni3dar_crystals.of_atoms(atoms), settings["conditions"]) for atoms in found]
         self.good += sum(not fault for fault in faults)
         append(
-            self.settings["record"],
+            settings["record"],
             {**record, "crystals": self.drawn_as_crystals, "written": len(found), "too_long": self.too_long},
         )
-        return found, scores if found else []
+        return found, scores
