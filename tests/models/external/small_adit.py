@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from required_checkouts import require_checkouts
 from small_mattergen import strained_examples
 
 from coevo.configs.tree import GeneratorConfig
@@ -42,14 +42,7 @@ def small_settings(**changes: object) -> GeneratorConfig:
 @pytest.fixture(scope="session")
 def adit_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment of ``make test-models``, and the user's checkout; its path. Without one the tests are skipped."""
-    from coevo.models.external.checkouts import has_consent, places_of
-
-    assert os.environ.get("COEVO_ENVIRONMENTS"), "run `make test-models`"
-    place = places_of(ADIT)[0].path
-    if place is None:
-        pytest.skip(f"no checkout of {CHECKOUT.name}: set COEVO_CHECKOUTS to a directory that has it ({CHECKOUT.repository})")
-    if not has_consent(ADIT, CHECKOUT):
-        pytest.skip(f"the licence of {CHECKOUT.name} ({CHECKOUT.licence}) was not agreed to: `coevo env create adit` asks")
+    place = require_checkouts(ADIT)[CHECKOUT.name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COEVO_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
         yield place

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
+from required_checkouts import require_checkouts
 from small_mattergen import strained_examples
 
 from coevo.configs.tree import GeneratorConfig
-from coevo.families.built_in import DIFFCSP_CHECKOUT
-from coevo.models.external.diffcsp import DiffCSPGenerator
+from coevo.models.external.diffcsp import DIFFCSP, DiffCSPGenerator
 
 SMALL = {"hidden": 64, "layers": 2, "frequencies": 10, "steps": 30, "schedule": "linear", "validation_fraction": 0.3}
 FROM_SCRATCH = {"weights": "scratch", "epochs": 60, "learning_rate": 2e-3, "train_batch_size": 16}
@@ -22,21 +21,10 @@ def small_settings(**changes) -> GeneratorConfig:
     return GeneratorConfig(family="diffcsp", max_atoms=16, fit_max_e_hull=0.5, diffcsp={**SMALL, **FURTHER, **changes})
 
 
-def require_checkout() -> None:
-    """Skip where the user has no checkout: nothing of DiffCSP's comes with coevo, and no package index has it."""
-    assert os.environ.get("COEVO_ENVIRONMENTS"), "run `make test-models`"
-    place = os.environ.get("COEVO_CHECKOUTS", "")
-    if not place or not Path(place, DIFFCSP_CHECKOUT.name, DIFFCSP_CHECKOUT.marker).is_file():
-        pytest.skip(
-            f"DiffCSP runs from a checkout: clone {DIFFCSP_CHECKOUT.repository} at {DIFFCSP_CHECKOUT.commits[0]} into a "
-            f"directory and set COEVO_CHECKOUTS to that (it is {place or 'not set'})"
-        )
-
-
 @pytest.fixture(scope="session")
 def small_diffcsp(tmp_path_factory) -> Path:
     """A model directory (``network.json``, ``weights.pt``), trained here."""
-    require_checkout()
+    require_checkouts(DIFFCSP)
     directory = tmp_path_factory.mktemp("diffcsp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COEVO_SCRATCH", str(directory))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from pathlib import Path
 
 import pytest
 from generator_contract import LI_P_S, same_sample
-from small_diffcsp import require_checkout, small_settings
+from required_checkouts import require_checkouts
+from small_diffcsp import small_settings
 from small_mattergen import strained_examples
 
 from coevo.errors import ModelError
@@ -31,7 +31,7 @@ generator:
 
 @pytest.fixture(autouse=True)
 def places(tmp_path_factory, monkeypatch):
-    require_checkout()
+    require_checkouts(DIFFCSP)
     monkeypatch.setenv("COEVO_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
     monkeypatch.setenv("COEVO_DEVICE", "cpu")
 
@@ -45,7 +45,7 @@ class TestDiffCSP:
 
     def test_three_generations_go_on_from_one_another_on_other_paths(self, small_diffcsp, tmp_path):
         """Each fit begins where its parent ended; the third knows the first fit's examples no worse than the first did."""
-        place = Path(os.environ["COEVO_CHECKOUTS"], DIFFCSP_CHECKOUT.name)
+        place = require_checkouts(DIFFCSP)[DIFFCSP_CHECKOUT.name]
         before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if ".git" not in path.parts}
         settings = small_settings(weights=str(small_diffcsp))
         generator, losses = DiffCSPGenerator.initial(settings), []
@@ -99,7 +99,7 @@ class TestDiffCSP:
     def test_a_node(self, small_diffcsp, tmp_path):
         """Candidates keep to the systems, what is lost is counted, and the state has a checkpoint that names its parent."""
         names = ("COEVO_ENVIRONMENTS", "COEVO_CHECKOUTS", "COEVO_SCRATCH", "COEVO_DEVICE")
-        coevo = Coevo(tmp_path, **{name: os.environ[name] for name in names})
+        coevo = Coevo(tmp_path, **{name: os.environ[name] for name in names if name in os.environ})
         head, _, rest = TINY.partition("generator:")
         text = head + NODE.replace("WEIGHTS", str(small_diffcsp)) + "screening:" + rest.partition("screening:")[2]
         (tmp_path / "node.yaml").write_text(text)

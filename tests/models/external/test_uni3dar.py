@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 import torch
 from generator_contract import LI_P_S, same_sample
 from pydantic import ValidationError
+from required_checkouts import require_checkouts
 from small_mattergen import strained_examples
 
 from coevo.configs.tree import GeneratorConfig
@@ -218,9 +218,7 @@ class TestUni3dar:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def environment(cls, tmp_path_factory):
-        assert os.environ.get("COEVO_ENVIRONMENTS"), "run `make test-models`"
-        if not os.environ.get("COEVO_CHECKOUTS"):
-            pytest.skip("no checkouts of Uni-3DAR and Uni-Core: COEVO_CHECKOUTS names no directory")
+        require_checkouts(UNI3DAR)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COEVO_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
             yield

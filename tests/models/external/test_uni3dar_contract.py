@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
 from generator_contract import GeneratorContract
 from pymatgen.core import Lattice, Structure
+from required_checkouts import require_checkouts
 from small_mattergen import strained_examples
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.models.contracts import Example
-from coevo.models.external.uni3dar import Uni3darGenerator
+from coevo.models.external.uni3dar import UNI3DAR, Uni3darGenerator
 
 NETWORK = {"hidden": 64, "heads": 4, "layers": 2, "levels": 6, "augmentation": 0.0, "train_batch_size": 8}
 LEARNING = {"epochs": 70, "learning_rate": 3e-3, "patience": 50, "validation_fraction": 0.2}
@@ -41,9 +41,7 @@ class TestUni3darContract(GeneratorContract):
     @classmethod
     def model(cls, tmp_path_factory):
         """The node's weights are a model directory, as a user's own would be."""
-        assert os.environ.get("COEVO_ENVIRONMENTS"), "run `make test-models`"
-        if not os.environ.get("COEVO_CHECKOUTS"):
-            pytest.skip("no checkouts of Uni-3DAR and Uni-Core: COEVO_CHECKOUTS names no directory")
+        require_checkouts(UNI3DAR)
         directory = tmp_path_factory.mktemp("uni3dar")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COEVO_SCRATCH", str(directory))
