@@ -56,7 +56,7 @@ def draws_wanted(conditions: dict[str, Any], n: int, seed: int, oversampling: fl
         sizes = {k: p for k, p in atoms.items() if len(symbols) <= k <= conditions["max_atoms"] and p > 0}
         if formulas:
             units = [sum(f.values()) for f in formulas if name_of(f) == name_of(symbols)]
-            sizes = {k: p for k, p in sizes.items() if any(k % unit == 0 for unit in units)}
+            sizes = sizes_of(units, sizes, conditions["max_atoms"])
         if sizes and set(symbols) <= set(conditions["elements"]) & set(SYMBOLS[1:]):
             choices.append((name_of(symbols), weight, sizes))
     if not choices:
@@ -69,6 +69,22 @@ def draws_wanted(conditions: dict[str, Any], n: int, seed: int, oversampling: fl
         p = np.array(list(sizes.values()))
         draws.append({"draw": draw, "system": system, "atoms": int(rng.choice(list(sizes), p=p / p.sum()))})
     return draws
+
+
+def sizes_of(units: list[int], atoms: dict[int, float], most: int) -> dict[int, float]:
+    """Numbers of atoms of cells of formulas asked for, and how often.
+
+    Where crystals have none of the numbers that a formula can have, any of them up to ``most`` is as likely, and all of them
+    together as those of the other formulas are on average.
+    """
+    found = {k: p for k, p in atoms.items() if any(k % unit == 0 for unit in units)}
+    known = [unit for unit in units if any(k % unit == 0 for k in found)]
+    share = sum(found.values()) / len(known) if known else 1.0
+    for unit in units:
+        if unit not in known:
+            fitting = range(unit, most + 1, unit)
+            found.update({k: share / len(fitting) for k in fitting})
+    return found
 
 
 def equal_batches(draws: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
