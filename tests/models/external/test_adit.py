@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
-from replayed_adit import RECORDED, REQUEST, RESULT, make_checkout, make_environment, recorded_generator
+from replayed_adit import NUMBERS, RECORDED, REQUEST, RESULT, make_checkout, make_environment, recorded_generator
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ConfigError, ModelError
@@ -133,7 +133,7 @@ class TestReplay:
     def test_tensors_of_another_network_are_one_error(self, place):
         make_checkout(place)
         generator = recorded_generator()
-        (generator._model.path / "vae.pt").write_bytes(b"no tensors")
+        (generator._model.path / "vae.pt").write_bytes(b"no tensors" * 200_000)
         with pytest.raises(ModelError, match=r"adit: sample: the runner failed \(no_weights\): model: not the files of a model"):
             generator.sample(1, CONDITIONS, 0)
 
@@ -202,6 +202,12 @@ class TestCrystals:
         sizes = {(d["system"], d["atoms"]) for d in crystals.draws_wanted(some, 200, 1, 1.0, atoms)}
         assert sizes == {("Li-P-S", 8), ("Li-P-S", 16), ("Li-S", 3)}
         assert crystals.draws_wanted(dict(some, compositions=["Li7P3S11"]), 5, 1, 1.0, atoms) == []
+        # 21 atoms are no size of crystals in general: a formula that nothing else is known of is drawn all the same
+        one = dict(some, compositions=["Li7P3S11"], max_atoms=44)
+        assert {d["atoms"] for d in crystals.draws_wanted(one, 50, 1, 1.0, atoms)} == {21, 42}
+        both = crystals.draws_wanted(dict(one, compositions=["Li7P3S11", "Li3PS4"]), 2000, 1, 1.0, atoms)
+        assert {d["atoms"] for d in both} == {8, 16, 21, 42}
+        assert 900 < sum(d["atoms"] in {21, 42} for d in both) < 1100, "as often as the formula whose sizes are known"
         assert crystals.draws_wanted(dict(conditions, elements=["Xx"], chemical_systems={}), 5, 1, 1.0, atoms) == []
 
     def test_batches_are_of_one_number_of_atoms(self, crystals):
@@ -247,6 +253,24 @@ class TestModelFiles:
         for other in (None, [], {}, {"vae": 1}):
             with pytest.raises(TaskError, match=r"adit\.json: vae"):
                 adit_model.checked_sizes(other)
+
+    def test_a_network_is_no_larger_than_the_file_of_its_tensors(self, runner_on_the_path, tmp_path):
+        import torch
+        from adit_model import load_model, parameters
+        from coevo_runner import TaskError
+
+        told = json.loads((RECORDED / "adit.json").read_text())
+        for name, count in parameters(told).items():
+            assert 0.95 < count / NUMBERS[name[:3]] <= 1, "matrices are nearly all of a network"
+            (tmp_path / name).write_bytes(bytes(4 * count))
+        large = {**told["vae"], "d_model": 4096, "dim_feedforward": 16384, "num_layers": 64, "nhead": 64}
+        for change, refused in (
+            ({"vae": large}, r"vae\.pt has 876544 bytes, the network that adit\.json describes 10321"),
+            ({"dit": {**told["dit"], "d_model": 4096, "num_layers": 64}}, r"dit\.pt has 1064960 bytes, the network"),
+        ):
+            (tmp_path / "adit.json").write_text(json.dumps({**told, **change}))
+            with pytest.raises(TaskError, match=refused):
+                load_model(tmp_path, torch.device("cpu"))
 
     def test_numbers_of_atoms_of_a_checkpoint_are_numbers(self, runner_on_the_path):
         import adit_model

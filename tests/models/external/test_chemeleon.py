@@ -219,7 +219,7 @@ class TestFiles:
         places.__dict__.update(sigma_begin=0.005, sigma_end=0.5, sigmas_norm=torch.ones(4))
         network = {"hidden_dim": 8, "time_dim": 8, "num_layers": 1, "num_freqs": 8, "max_atoms": 100, "pred_atom_types": False}
         content = {
-            "state_dict": {"model.a": torch.arange(3.0), "other": torch.zeros(1)},
+            "state_dict": {"model.a": torch.arange(3.0), "other": torch.zeros(2000)},
             "hyper_parameters": {
                 "task": kinds["Task"](),
                 "num_timesteps": 3,
@@ -296,7 +296,13 @@ class TestFiles:
         assert torch.equal(files.read_directory(tmp_path / "again")[1]["alphas"], tensors["alphas"])
         for change in ({"num_timesteps": 7}, {"num_timesteps": 10**9}, {"network": None}, {"num_timesteps": True}):
             with pytest.raises(runs.TaskError, match="the model"):
-                files.checked({**told, **change}, tensors)
+                files.checked({**told, **change}, tensors, 10**6)
+        large = {**told, "network": {**told["network"], "hidden_dim": 4096, "num_layers": 32, "num_freqs": 1024}}
+        size = (tmp_path / "model" / "weights.pt").stat().st_size
+        # 1,936 parameters as torch counts them, biases and norms among them; the large network has 4.2 billion
+        assert 0.9 * 1936 < files.parameters(told["network"]) <= 1936
+        with pytest.raises(runs.TaskError, match=rf"weights have {size} bytes, the network of its settings 161"):
+            files.checked(large, tensors, size)
         (tmp_path / "model" / "weights.pt").write_bytes(pickle.dumps(print, protocol=2))
         with pytest.raises(runs.TaskError, match="the model cannot be read"):
             files.read_directory(tmp_path / "model")
