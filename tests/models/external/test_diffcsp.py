@@ -20,7 +20,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ConfigError, ModelError
 from coevo.families import loader_of
-from coevo.models.contracts import Conditions, Sample
+from coevo.models.contracts import Conditions, Example, Sample
 from coevo.models.external.diffcsp import DIFFCSP, DiffCSPGenerator, last_checkpoint
 from coevo.models.external.families import HERE
 
@@ -278,8 +278,9 @@ class TestStandIns:
         monkeypatch.setitem(sys.modules, "diffcsp.common.data_utils", module)
         sound = {"lattice": (3 * np.eye(3)).tolist(), "species": ["Li"], "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
         examples = [{"id": "a", **sound}, {"id": "b", **sound, "species": ["Xe"]}]
-        runner("diffcsp_data").write_tables(tmp_path / "tables", examples, examples[:1])
-        assert runner("diffcsp_launcher").prepare(tmp_path / "tables") == 1
+        bad = {"id": "c", **sound, "species": ["Xe"]}
+        runner("diffcsp_data").write_tables(tmp_path / "tables", examples, [*examples[:1], bad])
+        assert runner("diffcsp_launcher").prepare(tmp_path / "tables") == {"train": 1, "val": 1}, "of a crystal's four rows one"
         kept = {name: torch.load(tmp_path / "tables" / f"{name}_ori.pt") for name in ("train", "val")}
         assert kept["train"] == [{"mp_id": "a/0", "volume": pytest.approx(27.0)}]
         assert [row["mp_id"] for row in kept["val"]] == ["a/0", "a/1", "a/2", "a/3"]
@@ -451,6 +452,34 @@ class TestReplay:
             ModelError, match=r"fit: the runner failed \(no_training\): DiffCSP's run\.py left no losses or no weights"
         ):
             fit()
+
+    def test_crystals_of_too_many_atoms_are_left_out_and_counted(self, start):
+        """The tables are the recorded ones, without it."""
+        start()
+        first = li_p_s_examples()[0]
+        large = Example("large", first.structure.copy().make_supercell([4, 4, 4], in_place=False), 0.0)
+        assert len(large.structure) > 64
+        _, report = DiffCSPGenerator.initial(SETTINGS).fit([*li_p_s_examples(), large], 1)
+        assert (report["examples"], report["training"], report["validation"]) == (6, 2, 3)
+        assert report["left_out"] == {"too_many_atoms": 1}
+
+    def test_what_diffcsp_cannot_read_is_in_no_part(self, runner, monkeypatch, tmp_path):
+        module = runner("diffcsp_runner")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "output").mkdir()
+        told = {"losses": [3.0, 2.0], "best": 2.0, "unreadable": {"train": 2, "val": 1}}
+
+        def launch(_mode, _request, task, _words):
+            Path(task["best"]).write_bytes(b"")
+            return told
+
+        monkeypatch.setattr(module, "launch", launch)
+        example = {"lattice": (3 * np.eye(3)).tolist(), "species": ["Li"], "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
+        examples = [{**example, "id": f"{k}"} for k in range(9)]
+        request = {"options": SETTINGS.diffcsp.model_dump(mode="json"), "seed": 0}
+        network = runner("diffcsp_network").new_network(request["options"])
+        report = module.train(request, examples[:6], examples[6:], network, None)
+        assert (report["training"], report["validation"], report["unreadable"]) == (4, 2, 3)
 
     def test_too_few_examples_are_a_reason_and_the_model_stays(self, start, tmp_path):
         start("nothing")  # DiffCSP is not run at all

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PROPERTY = "energy_above_hull"
 """A column that DiffCSP asks for; its model of structures does not use it."""
+MOST_ATOMS = 64
+"""Of an example: the network has an edge for each pair of its atoms."""
 REPEATS = 4
 """Times that each crystal for validation is in the table: each is given noise of its own."""
 

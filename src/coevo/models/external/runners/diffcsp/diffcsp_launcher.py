@@ -74,23 +74,25 @@ def train(checkout: Path, request: dict[str, Any], words: list[str]) -> dict[str
     return {"losses": history, "best": keeping.smallest, "unreadable": unreadable}
 
 
-def prepare(tables: Path) -> int:
+def prepare(tables: Path) -> dict[str, int]:
     """Read the tables' crystals by DiffCSP's own function into the caches that its data sets look for.
 
-    Its own loop ends with the first crystal whose cell cannot be reduced; here such a one is left out, and counted.
+    Its own loop ends with the first crystal whose cell cannot be reduced; here such a one is left out, and counted once for
+    its table, which may have several rows of it.
     """
     import pandas as pd
     from diffcsp.common.data_utils import process_one
 
-    unreadable = 0
+    unreadable = {}
     for name in ("train", "val"):
-        found = []
+        found, lost = [], set()
         for _, row in pd.read_csv(tables / f"{name}.csv").iterrows():
             try:
                 found.append(process_one(row, niggli=True, primitive=False, graph_method="none", prop_list=[PROPERTY]))
             except Exception as err:  # noqa: BLE001 - parsers and reductions fail in many ways, each of which costs its crystal
                 print(f"crystal {row['material_id']} cannot be read: {type(err).__name__}: {err}")
-                unreadable += 1
+                lost.add(str(row["material_id"]).rpartition("/")[0])
+        unreadable[name] = len(lost)
         if not found:
             raise TaskError("no_training", f"DiffCSP can read none of the crystals of {name}.csv")
         torch.save(found, tables / f"{name}_ori.pt")
