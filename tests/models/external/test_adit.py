@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import sys
+import types
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -229,6 +231,50 @@ class TestCrystals:
         assert crystals.candidates_of(out, batch, conditions) == ["off_system"]
 
 
+class TestExamples:
+    """What the networks are given of an example, against pymatgen; only PyTorch Geometric's container is replaced."""
+
+    CELLS: ClassVar = {
+        "skewed": [[3.1, 0.2, -0.4], [7.9, 5.0, 0.3], [-1.2, 9.7, 6.1]],
+        "left-handed": [[0.0, 5.0, 0.4], [4.0, 0.0, 0.0], [0.3, 0.1, 6.0]],
+        "rotated": [[0.0, 0.0, 4.0], [5.0, 0.0, 0.0], [0.5, 6.0, 0.0]],
+    }
+
+    @pytest.fixture
+    def data_of(self, runner_on_the_path, monkeypatch):
+        import adit_training
+
+        module = types.ModuleType("torch_geometric.data")
+        module.Data = lambda **fields: types.SimpleNamespace(**fields)
+        monkeypatch.setitem(sys.modules, "torch_geometric", types.ModuleType("torch_geometric"))
+        monkeypatch.setitem(sys.modules, "torch_geometric.data", module)
+        return adit_training.crystal_data
+
+    @pytest.mark.parametrize("name", CELLS)
+    def test_it_is_the_same_crystal(self, data_of, name):
+        lattice = np.array(self.CELLS[name])
+        assert (np.linalg.det(lattice) < 0) == (name == "left-handed")
+        positions = np.array([[0.1, 0.2, 0.3], [0.65, 0.4, 0.9], [-0.3, 1.7, 0.5], [0.45, 0.05, 0.6]])
+        species = ["Li", "P", "S", "S"]
+        given = Structure(Lattice(lattice), species, positions)
+        data = data_of({"lattice": lattice.tolist(), "species": species, "positions": positions.tolist()})
+        made = Structure(Lattice(data.cell[0].numpy()), species, data.frac_coords.numpy())
+        assert made.volume == pytest.approx(given.volume, rel=1e-5)
+        assert np.allclose(made.distance_matrix, given.distance_matrix, atol=1e-4)
+        shells = [sorted(n.nn_distance for n in s.get_neighbors(s[1], 6.0)) for s in (made, given)]
+        assert len(shells[0]) > 8
+        assert np.allclose(*shells, atol=1e-4)
+        assert data.atom_types.tolist() == [site.specie.Z for site in given]
+        assert np.allclose(data.pos.numpy(), made.cart_coords, atol=1e-5)
+        assert (data.frac_coords.min() >= 0, data.frac_coords.max() < 1) == (True, True)
+        # Niggli-reduced, in the orientation that follows from lengths and angles, which the decoder's cells have too
+        reduced = given.lattice.get_niggli_reduced_lattice()
+        assert np.allclose(np.sort(data.lengths[0].numpy()), np.sort(reduced.lengths), atol=1e-4)
+        assert np.allclose(data.cell[0].numpy(), Lattice.from_parameters(*data.lattices[0].tolist()).matrix, atol=1e-4)
+        assert np.allclose(data.lengths_scaled.numpy() * 4 ** (1 / 3), data.lengths.numpy(), rtol=1e-6)
+        assert np.allclose(data.lattices_scaled[0], [*data.lengths_scaled[0].tolist(), *np.radians(data.angles[0].numpy())], rtol=1e-5)
+
+
 class TestModelFiles:
     def test_sizes_of_somebody_else_are_bounded_before_anything_is_built(self, runner_on_the_path):
         import adit_model
@@ -285,6 +331,35 @@ class TestModelFiles:
         from adit_training import numbers_of_atoms
 
         assert numbers_of_atoms([3, 3, 16, 12], {2: 0.5, 12: 0.5}) == {"2": 0.25, "3": 0.25, "12": 0.375, "16": 0.125}
+
+    def test_an_element_is_known_only_if_the_autoencoder_got_better(self, runner_on_the_path, tmp_path, monkeypatch):
+        import adit_training
+
+        cell = {"lattice": (4 * np.eye(3)).tolist(), "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
+        examples = [{"id": f"{k}", "species": ["Na" if k % 2 else "S"], **cell} for k in range(12)]
+        (tmp_path / "examples.jsonl").write_text("".join(json.dumps(e) + "\n" for e in examples))
+        monkeypatch.chdir(tmp_path)
+        told = {"improved": False}
+
+        class Model:
+            def save(self, directory, document):
+                pass
+
+        for name, value in {
+            "checkout_of": "",
+            "open_model": Model(),
+            "crystal_data": None,
+            "fit_autoencoder": told,
+            "fit_diffusion": {"improved": True},
+            "atoms_of_mp20": {1: 1.0},
+        }.items():
+            monkeypatch.setattr(adit_training, name, lambda *_told, _value=value: _value)
+        request = dict(REQUEST, examples="examples.jsonl", document={"elements": ["Li", "S"]})
+        found = adit_training.fit(request)
+        assert found["report"]["autoencoder"] == {"fitted": True, "new_elements": ["Na"], "improved": False}
+        assert found["document"]["elements"] == ["Li", "S"], "the next fit tries again"
+        told["improved"] = True
+        assert adit_training.fit(request)["document"]["elements"] == ["Li", "Na", "S"]
 
     def test_validation_examples_stay_so_and_none_was_learned_from(self, runner_on_the_path):
         from adit_training import split
