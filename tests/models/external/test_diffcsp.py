@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -101,6 +102,18 @@ class TestSettingsAndFolders:
         generator.save(tmp_path / "packed")
         assert str(tmp_path).encode() not in (tmp_path / "packed").read_bytes(), "no path of this machine"
         assert (DiffCSPGenerator.load(tmp_path / "packed")._model.path / "weights.pt").read_text() == "weights.pt"
+
+    def test_a_folder_of_another_node_comes_with_its_compositions(self, tmp_path):
+        for name in ("network.json", "weights.pt"):
+            (tmp_path / name).write_text(name)
+        config = GeneratorConfig(family="diffcsp", diffcsp={"weights": str(tmp_path)})
+        assert "compositions" not in DiffCSPGenerator.initial(config).document
+        (tmp_path / "compositions.json").write_text('{"Li2S": {"4": 1.0}}')
+        assert DiffCSPGenerator.initial(config).document["compositions"] == {"Li2S": {"4": 1.0}}
+        for bad, told in (("[]", "holds no mapping"), ("{", "cannot be read")):
+            (tmp_path / "compositions.json").write_text(bad)
+            with pytest.raises(ConfigError, match=rf"compositions\.json {told}"):
+                DiffCSPGenerator.initial(config)
 
     def test_a_folder_that_is_none_is_refused(self, tmp_path):
         (tmp_path / "hparams.yaml").write_text("a: 1\n")
@@ -373,11 +386,12 @@ class TestReplay:
         recorded = json.loads((FOLDER / "train.done.json").read_text())
         assert report["history"] == recorded["losses"]
         assert report["loss_before"] == recorded["losses"][0] > report["loss_after"] == min(recorded["losses"])
-        assert (report["training"], report["validation"], report["epochs_run"]) == (2, 3, 250)
+        assert (report["training"], report["validation"], report["epochs_run"], report["improved"]) == (2, 3, 250, True)
         assert fitted.document["compositions"].keys() == {"Li", "Li2S", "Li3P", "Li3PS4", "LiPS"}
         assert fitted.document["checkouts"] == {"DiffCSP": "no commit"}
         fitted.save(tmp_path / "checkpoint")
         loaded = DiffCSPGenerator.load(tmp_path / "checkpoint", SETTINGS)
+        assert json.loads((loaded._model.path / "compositions.json").read_text()) == fitted.document["compositions"]
         assert (loaded._model.path / "weights.pt").read_bytes() == (FOLDER / "train-best.pt").read_bytes()
         state = torch.load(loaded._model.path / "weights.pt", weights_only=True)
         assert all(torch.isfinite(tensor).all() for tensor in state.values())
@@ -480,13 +494,17 @@ class TestReplay:
         network = runner("diffcsp_network").new_network(request["options"])
         report = module.train(request, examples[:6], examples[6:], network, None)
         assert (report["training"], report["validation"], report["unreadable"]) == (4, 2, 3)
+        assert report["improved"]
+        told.update(losses=[2.0, 3.0])
+        shutil.rmtree(tmp_path / "work")
+        assert not module.train(request, examples[:6], examples[6:], network, None)["improved"], "the parent's weights came back"
 
     def test_too_few_examples_are_a_reason_and_the_model_stays(self, start, tmp_path):
         start("nothing")  # DiffCSP is not run at all
         kept, report = DiffCSPGenerator.initial(SETTINGS).fit(li_p_s_examples()[:1], 1)
         assert (report["fitted"], report["examples"]) == (False, 1)
         assert "needs 2 and 1" in report["reason"]
-        assert [path.name for path in kept._model.path.iterdir()] == ["network.json"]
+        assert sorted(path.name for path in kept._model.path.iterdir()) == ["compositions.json", "network.json"]
 
     def test_what_cannot_be_drawn_is_counted_before_anything_is_run(self, start, fitted):
         start("nothing")

@@ -14,6 +14,8 @@ from coevo_runner import TaskError
 
 NETWORK_FILE = "network.json"
 WEIGHTS_FILE = "weights.pt"
+COMPOSITIONS_FILE = "compositions.json"
+"""The table of the examples' compositions, for another node that starts from the directory."""
 
 _MOST_BYTES = 100_000
 """Of the file of numbers."""
