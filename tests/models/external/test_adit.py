@@ -272,7 +272,8 @@ class TestExamples:
         assert np.allclose(np.sort(data.lengths[0].numpy()), np.sort(reduced.lengths), atol=1e-4)
         assert np.allclose(data.cell[0].numpy(), Lattice.from_parameters(*data.lattices[0].tolist()).matrix, atol=1e-4)
         assert np.allclose(data.lengths_scaled.numpy() * 4 ** (1 / 3), data.lengths.numpy(), rtol=1e-6)
-        assert np.allclose(data.lattices_scaled[0], [*data.lengths_scaled[0].tolist(), *np.radians(data.angles[0].numpy())], rtol=1e-5)
+        scaled = [*data.lengths_scaled[0].tolist(), *np.radians(data.angles[0].numpy())]
+        assert np.allclose(data.lattices_scaled[0], scaled, rtol=1e-5)
 
 
 class TestModelFiles:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from generator_contract import LI_P_S
+from replayed_chemeleon import make_package, recorded_generator
 from small_chemeleon import CONDITIONS, NUMBER, RECORDED, SEED, TINY, settings
 from small_mattergen import strained_examples
 
@@ -166,6 +167,51 @@ class TestRealFilesGivenBack:
         result.write_bytes(result.read_bytes()[:60])
         with pytest.raises(ModelError, match="chemeleon-dng"):
             fitted.sample(NUMBER, CONDITIONS, SEED)
+
+
+class TestTheRealRunner:
+    """The runner as it is, with a package in place of the real one that draws what that drew (``replayed_chemeleon.py``)."""
+
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path, monkeypatch):
+        make_package(tmp_path / "package", tmp_path / "environments")
+        for name, value in {"ENVIRONMENTS": tmp_path / "environments", "SCRATCH": tmp_path, "DEVICE": "cpu"}.items():
+            monkeypatch.setenv(f"COEVO_{name}", str(value))
+
+    def test_it_makes_of_the_recorded_arrays_what_it_made_then(self):
+        lines = [json.loads(line) for line in (RECORDED / "sample" / "output" / "candidates.jsonl").read_text().splitlines()]
+        generator = recorded_generator()
+        sample = generator.sample(NUMBER, CONDITIONS, SEED)
+        assert (len(sample.candidates), sample.rejected) == (NUMBER, {})
+        for candidate, line in zip(sample.candidates, lines, strict=True):
+            assert candidate.origin == {**line["origin"], "generator": "chemeleon-dng"}
+            assert [site.specie.symbol for site in candidate.structure] == line["species"]
+            assert np.allclose(candidate.structure.lattice.matrix, line["lattice"], rtol=1e-6)
+            apart = candidate.structure.frac_coords - np.array(line["positions"])
+            assert np.allclose(apart, np.round(apart), atol=1e-6)
+        generator.settings = settings(TINY, bounded_cells=False)
+        assert generator.sample(NUMBER, CONDITIONS, SEED).rejected == {"huge_cell": 9}
+
+    def test_a_fit_that_gets_no_better_says_so(self, runner, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for now, improved in (([2.0, 3.0, 2.0], False), ([2.0, 3.0, 1.5], True)):
+            losses = iter(now)
+            _, report = runner("coevo_fitting").trained(
+                {"epochs": 2, "patience": 9}, lambda _count: None, lambda losses=losses: next(losses), dict
+            )
+            assert (report["improved"], report["loss_after"]) == (improved, min(now))
+
+    def test_a_fit_learns_what_the_recorded_one_learned_beside_its_network(self, tmp_path):
+        quick = settings(TINY, learning_rate=0.1)
+        fitted, report = ChemeleonGenerator.initial(quick).fit(strained_examples(), SEED)
+        recorded = json.loads((RECORDED / "fit" / "output" / "model" / "model.json").read_text())
+        told = json.loads((fitted._model.path / "model.json").read_text())
+        assert told == recorded
+        assert (report["training"], report["validation"], report["epochs_run"], report["improved"]) == (35, 5, 2, True)
+        assert report["loss_after"] == min(report["history"]) < report["loss_before"]
+        fitted.save(tmp_path / "checkpoint")
+        _, further = ChemeleonGenerator.load(tmp_path / "checkpoint", quick).fit(strained_examples(), SEED)
+        assert further["loss_before"] == report["loss_after"], "it goes on from its parent's weights"
 
 
 class TestCells:
