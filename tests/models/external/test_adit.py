@@ -104,7 +104,7 @@ class TestReplay:
         assert asked[0]["request"].pop("checkouts") == {"all-atom-diffusion-transformer": str(place)}
         assert asked[0]["request"] == {key: value for key, value in REQUEST.items() if key != "checkouts"}
         assert json.loads((place / "src" / "models" / "calls.json").read_text()) == RESULT["calls"]
-        assert sample.rejected == RESULT["output"]["rejected"] == {"off_system": 2, "too_close": 1}
+        assert sample.rejected == RESULT["output"]["rejected"] == {"off_system": 2, "overlapping": 1}
         expected = recorded_lines()
         assert len(sample.candidates) == len(expected) == 10
         for candidate, line in zip(sample.candidates, expected, strict=True):
@@ -128,8 +128,14 @@ class TestReplay:
         np.savez(tmp_path / "spoiled.npz", **arrays)
         make_checkout(place, tmp_path / "spoiled.npz")
         sample = recorded_generator().sample(10, CONDITIONS, 7)
-        # of the flat cells one is the runner's to refuse and one, the huge one, coevo's
-        assert sample.rejected == {"not_finite": 2, "too_close": 1, "no_cell": 1, "flat_cell": 2, "crashed_batch": 3 + 5}
+        assert sample.rejected == {
+            "not_finite": 2,
+            "overlapping": 1,
+            "no_cell": 1,
+            "flat_cell": 1,
+            "huge_cell": 1,
+            "crashed_batch": 3 + 5,
+        }
         assert len(sample.candidates) == 1
 
     def test_tensors_of_another_network_are_one_error(self, place):
@@ -151,6 +157,8 @@ class TestCrystals:
         return adit_crystals
 
     def test_cells_are_those_of_pymatgen(self, crystals):
+        import coevo_cells as cells
+
         rng = np.random.default_rng(0)
         made = 0
         for _ in range(200):
@@ -163,23 +171,25 @@ class TestCrystals:
                 lattice = Lattice.from_parameters(*lengths, *np.degrees(angles))
                 assert np.allclose(cell, lattice.matrix, atol=1e-9)
                 volumes = lattice.volume / np.array([np.linalg.norm(np.cross(cell[i - 2], cell[i - 1])) for i in range(3)])
-                assert np.allclose(crystals.heights(cell), volumes)
+                assert np.allclose(cells.heights(cell), volumes)
                 made += 1
         assert made > 50
         assert crystals.cell_of([1, -1, 1], [1.5, 1.5, 1.5]) is None
         assert crystals.cell_of([1, 1, 1], [1.5, 3.2, 1.5]) is None
 
     def test_shortest_distances_are_those_of_pymatgen(self, crystals):
+        import coevo_cells as cells
+
         rng = np.random.default_rng(1)
         below = 0
         for _ in range(100):
             cell = crystals.cell_of(rng.uniform(1.5, 5, 3), rng.uniform(0.8, 2.2, 3))
-            if cell is None or crystals.heights(cell).min() < 1:
+            if cell is None or cells.heights(cell).min() < 1:
                 continue
             positions = rng.uniform(-1, 2, (4, 3))
             structure = Structure(Lattice(cell), ["Li"] * 4, positions)
-            pairs = structure.get_neighbor_list(crystals.NEAREST)
-            assert (crystals.shortest(cell, positions) < crystals.NEAREST) == (len(pairs[3]) > 0)
+            pairs = structure.get_neighbor_list(cells.NEAREST)
+            assert (cells.nearest(cell, positions) < cells.NEAREST) == (len(pairs[3]) > 0)
             below += len(pairs[3]) > 0
         assert 5 < below < 90
 

@@ -182,8 +182,11 @@ class TestTheRealRunner:
         lines = [json.loads(line) for line in (RECORDED / "sample" / "output" / "candidates.jsonl").read_text().splitlines()]
         generator = recorded_generator()
         sample = generator.sample(NUMBER, CONDITIONS, SEED)
-        assert (len(sample.candidates), sample.rejected) == (NUMBER, {})
-        for candidate, line in zip(sample.candidates, lines, strict=True):
+        # one of those recorded has atoms at 0.48 Å: the runner of that time counted none as overlapping
+        assert (len(sample.candidates), sample.rejected) == (NUMBER, {"overlapping": 1})
+        assert [c.origin["draw"] for c in sample.candidates] == [0, 2, 3, 4, 5, 6]
+        del lines[1]
+        for candidate, line in zip(sample.candidates, lines, strict=False):
             assert candidate.origin == {**line["origin"], "generator": "chemeleon-dng"}
             assert [site.specie.symbol for site in candidate.structure] == line["species"]
             assert np.allclose(candidate.structure.lattice.matrix, line["lattice"], rtol=1e-6)

@@ -6,9 +6,7 @@ Numbers that are no settings are those of ADiT's own configurations (configs/ of
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import adit_stand_ins
 import numpy as np
 import torch
 from adit_crystals import SYMBOLS
+from coevo_drawing import seed_everything
 from coevo_runner import TaskError
 
 if TYPE_CHECKING:
@@ -294,16 +293,3 @@ def known_elements(document: dict[str, Any]) -> set[str]:
     """Elements that the autoencoder has seen, as its checkpoint says."""
     told = document.get("elements")
     return {symbol for symbol in told if symbol in SYMBOLS[1:]} if isinstance(told, list) else set()
-
-
-def number(*words: Any) -> int:
-    """A seed made of words, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, its GPUs, numpy and random: ADiT draws from each of them."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - ADiT draws from it
-    random.seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from adit_crystals import SYMBOLS, cell_of
-from adit_model import Model, atoms_of_mp20, checkout_of, device_of, known_elements, number, open_model, seed_everything
+from adit_model import Model, atoms_of_mp20, checkout_of, device_of, known_elements, open_model
+from coevo_drawing import number, seed_everything
 from coevo_runner import OUTPUT, TaskError, advance, read_records
 
 if TYPE_CHECKING:

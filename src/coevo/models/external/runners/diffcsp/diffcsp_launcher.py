@@ -8,10 +8,8 @@ absolute paths where results go: DiffCSP changes the working directory to its ch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import runpy
 import sys
 import traceback
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import diffcsp_stand_ins
-import numpy as np
 import torch
+from coevo_drawing import number, out_of_memory, seed_everything
 from coevo_runner import TaskError
 from diffcsp_data import PROPERTY
 from diffcsp_draws import fault_of
@@ -180,24 +178,6 @@ def draw(
         {"draw": first + k, "lattice": lattices[k], "positions": positions[k].tolist(), "numbers": kinds[k].tolist()}
         for k in range(len(contents))
     ]
-
-
-def out_of_memory(err: BaseException) -> bool:
-    """Whether an error speaks of memory, of the GPU or not."""
-    return isinstance(err, (torch.cuda.OutOfMemoryError, MemoryError)) or "out of memory" in str(err).lower()
-
-
-def number(*words: Any) -> int:
-    """A seed made of words, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, its GPUs, numpy and random."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - DiffCSP draws noise levels from it
-    random.seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def read(checkout: Path, request: dict[str, Any], _words: list[str]) -> dict[str, Any]:
