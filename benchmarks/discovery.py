@@ -158,7 +158,9 @@ def measure(place: Path, name: str, seed: int, options: argparse.Namespace) -> d
         **found,
     }
     if options.first_principles:
-        row["first_principles"] = by_first_principles(place, store, options.first_principles, options.largest_cell, seed)
+        row["first_principles"] = by_first_principles(
+            place, store, options.first_principles, options.largest_cell, options.largest_product, seed
+        )
     (place / "judged.json").write_text(json.dumps(row, indent=2) + "\n")
     return row
 
@@ -185,6 +187,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=100, help="entries that are judged, of all and of the S.U.N. ones")
     parser.add_argument("--first-principles", type=int, default=0, metavar="N", help="also N reaction energies by pw.x")
     parser.add_argument("--largest-cell", type=int, default=16, help="atoms of the cells that pw.x is given")
+    parser.add_argument("--largest-product", type=int, default=64, help="atoms of the references that they decompose into")
     parser.add_argument("--quick", action="store_true", help="a few small candidates; nothing is written")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()

@@ -42,9 +42,11 @@ class FrozenModel:
 
         found: list[Prediction | Failure] = []
         for structure in structures:
-            positions = torch.tensor(structure.cart_coords[None])
+            # It takes volumes by their sign: a cell whose vectors are left-handed is inverted, which leaves the energy.
+            hand = float(np.sign(np.linalg.det(structure.lattice.matrix)))
+            positions = torch.tensor(hand * structure.cart_coords[None])
             types = torch.tensor([[self._types.index(site.specie.symbol) for site in structure]])
-            energy = self._model(positions, types, torch.tensor(structure.lattice.matrix.reshape(1, 9)))["energy"].item()
+            energy = self._model(positions, types, torch.tensor(hand * structure.lattice.matrix.reshape(1, 9)))["energy"].item()
             nothing = np.full((len(structure), 3), np.nan)
             found.append(Prediction(energy / len(structure), nothing, np.full((3, 3), np.nan)))
         return found
@@ -104,14 +106,23 @@ def judge(store: NodeStore, judge_name: str, wanted: int, seed: int) -> dict[str
     }
 
 
-def by_first_principles(place: Path, store: NodeStore, wanted: int, largest: int, seed: int) -> dict[str, Any]:
-    """Reaction energies by pw.x: a third with an electron excess or on the hull, a third S.U.N., the rest others."""
+def by_first_principles(
+    place: Path, store: NodeStore, wanted: int, largest: int, largest_product: int, seed: int
+) -> dict[str, Any]:
+    """Reaction energies by pw.x: a third with an electron excess or on the hull, a third S.U.N., the rest others.
+
+    Drawn among entries of at most ``largest`` atoms whose products all have at most ``largest_product``.
+    """
     from coevo.makers.populations.population import members
-    from workloads.reactions_by_pwx import SETTINGS, reactions
+    from workloads.reactions_by_pwx import SETTINGS, Products, reactions
 
     view = store.state("discovery@main")
     references = members(view, "reference")
-    left = in_order([m for m in members(view, "entry") if not m.document["duplicate_of"] and len(m.structure) <= largest], seed)
+    entries = [m for m in members(view, "entry") if not m.document["duplicate_of"] and len(m.structure) <= largest]
+    energies = {m.id: m.document.get("model_energy_per_atom") or m.energy_per_atom for m in (*references, *entries)}
+    products = Products(references, energies, view.document["elements"])
+    left = in_order([m for m in entries if max(len(p.structure) for p, _ in products.of(m)) <= largest_product], seed)
+    population = len(left)
     drawn: list[tuple[str, Member]] = []
     for stratum, share, belongs in (
         ("electron excess or on the hull", wanted // 3, lambda m: _excess(m) or m.document["energy_above_hull"] <= 1e-8),
@@ -121,13 +132,14 @@ def by_first_principles(place: Path, store: NodeStore, wanted: int, largest: int
         taken = [m for m in left if belongs(m)][:share]
         drawn += [(stratum, m) for m in taken]
         left = [m for m in left if m not in taken]
-    energies = {m.id: m.document.get("model_energy_per_atom") or m.energy_per_atom for m in (*references, *(m for _, m in drawn))}
-    rows = reactions(drawn, references, energies, view.document["elements"], place / "pwx.json")
+    rows = reactions(drawn, products, energies, place / "pwx.json")
     known = [row for row in rows if row["pwx_mev"] is not None]
     return {
         "code": "pw.x, PBE, sg15-pbe, single points at the geometries of the state",
         "settings": SETTINGS,
         "largest_cell": largest,
+        "largest_product": largest_product,
+        "drawn_from": population,
         "reactions": rows,
         "same_sign": sum((row["model_mev"] > 0) == (row["pwx_mev"] > 0) for row in known),
         "known": len(known),

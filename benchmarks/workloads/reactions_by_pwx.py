@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from coevo.makers.populations.population import Member
 
-SETTINGS: dict[str, Any] = {"ecutwfc": 50.0, "k_spacing": 0.3, "max_seconds": 36_000}
+SETTINGS: dict[str, Any] = {"ecutwfc": 50.0, "k_spacing": 0.4, "max_seconds": 36_000}
 """Of :class:`coevo.configs.tree.EspressoConfig`; the rest are its defaults."""
 
 
@@ -66,8 +66,35 @@ class Energies:
         return float(result.energy) if result.energy is not None else f"{result.reason}: {result.detail}"
 
 
+class Products:
+    """What the force field decomposes structures into: the phases of its hull of the references.
+
+    Parameters
+    ----------
+    references : list of Member
+    model_energies : dict
+        Id to the energy of the state's force field, eV/atom.
+    elements : list of str
+    """
+
+    def __init__(self, references: list[Member], model_energies: dict[str, float], elements: list[str]) -> None:
+        from coevo.analysis.composition import fractions
+        from coevo.analysis.hull.hull import Hull
+
+        self._references, self._elements = references, elements
+        shares = fractions([m.structure for m in references], elements)
+        self._hull = Hull.from_points(elements, shares, [model_energies[m.id] for m in references])
+
+    def of(self, member: Member) -> list[tuple[Member, float]]:
+        """Products of an entry and their shares of its atoms."""
+        from coevo.analysis.composition import fractions
+
+        found = self._hull.decomposition(fractions([member.structure], self._elements)[0])
+        return [(self._references[i], share) for i, share in found.items()]
+
+
 def reactions(
-    drawn: list[tuple[str, Member]], references: list[Member], model_energies: dict[str, float], elements: list[str], path: Path
+    drawn: list[tuple[str, Member]], products: Products, model_energies: dict[str, float], path: Path
 ) -> list[dict[str, Any]]:
     """Energies of the reactions from products to entries, by the model and by pw.x.
 
@@ -75,10 +102,9 @@ def reactions(
     ----------
     drawn : list of (str, Member)
         Stratum and entry.
-    references : list of Member
+    products : Products
     model_energies : dict
         Id to the energy of the state's force field, eV/atom.
-    elements : list of str
     path : Path
         File of the energies.
 
@@ -88,28 +114,21 @@ def reactions(
         ``stratum, id, formula, atoms, products, model_mev, pwx_mev`` (meV/atom, positive: the products are more stable; None
         where a calculation has no energy).
     """
-    from coevo.analysis.composition import fractions
-    from coevo.analysis.hull.hull import Hull
-
     energies = Energies(path)
-    shares = fractions([m.structure for m in references], elements)
-    hull = Hull.from_points(elements, shares, [model_energies[m.id] for m in references])
     rows = []
     for stratum, member in drawn:
-        products = hull.decomposition(fractions([member.structure], elements)[0])
-        model = model_energies[member.id] - sum(x * model_energies[references[i].id] for i, x in products.items())
+        phases, shares = zip(*products.of(member), strict=True)
+        model = model_energies[member.id] - sum(x * model_energies[m.id] for m, x in zip(phases, shares, strict=True))
         own = energies.of(member)
-        theirs = [energies.of(references[i]) for i in products]
-        known = (
-            None if own is None or None in theirs else own - float(np.dot(list(products.values()), np.array(theirs, dtype=float)))
-        )
+        theirs = [energies.of(phase) for phase in phases]
+        known = None if own is None or None in theirs else own - float(np.dot(shares, np.array(theirs, dtype=float)))
         rows.append(
             {
                 "stratum": stratum,
                 "id": member.id,
                 "formula": member.document["formula"],
                 "atoms": len(member.structure),
-                "products": {references[i].document["formula"]: round(x, 4) for i, x in products.items()},
+                "products": {m.document["formula"]: round(x, 4) for m, x in zip(phases, shares, strict=True)},
                 "model_mev": round(1e3 * model, 1),
                 "pwx_mev": None if known is None else round(1e3 * known, 1),
             }

@@ -27,11 +27,13 @@ class TwoBranches:
     other: StateView
 
 
-def two_branches(store: NodeStore, name: str = NODE, mixture: dict[str, float] | None = None) -> TwoBranches:
+def two_branches(
+    store: NodeStore, name: str = NODE, mixture: dict[str, float] | None = None, *, fit: bool = False
+) -> TwoBranches:
     """Make the node in the store of this process's settings; each generator of a mixture is unfitted."""
     config = config_for(name)
     if mixture is not None:
-        config = config.model_copy(update={"generator": GeneratorConfig(fit=False, mixture=mixture)})
+        config = config.model_copy(update={"generator": GeneratorConfig(fit=fit, mixture=mixture)})
     further = {slot: unfitted(config, family) for slot, family in slots_of(config).items() if slot != SLOT}
     node = Node(store, config, generators=further)
     seed, crystals = node.seed(), pool()

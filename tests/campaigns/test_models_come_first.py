@@ -14,9 +14,14 @@ from coevo.campaigns.adding import add_labels, add_references
 from coevo.campaigns.labelling import label_head
 from coevo.campaigns.merging import Target, extend, merge
 from coevo.campaigns.on_site import submit
-from coevo.campaigns.running import run_campaign
-from coevo.errors import CheckpointError, CorruptArtifactError
+from coevo.campaigns.running import initialise, run_campaign
+from coevo.campaigns.starting import start_from
+from coevo.configs.loading import LoadedConfig, config_from_dict, dump_config
+from coevo.configs.overrides import read_overrides
+from coevo.configs.tree import GeneratorConfig
+from coevo.errors import CheckpointError, ConfigError, CorruptArtifactError
 from coevo.families import find_loader
+from coevo.flows.seeding import check_generator
 from coevo.makers.step import current_store
 
 if TYPE_CHECKING:
@@ -94,3 +99,39 @@ def test_with_a_damaged_model_nothing_begins(node: TwoBranches, tmp_path: Path) 
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     refused(node, tmp_path, "damaged|hash|sha256", CorruptArtifactError)
+
+
+def test_without_the_environment_of_a_generator_that_draws_or_is_fitted_nothing_begins(
+    node: TwoBranches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the mixture which is not ``generator.family``; one without weight needs none."""
+    monkeypatch.setenv("COEVO_ENVIRONMENTS", str(tmp_path / "environments"))
+    other = two_branches(node.store, "fitted", mixture={"embedded": 0.5, "mattergen": 0.5}, fit=True)
+    document = other.main.document["config"]
+    new = config_from_dict({**document, "node": {**document["node"], "name": "new"}}, "a test")
+    begun = f"fitted@{other.main.id}", "new", read_overrides(["generator.mixture={embedded: 1.0, adit: 1.0}"]), silent
+    begin: dict[str, tuple[str, Callable[[], Any]]] = {
+        "run": ("mattergen", commands(node, tmp_path)["run"]),
+        "init": ("mattergen", lambda: initialise(node.store, LoadedConfig(new, dump_config(new), "a test"))),
+        "merge": ("mattergen", lambda: merge(node.store, other.main, other.other, Target("elsewhere", "main"))),
+        "start": ("adit", lambda: start_from(node.store, *begun)),
+    }
+    before = list(node.store.backend.job_keys()), node.store.backend.branches(NODE), node.store.nodes()
+    for name, (family, command) in begin.items():
+        with pytest.raises(ConfigError, match=f"family {family} has no environment"):
+            command()
+        assert (list(node.store.backend.job_keys()), node.store.backend.branches(NODE), node.store.nodes()) == before, name
+        assert node.store.campaigns(NODE) == [], name
+    check_generator(new.model_copy(update={"generator": GeneratorConfig(mixture={"embedded": 1.0, "mattergen": 0.0})}))
+
+
+@pytest.mark.parametrize("name", ["run", "submit"])
+def test_without_what_an_added_generator_begins_with_nothing_begins(
+    node: TwoBranches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    section = GeneratorConfig.model_validate({"mixture": {"embedded": 1, "adit": 0}, "adit": {"weights": str(tmp_path / "none")}})
+    config = config_from_dict(node.main.document["config"], "a test").model_copy(update={"generator": section})
+    monkeypatch.setattr("coevo.flows.campaign.live_config", lambda *asked: config)
+    with pytest.raises(ConfigError, match=r"generator\.adit\.weights: .*/none: got no folder"):
+        commands(node, tmp_path)[name]()
+    assert node.store.campaigns(NODE) == []

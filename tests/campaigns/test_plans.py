@@ -8,11 +8,14 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from coevo.app.tables.plans import plan_table
 from coevo.campaigns.planning import PlannedStep, Start, plan, plan_json, start_from_state
+from coevo.campaigns.rates import measured_rates
 from coevo.configs.audit_section import AuditConfig
 from coevo.configs.loading import load_config, parse_config
 from coevo.configs.site_loading import parse_site
@@ -93,6 +96,32 @@ def test_several_generators_are_planned_each_by_itself(tiny_text: str) -> None:
     rows = {row.step: row for row in plan(paused, Start(0, 20), 1, workers=4)}
     assert rows["generate/mattergen"].jobs == 0
     assert "train-generator/mattergen" not in rows
+
+
+def test_what_several_generators_took_together_is_the_rate_of_none() -> None:
+    """A node that goes on with one of them is planned by that family's default, not by the mean of all."""
+    jobs = {
+        "generate/embedded/0000": 20.0,
+        "generate/mattergen/0001": 180.0,
+        "train-generator/embedded": 3.0,
+        "screen/0000": 50.0,
+    }
+    drawn = {"embedded": {"candidates": 10}, "mattergen": {"candidates": 10}}
+    fits = {name: {"report": {"training": 6, "epochs_run": 1}} for name in drawn}
+    metrics: dict[str, Any] = {
+        "iteration": {"candidates": 20, "generators": drawn},
+        "force_field": {},
+        "labels": {"status": {}},
+        "population": {"entries": 5, "references": 5},
+        "generator": {"report": {"training": 6, "epochs_run": 1}},
+        "generators": fits,
+    }
+    runs = [{"name": f"n/3/{name}", "host": "a", "started": "", "seconds": seconds} for name, seconds in jobs.items()]
+    head: Any = SimpleNamespace(document={"metrics": metrics, "provenance": {"jobs": runs}}, parent=lambda: None)
+    mixed_rates = {"screen": 2.5, "generate/embedded": 2.0, "generate/mattergen": 18.0, "train-generator/embedded": 0.5}
+    assert measured_rates(head) == mixed_rates
+    del metrics["generators"], metrics["iteration"]["generators"]
+    assert set(measured_rates(head) or {}) == {"screen", "generate", "train-generator"}
 
 
 def test_an_audit_is_planned_with_the_references_in_its_first_iteration(tiny_text: str) -> None:

@@ -177,17 +177,18 @@ class Node:
         *,
         refuted: Mapping[str, float] | None = None,
         offsets: Mapping[str, Any] | None = None,
+        drawn_by: str | None = None,
     ) -> StateView:
         """The next state: the parent's population and these entries, and labels with their splits.
 
-        Entries may be refuted, by the energies of their labels; then labelled phases make its hull.
+        Entries may be refuted, by the energies of their labels; then labelled phases make its hull. Their origins name the
+        generator with the sha256 ``drawn_by``, if that is given.
         """
         known = set(parent.manifest["structures"])
         new = [s for s in entries if structure_id(s) not in known]
         old = [{k: v for k, v in e.items() if k not in _DERIVED} for e in parent.evaluations()]
-        rows = [
-            {"_id": structure_id(s), "structure": structure_document(s), **describe(s), "origin": {"branch": branch}} for s in new
-        ]
+        origin = {"branch": branch} | ({"generator": drawn_by} if drawn_by else {})
+        rows = [{"_id": structure_id(s), "structure": structure_document(s), **describe(s), "origin": origin} for s in new]
         splits = {**parent.manifest["labels"], **{identity: split for identity, (_, split) in labels.items()}}
         return self._commit(
             branch,

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hand_made_states import Node, config_for, pool
+from hand_made_states import Node, config_for, evaluation, pool
 
 from coevo.campaigns.merging import Target, merge
+from coevo.campaigns.starting import start_from
 from coevo.configs.loading import parse_config
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
-from coevo.makers.generators import generators_for, unfitted
+from coevo.makers.generators import entries_again, generator_metrics, generators_for, unfitted
 from coevo.makers.step import current_store
+from coevo.node_store.canonical import structure_id
+from coevo.node_store.recorded import generator_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,3 +203,37 @@ def test_a_merge_has_the_generators_of_its_start_and_what_that_lacks_of_the_othe
             "embedded": (False, 0),  # these entries name no generator
             "mattergen": (False, 0),
         }
+
+
+def test_a_merge_says_how_long_the_fits_of_all_its_generators_took(store: NodeStore) -> None:
+    """That in the slot ``generator`` too."""
+    fitting = GeneratorConfig(mixture={"embedded": 1.0})
+    node = Node(store, config_for("fitted").model_copy(update={"generator": fitting}))
+    seed, crystals = node.seed(), pool()
+    sides = [node.grow(seed, name, [crystals[number]], {}) for number, name in enumerate(("one", "other"))]
+    view, outcome = merge(store, *sides, Target("fitted", "both"))
+    assert outcome == "merged"
+    assert view.document["metrics"]["generators"]["embedded"]["fitted"] is True
+    assert set(generator_seconds(view)) == {"embedded"}
+
+
+def test_entries_that_came_from_another_node_are_in_no_count(store: NodeStore) -> None:
+    """A generator that goes on drew them in the node that they came from; so say the metrics, and what verify counts again."""
+    source = Node(store, with_mixture(config_for("source"), {"embedded": 1.0}))
+    seed = source.seed()
+    drew = seed.document["checkpoints"]["generator"]["sha256"]
+    view = source.grow(seed, "main", pool()[:3], {}, drawn_by=drew)
+    assert entries_again(view, ["embedded"])["embedded"]["entries"] == 3
+    assert start_from(store, f"source@{view.id}", "started", [], lambda _: None)
+    first = store.state("started")
+    assert first.document["counts"]["entries"] == 3
+    assert first.document["checkpoints"]["generator"]["sha256"] == drew
+    none = {"entries": 0, "stable": 0, "sun": 0}
+    told = first.document["metrics"]["generators"]["embedded"]
+    assert {key: told[key] for key in none} == none == entries_again(first, ["embedded"])["embedded"]
+    # one more of the same generator, in the node's own first iteration
+    new = structure_id(pool()[4])
+    documents = [*first.evaluations(), evaluation(pool()[4], "entry", 1)]
+    trained = {"embedded": {"checkpoint": first.document["checkpoints"]["generator"], "fitted": False, "report": {}}}
+    next_one = generator_metrics(documents, trained, [first], [{"id": new, "origin": {"generator": drew}}])
+    assert next_one["embedded"]["entries"] == 1

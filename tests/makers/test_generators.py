@@ -10,7 +10,8 @@ EMBEDDED, EXTERNAL = "a" * 64, "b" * 64
 
 
 def entry(name: str, **more: Any) -> dict[str, Any]:
-    return {"structure_id": name, "kind": "entry", "duplicate_of": None, "is_stable": True, "is_sun": False, **more}
+    document = {"structure_id": name, "kind": "entry", "duplicate_of": None, "is_stable": True, "is_sun": False}
+    return document | {"iteration_added": 1} | more
 
 
 def test_checkpoints_are_known_with_those_that_they_were_fitted_from() -> None:
@@ -18,7 +19,7 @@ def test_checkpoints_are_known_with_those_that_they_were_fitted_from() -> None:
         {"force_field": {"sha256": "0" * 64, "family": "chgnet"}, "generator": {"sha256": EMBEDDED, "family": "embedded"}},
         {
             "generator": {"sha256": "c" * 64, "family": "embedded", "parent": EMBEDDED},
-            "generator/random-cells": {"sha256": "d" * 64, "family": "random-cells", "parent": EXTERNAL, "parents": ["e" * 64]},
+            "generator/random-cells": {"sha256": "d" * 64, "family": "random-cells", "parent": EXTERNAL, "parents": [EMBEDDED]},
             "committee/chgnet_1": {"sha256": "f" * 64, "family": "chgnet"},
         },
     ]
@@ -27,8 +28,10 @@ def test_checkpoints_are_known_with_those_that_they_were_fitted_from() -> None:
         "c" * 64: "embedded",
         "d" * 64: "random-cells",
         EXTERNAL: "random-cells",
-        "e" * 64: "random-cells",
     }
+    # a state's own word on a checkpoint goes before that of one that claims to be fitted from it
+    odd = {"generator": {"sha256": "9" * 64, "family": "random-cells", "parent": EMBEDDED}}
+    assert families_by_checkpoint([*states, odd])[EMBEDDED] == "embedded"
     assert further(states[1]) == {"random-cells": states[1]["generator/random-cells"]}
 
 
@@ -41,6 +44,7 @@ def test_entries_are_counted_for_the_family_that_drew_them() -> None:
         entry("5"),
         entry("6"),
         {**entry("7"), "kind": "reference"},
+        entry("8", iteration_added=0, is_sun=True),  # came with a state of another node
     ]
     origins: dict[str, Any] = {
         "1": {"generator": EMBEDDED},
@@ -49,6 +53,7 @@ def test_entries_are_counted_for_the_family_that_drew_them() -> None:
         "4": {"generator": EXTERNAL},
         "5": {"generator": "nobody knows"},
         "6": None,
+        "8": {"generator": EMBEDDED},
     }
     known = {EMBEDDED: "embedded", EXTERNAL: "random-cells", "9" * 64: "gone"}
     assert entries_of_generators(["embedded", "random-cells"], documents, origins, known) == {

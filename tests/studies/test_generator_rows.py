@@ -74,6 +74,14 @@ def test_iterations_add_up() -> None:
     assert other.to_dict()["draws"] == 32
 
 
+def test_what_was_drawn_in_no_time_that_is_known_is_in_no_rate() -> None:
+    untimed = state({"embedded": 1}, {"embedded": counts(9, 9, 7)}, {"embedded": 9}, ("n/4/train-generator/embedded", 20.0))
+    (row, _) = generator_rows([*STATES, untimed])
+    assert (row.sun, row.seconds, row.sun_per_hour) == (12, pytest.approx(200.0), None)
+    idle = state({"embedded": 0, "random-cells": 1}, {"embedded": counts(0, 0, 0)}, {"embedded": 9})
+    assert generator_rows([*STATES, idle])[0].sun_per_hour == pytest.approx(5 / 180 * 3600), "it was asked for nothing"
+
+
 def test_a_node_of_one_generator_has_no_rows() -> None:
     assert generator_rows(STATES[:1]) == []
     assert generator_rows([]) == []
@@ -93,3 +101,27 @@ def test_one_that_was_taken_out_is_still_told_of() -> None:
     last = state({"embedded": 1}, {"embedded": counts(5, 5, 1)}, {"embedded": 8})
     gone = generator_rows([*STATES, last])[1]
     assert (gone.family, gone.weight, gone.entries, gone.sun) == ("random-cells", None, None, 6)
+
+
+def test_what_a_stranger_wrote_is_no_row_and_no_error() -> None:
+    good = {"embedded": counts(20, 20, 2)}
+    odd: list[Any] = [
+        {"embedded": "many"},
+        {"embedded": None},
+        {"embedded": {**good["embedded"], "sun": "2"}},
+        {"embedded": {**good["embedded"], "asked": -1}},
+        {"embedded": {**good["embedded"], "rejected": {"exploded": []}}},
+        ["embedded"],
+    ]
+    last = state({"embedded": 1}, good, {"embedded": 7}, ("n/2/generate/embedded/0000", 60.0))
+    for iteration in odd:
+        (row,) = generator_rows([state({"embedded": 1}, iteration, {"embedded": 7}), last])
+        assert (row.iterations, row.sun) == (1, 2), iteration
+    for mixture in ({"embedded": 0}, {"embedded": "half"}, {"embedded": -1}, {"embedded": float("nan")}, ["embedded"]):
+        (row,) = generator_rows([state(mixture, good, {"embedded": 7})])  # type: ignore[arg-type]
+        assert (row.weight, row.sun) == (None, 2), mixture
+    last.document["metrics"]["generators"] = {"embedded": {"entries": "7", "sun": None, "report": "none"}, "other": 1}
+    (line,) = generator_lines([last])
+    assert "of the node's entries" not in line[1]
+    last.document["metrics"]["generators"] = {"embedded": 1}
+    assert generator_rows([last]) == generator_lines([last]) == []

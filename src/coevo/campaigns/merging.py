@@ -13,6 +13,7 @@ from coevo.configs.tree import ReferencesConfig
 from coevo.errors import ConfigError, ReferenceDataError
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import ExtendMaker, MergeMaker
+from coevo.flows.seeding import check_generator
 from coevo.makers.audit.auditor import check_auditor
 from coevo.makers.checkpoints import check_checkpoints
 from coevo.makers.committee.members import check_members, check_members_going_on, members_for
@@ -77,7 +78,8 @@ def merge(
     Raises
     ------
     ConfigError
-        If the states have no element in common, or the target's chemical system, withheld references or branch do not fit.
+        If the states have no element in common, or the target's chemical system, withheld references or branch do not fit; or a
+        generator that is to be fitted has no environment or checkout here, and nothing was computed.
     BranchMovedError
         If the branch was moved while the merge ran; the merge is kept as a branch of its own.
     CheckpointError
@@ -87,7 +89,7 @@ def merge(
     from_side, other_side = (newer, None) if newer else (left, right) if start == "left" else (right, left)
     config = _config_of(newer, target.node) if newer else _merged_config(left, right, target.node, from_side)
     if not newer and target.node not in store.nodes():
-        _check_models(store, from_side, config, other_side)  # no node is left behind
+        _check_models(store, from_side, config, other_side, fit=train)  # no node is left behind
     config = _create_or_check(store, config, [newer] if newer else [left, right], from_side)
     with store.run_lock(target.node, target.branch):
         head_id = store.head(target.node, target.branch)
@@ -102,7 +104,7 @@ def merge(
         if newer:
             store.move_branch(bring_history(store, newer, target.node), target.branch, head_id)
             return store.state(str(target)), "fast-forward"
-        _check_models(store, from_side, config, other_side)
+        _check_models(store, from_side, config, other_side, fit=train)
         if head:
             check_change(_config_of(head, target.node), config, str(target))
             config = of_branch(
@@ -195,11 +197,15 @@ def extend(
     return store.state(name), "nothing to do"
 
 
-def _check_models(store: NodeStore, view: StateView, config: NodeConfig, other: StateView | None = None) -> None:
-    """Make sure that the models which go on can be loaded."""
+def _check_models(
+    store: NodeStore, view: StateView, config: NodeConfig, other: StateView | None = None, *, fit: bool = False
+) -> None:
+    """Make sure that the models which go on can be loaded, and that generators that are to be fitted can be run here."""
     check_checkpoints(store, view)
     check_generators_going_on(store, view, config, other)
     check_members_going_on(store, view, config)
+    if fit and config.generator.fit:
+        check_generator(config)
 
 
 def checkpoints_of(view: StateView, config: NodeConfig, other: StateView | None = None) -> dict[str, dict[str, Any]]:

@@ -140,11 +140,13 @@ def submit(
         A process runs or changes this branch.
     CheckpointError
         A model of the branch head is missing or not trusted; no campaign was begun.
+    ConfigError
+        What a generator that is added begins with cannot be had here; no campaign was begun.
     """
     from coevo.flows.campaign import live_config, start_or_resume
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members_going_on
-    from coevo.makers.generators import check_generators_going_on
+    from coevo.makers.generators import check_generators_going_on, generators_for
     from coevo.node_store.seeds import check_seed, give_seed
     from coevo.slurm.continuation import advance, submit_seed
 
@@ -170,6 +172,7 @@ def submit(
         config = live_config(store, what, head, lambda _: None)
         check_generators_going_on(store, head, config)
         check_members_going_on(store, head, config)
+        generators_for(config, head.document["checkpoints"])  # what one that is added begins with can be had here
         if seed is not None:
             give_seed(store.backend, branch, head, seed)
         campaign = start_or_resume(store, what, branch, iterations, say)

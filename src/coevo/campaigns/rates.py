@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coevo.node_store.recorded import generator_seconds, step_seconds
+from coevo.node_store.recorded import GENERATOR_STEPS, generator_seconds, step_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,8 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
         **_measured_audit(metrics, head.parent()),
         **_measured_generators(metrics),
     }
+    if metrics.get("generators"):  # what all families took together is the rate of none, should the mixture have been given up
+        items = {step: n for step, n in items.items() if step not in GENERATOR_STEPS}
     for family, spent in generator_seconds(head).items():
         seconds |= {f"{step}/{family}": each for step, each in spent.items()}
     return {step: seconds[step] / n for step, n in items.items() if n and step in seconds}

@@ -111,10 +111,11 @@ def initialise(
     NodeExistsError
         The node exists with another configuration.
     ConfigError
-        As :func:`coevo.flows.campaign.create_node`; or a force field has no environment on this machine, and there is no node.
+        As :func:`coevo.flows.campaign.create_node`; or a force field, or a generator that is fitted, has no environment on this
+        machine, or no checkout, and there is no node.
     """
     from coevo.flows.campaign import create_node, seed_flow
-    from coevo.flows.seeding import check_environment
+    from coevo.flows.seeding import check_environment, check_generator
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.committee.members import check_members
 
@@ -123,6 +124,8 @@ def initialise(
     check_auditor(config)
     if config.node.name not in store.nodes():
         check_environment(config)
+        if config.generator.fit:
+            check_generator(config)
     create_node(store, loaded, base=base, say=say)
     with store.run_lock(config.node.name):
         if store.head(config.node.name, "main") is not None:
@@ -173,14 +176,15 @@ def run_campaign(
     LabellingError
         What the labels need is missing on this machine; no campaign was begun.
     ConfigError
-        A model family has no environment here, or the generator's a checkout that was not tested; no campaign was begun.
+        A model family has no environment here, a generator's a checkout that was not tested, or one that is added begins with
+        what cannot be had; no campaign was begun.
     """
     from coevo.flows.campaign import decide, live_config, start_or_resume
     from coevo.flows.seeding import check_generator
     from coevo.makers.audit.auditor import check_auditor
     from coevo.makers.checkpoints import check_checkpoints
     from coevo.makers.committee.members import check_members, check_members_going_on
-    from coevo.makers.generators import check_generators_going_on
+    from coevo.makers.generators import check_generators_going_on, generators_for
     from coevo.makers.labels.settings import check_labelling
     from coevo.node_store.seeds import check_seed, give_seed
 
@@ -193,11 +197,12 @@ def run_campaign(
             check_checkpoints(store, head)
             config = live_config(store, node, head, lambda _: None)
             check_labelling(config)
-            check_generator(config)
             check_members(config)
             check_auditor(config)
             check_generators_going_on(store, head, config)
             check_members_going_on(store, head, config)
+            check_generator(config)
+            generators_for(config, head.document["checkpoints"])  # what one that is added begins with can be had here
             if seed is not None:
                 give_seed(store.backend, branch, head, seed)
             campaign = start_or_resume(store, node, branch, iterations, say)

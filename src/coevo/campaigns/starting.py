@@ -18,7 +18,7 @@ from coevo.errors import ConfigError, NodeExistsError, NodeNotFoundError, Refere
 from coevo.families import COMMITTEE
 from coevo.flows.campaign import of_branch
 from coevo.flows.lineage import StartMaker
-from coevo.flows.seeding import check_elements, published_force_field, write_start
+from coevo.flows.seeding import check_elements, check_generator, published_force_field, write_start
 from coevo.makers.checkpoints import check_checkpoint
 from coevo.makers.committee.members import check_members, check_members_going_on, members_for
 from coevo.makers.generators import SLOT, further, slot_in, slots_of, unfitted
@@ -87,6 +87,8 @@ def start_from(store: NodeStore, ref: str, name: str, overrides: Sequence[Overri
             return None
     going_on = _going_on(view, config)
     kept = _generators_going_on(view, config)
+    if config.generator.fit:
+        check_generator(config, [family for slot, family in slots_of(config).items() if slot not in kept])
     for slot in [*going_on, *kept.values()]:
         check_checkpoint(store, view, slot)
     members = _members_going_on(view, "force_field" in going_on)

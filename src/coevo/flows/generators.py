@@ -138,6 +138,10 @@ class Generators:
         """What the measure job is told in addition."""
         return {"generators": dict(self._after)} if self._mixed else {}
 
+    def for_merge(self) -> dict[str, Any]:
+        """What the commit of a merge is told in addition: of a mixture, the fit of that in the slot ``generator`` too."""
+        return {"fitted_generator": self.output, **self.for_commit()} if self._mixed else {}
+
     def for_commit(self) -> dict[str, Any]:
         """What the commit is told in addition: the generators beside that in the slot ``generator``, by family."""
         return {"generators": {name: each for name, each in self._after.items() if name != self._main}} if self._mixed else {}

@@ -121,7 +121,7 @@ class MergeMaker(Maker):
                 **environments,
                 **panel.for_commit(),
                 **audit.for_commit(),
-                **drawing.for_commit(),
+                **drawing.for_merge(),
             }
         )
         jobs = [unite, *([train] if train else []), *rest, *calibrations, measure, commit]

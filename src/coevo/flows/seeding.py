@@ -15,7 +15,7 @@ from coevo.makers.generators import unfitted
 from coevo.makers.step import current_store, write_records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from coevo.configs.references import ReferenceStructure
     from coevo.configs.tree import NodeConfig
@@ -114,22 +114,31 @@ def check_environment(config: NodeConfig) -> None:
         environment_of(family.environment)
 
 
-def check_generator(config: NodeConfig) -> None:
-    """Make sure that the generator of a node can be run on this machine, before anything is computed for it.
+def check_generator(config: NodeConfig, families: Iterable[str] | None = None) -> None:
+    """Make sure that the generators of a node can be run on this machine, before anything is computed for it.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    families : iterable of str, optional
+        Those that are to be run, if they are not all that draw; one whose weight is 0 is never run.
 
     Raises
     ------
     ConfigError
-        Its family has an environment of its own, and there is none here, or a checkout that it runs from is absent or not what
+        A family has an environment of its own, and there is none here, or a checkout that it runs from is absent or not what
         was tested.
     """
     from coevo.models.external.checkouts import verified_checkouts
     from coevo.models.external.environment import environment_of
 
-    family = descriptor_of(config.generator.family, "generator")
-    if family.environment is not None:
-        environment_of(family.environment)
-        verified_checkouts(family.environment)
+    for name in config.generator.families if families is None else families:
+        if config.generator.mixture and not config.generator.mixture.get(name):
+            continue
+        family = descriptor_of(name, "generator")
+        if family.environment is not None:
+            environment_of(family.environment)
+            verified_checkouts(family.environment)
 
 
 def check_own_file(config: NodeConfig) -> None:

@@ -58,6 +58,7 @@ class CommitUnionMaker(CommitMaker):
             *filter(None, [done.get("environments")]),
             *runs_of_committee(done.get("committee")),
             *runs_of_audit(done.get("audited")),
+            *filter(None, [done.get("fitted_generator")]),
             *(done.get("generators") or {}).values(),
         ]
         draft = StateDraft(

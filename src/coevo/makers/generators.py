@@ -148,14 +148,20 @@ def check_generators_going_on(store: NodeStore, view: StateView, config: NodeCon
 
 
 def families_by_checkpoint(checkpoints: Iterable[Mapping[str, Checkpoint]]) -> dict[str, str]:
-    """Say of which family the generators of states are, and those that they were fitted from, by sha256."""
-    found: dict[str, str] = {}
+    """Say of which family the generators of states are, and those that they were fitted from, by sha256.
+
+    What a merge records of its parents' slots (``parents``) says nothing: a slot may have had another family there. They are
+    states of their own.
+    """
+    found: list[tuple[str, str]] = []
+    fitted_from: list[tuple[str, str]] = []
     for state in checkpoints:
         for slot, checkpoint in state.items():
             if is_generator(slot):
-                known = (checkpoint["sha256"], checkpoint.get("parent"), *(checkpoint.get("parents") or ()))
-                found |= {sha256: checkpoint["family"] for sha256 in known if sha256}
-    return found
+                found.append((checkpoint["sha256"], checkpoint["family"]))
+                if parent := checkpoint.get("parent"):
+                    fitted_from.append((parent, checkpoint["family"]))
+    return dict([*fitted_from, *found])  # what a state says of its own goes before
 
 
 def entries_of_generators(
@@ -167,7 +173,8 @@ def entries_of_generators(
     ----------
     families : iterable of str
     documents : iterable of dict
-        Evaluations of the state; duplicates and references are passed over.
+        Evaluations of the state; duplicates, references and entries that came with a state of another node (``iteration_added``
+        is 0) are passed over.
     origins : mapping of str to dict
         By id of the entry, as structure documents have them.
     by_checkpoint : mapping of str to str
@@ -180,8 +187,8 @@ def entries_of_generators(
     """
     counts: dict[str, Counter[str]] = {family: Counter(entries=0, stable=0, sun=0) for family in families}
     for document in documents:
-        if document["kind"] != "entry" or document["duplicate_of"] is not None:
-            continue
+        if document["kind"] != "entry" or document["duplicate_of"] is not None or document.get("iteration_added") == 0:
+            continue  # what a node began with, it did not draw, whatever the origin says
         origin = origins.get(document["structure_id"])
         family = by_checkpoint.get(str(origin.get("generator"))) if isinstance(origin, dict) else None
         if family in counts:

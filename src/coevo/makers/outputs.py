@@ -336,6 +336,8 @@ class UnionTransition(TypedDict):
     environments: NotRequired[CalibratedEnvironments]
     audited: NotRequired[AuditRuns]
     generators: NotRequired[dict[str, TrainedGenerator]]
+    fitted_generator: NotRequired[TrainedGenerator]
+    """Of a mixture, what became of that in the slot ``generator`` in a merge."""
 
 
 class Start(TypedDict):

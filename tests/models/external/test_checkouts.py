@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -126,6 +128,14 @@ def name_a_filter(path: Path) -> None:
     (path / "lattice.py").touch()
 
 
+def ignore_a_module(path: Path) -> None:
+    (path / ".git" / "info" / "exclude").write_text("torch_*\n")
+    (path / "torch_x").mkdir()
+    (path / "torch_x" / "__init__.py").write_text("")
+    (path / "torch_y.cpython-311.so").write_text("")
+    assert git(path, "status", "--porcelain") == ""
+
+
 def hide_a_change(path: Path) -> None:
     git(path, "update-index", "--assume-unchanged", "lattice.py")
     (path / "lattice.py").write_text("CONSTANT = 3\n")
@@ -138,6 +148,7 @@ def hide_a_change(path: Path) -> None:
         (go_on, r"at commit [0-9a-f]{40}, allowed: [0-9a-f]{40}; do `git -C .*/Lattices checkout [0-9a-f]{40}`"),
         (lambda path: (path / "lattice.py").write_text("CONSTANT = 3\n"), r"with changes \(lattice\.py\), allowed: what commit"),
         (lambda path: (path / "scatter\n.py").write_text(""), r"with changes \(scatter\\n\.py\)"),
+        (ignore_a_module, r"with changes \(torch_x/__init__\.py, torch_y\.cpython-311\.so\)"),
         (lambda path: (path / ".gitignore").unlink(), r"with changes \(\.gitignore\)"),
         (
             lambda path: (path / "lattice.py").unlink(),
@@ -168,6 +179,10 @@ def test_what_is_not_read_may_differ_and_nothing_of_the_repository_runs(family, 
     (path / "data" / "numbers.csv").unlink()
     (path / "data" / "more.csv").write_text("2\n")
     (path / "train.log").write_text("ignored\n")
+    (path / ".git" / "info" / "exclude").write_text("__pycache__\n.venv\nvenv\nbuild\n")
+    for name in ("__pycache__/lattice.cpython-311.pyc", ".venv/x.py", "venv/lib/python3.11/site-packages/x.py", "build/lib/x.py"):
+        (path / name).parent.mkdir(parents=True)
+        (path / name).write_text("")
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     program.chmod(0o755)
@@ -180,6 +195,35 @@ def test_what_is_not_read_may_differ_and_nothing_of_the_repository_runs(family, 
     assert verified_checkouts(family)[0].path == path
     assert not (tmp_path / "ran").exists()
     assert (path / ".git" / "index").read_bytes() == index
+
+
+def test_a_repository_that_allows_itself_a_transport_fetches_nothing(family, tmp_path, monkeypatch):
+    """As of a partial clone, whose missing objects git fetches when asked: here by a program that the repository names.
+
+    By a git that does not know ``GIT_NO_LAZY_FETCH``, as those before 2.39.4.
+    """
+    path, ran = tmp_path / "checkouts" / "Lattices", tmp_path / "ran"
+    tree = git(path, "rev-parse", "HEAD^{tree}")
+    (path / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
+    program.chmod(0o755)
+    git(path, "config", "remote.origin.url", f"ext::{program}")
+    git(path, "config", "remote.origin.promisor", "true")
+    git(path, "config", "extensions.partialClone", "origin")
+    git(path, "config", "core.repositoryFormatVersion", "1")
+    git(path, "config", "protocol.ext.allow", "always")
+    (tmp_path / "bin").mkdir()
+    older = tmp_path / "bin" / "git"
+    older.write_text(f'#!/bin/sh\nunset GIT_NO_LAZY_FETCH\nexec {shutil.which("git")} "$@"\n')
+    older.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{older.parent}:{os.environ['PATH']}")
+    with pytest.raises(ConfigError, match=r"Lattices: git: "):
+        verified_checkouts(family)
+    assert not ran.exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        git(path, "fetch", "origin")
+    assert ran.exists(), "the program would run, if git were not told otherwise"
 
 
 @pytest.mark.parametrize("how", ["commit", "changed", "without git"])
@@ -224,6 +268,9 @@ def test_git_that_is_not_there_or_does_not_answer(family, tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(ConfigError, match="there is no git on PATH"):
         verified_checkouts(family)
+    describe(tmp_path, "any_commit: true")
+    assert [(found.commit, found.tested) for found in verified_checkouts(family)] == [("no commit", False)]
+    describe(tmp_path)
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin" / "git"
     fake.write_text('#!/bin/sh\necho "fatal: detected dubious ownership in repository\nTo add an exception" >&2; exit 128\n')
@@ -233,7 +280,7 @@ def test_git_that_is_not_there_or_does_not_answer(family, tmp_path, monkeypatch)
 
 
 def test_a_campaign_does_not_begin_and_the_doctor_says_why(known, tmp_path):
-    config = SimpleNamespace(generator=SimpleNamespace(family="lattices"))
+    config = SimpleNamespace(generator=SimpleNamespace(families=("lattices",), mixture={}))
     seeding.check_generator(config)
     assert doctor._environments() == doctor.Finding("model environments", "ok", "lattices: described")
     go_on(tmp_path / "checkouts" / "Lattices")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -117,6 +118,10 @@ def test_what_was_not_tested_is_recorded_only_if_told(coevo, tmp_path, original)
     told = coevo("env", "create", "lattices", "--checkout", str(path), "--any-commit")
     assert f"checkout Lattices {commit} (untested): {path}" in told
     (file,) = (tmp_path / "environments").glob("*.yaml")
+    file.write_text(f"python: {sys.executable}\nany_commit: true\n")
+    (tmp_path / "environments" / "lattices.checkouts.json").unlink()
+    assert "(untested)" in coevo("env", "create", "lattices", "--checkout", str(path)), "the file takes any commit already"
+    assert recorded(tmp_path)["checkouts"]["Lattices"]["any_commit"] is False, "as long as the file says so"
     file.write_text(f"python: {sys.executable}\ncheckouts: {{Lattices: /elsewhere}}\n")
     told = coevo("env", "create", "lattices", "--checkout", str(path), code=None)
     assert f"{file} names /elsewhere for Lattices, which wins; change it there" in told
@@ -180,6 +185,10 @@ def test_consent_is_asked_for_once_and_recorded_with_its_date(coevo, tmp_path, o
     assert "Do you agree" not in coevo(*create)
     assert verified_checkouts(coevo.families[0])
     (tmp_path / "environments" / "lattices.checkouts.json").unlink()
+    told = coevo("env", "create", "lattices", "--accept-licence")  # before there is a checkout
+    assert "recorded that you agree to the licence of Lattices, CC-BY-NC 4.0" in told
+    assert "nothing to do" not in told
+    (tmp_path / "environments" / "lattices.checkouts.json").unlink()
     assert "Do you agree" not in coevo(*create, "--accept-licence")
     assert recorded(tmp_path)["consents"]["Lattices"]["licence"] == "CC-BY-NC-4.0"
 
@@ -228,6 +237,31 @@ def test_a_clone_that_fails_or_is_killed_leaves_nothing_that_is_believed(coevo, 
     with pytest.raises(ConfigError, match="got none"):
         verified_checkouts(family)
     assert obtain_checkouts(family, {}, **{**NOTHING, "clone": True})[0].commit == original[1]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_two_that_clone_at_once(family, tmp_path, original, monkeypatch, whole):
+    """The second finds the clone of the first, which it looks at; permissions are those of the user's umask."""
+    target = tmp_path / "environments" / "checkouts" / "Lattices"
+
+    def slow(repository: str, commit: str, directory: Path) -> None:
+        assert directory.stat().st_mode & 0o777 == 0o750
+        shutil.copytree(original[0], directory, dirs_exist_ok=True)
+        shutil.copytree(original[0], target)
+        if not whole:
+            (target / "lattice.py").write_text("CONSTANT = 3\n")
+
+    monkeypatch.setattr(obtaining, "clone_at", slow)
+    before = os.umask(0o027)
+    try:
+        if whole:
+            assert obtain_checkouts(family, {}, **{**NOTHING, "clone": True})[0].path == target
+        else:
+            with pytest.raises(ConfigError, match="with changes"):
+                obtain_checkouts(family, {}, **{**NOTHING, "clone": True})
+    finally:
+        os.umask(before)
+    assert [path.name for path in target.parent.iterdir()] == ["Lattices"]
 
 
 def test_a_clone_takes_the_place_of_what_was_not_tested(family, tmp_path, original, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.configs.model_environments import ModelEnvironment, read_environment_file
 from coevo.errors import ConfigError
 from coevo.models.external.environment import file_of
-from coevo.models.external.repositories import state_of
+from coevo.models.external.repositories import RepositoryState, state_of
 from coevo.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class VerifiedCheckout:
     path : Path
         Absolute, without symbolic links.
     commit : str
-        For provenance: 40 hexadecimal digits, with ``, changed`` where the user takes changes; ``no commit`` without git.
+        For provenance: 40 hexadecimal digits, with ``, changed`` where the user takes changes; ``no commit`` where there
+        is no repository, or no git to ask.
     tested : bool
         Whether that is a commit that the runner was tested with.
     """
@@ -167,18 +169,29 @@ def verify(family: ExternalFamily, place: Place) -> VerifiedCheckout:
     if state.changes:
         raise ConfigError(
             f"{what}: got {path}{said} with changes ({state.told_changes()}), allowed: what commit {state.commit} has; put them "
-            f"back (`git -C {path} status` lists them), or name another clone{unless}"
+            f"back (`git -C {path} status --ignored` lists them), or name another clone{unless}"
         )
     return VerifiedCheckout(checkout.name, path, state.commit, tested=True)
 
 
 def _untested(checkout: Checkout, path: Path) -> VerifiedCheckout:
-    """Describe what the user takes as it is."""
-    state = state_of(path, checkout.unread)
+    """Describe what the user takes as it is; where there is no git, nobody says at what commit it is."""
+    state = state_of(path, checkout.unread) if shutil.which("git") else RepositoryState(None)
     if state.commit is None:
         return VerifiedCheckout(checkout.name, path, "no commit", tested=False)
     changed = ", changed" if state.changes else ""
     return VerifiedCheckout(checkout.name, path, state.commit + changed, tested=state.commit in checkout.commits and not changed)
+
+
+def takes_any_commit(family: ExternalFamily) -> bool:
+    """Whether ``FAMILY.yaml`` says ``any_commit: true``, of all checkouts of the family.
+
+    Raises
+    ------
+    ConfigError
+        If it is not valid.
+    """
+    return _described(family, read_settings()).any_commit
 
 
 def has_consent(family: ExternalFamily, checkout: Checkout, settings: Settings | None = None) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError
-from coevo.models.external.checkouts import RECORDED, Place, has_consent, places_of, record, verify
+from coevo.models.external.checkouts import RECORDED, Place, has_consent, places_of, record, takes_any_commit, verify
 from coevo.models.external.environment import file_of
 from coevo.models.external.repositories import clone_at
 from coevo.settings import read_settings
@@ -106,6 +106,8 @@ def obtain_checkouts(
     given |= {one.name: {"path": str(one.path), "any_commit": False} for one in cloned}
     if given or consents:
         record(family, given, consents)
+    for name, consent in consents.items():
+        say(f"recorded that you agree to the licence of {name}, {consent['licence']}")
     everything = [*found.values(), *cloned]
     for one in everything:
         say(f"checkout {one}")
@@ -122,7 +124,7 @@ def _named(family: ExternalFamily, place: Place, path: Path, any_commit: bool) -
                 "(checkouts, any_commit)"
             )
         return place
-    return replace(place, path=path, said_by="--checkout", any_commit=any_commit)
+    return replace(place, path=path, said_by="--checkout", any_commit=any_commit or takes_any_commit(family))
 
 
 def _verified_or_none(family: ExternalFamily, place: Place) -> VerifiedCheckout | None:
@@ -160,7 +162,8 @@ def _cloned(family: ExternalFamily, place: Place, say: Callable[[str], None]) ->
             raise ConfigError(f"--clone: {target} is there already; move it away, or mend it: {err}") from None
     say(f"-- git fetch --depth 1 {checkout.repository} {checkout.commits[0]}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{checkout.name}-", dir=target.parent))
+    partial = target.with_name(f".{checkout.name}-{secrets.token_hex(8)}")
+    partial.mkdir()  # with the permissions that the user's umask gives, unlike a temporary directory
     try:
         try:
             clone_at(checkout.repository, checkout.commits[0], partial)
@@ -170,8 +173,12 @@ def _cloned(family: ExternalFamily, place: Place, say: Callable[[str], None]) ->
                 f"without a way there, clone it elsewhere and give it with --checkout"
             ) from None
         verify(family, replace(there, path=partial))
-        partial.chmod(0o755)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError as err:
+            if not target.exists():
+                raise ConfigError(f"--clone: {target} cannot be made: {err}") from None
+            # another process cloned it meanwhile; it is looked at below
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return verify(family, there)

@@ -16,7 +16,7 @@ from coevo.errors import ConfigError
 from coevo.output.plain_text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _TIMEOUT = 300.0
@@ -29,6 +29,12 @@ _QUIET = ("-c", "core.fsmonitor=", "-c", f"core.hooksPath={os.devnull}")
 
 _READING = (*_QUIET, "-c", "protocol.allow=never", "--no-optional-locks")
 """Options that moreover fetch nothing, not even what a partial clone lacks, and write no index."""
+
+_NO_PROTOCOL = {"GIT_ALLOW_PROTOCOL": "none"}
+"""A variable for the same: a repository's own ``protocol.ext.allow`` wins over ``protocol.allow``, and over this nothing does.
+
+It lists the names of those that are allowed, and no protocol is called so.
+"""
 
 _SHOWN = 5
 """Paths that a message names."""
@@ -43,7 +49,7 @@ class RepositoryState:
     commit : str or None
         40 hexadecimal digits; None if the directory is no repository of its own, or has no commit.
     changes : tuple of str
-        Paths that are not as they are in the commit: changed, absent, or not in it and not ignored by it.
+        Paths that are not as they are in the commit: changed, absent, or not in it; of what it ignores only what Python imports.
     """
 
     commit: str | None
@@ -70,7 +76,7 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
     ConfigError
         If there is no git, it refuses the directory or fails, or the repository names a filter program.
     """
-    names = _git(directory, *_READING, "config", "--list", "--show-scope", "--name-only").stdout.splitlines()
+    names = _ask(directory, "config", "--list", "--show-scope", "--name-only").stdout.splitlines()
     for name in names:
         scope, _, key = name.partition("\t")
         if scope in {"local", "worktree"} and key.startswith("filter."):
@@ -78,7 +84,7 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
                 f"{directory}: its .git/config names a program for git to run ({plain(key[:100])}), and coevo does not ask git "
                 "about such a repository; make a new clone of it"
             )
-    asked = _git(directory, *_READING, "rev-parse", "--show-toplevel", "HEAD", check=False)
+    asked = _ask(directory, "rev-parse", "--show-toplevel", "HEAD", check=False)
     if asked.returncode != 0:
         if "not a git repository" in asked.stderr or "HEAD" in asked.stderr:
             return RepositoryState(None)
@@ -88,11 +94,24 @@ def state_of(directory: Path, unread: Sequence[str] = ()) -> RepositoryState:
         return RepositoryState(None)
     status = ("status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
     where = ("--", ".", *(f":(exclude,top){folder}" for folder in unread))
-    changes = [line[3:] for line in _git(directory, *_READING, *status, *where).stdout.split("\0") if line]
+    changes = [line[3:] for line in _ask(directory, *status, *where).stdout.split("\0") if line]
     # files that git was told not to look at (assume-unchanged, skip-worktree), so that it would hide a change of them
-    flags = _git(directory, *_READING, "ls-files", "-v", "-z", *where).stdout.split("\0")
+    flags = _ask(directory, "ls-files", "-v", "-z", *where).stdout.split("\0")
     hidden = [line[2:] for line in flags if line[:1].islower() or (line[:1] == "S" and (directory / line[2:]).exists())]
-    return RepositoryState(commit, tuple(dict.fromkeys(changes + hidden)))
+    others = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
+    ignored = [path for path in _ask(directory, *others, *where).stdout.split("\0") if _can_be_imported(path)]
+    return RepositoryState(commit, tuple(dict.fromkeys(changes + hidden + ignored)))
+
+
+def _can_be_imported(path: str) -> bool:
+    """Whether Python that has a repository on its path may import a file there by a name: a module, not what it compiled of one.
+
+    What lies in folders that are in no name (``.venv``, ``site-packages``), or in the ``build`` of setuptools, is not.
+    """
+    *folders, name = path.split("/")
+    stem, _, kind = name.partition(".")
+    importable = kind in {"py", "so"} or kind.endswith(".so")
+    return importable and all(map(str.isidentifier, (*folders, stem))) and folders[:1] != ["build"]
 
 
 def clone_at(repository: str, commit: str, directory: Path) -> None:
@@ -119,7 +138,18 @@ def clone_at(repository: str, commit: str, directory: Path) -> None:
     _git(directory, *_QUIET, "checkout", "--quiet", "--detach", commit, timeout=_CLONE_TIMEOUT)
 
 
-def _git(directory: Path, *arguments: str, check: bool = True, timeout: float = _TIMEOUT) -> subprocess.CompletedProcess[str]:
+def _ask(directory: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run git in a directory so that it only reads there, and starts and fetches nothing."""
+    return _git(directory, *_READING, *arguments, check=check, more=_NO_PROTOCOL)
+
+
+def _git(
+    directory: Path,
+    *arguments: str,
+    check: bool = True,
+    timeout: float = _TIMEOUT,
+    more: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Run git in a directory, with none of the variables that would show it another one, and no question to anybody."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     # GIT_SSL_CAINFO, GIT_PROXY_SSL_… and the like say how this machine reaches the network
@@ -132,6 +162,7 @@ def _git(directory: Path, *arguments: str, check: bool = True, timeout: float = 
         "GIT_LFS_SKIP_SMUDGE": "1",
         "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
         "GIT_HTTP_LOW_SPEED_TIME": "60",
+        **(more or {}),
     }
     try:
         done = subprocess.run(

@@ -14,7 +14,7 @@ from coevo.node_store.recorded import force_field_change, readable
 from coevo.node_store.seeds import recorded_seed
 from coevo.studies.states.electron_words import excess_rows
 from coevo.studies.states.environment_coverage import environment_words, probe_words
-from coevo.studies.states.generators import generator_rows
+from coevo.studies.states.generators import generator_rows, has_generators
 from coevo.studies.states.hull_words import check_words, hull_words
 from coevo.studies.states.label_scales import (
     has_no_scale,
@@ -198,6 +198,13 @@ def _environments(metrics: Mapping[str, Any]) -> int | str:
     return entropy["environments"] if entropy else "unknown"
 
 
+def _generators(view: StateView) -> list[dict[str, Any]]:
+    """Rows of the generators of a mixture over the branch; the states before are read only if there is one."""
+    if not has_generators(view):
+        return []
+    return [row.to_dict() for row in generator_rows([*reversed(list(view.first_parents())), view])]
+
+
 def node_status(store: NodeStore, name: str) -> dict[str, Any]:
     """Return the status of a node as JSON."""
     node = store.node(name)
@@ -236,7 +243,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "teacher": teacher_of(view.document),
                 "environments": environment_words(metrics),
                 "environments_of_a_probe": probe_words(store.backend, [view, *view.first_parents()]),
-                "generators": [row.to_dict() for row in generator_rows([*reversed(list(view.first_parents())), view])],
+                "generators": _generators(view),
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
                 "signals": [row.to_dict() for row in signal_rows(view)],

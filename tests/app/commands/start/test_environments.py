@@ -119,7 +119,7 @@ def test_a_node_whose_generator_is_an_installed_family(coevo: Coevo, tmp_path: P
     """One transition with the example of docs/generators.md; its logs are artifacts, and its checkpoint names its parent."""
     (tmp_path / "tiny.yaml").write_text(tiny_text.replace("generator:\n", "generator:\n  family: nobody\n"))
     told = coevo("init", "tiny.yaml", code=2).stderr
-    assert "tiny.yaml:12: generator.family: got 'nobody', allowed: embedded" in told
+    assert "tiny.yaml:12: generator.family: got 'nobody', allowed: adit, " in told
     assert "random-cells, tiny-family, or a family whose package is installed" in told
     assert (EXAMPLE / "random_cells" / "__init__.py").is_file()
     (tmp_path / "tiny.yaml").write_text(tiny_text.replace("generator:\n", "generator:\n  family: random-cells\n"))

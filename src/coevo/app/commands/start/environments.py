@@ -66,6 +66,7 @@ def create(
     Of a family that runs from a checkout it records where that is, and your consent where the licence wants one.
     """
     from coevo.models.external.building import build_environment
+    from coevo.models.external.checkouts import has_consent
     from coevo.models.external.environment import is_described
     from coevo.models.external.obtaining import named_paths, obtain_checkouts
 
@@ -75,6 +76,7 @@ def create(
         raise ConfigError("--any-commit: says what a --checkout may be, and none is given; leave it away or give one")
     if clone and not external.checkouts:
         raise ConfigError(f"--clone: {family} runs from no checkout; leave the option away")
+    asks = not all(has_consent(external, one) for one in external.checkouts)
     here = obtain_checkouts(
         external,
         paths,
@@ -91,7 +93,7 @@ def create(
         directory = build_environment(external, python=python, say=_say_command)
     if directory is not None:
         say(f"made {directory}; try it: coevo env check {family}")
-    elif not (paths or clone):
+    elif not (paths or clone or asks):
         say(f"the environment of {family} is complete; nothing to do")
     else:
         say(f"recorded; try it: coevo env check {family}")
