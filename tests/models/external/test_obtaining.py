@@ -186,7 +186,7 @@ def test_consent_is_asked_for_once_and_recorded_with_its_date(coevo, tmp_path, o
     assert verified_checkouts(coevo.families[0])
     (tmp_path / "environments" / "lattices.checkouts.json").unlink()
     told = coevo("env", "create", "lattices", "--accept-licence")  # before there is a checkout
-    assert "recorded that you agree to the licence of Lattices, CC-BY-NC 4.0" in told
+    assert "recorded that you agree to the licence of Lattices, CC-BY-NC-4.0" in told
     assert "nothing to do" not in told
     (tmp_path / "environments" / "lattices.checkouts.json").unlink()
     assert "Do you agree" not in coevo(*create, "--accept-licence")
