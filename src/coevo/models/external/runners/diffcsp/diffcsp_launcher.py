@@ -81,9 +81,10 @@ def prepare(tables: Path) -> dict[str, int]:
     import pandas as pd
     from diffcsp.common.data_utils import process_one
 
-    unreadable = {}
+    unreadable: dict[str, int] = {}
     for name in ("train", "val"):
-        found, lost = [], set()
+        found: list[Any] = []
+        lost: set[str] = set()
         for _, row in pd.read_csv(tables / f"{name}.csv").iterrows():
             try:
                 found.append(process_one(row, niggli=True, primitive=False, graph_method="none", prop_list=[PROPERTY]))
