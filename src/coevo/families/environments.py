@@ -14,9 +14,9 @@ EXTERNAL = Path(__file__).parents[1] / "models" / "external"
 RUNNERS = EXTERNAL / "runners"
 OF_NETWORKS = (RUNNERS / "coevo_network.py", RUNNERS / "coevo_training.py")
 """What the runners of force fields share."""
-OF_COMPOSITIONS = (RUNNERS / "coevo_compositions.py",)
-"""What the runners of generators share that take a composition."""
-OF_GENERATORS = (*OF_COMPOSITIONS, *(RUNNERS / f"coevo_{part}.py" for part in ("drawing", "fitting", "network")))
+OF_DRAWS = tuple(RUNNERS / f"coevo_{part}.py" for part in ("cells", "compositions", "drawing"))
+"""What the runners of diffusion models share."""
+OF_GENERATORS = (*OF_DRAWS, *(RUNNERS / f"coevo_{part}.py" for part in ("fitting", "network")))
 """What those of them share besides whose network is trained by our own loop."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coevo.families.checkout import Checkout
 from coevo.families.descriptor import Family, Loader
-from coevo.families.environments import OF_COMPOSITIONS, OF_GENERATORS, environment
+from coevo.families.environments import OF_DRAWS, OF_GENERATORS, environment
 
 CRYSTAL_PACKAGES = ("numpy", "pymatgen-core", "pyxtal", "ase", "spglib")
 """What generated crystals depend on, whoever draws them."""
@@ -97,7 +97,7 @@ DIFFCSP_ENVIRONMENT = environment(
     "network",
     "stand_ins",
     "trainer",
-    shared=OF_COMPOSITIONS,
+    shared=OF_DRAWS,
     checkouts=(DIFFCSP_CHECKOUT,),
 )
 
@@ -175,6 +175,7 @@ ADIT_ENVIRONMENT = environment(
     "reading",
     "stand_ins",
     "training",
+    shared=OF_DRAWS,
     checkouts=(
         Checkout(
             name="all-atom-diffusion-transformer",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import sys
+import types
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
-from replayed_adit import RECORDED, REQUEST, RESULT, make_checkout, make_environment, recorded_generator
+from replayed_adit import NUMBERS, RECORDED, REQUEST, RESULT, make_checkout, make_environment, recorded_generator
 
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ConfigError, ModelError
@@ -102,7 +104,7 @@ class TestReplay:
         assert asked[0]["request"].pop("checkouts") == {"all-atom-diffusion-transformer": str(place)}
         assert asked[0]["request"] == {key: value for key, value in REQUEST.items() if key != "checkouts"}
         assert json.loads((place / "src" / "models" / "calls.json").read_text()) == RESULT["calls"]
-        assert sample.rejected == RESULT["output"]["rejected"] == {"off_system": 2, "too_close": 1}
+        assert sample.rejected == RESULT["output"]["rejected"] == {"off_system": 2, "overlapping": 1}
         expected = recorded_lines()
         assert len(sample.candidates) == len(expected) == 10
         for candidate, line in zip(sample.candidates, expected, strict=True):
@@ -126,14 +128,20 @@ class TestReplay:
         np.savez(tmp_path / "spoiled.npz", **arrays)
         make_checkout(place, tmp_path / "spoiled.npz")
         sample = recorded_generator().sample(10, CONDITIONS, 7)
-        # of the flat cells one is the runner's to refuse and one, the huge one, coevo's
-        assert sample.rejected == {"not_finite": 2, "too_close": 1, "no_cell": 1, "flat_cell": 2, "crashed_batch": 3 + 5}
+        assert sample.rejected == {
+            "not_finite": 2,
+            "overlapping": 1,
+            "no_cell": 1,
+            "flat_cell": 1,
+            "huge_cell": 1,
+            "crashed_batch": 3 + 5,
+        }
         assert len(sample.candidates) == 1
 
     def test_tensors_of_another_network_are_one_error(self, place):
         make_checkout(place)
         generator = recorded_generator()
-        (generator._model.path / "vae.pt").write_bytes(b"no tensors")
+        (generator._model.path / "vae.pt").write_bytes(b"no tensors" * 200_000)
         with pytest.raises(ModelError, match=r"adit: sample: the runner failed \(no_weights\): model: not the files of a model"):
             generator.sample(1, CONDITIONS, 0)
 
@@ -149,6 +157,8 @@ class TestCrystals:
         return adit_crystals
 
     def test_cells_are_those_of_pymatgen(self, crystals):
+        import coevo_cells as cells
+
         rng = np.random.default_rng(0)
         made = 0
         for _ in range(200):
@@ -161,23 +171,25 @@ class TestCrystals:
                 lattice = Lattice.from_parameters(*lengths, *np.degrees(angles))
                 assert np.allclose(cell, lattice.matrix, atol=1e-9)
                 volumes = lattice.volume / np.array([np.linalg.norm(np.cross(cell[i - 2], cell[i - 1])) for i in range(3)])
-                assert np.allclose(crystals.heights(cell), volumes)
+                assert np.allclose(cells.heights(cell), volumes)
                 made += 1
         assert made > 50
         assert crystals.cell_of([1, -1, 1], [1.5, 1.5, 1.5]) is None
         assert crystals.cell_of([1, 1, 1], [1.5, 3.2, 1.5]) is None
 
     def test_shortest_distances_are_those_of_pymatgen(self, crystals):
+        import coevo_cells as cells
+
         rng = np.random.default_rng(1)
         below = 0
         for _ in range(100):
             cell = crystals.cell_of(rng.uniform(1.5, 5, 3), rng.uniform(0.8, 2.2, 3))
-            if cell is None or crystals.heights(cell).min() < 1:
+            if cell is None or cells.heights(cell).min() < 1:
                 continue
             positions = rng.uniform(-1, 2, (4, 3))
             structure = Structure(Lattice(cell), ["Li"] * 4, positions)
-            pairs = structure.get_neighbor_list(crystals.NEAREST)
-            assert (crystals.shortest(cell, positions) < crystals.NEAREST) == (len(pairs[3]) > 0)
+            pairs = structure.get_neighbor_list(cells.NEAREST)
+            assert (cells.nearest(cell, positions) < cells.NEAREST) == (len(pairs[3]) > 0)
             below += len(pairs[3]) > 0
         assert 5 < below < 90
 
@@ -202,6 +214,12 @@ class TestCrystals:
         sizes = {(d["system"], d["atoms"]) for d in crystals.draws_wanted(some, 200, 1, 1.0, atoms)}
         assert sizes == {("Li-P-S", 8), ("Li-P-S", 16), ("Li-S", 3)}
         assert crystals.draws_wanted(dict(some, compositions=["Li7P3S11"]), 5, 1, 1.0, atoms) == []
+        # 21 atoms are no size of crystals in general: a formula that nothing else is known of is drawn all the same
+        one = dict(some, compositions=["Li7P3S11"], max_atoms=44)
+        assert {d["atoms"] for d in crystals.draws_wanted(one, 50, 1, 1.0, atoms)} == {21, 42}
+        both = crystals.draws_wanted(dict(one, compositions=["Li7P3S11", "Li3PS4"]), 2000, 1, 1.0, atoms)
+        assert {d["atoms"] for d in both} == {8, 16, 21, 42}
+        assert 900 < sum(d["atoms"] in {21, 42} for d in both) < 1100, "as often as the formula whose sizes are known"
         assert crystals.draws_wanted(dict(conditions, elements=["Xx"], chemical_systems={}), 5, 1, 1.0, atoms) == []
 
     def test_batches_are_of_one_number_of_atoms(self, crystals):
@@ -221,6 +239,51 @@ class TestCrystals:
         assert crystals.candidates_of(out, batch, conditions) == ["off_composition"]
         logits[:, 3] = 9.0
         assert crystals.candidates_of(out, batch, conditions) == ["off_system"]
+
+
+class TestExamples:
+    """What the networks are given of an example, against pymatgen; only PyTorch Geometric's container is replaced."""
+
+    CELLS: ClassVar = {
+        "skewed": [[3.1, 0.2, -0.4], [7.9, 5.0, 0.3], [-1.2, 9.7, 6.1]],
+        "left-handed": [[0.0, 5.0, 0.4], [4.0, 0.0, 0.0], [0.3, 0.1, 6.0]],
+        "rotated": [[0.0, 0.0, 4.0], [5.0, 0.0, 0.0], [0.5, 6.0, 0.0]],
+    }
+
+    @pytest.fixture
+    def data_of(self, runner_on_the_path, monkeypatch):
+        import adit_training
+
+        module = types.ModuleType("torch_geometric.data")
+        module.Data = lambda **fields: types.SimpleNamespace(**fields)
+        monkeypatch.setitem(sys.modules, "torch_geometric", types.ModuleType("torch_geometric"))
+        monkeypatch.setitem(sys.modules, "torch_geometric.data", module)
+        return adit_training.crystal_data
+
+    @pytest.mark.parametrize("name", CELLS)
+    def test_it_is_the_same_crystal(self, data_of, name):
+        lattice = np.array(self.CELLS[name])
+        assert (np.linalg.det(lattice) < 0) == (name == "left-handed")
+        positions = np.array([[0.1, 0.2, 0.3], [0.65, 0.4, 0.9], [-0.3, 1.7, 0.5], [0.45, 0.05, 0.6]])
+        species = ["Li", "P", "S", "S"]
+        given = Structure(Lattice(lattice), species, positions)
+        data = data_of({"lattice": lattice.tolist(), "species": species, "positions": positions.tolist()})
+        made = Structure(Lattice(data.cell[0].numpy()), species, data.frac_coords.numpy())
+        assert made.volume == pytest.approx(given.volume, rel=1e-5)
+        assert np.allclose(made.distance_matrix, given.distance_matrix, atol=1e-4)
+        shells = [sorted(n.nn_distance for n in s.get_neighbors(s[1], 6.0)) for s in (made, given)]
+        assert len(shells[0]) > 8
+        assert np.allclose(*shells, atol=1e-4)
+        assert data.atom_types.tolist() == [site.specie.Z for site in given]
+        assert np.allclose(data.pos.numpy(), made.cart_coords, atol=1e-5)
+        assert (data.frac_coords.min() >= 0, data.frac_coords.max() < 1) == (True, True)
+        # Niggli-reduced, in the orientation that follows from lengths and angles, which the decoder's cells have too
+        reduced = given.lattice.get_niggli_reduced_lattice()
+        assert np.allclose(np.sort(data.lengths[0].numpy()), np.sort(reduced.lengths), atol=1e-4)
+        assert np.allclose(data.cell[0].numpy(), Lattice.from_parameters(*data.lattices[0].tolist()).matrix, atol=1e-4)
+        assert np.allclose(data.lengths_scaled.numpy() * 4 ** (1 / 3), data.lengths.numpy(), rtol=1e-6)
+        scaled = [*data.lengths_scaled[0].tolist(), *np.radians(data.angles[0].numpy())]
+        assert np.allclose(data.lattices_scaled[0], scaled, rtol=1e-5)
 
 
 class TestModelFiles:
@@ -248,6 +311,24 @@ class TestModelFiles:
             with pytest.raises(TaskError, match=r"adit\.json: vae"):
                 adit_model.checked_sizes(other)
 
+    def test_a_network_is_no_larger_than_the_file_of_its_tensors(self, runner_on_the_path, tmp_path):
+        import torch
+        from adit_model import load_model, parameters
+        from coevo_runner import TaskError
+
+        told = json.loads((RECORDED / "adit.json").read_text())
+        for name, count in parameters(told).items():
+            assert 0.95 < count / NUMBERS[name[:3]] <= 1, "matrices are nearly all of a network"
+            (tmp_path / name).write_bytes(bytes(4 * count))
+        large = {**told["vae"], "d_model": 4096, "dim_feedforward": 16384, "num_layers": 64, "nhead": 64}
+        for change, refused in (
+            ({"vae": large}, r"vae\.pt has 876544 bytes, the network that adit\.json describes 10321"),
+            ({"dit": {**told["dit"], "d_model": 4096, "num_layers": 64}}, r"dit\.pt has 1064960 bytes, the network"),
+        ):
+            (tmp_path / "adit.json").write_text(json.dumps({**told, **change}))
+            with pytest.raises(TaskError, match=refused):
+                load_model(tmp_path, torch.device("cpu"))
+
     def test_numbers_of_atoms_of_a_checkpoint_are_numbers(self, runner_on_the_path):
         import adit_model
         from coevo_runner import TaskError
@@ -261,6 +342,35 @@ class TestModelFiles:
         from adit_training import numbers_of_atoms
 
         assert numbers_of_atoms([3, 3, 16, 12], {2: 0.5, 12: 0.5}) == {"2": 0.25, "3": 0.25, "12": 0.375, "16": 0.125}
+
+    def test_an_element_is_known_only_if_the_autoencoder_got_better(self, runner_on_the_path, tmp_path, monkeypatch):
+        import adit_training
+
+        cell = {"lattice": (4 * np.eye(3)).tolist(), "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
+        examples = [{"id": f"{k}", "species": ["Na" if k % 2 else "S"], **cell} for k in range(12)]
+        (tmp_path / "examples.jsonl").write_text("".join(json.dumps(e) + "\n" for e in examples))
+        monkeypatch.chdir(tmp_path)
+        told = {"improved": False}
+
+        class Model:
+            def save(self, directory, document):
+                pass
+
+        for name, value in {
+            "checkout_of": "",
+            "open_model": Model(),
+            "crystal_data": None,
+            "fit_autoencoder": told,
+            "fit_diffusion": {"improved": True},
+            "atoms_of_mp20": {1: 1.0},
+        }.items():
+            monkeypatch.setattr(adit_training, name, lambda *_told, _value=value: _value)
+        request = dict(REQUEST, examples="examples.jsonl", document={"elements": ["Li", "S"]})
+        found = adit_training.fit(request)
+        assert found["report"]["autoencoder"] == {"fitted": True, "new_elements": ["Na"], "improved": False}
+        assert found["document"]["elements"] == ["Li", "S"], "the next fit tries again"
+        told["improved"] = True
+        assert adit_training.fit(request)["document"]["elements"] == ["Li", "Na", "S"]
 
     def test_validation_examples_stay_so_and_none_was_learned_from(self, runner_on_the_path):
         from adit_training import split

@@ -308,14 +308,14 @@ def test_a_description_of_a_checkout_that_cannot_be_one(family):
 
 
 def test_consent_is_needed_for_each_run(family, tmp_path):
-    careful = replace(family, checkouts=(replace(family.checkouts[0], consent=True, licence="CC-BY-NC 4.0"),))
-    with pytest.raises(ConfigError, match=r"licence, CC-BY-NC 4\.0, was not agreed to here: `coevo env create lattices` asks"):
+    careful = replace(family, checkouts=(replace(family.checkouts[0], consent=True, licence="CC-BY-NC-4.0"),))
+    with pytest.raises(ConfigError, match=r"licence, CC-BY-NC-4\.0, was not agreed to here: `coevo env create lattices` asks"):
         examine_environment(careful)
     record(careful, consents={"Lattices": {"licence": "CC-BY 4.0", "date": "2026-01-01"}})  # of another licence
     assert condition_of(careful)[0] == "no checkout"
-    describe(tmp_path, "consents: {Lattices: CC-BY-NC 4.0}")
+    describe(tmp_path, "consents: {Lattices: CC-BY-NC-4.0}")
     assert verified_checkouts(careful)
     describe(tmp_path)
-    record(careful, consents={"Lattices": {"licence": "CC-BY-NC 4.0", "date": "2026-01-01"}})
+    record(careful, consents={"Lattices": {"licence": "CC-BY-NC-4.0", "date": "2026-01-01"}})
     assert verified_checkouts(careful)
     assert json.loads((tmp_path / "environments" / "lattices.checkouts.json").read_text())["checkouts"] == {}

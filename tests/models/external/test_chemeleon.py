@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from generator_contract import LI_P_S
+from replayed_chemeleon import make_package, recorded_generator
 from small_chemeleon import CONDITIONS, NUMBER, RECORDED, SEED, TINY, settings
 from small_mattergen import strained_examples
 
@@ -168,6 +169,54 @@ class TestRealFilesGivenBack:
             fitted.sample(NUMBER, CONDITIONS, SEED)
 
 
+class TestTheRealRunner:
+    """The runner as it is, with a package in place of the real one that draws what that drew (``replayed_chemeleon.py``)."""
+
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path, monkeypatch):
+        make_package(tmp_path / "package", tmp_path / "environments")
+        for name, value in {"ENVIRONMENTS": tmp_path / "environments", "SCRATCH": tmp_path, "DEVICE": "cpu"}.items():
+            monkeypatch.setenv(f"COEVO_{name}", str(value))
+
+    def test_it_makes_of_the_recorded_arrays_what_it_made_then(self):
+        lines = [json.loads(line) for line in (RECORDED / "sample" / "output" / "candidates.jsonl").read_text().splitlines()]
+        generator = recorded_generator()
+        sample = generator.sample(NUMBER, CONDITIONS, SEED)
+        # one of those recorded has atoms at 0.48 Å: the runner of that time counted none as overlapping
+        assert (len(sample.candidates), sample.rejected) == (NUMBER, {"overlapping": 1})
+        assert [c.origin["draw"] for c in sample.candidates] == [0, 2, 3, 4, 5, 6]
+        del lines[1]
+        for candidate, line in zip(sample.candidates, lines, strict=False):
+            assert candidate.origin == {**line["origin"], "generator": "chemeleon-dng"}
+            assert [site.specie.symbol for site in candidate.structure] == line["species"]
+            assert np.allclose(candidate.structure.lattice.matrix, line["lattice"], rtol=1e-6)
+            apart = candidate.structure.frac_coords - np.array(line["positions"])
+            assert np.allclose(apart, np.round(apart), atol=1e-6)
+        generator.settings = settings(TINY, bounded_cells=False)
+        assert generator.sample(NUMBER, CONDITIONS, SEED).rejected == {"huge_cell": 9}
+
+    def test_a_fit_that_gets_no_better_says_so(self, runner, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for now, improved in (([2.0, 3.0, 2.0], False), ([2.0, 3.0, 1.5], True)):
+            losses = iter(now)
+            _, report = runner("coevo_fitting").trained(
+                {"epochs": 2, "patience": 9}, lambda _count: None, lambda losses=losses: next(losses), dict
+            )
+            assert (report["improved"], report["loss_after"]) == (improved, min(now))
+
+    def test_a_fit_learns_what_the_recorded_one_learned_beside_its_network(self, tmp_path):
+        quick = settings(TINY, learning_rate=0.1)
+        fitted, report = ChemeleonGenerator.initial(quick).fit(strained_examples(), SEED)
+        recorded = json.loads((RECORDED / "fit" / "output" / "model" / "model.json").read_text())
+        told = json.loads((fitted._model.path / "model.json").read_text())
+        assert told == recorded
+        assert (report["training"], report["validation"], report["epochs_run"], report["improved"]) == (35, 5, 2, True)
+        assert report["loss_after"] == min(report["history"]) < report["loss_before"]
+        fitted.save(tmp_path / "checkpoint")
+        _, further = ChemeleonGenerator.load(tmp_path / "checkpoint", quick).fit(strained_examples(), SEED)
+        assert further["loss_before"] == report["loss_after"], "it goes on from its parent's weights"
+
+
 class TestCells:
     def test_bounds_are_those_of_the_examples_and_a_little_more(self, runner):
         cells = runner("chemeleon_dng_cells")
@@ -219,7 +268,7 @@ class TestFiles:
         places.__dict__.update(sigma_begin=0.005, sigma_end=0.5, sigmas_norm=torch.ones(4))
         network = {"hidden_dim": 8, "time_dim": 8, "num_layers": 1, "num_freqs": 8, "max_atoms": 100, "pred_atom_types": False}
         content = {
-            "state_dict": {"model.a": torch.arange(3.0), "other": torch.zeros(1)},
+            "state_dict": {"model.a": torch.arange(3.0), "other": torch.zeros(2000)},
             "hyper_parameters": {
                 "task": kinds["Task"](),
                 "num_timesteps": 3,
@@ -296,7 +345,13 @@ class TestFiles:
         assert torch.equal(files.read_directory(tmp_path / "again")[1]["alphas"], tensors["alphas"])
         for change in ({"num_timesteps": 7}, {"num_timesteps": 10**9}, {"network": None}, {"num_timesteps": True}):
             with pytest.raises(runs.TaskError, match="the model"):
-                files.checked({**told, **change}, tensors)
+                files.checked({**told, **change}, tensors, 10**6)
+        large = {**told, "network": {**told["network"], "hidden_dim": 4096, "num_layers": 32, "num_freqs": 1024}}
+        size = (tmp_path / "model" / "weights.pt").stat().st_size
+        # 1,936 parameters as torch counts them, biases and norms among them; the large network has 4.2 billion
+        assert 0.9 * 1936 < files.parameters(told["network"]) <= 1936
+        with pytest.raises(runs.TaskError, match=rf"weights have {size} bytes, the network of its settings 161"):
+            files.checked(large, tensors, size)
         (tmp_path / "model" / "weights.pt").write_bytes(pickle.dumps(print, protocol=2))
         with pytest.raises(runs.TaskError, match="the model cannot be read"):
             files.read_directory(tmp_path / "model")

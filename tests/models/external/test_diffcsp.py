@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from coevo.configs.tree import GeneratorConfig
 from coevo.errors import CheckpointError, ConfigError, ModelError
 from coevo.families import loader_of
-from coevo.models.contracts import Conditions, Sample
+from coevo.models.contracts import Conditions, Example, Sample
 from coevo.models.external.diffcsp import DIFFCSP, DiffCSPGenerator, last_checkpoint
 from coevo.models.external.families import HERE
 
@@ -101,6 +102,18 @@ class TestSettingsAndFolders:
         generator.save(tmp_path / "packed")
         assert str(tmp_path).encode() not in (tmp_path / "packed").read_bytes(), "no path of this machine"
         assert (DiffCSPGenerator.load(tmp_path / "packed")._model.path / "weights.pt").read_text() == "weights.pt"
+
+    def test_a_folder_of_another_node_comes_with_its_compositions(self, tmp_path):
+        for name in ("network.json", "weights.pt"):
+            (tmp_path / name).write_text(name)
+        config = GeneratorConfig(family="diffcsp", diffcsp={"weights": str(tmp_path)})
+        assert "compositions" not in DiffCSPGenerator.initial(config).document
+        (tmp_path / "compositions.json").write_text('{"Li2S": {"4": 1.0}}')
+        assert DiffCSPGenerator.initial(config).document["compositions"] == {"Li2S": {"4": 1.0}}
+        for bad, told in (("[]", "holds no mapping"), ("{", "cannot be read")):
+            (tmp_path / "compositions.json").write_text(bad)
+            with pytest.raises(ConfigError, match=rf"compositions\.json {told}"):
+                DiffCSPGenerator.initial(config)
 
     def test_a_folder_that_is_none_is_refused(self, tmp_path):
         (tmp_path / "hparams.yaml").write_text("a: 1\n")
@@ -278,8 +291,9 @@ class TestStandIns:
         monkeypatch.setitem(sys.modules, "diffcsp.common.data_utils", module)
         sound = {"lattice": (3 * np.eye(3)).tolist(), "species": ["Li"], "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
         examples = [{"id": "a", **sound}, {"id": "b", **sound, "species": ["Xe"]}]
-        runner("diffcsp_data").write_tables(tmp_path / "tables", examples, examples[:1])
-        assert runner("diffcsp_launcher").prepare(tmp_path / "tables") == 1
+        bad = {"id": "c", **sound, "species": ["Xe"]}
+        runner("diffcsp_data").write_tables(tmp_path / "tables", examples, [*examples[:1], bad])
+        assert runner("diffcsp_launcher").prepare(tmp_path / "tables") == {"train": 1, "val": 1}, "of a crystal's four rows one"
         kept = {name: torch.load(tmp_path / "tables" / f"{name}_ori.pt") for name in ("train", "val")}
         assert kept["train"] == [{"mp_id": "a/0", "volume": pytest.approx(27.0)}]
         assert [row["mp_id"] for row in kept["val"]] == ["a/0", "a/1", "a/2", "a/3"]
@@ -303,18 +317,21 @@ class TestDraws:
             drawn = self.draw(structure)
             assert draws.fault_of(drawn, drawn["numbers"]) == ""
             shortest = min(n.nn_distance for site in structure for n in structure.get_neighbors(site, 6.0))
-            assert draws.nearest(structure.lattice.matrix, structure.frac_coords) == pytest.approx(shortest, abs=1e-6)
+            assert runner("coevo_cells").nearest(structure.lattice.matrix, structure.frac_coords) == pytest.approx(
+                shortest, abs=1e-6
+            )
 
     def test_the_image_of_an_atom_is_near_in_a_thin_cell(self, runner):
         thin = Structure(Lattice.from_parameters(0.4, 20, 20, 90, 90, 90), ["Li"], [[0.3, 0.1, 0.2]])
-        assert runner("diffcsp_draws").nearest(thin.lattice.matrix, thin.frac_coords) == pytest.approx(0.4)
-        assert runner("diffcsp_draws").fault_of(self.draw(thin), [3]) == "overlapping"
+        assert runner("coevo_cells").nearest(thin.lattice.matrix, thin.frac_coords) == pytest.approx(0.4)
+        assert runner("diffcsp_draws").fault_of(self.draw(thin), [3]) == "flat_cell"
 
     @pytest.mark.parametrize(
         ("change", "fault"),
         [
             ({"lattice": [[200, 0, 0], [0, 4, 0], [0, 0, 4]]}, "huge_cell"),
-            ({"lattice": [[20, 0, 0], [0, 20, 0], [0, 0, 20]]}, "huge_cell"),
+            ({"lattice": [[8, 0, 0], [0, 8, 0], [0, 0, 8]]}, "huge_cell"),
+            ({"lattice": [[0.9, 0, 0], [0, 9, 0], [0, 0, 9]]}, "flat_cell"),
             ({"lattice": [[4, 0, 0], [0, 4, 0], [4, 4, 0]]}, "flat_cell"),
             ({"lattice": [[math.nan, 0, 0], [0, 4, 0], [0, 0, 4]]}, "not_finite"),
             ({"lattice": "cell"}, "malformed"),
@@ -372,11 +389,12 @@ class TestReplay:
         recorded = json.loads((FOLDER / "train.done.json").read_text())
         assert report["history"] == recorded["losses"]
         assert report["loss_before"] == recorded["losses"][0] > report["loss_after"] == min(recorded["losses"])
-        assert (report["training"], report["validation"], report["epochs_run"]) == (2, 3, 250)
+        assert (report["training"], report["validation"], report["epochs_run"], report["improved"]) == (2, 3, 250, True)
         assert fitted.document["compositions"].keys() == {"Li", "Li2S", "Li3P", "Li3PS4", "LiPS"}
         assert fitted.document["checkouts"] == {"DiffCSP": "no commit"}
         fitted.save(tmp_path / "checkpoint")
         loaded = DiffCSPGenerator.load(tmp_path / "checkpoint", SETTINGS)
+        assert json.loads((loaded._model.path / "compositions.json").read_text()) == fitted.document["compositions"]
         assert (loaded._model.path / "weights.pt").read_bytes() == (FOLDER / "train-best.pt").read_bytes()
         state = torch.load(loaded._model.path / "weights.pt", weights_only=True)
         assert all(torch.isfinite(tensor).all() for tensor in state.values())
@@ -387,8 +405,9 @@ class TestReplay:
         found = sample(fitted)
         drawn = [json.loads(line) for line in (FOLDER / "sample-draws.jsonl").read_text().splitlines()]
         assert len(found.candidates) + sum(found.rejected.values()) == len(drawn)
-        assert len(found.candidates) == 6
-        assert found.rejected == {"overlapping": 2}
+        # one of the six that were kept when it was recorded is less than 1 Å thick
+        assert len(found.candidates) == 5
+        assert found.rejected == {"flat_cell": 2, "overlapping": 1}
         for candidate in found.candidates:
             line = next(line for line in drawn if line["draw"] == candidate.origin["draw"])
             assert candidate.structure.volume == pytest.approx(abs(np.linalg.det(line["lattice"])))
@@ -401,7 +420,7 @@ class TestReplay:
         ("fault", "rejected"),
         [
             ("huge", {"huge_cell": 8}),
-            ("overlap", {"overlapping": 8}),
+            ("overlap", {"flat_cell": 2, "overlapping": 6}),
             ("elements", {"wrong_elements": 8}),
             ("nan", {"not_finite": 8}),
             ("list", {"malformed": 8}),
@@ -452,12 +471,44 @@ class TestReplay:
         ):
             fit()
 
+    def test_crystals_of_too_many_atoms_are_left_out_and_counted(self, start):
+        """The tables are the recorded ones, without it."""
+        start()
+        first = li_p_s_examples()[0]
+        large = Example("large", first.structure.copy().make_supercell([4, 4, 4], in_place=False), 0.0)
+        assert len(large.structure) > 64
+        _, report = DiffCSPGenerator.initial(SETTINGS).fit([*li_p_s_examples(), large], 1)
+        assert (report["examples"], report["training"], report["validation"]) == (6, 2, 3)
+        assert report["left_out"] == {"too_many_atoms": 1}
+
+    def test_what_diffcsp_cannot_read_is_in_no_part(self, runner, monkeypatch, tmp_path):
+        module = runner("diffcsp_runner")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "output").mkdir()
+        told = {"losses": [3.0, 2.0], "best": 2.0, "unreadable": {"train": 2, "val": 1}}
+
+        def launch(_mode, _request, task, _words):
+            Path(task["best"]).write_bytes(b"")
+            return told
+
+        monkeypatch.setattr(module, "launch", launch)
+        example = {"lattice": (3 * np.eye(3)).tolist(), "species": ["Li"], "positions": [[0, 0, 0]], "energy_above_hull": 0.0}
+        examples = [{**example, "id": f"{k}"} for k in range(9)]
+        request = {"options": SETTINGS.diffcsp.model_dump(mode="json"), "seed": 0}
+        network = runner("diffcsp_network").new_network(request["options"])
+        report = module.train(request, examples[:6], examples[6:], network, None)
+        assert (report["training"], report["validation"], report["unreadable"]) == (4, 2, 3)
+        assert report["improved"]
+        told.update(losses=[2.0, 3.0])
+        shutil.rmtree(tmp_path / "work")
+        assert not module.train(request, examples[:6], examples[6:], network, None)["improved"], "the parent's weights came back"
+
     def test_too_few_examples_are_a_reason_and_the_model_stays(self, start, tmp_path):
         start("nothing")  # DiffCSP is not run at all
         kept, report = DiffCSPGenerator.initial(SETTINGS).fit(li_p_s_examples()[:1], 1)
         assert (report["fitted"], report["examples"]) == (False, 1)
         assert "needs 2 and 1" in report["reason"]
-        assert [path.name for path in kept._model.path.iterdir()] == ["network.json"]
+        assert sorted(path.name for path in kept._model.path.iterdir()) == ["compositions.json", "network.json"]
 
     def test_what_cannot_be_drawn_is_counted_before_anything_is_run(self, start, fitted):
         start("nothing")

@@ -25,6 +25,8 @@ def test_the_file_of_an_environment_on_the_page_is_valid_and_whole() -> None:
     text = re.search(r"`FAMILY.yaml` in that directory:\n\n```yaml\n(.*?)```", PAGE, flags=re.DOTALL)[1]
     shown = ModelEnvironment.model_validate(read_yaml(text).data)
     assert shown.model_fields_set == set(ModelEnvironment.model_fields)
+    asking = {c.licence for family in external_families().values() for c in family.checkouts if c.consent}
+    assert set(shown.consents.values()) == asking, "the very words that are compared"
 
 
 def test_the_page_names_every_family_and_the_protocol() -> None:

@@ -170,27 +170,27 @@ def test_which_path_is_which(family, original, tmp_path):
 
 def test_consent_is_asked_for_once_and_recorded_with_its_date(coevo, tmp_path, original):
     (family,) = coevo.families
-    coevo.families[:] = [replace(family, checkouts=(replace(family.checkouts[0], consent=True, licence="CC-BY-NC 4.0"),))]
+    coevo.families[:] = [replace(family, checkouts=(replace(family.checkouts[0], consent=True, licence="CC-BY-NC-4.0"),))]
     create = ("env", "create", "lattices", "--checkout", str(original[0]))
     for answer in ("n\n", ""):  # nobody answers
         told = coevo(*create, code=None, answer=answer)
-        assert "the licence of Lattices is CC-BY-NC 4.0: read it at file://" in told
+        assert "the licence of Lattices is CC-BY-NC-4.0: read it at file://" in told
         assert "nothing was made" in told
         assert "(--accept-licence in a script)" in told
         assert made(tmp_path) == ["lattices.yaml"]
-    assert "Do you agree to use Lattices under CC-BY-NC 4.0 only?" in coevo(*create, answer="y\n")
+    assert "Do you agree to use Lattices under CC-BY-NC-4.0 only?" in coevo(*create, answer="y\n")
     consent = recorded(tmp_path)["consents"]["Lattices"]
-    assert consent["licence"] == "CC-BY-NC 4.0"
+    assert consent["licence"] == "CC-BY-NC-4.0"
     assert len(consent["date"]) == len("2026-01-02")
     assert "Do you agree" not in coevo(*create)
     assert verified_checkouts(coevo.families[0])
     (tmp_path / "environments" / "lattices.checkouts.json").unlink()
     told = coevo("env", "create", "lattices", "--accept-licence")  # before there is a checkout
-    assert "recorded that you agree to the licence of Lattices, CC-BY-NC 4.0" in told
+    assert "recorded that you agree to the licence of Lattices, CC-BY-NC-4.0" in told
     assert "nothing to do" not in told
     (tmp_path / "environments" / "lattices.checkouts.json").unlink()
     assert "Do you agree" not in coevo(*create, "--accept-licence")
-    assert recorded(tmp_path)["consents"]["Lattices"]["licence"] == "CC-BY-NC 4.0"
+    assert recorded(tmp_path)["consents"]["Lattices"]["licence"] == "CC-BY-NC-4.0"
 
 
 def test_a_clone_is_at_the_commit_that_was_tested(coevo, tmp_path, original):

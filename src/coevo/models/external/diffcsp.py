@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,9 @@ DIFFCSP = DIFFCSP_ENVIRONMENT
 
 _OWN = ("network.json", "weights.pt")
 """Files of a model as a fit leaves them."""
+_COMPOSITIONS = "compositions.json"
+"""A further one, the table of what the examples were made of; :mod:`coevo_compositions` judges its contents."""
+_MOST_BYTES = 10_000_000
 
 
 class DiffCSPGenerator(ExternalGenerator):
@@ -53,7 +57,8 @@ class DiffCSPGenerator(ExternalGenerator):
         Raises
         ------
         ConfigError
-            If they are a folder that is no model directory, or the family has no environment to read it in.
+            If they are a folder that is no model directory, or whose ``compositions.json`` is no table, or the family has no
+            environment to read it in.
         ModelError
             If DiffCSP's own files in it cannot be read, or are of another model than that of given compositions.
         """
@@ -67,6 +72,8 @@ class DiffCSPGenerator(ExternalGenerator):
         if all((source / name).is_file() for name in _OWN):
             for name in _OWN:
                 shutil.copyfile(source / name, model.path / name)
+            if (source / _COMPOSITIONS).is_file():
+                document["compositions"] = _table(source / _COMPOSITIONS)
             return cls(model, document, settings)
         checkpoint = last_checkpoint(source)
         if checkpoint is None or not (source / "hparams.yaml").is_file():
@@ -89,6 +96,20 @@ class DiffCSPGenerator(ExternalGenerator):
     def options(self) -> dict[str, Any]:
         """Settings for the runner: the section ``generator.diffcsp``."""
         return self.settings.diffcsp.model_dump(mode="json") | {"fit_max_e_hull": self.settings.fit_max_e_hull}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """What stands in a file of compositions, if it is a mapping."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MOST_BYTES))
+    except (ValueError, RecursionError) as err:
+        raise ConfigError(f"generator.diffcsp.weights: {path} cannot be read: {err}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"generator.diffcsp.weights: {path} holds no mapping; allowed: formula to units and weights, or no such file"
+        )
+    return found
 
 
 def last_checkpoint(directory: Path) -> Path | None:

@@ -43,7 +43,11 @@ class TestDraws:
 
     @staticmethod
     def crystal(draw, edge=4.0):
-        return {"lattice": (edge * np.eye(3)).tolist(), "species": draw.species(), "positions": [[0.0] * 3] * draw.atoms}
+        return {
+            "lattice": (edge * np.eye(3)).tolist(),
+            "species": draw.species(),
+            "positions": [[k / draw.atoms] * 3 for k in range(draw.atoms)],
+        }
 
     def test_what_is_dropped_is_drawn_again_as_far_as_that_is_allowed(self, drawn):
         edges = iter([1e5, 4.0, float("nan"), 4.0, 0.5, 4.0, 60.0, *[4.0] * 20])

@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from coevo_cells import fault_of
 from coevo_runner import TaskError, advance, write_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from coevo_compositions import Compositions, Draw
-
-LONGEST = 100.0
-"""Of a cell vector, Å; a draw beyond is a huge cell."""
-EMPTIEST, DENSEST = 200.0, 1.0
-"""Volume per atom, Å³."""
 
 
 def number(*words: Any) -> int:
@@ -81,7 +77,7 @@ def drawn(
             rejected["crashed_batch"] = rejected.get("crashed_batch", 0) + len(draws)
             crystals = []
         for place, draw, crystal in zip(places, draws, crystals):  # noqa: B905 - Python 3.8
-            reason = fault_of(crystal)
+            reason = fault_of(crystal["lattice"], crystal["positions"])
             if reason:
                 rejected[reason] = rejected.get(reason, 0) + 1
                 continue
@@ -91,17 +87,6 @@ def drawn(
         done += len(draws)
         print(f"{done} drawn, {len(candidates)} kept, rejected {rejected}", flush=True)
     return {"candidates": write_candidates(candidates), "rejected": rejected, "report": {"batch_size": size, "drawn": done}}
-
-
-def fault_of(crystal: dict[str, Any]) -> str:
-    """Why a draw is dropped (``not_finite``, ``huge_cell``, ``flat_cell``); empty if it is not."""
-    cell = np.array(crystal["lattice"], dtype=float)
-    if not (np.isfinite(cell).all() and np.isfinite(crystal["positions"]).all()):
-        return "not_finite"
-    volume = abs(np.linalg.det(cell)) / len(crystal["species"])
-    if np.linalg.norm(cell, axis=1).max() > LONGEST or volume > EMPTIEST:
-        return "huge_cell"
-    return "flat_cell" if volume < DENSEST else ""
 
 
 def out_of_memory(err: BaseException) -> bool:

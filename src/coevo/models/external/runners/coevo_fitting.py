@@ -23,7 +23,8 @@ STRATA = (0.01, 0.05, 0.1, 0.2, 0.5)
 def parts(examples: Sequence[dict[str, Any]], fraction: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Examples for training and for validation: by their ids alone, so that they stay there in every iteration.
 
-    Those whose number in [0, 1), made of the id, is below ``fraction`` are for validation; where none is, that with the smallest.
+    Those whose number in [0, 1), made of the id, is below ``fraction`` are for validation; where none is, that with the smallest,
+    in whose place comes one that was learned from if it leaves the examples.
     """
     numbers = [int.from_bytes(hashlib.sha256(e["id"].encode()).digest()[:4], "big") / 2**32 for e in examples]
     border = max(fraction, min(numbers, default=0.0) + 2**-33)
@@ -59,7 +60,8 @@ def trained(
     Returns
     -------
     dict, dict
-        The best weights, which may be those before, and the report: ``epochs_run``, ``loss_before``, ``loss_after``, ``history``.
+        The best weights, which are those before if no epoch was better (``improved`` of the report is false then), and the
+        report: ``improved``, ``epochs_run``, ``loss_before``, ``loss_after``, ``history``.
 
     Raises
     ------
@@ -83,7 +85,18 @@ def trained(
             best, best_weights, waited = now, _copy(weights()), 0
         if waited >= options["patience"]:
             break
-    return best_weights, {"epochs_run": len(history) - 1, "loss_before": first, "loss_after": best, "history": history}
+    return best_weights, fit_report(history, best)
+
+
+def fit_report(history: list[float], best: float) -> dict[str, Any]:
+    """What is told of a fit: losses, that before the first epoch included, and whether an epoch made the loss smaller."""
+    return {
+        "improved": best < history[0],
+        "epochs_run": len(history) - 1,
+        "loss_before": history[0],
+        "loss_after": best,
+        "history": history,
+    }
 
 
 def _copy(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

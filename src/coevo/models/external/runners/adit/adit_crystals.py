@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import numpy as np
+from coevo_cells import fault_of
 
 _SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru "
@@ -18,14 +19,6 @@ _SYMBOLS = (
 )
 SYMBOLS = tuple(_SYMBOLS.split())
 """Symbol by atomic number, as the decoder's logits are ordered; the first is what training masks atoms with."""
-
-NEAREST = 0.5
-"""Å. Atoms that are closer make a draw invalid: the criterion of ADiT's own evaluation (src/eval/crystal.py), from CDVAE."""
-
-_FLATTEST = 1.0
-"""Å between opposite faces of a cell, at least; with it the neighbouring cells suffice to find atoms closer than ``NEAREST``."""
-
-_IMAGES = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)], dtype=float)
 
 
 def draws_wanted(conditions: dict[str, Any], n: int, seed: int, oversampling: float, atoms: dict[int, float]) -> list[Any]:
@@ -56,7 +49,7 @@ def draws_wanted(conditions: dict[str, Any], n: int, seed: int, oversampling: fl
         sizes = {k: p for k, p in atoms.items() if len(symbols) <= k <= conditions["max_atoms"] and p > 0}
         if formulas:
             units = [sum(f.values()) for f in formulas if name_of(f) == name_of(symbols)]
-            sizes = {k: p for k, p in sizes.items() if any(k % unit == 0 for unit in units)}
+            sizes = sizes_of(units, sizes, conditions["max_atoms"])
         if sizes and set(symbols) <= set(conditions["elements"]) & set(SYMBOLS[1:]):
             choices.append((name_of(symbols), weight, sizes))
     if not choices:
@@ -69,6 +62,22 @@ def draws_wanted(conditions: dict[str, Any], n: int, seed: int, oversampling: fl
         p = np.array(list(sizes.values()))
         draws.append({"draw": draw, "system": system, "atoms": int(rng.choice(list(sizes), p=p / p.sum()))})
     return draws
+
+
+def sizes_of(units: list[int], atoms: dict[int, float], most: int) -> dict[int, float]:
+    """Numbers of atoms of cells of formulas asked for, and how often.
+
+    Where crystals have none of the numbers that a formula can have, any of them up to ``most`` is as likely, and all of them
+    together as those of the other formulas are on average.
+    """
+    found = {k: p for k, p in atoms.items() if any(k % unit == 0 for unit in units)}
+    known = [unit for unit in units if any(k % unit == 0 for k in found)]
+    share = sum(found.values()) / len(known) if known else 1.0
+    for unit in units:
+        if unit not in known:
+            fitting = range(unit, most + 1, unit)
+            found.update({k: share / len(fitting) for k in fitting})
+    return found
 
 
 def equal_batches(draws: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
@@ -124,7 +133,7 @@ def candidates_of(out: dict[str, Any], batch: list[dict[str, Any]], conditions: 
 
 
 def crystal_of(logits: Any, positions: Any, lengths: Any, angles: Any, system: str) -> Any:
-    """One crystal, or why it is none: ``not_finite``, ``no_cell``, ``flat_cell`` or ``too_close``."""
+    """One crystal, or why it is none: ``no_cell``, or one of the faults that :mod:`coevo_cells` names."""
     logits, positions, lengths, angles = (np.asarray(a, dtype=float) for a in (logits, positions, lengths, angles))
     if not all(np.isfinite(a).all() for a in (logits, positions, lengths, angles)):
         return "not_finite"
@@ -133,11 +142,8 @@ def crystal_of(logits: Any, positions: Any, lengths: Any, angles: Any, system: s
     cell = cell_of(lengths * len(species) ** (1 / 3), angles)
     if cell is None:
         return "no_cell"
-    if heights(cell).min() < _FLATTEST:
-        return "flat_cell"
-    if shortest(cell, positions) < NEAREST:
-        return "too_close"
-    return {"lattice": cell.tolist(), "species": species, "positions": (positions % 1.0).tolist()}
+    fault = fault_of(cell, positions)
+    return fault or {"lattice": cell.tolist(), "species": species, "positions": (positions % 1.0).tolist()}
 
 
 def cell_of(lengths: Any, angles: Any) -> Any:
@@ -151,21 +157,6 @@ def cell_of(lengths: Any, angles: Any) -> Any:
         return None
     sin_star = math.sqrt(1 - cos_star**2)
     return np.array([[a * sin_b, 0.0, a * cos_b], [-b * sin_a * cos_star, b * sin_a * sin_star, b * cos_a], [0.0, 0.0, c]])
-
-
-def heights(cell: Any) -> Any:
-    """Distances between opposite faces of a cell, Å."""
-    return 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-
-
-def shortest(cell: Any, positions: Any) -> float:
-    """Shortest distance of two atoms of the crystal, Å, if it is below half the smallest height; else something above that."""
-    difference = positions[:, None, :] - positions[None, :, :]
-    difference -= np.round(difference)
-    vectors = (difference[:, :, None, :] + _IMAGES) @ cell
-    distances = np.linalg.norm(vectors, axis=3)
-    distances[np.arange(len(positions)), np.arange(len(positions)), len(_IMAGES) // 2] = np.inf
-    return float(distances.min())
 
 
 def name_of(symbols: Any) -> str:

@@ -6,9 +6,7 @@ Numbers that are no settings are those of ADiT's own configurations (configs/ of
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import adit_stand_ins
 import numpy as np
 import torch
 from adit_crystals import SYMBOLS
+from coevo_drawing import seed_everything
 from coevo_runner import TaskError
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _LIMITS = {
     "dit": {"d_model": 4096, "nhead": 64, "num_layers": 64, "num_datasets": 16, "num_spacegroups": 300, "mlp": 8},
     "interpolant": {"num_timesteps": 10_000},
 }
-"""Largest sizes that are built: a model of somebody else is looked at before memory is taken for it."""
+"""Largest sizes of each; together they are bounded by the files of the tensors (:func:`require_bytes`)."""
 
 _LOSS_WEIGHTS = {
     "loss_atom_types": {"mp20": 1.0, "qm9": 1.0},
@@ -109,6 +108,27 @@ def checked_sizes(found: Any) -> dict[str, Any]:
         if part != "interpolant" and sizes["d_model"] % sizes["nhead"]:
             raise TaskError("no_weights", f"{SIZES}: {part}: {sizes['nhead']} heads do not divide a width of {sizes['d_model']}")
     return {part: dict(found[part]) for part in _LIMITS}
+
+
+def parameters(sizes: dict[str, Any]) -> dict[str, int]:
+    """Parameters of the matrices of each network, before it is built; biases and norms, some hundredths more, are not counted."""
+    vae, dit = sizes["vae"], sizes["dit"]
+    width, hidden = vae["d_model"], dit["d_model"]
+    of_a_layer = 4 * width**2 + 2 * width * vae["dim_feedforward"]
+    ends = 2 * width**2 + 2 * width * vae["max_num_elements"] + 3 * width * vae["latent_dim"]
+    embedded = hidden * (dit["num_datasets"] + dit["num_spacegroups"] + 256 + hidden + 3 * vae["latent_dim"]) + 2 * hidden**2
+    return {
+        AUTOENCODER: 2 * vae["num_layers"] * of_a_layer + ends,
+        DENOISER: dit["num_layers"] * (4 + 2 * dit["mlp"] + 6) * hidden**2 + embedded,
+    }
+
+
+def require_bytes(sizes: dict[str, Any], directory: Path) -> None:
+    """Refuse sizes that are larger than the tensors beside them: nothing is built of a stranger's word alone."""
+    for name, count in parameters(sizes).items():
+        size = (directory / name).stat().st_size
+        if size < 4 * count:
+            raise TaskError("no_weights", f"{name} has {size} bytes, the network that {SIZES} describes {4 * count}")
 
 
 class Model:
@@ -225,13 +245,15 @@ def load_model(directory: Path, device: torch.device) -> Model:
     """Read a model directory that this runner wrote, wherever it comes from: no code can be run by it."""
     try:
         with (directory / SIZES).open("rb") as file:
-            sizes = json.loads(file.read(_MOST_BYTES))
+            sizes = checked_sizes(json.loads(file.read(_MOST_BYTES)))
+        require_bytes(sizes, directory)
         vae, dit = (torch.load(directory / name, map_location="cpu", weights_only=True) for name in (AUTOENCODER, DENOISER))
+    except TaskError:
+        raise
     except Exception as err:
         raise TaskError(
             "no_weights", f"{directory.name}: not the files of a model ({type(err).__name__}: {str(err)[:200]})"
         ) from err
-    sizes = checked_sizes(sizes)
     try:
         return Model(sizes, device, vae, dit)
     except RuntimeError as err:
@@ -271,16 +293,3 @@ def known_elements(document: dict[str, Any]) -> set[str]:
     """Elements that the autoencoder has seen, as its checkpoint says."""
     told = document.get("elements")
     return {symbol for symbol in told if symbol in SYMBOLS[1:]} if isinstance(told, list) else set()
-
-
-def number(*words: Any) -> int:
-    """A seed made of words, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, its GPUs, numpy and random: ADiT draws from each of them."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - ADiT draws from it
-    random.seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)

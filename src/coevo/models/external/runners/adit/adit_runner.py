@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from adit_crystals import candidates_of, draws_wanted, equal_batches
-from adit_model import CHECKOUT, Model, checkout_of, device_of, number, number_of_atoms, open_model, seed_everything
+from adit_model import CHECKOUT, Model, checkout_of, device_of, number_of_atoms, open_model
 from adit_reading import read
 from adit_training import fit
-from coevo_runner import TaskError, advance, run, versions, write_candidates
+from coevo_drawing import halved, number, out_of_memory, seed_everything
+from coevo_runner import advance, run, versions, write_candidates
 
 _MODULES = (
     "src.models.vae_module",
@@ -77,7 +78,7 @@ def sample(request: dict[str, Any]) -> dict[str, Any]:
                 found = draw_batch(model, batch, request)
             except Exception as err:  # noqa: BLE001 - an unstable model fails in many ways, each of which costs its batch only
                 if out_of_memory(err):
-                    size = halved(len(batch), device)
+                    size = halved(len(batch))
                     waiting.appendleft(batch)
                     continue
                 traceback.print_exc()
@@ -101,21 +102,6 @@ def draw_batch(model: Model, batch: list[dict[str, Any]], request: dict[str, Any
     options = request["options"]
     out = model.decoded(batch[0]["atoms"], len(batch), options["guidance_factor"], options["steps"])
     return candidates_of(out, batch, request["conditions"])
-
-
-def out_of_memory(err: BaseException) -> bool:
-    """Whether an error speaks of memory, of the GPU or not."""
-    return isinstance(err, (torch.cuda.OutOfMemoryError, MemoryError)) or "out of memory" in str(err).lower()
-
-
-def halved(size: int, device: torch.device) -> int:
-    """Half a batch; an error when it cannot be less."""
-    if size == 1:
-        raise TaskError("out_of_memory", "out of memory at a batch size of 1")
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    print(f"out of memory at batch size {size}; halved")
-    return size // 2
 
 
 if __name__ == "__main__":

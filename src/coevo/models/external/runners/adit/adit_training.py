@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from adit_crystals import SYMBOLS, cell_of
-from adit_model import Model, atoms_of_mp20, checkout_of, device_of, known_elements, number, open_model, seed_everything
+from adit_model import Model, atoms_of_mp20, checkout_of, device_of, known_elements, open_model
+from coevo_drawing import number, seed_everything
 from coevo_runner import OUTPUT, TaskError, advance, read_records
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
         report["autoencoder"] = {"fitted": bool(new), "new_elements": new}
         if new:
             report["autoencoder"].update(fit_autoencoder(model, *data, request["seed"], options))
+            if not report["autoencoder"]["improved"]:
+                elements -= set(new)  # nothing of them was learned: the next fit tries again
         report.update(fit_diffusion(model, *data, request["seed"], options), fitted=True)
         document["elements"] = sorted(elements | known_elements(document))
         document["atoms"] = numbers_of_atoms([len(e["species"]) for e in usable], atoms_of_mp20(checkout))
@@ -61,8 +64,8 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
 def split(examples: list[dict[str, Any]], fraction: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Examples for training and for validation: by their ids alone, so that one for validation stays so in every iteration.
 
-    Where none is for validation by its id, as may be at the beginning, the one that comes next is: none that was learned from is
-    ever for validation later.
+    Where none is for validation by its id, as may be at the beginning, the one that comes next is. As long as that stays among
+    the examples, none that was learned from is for validation later.
     """
     if len(examples) < 3:
         return examples, []
@@ -208,7 +211,13 @@ def descend(
     with torch.no_grad():
         for parameter, value in zip(learned, kept):  # noqa: B905 - Python 3.8
             parameter.copy_(value)
-    return {"epochs_run": len(history) - 1, "loss_before": first, "loss_after": best, "history": history}
+    return {
+        "improved": best < first,
+        "epochs_run": len(history) - 1,
+        "loss_before": first,
+        "loss_after": best,
+        "history": history,
+    }
 
 
 def validation_loss(module: Any, data: list[Any], size: int, loss_of: Callable[[Any, Any], Any]) -> float:

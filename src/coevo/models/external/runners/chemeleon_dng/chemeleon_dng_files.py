@@ -35,7 +35,9 @@ _KNOWN = {
     ("torch._utils", "_rebuild_parameter"): rebuilding._rebuild_parameter,  # noqa: SLF001
 }
 _LIMITS = {"hidden_dim": 4096, "time_dim": 4096, "num_layers": 32, "num_freqs": 1024, "max_atoms": 200, "num_timesteps": 10_000}
-"""Of the settings of a network, which may come from anywhere."""
+"""Of the settings of a network, which may come from anywhere; together they are bounded by the file of its weights."""
+_MOST_BYTES = 10_000_000
+"""Of the file of settings, whose table of compositions has at most 20,000 formulas."""
 
 
 class Unknown:
@@ -160,22 +162,43 @@ def read_directory(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
         If it is none.
     """
     if (directory / PUBLISHED_FILE).is_file():
-        return checked(*published_parts(directory / PUBLISHED_FILE))
+        return read_published(directory / PUBLISHED_FILE)
     try:
-        settings = json.loads((directory / SETTINGS).read_text(encoding="utf-8"))
+        with (directory / SETTINGS).open("rb") as file:
+            settings = json.loads(file.read(_MOST_BYTES))
+        size = (directory / WEIGHTS).stat().st_size
         tensors = torch.load(directory / WEIGHTS, map_location="cpu", weights_only=True)
     except Exception as err:
         raise TaskError("no_weights", f"the model cannot be read: {type(err).__name__}: {str(err)[:200]}") from err
-    return checked(settings, tensors)
+    return checked(settings, tensors, size)
 
 
-def checked(settings: Any, tensors: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The same, if they are settings and tensors of a network of some size; raises a TaskError if not."""
+def read_published(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Settings and tensors of a published file; raises a TaskError if it is none."""
+    return checked(*published_parts(path), path.stat().st_size)
+
+
+def parameters(network: dict[str, Any]) -> int:
+    """Parameters of the matrices of a network, before it is built; biases and norms are not counted.
+
+    Those of an edge and a node network in each layer, and of the embeddings.
+    """
+    width = network["hidden_dim"]
+    distances = 6 * network["num_freqs"] if network.get("dis_emb", "sin") == "sin" else 3
+    of_a_layer = (2 * width + 9 + distances + 4 * width) * width
+    return network["num_layers"] * of_a_layer + (network["max_atoms"] + network["time_dim"] + width) * width
+
+
+def checked(settings: Any, tensors: Any, size: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The same, if they are settings and tensors of a network for which ``size`` bytes suffice; raises a TaskError if not."""
     network = settings.get("network") if isinstance(settings, dict) else None
     numbers = {**network, **settings} if isinstance(network, dict) else {}
     for name, most in _LIMITS.items():
         if type(numbers.get(name)) is not int or not 0 < numbers[name] <= most:
             raise TaskError("no_weights", f"the model's {name} is {str(numbers.get(name))[:40]!r}, allowed: 1 to {most}")
+    needed = 4 * parameters(network)
+    if size < needed:
+        raise TaskError("no_weights", f"the model's weights have {size} bytes, the network of its settings {needed}")
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise TaskError("no_weights", "the model's weights are something else than tensors")
     steps = settings["num_timesteps"] + 1

@@ -12,7 +12,7 @@ from chemeleon_dng.diffusion.diffusion_scheduler import get_named_beta_schedule
 from chemeleon_dng.diffusion.models.ddpm import DDPM
 from chemeleon_dng.diffusion.models.dsm import DSM
 from chemeleon_dng_cells import PLAIN, bounded_step, bounds_for
-from chemeleon_dng_files import checked, published_file, published_parts, read_directory, write_directory
+from chemeleon_dng_files import published_file, read_directory, read_published, write_directory
 from coevo_runner import TaskError
 from pymatgen.core import Element
 
@@ -171,5 +171,5 @@ def open_model(request: dict[str, Any], device: torch.device) -> Model:
     elif weights == "fresh":
         return fresh_model(request["options"], device)
     else:
-        settings, tensors = checked(*published_parts(published_file(weights)))
+        settings, tensors = read_published(published_file(weights))
     return Model(settings, tensors, device)

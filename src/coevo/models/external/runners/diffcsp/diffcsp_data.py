@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PROPERTY = "energy_above_hull"
 """A column that DiffCSP asks for; its model of structures does not use it."""
+MOST_ATOMS = 64
+"""Of an example: the network has an edge for each pair of its atoms."""
 REPEATS = 4
 """Times that each crystal for validation is in the table: each is given noise of its own."""
 
@@ -67,7 +69,8 @@ def split(examples: list[dict[str, Any]], fraction: float) -> tuple[list[dict[st
     """Examples for training and for validation, by their ids alone, so that each stays where it is in every iteration.
 
     Where chance leaves none of three or more for validation, it is the one whose turn would come next: a network from scratch has
-    to be trained on the few references that a node begins with.
+    to be trained on the few references that a node begins with. If that one leaves the examples, one that was learned from takes
+    its place.
     """
     places = [_place(example["id"]) for example in examples]
     border = fraction if len(examples) < 3 else max(fraction, min(places, default=0.0))

@@ -8,10 +8,8 @@ absolute paths where results go: DiffCSP changes the working directory to its ch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import runpy
 import sys
 import traceback
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import diffcsp_stand_ins
-import numpy as np
 import torch
+from coevo_drawing import number, out_of_memory, seed_everything
 from coevo_runner import TaskError, end_with_parent
 from diffcsp_data import PROPERTY
 from diffcsp_draws import fault_of
@@ -75,23 +73,26 @@ def train(checkout: Path, request: dict[str, Any], words: list[str]) -> dict[str
     return {"losses": history, "best": keeping.smallest, "unreadable": unreadable}
 
 
-def prepare(tables: Path) -> int:
+def prepare(tables: Path) -> dict[str, int]:
     """Read the tables' crystals by DiffCSP's own function into the caches that its data sets look for.
 
-    Its own loop ends with the first crystal whose cell cannot be reduced; here such a one is left out, and counted.
+    Its own loop ends with the first crystal whose cell cannot be reduced; here such a one is left out, and counted once for
+    its table, which may have several rows of it.
     """
     import pandas as pd
     from diffcsp.common.data_utils import process_one
 
-    unreadable = 0
+    unreadable: dict[str, int] = {}
     for name in ("train", "val"):
-        found = []
+        found: list[Any] = []
+        lost: set[str] = set()
         for _, row in pd.read_csv(tables / f"{name}.csv").iterrows():
             try:
                 found.append(process_one(row, niggli=True, primitive=False, graph_method="none", prop_list=[PROPERTY]))
             except Exception as err:  # noqa: BLE001 - parsers and reductions fail in many ways, each of which costs its crystal
                 print(f"crystal {row['material_id']} cannot be read: {type(err).__name__}: {err}")
-                unreadable += 1
+                lost.add(str(row["material_id"]).rpartition("/")[0])
+        unreadable[name] = len(lost)
         if not found:
             raise TaskError("no_training", f"DiffCSP can read none of the crystals of {name}.csv")
         torch.save(found, tables / f"{name}_ori.pt")
@@ -179,24 +180,6 @@ def draw(
         {"draw": first + k, "lattice": lattices[k], "positions": positions[k].tolist(), "numbers": kinds[k].tolist()}
         for k in range(len(contents))
     ]
-
-
-def out_of_memory(err: BaseException) -> bool:
-    """Whether an error speaks of memory, of the GPU or not."""
-    return isinstance(err, (torch.cuda.OutOfMemoryError, MemoryError)) or "out of memory" in str(err).lower()
-
-
-def number(*words: Any) -> int:
-    """A seed made of words, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:4], "big")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, its GPUs, numpy and random."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - DiffCSP draws noise levels from it
-    random.seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def read(checkout: Path, request: dict[str, Any], _words: list[str]) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from coevo_runner import TaskError
 
 NETWORK_FILE = "network.json"
 WEIGHTS_FILE = "weights.pt"
+COMPOSITIONS_FILE = "compositions.json"
+"""The table of the examples' compositions, for another node that starts from the directory."""
+
+_MOST_BYTES = 100_000
+"""Of the file of numbers."""
 
 SCHEDULES = ("cosine", "linear", "quadratic", "sigmoid")
 
@@ -81,7 +86,8 @@ def checked(network: Any) -> dict[str, Any]:
 def read_network(directory: str) -> dict[str, Any]:
     """The numbers beside a model's weights."""
     try:
-        found = json.loads(Path(directory, NETWORK_FILE).read_text(encoding="utf-8"))
+        with Path(directory, NETWORK_FILE).open("rb") as file:
+            found = json.loads(file.read(_MOST_BYTES))
     except (OSError, ValueError) as err:
         raise TaskError("no_network", f"{NETWORK_FILE} cannot be read: {err}") from None
     return checked(found)

@@ -17,9 +17,9 @@ from typing import Any
 
 from coevo_compositions import Compositions, learned
 from coevo_runner import OUTPUT, TaskError, advance, read_records, require_trust, run, versions, write_candidates
-from diffcsp_data import PROPERTY, SYMBOLS, split, write_tables
+from diffcsp_data import MOST_ATOMS, PROPERTY, SYMBOLS, split, write_tables
 from diffcsp_draws import fault_of
-from diffcsp_network import NETWORK_FILE, WEIGHTS_FILE, new_network, overrides, read_network, require_size
+from diffcsp_network import COMPOSITIONS_FILE, NETWORK_FILE, WEIGHTS_FILE, new_network, overrides, read_network, require_size
 
 CHECKOUT = "DiffCSP"
 _LONGEST_LINE = 1_000_000
@@ -211,9 +211,12 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     options, document = request["options"], dict(request["document"])
     examples = read_records(request["examples"])
     usable = [e for e in examples if e[PROPERTY] <= options["fit_max_e_hull"]]
-    training, validation = split(usable, options["validation_fraction"])
+    small = [e for e in usable if len(e["species"]) <= MOST_ATOMS]
+    training, validation = split(small, options["validation_fraction"])
     network, weights = opened(request)
     report: dict[str, Any] = {"examples": len(examples), "training": len(training), "validation": len(validation)}
+    if len(small) < len(usable):
+        report["left_out"] = {"too_many_atoms": len(usable) - len(small)}
     if len(training) < 2 or not validation:
         reason = f"{len(training)} examples for training, {len(validation)} for validation; needs 2 and 1"
         report.update(fitted=False, reason=reason)
@@ -221,6 +224,8 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
     else:
         report.update(train(request, training, validation, network, weights))
     document["compositions"] = learned(usable)
+    table = json.dumps(document["compositions"], sort_keys=True) + "\n"
+    (OUTPUT / "model" / COMPOSITIONS_FILE).write_text(table, encoding="utf-8")
     document["training_set"] = hashlib.sha256(Path(request["examples"]).read_bytes()).hexdigest()
     return {"model": "model", "document": document, "report": report}
 
@@ -242,8 +247,22 @@ def train(
     if "ended" in told or not isinstance(losses, list) or len(losses) < 1 or not best.is_file():
         raise TaskError("no_training", told.get("ended", "DiffCSP's run.py left no losses or no weights"))
     write_model(network, str(best))
-    report = {"fitted": True, "epochs_run": len(losses) - 1, "loss_before": losses[0], "loss_after": smallest, "history": losses}
-    return {**report, "unreadable": told["unreadable"]} if told.get("unreadable") else report
+    report = {
+        "fitted": True,
+        "improved": smallest < losses[0],
+        "epochs_run": len(losses) - 1,
+        "loss_before": losses[0],
+        "loss_after": smallest,
+        "history": losses,
+    }
+    unreadable = told.get("unreadable") or {}
+    if any(unreadable.values()):
+        report.update(
+            unreadable=sum(unreadable.values()),
+            training=len(training) - unreadable["train"],
+            validation=len(validation) - unreadable["val"],
+        )
+    return report
 
 
 def training_overrides(request: dict[str, Any], tables: Path) -> list[str]:

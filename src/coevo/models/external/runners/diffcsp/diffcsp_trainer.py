@@ -6,8 +6,6 @@ the parent's weights, gives the validation the same noise each time, keeps the b
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import random
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as lightning
 import torch
+from coevo_drawing import number
 from coevo_runner import TaskError
 
 STAND_INS = {
@@ -56,7 +55,7 @@ class Keeping(lightning.Callback):
 
     def on_validation_batch_start(self, _trainer: Any, _module: Any, _batch: Any, index: int, *_loader: int) -> None:
         """Noise by the number of the batch alone."""
-        seed = int.from_bytes(hashlib.sha256(json.dumps(["validation", index]).encode()).digest()[:4], "big")
+        seed = number("validation", index)
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - DiffCSP draws noise levels from it
 
