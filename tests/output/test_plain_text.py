@@ -125,7 +125,9 @@ def texts_of(command: str | None) -> set[str]:
     group: Any = typer.main.get_command(app)
     found = group if command is None else group.get_command(None, command)
     texts = [found.help, *(param.help for param in found.params if getattr(param, "help", None))]
-    texts += [(sub.help or "").split("\n\n")[0] for sub in getattr(found, "commands", {}).values()]  # the rest is in their own help
+    texts += [
+        (sub.help or "").split("\n\n")[0] for sub in getattr(found, "commands", {}).values()
+    ]  # the rest is in their own help
     return {render(text, emoji=False).plain if "\\[" in text else text for text in texts if text}
 
 

@@ -352,6 +352,9 @@ class TestFiles:
         assert 0.9 * 1936 < files.parameters(told["network"]) <= 1936
         with pytest.raises(runs.TaskError, match=rf"weights have {size} bytes, the network of its settings 161"):
             files.checked(large, tensors, size)
+        # small numbers beside those that the network is built of hide nothing
+        with pytest.raises(runs.TaskError, match="hidden_dim"):
+            files.checked({**told, "network": {}, **told["network"]}, tensors, 10**6)
         (tmp_path / "model" / "weights.pt").write_bytes(pickle.dumps(print, protocol=2))
         with pytest.raises(runs.TaskError, match="the model cannot be read"):
             files.read_directory(tmp_path / "model")

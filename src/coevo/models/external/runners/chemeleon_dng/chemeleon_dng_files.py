@@ -191,8 +191,11 @@ def parameters(network: dict[str, Any]) -> int:
 
 def checked(settings: Any, tensors: Any, size: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The same, if they are settings and tensors of a network for which ``size`` bytes suffice; raises a TaskError if not."""
-    network = settings.get("network") if isinstance(settings, dict) else None
-    numbers = {**network, **settings} if isinstance(network, dict) else {}
+    settings = settings if isinstance(settings, dict) else {}
+    network = settings.get("network")
+    network = network if isinstance(network, dict) else {}
+    # the network is built of its own settings: what stands beside them under the same name says nothing of it
+    numbers = {**network, "num_timesteps": settings.get("num_timesteps")}
     for name, most in _LIMITS.items():
         if type(numbers.get(name)) is not int or not 0 < numbers[name] <= most:
             raise TaskError("no_weights", f"the model's {name} is {str(numbers.get(name))[:40]!r}, allowed: 1 to {most}")
