@@ -72,7 +72,7 @@ def test_a_program_of_uni3dar_ends_with_its_run(tmp_path, end):
 )
 def test_a_program_whose_coevo_is_gone_ends_itself(tmp_path, family, words, first):
     """Each launcher as it is, but for what it does first, which changes the directory and stays; it waits for us at each look."""
-    for path in (RUNNERS / family).glob("*.py"):
+    for path in (*RUNNERS.glob("coevo_*.py"), *(RUNNERS / family).glob("*.py")):
         shutil.copy(path, tmp_path)
     text, wait = PROTOCOL_FILE.read_text(), "time.sleep(_CHECK)"
     assert text.count(wait) == 1
