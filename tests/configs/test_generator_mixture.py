@@ -59,6 +59,11 @@ def test_the_family_of_the_slot_comes_first_whatever_the_order_of_the_file() -> 
             "generator.mixture: got mattergen: -0.5, allowed: weights of",
         ),
         ({"mixture": {"embedded": 0, "mattergen": 0}}, "generator.mixture: got weights that are all 0"),
+        ({"mixture": {"embedded": 1e308, "mattergen": 1e308}}, "generator.mixture: got embedded: 1e+308, allowed: weights up to"),
+        (
+            {"max_atoms": 8, "compositions": ["Li10P2S12"]},
+            "generator.compositions: got Li10P2S12 with 12 atoms in the smallest unit, so that no candidate can have at most 8",
+        ),
         ({"mixture": {"embedded": True}}, "generator.mixture: got embedded: true, allowed: a number"),
         ({"mixture": {"embedded": "half"}}, "generator.mixture.embedded: got half, allowed: a number"),
         ({"mixture": {"embedded": float("inf")}}, "generator.mixture.embedded: got .inf, allowed: a number"),

@@ -37,6 +37,8 @@ def _names_another_package(mixture: Any) -> bool:
 
 MOST_GENERATORS = 16
 """Families that can generate side by side in one node."""
+MOST_WEIGHT = 1e9
+"""Of one family: weights are shares, and their sum is a number."""
 
 
 class MatterGenConfig(Section):
@@ -321,6 +323,8 @@ class GeneratorConfig(Section):
             raise ValueError(f"got {len(value)} families, allowed: {MOST_GENERATORS} at most")
         if negative := sorted(family for family, weight in value.items() if weight < 0):
             raise ValueError(f"got {negative[0]}: {value[negative[0]]:g}, allowed: weights of 0 and more")
+        if large := sorted(family for family, weight in value.items() if weight > MOST_WEIGHT):
+            raise ValueError(f"got {large[0]}: {value[large[0]]:g}, allowed: weights up to {MOST_WEIGHT:g}")
         if not sum(value.values()):
             raise ValueError("got weights that are all 0, allowed: one at least that is larger")
         family = info.data.get("family")  # missing where it is not valid itself

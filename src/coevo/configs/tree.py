@@ -7,6 +7,8 @@ and stay out of the configuration digest and of every job key.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from math import gcd
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
@@ -282,6 +284,14 @@ class ResourcesConfig(Section):
     )
 
 
+def _atoms_of_unit(formula: str) -> int:
+    """Atoms of the smallest formula unit of a formula without brackets."""
+    amounts: Counter[str] = Counter()
+    for symbol, number in re.findall(r"([A-Z][a-z]?)([0-9]*)", formula):
+        amounts[symbol] += int(number or 1)
+    return sum(amounts.values()) // (gcd(*amounts.values()) or 1)
+
+
 class NodeConfig(Section):
     """The whole tree."""
 
@@ -310,6 +320,13 @@ class NodeConfig(Section):
                 raise ValueError(
                     f"{key}: {formula} holds {foreign}, allowed: the elements of the node, {', '.join(self.node.elements)}"
                 )
+        units = {formula: _atoms_of_unit(formula) for formula in self.generator.compositions}
+        if units and min(units.values()) > self.generator.max_atoms:
+            told = ", ".join(f"{formula} with {atoms} atoms" for formula, atoms in units.items())
+            raise ValueError(
+                f"generator.compositions: got {told} in the smallest unit, so that no candidate can have at most "
+                f"{self.generator.max_atoms} (generator.max_atoms); allowed: one at least that fits"
+            )
         chosen, scale = self.screening.force_field, self.node.energy_scale
         if chosen.energy_scale != scale:
             family = descriptor_of(chosen.family, "force_field")

@@ -68,6 +68,7 @@ CHEMELEON = Family(
     environment_packages=("chemeleon-dng", "torch", "torch-geometric", "numpy", "pymatgen"),
     devices=("cpu", "cuda"),
     capabilities=frozenset({"fit"}),
+    weights_in=("the directory that CHEMELEON_CKPTS names, else ckpts/ of the environment",),
     get="coevo env create chemeleon-dng",
     licence="MIT",
     checkpoint_bytes=4_000_000,
@@ -158,6 +159,7 @@ UNI3DAR = Family(
     environment_packages=("torch", "numpy", "scipy", "numba"),
     devices=("cpu", "cuda"),
     capabilities=frozenset({"fit"}),
+    weights_in=("the file that generator.uni3dar.weights names (dptech/Uni-3DAR on the hub of Hugging Face)",),
     get="coevo env create uni3dar --checkout Uni-3DAR=PATH --checkout Uni-Core=PATH",
     licence="MIT",
     # 96 million parameters of four bytes, counted in the network that its code builds with the settings of scripts/train_mp20.sh

@@ -25,7 +25,8 @@ class TestDiffCSPContract(GeneratorContract):
     @classmethod
     def model(cls, small_diffcsp, tmp_path_factory):
         """The node's weights are a folder, as a user's own would be."""
-        cls.configuration = small_settings(weights=str(small_diffcsp))
+        # long and gentle enough that a fit makes a model better that was trained on the same crystals already
+        cls.configuration = small_settings(weights=str(small_diffcsp), epochs=30, learning_rate=4e-4)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COEVO_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
             patch.setenv("COEVO_DEVICE", "cpu")

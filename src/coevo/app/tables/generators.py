@@ -29,7 +29,9 @@ def generators_table(rows: Sequence[dict[str, Any]]) -> Table:
         padding=0,
     )
     for title in ("", "share", "draws", "candidates", "relaxed", "unique", "S.U.N.", "/1000", "/h", "entries", "now"):
-        table.add_column(title, no_wrap=bool(title), justify="right" if title else "left")
+        # the names of the families stay whole, whatever the terminal
+        shortest = None if title else max((len(row["family"]) for row in rows), default=None)
+        table.add_column(title, no_wrap=bool(title), justify="right" if title else "left", min_width=shortest)
     for row in rows:
         table.add_row(
             row["family"],
