@@ -58,7 +58,8 @@ def test_a_probe_is_drawn_once_and_changes_no_state(fresh: Coevo, tmp_path: Path
     [
         (("--draws", "2", "--batches", "3"), "--batches: got 3 for 2 draws, allowed: 1 to 2"),
         (("--formulas", "Na2S"), "Na2S holds Na, allowed: the elements of the node, Li, P, S"),
-        (("--formulas", "Li7PS6"), "allowed: one that the generator draws, with at most 8 atoms"),
+        (("--formulas", "Li7PS6"), "got Li7PS6 with 14 atoms in the smallest unit"),
+        (("--formulas", "Li2S,Li7PS6"), "allowed: one that the generator draws, with at most 8 atoms"),
         (("--output", "nowhere/x.json"), "there is no directory nowhere"),
         (("--targets", "nowhere.json"), "nowhere.json"),
     ],
