@@ -96,7 +96,7 @@ def dynamics(cells: DisplacedCells, forces: Sequence[FloatArray]) -> Dynamics:
 
     phonopy = cells.phonopy
     phonopy.forces = [np.asarray(force) - forces[0] for force in forces[1:]]
-    phonopy.produce_force_constants(fc_calculator="symfc" if cells.is_random else "traditional", show_drift=False)
+    phonopy.produce_force_constants(fc_calculator="traditional", show_drift=False)
     phonopy.symmetrize_force_constants(level=ROUNDS, show_drift=False)
     repeated = np.rint(phonopy.supercell.cell @ np.linalg.inv(phonopy.primitive.cell)).astype(int)
     q_points = get_commensurate_points(repeated.T)
@@ -119,7 +119,7 @@ def along_softest(found: Dynamics, amplitudes: Sequence[float]) -> list[Structur
     modulation = found.phonopy.run_modulations(smallest_cell(q).T, [[list(q), int(band), 1.0, 0.0]])
     pattern, cell = np.array(modulation.modulations[0]), modulation.supercell
     size = np.linalg.norm(pattern, axis=1).max()
-    # at a q that is no half of a reciprocal vector the phase is free, and any is a wave; at others the pattern is real but for a factor
+    # at a q that is no half of a reciprocal vector any phase gives a wave; at others the pattern is real but for a factor
     wave = pattern.real if np.linalg.norm(pattern.real, axis=1).max() > SMALLEST * size else pattern.imag
     wave = wave / np.linalg.norm(wave, axis=1).max()
     return [
@@ -129,7 +129,7 @@ def along_softest(found: Dynamics, amplitudes: Sequence[float]) -> list[Structur
 
 
 def smallest_cell(q: Sequence[float] | FloatArray) -> NDArray[np.int64]:
-    """Return the smallest supercell with which a q point is commensurate, shape (3, 3): its vectors in rows, of the primitive ones.
+    """Return the smallest supercell with which a q point is commensurate, shape (3, 3): in rows, of primitive vectors.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,7 +104,7 @@ def transitions(
     """
     lowest = [lowest_of({name: values[row] for name, values in energies.items()}) for row in range(len(temperatures))]
     found = []
-    for row, (one, other) in enumerate(zip(lowest, lowest[1:], strict=False)):
+    for row, (one, other) in enumerate(pairwise(lowest)):
         if one is None or other is None or one == other:
             continue
         difference = _differences(energies[other], energies[one])

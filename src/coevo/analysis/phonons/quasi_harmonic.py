@@ -1,8 +1,8 @@
 """Quasi-harmonic free energies: static energies and vibrations at several volumes, and the least of F(V, T) + pV within them.
 
-Static energies follow Birch and Murnaghan's equation of state, which is a cubic in V^(−2/3); vibrational free energies follow a
-parabola in V. Both fits are linear, so the entropy of the fit is the fit of the entropies, and ∂G/∂T = −S, ∂G/∂p = V hold exactly.
-What the fits leave is how far the force field's curvature is from smooth; it is carried as the error of G. A least value that is not
+Static energies follow Birch and Murnaghan's equation of state, a cubic in V^(−2/3); vibrational free energies follow a parabola
+in V. Both fits are linear, so the entropy of the fit is the fit of the entropies, and ∂G/∂T = −S and ∂G/∂p = V hold exactly. What
+the fits leave says how far the force field's curvature is from smooth; it is carried as the error of G. A least value that is not
 within the volumes is none: an extrapolated one can be wrong by tens of meV/atom.
 """
 
@@ -166,8 +166,8 @@ def quasi_harmonic(
     unknown = np.zeros_like(f) if noise is None else np.asarray(noise, dtype=float)
     if len(v) < FEWEST or e.shape != v.shape or not f.shape == s.shape == unknown.shape == (len(v), len(t)):
         raise AnalysisError(
-            f"got {len(v)} volumes, energies of shape {e.shape}, free energies of shape {f.shape} and entropies of shape {s.shape}; "
-            f"at least {FEWEST} volumes, and an energy and {len(t)} free energies and entropies of each, are needed"
+            f"got {len(v)} volumes, energies of shape {e.shape}, free energies of shape {f.shape} and entropies of shape "
+            f"{s.shape}; at least {FEWEST} volumes, and an energy and {len(t)} free energies and entropies of each, are needed"
         )
     reference = float(v[e.argmin()])
     x, strain = (reference / v) ** (2.0 / 3.0) - 1.0, v / reference - 1.0

@@ -1,8 +1,8 @@
-"""Displaced supercells of a crystal: its conventional cell repeated until periodic images are 10 Å apart, and atoms moved by 0.06 Å.
+"""Displaced supercells of a crystal: its conventional cell repeated until images are 10 Å apart, and atoms moved by 0.1 Å.
 
-The displacement is larger than is usual with first principles (0.01 Å), because learned force fields are smooth in energy and rough
-in curvature: of CHGNet's vibrational free energy of Li2S at 300 K over eight volumes, what is left beside a parabola is 3.8, 3.3, 1.3
-and 1.3 meV/atom at displacements of 0.01, 0.03, 0.06 and 0.10 Å. docs/stability.md has a table of other phases.
+The displacement is larger than is usual with first principles (0.01 Å), because learned force fields are smooth in energy and
+rough in curvature: of CHGNet's vibrational free energy of Li2S at 300 K over eight volumes, what is left beside a parabola is
+3.8, 3.3, 1.3 and 1.3 meV/atom at displacements of 0.01, 0.03, 0.06 and 0.10 Å (docs/stability.md has other phases).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LENGTH = 10.0
 """Å; shortest distance of periodic images in a supercell, at least."""
-DISPLACEMENT = 0.06
+DISPLACEMENT = 0.1
 """Å."""
 SYMPREC = 0.01
 """Å; within which a relaxed crystal has a symmetry, which is then made exact."""
@@ -34,7 +34,7 @@ ROUNDING = 1e-3
 
 
 def require_phonopy() -> None:
-    """Make sure that phonopy and symfc are here.
+    """Make sure that phonopy is here.
 
     Raises
     ------
@@ -43,10 +43,9 @@ def require_phonopy() -> None:
     """
     try:
         import phonopy
-        import symfc
     except ImportError as error:
-        raise ConfigError(f"phonons need phonopy and symfc ({error}): pip install 'coevo[phonons]'") from None
-    _ = phonopy, symfc
+        raise ConfigError(f"phonons need phonopy ({error}): pip install 'coevo[phonons]'") from None
+    _ = phonopy
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,11 @@ class DisplacedCells:
         The supercell as it is, whose forces are subtracted, and then the displaced ones.
     repeats : tuple of int, length 3
         Of the conventional cell.
-    is_random : bool
-        Whether all atoms are displaced at random (fitted by symfc), and not one of them (finite differences).
     """
 
     phonopy: Any
     structures: list[Structure]
     repeats: tuple[int, int, int]
-    is_random: bool
 
 
 @dataclass(frozen=True)
@@ -136,10 +132,11 @@ def shortest_translation(matrix: FloatArray) -> float:
     return float(np.linalg.norm(steps @ matrix, axis=1).min())
 
 
-def displaced_cells(
-    structure: Structure, *, length: float = LENGTH, displacement: float = DISPLACEMENT, snapshots: int = 0, seed: int = 0
-) -> DisplacedCells:
+def displaced_cells(structure: Structure, *, length: float = LENGTH, displacement: float = DISPLACEMENT) -> DisplacedCells:
     """Return the displaced supercells of a relaxed crystal.
+
+    In each one atom is displaced, as often as symmetry asks for, and against it where no operation brings the one to the other: so
+    forces of the second order in the displacement cancel.
 
     Parameters
     ----------
@@ -149,15 +146,11 @@ def displaced_cells(
         Å; shortest distance of periodic images, at least.
     displacement : float
         Å.
-    snapshots : int
-        Supercells in which all atoms are displaced at random; 0 displaces one atom at a time, as often as symmetry asks for.
-    seed : int
-        Of random displacements.
 
     Raises
     ------
     ConfigError
-        If phonopy or symfc is not here.
+        If phonopy is not here.
     AnalysisError
         If no symmetry is found.
     """
@@ -172,12 +165,9 @@ def displaced_cells(
         symbols=[site.specie.symbol for site in cell], cell=cell.lattice.matrix, scaled_positions=cell.frac_coords
     )
     phonopy = Phonopy(atoms, np.diag(repeats), primitive_matrix=found.symbol[0], symprec=EXACT)
-    if snapshots:
-        phonopy.generate_displacements(distance=displacement, number_of_snapshots=snapshots, random_seed=seed)
-    else:
-        phonopy.generate_displacements(distance=displacement)
+    phonopy.generate_displacements(distance=displacement)
     moved = phonopy.supercells_with_displacements or []
-    return DisplacedCells(phonopy, [_structure(one) for one in (phonopy.supercell, *moved)], repeats, snapshots > 0)
+    return DisplacedCells(phonopy, [_structure(one) for one in (phonopy.supercell, *moved)], repeats)
 
 
 def _structure(cell: Any) -> Structure:

@@ -1,7 +1,7 @@
 """Free energy, entropy and heat capacity of harmonic vibrations, per atom and in eV.
 
-phonopy gives these in kJ/mol and J/K/mol of *primitive cells* and leaves out modes that are not above zero. Here they are of one atom,
-and a mode below zero that counts as noise is kept with its absolute value; what it could be worth instead is carried as an error.
+phonopy gives these in kJ/mol and J/K/mol of *primitive cells* and leaves out modes that are not above zero. Here they are of one
+atom, and a mode below zero that counts as noise is kept with its absolute value; what it could be worth is carried as an error.
 """
 
 from __future__ import annotations

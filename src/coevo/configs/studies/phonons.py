@@ -11,8 +11,7 @@ class PhononSettings(Section):
     """How phonons are found; all of it enters the result."""
 
     length: float = Field(default=10.0, ge=3.0, le=50.0, description="shortest distance of images in a supercell, Å")
-    displacement: float = Field(default=0.06, ge=0.005, le=0.3, description="of an atom, Å; smaller ones meet rough curvature")
-    snapshots: int = Field(default=0, ge=0, le=1000, description="supercells displaced at random (symfc); 0: by symmetry")
+    displacement: float = Field(default=0.1, ge=0.005, le=0.3, description="of an atom, Å; smaller ones meet rough curvature")
     fmax: float = Field(default=0.005, gt=0.0, le=0.1, description="force at which a relaxation ends, eV/Å")
     max_steps: int = Field(default=500, ge=1, le=10_000, description="relaxation steps, at most")
     follow: int = Field(default=3, ge=0, le=10, description="unstable modes that are followed, one after the other; 0: none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -21,16 +22,16 @@ class StabilityStudy(PhononSettings):
     pressures: tuple[Pressure, ...] = Field(default=(0.0,), min_length=1, max_length=50, description="GPa, ascending")
     near: float = Field(default=0.05, ge=0.0, le=10.0, description="phases up to so far above the hull are looked at, eV/atom")
     formula: str = Field(default="", max_length=100, description="polymorphs of this formula only, without a hull")
-    volumes: int = Field(default=7, ge=5, le=30, description="volumes of the equation of state, at least")
+    volumes: int = Field(default=9, ge=5, le=30, description="volumes of the equation of state, at least")
     compression: float = Field(default=0.04, gt=0.0, le=0.3, description="of the smallest volume, before any pressure")
-    expansion: float = Field(default=0.08, gt=0.0, le=0.5, description="of the largest volume")
+    expansion: float = Field(default=0.12, gt=0.0, le=0.5, description="of the largest volume")
     mesh: float = Field(default=60.0, ge=5.0, le=300.0, description="length of the mesh of q points, Å")
     zero_point: bool = Field(default=True, description="whether nuclei have their zero-point energy")
 
     @model_validator(mode="after")
     def _ascending(self) -> StabilityStudy:
         for name, values in (("temperatures", self.temperatures), ("pressures", self.pressures)):
-            if any(one >= other for one, other in zip(values, values[1:], strict=False)):
+            if any(one >= other for one, other in pairwise(values)):
                 raise ValueError(
                     f"{name}: got {', '.join(f'{value:g}' for value in values)}, allowed: ascending values, each once"
                 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.makers.outputs import Checkpoint
-    from coevo.makers.step import Record, ShardReference
+    from coevo.makers.step import Record
     from coevo.models.contracts import ForceField
 
 STEP = 0.03
@@ -53,9 +53,9 @@ class FreeEnergyMaker(PhononStepMaker):
     settings: PhononSettings = field(default_factory=PhononSettings)
     temperatures: list[float] = field(default_factory=list)
     pressure: float = 0.0
-    volumes: int = 7
+    volumes: int = 9
     compression: float = 0.04
-    expansion: float = 0.08
+    expansion: float = 0.12
     mesh: float = 60.0
     zero_point: bool = True
 

@@ -1,4 +1,4 @@
-"""Phonons of many crystals by a force field: relaxed tightly, all their displaced supercells evaluated in batches, modes followed."""
+"""Phonons of many crystals by a force field: relaxed tightly, displaced supercells evaluated in batches, modes followed."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def dynamics_of(
     waiting: list[tuple[int, DisplacedCells]] = []
     for place, structure in enumerate(structures):
         try:
-            cells = displaced_cells(
-                structure, length=settings.length, displacement=settings.displacement, snapshots=settings.snapshots, seed=place
-            )
+            cells = displaced_cells(structure, length=settings.length, displacement=settings.displacement)
         except AnalysisError as error:
             found[place] = str(error)
             continue

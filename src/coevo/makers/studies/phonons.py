@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from coevo.makers.step import Record, ShardReference
     from coevo.models.contracts import ForceField
 
-PHONON_PACKAGES = ("phonopy", "symfc")
+PHONON_PACKAGES = ("phonopy", "spglib")
 
 
 class PhononStepMaker(StepMaker):
     """Versions and workers of steps that displace supercells and ask a force field for their forces."""
 
     def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
-        """Those of the family of the checkpoint, and of phonopy and symfc."""
+        """Those of the family of the checkpoint, of phonopy and spglib."""
         from coevo.analysis.phonons.supercells import require_phonopy
 
         require_phonopy()
@@ -95,10 +95,11 @@ def phonons_of_phases(force_field: ForceField, records: list[Record], settings: 
     Returns
     -------
     list of dict
-        ``id``, ``status`` (harmonic, followed, unstable, failed), ``reason``; ``given_energy`` by the force field where it was, and
-        ``energy`` of the last crystal looked at (eV/atom), whose conventional cell is ``structure``; ``dynamically_stable`` of the
-        phase itself (None if it failed); ``path``, the crystals looked at (:class:`~coevo.makers.studies.lattice_dynamics.Followed`);
-        ``repeats`` of the conventional cell, ``supercell_atoms``, ``supercells``; and ``frequencies`` (THz) with ``q_points``.
+        ``id``, ``status`` (harmonic, followed, unstable, failed), ``reason``; ``given_energy`` by the force field where it was,
+        and ``energy`` of the last crystal looked at (eV/atom), whose conventional cell is ``structure``; ``dynamically_stable`` of
+        the phase itself (None if it failed); ``path``, the crystals looked at
+        (:class:`~coevo.makers.studies.lattice_dynamics.Followed`); ``supercell_atoms``, ``supercells``; and ``frequencies`` (THz)
+        with ``q_points``.
     """
     from coevo.analysis.phonons.supercells import symmetrised
     from coevo.models.contracts import Failure, Prediction

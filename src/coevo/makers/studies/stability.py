@@ -124,10 +124,10 @@ class StabilityResultMaker(StepMaker):
         Returns
         -------
         dict
-            ``results``: ``phases``, each with ``gibbs``, ``errors`` (eV/atom), ``volumes`` (Å³/atom) and ``entropies`` (eV/K/atom)
-            at each pressure and temperature (None where the least value is not within the volumes), the ``residual`` of its fits
-            and ``shift``; ``static``, energies above the hull of these phases at rest; ``hulls`` at each pressure and temperature;
-            ``polymorphs`` of each formula with several phases. ``entries``, ``artifacts``, ``packages``.
+            ``results``: ``phases``, each with ``gibbs``, ``errors`` (eV/atom), ``volumes`` (Å³/atom) and ``entropies``
+            (eV/K/atom) at each pressure and temperature (None where the least value is not within the volumes), the ``residual``
+            of its fits and ``shift``; ``static``, energies above the hull of these phases at rest; ``hulls`` at each pressure and
+            temperature; ``polymorphs`` of each formula with several phases. ``entries``, ``artifacts``, ``packages``.
         """
         records, artifact = _gathered(packets)
         rows = [self._row(phase, records[phase["id"]]) for phase in self.phases]
@@ -231,7 +231,7 @@ class StabilityResultMaker(StepMaker):
 
 
 def fitted(record: Record) -> QuasiHarmonic:
-    """Fit the free energies of a phase over its volumes; raises as :func:`~coevo.analysis.phonons.quasi_harmonic.quasi_harmonic`."""
+    """Fit the free energies of a phase over its volumes; raises AnalysisError where there are too few."""
     from coevo.analysis.phonons.quasi_harmonic import quasi_harmonic
 
     return quasi_harmonic(
