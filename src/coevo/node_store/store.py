@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from coevo.errors import (
+    ArtifactNotFoundError,
     BranchExistsError,
     BranchMovedError,
     CampaignError,
@@ -15,7 +16,7 @@ from coevo.errors import (
     StateNotFoundError,
     UnmergedBranchError,
 )
-from coevo.node_store import seeds
+from coevo.node_store import seeds, study_documents
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, NodeDocument
@@ -348,6 +349,34 @@ class NodeStore(Campaigns):
         """
         self._node(draft.node)
         return commit(self.backend, self.artifacts, draft, branch, expected)
+
+    # --- studies
+
+    def put_study(self, document: dict[str, Any]) -> str:
+        """Store a study beside its state and return its id; the same study again changes nothing.
+
+        Raises
+        ------
+        StateNotFoundError
+            If the node does not have the state.
+        ArtifactNotFoundError
+            If an artifact that it names is not in the artifact store.
+        ValueError
+            If the document is not complete and known (:func:`coevo.node_store.study_documents.checked_study`).
+        """
+        _, found = study_documents.checked_study(document)
+        view = self.state(f"{found['node']}@{found['state']}")
+        for artifact in found["artifacts"]:
+            if not self.artifacts.keep(artifact["sha256"]):
+                raise ArtifactNotFoundError(
+                    f"artifact {artifact['name']} ({artifact['sha256']}) of the study is not in the artifact store; run it again"
+                )
+        return study_documents.put_study(self.backend, view.node, found, now())
+
+    def studies(self, node: str, state: str | None = None) -> list[study_documents.StoredStudy]:
+        """Return the studies of a node, or of the state of this full id, in the order in which they were stored."""
+        self._node(node)
+        return study_documents.read_studies(self.backend, node, state)
 
     # --- jobs
 

@@ -11,6 +11,7 @@ from coevo.node_store.canonical import dump_plain, structure_from_document
 from coevo.node_store.documents import STATE_VERSION
 from coevo.node_store.identity import identity_digest
 from coevo.node_store.prepared_documents import Line, split_evaluation
+from coevo.node_store.study_documents import read_studies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from coevo.node_store.backend import Backend
     from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.prepared_documents import SplitEvaluation
+    from coevo.node_store.study_documents import StoredStudy
 
 
 _T = TypeVar("_T")
@@ -97,6 +99,17 @@ class StateView:
         """
         query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
         return self._evaluations(query, projection, sort or (), limit, skip)
+
+    def matching(
+        self,
+        filter: dict[str, Any],  # noqa: A002 - MongoDB's word
+        *,
+        kinds: Sequence[Literal["entry", "reference"]] = ("entry", "reference"),
+        sort: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the evaluations of entries and references that match a MongoDB filter; raises as :meth:`entries`."""
+        return self._evaluations({"$and": [{"kind": {"$in": list(kinds)}}, filter]}, None, sort, limit, 0)
 
     def evaluations(self, kind: Literal["entry", "reference"] | None = None) -> Iterator[dict[str, Any]]:
         """Yield all evaluations, in the order of structure ids."""
@@ -210,6 +223,13 @@ class StateView:
             f"{kind[:-1]} {identifier} of {self.node}@{self.id[:12]} is not in the database: it was removed, or never belonged "
             "to this state; restore the database from a copy if it should be there"
         )
+
+    # --- studies
+
+    def studies(self, kind: str | None = None) -> list[StoredStudy]:
+        """Return the studies of this state, or those of one kind, in the order in which they were stored."""
+        found = read_studies(self._backend, self.node, self.id)
+        return [study for study in found if kind in (None, study.study)]
 
     # --- lineage
 
