@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from coevo.errors import (
-    ArtifactNotFoundError,
     BranchExistsError,
     BranchMovedError,
     CampaignError,
@@ -16,13 +15,14 @@ from coevo.errors import (
     StateNotFoundError,
     UnmergedBranchError,
 )
-from coevo.node_store import seeds, study_documents
+from coevo.node_store import seeds
 from coevo.node_store.blobs.artifacts import ArtifactStore
 from coevo.node_store.canonical import digest, plain
 from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, NodeDocument
 from coevo.node_store.names import MAIN, find_state, parse_reference
 from coevo.node_store.runs import Campaigns, check_branch_name, now
 from coevo.node_store.states import commit
+from coevo.node_store.study_documents import read_studies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.backend import Backend
     from coevo.node_store.states import StateDraft
+    from coevo.node_store.study_documents import StoredStudy
     from coevo.node_store.views import StateView
     from coevo.settings import Settings
 
@@ -352,31 +353,10 @@ class NodeStore(Campaigns):
 
     # --- studies
 
-    def put_study(self, document: dict[str, Any]) -> str:
-        """Store a study beside its state and return its id; the same study again changes nothing.
-
-        Raises
-        ------
-        StateNotFoundError
-            If the node does not have the state.
-        ArtifactNotFoundError
-            If an artifact that it names is not in the artifact store.
-        ValueError
-            If the document is not complete and known (:func:`coevo.node_store.study_documents.checked_study`).
-        """
-        _, found = study_documents.checked_study(document)
-        view = self.state(f"{found['node']}@{found['state']}")
-        for artifact in found["artifacts"]:
-            if not self.artifacts.keep(artifact["sha256"]):
-                raise ArtifactNotFoundError(
-                    f"artifact {artifact['name']} ({artifact['sha256']}) of the study is not in the artifact store; run it again"
-                )
-        return study_documents.put_study(self.backend, view.node, found, now())
-
-    def studies(self, node: str, state: str | None = None) -> list[study_documents.StoredStudy]:
+    def studies(self, node: str, state: str | None = None) -> list[StoredStudy]:
         """Return the studies of a node, or of the state of this full id, in the order in which they were stored."""
         self._node(node)
-        return study_documents.read_studies(self.backend, node, state)
+        return read_studies(self.backend, node, state)
 
     # --- jobs
 

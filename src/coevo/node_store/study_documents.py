@@ -104,11 +104,14 @@ class StoredStudy:
         When it was stored here first (ISO 8601 UTC); the order of studies, no part of any.
     document : dict
         Of :class:`StudyDocument`.
+    origin : str
+        With what it came; empty if it was made here.
     """
 
     id: str
     stored: str
     document: dict[str, Any]
+    origin: str = ""
 
     @property
     def study(self) -> str:
@@ -144,6 +147,29 @@ def checked_study(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return digest(found), found
 
 
+def misplaced(document: Mapping[str, Any], state: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """Say why a study cannot be of a state: it names what the state has not; empty if it can.
+
+    Parameters
+    ----------
+    document : mapping
+        Of :func:`checked_study`.
+    state, manifest : mapping
+        Document and manifest of the state that it names.
+    """
+    for role, sha256 in document["checkpoints"].items():
+        if state["checkpoints"].get(role, {}).get("sha256") != sha256:
+            return f"its {role[:40]} {sha256[:12]} is not that of its state"
+    members = {"entry": set(manifest["structures"]), "reference": set(manifest["references"])}
+    for phase in document["phases"]:
+        if phase["id"] not in members[phase["kind"]]:
+            return f"its phase {phase['id']} is no {phase['kind']} of its state"
+    for identifier in document["entries"]:
+        if identifier not in members["entry"] | members["reference"]:
+            return f"it speaks of {identifier}, which is neither an entry nor a reference of its state"
+    return ""
+
+
 def _refuse_depth(value: Any) -> None:
     waiting = [(value, 1)]
     while waiting:
@@ -157,7 +183,7 @@ def _refuse_depth(value: Any) -> None:
 # --- beside the states of a node: notes
 
 
-def put_study(backend: Backend, node: str, document: Mapping[str, Any], stored: str) -> str:
+def put_study(backend: Backend, node: str, document: Mapping[str, Any], stored: str, origin: str = "") -> str:
     """Store a study beside its state; one that is there already stays as it is (idempotent, durable).
 
     Parameters
@@ -168,6 +194,8 @@ def put_study(backend: Backend, node: str, document: Mapping[str, Any], stored: 
     document : mapping
     stored : str
         Time (ISO 8601 UTC), which orders the studies of a state.
+    origin : str
+        With what it came; empty if it was made here, and then it is from now on one that was.
 
     Returns
     -------
@@ -181,8 +209,12 @@ def put_study(backend: Backend, node: str, document: Mapping[str, Any], stored: 
     """
     identifier, found = checked_study(document)
     key = note_key(found["state"], identifier)
-    if backend.note(node, key) is None:
-        backend.write_note(node, key, {"stored": stored, "study": found})
+    try:
+        there = read_study(backend, node, found["state"], identifier)
+    except CorruptArtifactError:
+        there = None
+    if there is None or (there.origin and not origin):
+        backend.write_note(node, key, {"stored": stored, "origin": origin, "study": found})
     return identifier
 
 
@@ -219,7 +251,7 @@ def read_study(backend: Backend, node: str, state: str, identifier: str) -> Stor
             f"study {identifier} beside {node}@{state[:12]} is damaged: its document has the id {found}; restore it from a copy, "
             "or run it again"
         )
-    return StoredStudy(identifier, str(noted.get("stored", "")), document)
+    return StoredStudy(identifier, str(noted.get("stored", "")), document, str(noted.get("origin", "")))
 
 
 def read_studies(backend: Backend, node: str, state: str | None = None) -> list[StoredStudy]:

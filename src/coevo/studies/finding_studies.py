@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coevo.errors import QueryError
+from coevo.node_store.queries.joined_fields import asks_studies
+from coevo.output.plain_text import counted
 from coevo.studies.study_words import SHORT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from coevo.node_store.study_documents import StoredStudy
     from coevo.node_store.views import StateView
 
@@ -36,3 +40,12 @@ def find_study(view: StateView, what: str | None) -> StoredStudy:
             f"{len(found) or 'no'} studies of {where} are of the kind or have an id that begins with {what!r:.80}; it has {known}"
         )
     return found[0]
+
+
+def unstudied_hints(view: StateView, query: Mapping[str, Any]) -> list[str]:
+    """Say of how many entries studies speak, where a filter asks for what they say; nothing of other filters."""
+    if not asks_studies(query):
+        return []
+    number = sum(1 for document in view.with_studied(view.evaluations("entry")) if "dynamically_stable" in document)
+    said = f"dynamically_stable is said of {counted(number, 'entries')} of this state, by its studies (coevo study list)"
+    return [f"{said}; of all others it is unknown"]

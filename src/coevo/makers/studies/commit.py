@@ -9,6 +9,7 @@ from jobflow import job
 
 from coevo.errors import CorruptArtifactError
 from coevo.makers.step import Document, StepMaker, current_store
+from coevo.node_store.study_commit import commit_study
 from coevo.node_store.study_documents import KIND, VERSION
 from coevo.output.progress import reporter
 
@@ -48,7 +49,6 @@ class CommitStudyMaker(StepMaker):
         CorruptArtifactError
             If the document is not one that may be stored.
         """
-        store = current_store()
         reporter().job_started(self.name)
         document = {
             "kind": KIND,
@@ -60,7 +60,7 @@ class CommitStudyMaker(StepMaker):
             "artifacts": [dict(artifact) for artifact in found.get("artifacts", ())],
         }
         try:
-            identifier = store.put_study(document)
+            identifier = commit_study(current_store(), document)
         except ValueError as err:
             raise CorruptArtifactError(f"study {self.head['study']} of {self.head['node']} was not stored: {err}") from None
         reporter().job_finished(self.name, 0.0, reused=False)
