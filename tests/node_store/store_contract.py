@@ -10,6 +10,7 @@ from branches_contract import BranchesContract
 from concurrency_contract import ConcurrencyContract
 from li_p_s_states import CONFIG, CONFIG_TEXT, NODE, OFFSETS, Lineage, evaluation, make_structure, new_node, structure_row
 from pymatgen.core import Structure
+from studies_contract import StudiesContract
 from work_contract import WorkContract
 
 from coevo.errors import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from coevo.settings import Settings
 
 
-class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchSeedsContract):
+class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchSeedsContract, StudiesContract):
     """Subclasses have a fixture ``settings`` that names an empty database."""
 
     @pytest.fixture

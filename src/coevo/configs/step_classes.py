@@ -37,11 +37,12 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "judge-audit": "small",
         "measure": "small",  # of the force field it asks single points of at most 500 frames
         "commit": "small",
+        "commit-study": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one
     }
 )
-"""Class of the jobs of each step of the loop."""
+"""Class of the jobs of each step of the loop and of studies."""
 CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references", "re-evaluate-member", "spread"})
 """Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
 WITHOUT_GPU: MappingProxyType[str, ClassName] = MappingProxyType({"generate": "screen", "train-generator": "small"})

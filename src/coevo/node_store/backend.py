@@ -204,6 +204,10 @@ class Backend(ABC):
         """Return what is noted under a key (letters, digits, dots, dashes, underscores), or None."""
 
     @abstractmethod
+    def note_keys(self, node: str, prefix: str) -> list[str]:
+        """Keys of the notes of a node that begin with a prefix, sorted."""
+
+    @abstractmethod
     def write_note(self, node: str, key: str, document: dict[str, Any] | None) -> None:
         """Note a document in place of what was noted before, or forget it (None); durable."""
 

@@ -22,6 +22,7 @@ from coevo.node_store.documents import NODE_NAME, SCHEMA_VERSION, NodeDocument
 from coevo.node_store.names import MAIN, find_state, parse_reference
 from coevo.node_store.runs import Campaigns, check_branch_name, now
 from coevo.node_store.states import commit
+from coevo.node_store.study_documents import read_studies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from coevo.node_store.backend import Backend
     from coevo.node_store.states import StateDraft
+    from coevo.node_store.study_documents import StoredStudy
     from coevo.node_store.views import StateView
     from coevo.settings import Settings
 
@@ -348,6 +350,13 @@ class NodeStore(Campaigns):
         """
         self._node(draft.node)
         return commit(self.backend, self.artifacts, draft, branch, expected)
+
+    # --- studies
+
+    def studies(self, node: str, state: str | None = None) -> list[StoredStudy]:
+        """Return the studies of a node, or of the state of this full id, in the order in which they were stored."""
+        self._node(node)
+        return read_studies(self.backend, node, state)
 
     # --- jobs
 

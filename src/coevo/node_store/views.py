@@ -11,6 +11,8 @@ from coevo.node_store.canonical import dump_plain, structure_from_document
 from coevo.node_store.documents import STATE_VERSION
 from coevo.node_store.identity import identity_digest
 from coevo.node_store.prepared_documents import Line, split_evaluation
+from coevo.node_store.queries.joined_fields import said_by, with_ids
+from coevo.node_store.study_documents import read_studies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from coevo.node_store.backend import Backend
     from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.prepared_documents import SplitEvaluation
+    from coevo.node_store.queries.joined_fields import Said
+    from coevo.node_store.study_documents import StoredStudy
 
 
 _T = TypeVar("_T")
@@ -98,6 +102,17 @@ class StateView:
         query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
         return self._evaluations(query, projection, sort or (), limit, skip)
 
+    def matching(
+        self,
+        filter: dict[str, Any],  # noqa: A002 - MongoDB's word
+        *,
+        kinds: Sequence[Literal["entry", "reference"]] = ("entry", "reference"),
+        sort: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the evaluations of entries and references that match a MongoDB filter; raises as :meth:`entries`."""
+        return self._evaluations({"$and": [{"kind": {"$in": list(kinds)}}, filter]}, None, sort, limit, 0)
+
     def evaluations(self, kind: Literal["entry", "reference"] | None = None) -> Iterator[dict[str, Any]]:
         """Yield all evaluations, in the order of structure ids."""
         return self._evaluations({"kind": kind} if kind else {}, None, (), 0, 0)
@@ -131,6 +146,7 @@ class StateView:
         skip: int,
     ) -> Iterator[dict[str, Any]]:
         _refuse_geometry_queries(query)
+        query = with_ids(query, self._said)
         wanted, unwanted = _split_projection(projection)
         found = self._backend.evaluations(self.node, self.id, query, wanted, sort, limit, skip)
         for document in found:
@@ -210,6 +226,21 @@ class StateView:
             f"{kind[:-1]} {identifier} of {self.node}@{self.id[:12]} is not in the database: it was removed, or never belonged "
             "to this state; restore the database from a copy if it should be there"
         )
+
+    # --- studies
+
+    def studies(self, kind: str | None = None) -> list[StoredStudy]:
+        """Return the studies of this state, or those of one kind, in the order in which they were stored."""
+        found = read_studies(self._backend, self.node, self.id)
+        return [study for study in found if kind in (None, study.study)]
+
+    def with_studied(self, documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield evaluations with the fields that studies of this state say of them; what no study speaks of stays as it is."""
+        said = self._said()
+        return ({**document, **said.get(document["structure_id"], {})} for document in documents)
+
+    def _said(self) -> Said:
+        return said_by(self.studies(), self.document["checkpoints"]["force_field"]["sha256"])
 
     # --- lineage
 

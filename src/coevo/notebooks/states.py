@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
     from coevo.notebooks.sampling import StateGenerator
+    from coevo.notebooks.studies import Study
     from coevo.notebooks.tables import EnergyOf, Kind
 
 
@@ -179,6 +180,20 @@ class State:
         counted = {row["structure_id"] for row in self.view.evaluations() if is_counted(row)}
         entries = [entry for entry in self.entries_pymatgen() if entry.entry_id in counted]
         return PhaseDiagram(entries, elements=[Element(symbol) for symbol in self.elements])
+
+    # --- studies
+
+    def studies(self, kind: str | None = None) -> list[Study]:
+        """Return what was asked of this state and is kept beside it (``coevo study``), in the order in which it was stored.
+
+        Parameters
+        ----------
+        kind : str, optional
+            Only studies of this kind, such as ``"phonons"``.
+        """
+        from coevo.notebooks.studies import Study
+
+        return [Study(self.store, found) for found in self.view.studies(kind)]
 
     # --- labels
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from coevo.errors import LabellingError, QueryError
 from coevo.node_store.documents import EvaluationDocument
+from coevo.node_store.study_documents import ENTRY_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +26,15 @@ Kind = Literal["entry", "reference", "all"]
 
 MEMBERS = "energies_above_hull"
 """By member of the second opinion: a column each, ``energies_above_hull.NAME``."""
-COLUMNS = tuple(name for name in EvaluationDocument.model_fields if name not in {"structure_id", "relaxed", MEMBERS})
-"""Fields of an evaluation that a table holds; the geometry is :meth:`coevo.notebooks.states.State.structure`'s."""
+COLUMNS = (
+    *(name for name in EvaluationDocument.model_fields if name not in {"structure_id", "relaxed", MEMBERS}),
+    *ENTRY_FIELDS,
+)
+"""Fields that a table holds, evaluations and studies'; the geometry is :meth:`coevo.notebooks.states.State.structure`'s."""
 
 _TYPES = {
     **dict.fromkeys(("is_stable", "is_stable_dft", "is_novel", "is_sun", "is_confidently_sun", "scale_sensitive"), "boolean"),
+    **dict.fromkeys(ENTRY_FIELDS, "boolean"),
     **dict.fromkeys(("nelements", "nsites", "space_group", "iteration_added"), "Int64"),
     **dict.fromkeys(
         (
@@ -72,7 +77,7 @@ def evaluations_table(view: StateView, where: str | None, kind: Kind) -> DataFra
         raise QueryError(
             f"to_dataframe: a filter is asked of entries; got kind={kind!r}, allowed: 'entry'; filter the table itself"
         )
-    rows = list(view.entries(parse_filter(where))) if where else list(_evaluations(view, kind))
+    rows = list(view.with_studied(view.entries(parse_filter(where)))) if where else list(_evaluations(view, kind))
     rows.sort(key=_stability)
     data = {name: [row.get(name) for row in rows] for name in COLUMNS}
     members = sorted({*recorded_members(view), *(name for row in rows for name in row.get(MEMBERS) or ())})
@@ -106,7 +111,7 @@ def computed_entries(view: StateView, kind: Kind) -> list[ComputedStructureEntry
 
 
 def _evaluations(view: StateView, kind: Kind) -> Iterator[dict[str, Any]]:
-    return view.evaluations(None if kind == "all" else kind)
+    return view.with_studied(view.evaluations(None if kind == "all" else kind))
 
 
 def _check_kind(kind: str) -> None:

@@ -78,8 +78,14 @@ def _remark(row: dict[str, Any]) -> str:
     if row.get("matched_reference"):
         return f"ref {row['matched_reference'][:SHORT_ID]}"
     if row.get("is_sun"):
-        return ", ".join(filter(None, ("S.U.N.", verdict_word(row), standing_word(row), sun_words(row))))
-    return ", ".join(filter(None, ("stable" if row.get("is_stable") else "", standing_word(row))))
+        return ", ".join(filter(None, ("S.U.N.", verdict_word(row), standing_word(row), sun_words(row), _dynamics(row))))
+    return ", ".join(filter(None, ("stable" if row.get("is_stable") else "", standing_word(row), _dynamics(row))))
+
+
+def _dynamics(row: dict[str, Any]) -> str:
+    """What a study of vibrations says, if there is one."""
+    said = row.get("dynamically_stable")
+    return "" if said is None else "dynamically stable" if said else "dynamically unstable"
 
 
 def entry_table(view: StateView, evaluation: dict[str, Any], more: dict[str, Any]) -> Table:
@@ -179,6 +185,8 @@ def _standing(row: dict[str, Any], more: dict[str, Any]) -> list[tuple[str, str]
         words.append("S.U.N. by the model" if row["is_sun"] else "not S.U.N.")
         words += filter(None, [sun_words(row)])
     rows = [("standing", ", ".join(words))]
+    if _dynamics(row):
+        rows.append(("vibrations", f"{_dynamics(row)} by the state's force field (coevo study list REF)"))
     if row.get("duplicate_of"):
         rows.append(("duplicate of", row["duplicate_of"]))
     if row.get("matched_reference"):

@@ -36,7 +36,7 @@ class ExportReport:
         Bytes of the file.
     heads : dict
         Branch to state id.
-    states, blobs : int
+    states, studies, blobs : int
     omitted_checkpoints : int
         Left out because the bundle is thin.
     """
@@ -47,6 +47,7 @@ class ExportReport:
     states: int
     blobs: int
     omitted_checkpoints: int
+    studies: int = 0
 
 
 def heads_of(store: NodeStore, ref: str, *, whole_node: bool = False) -> dict[str, StateView]:
@@ -115,6 +116,7 @@ def export_bundle(
             for state in states:
                 plan.add_state(state)
                 advance(1)
+        plan.add_studies(set(states))
         plan.add_blobs()
         contents = canonical_json(_contents(store, node, heads, states, plan))
         size = write_bundle(path, contents, plan, task)
@@ -125,6 +127,7 @@ def export_bundle(
         states=len(states),
         blobs=len(plan.blobs),
         omitted_checkpoints=len(plan.omitted),
+        studies=len(plan.studies),
     )
 
 
@@ -134,7 +137,7 @@ def _contents(store: NodeStore, node: str, heads: Mapping[str, StateView], state
     given = {branch: seed for branch, seed in seeds.items() if seed is not None}
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if plan.studies else 1,
         "coevo": __version__,
         "node": {
             "name": node,
@@ -146,6 +149,7 @@ def _contents(store: NodeStore, node: str, heads: Mapping[str, StateView], state
         "heads": {branch: view.id for branch, view in heads.items()},
         "states": states,
         **({"seeds": given} if given else {}),
+        **({"studies": [study.model_dump() for study in plan.studies]} if plan.studies else {}),
         "omitted_checkpoints": [plan.omitted[sha256] for sha256 in sorted(plan.omitted)],
         "members": [source.to_dict() for source in plan.sources],
     }

@@ -1,8 +1,9 @@
 """What a bundle is: the names of its members, its table of contents and the limits on what is read from a stranger.
 
 A bundle is a zip file of stored (uncompressed) members. The first is ``bundle.json``, the table of contents; then come for each
-state, parents first, its document and the documents that it added; then blobs (manifests, samples, checkpoints, training sets)
-by the order of their names. docs/data.md has the format in full.
+state, parents first, its document and the documents that it added; then studies of these states, in the order in which they were
+stored; then blobs (manifests, samples, checkpoints, training sets, files of studies) by the order of their names. docs/data.md
+has the format in full.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 FORMAT = "coevo-bundle"
-VERSION = 1
+VERSION = 2
+"""The newest that is read. A bundle without studies says version 1, which earlier versions of this package read."""
 CONTENTS = "bundle.json"
 SEGMENTS = ("structures", "references", "labels", "evaluations")
 
@@ -112,11 +114,18 @@ class OmittedCheckpoint(_Exact):
     uri: str
 
 
+class BundleStudy(_Exact):
+    """A study of one of the states."""
+
+    id: ContentId = Field(description="digest of its document")
+    state: ContentId
+
+
 class BundleContents(_Exact):
     """The table of contents, ``bundle.json``."""
 
     format: Literal["coevo-bundle"]
-    version: Literal[1]
+    version: Literal[1, 2]
     coevo: str = Field(max_length=100, description="version of the package that wrote it")
     node: BundleNode
     thin: bool
@@ -125,6 +134,7 @@ class BundleContents(_Exact):
     seeds: dict[Annotated[str, Field(pattern=BRANCH_NAME)], Annotated[int, Field(ge=0, lt=2**32)]] = Field(
         default_factory=dict, description="of branches that go on with another seed than their head was made with"
     )
+    studies: list[BundleStudy] = Field(default_factory=list, description="in the order in which they were stored")
     omitted_checkpoints: list[OmittedCheckpoint]
     members: list[Member] = Field(description="all but bundle.json, in the order of the zip file")
 
@@ -143,16 +153,22 @@ def segment_member(state: str, segment: str) -> str:
     return f"states/{state}/{segment}.jsonl.zst"
 
 
+def study_member(study: BundleStudy) -> str:
+    """Name the member that holds a study."""
+    return f"studies/{study.state}/{study.id}.json"
+
+
 def blob_member(sha256: str) -> str:
     """Name the member that holds a blob."""
     return f"blobs/{sha256[:2]}/{sha256[2:]}"
 
 
-def expected_members(states: list[str], blobs: list[str]) -> Iterator[str]:
+def expected_members(states: list[str], studies: list[BundleStudy], blobs: list[str]) -> Iterator[str]:
     """Names of all members but ``bundle.json``, in order; no other name can be in a bundle."""
     for state in states:
         yield state_member(state)
         yield from (segment_member(state, segment) for segment in SEGMENTS)
+    yield from map(study_member, studies)
     yield from (blob_member(sha256) for sha256 in sorted(blobs))
 
 
@@ -190,6 +206,7 @@ def _check_consistent(contents: BundleContents, path: object) -> None:
     strangers = sorted(set(contents.heads.values()).difference(states))
     if strangers:
         raise refused(path, f"{CONTENTS}: the branch head {strangers[0]} is not among its states")
+    _check_studies(contents, path)
     blobs = []
     for member in contents.members:
         match = _BLOB.fullmatch(member.name)
@@ -198,14 +215,23 @@ def _check_consistent(contents: BundleContents, path: object) -> None:
         if not member.name.endswith(".zst") and member.size != member.uncompressed:
             raise refused(path, f"{CONTENTS}: {member.name!r} is not compressed, but declared with two sizes")
         blobs += [member.sha256] if match else []
-    for number, expected in enumerate(expected_members(states, blobs)):
+    for number, expected in enumerate(expected_members(states, contents.studies, blobs)):
         found = contents.members[number].name if number < len(contents.members) else "nothing"
         if found != expected:
             raise refused(path, f"{CONTENTS}: member {number + 1} is {found!r:.120}, expected {expected!r}")
-    if len(contents.members) > len(states) * (1 + len(SEGMENTS)) + len(blobs):
+    if len(contents.members) > len(states) * (1 + len(SEGMENTS)) + len(contents.studies) + len(blobs):
         raise refused(path, f"{CONTENTS}: {contents.members[-1].name!r:.120} belongs to no state")
     if contents.omitted_checkpoints and not contents.thin:
         raise refused(path, f"{CONTENTS}: checkpoints are left out of a bundle that is not thin")
+
+
+def _check_studies(contents: BundleContents, path: object) -> None:
+    if contents.studies and contents.version < VERSION:
+        raise refused(path, f"{CONTENTS}: a bundle of version {contents.version} has no studies")
+    if len({study.id for study in contents.studies}) != len(contents.studies):
+        raise refused(path, f"{CONTENTS} names a study twice")
+    if homeless := [study for study in contents.studies if study.state not in contents.states]:
+        raise refused(path, f"{CONTENTS}: study {homeless[0].id} is of state {homeless[0].state}, which is not among its states")
 
 
 def refused(path: object, what: str) -> BundleError:

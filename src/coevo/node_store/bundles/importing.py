@@ -17,6 +17,7 @@ from coevo.node_store.lineage.transfers import put_state
 from coevo.node_store.runs import now
 from coevo.node_store.seeds import note_seed
 from coevo.node_store.states import kept_names
+from coevo.node_store.study_documents import put_study, study_keys
 from coevo.node_store.trust.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.node_store.trust.loading import declared_checkpoints, loader_for, mark_imported
 from coevo.node_store.views import open_state
@@ -65,6 +66,7 @@ class ImportReport:
     entries, references, labels : int
         Structures, references and labels of all states, each once.
     blobs, blobs_added : int
+    studies, studies_added : int
     branches : list of BranchReport
     configuration : dict
         Values of the node's live configuration that came in a bundle and that nobody has agreed to, by their keys.
@@ -87,6 +89,8 @@ class ImportReport:
     labels: int = 0
     blobs: int = 0
     blobs_added: int = 0
+    studies: int = 0
+    studies_added: int = 0
     branches: list[BranchReport] = field(default_factory=list)
     untrusted: dict[str, str] = field(default_factory=dict)
     configuration: dict[str, Any] = field(default_factory=dict)
@@ -143,6 +147,7 @@ def import_bundle(
         if creation is not None:
             store.create_node(name, bundle.contents.node.elements, *creation)
         _store_states(store, bundle, report, task)
+        _store_studies(store, bundle, report)
         here = store.backend.branches(name)
         for branch, state in sorted(bundle.contents.heads.items()):
             if branch in bundle.contents.seeds and branch not in here:
@@ -278,6 +283,17 @@ def _store_states(store: NodeStore, bundle: BundleReader, report: ImportReport, 
             advance(1)
     report.states = len(states)
     report.entries, report.references, report.labels = (len(ids) for ids in members.values())
+
+
+def _store_studies(store: NodeStore, bundle: BundleReader, report: ImportReport) -> None:
+    """Store the studies that are not here, in their order; what says the same as one that was made here stays that one."""
+    origin = f"it came with {bundle.archive.path.name}"
+    here = set(study_keys(store.backend, report.node))
+    for study in bundle.contents.studies:
+        if (study.state, study.id) not in here:
+            put_study(store.backend, report.node, bundle.study(study), now(), origin)
+            report.studies_added += 1
+    report.studies = len(bundle.contents.studies)
 
 
 def _is_stored(store: NodeStore, node: str, state: str) -> bool:

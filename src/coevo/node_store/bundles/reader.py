@@ -12,16 +12,18 @@ from coevo.node_store.bundles.documents import (
     read_manifest,
     read_state,
 )
-from coevo.node_store.bundles.format import SEGMENTS, refused, segment_member, silent_task, state_member
+from coevo.node_store.bundles.format import SEGMENTS, refused, segment_member, silent_task, state_member, study_member
 from coevo.node_store.bundles.shards import check_shard
+from coevo.node_store.bundles.stranger_json import parse_document
 from coevo.node_store.lineage.transfers import check_whole
 from coevo.node_store.prepared_documents import PreparedState, ReadTexts
+from coevo.node_store.study_documents import MAX_SIZE, checked_study, misplaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from coevo.node_store.bundles.archive import Archive
-    from coevo.node_store.bundles.format import BundleContents, Member, Task
+    from coevo.node_store.bundles.format import BundleContents, BundleStudy, Member, Task
     from coevo.node_store.bundles.shards import ShardKind
     from coevo.node_store.standing_labels import Said
 
@@ -112,6 +114,18 @@ class BundleReader:
     def _refused(self, member: Member, err: ValueError) -> BundleError:
         return refused(self.archive.path, f"member {member.name!r}: {err}")
 
+    def study(self, named: BundleStudy) -> dict[str, Any]:
+        """Return the document of a study, after recomputing its id."""
+        member = self._members[study_member(named)]
+        data = self._whole(member, MAX_SIZE)
+        try:
+            identifier, document = checked_study(parse_document(data))
+        except ValueError as err:
+            raise self._refused(member, err) from None
+        if (identifier, document["state"]) != (named.id, named.state):
+            raise refused(self.archive.path, f"member {member.name!r} is study {identifier} of state {document['state']}")
+        return document
+
     # --- verifying
 
     def verify(self, task: Task = silent_task) -> None:
@@ -142,6 +156,8 @@ class BundleReader:
                     raise refused(self.archive.path, str(err).partition("; nothing of it")[0]) from None
                 before[state] = {key: document[key] for key in ("_id", "manifest", "iteration")}
                 advance(1)
+        for study in self.contents.studies:
+            self._verify_study(study, needed)
         if unneeded := sorted(set(self.blobs) - needed):
             raise refused(self.archive.path, f"blob {unneeded[0]} belongs to no state")
 
@@ -184,6 +200,19 @@ class BundleReader:
             if (training_set := checkpoint.get("training_set")) in self.blobs:
                 self._verify_shard("training set", training_set)
                 needed.add(training_set)
+
+    def _verify_study(self, named: BundleStudy, needed: set[str]) -> None:
+        document, state = self.study(named), self.document(named.state)
+        if problem := misplaced(document, state, self.manifest(state)):
+            raise refused(self.archive.path, f"study {named.id}: {problem}")
+        for file in document["artifacts"]:
+            blob = self.blobs.get(file["sha256"])
+            if blob is None:
+                raise refused(self.archive.path, f"file {file['name']} of study {named.id}, blob {file['sha256']}, is missing")
+            if blob.size != file["size"]:
+                what = f"file {file['name']} of study {named.id} has {blob.size} bytes, the study says {file['size']}"
+                raise refused(self.archive.path, what)
+            needed.add(file["sha256"])
 
     def _verify_shard(self, kind: ShardKind, sha256: str) -> None:
         """Read a blob that jobs will decompress in memory, once for each kind of shard that it is said to be."""

@@ -14,16 +14,26 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from coevo.errors import BundleError, CorruptArtifactError
 from coevo.node_store.bundles.documents import decompressed, lines, read_line, read_manifest, read_state
-from coevo.node_store.bundles.format import CONTENTS, SEGMENTS, BundleLimits, blob_member, segment_member, state_member
+from coevo.node_store.bundles.format import (
+    CONTENTS,
+    SEGMENTS,
+    BundleLimits,
+    BundleStudy,
+    blob_member,
+    segment_member,
+    state_member,
+    study_member,
+)
 from coevo.node_store.bundles.reader import MEGABYTE, Megabytes
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.durable import sync_directory, temporary_name
 from coevo.node_store.lineage.transfers import check_whole, taken_out
 from coevo.node_store.prepared_documents import PreparedState, ReadTexts
 from coevo.node_store.shards import compress
+from coevo.node_store.study_documents import checked_study, misplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from coevo.node_store.bundles.format import Task
@@ -145,6 +155,7 @@ class BundlePlan:
         Checkpoints that are left out, by sha256.
     said : dict
         Of the labels of the states so far, which have their parents before them: family and digest of the settings.
+    studies : list of BundleStudy
     """
 
     store: NodeStore
@@ -155,6 +166,7 @@ class BundlePlan:
     blobs: set[str] = field(default_factory=set)
     omitted: dict[str, dict[str, Any]] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
+    studies: list[BundleStudy] = field(default_factory=list)
 
     def add_state(self, state: str) -> None:
         """Spool the documents of a state, check what was spooled, and remember its blobs.
@@ -178,6 +190,31 @@ class BundlePlan:
         self.blobs |= {prepared.document["manifest"]["sha256"], *prepared.manifest["samples"].values()}
         for checkpoint in prepared.document["checkpoints"].values():
             self._add_checkpoint(state, checkpoint)
+
+    def add_studies(self, states: Collection[str]) -> None:
+        """Spool the studies of states that were added, in the order in which they were stored, and remember their files.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If a study is damaged, or an import would not take it.
+        """
+        for study in self.store.studies(self.node):
+            if study.state in states:
+                view = self.store.state(f"{self.node}@{study.state}")
+                try:
+                    _, document = checked_study(study.document)
+                    problem = misplaced(document, view.document, view.manifest)
+                except ValueError as err:
+                    document, problem = {}, str(err)
+                if problem:
+                    raise CorruptArtifactError(
+                        f"study {study.id} of {self.node}@{study.state} cannot be exported: {problem}; no bundle was written"
+                    )
+                named = BundleStudy(id=study.id, state=study.state)
+                self.studies.append(named)
+                self._add(study_member(named), [(dump_plain(document),) * 2])
+                self.blobs |= {file["sha256"] for file in document["artifacts"]}
 
     def _without_places(self, document: dict[str, Any]) -> dict[str, Any]:
         """Leave out where this store has its blobs: the receiver has them elsewhere, and equal states are to be equal bytes."""

@@ -314,6 +314,11 @@ class EmbeddedBackend(Backend):
             return None
 
     @override
+    def note_keys(self, node: str, prefix: str) -> list[str]:
+        with storage_errors("reading the notes", folder := self.directory / node / "notes"):
+            return sorted(path.stem for path in folder.glob("[!.]*.json") if path.stem.startswith(prefix))
+
+    @override
     def write_note(self, node: str, key: str, document: dict[str, Any] | None) -> None:
         path = self._note_path(node, key)
         if document is not None:

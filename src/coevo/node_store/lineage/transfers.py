@@ -20,6 +20,7 @@ from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
 from coevo.node_store.standing_labels import energies_said, judged_entry, without_label
 from coevo.node_store.states import SPLITS
+from coevo.node_store.study_documents import put_study
 from coevo.node_store.trust.arrivals import bring_arrivals
 
 if TYPE_CHECKING:
@@ -247,6 +248,7 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
     for state in history([view]):
         if store.backend.state_document(node, state.id) is not None:
             there.add(state.id)
+            _bring_studies(store, state, node)
             continue
         parents = state.parent_views()
         for parent in parents:
@@ -256,4 +258,12 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
         prepared = taken_out(state)
         said |= check_whole(prepared, [parent.manifest for parent in parents], said)
         put_state(store, node, prepared)
+        _bring_studies(store, state, node)
     return store.state(f"{node}@{view.id}")
+
+
+def _bring_studies(store: NodeStore, state: StateView, node: str) -> None:
+    """Copy the studies of a state of another node of the same store: the state is the same, and so is what they say."""
+    if state.node != node:
+        for study in state.studies():
+            put_study(store.backend, node, study.document, study.stored, study.origin)

@@ -7,6 +7,7 @@ nothing refers to. Ids are content, so writing them again changes nothing.
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -272,6 +273,13 @@ class MongoBackend(Backend):
         if found and found.get(ROW_HASH) != row_hash(found.get("document")):
             raise self.rows.damaged(f"note {key} of node {node}")
         return json.loads(found["document"]) if found else None
+
+    @override
+    def note_keys(self, node: str, prefix: str) -> list[str]:
+        start = f"{node}:"
+        with self._errors("reading the notes"):
+            rows = self._collection("notes").find({"_id": {"$regex": f"^{re.escape(start + prefix)}"}}, {"_id": 1})
+            return sorted(row["_id"].removeprefix(start) for row in rows)
 
     @override
     def write_note(self, node: str, key: str, document: dict[str, Any] | None) -> None:

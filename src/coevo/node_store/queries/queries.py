@@ -46,5 +46,8 @@ def parse_sort(text: str) -> list[tuple[str, int]]:
         found = known_field(name.removeprefix("-"), f"sort {text!r}")
         if found.type == "list of strings":
             raise QueryError(f"sort {text!r}: {name.removeprefix('-')} is a list and has no order; sort by another field")
+        if found.joined:
+            what = f"{name.removeprefix('-')} is said by studies and has no order"
+            raise QueryError(f"sort {text!r}: {what}; filter by it, and sort by another field")
         result.append((found.stored, -1 if name.startswith("-") else 1))
     return result

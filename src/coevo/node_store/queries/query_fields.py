@@ -25,12 +25,15 @@ class QueryField:
         With the unit.
     standard : bool
         Whether the OPTIMADE specification defines it.
+    joined : bool
+        Whether it stands in no evaluation: studies of the state say it.
     """
 
     stored: str
     type: FieldType
     meaning: str
     standard: bool = False
+    joined: bool = False
 
 
 FIELDS: dict[str, QueryField] = {
@@ -74,6 +77,9 @@ FIELDS: dict[str, QueryField] = {
     ),
     "matched_reference": QueryField("matched_reference", "string", "id of the reference that it matches"),
     "duplicate_of": QueryField("duplicate_of", "string", "id of the entry that represents it"),
+    "dynamically_stable": QueryField(
+        "dynamically_stable", "boolean", "no imaginary mode, by the newest study that says it; unknown without one", joined=True
+    ),
     "iteration_added": QueryField("iteration_added", "number", "iteration that admitted it"),
 }
 """Name in a filter to field. Standard properties keep their OPTIMADE meaning, so that the same filter works on a server."""

@@ -11,7 +11,7 @@ from coevo.node_store.canonical import dump_plain
 from coevo.node_store.trust.loading import UNSEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from coevo.node_store.blobs.artifacts import ArtifactStore
     from coevo.node_store.views import StateView
@@ -101,6 +101,16 @@ class ArtifactChecks:
             where = f"artifact {sha256} of job result {key}"
             if not self._is_there(sha256, where):
                 self.findings.append(Finding("note", "it is missing", where, "nothing: the job runs again when it is wanted"))
+
+    def study(self, where: str, artifacts: Iterable[Mapping[str, Any]]) -> None:
+        """Look at the files of a study."""
+        for file in artifacts:
+            name = f"file {file['name']} ({file['sha256']}) of {where}"
+            if not self._is_there(file["sha256"], name):
+                self._lost(name)
+            elif not self._quick and self._sizes[file["sha256"]] not in {DAMAGED, file["size"]}:
+                what = f"it has {self._sizes[file['sha256']]} bytes, the study says {file['size']}"
+                self.findings.append(Finding("problem", what, name, "run the study again"))
 
     def _was_never_here(self, sha256: str, uri: str) -> bool:
         """Whether a thin bundle left a checkpoint out, and it has not come since."""

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import ConfigError, CorruptArtifactError, StateNotFoundError
 from coevo.node_store.backend import KINDS
 from coevo.node_store.blobs.stored import Tally, blob_leftovers, remove_blob, stored_blobs
+from coevo.node_store.canonical import dump_plain
 from coevo.node_store.directory.database import EmbeddedBackend
+from coevo.node_store.study_documents import forget_study, note_key, study_keys
 from coevo.node_store.upkeep.artifact_checks import named_sha256
 from coevo.node_store.upkeep.backends import upkeep_of
 from coevo.node_store.upkeep.state_checks import closure
@@ -43,6 +45,7 @@ KINDS_OF_GARBAGE = (
     "labels",
     "evaluations",
     "labels of states",
+    "studies",
     "artifacts",
     "temporary files",
 )
@@ -134,9 +137,12 @@ def collect_garbage(
         if delete:
             for size in upkeep.remove_states(node, lambda node=node: doomed_states(store, node, before), before):  # type: ignore[misc]
                 garbage.kinds["states"].add(size)
+            gone = None
         else:
-            for state in doomed_states(store, node, before):
+            gone = set(doomed_states(store, node, before))
+            for state in sorted(gone):
                 garbage.kinds["states"].add(upkeep.state_size(node, state))
+        _remove_studies(store, node, gone, garbage)
     if delete:
         kept = _kept(store, before)
     garbage.kinds |= upkeep.shared_garbage(kept.states, lambda kind: kept.documents[kind], before, delete=delete)
@@ -167,6 +173,17 @@ def _warn(store: NodeStore, garbage: Garbage, *, delete: bool, artifacts_not_sha
 def _artifacts_are_inside(store: NodeStore) -> bool:
     """Whether the artifacts are in the directory of the database, where no other database has any."""
     return isinstance(store.backend, EmbeddedBackend) and store.artifacts.directory == store.backend.directory / "blobs"
+
+
+def _remove_studies(store: NodeStore, node: str, gone: set[str] | None, garbage: Garbage) -> None:
+    """Forget the studies of states that are not there (any more), or, of a dry run, count those of states that would go."""
+    here = set(upkeep_of(store.backend).reader().state_ids(node)) - (gone or set())
+    for state, identifier in list(study_keys(store.backend, node)):
+        if state not in here:
+            noted = store.backend.note(node, note_key(state, identifier))
+            garbage.kinds["studies"].add(0 if noted is None else len(dump_plain(noted)))
+            if garbage.deleted:
+                forget_study(store.backend, node, state, identifier)
 
 
 def doomed_states(store: NodeStore, node: str, before: float) -> list[str]:
@@ -231,6 +248,7 @@ def _kept(store: NodeStore, before: float) -> _Kept:
         ids = backend.state_ids(node)
         for view in _history(store, backend, node, _roots(store, backend, node, ids, before)).values():
             kept.states.add(view.id)
+            kept.blobs |= {file["sha256"] for study in view.studies() for file in study.document["artifacts"]}
             kept.blobs |= named_sha256(view.document) | named_sha256({k: view.manifest[k] for k in ("samples", "offsets")})
             if upkeep_of(store.backend).shares_documents:
                 for kind in KINDS:

@@ -28,6 +28,7 @@ from coevo.node_store.upkeep.state_checks import (
     check_evaluations,
     check_manifest,
 )
+from coevo.node_store.upkeep.study_checks import check_studies
 from coevo.node_store.views import StateView, open_state
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def verify(store: NodeStore, node: str, *, quick: bool = False) -> Verification:
     for finding in _states(store, node, documents, checks, result):
         result.findings.append(finding)
     result.findings += _lineage(store, node, documents, result)
+    result.findings += check_studies(store, node, documents, checks, result.counts)
     result.findings += _jobs(store, checks, result)
     result.findings += checks.findings
     result.counts["artifacts"] = checks.count

@@ -170,6 +170,7 @@ COLUMNS = (
     "energy_above_hull_audit",
     "energy_above_hull_std",
     "is_confidently_sun",
+    "dynamically_stable",
 )
 """Fields of an entry that CSV and extended XYZ hold."""
 

@@ -69,6 +69,7 @@ def export(
             [
                 *((f"branch {branch}", state[:12]) for branch, state in report.heads.items()),
                 ("states", str(report.states)),
+                *([("studies", str(report.studies))] if report.studies else []),
                 ("blobs", str(report.blobs)),
                 ("checkpoints left out", str(report.omitted_checkpoints)),
                 ("size", f"{report.size / 1e6:.1f} MB"),
@@ -150,6 +151,7 @@ def _import_table(file: Path, report: ImportReport) -> Table:
             ("entries", str(report.entries)),
             ("references", str(report.references)),
             ("labels", str(report.labels)),
+            *([("studies", f"{report.studies} ({report.studies_added} new)")] if report.studies else []),
             ("blobs", f"{report.blobs} ({report.blobs_added} new)"),
             ("untrusted checkpoints", str(len(report.untrusted))),
             ("checkpoints not loadable", str(len(report.not_loadable))),

@@ -116,7 +116,7 @@ def _show_entry(view: Any, prefix: str, format: str, setting: Setting) -> None: 
     from coevo.node_store.recorded import readable
     from coevo.studies.states.entry_description import describe_entry
 
-    found = [d for d in view.evaluations() if d["structure_id"].startswith(prefix)]
+    found = list(view.with_studied(d for d in view.evaluations() if d["structure_id"].startswith(prefix)))
     if not prefix or not found:
         raise QueryError(
             f"no entry or reference of state {view.id[:12]} has an id that begins with {prefix!r}; "
@@ -161,6 +161,7 @@ def query(
     from coevo.node_store.current import current_store
     from coevo.node_store.queries.hints import filter_hints
     from coevo.node_store.queries.queries import parse_filter, parse_sort
+    from coevo.studies.finding_studies import unstudied_hints
     from coevo.studies.states import exporting
     from coevo.studies.states.label_scales import teacher_of
 
@@ -171,8 +172,8 @@ def query(
         check_place(output, force)
     view = current_store().state(ref)
     filter_ = parse_filter(where or "")
-    rows = list(view.entries(filter_, sort=parse_sort(sort), limit=limit, skip=skip))
-    for hint in [] if rows else filter_hints(filter_, view.document["elements"]):
+    rows = list(view.with_studied(view.entries(filter_, sort=parse_sort(sort), limit=limit, skip=skip)))
+    for hint in [] if rows else [*filter_hints(filter_, view.document["elements"]), *unstudied_hints(view, filter_)]:
         say(f"hint: {hint}")
     if format == "table":
         out.print(entries_table(rows, f"{ref}: {counted(len(rows), 'entries')}", teacher_of(view.document)))

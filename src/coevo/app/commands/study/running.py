@@ -1,0 +1,82 @@
+"""What the commands of all kinds of studies do with their settings: choose phases, then plan, run here, or submit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coevo.app.commands.study.looking import print_study
+from coevo.app.terminal import err, print_json, print_lines, say
+from coevo.output.plain_text import counted
+
+if TYPE_CHECKING:
+    from coevo.configs.section import Section
+    from coevo.flows.studies.inputs import StudyEstimate
+
+MOST_SHOWN = 8
+"""Phases that are named before a study begins."""
+
+
+def study_command(
+    kind: str,
+    ref: str,
+    settings: Section,
+    *,
+    where: str | None,
+    formula: str | None,
+    references: bool,
+    limit: int,
+    plan: bool,
+    format: str,  # noqa: A002
+) -> None:
+    """Run the command of a kind of study.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the study.
+    ref : str
+        The state.
+    settings : Section
+        Of the class that the kind names.
+    where, formula, references, limit
+        As :func:`coevo.campaigns.study_phases.choose_phases` takes them.
+    plan : bool
+        Only say what it would cost.
+    format : {"table", "json", "csv"}
+    """
+    from coevo.app.progress_bars import ProgressBars
+    from coevo.campaigns.study import plan_study, run_study
+    from coevo.campaigns.study_phases import choose_phases
+    from coevo.node_store.current import current_store
+    from coevo.output.progress import reporting_to
+
+    store = current_store()
+    view = store.state(ref)
+    phases = choose_phases(view, where, formula=formula, references=references, limit=limit)
+    named = ", ".join(f"{phase['formula']} {phase['id'][:8]}" for phase in phases.phases[:MOST_SHOWN])
+    more = len(phases.phases) - MOST_SHOWN
+    left_out = f"; --limit leaves {phases.left_out} out" if phases.left_out else ""
+    say(f"{kind} of {counted(len(phases.phases), 'phases')}: {named}{f' and {more} more' if more > 0 else ''}{left_out}")
+    if plan:
+        _print_plan(plan_study(view, kind, settings, phases), format)
+        return
+    with ProgressBars(err) as bars, reporting_to(bars):
+        found = run_study(store, view, kind, settings, phases)
+    print_study(found, format)
+    if format == "table":
+        say(f"kept beside the state: coevo study show {ref} {found.id[:10]}")
+
+
+def _print_plan(estimate: StudyEstimate, format: str) -> None:  # noqa: A002
+    if format == "json":
+        print_json({"jobs": estimate.jobs, "cpu_seconds": estimate.cpu_seconds, "lines": list(estimate.lines)})
+        return
+    time = "unknown" if estimate.cpu_seconds is None else duration(estimate.cpu_seconds)
+    print_lines([f"{counted(estimate.jobs, 'jobs')}, CPU time {time}", *estimate.lines])
+
+
+def duration(seconds: float) -> str:
+    """Return a time of computing in words: ``40 s``, ``12 min``, ``5.5 h``."""
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
