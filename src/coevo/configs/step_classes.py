@@ -37,6 +37,10 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "judge-audit": "small",
         "measure": "small",  # of the force field it asks single points of at most 500 frames
         "commit": "small",
+        "phonons": "screen",
+        "free-energies": "screen",
+        "phonon-result": "small",
+        "stability-result": "small",
         "commit-study": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one

@@ -135,8 +135,8 @@ def shortest_translation(matrix: FloatArray) -> float:
 def displaced_cells(structure: Structure, *, length: float = LENGTH, displacement: float = DISPLACEMENT) -> DisplacedCells:
     """Return the displaced supercells of a relaxed crystal.
 
-    In each one atom is displaced, as often as symmetry asks for, and against it where no operation brings the one to the other: so
-    forces of the second order in the displacement cancel.
+    In each one atom is displaced, as often as symmetry asks for, and against it where no operation brings the one to the other:
+    so forces of the second order in the displacement cancel.
 
     Parameters
     ----------

@@ -56,7 +56,26 @@ def part(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-KINDS: dict[str, StudyKind] = {}
+KINDS: dict[str, StudyKind] = {
+    "stability": StudyKind(
+        name="stability",
+        title="what is stable at temperature and pressure",
+        settings="coevo.configs.studies.stability:StabilityStudy",
+        flow="coevo.flows.studies.stability:make",
+        estimate="coevo.flows.studies.stability:estimate",
+        summary="coevo.studies.stability.words:stability_summary",
+        tables="coevo.studies.stability.words:stability_tables",
+    ),
+    "phonons": StudyKind(
+        name="phonons",
+        title="which phases are dynamically stable",
+        settings="coevo.configs.studies.phonons:PhononStudy",
+        flow="coevo.flows.studies.phonons:make",
+        estimate="coevo.flows.studies.phonons:estimate",
+        summary="coevo.studies.stability.words:phonon_summary",
+        tables="coevo.studies.stability.words:phonon_tables",
+    ),
+}
 """Name to kind; one more is one more row."""
 
 

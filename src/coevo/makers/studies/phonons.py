@@ -96,8 +96,8 @@ def phonons_of_phases(force_field: ForceField, records: list[Record], settings: 
     -------
     list of dict
         ``id``, ``status`` (harmonic, followed, unstable, failed), ``reason``; ``given_energy`` by the force field where it was,
-        and ``energy`` of the last crystal looked at (eV/atom), whose conventional cell is ``structure``; ``dynamically_stable`` of
-        the phase itself (None if it failed); ``path``, the crystals looked at
+        and ``energy`` of the last crystal looked at (eV/atom), whose conventional cell is ``structure``; ``dynamically_stable``
+        of the phase itself (None if it failed); ``path``, the crystals looked at
         (:class:`~coevo.makers.studies.lattice_dynamics.Followed`); ``supercell_atoms``, ``supercells``; and ``frequencies`` (THz)
         with ``q_points``.
     """

@@ -11,6 +11,7 @@ from coevo.output.plain_text import counted
 if TYPE_CHECKING:
     from coevo.configs.section import Section
     from coevo.flows.studies.inputs import StudyEstimate
+    from coevo.node_store.study_documents import StoredStudy
 
 MOST_SHOWN = 8
 """Phases that are named before a study begins."""
@@ -27,8 +28,8 @@ def study_command(
     limit: int,
     plan: bool,
     format: str,  # noqa: A002
-) -> None:
-    """Run the command of a kind of study.
+) -> StoredStudy | None:
+    """Run the command of a kind of study and return the study; None of a plan.
 
     Parameters
     ----------
@@ -59,12 +60,13 @@ def study_command(
     say(f"{kind} of {counted(len(phases.phases), 'phases')}: {named}{f' and {more} more' if more > 0 else ''}{left_out}")
     if plan:
         _print_plan(plan_study(view, kind, settings, phases), format)
-        return
+        return None
     with ProgressBars(err) as bars, reporting_to(bars):
         found = run_study(store, view, kind, settings, phases)
     print_study(found, format)
     if format == "table":
         say(f"kept beside the state: coevo study show {ref} {found.id[:10]}")
+    return found
 
 
 def _print_plan(estimate: StudyEstimate, format: str) -> None:  # noqa: A002

@@ -1,0 +1,1 @@
+"""What studies of phonons and of stability at temperature and pressure say."""

@@ -1,0 +1,207 @@
+"""Words and tables of studies of phonons and of stability; they read documents, and compute nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coevo.analysis.intervals import wilson
+from coevo.output.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Document = Mapping[str, Any]
+    Table = tuple[str, list[str], list[list[Any]]]
+
+SHORT_ID = 8
+MEV = 1000.0
+MOST_NAMED = 6
+HARMONIC, FOLLOWED = "harmonic", "followed"
+MEANINGS = {
+    "harmonic": "no unstable mode",
+    "followed": "unstable; a lower crystal without unstable modes takes its place",
+    "unstable": "dynamically unstable, and in no hull",
+    "outside_volumes": "free energy least outside the volumes, and in no hull",
+    "failed": "no phonons",
+}
+
+
+def phonon_summary(document: Document) -> list[str]:
+    """Say how many phases are dynamically stable."""
+    said = {name: fields["dynamically_stable"] for name, fields in document["entries"].items()}
+    stable, settings = sum(said.values()), document["settings"]
+    lines = []
+    if said:
+        low, high = wilson(stable, len(said))
+        lines.append(
+            f"{stable} of {len(said)} phases are dynamically stable by this force field ({stable / len(said):.0%}, 95 % interval "
+            f"{low:.0%} to {high:.0%} if they are a random sample)"
+        )
+    return [*lines, *_counts(document), _how(settings)]
+
+
+def _counts(document: Document) -> list[str]:
+    return [f"{status}: {number} ({MEANINGS.get(status, '')})" for status, number in document["results"]["counts"].items()]
+
+
+def _how(settings: Document) -> str:
+    return (
+        f"unstable: below −0.3 THz at a q that fits the supercell, of {settings['length']:g} Å or more; atoms displaced by "
+        f"{settings['displacement']:g} Å; the acoustic sum rule is imposed"
+    )
+
+
+def phonon_tables(document: Document) -> list[Table]:
+    """Return a table of phases."""
+    return [_phase_table(document)]
+
+
+def _phase_table(document: Document) -> Table:
+    rows = []
+    for row in document["results"]["phases"]:
+        path = row["path"]
+        gained = (path[-1]["energy"] - path[0]["energy"]) * MEV if len(path) > 1 else None
+        groups = " → ".join(str(each["space_group"]) for each in path)
+        rows.append(
+            [
+                row["formula"],
+                row["id"][:SHORT_ID],
+                row["name"] or row["kind"],
+                row["status"],
+                row["lowest_thz"],
+                groups or None,
+                gained,
+                row["supercell_atoms"],
+                row["supercells"],
+                row["reason"] or None,
+            ]
+        )
+    columns = ["formula", "phase", "name", "status", "lowest mode (THz)", "space group", "followed to (meV/atom)"]
+    return ("phases", [*columns, "atoms of supercell", "supercells", "note"], rows)
+
+
+def stability_summary(document: Document) -> list[str]:
+    """Say what temperature and pressure change."""
+    results = document["results"]
+    names = _names(document)
+    lines = [*_counts(document)]
+    lines += [f"{names[row['id']]} takes no part: {row['status']}, {row['reason']}" for row in results["phases"] if _is_out(row)]
+    lines += _joined_and_left(results, names)
+    for each in results["polymorphs"]:
+        for line in each["pressures"]:
+            lines += _transitions(each["formula"], line, results["temperatures"], names)
+    lines.append(
+        "quasi-harmonic: no disorder of configuration, no strong anharmonicity; the error is what the fits over the volume leave, "
+        "not that of the force field"
+    )
+    return [*lines, _how(document["settings"])]
+
+
+def _is_out(row: Document) -> bool:
+    return row["status"] not in (HARMONIC, FOLLOWED)
+
+
+def _names(document: Document) -> dict[str, str]:
+    return {row["id"]: f"{row['formula']} {row['name'] or row['id'][:SHORT_ID]}" for row in document["results"]["phases"]}
+
+
+def _listed(ids: Sequence[str], names: Mapping[str, str]) -> str:
+    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+    return ", ".join(names[each] for each in ids[:MOST_NAMED]) + more
+
+
+def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
+    if results["static"] is None:
+        return ["polymorphs of one formula: no hull was made"]
+    lines = [f"at rest, {counted(len(results['static']['stable']), 'phases')} of these make the hull"]
+    if results["static"]["reason"]:
+        lines.append(f"no hull at rest: {results['static']['reason']}")
+    missing = [hull for hull in results["hulls"] if hull["reason"]]
+    if missing:
+        lines.append(f"no hull at {len(missing)} of {len(results['hulls'])} points: {missing[0]['reason']}")
+    joined: dict[str, list[str]] = {}
+    left: dict[str, list[str]] = {}
+    for hull in results["hulls"]:
+        point = f"{hull['temperature']:g} K" + (f", {hull['pressure']:g} GPa" if hull["pressure"] else "")
+        for where, ids in ((joined, hull["joined"]), (left, hull["left"])):
+            for each in ids:
+                where.setdefault(each, []).append(point)
+    lines += [f"{names[each]} becomes stable at {_points(points)}" for each, points in joined.items()]
+    lines += [f"{names[each]} leaves the hull at {_points(points)}" for each, points in left.items()]
+    return lines if joined or left else [*lines, "nothing joins or leaves it at these temperatures and pressures"]
+
+
+def _points(points: Sequence[str]) -> str:
+    return ", ".join(points) if len(points) <= 3 else f"{points[0]} … {points[-1]} ({len(points)} points)"
+
+
+def _transitions(formula: str, line: Document, temperatures: Sequence[float], names: Mapping[str, str]) -> list[str]:
+    at = f"{formula} at {line['pressure']:g} GPa"
+    if not line["transitions"]:
+        known = [each for each in line["lowest"] if each is not None]
+        if not known:
+            return [f"{at}: no polymorph has a free energy"]
+        span = f"{temperatures[0]:g} to {temperatures[-1]:g} K"
+        return [f"{at}: {names[known[0]]} is lowest wherever there are free energies, {span}"] if len(set(known)) == 1 else []
+    return [
+        f"{at}: {names[each['before']]} → {names[each['after']]} at {each['temperature']:.0f} K, within the error from "
+        f"{_end(each['low'], 'below these temperatures')} to {_end(each['high'], 'above these temperatures')}"
+        for each in line["transitions"]
+    ]
+
+
+def _end(value: float | None, otherwise: str) -> str:
+    return otherwise if value is None else f"{value:.0f} K"
+
+
+def stability_tables(document: Document) -> list[Table]:
+    """Return tables of phases, of energies above the hull, and of free energies of polymorphs relative to the lowest."""
+    return [_phase_table(document), *_hull_tables(document), *_polymorph_tables(document)]
+
+
+def _hull_tables(document: Document) -> list[Table]:
+    results, names = document["results"], _names(document)
+    if results["static"] is None:
+        return []
+    tables = []
+    for pressure in results["pressures"]:
+        hulls = [hull for hull in results["hulls"] if hull["pressure"] == pressure]
+        columns = ["phase", "at rest", *[f"{hull['temperature']:g} K" for hull in hulls]]
+        rows = [
+            [
+                names[row["id"]],
+                _mev(results["static"]["above"].get(row["id"])),
+                *[_mev(hull["above"].get(row["id"])) for hull in hulls],
+            ]
+            for row in results["phases"]
+            if not _is_out(row)
+        ]
+        tables.append((f"above the hull of these phases, {pressure:g} GPa (meV/atom)", columns, rows))
+    return tables
+
+
+def _polymorph_tables(document: Document) -> list[Table]:
+    results, names = document["results"], _names(document)
+    rows_of = {row["id"]: row for row in results["phases"]}
+    tables = []
+    for each in results["polymorphs"]:
+        for number, line in enumerate(each["pressures"]):
+            rows: list[list[Any]] = []
+            for column, temperature in enumerate(results["temperatures"]):
+                found = {name: rows_of[name]["gibbs"][number][column] for name in each["phases"]}
+                least = min((value for value in found.values() if value is not None), default=0.0)
+                row: list[Any] = [temperature]
+                for name, value in found.items():
+                    row += [_mev(None if value is None else value - least), _mev(rows_of[name]["errors"][number][column])]
+                rows.append(row)
+            columns = ["T (K)"]
+            for name in each["phases"]:
+                columns += [names[name], "±"]
+            tables.append(
+                (f"G of {each['formula']} above its lowest polymorph, {line['pressure']:g} GPa (meV/atom)", columns, rows)
+            )
+    return tables
+
+
+def _mev(value: float | None) -> float | None:
+    return None if value is None else round(value * MEV, 2)
