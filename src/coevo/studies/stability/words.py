@@ -37,7 +37,14 @@ def phonon_summary(document: Document) -> list[str]:
             f"{stable} of {len(said)} phases are dynamically stable by this force field ({stable / len(said):.0%}, 95 % interval "
             f"{low:.0%} to {high:.0%} if they are a random sample)"
         )
-    return [*lines, *_counts(document), _how(settings)]
+    names = _names(document)
+    reasons = [f"{names[row['id']]}: {row['status']}, {row['reason']}" for row in document["results"]["phases"] if _is_told(row)]
+    return [*lines, *_counts(document), *reasons, _how(settings)]
+
+
+def _is_told(row: Document) -> bool:
+    """Whether there is more to say of a phase than that it has an unstable mode, which the table shows."""
+    return bool(row["reason"]) and not row["reason"].startswith("a mode at")
 
 
 def _counts(document: Document) -> list[str]:
@@ -57,27 +64,22 @@ def phonon_tables(document: Document) -> list[Table]:
 
 
 def _phase_table(document: Document) -> Table:
+    phases, names = document["results"]["phases"], _names(document)
     rows = []
-    for row in document["results"]["phases"]:
+    for row in phases:
         path = row["path"]
-        gained = (path[-1]["energy"] - path[0]["energy"]) * MEV if len(path) > 1 else None
-        groups = " → ".join(str(each["space_group"]) for each in path)
         rows.append(
             [
-                row["formula"],
-                row["id"][:SHORT_ID],
-                row["name"] or row["kind"],
+                names[row["id"]],
                 row["status"],
-                row["lowest_thz"],
-                groups or None,
-                gained,
-                row["supercell_atoms"],
-                row["supercells"],
-                row["reason"] or None,
+                None if row["lowest_thz"] is None else round(row["lowest_thz"], 2) + 0.0,
+                " → ".join(str(each["space_group"]) for each in path) or None,
+                _mev(path[-1]["energy"] - path[0]["energy"]) if len(path) > 1 else None,
+                f"{row['supercells']} × {row['supercell_atoms']}" if row["supercells"] else None,
             ]
         )
-    columns = ["formula", "phase", "name", "status", "lowest mode (THz)", "space group", "followed to (meV/atom)"]
-    return ("phases", [*columns, "atoms of supercell", "supercells", "note"], rows)
+    columns = ["phase", "status", "lowest (THz)", "space group", "gain (meV/atom)", "supercells × atoms"]
+    return ("phases", columns, rows)
 
 
 def stability_summary(document: Document) -> list[str]:
@@ -85,7 +87,10 @@ def stability_summary(document: Document) -> list[str]:
     results = document["results"]
     names = _names(document)
     lines = [*_counts(document)]
-    lines += [f"{names[row['id']]} takes no part: {row['status']}, {row['reason']}" for row in results["phases"] if _is_out(row)]
+    out = [row for row in results["phases"] if _is_out(row)]
+    lines += [f"{names[row['id']]} takes no part: {row['status']}, {row['reason']}" for row in out]
+    partly = [row for row in results["phases"] if row["reason"] and not _is_out(row)]
+    lines += [f"{names[row['id']]}: {row['reason']}" for row in partly]
     lines += _joined_and_left(results, names)
     for each in results["polymorphs"]:
         for line in each["pressures"]:
