@@ -57,8 +57,8 @@ class ScaleMaker(StepMaker):
 
 
 def make(config: Any, inputs: StudyInputs, settings: TinyStudy) -> Flow:
-    volumes = VolumesMaker(f"{inputs.prefix}/tiny-volumes", inputs.workers, settings=settings).make(inputs.structures)
-    scaled = ScaleMaker(f"{inputs.prefix}/tiny-scale", inputs.workers, settings=settings).make(volumes.output)
+    volumes = VolumesMaker(f"{inputs.prefix}/screen/0000", inputs.workers, settings=settings).make(inputs.structures)
+    scaled = ScaleMaker(f"{inputs.prefix}/assess", inputs.workers, settings=settings).make(volumes.output)
     return Flow([volumes, scaled], output=scaled.output)
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tiny_study
-from coevo.campaigns.study import plan_study, run_study
+from coevo.campaigns.study import run_study
 from coevo.campaigns.study_phases import choose_phases
-from coevo.errors import CheckpointError, QueryError
 from coevo.flows.studies.registry import KINDS
 from coevo.node_store.store import open_store
 from coevo.settings import Settings
 from tiny_node import copy_of
-from tiny_study import ScaleMaker, TinyStudy, VolumesMaker
+from tiny_study import TinyStudy
 
 if TYPE_CHECKING:
     from pathlib import Path

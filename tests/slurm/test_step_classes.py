@@ -21,6 +21,9 @@ from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
 from coevo.flows.probe import ProbeMaker
+from coevo.flows.studies.flow import study_flow
+from coevo.flows.studies.inputs import StudyInputs
+from coevo.flows.studies.registry import KINDS
 from coevo.flows.transition import CoevolutionMaker, SeedMaker
 from coevo.makers.audit.audit import AuditPacketMaker
 from coevo.makers.audit.code_relaxation import CodeRelaxationMaker
@@ -28,6 +31,7 @@ from coevo.makers.committee.evaluate_members import EvaluateMemberMaker
 from coevo.makers.evaluate import EvaluateMaker
 from coevo.makers.label import LabelPacketMaker
 from coevo.makers.step import StepMaker
+from coevo.makers.studies.commit import CommitStudyMaker
 from tiny_node import TINY
 
 CONFIG = parse_config(TINY, "tiny")
@@ -62,6 +66,19 @@ MIXED = parse_config(TINY.replace("generator:\n", "generator:\n  mixture: {embed
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
+STUDY = StudyInputs(
+    node="tiny",
+    state=STATE,
+    config=CONFIG,
+    force_field={"sha256": "a" * 64, "family": "chgnet", "format": "safetensors"},
+    phases=({"id": "1" * 64, "formula": "Li2S", "kind": "entry", "name": None, "e_hull": 0.0, "energy_per_atom": -4.0},),
+    structures=SHARD,
+    hull=SHARD,
+    prefix="tiny/study-cccccccc",
+    workers=1,
+)
+
+
 def flows() -> dict[str, Flow]:
     label, start, origin = LabelFlowMaker(config=CONFIG), StartMaker(config=CONFIG), {"node": "other", "state": OTHER}
     return {
@@ -85,6 +102,8 @@ def flows() -> dict[str, Flow]:
         "transition with two generators": CoevolutionMaker(config=MIXED).make(
             STATE, 1, FORCE_FIELD, GENERATOR, generators={"mattergen": GENERATOR}
         ),
+        **{f"study {kind.name}": study_flow(kind, STUDY, kind.settings_class()(), None) for kind in KINDS.values()},
+        "study": Flow([CommitStudyMaker("tiny/phonons-cccccccc/commit-study", head={}).make({})]),
         "merge with a second opinion": MergeMaker(config=JUDGED).make([STATE, OTHER], STATE, STATE, 2, BOTH | MEMBERS, "merge"),
     }
 

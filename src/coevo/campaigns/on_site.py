@@ -208,6 +208,33 @@ def rows_of(site: OpenSite, node: str, *, campaign: str | None = None) -> list[J
     return job_rows(site.launchpad, node, campaign=campaign, active=active)
 
 
+def shown_rows(site: OpenSite, node: str, branch: str) -> list[JobRow]:
+    """Return the jobs of the latest campaign of a branch and of unfinished studies; all of the node if there is no campaign."""
+    from coevo.slurm.study_submission import STUDY
+
+    rows, latest = rows_of(site, node), latest_campaign(site, node, branch)
+    if latest is None:
+        return rows
+    ended = {"completed", "cancelled"}
+    studies = {row.campaign for row in rows if row.campaign.startswith(STUDY) and row.state not in ended}
+    return [row for row in rows if row.campaign == latest or row.campaign in studies]
+
+
+def cancel_studies(site: OpenSite, node: str) -> tuple[list[str], int]:
+    """Put out the jobs of all studies of a node that are not finished; return the names of these studies, and how many jobs.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is no such node.
+    """
+    from coevo.slurm.rerunning import put_out
+    from coevo.slurm.study_submission import STUDY
+
+    rows = [row for row in rows_of(site, node) if row.campaign.startswith(STUDY) and row.state not in {"completed", "cancelled"}]
+    return sorted({row.campaign for row in rows}), put_out(site.launchpad, rows, packed=packed_classes(site))
+
+
 def latest_campaign(site: OpenSite, node: str, branch: str) -> str | None:
     """Return the id of the latest campaign of a branch, or None if there was none."""
     mine = [campaign.id for campaign in site.store.campaigns(node) if campaign.branch == branch]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from coevo.flows.studies.inputs import StudyEstimate
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
+    from coevo.slurm.submission import WorkflowQueue
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,44 @@ def prepare_study(store: NodeStore, view: StateView, kind: str, settings: Sectio
         workers=config.resources.workers,
     )
     return PreparedStudy(study_flow(found, inputs, settings, softness_of(view.document["metrics"])), inputs)
+
+
+def submit_study(
+    store: NodeStore, queue: WorkflowQueue, view: StateView, kind: str, settings: Section, phases: StudyPhases
+) -> tuple[str, bool]:
+    """Add a study to the queue of a site; what was computed of it is found by its keys and not computed again.
+
+    Parameters
+    ----------
+    store : NodeStore
+        Of the site.
+    queue : WorkflowQueue
+    view, kind, settings, phases
+        As :func:`run_study` takes them.
+
+    Returns
+    -------
+    name : str
+        Of the workflow.
+    added : bool
+        Whether it was added now; False if it was there already.
+
+    Raises
+    ------
+    QueryError, CheckpointError, ConfigError
+        As :func:`run_study`; nothing was added.
+    """
+    from coevo.slurm.study_submission import submit_study as submit
+
+    prepared = prepare_study(store, view, kind, settings, phases)
+    asked = {
+        "node": view.node,
+        "study": kind,
+        "state": view.id,
+        "phases": [phase["id"] for phase in phases.phases],
+        "settings": settings.model_dump(mode="json"),
+    }
+    return submit(queue, prepared.flow, asked, view.iteration)
 
 
 def plan_study(view: StateView, kind: str, settings: Section, phases: StudyPhases) -> StudyEstimate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from coevo.node_store.store import NodeStore
+    from coevo.node_store.study_documents import StoredStudy
     from coevo.node_store.views import StateView
 
 SHORT_ID = 8
@@ -44,6 +45,8 @@ class ReportData:
         Common name, or formula, of each reference.
     probe : str
         What a probe says of environments, in words; empty without one.
+    studies : list of StoredStudy
+        Of the state, in the order in which they were stored.
     """
 
     ref: str
@@ -55,6 +58,7 @@ class ReportData:
     references: list[dict[str, Any]]
     reference_names: dict[str, str]
     probe: str = ""
+    studies: list[StoredStudy] = field(default_factory=list)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -120,10 +124,11 @@ def gather(store: NodeStore, ref: str) -> ReportData:
         line=tuple(reversed(line)),
         states=tuple(history([view])),
         branches=branches,
-        entries=list(view.entries(projection={"relaxed": 0})),
+        entries=list(view.with_studied(view.entries(projection={"relaxed": 0}))),
         references=references,
         reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
         probe=probe_words(store.backend, line),
+        studies=view.studies(),
     )
 
 

@@ -18,6 +18,7 @@ from coevo.output.plain_text import plain, plain_lines
 from coevo.report import tables
 from coevo.report.figures.hull_points import state_hull
 from coevo.report.figures.plots import LETTERS
+from coevo.report.study_sections import studied_text
 from coevo.report.tables import DASH, Cell, PageTable, number
 from coevo.studies.states.generators import generator_rows, reason_words
 from coevo.studies.states.label_scales import teacher_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from coevo.report.rediscovery_table import RediscoverySection
     from coevo.report.second_opinion import OpinionSection
     from coevo.report.stiffness_table import StiffnessSection
+    from coevo.report.study_sections import StudySection
 
 
 def checkpoint_table(data: ReportData) -> PageTable:
@@ -177,6 +179,8 @@ class Content:
     mapped : list of dict
         Evaluations of the structures in the map; empty without one.
     opinions : OpinionSection or None
+    audit : PageTable or None
+    studies : sequence of StudySection
     """
 
     data: ReportData
@@ -191,6 +195,7 @@ class Content:
     mapped: list[dict[str, Any]]
     opinions: OpinionSection | None = None
     audit: PageTable | None = None
+    studies: Sequence[StudySection] = ()
 
 
 def _packages(document: Mapping[str, Any]) -> list[str]:
@@ -252,6 +257,8 @@ def html(content: Content, lineage_svg: str) -> str:
         audit=content.audit,
         audit_text=audit_words(data.metrics),
         motifs=content.motifs,
+        studies=content.studies,
+        studied=studied_text(data),
         map={"text": _map_text(content)} if content.mapped else None,
         lineage=content.lineage,
         # our own drawing; the text in it is drawn as paths
@@ -292,6 +299,7 @@ def _sections(content: Content) -> list[tuple[str, str]]:
         ("entries", "S.U.N. entries", True),
         ("audit", "Verdicts looked at", content.audit is not None),
         ("opinions", "Second opinion", content.opinions is not None),
+        ("studies", "Studies", bool(content.studies)),
         ("motifs", "Motifs", content.motifs is not None),
         ("map", "Map of structures", bool(content.mapped)),
         ("lineage", "Lineage", True),

@@ -46,6 +46,7 @@ SUN_COLUMNS = (
     "standing by labels",
     "verdict of the auditor",
     "energy above hull by the auditor (eV/atom)",
+    "dynamically stable by a study",
 )
 _SUN_FIELDS = (
     "structure_id",
@@ -67,6 +68,7 @@ _SUN_FIELDS = (
     "hull_status",
     "audit_verdict",
     "energy_above_hull_audit",
+    "dynamically_stable",
 )
 
 
@@ -204,6 +206,12 @@ def _sun_columns(motifs: dict[str, str] | None) -> list[_Column]:
             of=sensitive,
         ),
         _Column(EXCESS_COLUMN, _excess, of=lambda row: has_electron_excess(row.get("electron_excess"))),
+        _Column(
+            "dynamically stable",
+            lambda row: {True: "yes", False: "no"}.get(row.get("dynamically_stable"), DASH),  # type: ignore[arg-type]
+            numeric=False,
+            of=lambda row: "dynamically_stable" in row,
+        ),
         _Column("label", lambda row: standing_word(row) or DASH, numeric=False, of=lambda row: "hull_status" in row),
         _Column("space group", text("space_group")),
         _Column("sites", text("nsites")),

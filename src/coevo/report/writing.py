@@ -26,6 +26,7 @@ from coevo.report.rediscovery_table import rediscovery_section
 from coevo.report.second_opinion import opinion_section
 from coevo.report.stiffness_table import stiffness_section
 from coevo.report.structure_map import chemiscope_script, choose, write_map
+from coevo.report.study_sections import study_sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,6 +174,7 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
         rediscovery=rediscovery_section(data, targets, workers),
         opinions=opinion_section(data),
         audit=audit_table(data),
+        studies=study_sections(data),
         mapped=mapped if len(mapped) > 1 else [],
     )
 
@@ -189,6 +191,9 @@ def _write(folder: Path, content: Content) -> None:
     for section in (content.motifs, content.stiffness, content.rediscovery):
         if section is not None and section.data is not None:
             (folder / "data" / f"{section.name}.csv").write_text(section.data.as_csv(), encoding="utf-8")
+    for study in content.studies:
+        for found in study.tables:
+            (folder / "data" / f"{found.name}.csv").write_text(found.data.as_csv(), encoding="utf-8")
     package = files("coevo.report")
     (folder / "style.css").write_text(package.joinpath("style.css").read_text(encoding="utf-8"), encoding="utf-8")
     if content.mapped:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobflow import Flow, JobConfig, Maker, OnMissing, job
+from jobflow import Flow, Maker, job
 
-from coevo.configs.step_classes import class_of, class_of_shards
-from coevo.errors import CampaignError, ConfigError
+from coevo.errors import CampaignError
 from coevo.flows.campaign import check_inputs, create_node, decide, seed_flow
 from coevo.slurm.submission import Submission, insert_once
+from coevo.slurm.workflows import add_workflow
 
 if TYPE_CHECKING:
     from coevo.configs.loading import LoadedConfig
@@ -99,10 +99,6 @@ def worker_files() -> Path:
     return Path(config).parent
 
 
-MAX_JOBS = 500
-"""Jobs of a workflow, at most: launching one of 1,000 takes four times as long as launching one of 100."""
-
-
 def submission_key(campaign: CampaignDocument, iteration: int) -> str:
     """Return the key under which a workflow is added once."""
     return f"{campaign.id}/{iteration}"
@@ -129,12 +125,6 @@ def add_transition(queue: WorkflowQueue, flow: Flow, campaign: CampaignDocument,
     prefix = f"{campaign.node}/{iteration}"
     proceed = ContinueMaker(name=f"{prefix}/continue").make(flow.output, campaign.node, campaign.id)
     whole = Flow([flow, proceed], name=flow.name)
-    jobs = [job for job, _ in whole.iterflow()]
-    if len(jobs) > MAX_JOBS:
-        raise ConfigError(
-            f"iteration {iteration} of {campaign.node} would have {len(jobs)} jobs, allowed: {MAX_JOBS} in a workflow; "
-            "raise generator.shard_size"
-        )
     described = {
         "node": campaign.node,
         "branch": campaign.branch,
@@ -142,13 +132,8 @@ def add_transition(queue: WorkflowQueue, flow: Flow, campaign: CampaignDocument,
         "iteration": iteration,
         "key": submission_key(campaign, iteration),
     }
-    for each in jobs:
-        config, shards = queue.job_config(class_of(each.name)), queue.job_config(class_of_shards(each.name))
-        each.update_config(JobConfig(manager_config=config, response_manager_config=shards), dynamic=False)
-        # jobflow lets the job that collects the outputs of the shards run without them; then others would fail in their place
-        each.update_config({"on_missing_references": OnMissing.ERROR}, name_filter="store_inputs", dynamic=True)
-    whole.update_metadata({"coevo": described}, dynamic=True)
-    queue.add(whole, described)
+    what = f"iteration {iteration} of {campaign.node}"
+    add_workflow(queue, whole, described, what=what, remedy="raise generator.shard_size")
 
 
 def advance(store: NodeStore, queue: WorkflowQueue, campaign: CampaignDocument, say: Say) -> Submission:

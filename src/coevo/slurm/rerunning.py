@@ -135,6 +135,11 @@ def cancel_campaign(
     """
     # first, so that a job which decides right now adds nothing any more
     store.finish_campaign(campaign, "cancelled")
+    return put_out(launchpad, rows, packed=packed)
+
+
+def put_out(launchpad: LaunchPad, rows: Sequence[JobRow], *, packed: frozenset[str]) -> int:
+    """Put out the jobs that have not ended, and cancel those in SLURM; as :func:`cancel_campaign` does. Return how many."""
     unfinished = [row for row in rows if row.state not in {"completed", "cancelled"}]
     release_locks(launchpad, unfinished)
     queued = [row for row in unfinished if row.state in {"queued", "running"} and row.category not in packed]

@@ -73,6 +73,9 @@ class WorkflowQueue(Protocol):
     def discard(self, key: str) -> None:
         """Remove what an insert of this key left that was not finished."""
 
+    def was_cancelled(self, key: str) -> bool:
+        """Whether the workflow of this key was added and then put out by `coevo cancel`."""
+
     def add(self, flow: Flow, described: dict[str, Any]) -> None:
         """Add a workflow; ``described`` is its metadata, with its key."""
 
@@ -121,9 +124,13 @@ def insert_once(queue: WorkflowQueue, key: str, add: Callable[[], None]) -> bool
         if claim is None:
             continue
         if claim["manager"] != queue.manager:
+            what = f"iteration {key.rpartition('/')[2]} of this campaign"
+            end = ", or end the campaign by `coevo cancel` and submit"
+            if key.startswith("study-"):
+                what, end = "this study", ""
             raise CampaignError(
-                f"iteration {key.rpartition('/')[2]} of this campaign was submitted to {claim['manager']}, and {queue.manager} "
-                f"would run it again: go on with --manager {claim['manager']}, or end the campaign by `coevo cancel` and submit"
+                f"{what} was submitted to {claim['manager']}, and {queue.manager} would run it again: go on with "
+                f"--manager {claim['manager']}{end}"
             )
         if time.time() - claim["at"] > STALE_CLAIM:
             if claims.find_one_and_update({"_id": key, "token": claim["token"]}, {"$set": mine}) is not None:
@@ -178,6 +185,10 @@ class FireworksQueue:
     def discard(self, key: str) -> None:
         """Remove the Fireworks of a workflow that was not finished."""
         self.launchpad.fireworks.delete_many({"spec.coevo.key": key})
+
+    def was_cancelled(self, key: str) -> bool:
+        """Whether a job of the workflow of this key was put out."""
+        return self.launchpad.fireworks.find_one({"spec.coevo.key": key, "state": "DEFUSED"}, {"_id": 1}) is not None
 
     def add(self, flow: Flow, described: dict[str, Any]) -> None:
         """Add a workflow."""

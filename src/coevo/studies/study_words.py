@@ -87,12 +87,15 @@ def study_tables(study: StoredStudy) -> list[StudyTable]:
         return []
     try:
         found = part(KINDS[study.study].tables)(study.document)
-        return [
-            StudyTable(str(title), tuple(map(str, columns)), tuple(tuple(map(_cell, row)) for row in rows[:MOST_ROWS]))
-            for title, columns, rows in found
-        ]
+        return [_table(*table) for table in found]
     except Exception:  # noqa: BLE001 - as above
         return []
+
+
+def _table(title: Any, columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> StudyTable:
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError("a row has another number of cells than the table has columns")
+    return StudyTable(str(title), tuple(map(str, columns)), tuple(tuple(map(_cell, row)) for row in rows[:MOST_ROWS]))
 
 
 def _cell(value: Any) -> Any:

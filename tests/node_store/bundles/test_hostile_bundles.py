@@ -155,7 +155,7 @@ def test_any_byte_may_be_wrong(good, tmp_path):
     ("change", "message"),
     [
         ({"format": "other"}, "does not say format"),
-        ({"version": 2}, "reads up to 1; install a newer coevo"),
+        ({"version": 3}, "reads up to 2; install a newer coevo"),
         ({"version": "1"}, "version"),
         ({"unknown": 1}, "unknown"),
         ({"heads": {}}, "heads"),

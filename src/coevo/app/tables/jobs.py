@@ -43,6 +43,7 @@ _STEPS = [
     "calibrate-environments",
     "measure",
     "commit",
+    "commit-study",
     "continue",
 ]
 _ORDER = {step: index for index, step in enumerate(_STEPS)}

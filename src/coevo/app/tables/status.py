@@ -72,6 +72,7 @@ def status_table(status: dict[str, Any]) -> Table:
             "calibration",
             "environments",
             "environments_of_a_probe",
+            "studies",
         ):
             if head[key]:
                 table.add_row(key.replace("_", " "), head[key])

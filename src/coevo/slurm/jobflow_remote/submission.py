@@ -77,6 +77,10 @@ class JobflowRemoteQueue:
             self.controller.jobs.delete_many({"uuid": {"$in": flow["jobs"]}})
             self.controller.flows.delete_one({"_id": flow["_id"]})
 
+    def was_cancelled(self, key: str) -> bool:  # noqa: ARG002
+        """Whether `coevo cancel` put it out, which it does not do with jobs of jobflow-remote."""
+        return False
+
     def _flow(self, key: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.controller.flows.find_one({"metadata.coevo.key": key}, {"metadata": 1, "jobs": 1})
         return found

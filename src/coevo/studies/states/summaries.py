@@ -6,6 +6,7 @@ Also here: what a node needs next, in one sentence, from the signals of its last
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.audit.words import audit_rows
@@ -205,6 +206,13 @@ def _generators(view: StateView) -> list[dict[str, Any]]:
     return [row.to_dict() for row in generator_rows([*reversed(list(view.first_parents())), view])]
 
 
+def studies_line(view: StateView) -> str:
+    """Say which studies a state has; empty if it has none."""
+    kinds = Counter(study.study for study in view.studies())
+    words = ", ".join(f"{number} {kind}" if number > 1 else kind for kind, number in sorted(kinds.items()))
+    return f"{words} (coevo study list {view.node})" if words else ""
+
+
 def node_status(store: NodeStore, name: str) -> dict[str, Any]:
     """Return the status of a node as JSON."""
     node = store.node(name)
@@ -244,6 +252,7 @@ def node_status(store: NodeStore, name: str) -> dict[str, Any]:
                 "environments": environment_words(metrics),
                 "environments_of_a_probe": probe_words(store.backend, [view, *view.first_parents()]),
                 "generators": _generators(view),
+                "studies": studies_line(view),
                 "maturity": metrics["maturity"],
                 "ln_n": metrics["entropy"]["ln_n"] if metrics["entropy"] else None,
                 "signals": [row.to_dict() for row in signal_rows(view)],

@@ -143,12 +143,12 @@ def jobs(
 ) -> None:
     """Show the jobs of a node by iteration and step: waiting, ready, queued, running, completed, fizzled, lost."""
     from coevo.app.tables.jobs import jobs_view, watched_view
-    from coevo.campaigns.on_site import latest_campaign, opened_site, rows_of
+    from coevo.campaigns.on_site import opened_site, rows_of, shown_rows
 
     with opened_site(site) as opened:
 
         def look() -> list[Any]:
-            return rows_of(opened, node, campaign=None if every_job else latest_campaign(opened, node, branch))
+            return rows_of(opened, node) if every_job else shown_rows(opened, node, branch)
 
         rows = look()
         if format == "json":
@@ -235,12 +235,23 @@ def rerun(
 
 
 @app.command()
-def cancel(node: NodeName, branch: Branch = "main", site: SiteFile = None) -> None:
+def cancel(
+    node: NodeName,
+    branch: Branch = "main",
+    studies: Annotated[bool, typer.Option("--studies", help="instead: end the unfinished studies of the node")] = False,
+    site: SiteFile = None,
+) -> None:
     """End a node's campaign: jobs that wait are put out, those in the queue are cancelled; what is committed stays."""
-    from coevo.campaigns.on_site import opened_site, packed_classes, rows_of
+    from coevo.campaigns.on_site import cancel_studies, opened_site, packed_classes, rows_of
     from coevo.slurm.rerunning import cancel_campaign
 
     with opened_site(site) as opened:
+        if studies:
+            names, ended = cancel_studies(opened, node)
+            say(
+                f"cancelled {counted(len(names), 'studies')} of {node}, {counted(ended, 'jobs')}; what was computed is used again"
+            )
+            return
         rows = rows_of(opened, node)
         campaign = opened.store.unfinished_campaign(node, branch)
         if campaign is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,4 +24,7 @@ Formula = Annotated[str | None, typer.Option("--formula", help="only polymorphs 
 References = Annotated[bool, typer.Option("--references", help="known phases as well, and not entries alone")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="phases, at most, the most stable first; 0: all", metavar="N")]
 Plan = Annotated[bool, typer.Option("--plan", help="only say what it would cost")]
-Submit = Annotated[bool, typer.Option("--submit", help="to a site, as `coevo submit` does, instead of computing here")]
+Submit = Annotated[
+    bool, typer.Option("--submit", help="add it to the queue of a site, as `coevo submit` does, and compute nothing here")
+]
+ManagerOf = Annotated[Literal["fireworks", "jobflow-remote"], typer.Option("--manager", help="with --submit: what runs the jobs")]

@@ -9,9 +9,12 @@ from coevo.app.terminal import err, print_json, print_lines, say
 from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
+    from coevo.campaigns.study_phases import StudyPhases
     from coevo.configs.section import Section
     from coevo.flows.studies.inputs import StudyEstimate
     from coevo.node_store.study_documents import StoredStudy
+    from coevo.node_store.views import StateView
+    from coevo.slurm.submission import Manager
 
 MOST_SHOWN = 8
 """Phases that are named before a study begins."""
@@ -27,9 +30,12 @@ def study_command(
     references: bool,
     limit: int,
     plan: bool,
+    submit: bool = False,
+    site: str | None = None,
+    manager: Manager = "fireworks",
     format: str,  # noqa: A002
 ) -> StoredStudy | None:
-    """Run the command of a kind of study and return the study; None of a plan.
+    """Run the command of a kind of study and return the study; None of a plan and of one submitted.
 
     Parameters
     ----------
@@ -43,21 +49,36 @@ def study_command(
         As :func:`coevo.campaigns.study_phases.choose_phases` takes them.
     plan : bool
         Only say what it would cost.
+    submit : bool
+        Add it to the queue of a site instead.
+    site : str or None
+        File of the site.
+    manager : {"fireworks", "jobflow-remote"}
+        What runs its jobs there.
     format : {"table", "json", "csv"}
     """
+    if submit and not plan:
+        from coevo.campaigns.on_site import opened_queue
+        from coevo.campaigns.study import submit_study
+
+        with opened_queue(site, manager) as (store, queue):
+            view = store.state(ref)
+            phases = _chosen(kind, view, where, formula, references, limit)
+            name, added = submit_study(store, queue, view, kind, settings, phases)
+            words = queue.next_step(view.node) if added else queue.watching(view.node)
+        if format == "json":
+            print_json({"node": view.node, "state": view.id, "study": kind, "workflow": name, "added": added})
+        else:
+            say(f"submitted as {name}; next: {words}" if added else f"{name} is in {queue.place} already; {words}")
+        return None
     from coevo.app.progress_bars import ProgressBars
     from coevo.campaigns.study import plan_study, run_study
-    from coevo.campaigns.study_phases import choose_phases
     from coevo.node_store.current import current_store
     from coevo.output.progress import reporting_to
 
     store = current_store()
     view = store.state(ref)
-    phases = choose_phases(view, where, formula=formula, references=references, limit=limit)
-    named = ", ".join(f"{phase['formula']} {phase['id'][:8]}" for phase in phases.phases[:MOST_SHOWN])
-    more = len(phases.phases) - MOST_SHOWN
-    left_out = f"; --limit leaves {phases.left_out} out" if phases.left_out else ""
-    say(f"{kind} of {counted(len(phases.phases), 'phases')}: {named}{f' and {more} more' if more > 0 else ''}{left_out}")
+    phases = _chosen(kind, view, where, formula, references, limit)
     if plan:
         _print_plan(plan_study(view, kind, settings, phases), format)
         return None
@@ -67,6 +88,18 @@ def study_command(
     if format == "table":
         say(f"kept beside the state: coevo study show {ref} {found.id[:10]}")
     return found
+
+
+def _chosen(kind: str, view: StateView, where: str | None, formula: str | None, references: bool, limit: int) -> StudyPhases:
+    """Choose the phases of a study and say which."""
+    from coevo.campaigns.study_phases import choose_phases
+
+    phases = choose_phases(view, where, formula=formula, references=references, limit=limit)
+    named = ", ".join(f"{phase['formula']} {phase['id'][:8]}" for phase in phases.phases[:MOST_SHOWN])
+    more = len(phases.phases) - MOST_SHOWN
+    left_out = f"; --limit leaves {phases.left_out} out" if phases.left_out else ""
+    say(f"{kind} of {counted(len(phases.phases), 'phases')}: {named}{f' and {more} more' if more > 0 else ''}{left_out}")
+    return phases
 
 
 def _print_plan(estimate: StudyEstimate, format: str) -> None:  # noqa: A002
