@@ -1,7 +1,7 @@
 """Studies of phonons: what they cost, what other settings make of the same phases, and how many S.U.N. entries are stable.
 
-    python benchmarks/stability.py share REF --database file:DIRECTORY   # S.U.N. entries drawn at random; a study beside the state
-    python benchmarks/stability.py settings       # phonopy's defaults, strained cells without relaxed ions, and the settings here
+    python benchmarks/stability.py share REF --database file:DIRECTORY  # S.U.N. entries at random; a study beside the state
+    python benchmarks/stability.py settings       # phonopy's defaults and strained cells as they are, beside the settings here
     python benchmarks/stability.py polymorphs     # γ and β-Li3PS4, followed, by CHGNet 0.3.0; draws docs/stability.png
     python benchmarks/stability.py --table        # of the last results
 
@@ -56,7 +56,7 @@ def bundled(*names: str) -> list[Any]:
     """Return bundled references by name."""
     from coevo.configs.references import load_references
 
-    found = {each["name"]: each["structure"] for each in load_references("li-p-s")}
+    found = {each.name: each.structure for each in load_references("li-p-s", ["Li", "P", "S"])}
     return [found[name] for name in names]
 
 
@@ -119,14 +119,114 @@ def share(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Compare settings on the same phases."""
-    raise NotImplementedError
+def settings(options: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001 - all are handed the same
+    """Compare settings on the same phases: Li2S over its volumes, and β-Li3PS4 with an unstable mode."""
+    import numpy as np
+
+    from coevo.configs.studies.phonons import PhononSettings
+    from coevo.makers.studies.free_energies import scaled
+    from coevo.makers.studies.lattice_dynamics import dynamics_of, relax_tightly
+    from coevo.models.chgnet.force_field import ChgnetForceField
+
+    force_field = ChgnetForceField.published("0.3.0")
+    ours, defaults = PhononSettings(), PhononSettings(displacement=0.01)
+    relaxed = relax_tightly(force_field, bundled("Li2S", "P black", "beta-Li3PS4 (ordered approximant)"), ours, 1)
+    rows: dict[str, Any] = {}
+    for name, result in zip(("Li2S", "P black"), relaxed[:2], strict=True):
+        factors = np.linspace(0.95, 1.05, 9) ** 3
+        strained = [scaled(result.structure, factor) for factor in factors]
+        moved = [each.structure for each in relax_tightly(force_field, strained, ours, 1, fixed_volume=True)]
+        energies = {
+            "ions as they were": [each.energy for each in force_field.evaluate(strained)],
+            "relaxed": [each.energy for each in force_field.evaluate(moved)],
+        }
+        row: dict[str, Any] = {"energy_of_unrelaxed_mev": _at_ends(energies)}
+        for label, cells, how in (("0.01 Å, strained", strained, defaults), ("0.1 Å, relaxed", moved, ours)):
+            found = dynamics_of(force_field, cells, how, 1)
+            free = np.array([_as_phonopy(each) if how is defaults else _ours(each) for each in found])
+            left = free - np.polynomial.polynomial.polyval(factors, np.polynomial.polynomial.polyfit(factors, free, 2))
+            row[label] = {
+                "free_energies_300_mev": (1e3 * free).round(2).tolist(),
+                "scatter_mev": round(float(1e3 * np.sqrt((left**2).sum() / (len(free) - 3))), 2),
+                "lowest_thz": [round(each.lowest, 2) + 0.0 for each in found],
+            }
+        rows[name] = row
+    (beta,) = dynamics_of(force_field, [relaxed[2].structure], ours, 1)
+    rows["beta-Li3PS4"] = {
+        "lowest_thz": round(beta.lowest, 2),
+        "unstable_share": round(beta.unstable_share, 3),
+        "free_energy_300_modes_dropped_mev": round(1e3 * _as_phonopy(beta), 2),
+        "free_energy_300_modes_dropped_900_mev": round(1e3 * _as_phonopy(beta, 900.0), 2),
+    }
+    return rows
 
 
-def polymorphs(options: argparse.Namespace) -> dict[str, Any]:
-    """Free energies of γ and β-Li3PS4."""
-    raise NotImplementedError
+def _at_ends(energies: dict[str, list[float]]) -> list[float]:
+    """How much higher unrelaxed cells are at both ends of the strains, meV/atom."""
+    unrelaxed, relaxed = energies["ions as they were"], energies["relaxed"]
+    return [round(1e3 * (unrelaxed[end] - relaxed[end]), 2) for end in (0, -1)]
+
+
+def _as_phonopy(found: Any, temperature: float = 300.0) -> float:
+    """Free energy as phonopy sums it: modes that are not above zero are left out; eV/atom."""
+    found.phonopy.run_mesh(60.0)
+    free = found.phonopy.run_thermal_properties(temperatures=[temperature], exclude_gamma_acoustic=True).free_energy[0]
+    return float(free) / 96.48533 / found.atoms
+
+
+def _ours(found: Any) -> float:
+    return float(found.thermodynamics([300.0]).free_energy[0])
+
+
+def polymorphs(options: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001
+    """Free energies of γ and β-Li3PS4 by CHGNet 0.3.0, unstable modes followed; draws the figure of the documentation."""
+    from coevo.configs.studies.phonons import PhononSettings
+    from coevo.makers.studies.free_energies import FreeEnergyMaker
+    from coevo.makers.studies.phonons import phonons_of_phases
+    from coevo.makers.studies.stability import StabilityResultMaker
+    from coevo.models.chgnet.force_field import ChgnetForceField
+    from coevo.node_store.canonical import structure_document
+    from coevo.report.figures.stability import draw_stability
+
+    names = {"gamma": "γ", "beta": "β, ordered"}
+    structures = {"gamma": gamma_li3ps4(), "beta": bundled("beta-Li3PS4 (ordered approximant)")[0]}
+    force_field = ChgnetForceField.published("0.3.0")
+    given = [{"id": name, "structure": structure_document(structure)} for name, structure in structures.items()]
+    records = phonons_of_phases(force_field, given, PhononSettings(), 1)
+    FreeEnergyMaker(settings=PhononSettings(), temperatures=list(TEMPERATURES), workers=1).add_free_energies(force_field, records)
+    phases = [{"id": name, "formula": "Li3PS4", "kind": "reference", "name": names[name]} for name in structures]
+    maker = StabilityResultMaker(phases=phases, temperatures=list(TEMPERATURES), pressures=[0.0], formula="Li3PS4")
+    results = maker.results_of({record["id"]: record for record in records})
+    draw_stability({"results": results}, FIGURE)
+    rows = {row["id"]: row for row in results["phases"]}
+    harmonic = {name: rows[name]["energy"] for name in rows}
+    return {
+        "phases": {
+            name: {key: row[key] for key in ("status", "reason", "path", "supercells", "supercell_atoms", "left_out")}
+            for name, row in rows.items()
+        },
+        "difference_at_rest_mev": round(1e3 * (harmonic["beta"] - harmonic["gamma"]), 2),
+        "temperatures": list(TEMPERATURES),
+        "difference_mev": [
+            None if a is None or b is None else round(1e3 * (a - b), 2)
+            for a, b in zip(rows["beta"]["gibbs"][0], rows["gamma"]["gibbs"][0], strict=True)
+        ],
+        "error_mev": [
+            None if a is None or b is None else round(1e3 * (a**2 + b**2) ** 0.5, 2)
+            for a, b in zip(rows["beta"]["errors"][0], rows["gamma"]["errors"][0], strict=True)
+        ],
+        "harmonic_difference_mev": _harmonic(records),
+        "transitions": results["polymorphs"][0]["pressures"][0]["transitions"],
+    }
+
+
+def _harmonic(records: list[Any]) -> list[float]:
+    """Difference of harmonic free energies at the volumes nearest to the relaxed ones, meV/atom."""
+    found = {}
+    for record in records:
+        near = min(range(len(record["volumes"])), key=lambda place: record["energies"][place])
+        found[record["id"]] = [record["energies"][near] + free for free in record["free_energies"][near]]
+    return [round(1e3 * (b - g), 2) for b, g in zip(found["beta"], found["gamma"], strict=True)]
 
 
 if __name__ == "__main__":

@@ -43,6 +43,10 @@ _STEPS = [
     "calibrate-environments",
     "measure",
     "commit",
+    "phonons",
+    "free-energies",
+    "phonon-result",
+    "stability-result",
     "commit-study",
     "continue",
 ]

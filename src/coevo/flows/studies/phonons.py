@@ -8,7 +8,6 @@ from jobflow import Flow
 
 from coevo.configs.studies.phonons import PhononSettings
 from coevo.flows.studies.inputs import StudyEstimate
-from coevo.makers.step import current_store, read_records, write_records
 from coevo.makers.studies.phonons import PhononMaker
 from coevo.makers.studies.stability import PhononResultMaker
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from coevo.configs.studies.phonons import PhononStudy
     from coevo.configs.tree import NodeConfig
     from coevo.flows.studies.inputs import StudyInputs
-    from coevo.makers.step import ShardReference
 
 PACKET = 8
 """Phases of a job."""
@@ -49,17 +47,11 @@ def phonon_jobs(inputs: StudyInputs, settings: PhononSettings) -> list[Any]:
     from coevo.analysis.phonons.supercells import require_phonopy
 
     require_phonopy()
-    return [
-        PhononMaker(f"{inputs.prefix}/phonons/{number:04d}", inputs.workers, settings).make(packet, inputs.force_field)
-        for number, packet in enumerate(packets(inputs.structures))
-    ]
-
-
-def packets(structures: ShardReference) -> list[ShardReference]:
-    """Cut phases into packets of a fixed size, in their order."""
-    store = current_store()
-    records = list(read_records(store, structures))
-    return [write_records(store, records[start : start + PACKET]) for start in range(0, len(records), PACKET)]
+    jobs = []
+    for number, first in enumerate(range(0, len(inputs.phases), PACKET)):
+        maker = PhononMaker(f"{inputs.prefix}/phonons/{number:04d}", inputs.workers, settings)
+        jobs.append(maker.make(inputs.structures, inputs.force_field, first, PACKET))
+    return jobs
 
 
 def estimate(config: NodeConfig, structures: Sequence[Structure], settings: PhononStudy) -> StudyEstimate:

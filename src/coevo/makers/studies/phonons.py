@@ -60,7 +60,7 @@ class PhononMaker(PhononStepMaker):
     packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
 
     @step
-    def make(self, phases: ShardReference, checkpoint: Checkpoint) -> dict[str, Any]:
+    def make(self, phases: ShardReference, checkpoint: Checkpoint, first: int, count: int) -> dict[str, Any]:
         """Find phonons.
 
         Parameters
@@ -69,6 +69,8 @@ class PhononMaker(PhononStepMaker):
             Shard reference of ``{id, structure}``.
         checkpoint : dict
             Force-field checkpoint.
+        first, count : int
+            Which of the phases are this job's packet.
 
         Returns
         -------
@@ -77,7 +79,7 @@ class PhononMaker(PhononStepMaker):
         """
         store = current_store()
         force_field = load_force_field(store, checkpoint)
-        records = list(read_records(store, phases))
+        records = list(read_records(store, phases))[first : first + count]
         return {"phases": write_records(store, phonons_of_phases(force_field, records, self.settings, self.usable_workers()))}
 
 

@@ -130,8 +130,12 @@ class StabilityResultMaker(StepMaker):
             temperature; ``polymorphs`` of each formula with several phases. ``entries``, ``artifacts``, ``packages``.
         """
         records, artifact = _gathered(packets)
+        return _document(self.results_of(records), records, artifact)
+
+    def results_of(self, records: Mapping[str, Record]) -> dict[str, Any]:
+        """Return the results (:meth:`make`) of records with free energies, by id."""
         rows = [self._row(phase, records[phase["id"]]) for phase in self.phases]
-        results = {
+        return {
             "temperatures": list(self.temperatures),
             "pressures": list(self.pressures),
             "phases": rows,
@@ -139,7 +143,6 @@ class StabilityResultMaker(StepMaker):
             **({"static": None, "hulls": []} if self.formula else self._hulls(rows)),
             "polymorphs": self._polymorphs(rows),
         }
-        return _document(results, records, artifact)
 
     def _row(self, phase: Mapping[str, Any], record: Record) -> Record:
         row = phase_row(phase, record)

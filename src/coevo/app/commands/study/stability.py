@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from coevo.app.commands.study.application import Formula, Limit, Plan, References, Where, study
-from coevo.app.terminal import Reference, say
+from coevo.app.commands.study.application import Formula, Limit, ManagerOf, Plan, References, Submit, Where, study
+from coevo.app.terminal import Reference, SiteFile, say
 from coevo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def phonons(
     displacement: Displacement = 0.1,
     length: Length = 10.0,
     plan: Plan = False,
+    submit: Submit = False,
+    site: SiteFile = None,
+    manager: ManagerOf = "fireworks",
     format: Shown = "table",  # noqa: A002
 ) -> None:
     """Say which phases are dynamically stable at their relaxed cells: the filter after stable, unique and novel."""
@@ -51,6 +54,9 @@ def phonons(
         references=references,
         limit=limit,
         plan=plan,
+        submit=submit,
+        site=site,
+        manager=manager,
         format=format,
     )
 
@@ -71,6 +77,9 @@ def stability(
     length: Length = 10.0,
     plot: Plot = None,
     plan: Plan = False,
+    submit: Submit = False,
+    site: SiteFile = None,
+    manager: ManagerOf = "fireworks",
     format: Shown = "table",  # noqa: A002
 ) -> None:
     """Say what is stable at temperature and pressure: quasi-harmonic free energies of the phases near the hull."""
@@ -102,6 +111,9 @@ def stability(
         references=True,
         limit=limit,
         plan=plan,
+        submit=submit,
+        site=site,
+        manager=manager,
         format=format,
     )
     if plot is not None and found is not None:
