@@ -35,7 +35,7 @@ def test_an_element_without_a_phase_leaves_no_hull() -> None:
 
 
 def test_a_transition_has_its_temperature_and_the_band_of_its_error() -> None:
-    """G falls by 0.02 meV/K from 10 meV above: equal at 500 K, and as large as errors of 1 meV of each 70.7 K before and after."""
+    """G falls by 0.02 meV/K from 10 meV above: equal at 500 K, and as far apart as errors of 1 meV each at 70.7 K from it."""
     temperatures = np.arange(0.0, 901.0, 90.0)
     energies = {"gamma": [0.0] * 11, "beta": list(0.010 - 2e-5 * temperatures)}
     errors = {"gamma": [0.001] * 11, "beta": [0.001] * 11}

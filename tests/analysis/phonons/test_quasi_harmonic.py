@@ -43,7 +43,7 @@ def test_g_is_the_least_of_the_exact_free_energy(temperature: float, pressure: f
     exact = minimize_scalar(
         lambda v: static(v) + vibrational(v, temperature)[0] + pressure * GPA * v, bounds=(18, 24), method="bounded"
     )
-    found = crystal().gibbs(int(np.flatnonzero(TEMPERATURES == temperature)[0]), pressure)
+    found = crystal().gibbs(int(np.flatnonzero(temperature == TEMPERATURES)[0]), pressure)
     assert found is not None
     assert found.energy == pytest.approx(exact.fun, abs=2e-4)
     assert found.volume == pytest.approx(exact.x, rel=2e-3)
