@@ -70,11 +70,15 @@ def test_stability_of_a_node_has_hulls_a_figure_and_the_state_stays(finished: Co
     coevo = copy_of(finished.directory, tmp_path)
     figure = tmp_path / "stability.png"
     options = ("--near", "0.001", "--temperatures", "0,300", "--length", "5", "--plot", str(figure))
-    where = 'elements HAS ONLY "Li","S" AND nsites<=12'
+    where = 'elements HAS ONLY "Li","P" AND nsites<=8'
     shown = coevo("study", "stability", "tiny", where, *options, "--format", "json")
     document = json.loads(shown.stdout)
     assert figure.stat().st_size > 1000
-    assert [hull["temperature"] for hull in document["results"]["hulls"]] == [0.0, 300.0]
+    hulls = document["results"]["hulls"]
+    assert [hull["temperature"] for hull in hulls] == [0.0, 300.0]
+    state = {phase["id"]: phase["e_hull"] for phase in document["phases"]}
+    at_rest = document["results"]["static"]["above"]
+    assert {name: state[name] for name in at_rest} == pytest.approx(at_rest, abs=2e-3), "the state's hull, relaxed further"
     assert {phase["status"] for phase in document["results"]["phases"]} <= {
         "harmonic",
         "followed",

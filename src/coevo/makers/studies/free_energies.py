@@ -119,8 +119,10 @@ class FreeEnergyMaker(PhononStepMaker):
             else:
                 rows[place].append(self._row(result, dynamics))
         for record, mine, others in zip(records, rows, left_out, strict=True):
-            record |= {name: [row[name] for row in mine] for name in COLUMNS}
-            record |= {"temperatures": list(self.temperatures), "left_out": others}
+            kept, beyond = without_gaps(mine, [other["volume"] for other in others])
+            record |= {name: [row[name] for row in kept] for name in COLUMNS}
+            left = [*others, *({"volume": row["volumes"], "reason": "beyond a volume that is left out"} for row in beyond)]
+            record |= {"temperatures": list(self.temperatures), "left_out": sorted(left, key=lambda each: each["volume"])}
 
     def _row(self, result: Any, dynamics: Any) -> Record:
         found = dynamics.thermodynamics(self.temperatures, mesh=self.mesh, zero_point=self.zero_point)
@@ -151,6 +153,24 @@ class FreeEnergyMaker(PhononStepMaker):
         low, high = min(1.0 - self.compression, smallest), 1.0 + self.expansion
         count = max(self.volumes, math.ceil((high - low) / STEP) + 1)
         return [low + (high - low) * number / (count - 1) for number in range(count)]
+
+
+def without_gaps(rows: Sequence[Record], gaps: Sequence[float]) -> tuple[list[Record], list[Record]]:
+    """Part volumes into those around the least static energy and those beyond a gap, over which nothing is to be interpolated.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        ``volumes`` (Å³/atom) and ``energies`` of each volume.
+    gaps : sequence of float
+        Volumes without free energies.
+    """
+    if not rows:
+        return [], []
+    least = min(rows, key=lambda row: row["energies"])["volumes"]
+    low = max((gap for gap in gaps if gap < least), default=0.0)
+    high = min((gap for gap in gaps if gap > least), default=math.inf)
+    return [row for row in rows if low < row["volumes"] < high], [row for row in rows if not low < row["volumes"] < high]
 
 
 COLUMNS = ("volumes", "energies", "free_energies", "entropies", "heat_capacities", "noise")

@@ -98,7 +98,7 @@ class StabilityResultMaker(StepMaker):
     phases : list of dict
         As of :class:`PhononResultMaker`.
     elements : list of str
-        Of the node.
+        Of the node; the hulls are of those that the phases have.
     temperatures, pressures : list of float
         K, GPa.
     formula : str
@@ -180,16 +180,18 @@ class StabilityResultMaker(StepMaker):
         return row
 
     def _hulls(self, rows: Sequence[Record]) -> Record:
+        from coevo.analysis.composition import as_composition
         from coevo.analysis.phonons.hulls import hull_at
 
         compositions = {row["id"]: row["formula"] for row in rows}
+        elements = [symbol for symbol in self.elements if any(symbol in as_composition(row["formula"]) for row in rows)]
         at_rest = {row["id"]: None if row["energy"] is None else row["energy"] + row["shift"] for row in rows if _counts(row)}
-        static = hull_at(self.elements, compositions, at_rest)
+        static = hull_at(elements, compositions, at_rest)
         were = set(static.stable)
         hulls = []
         for line, pressure in enumerate(self.pressures):
             for column, temperature in enumerate(self.temperatures):
-                hull = hull_at(self.elements, compositions, {row["id"]: row["gibbs"][line][column] for row in rows})
+                hull = hull_at(elements, compositions, {row["id"]: row["gibbs"][line][column] for row in rows})
                 hulls.append(
                     {
                         "pressure": pressure,
