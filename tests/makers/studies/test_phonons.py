@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from coevo.analysis.phonons.quasi_harmonic import GPA
 from coevo.configs.studies.phonons import PhononSettings, PhononStudy
-from coevo.makers.studies.free_energies import FreeEnergyMaker
+from coevo.makers.studies.free_energies import FreeEnergyMaker, without_gaps
 from coevo.makers.studies.phonons import phonons_of_phases
 from coevo.makers.studies.stability import StabilityResultMaker, entries_of
 from coevo.models.ase_force_field import AsePredictor
@@ -144,3 +144,11 @@ def test_without_zero_point_energy_g_at_rest_is_the_relaxed_energy() -> None:
     (row,) = maker_of_results.results_of({"face-centred": record})["phases"]
     assert row["gibbs"][0][0] == pytest.approx(record["energy"], abs=2e-5)
     assert np.array(record["entropies"]).max() == 0.0
+
+
+def test_nothing_is_interpolated_over_volumes_with_unstable_modes() -> None:
+    rows = [{"volumes": float(volume), "energies": abs(volume - 20.0)} for volume in (14, 15, 18, 19, 20, 21, 22)]
+    kept, beyond = without_gaps(rows, [16.0, 17.0, 23.0])
+    assert [row["volumes"] for row in kept] == [18, 19, 20, 21, 22]
+    assert [row["volumes"] for row in beyond] == [14, 15]
+    assert without_gaps([], [1.0]) == ([], [])

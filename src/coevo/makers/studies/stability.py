@@ -172,10 +172,11 @@ class StabilityResultMaker(StepMaker):
         }
         refused = sum(g is None for line in found for g in line)
         if refused:
-            row["reason"] = (
-                f"at {refused} of {len(self.temperatures) * len(self.pressures)} points G is least outside the volumes"
-            )
-            if refused == len(self.temperatures) * len(self.pressures):
+            points = len(self.temperatures) * len(self.pressures)
+            left_out = len(row["left_out"])
+            more = f"; {left_out} of these are left out: {row['left_out'][0]['reason']}" if left_out else ""
+            row["reason"] = f"at {refused} of {points} points G is least outside the volumes{more}"
+            if refused == points:
                 row["status"] = OUTSIDE
         return row
 
