@@ -106,13 +106,13 @@ def _phase(row: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reduced(formula: str) -> str:
-    from pymatgen.core import Composition
+    from pymatgen.core import Composition, Element
 
     try:
         found = Composition(formula)
     except (ValueError, KeyError, TypeError, ArithmeticError):
         found = None
-    if not found or not all(element.is_valid_symbol(element.symbol) for element in found.elements):
+    if not found or not all(isinstance(element, Element) for element in found.elements):
         raise QueryError(f"--formula: got {formula!r:.80}, allowed: a formula such as Li3PS4")
     return str(found.reduced_formula)
 
