@@ -93,7 +93,7 @@ def prepare_study(store: NodeStore, view: StateView, kind: str, settings: Sectio
     """Check what a study needs, write its inputs as artifacts and wire it; takes and raises what :func:`run_study` does."""
     found = kind_of(kind)
     config = _config(view)
-    refuse_unagreed(store, view.node, {"resources": config.resources.model_dump(mode="json")})
+    refuse_unagreed(store, view.node, {"screening": config.screening.model_dump(mode="json")})
     check_checkpoint(store, view, "force_field")
     inputs = StudyInputs(
         node=view.node,
