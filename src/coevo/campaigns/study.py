@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.analysis.stiffness.softness import softness_of
 from coevo.campaigns.running import run_flow
@@ -162,8 +162,3 @@ def plan_study(view: StateView, kind: str, settings: Section, phases: StudyPhase
 
 def _config(view: StateView) -> NodeConfig:
     return config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
-
-
-def described(study: StoredStudy) -> dict[str, Any]:
-    """Return a study for programs: its document with its id and when it was stored."""
-    return {"id": study.id, "stored": study.stored, **study.document}

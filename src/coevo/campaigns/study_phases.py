@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import QueryError
 from coevo.makers.populations.hull_members import is_counted
@@ -63,7 +63,7 @@ def choose_phases(
         conditions.append(filter_)
     if formula is not None:
         conditions.append({"formula": _reduced(formula)})
-    kinds = ("entry", "reference") if references else ("entry",)
+    kinds: tuple[Literal["entry", "reference"], ...] = ("entry", "reference") if references else ("entry",)
     order = [("energy_above_hull", 1)]
     found = [row for row in view.matching({"$and": conditions}, kinds=kinds, sort=order) if row["energy_per_atom"] is not None]
     if not found:
@@ -82,7 +82,7 @@ def structure_records(view: StateView, phases: StudyPhases) -> Iterator[dict[str
 def hull_records(view: StateView) -> Iterator[dict[str, Any]]:
     """Yield what makes the hull of a state, with its energies there; references first, each kind in the order of ids."""
     for kind in ("reference", "entry"):
-        for member in members(view, kind):  # type: ignore[arg-type]
+        for member in members(view, kind):
             if is_counted(member.document):
                 amounts = member.structure.composition.get_el_amt_dict()
                 yield {
