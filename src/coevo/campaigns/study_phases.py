@@ -82,7 +82,7 @@ def structure_records(view: StateView, phases: StudyPhases) -> Iterator[dict[str
 def hull_records(view: StateView) -> Iterator[dict[str, Any]]:
     """Yield what makes the hull of a state, with its energies there; references first, each kind in the order of ids."""
     for kind in ("reference", "entry"):
-        for member in members(view, kind):
+        for member in members(view, kind):  # type: ignore[arg-type]
             if is_counted(member.document):
                 amounts = member.structure.composition.get_el_amt_dict()
                 yield {
