@@ -30,6 +30,9 @@ class VolumesMaker(StepMaker):
 
     @step
     def make(self, structures: dict[str, Any]) -> dict[str, Any]:
+        return self.compute(structures)
+
+    def compute(self, structures: dict[str, Any]) -> dict[str, Any]:
         store = current_store()
         rows = [
             {"id": record["id"], "volume": (s := structure_from_document(record["structure"])).volume / len(s)}
@@ -47,6 +50,9 @@ class ScaleMaker(StepMaker):
 
     @step
     def make(self, measured: dict[str, Any]) -> dict[str, Any]:
+        return self.compute(measured)
+
+    def compute(self, measured: dict[str, Any]) -> dict[str, Any]:
         volumes = {row["id"]: row["volume"] * self.settings.scale for row in measured["rows"]}
         return {
             "results": {"volumes": volumes},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import QueryError
 from coevo.makers.populations.hull_members import is_counted
@@ -63,7 +63,7 @@ def choose_phases(
         conditions.append(filter_)
     if formula is not None:
         conditions.append({"formula": _reduced(formula)})
-    kinds = ("entry", "reference") if references else ("entry",)
+    kinds: tuple[Literal["entry", "reference"], ...] = ("entry", "reference") if references else ("entry",)
     order = [("energy_above_hull", 1)]
     found = [row for row in view.matching({"$and": conditions}, kinds=kinds, sort=order) if row["energy_per_atom"] is not None]
     if not found:
@@ -106,13 +106,13 @@ def _phase(row: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reduced(formula: str) -> str:
-    from pymatgen.core import Composition
+    from pymatgen.core import Composition, Element
 
     try:
         found = Composition(formula)
     except (ValueError, KeyError, TypeError, ArithmeticError):
         found = None
-    if not found or not all(element.is_valid_symbol(element.symbol) for element in found.elements):
+    if not found or not all(isinstance(element, Element) for element in found.elements):
         raise QueryError(f"--formula: got {formula!r:.80}, allowed: a formula such as Li3PS4")
     return str(found.reduced_formula)
 

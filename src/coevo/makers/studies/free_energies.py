@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.studies.phonons import PhononSettings
 from coevo.makers.checkpoints import load_force_field
-from coevo.makers.screen import FIRST_PACKAGES
-from coevo.makers.step import current_store, read_records, step, write_records
+from coevo.makers.screen import FIRST_PACKAGES, family_of
+from coevo.makers.step import StepMaker, current_store, read_records, step, workers_of_family, write_records
 from coevo.makers.studies.lattice_dynamics import FOLLOWED, HARMONIC, dynamics_of, relax_tightly
-from coevo.makers.studies.phonons import PhononStepMaker
+from coevo.makers.studies.phonons import phonon_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pymatgen.core import Structure
 
@@ -30,7 +30,7 @@ SMALLEST = 0.5
 
 
 @dataclass
-class FreeEnergyMaker(PhononStepMaker):
+class FreeEnergyMaker(StepMaker):
     """Find vibrational free energies over the volume.
 
     Attributes
@@ -60,6 +60,14 @@ class FreeEnergyMaker(PhononStepMaker):
     zero_point: bool = True
 
     packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the checkpoint, and of phonopy and spglib."""
+        return phonon_versions(self, inputs)
+
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
+        """Worker processes, where they do all the work of the family."""
+        return workers_of_family(self, "force_field", family_of(inputs, ""))
 
     @step
     def make(self, phonons: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:

@@ -30,23 +30,16 @@ if TYPE_CHECKING:
 PHONON_PACKAGES = ("phonopy", "spglib")
 
 
-class PhononStepMaker(StepMaker):
-    """Versions and workers of steps that displace supercells and ask a force field for their forces."""
+def phonon_versions(maker: StepMaker, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Versions of the family of the checkpoint, and of phonopy and spglib; raises ConfigError if phonopy is not here."""
+    from coevo.analysis.phonons.supercells import require_phonopy
 
-    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
-        """Those of the family of the checkpoint, of phonopy and spglib."""
-        from coevo.analysis.phonons.supercells import require_phonopy
-
-        require_phonopy()
-        return versions_of_family(self, "force_field", family_of(inputs, "")) | installed_versions(PHONON_PACKAGES)
-
-    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
-        """Worker processes, where they do all the work of the family."""
-        return workers_of_family(self, "force_field", family_of(inputs, ""))
+    require_phonopy()
+    return versions_of_family(maker, "force_field", family_of(inputs, "")) | installed_versions(PHONON_PACKAGES)
 
 
 @dataclass
-class PhononMaker(PhononStepMaker):
+class PhononMaker(StepMaker):
     """Relax phases, find their phonons, and follow unstable modes.
 
     Attributes
@@ -58,6 +51,14 @@ class PhononMaker(PhononStepMaker):
     settings: PhononSettings = field(default_factory=PhononSettings)
 
     packages: ClassVar[tuple[str, ...]] = FIRST_PACKAGES
+
+    def versions(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the family of the checkpoint, and of phonopy and spglib."""
+        return phonon_versions(self, inputs)
+
+    def workers_beside_others(self, inputs: Mapping[str, Any]) -> int:
+        """Worker processes, where they do all the work of the family."""
+        return workers_of_family(self, "force_field", family_of(inputs, ""))
 
     @step
     def make(self, phases: ShardReference, checkpoint: Checkpoint, first: int, count: int) -> dict[str, Any]:
