@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
@@ -11,6 +13,7 @@ from scipy import constants
 
 from coevo.analysis.phonons.dynamics import Dynamics, along_softest, dynamics, smallest_cell
 from coevo.analysis.phonons.supercells import displaced_cells, repeats_of, symmetrised
+from coevo.errors import ConfigError
 
 SPRING = 1.3
 """eV/Å²."""
@@ -124,3 +127,9 @@ def test_symmetry_within_the_tolerance_is_made_exact() -> None:
     found = symmetrised(shaken)
     assert (found.number, found.symbol, len(found.cell)) == (225, "Fm-3m", 4)
     assert found.cell.lattice.a == pytest.approx(5.3, abs=1e-3)
+
+
+def test_without_phonopy_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    with pytest.raises(ConfigError, match=r"pip install 'coevo\[phonons\]'"):
+        displaced_cells(ARGON)
