@@ -10,7 +10,6 @@ import numpy as np
 
 from coevo.analysis.composition import fractions
 from coevo.analysis.hull.hull import Hull
-from coevo.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+PURE = 1.0 - 1e-8
 ON_HULL = 1e-8
 """eV/atom; what is above the hull by less is on it."""
 
@@ -60,11 +60,11 @@ def hull_at(elements: Sequence[str], compositions: Mapping[str, Any], energies: 
     if not taken:
         return HullAt({}, "no phase has a free energy")
     x = fractions([compositions[name] for name, _ in taken], elements)
+    missing = [symbol for symbol, column in zip(elements, x.T, strict=True) if not (column > PURE).any()]
+    if missing:
+        return HullAt({}, f"no phase of pure {', '.join(missing)} has a free energy")
     values = np.array([value for _, value in taken])
-    try:
-        hull = Hull.from_points(elements, x, values)
-    except AnalysisError as error:
-        return HullAt({}, str(error))
+    hull = Hull.from_points(elements, x, values)
     above = hull.energy_above_hull(x, values)
     return HullAt({name: float(value) for (name, _), value in zip(taken, above, strict=True)})
 

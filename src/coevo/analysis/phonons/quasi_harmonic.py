@@ -94,8 +94,8 @@ class QuasiHarmonic:
         return self._static(volumes) + np.polynomial.polynomial.polyval(volumes / self.reference - 1.0, self.free_energies[index])
 
     def _static(self, volumes: FloatArray) -> FloatArray:
-        found: FloatArray = np.polynomial.polynomial.polyval((self.reference / volumes) ** (2.0 / 3.0) - 1.0, self.static)
-        return found
+        x = (self.reference / volumes) ** (2.0 / 3.0) - 1.0
+        return np.asarray(np.polynomial.polynomial.polyval(x, self.static), dtype=np.float64)
 
     def _slope(self, volume: float, index: int) -> float:
         """∂F/∂V, eV/Å³."""
