@@ -160,11 +160,12 @@ def displaced_cells(structure: Structure, *, length: float = LENGTH, displacemen
 
     found = symmetrised(structure)
     cell = found.cell
+    centring: Any = found.symbol[0]  # phonopy's types name the letters
     repeats = repeats_of(cell.lattice.matrix, length)
     atoms = PhonopyAtoms(
         symbols=[site.specie.symbol for site in cell], cell=cell.lattice.matrix, scaled_positions=cell.frac_coords
     )
-    phonopy = Phonopy(atoms, np.diag(repeats), primitive_matrix=found.symbol[0], symprec=EXACT)
+    phonopy = Phonopy(atoms, np.diag(repeats), primitive_matrix=centring, symprec=EXACT)
     phonopy.generate_displacements(distance=displacement)
     moved = phonopy.supercells_with_displacements or []
     return DisplacedCells(phonopy, [_structure(one) for one in (phonopy.supercell, *moved)], repeats)

@@ -96,8 +96,8 @@ def stability_summary(document: Document) -> list[str]:
         for line in each["pressures"]:
             lines += _transitions(each["formula"], line, results["temperatures"], names)
     lines.append(
-        "quasi-harmonic: no disorder of configuration, no strong anharmonicity; the error is what the fits over the volume leave, "
-        "not that of the force field"
+        "quasi-harmonic: no disorder of configuration, no strong anharmonicity; the error is what the fits over the volume "
+        "leave, not that of the force field"
     )
     return [*lines, _how(document["settings"])]
 
