@@ -71,10 +71,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="print the tables of the last results")
     options = parser.parse_args()
-    kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
     if options.what:
         started = time.process_time()
-        kept[options.what] = {"share": share, "settings": settings, "polymorphs": polymorphs}[options.what](options)
+        found = {"share": share, "settings": settings, "polymorphs": polymorphs}[options.what](options)
+    kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}  # now: another part may have ended meanwhile
+    if options.what:
+        kept[options.what] = found
         kept[options.what]["cpu_seconds"] = round(time.process_time() - started, 1)
         kept[options.what]["packages"] = {name: importlib.metadata.version(name) for name in PACKAGES}
         RESULT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
