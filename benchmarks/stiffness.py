@@ -1,14 +1,16 @@
 """What makes a fitted force field stiff enough: frames of labelled hull phases at several amplitudes, against today's frames.
 
 CHGNet 0.3.0 is fitted to labels of SevenNet's 7net-l3i5, which has a stiffer Li2S. All arms train on the same labels of a node
-(``--database``; that of ``benchmarks/discovery.py --arms l3i5+rules``): its references and as many frames of its training split as
-``--frames`` says, in whole families, validated by its validation split. Each further arm adds as many labelled frames of the same phases, one of each
-formula on the hull (at most ``curation.hull_window`` above it), references first: as today's (rattled by 0.05 Å in each component, strained by
-up to 4 % in each component), or as ``selection.stiff_frames`` makes them, at two amplitudes; one arm has no such frame of Li2S. Without a database the frames
-are those of the bundled references.
+(``--database``; that of ``benchmarks/discovery.py --arms l3i5+rules``): its references and, in whole families, as many frames of
+its training split as ``--frames`` says; its validation split validates. All but "today" add labelled frames of the same phases,
+one of each formula on the hull (up to ``curation.hull_window`` above it), references first: as today's (rattled by 0.05 Å in each
+component, strained by up to 4 % in each component), or as ``selection.stiff_frames`` makes them, at two amplitudes; one arm has
+none of Li2S. Without a database the frames are those of the bundled references.
 
-Of each arm: bulk moduli and frequencies at Γ of the simplest references beside those of the labels (``coevo.makers.signals.stiffness``, whose
-frames no arm is trained on), errors on the node's held-out set, and reaction energies of labelled hull phases of validation families.
+Of each arm: bulk moduli and frequencies at Γ of the simplest references beside those of the labels
+(``coevo.makers.signals.stiffness``, whose frames no arm is trained on), errors on the node's held-out set, and errors of the
+reactions of labelled hull phases of the test split. "The node's own" is the force field that the node itself has after its fits,
+all without frames for stiffness.
 
     python benchmarks/stiffness.py --folder DIRECTORY --database file:DIRECTORY/l3i5+rules-0/db
     python benchmarks/stiffness.py --folder DIRECTORY --quick     # bundled references, two epochs: does it run?
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from coevo.makers.labels.training_set import Scales
     from coevo.models.contracts import ForceField, TrainingFrame
+    from coevo.models.early_stopping import HullWatch
 
     Record = dict[str, Any]
 
@@ -48,6 +52,8 @@ LABELLER: Record = {"code": "teacher", "teacher": {"family": "sevennet", "weight
 LARGEST = 44
 """Atoms of a phase whose frames are added, at most."""
 COMPOUNDS = 3
+SLOW = 1e-4
+"""Learning rate of the slow arms; by default it is 5e-4."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Arm:
     without : tuple of str
         Formulas that get none.
     fit : dict
-        Settings of the fit that differ.
+        Settings of the fit that differ; ``watch``: early stopping watches the hull (``training.watch_hull``).
     """
 
     strain: float = 0.0
@@ -79,6 +85,11 @@ ARMS: dict[str, Arm] = {
     "4 %, 0.1 Å": Arm(0.04, 0.1),
     "6 %, 0.2 Å": Arm(0.06, 0.2),
     "6 %, 0.2 Å, none of Li2S": Arm(0.06, 0.2, without=("Li2S",)),
+    "6 %, 0.2 Å, hull watched": Arm(0.06, 0.2, fit={"watch": True}),
+    "today, slowly": Arm(frames=0, fit={"learning_rate": SLOW}),
+    "more of today's, slowly": Arm(fit={"learning_rate": SLOW}),
+    "4 %, 0.1 Å, slowly": Arm(0.04, 0.1, fit={"learning_rate": SLOW}),
+    "6 %, 0.2 Å, slowly": Arm(0.06, 0.2, fit={"learning_rate": SLOW}),
 }
 
 
@@ -92,6 +103,10 @@ class Pool:
         Label documents.
     phases : list of dict
         ``family``, ``formula`` and ``structure`` (document) of labelled phases on the hull.
+    references : list of dict
+        Reference documents.
+    relaxed : list of dict
+        All labels of relaxed frames, in all splits: what the hull of the labels is made of.
     source : dict
         What it was made of.
     """
@@ -101,6 +116,7 @@ class Pool:
     held_out: list[Record]
     phases: list[Record]
     references: list[Record]
+    relaxed: list[Record]
     source: Record
 
 
@@ -180,6 +196,7 @@ def pool_of_node(name: str, frames: int) -> Pool:
         held_out.labels,
         list(phases.values()),
         list(view.references()),
+        [label for label in labels if label["kind"] == "relaxed"],
         {"state": view.id, "iteration": view.iteration, "labels": len(labels)},
     )
 
@@ -198,15 +215,17 @@ def pool_of_references(labels: Labels, frames: int) -> Pool:
         records.append(record_of(cell, family, "relaxed", "reference"))
         records.append(record_of(rattled(cell, 0.05, 1), family, "rattled", "random"))
         records.append(record_of(strained(cell, 0.04, 2), family, "strained", "random"))
-        phases.append({"family": family, "formula": cell.composition.reduced_formula, **{"structure": document["structure"]}})
+        phases.append({"family": family, "formula": cell.composition.reduced_formula, "structure": document["structure"]})
     found = labels.of(records)
     split = {d["_id"]: split_of(d["_id"], test_fraction=0.25, validation_fraction=0.25, seed=1) for d in documents}
     by_split: dict[str, list[Record]] = {"train": [], "validation": [], "test": []}
     for label in found:
-        by_split["train" if label["how"] == "reference" else split[label["family"]]].append(label)
+        label["split"] = "train" if label["how"] == "reference" else split[label["family"]]
+        by_split[label["split"]].append(label)
     phases = [phase for phase in phases if split[phase["family"]] == "train"]
     train = by_split["train"][: len(cells) + frames]
-    return Pool(train, by_split["validation"], by_split["test"], phases, documents, {"references": "li-p-s"})
+    relaxed = [label for label in found if label["kind"] == "relaxed"]
+    return Pool(train, by_split["validation"], by_split["test"], phases, documents, relaxed, {"references": "li-p-s"})
 
 
 def record_of(structure: Structure, family: str, kind: str, how: str) -> Record:
@@ -227,9 +246,7 @@ def added(arm: Arm, phases: Sequence[Record]) -> Iterator[Record]:
             continue
         structure, seed = structure_from_document(phase["structure"]), 1000 * number
         if arm.strain:
-            frames = list(
-                amplitude_frames(structure, arm.frames, strain=arm.strain, displacement=arm.displacement, seed=seed)
-            )
+            frames = list(amplitude_frames(structure, arm.frames, strain=arm.strain, displacement=arm.displacement, seed=seed))
         else:
             turns = range(arm.frames // 2)
             frames = [("rattled", rattled(structure, 0.05, seed + i)) for i in turns]
@@ -246,41 +263,68 @@ def references_of(labels: Labels, pool: Pool) -> list[Record]:
     return labels.of([record for compound in simplest_compounds(pool.references, COMPOUNDS) for record in compound.records])
 
 
-def measured(force_field: ForceField, pool: Pool, frames: Sequence[TrainingFrame], stiffness_labels: Sequence[Record]) -> Record:
-    """Stiffness, errors on the held-out set."""
+def hull_of_labels(pool: Pool, scales: Scales, split: str) -> HullWatch | None:
+    """Reactions of labelled hull phases of one split among themselves and those of the splits before it."""
+    from coevo.makers.labels.hull_watch import hull_watch
+
+    competing = {"train"} if split == "validation" else {"train", "validation"}
+    rows = [label for label in pool.relaxed if label["split"] in {split, *competing}]
+    splits = ["validation" if label["split"] == split else "train" for label in rows]
+    return hull_watch(rows, scales.frames(rows), splits, ELEMENTS)
+
+
+def measured(force_field: ForceField, pool: Pool, scales: Scales, stiffness_labels: Sequence[Record]) -> Record:
+    """Stiffness, errors on the held-out set, and errors of the reactions of held-out families."""
+    import numpy as np
+
     from coevo.analysis.signals.residuals import errors
     from coevo.makers.signals.stiffness import stiffness_metrics
     from coevo.models.contracts import Prediction
 
+    frames = scales.frames(pool.held_out)
     stiffness = stiffness_metrics(pool.references, stiffness_labels, force_field, COMPOUNDS, 1)
     found = force_field.evaluate([frame.structure for frame in frames])
     rows = [(p, f) for p, f in zip(found, frames, strict=True) if isinstance(p, Prediction)]
-    return {
+    told: Record = {
         "stiffness": stiffness,
         "held_out": {"frames": len(rows), **asdict(errors([p for p, _ in rows], [f for _, f in rows]))},
     }
+    watch = hull_of_labels(pool, scales, "test")
+    if watch is not None:
+        energies = [p.energy for p in force_field.evaluate(watch.structures) if isinstance(p, Prediction)]
+        told["held_out_hull"] = {"phases": len(watch.energies), "rmse_mev_per_atom": 1e3 * watch.spread(np.array(energies))}
+    return told
 
 
-def fitted(arm: Arm, folder: Path, name: str, frames: dict[str, list[TrainingFrame]], options: argparse.Namespace) -> tuple[Any, Record]:
+def fitted(
+    name: str, arm: Arm, seed: int, frames: dict[str, list[TrainingFrame]], watch: HullWatch | None, options: argparse.Namespace
+) -> tuple[Any, Record]:
     """The force field of an arm, from the folder if it is there."""
     from coevo.models.contracts import FitSettings
     from coevo.models.registry import force_field_from
 
-    place = folder / (hashlib.sha256(f"{name} {arm} {options.seed} {options.epochs}".encode()).hexdigest()[:12] + ".safetensors")
+    told_apart = hashlib.sha256(f"{name} {arm} {seed} {options.epochs}".encode()).hexdigest()[:12]
+    place = options.folder / f"{told_apart}.safetensors"
     note = place.with_suffix(".json")
-    start = force_field_from(*START)
+    start: Any = force_field_from(*START)
     if note.exists():
         return type(start).load(place), json.loads(note.read_text())
     before = cpu_seconds()
-    settings = FitSettings(**{"epochs": options.epochs, **arm.fit})
+    given = {key: value for key, value in arm.fit.items() if key != "watch"}
     model, report = start.fit(
-        frames["train"], frames["validation"], settings, options.seed, progress=lambda _: print(".", end="", flush=True)
+        frames["train"],
+        frames["validation"],
+        FitSettings(**{"epochs": options.epochs, **given}),
+        seed,
+        progress=lambda _: print(".", end="", flush=True),
+        watch=watch if arm.fit.get("watch") else None,
     )
     told = {
         "cpu_seconds": round(cpu_seconds() - before, 1),
         "frames": report["frames"],
         "best_epoch": report["best_epoch"],
         "epochs": report["epochs"],
+        "watched": report.get("watched", 0),
     }
     model.save(place)
     note.write_text(json.dumps(told))
@@ -296,7 +340,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--frames", type=int, default=100, help="of the training split, beside the references")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
@@ -319,7 +363,7 @@ def run(options: argparse.Namespace) -> None:
     start = force_field_from(*START)
     scales = scales_for(pool.train, {}, start, ELEMENTS, workers=1, accept_mismatch=True)
     for_stiffness = references_of(labels, pool)
-    held_out = scales.frames(pool.held_out)
+    watch = hull_of_labels(pool, scales, "validation")
     record: Record = {
         "benchmark": "stiffness",
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -327,36 +371,54 @@ def run(options: argparse.Namespace) -> None:
         "versions": {name: importlib.metadata.version(name) for name in ("coevo", "chgnet", "torch", "numpy", "ase")},
         "labels": "sevennet/7net-l3i5",
         "source": pool.source,
-        "seed": options.seed,
         "epochs": options.epochs,
         "frames": {"train": len(pool.train), "validation": len(pool.validation), "held_out": len(pool.held_out)},
         "phases": [phase["formula"] for phase in pool.phases],
         "offsets": scales.offsets(),
-        "arms": {"published": {"added": 0, **measured(start, pool, held_out, for_stiffness)}},
+        "arms": {"published": [{"added": 0, **measured(start, pool, scales, for_stiffness)}]},
     }
-    say("published", record)
+    if options.database:
+        own = own_force_field(options.node)
+        record["arms"]["the node's own"] = [{"added": None, **measured(own, pool, scales, for_stiffness)}]
+    for name in record["arms"]:
+        say(name, record)
     for name in options.arms:
         arm = ARMS[name]
         more = labels.of(list(added(arm, pool.phases)))
         frames = {"train": scales.frames([*pool.train, *more]), "validation": scales.frames(pool.validation)}
-        model, told = fitted(arm, options.folder, name, frames, options)
-        record["arms"][name] = {"added": len(more), **told, **measured(model, pool, held_out, for_stiffness)}
-        say(name, record)
-        options.output.write_text(json.dumps(rounded(record), indent=1) + "\n")
+        for seed in options.seeds:
+            model, told = fitted(name, arm, seed, frames, watch, options)
+            row = {"seed": seed, "added": len(more), **told, **measured(model, pool, scales, for_stiffness)}
+            record["arms"].setdefault(name, []).append(row)
+            say(name, record)
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.write_text(json.dumps(rounded(record), indent=1) + "\n")
     print(f"written to {options.output}, {cpu_seconds():.0f} CPU s")
 
 
+def own_force_field(node: str) -> Any:
+    """The force field of the last state of a node: what all its fits, without frames for stiffness, made of it."""
+    from coevo.makers.checkpoints import load_force_field
+    from coevo.makers.step import current_store
+
+    store = current_store()
+    checkpoint: Any = store.state(f"{node}@main").document["checkpoints"]["force_field"]
+    return load_force_field(store, checkpoint)
+
+
 def say(name: str, record: Record) -> None:
-    """Print an arm."""
-    arm = record["arms"][name]
-    words = []
+    """Print the last run of an arm."""
+    arm = record["arms"][name][-1]
+    print(
+        f"{name} ({arm.get('seed')}): +{arm['added']} frames, {arm.get('cpu_seconds')} CPU s, best epoch {arm.get('best_epoch')}"
+    )
     for row in arm["stiffness"]["compounds"]:
         model, label = row["model"], row["labels"]
-        top = [round(max(x["frequencies_cm1"] or [0.0])) if x else None for x in (model, label)]
-        words.append(f"{row['formula']}: B0 {model['bulk_modulus_gpa']}, labels {label and label['bulk_modulus_gpa']}; highest mode {top}")
-    held_out = arm["held_out"]
-    print(f"{name}: +{arm['added']} frames, {arm.get('cpu_seconds')} CPU s, best epoch {arm.get('best_epoch')}\n  " + "\n  ".join(words))
-    print("  ", {key: round(value, 1) for key, value in held_out.items() if key.endswith(("atom", "angstrom", "gpa"))}, flush=True)
+        modes = [[round(x) for x in one["frequencies_cm1"] or [0.0]][-1] if one else None for one in (model, label)]
+        moduli = [one and one["bulk_modulus_gpa"] and round(one["bulk_modulus_gpa"], 1) for one in (model, label)]
+        print(f"  {row['formula']}: B0 {moduli[0]}, of the labels {moduli[1]}; highest mode {modes[0]}, {modes[1]}")
+    told = {key: round(value, 2) for key, value in arm["held_out"].items() if "rmse" in key}
+    print("  ", told, "frequencies", round(arm["stiffness"]["frequency_ratio"], 3), arm.get("held_out_hull"), flush=True)
 
 
 def rounded(value: Any) -> Any:
