@@ -52,8 +52,8 @@ LABELLER: Record = {"code": "teacher", "teacher": {"family": "sevennet", "weight
 LARGEST = 44
 """Atoms of a phase whose frames are added, at most."""
 COMPOUNDS = 3
-SLOW = 1e-4
-"""Learning rate of the slow arms; by default it is 5e-4."""
+TO_THE_END = {"patience": 12}
+"""All epochs, so that the learning rate comes to its end; by default a fit ends five epochs after the best."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Arm:
     without : tuple of str
         Formulas that get none.
     fit : dict
-        Settings of the fit that differ; ``watch``: early stopping watches the hull (``training.watch_hull``).
+        Settings of the fit that differ; ``watch``: early stopping watches the hull (``training.watch_hull``); ``of_the_node``: it
+        begins with the node's own force field, as its next iteration would.
     """
 
     strain: float = 0.0
@@ -86,10 +87,14 @@ ARMS: dict[str, Arm] = {
     "6 %, 0.2 Å": Arm(0.06, 0.2),
     "6 %, 0.2 Å, none of Li2S": Arm(0.06, 0.2, without=("Li2S",)),
     "6 %, 0.2 Å, hull watched": Arm(0.06, 0.2, fit={"watch": True}),
-    "today, slowly": Arm(frames=0, fit={"learning_rate": SLOW}),
-    "more of today's, slowly": Arm(fit={"learning_rate": SLOW}),
-    "4 %, 0.1 Å, slowly": Arm(0.04, 0.1, fit={"learning_rate": SLOW}),
-    "6 %, 0.2 Å, slowly": Arm(0.06, 0.2, fit={"learning_rate": SLOW}),
+    "6 %, 0.2 Å, slowly": Arm(0.06, 0.2, fit={"learning_rate": 1e-4}),
+    "today, to the end": Arm(frames=0, fit=TO_THE_END),
+    "6 %, 0.2 Å, to the end": Arm(0.06, 0.2, fit=TO_THE_END),
+    "the node's own, today": Arm(frames=0, fit={"of_the_node": True}),
+    "the node's own, 4 %, 0.1 Å": Arm(0.04, 0.1, fit={"of_the_node": True}),
+    "the node's own, 6 %, 0.2 Å": Arm(0.06, 0.2, fit={"of_the_node": True}),
+    "today, stresses": Arm(frames=0, fit={**TO_THE_END, "stress_weight": 1.0}),
+    "6 %, 0.2 Å, stresses": Arm(0.06, 0.2, fit={**TO_THE_END, "stress_weight": 1.0}),
 }
 
 
@@ -273,8 +278,15 @@ def hull_of_labels(pool: Pool, scales: Scales, split: str) -> HullWatch | None:
     return hull_watch(rows, scales.frames(rows), splits, ELEMENTS)
 
 
-def measured(force_field: ForceField, pool: Pool, scales: Scales, stiffness_labels: Sequence[Record]) -> Record:
-    """Stiffness, errors on the held-out set, and errors of the reactions of held-out families."""
+def measured(place: Path, force_field: ForceField, pool: Pool, scales: Scales, stiffness_labels: Sequence[Record]) -> Record:
+    """Stiffness, errors on the held-out set, and errors of the reactions of held-out families; from the file if it is there."""
+    if not place.exists():
+        place.write_text(json.dumps(_measured(force_field, pool, scales, stiffness_labels)))
+    told: Record = json.loads(place.read_text())
+    return told
+
+
+def _measured(force_field: ForceField, pool: Pool, scales: Scales, stiffness_labels: Sequence[Record]) -> Record:
     import numpy as np
 
     from coevo.analysis.signals.residuals import errors
@@ -296,6 +308,12 @@ def measured(force_field: ForceField, pool: Pool, scales: Scales, stiffness_labe
     return told
 
 
+def place_of(name: str, arm: Arm, seed: int, options: argparse.Namespace) -> Path:
+    """The file of a fit."""
+    told_apart = hashlib.sha256(f"{name} {arm} {seed} {options.epochs}".encode()).hexdigest()[:12]
+    return Path(options.folder / f"{told_apart}.safetensors")
+
+
 def fitted(
     name: str, arm: Arm, seed: int, frames: dict[str, list[TrainingFrame]], watch: HullWatch | None, options: argparse.Namespace
 ) -> tuple[Any, Record]:
@@ -303,14 +321,13 @@ def fitted(
     from coevo.models.contracts import FitSettings
     from coevo.models.registry import force_field_from
 
-    told_apart = hashlib.sha256(f"{name} {arm} {seed} {options.epochs}".encode()).hexdigest()[:12]
-    place = options.folder / f"{told_apart}.safetensors"
+    place = place_of(name, arm, seed, options)
     note = place.with_suffix(".json")
-    start: Any = force_field_from(*START)
+    start: Any = own_force_field(options.node) if arm.fit.get("of_the_node") else force_field_from(*START)
     if note.exists():
         return type(start).load(place), json.loads(note.read_text())
     before = cpu_seconds()
-    given = {key: value for key, value in arm.fit.items() if key != "watch"}
+    given = {key: value for key, value in arm.fit.items() if key not in {"watch", "of_the_node"}}
     model, report = start.fit(
         frames["train"],
         frames["validation"],
@@ -375,11 +392,13 @@ def run(options: argparse.Namespace) -> None:
         "frames": {"train": len(pool.train), "validation": len(pool.validation), "held_out": len(pool.held_out)},
         "phases": [phase["formula"] for phase in pool.phases],
         "offsets": scales.offsets(),
-        "arms": {"published": [{"added": 0, **measured(start, pool, scales, for_stiffness)}]},
+        "arms": {
+            "published": [{"added": 0, **measured(options.folder / "published.measured", start, pool, scales, for_stiffness)}]
+        },
     }
     if options.database:
-        own = own_force_field(options.node)
-        record["arms"]["the node's own"] = [{"added": None, **measured(own, pool, scales, for_stiffness)}]
+        own, place = own_force_field(options.node), options.folder / "own.measured"
+        record["arms"]["the node's own"] = [{"added": None, **measured(place, own, pool, scales, for_stiffness)}]
     for name in record["arms"]:
         say(name, record)
     for name in options.arms:
@@ -388,7 +407,8 @@ def run(options: argparse.Namespace) -> None:
         frames = {"train": scales.frames([*pool.train, *more]), "validation": scales.frames(pool.validation)}
         for seed in options.seeds:
             model, told = fitted(name, arm, seed, frames, watch, options)
-            row = {"seed": seed, "added": len(more), **told, **measured(model, pool, scales, for_stiffness)}
+            place = place_of(name, arm, seed, options).with_suffix(".measured")
+            row = {"seed": seed, "added": len(more), **told, **measured(place, model, pool, scales, for_stiffness)}
             record["arms"].setdefault(name, []).append(row)
             say(name, record)
             options.output.parent.mkdir(parents=True, exist_ok=True)

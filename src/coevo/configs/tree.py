@@ -213,9 +213,9 @@ class SelectionConfig(Section):
     stiff_frames: int = Field(
         default=0, ge=0, le=20, description="strained and displaced frames of each labelled phase on the hull, beside the budget"
     )
-    stiff_strain: Positive = Field(default=0.06, le=0.2, description="largest strain of stiff_frames, of all lengths alike")
+    stiff_strain: Positive = Field(default=0.04, le=0.2, description="largest strain of stiff_frames, of all lengths alike")
     stiff_displacement: Positive = Field(
-        default=0.2, le=0.5, description="root-mean-square displacement of the atoms in stiff_frames, Å"
+        default=0.1, le=0.5, description="root-mean-square displacement of the atoms in stiff_frames, Å"
     )
     label_path: int = Field(
         default=0,
