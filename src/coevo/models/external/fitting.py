@@ -63,8 +63,9 @@ def usable_structures(structures: Sequence[Structure], *, known: Collection[int]
     found = []
     for structure in structures:
         crystal = crystal_from_structure(structure, known, family)
-        is_one = isinstance(crystal, Crystal)
-        found.append(is_one and not isinstance(usable_pairs(crystal.positions, crystal.cell, cutoff), Failure))
+        found.append(
+            isinstance(crystal, Crystal) and not isinstance(usable_pairs(crystal.positions, crystal.cell, cutoff), Failure)
+        )
     return found
 
 
