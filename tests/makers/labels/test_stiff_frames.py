@@ -17,7 +17,7 @@ from coevo.node_store.canonical import structure_document, structure_from_docume
 NODE = NodeSection(name="stiff", elements=("Li", "S"), references="li-p-s")
 LI2S = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.72), ["Li", "S"], [[0.25, 0.25, 0.25], [0, 0, 0]])
 HIGHER = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), ["Li", "S"], [[0.25, 0.25, 0.25], [0, 0, 0]])
-LIS = Structure(Lattice.cubic(4.0), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+LIS = Structure(Lattice.cubic(4.0), ["Li", "S"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
 LITHIUM = Structure(Lattice.cubic(3.4), ["Li"], [[0, 0, 0]])
 LI7S3 = Structure(Lattice.cubic(6.0), ["Li"] * 7 + ["S"] * 3, np.random.default_rng(0).random((10, 3)))
 
@@ -145,7 +145,7 @@ def test_the_way_down_goes_on_from_the_lowest_label_and_ends_at_rest() -> None:
     forces = np.zeros((2, 3))
     forces[0] = 1.0, 0.0, 0.0
     phases = {"wrong": PHASES["wrong"]}
-    pushed = {"forces": forces.tolist()}
+    pushed: dict[str, Any] = {"forces": forces.tolist()}
     state = View(phases, [label("wrong", LIS, **pushed)])
     found = stiff_frames(state, NODE, SelectionConfig(label_path=2))  # type: ignore[arg-type]
     (frame,) = found.frames
