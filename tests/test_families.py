@@ -136,7 +136,7 @@ def test_descriptors_say_what_the_models_say():
 
 def test_a_descriptor_that_contradicts_itself_is_refused():
     loader = Loader("metal", "force_field", "json", "m:C")
-    with pytest.raises(ConfigError, match="got capabilities fly, allowed: fit, relax, stress, batched"):
+    with pytest.raises(ConfigError, match="got capabilities fly, allowed: fit, watch, relax, stress, batched"):
         Family(loader, title="m", weights={"a": Weights("emt")}, default_weights="a", capabilities=frozenset({"fly"}))
     with pytest.raises(ConfigError, match="got default_weights 'b', allowed: one of its weights, a"):
         Family(loader, title="m", weights={"a": Weights("emt")}, default_weights="b")

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from coevo.configs.tree import TrainingConfig
+from coevo.configs.loading import parse_config
+from coevo.configs.tree import NodeSection, TrainingConfig
+from coevo.errors import ConfigError
 from coevo.makers.labels.training_set import replayed, scale_for, scales_for, split_for, splits_for
-from coevo.makers.train_force_field import loss_ratio
-from coevo.models.contracts import Prediction
+from coevo.makers.train_force_field import TrainForceFieldMaker, loss_ratio
+from coevo.models.contracts import Prediction, TrainingFrame
 from coevo.node_store.canonical import structure_document
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.0), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -327,3 +329,55 @@ def test_a_force_field_is_not_trained_on_labels_of_another_scale(monkeypatch, tm
     near = train(monkeypatch, tmp_path, BiasedField(0.06, fitted_bias=0.01), accept=False)
     assert near["adopted"], "28 meV/atom are within the limit"
     assert [row["formula"] for row in near["offsets"]["d"]["residuals"]] == ["Li", "S", "LiS"]
+
+
+class Fitted:
+    """A force field that notes what its fit was given."""
+
+    def __init__(self) -> None:
+        self.given: dict = {}
+
+    def fit(self, training, validation, settings, seed, **more):
+        self.given = more
+        return self, {}
+
+
+def watching(**training) -> TrainForceFieldMaker:
+    node = NodeSection(name="watching", elements=("Li", "S"), references="li-p-s")
+    return TrainForceFieldMaker(node=node, training=TrainingConfig(**training))
+
+
+def test_early_stopping_is_given_the_hull_where_the_configuration_says_so():
+    rows = {"train": [label(LITHIUM, -2.0), label(SULPHUR, -4.0)], "validation": [label(ROCKSALT, -4.0)]}
+    frames = {
+        split: [
+            TrainingFrame(structure, x["energy_per_atom"], np.zeros((len(structure), 3)), np.zeros((3, 3)))
+            for x, structure in zip(labels, structures, strict=True)
+        ]
+        for (split, labels), structures in zip(rows.items(), ([LITHIUM, SULPHUR], [ROCKSALT]), strict=True)
+    }
+    for labels in rows.values():
+        for x in labels:
+            x["kind"] = "relaxed"
+    assert watching()._watch(rows, frames) is None
+    watch = watching(watch_hull=True)._watch(rows, frames)
+    assert watch is not None
+    assert watch.energies == pytest.approx([-1.0])  # -4 against half of -2 and half of -4
+    for given, expected in ((None, {"progress"}), (watch, {"progress", "watch"})):
+        model = Fitted()
+        watching()._fit(model, [], [], 1, given)  # type: ignore[arg-type]
+        assert set(model.given) == expected  # a family that cannot watch need not know the word
+
+
+def test_a_family_that_cannot_watch_the_hull_says_so():
+    enough = {name: [None] * 30 for name in ("train", "validation", "test")}
+    assert watching(watch_hull=True)._obstacle(enough, "chgnet") == ""  # type: ignore[arg-type]
+    assert "mace cannot watch the hull" in watching(watch_hull=True)._obstacle(enough, "mace")  # type: ignore[arg-type]
+    assert watching()._obstacle(enough, "mace") == ""  # type: ignore[arg-type]
+    text = (
+        "node: {name: n, elements: [Li, S], references: li-p-s, energy_scale: pbe}\nscreening: {force_field: {family: FAMILY}}\n"
+    )
+    text += "training: {watch_hull: true}\n"
+    assert parse_config(text.replace("FAMILY", "sevennet"), "n").training.watch_hull
+    with pytest.raises(ConfigError, match=r"training.watch_hull: got true, allowed: false with the force field mace"):
+        parse_config(text.replace("FAMILY", "mace"), "n")

@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from scipy.spatial.transform import Rotation
 
-from coevo.errors import ModelError
+from coevo.errors import ConfigError, ModelError
 from coevo.families import Family, descriptor_of
 from coevo.models.contracts import (
     Failure,
@@ -24,6 +24,7 @@ from coevo.models.contracts import (
     RelaxationSettings,
     TrainingFrame,
 )
+from coevo.models.early_stopping import EarlyStopping, HullWatch
 
 FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
 
@@ -361,6 +362,30 @@ class ForceFieldContract:
         force_field.save(tmp_path / "after")
         assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
         assert [p.energy for p in force_field.evaluate(crystals)] == [p.energy for p in before]
+
+    def test_a_hull_is_watched(self, force_field, descriptor):
+        """A reaction whose energy is off by 0.1 eV/atom before any training; the report says which epoch the rule took."""
+        if not descriptor.can("fit"):
+            return
+        training, validation = self.shifted_frames(force_field, range(4)), self.shifted_frames(force_field, range(100, 102))
+        pair = [frame.structure for frame in validation]
+        first, second = (frame.energy - 0.05 for frame in validation)
+        watch = HullWatch(pair, np.array([[1.0, -1.0]]), np.array([first - second + 0.1]))
+        chosen = FitSettings(epochs=2, learning_rate=1e-3, batch_size=2, patience=2)
+        if not descriptor.can("watch"):
+            with pytest.raises(ConfigError, match=f"{force_field.family} cannot watch"):
+                force_field.fit(training, validation, chosen, seed=3, watch=watch)
+            return
+        fitted, report = force_field.fit(training, validation, chosen, seed=3, watch=watch)
+        assert report["watched"] == 1
+        told = [(epoch["validation_loss"], epoch["hull_spread"]) for epoch in report["epochs"]]
+        assert told[0][1] == pytest.approx(0.1, abs=1e-4)
+        stopping = EarlyStopping(chosen.patience, *told[0])
+        for number, (loss, spread) in enumerate(told[1:], start=1):
+            stopping.is_best(number, loss, spread)
+        assert report["best_epoch"] == stopping.best_epoch
+        energies = np.array([found.energy for found in fitted.evaluate(pair)])
+        assert watch.spread(energies) == pytest.approx(told[stopping.best_epoch][1], abs=1e-4)
 
     def test_fit_is_deterministic(self, force_field, descriptor, tmp_path):
         if not descriptor.can("fit"):

@@ -112,6 +112,8 @@ class Start:
         References that no audit has looked at.
     unlabelled : int
         References that ``labelling.references: all`` has labelled, and that have no label.
+    stiff : int
+        Frames that ``selection`` asks of labelled phases of the state, beside the budget. How many later states ask is not known.
     calibrates_in : int or None
         Iteration that would calibrate environments; None where it was done.
     """
@@ -125,6 +127,7 @@ class Start:
     unaudited: int = 0
     unlabelled: int = 0
     calibrates_in: int | None = None
+    stiff: int = 0
 
 
 def start_from_state(head: StateView, config: NodeConfig | None = None) -> Start:
@@ -159,11 +162,20 @@ def start_from_state(head: StateView, config: NodeConfig | None = None) -> Start
             0 if audited else references,
             max(0, references - _labelled_references(head)) if every else 0,
             None if calibration else head.iteration + 1,
+            0 if config is None else _stiff_frames(head, config),
         )
 
 
 def _labelled_references(head: StateView) -> int:
     return len({label["family"] for label in head.labels() if label["how"] in ANCHORS})
+
+
+def _stiff_frames(head: StateView, config: NodeConfig) -> int:
+    from coevo.makers.labels.stiff_frames import WITHIN, stiff_frames
+
+    curation = config.curation.of_hull()
+    window = WITHIN if curation is None else curation.hull_window
+    return len(stiff_frames(head, config.node, config.selection, window).frames) if config.selection.structures else 0
 
 
 def start_of_new(loaded: LoadedConfig) -> Start:
@@ -203,7 +215,7 @@ def plan(config: NodeConfig, start: Start, iterations: int, workers: int, site: 
     for number in range(iterations):
         iteration = start.iteration + 1 + number
         population += round(start.admitted * config.generator.candidates)
-        frames = selected + (start.unlabelled if number == 0 else 0)
+        frames = selected + (start.unlabelled + start.stiff if number == 0 else 0)
         training = min(labelled, config.training.replay) + frames
         labelled += frames
         amounts = _amounts(config, iteration, population, frames, training)

@@ -210,6 +210,25 @@ class SelectionConfig(Section):
     uncertainty_fraction: Fraction = Field(
         default=0.0, description="share chosen where the members of the second opinion (uncertainty) differ most"
     )
+    stiff_frames: int = Field(
+        default=0, ge=0, le=20, description="strained and displaced frames of each labelled phase on the hull, beside the budget"
+    )
+    stiff_strain: Positive = Field(default=0.04, le=0.2, description="largest strain of stiff_frames, of all lengths alike")
+    stiff_displacement: Positive = Field(
+        default=0.1, le=0.5, description="root-mean-square displacement of the atoms in stiff_frames, Å"
+    )
+    label_path: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="frames, one an iteration, down the labels' forces from each phase of stiff_frames and refuted_frames",
+    )
+    refuted_frames: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="rattled frames of each entry that labels refute, or with an electron excess, beside the budget",
+    )
 
 
 class TrainingConfig(Section):
@@ -231,6 +250,10 @@ class TrainingConfig(Section):
     min_frames: int = Field(default=20, ge=4, description="fewer training frames: no fit")
     worse_tolerance: float = Field(
         default=0.0, ge=0.0, le=1.0, description="relative loss increase on test that is still adopted"
+    )
+    watch_hull: bool = Field(
+        default=False,
+        description="early stopping also watches how far labelled phases of validation families are from the hull",
     )
 
 
@@ -336,6 +359,11 @@ class NodeConfig(Section):
             raise ValueError(
                 f"screening.force_field.weights: got {chosen.weights}, whose energies are {what} and not on node.energy_scale "
                 f"{scale}, allowed: {allowed}"
+            )
+        if self.training.watch_hull and not descriptor_of(chosen.family, "force_field").can("watch"):
+            raise ValueError(
+                f"training.watch_hull: got true, allowed: false with the force field {chosen.family}, "
+                "which cannot watch the hull while it is fitted"
             )
         self.uncertainty.check(chosen.family, chosen.weights, self.node.elements, self.selection.uncertainty_fraction)
         self.audit.check(chosen, self.labelling, self.node.elements)

@@ -22,6 +22,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 CAPABILITIES: dict[str, dict[str, str]] = {
     "force_field": {
         "fit": "can be fine-tuned on labels",
+        "watch": "can watch energies above hull while it is fitted (training.watch_hull)",
         "relax": "relaxes structures",
         "stress": "gives stresses, so that cells relax",
         "batched": "predicts many structures at once",

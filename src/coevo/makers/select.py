@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coevo.makers.labels.hull_phases import HullPhases
+    from coevo.makers.labels.stiff_frames import StiffFrames
     from coevo.makers.outputs import Curated, MembersEvaluated, Selected
     from coevo.makers.step import Record
     from coevo.node_store.views import StateView
@@ -74,7 +75,8 @@ class SelectMaker(StepMaker):
         dict
             ``frames`` (shard reference), ``counts`` (structures by the way they were chosen, frames by kind; a ``note``, if the
             share of uncertainty could not be chosen; of a hull of labelled phases ``hull``: how many had no label and were not
-            drawn at random, how many further ones are in doubt, if any, and how many references were asked for).
+            drawn at random, how many further ones are in doubt, if any, and how many references were asked for; ``stiff``:
+            labelled phases with frames of their own beside the budget, by the way they were chosen).
         """
         from collections import Counter
 
@@ -93,6 +95,8 @@ class SelectMaker(StepMaker):
             if hull and how in {ASKED, DOUBT}:
                 rows = hull.phases if how == ASKED else hull.doubted
             frames += self._frames_of(rows[structure_id], how, seed)
+        stiff = self._stiff_frames(parent)
+        frames += stiff.frames
         return {
             "frames": write_records(store, frames),
             "counts": {
@@ -100,8 +104,19 @@ class SelectMaker(StepMaker):
                 "frames": dict(sorted(Counter(frame["kind"] for frame in frames).items())),
                 **({"note": note} if note else {}),
                 **({"hull": _counts_of(hull, chosen)} if hull else {}),
+                **({"stiff": stiff.phases} if stiff.phases else {}),
             },
         }
+
+    def _stiff_frames(self, parent: str) -> StiffFrames:
+        """Further frames of phases that have labels; none where nothing is labelled."""
+        from coevo.makers.labels.stiff_frames import WITHIN, StiffFrames, stiff_frames
+        from coevo.makers.populations.population import open_state
+
+        if not self.selection.structures:
+            return StiffFrames()
+        window = WITHIN if self.curation is None else self.curation.hull_window
+        return stiff_frames(open_state(current_store(), self.node.name, parent), self.node, self.selection, window)
 
     def _hull_phases(self, admitted: Mapping[str, Record], parent: str) -> HullPhases | None:
         """Phases on the hull that want a label; None where the hull is not one of labelled phases."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from coevo.makers.outputs import Checkpoint, Fit, Labelled, TrainedForceField
     from coevo.makers.step import Document, Record
     from coevo.models.contracts import ForceField, TrainingFrame
+    from coevo.models.early_stopping import HullWatch
     from coevo.node_store.store import NodeStore
 
 
@@ -162,7 +163,8 @@ class TrainForceFieldMaker(StepMaker):
             self.training.replay,
             self._seed(iteration, "replay"),
         )
-        fitted, report = self._fit(force_field, scales.frames(training), frames["validation"], iteration)
+        watch = self._watch(by_split, frames)
+        fitted, report = self._fit(force_field, scales.frames(training), frames["validation"], iteration, watch)
         after = self._errors(fitted, frames["test"], by_split["test"])
         ratio = loss_ratio(common["test_before"]["all"], after["all"])
         outcome: Fit = {**common, "fit": report, "test_after": after, "test_loss_ratio": ratio}
@@ -178,6 +180,8 @@ class TrainForceFieldMaker(StepMaker):
             return "training is switched off"
         if not descriptor_of(family, "force_field").can("fit"):
             return f"the force field {family} cannot be fitted: it stays as it is, and the labels measure its error"
+        if self.training.watch_hull and not descriptor_of(family, "force_field").can("watch"):
+            return f"the force field {family} cannot watch the hull while it is fitted: training.watch_hull: false fits it"
         if len(frames["train"]) < self.training.min_frames:
             return f"{len(frames['train'])} training frames, at least {self.training.min_frames} are needed (training.min_frames)"
         for name in ("validation", "test"):
@@ -185,8 +189,24 @@ class TrainForceFieldMaker(StepMaker):
                 return f"no {name} frames yet, so a fit could not be judged"
         return ""
 
+    def _watch(self, by_split: Mapping[str, list[Record]], frames: Mapping[str, list[TrainingFrame]]) -> HullWatch | None:
+        """What early stopping watches of the hull, if it does: all labels that the fit may see, replayed now or not."""
+        from coevo.makers.labels.hull_watch import hull_watch
+
+        if not self.training.watch_hull:
+            return None
+        seen = ("train", "validation")
+        splits = [name for name in seen for _ in by_split[name]]
+        labels = [label for name in seen for label in by_split[name]]
+        return hull_watch(labels, [frame for name in seen for frame in frames[name]], splits, self.node.elements)
+
     def _fit(
-        self, force_field: ForceField, training: list[TrainingFrame], validation: list[TrainingFrame], iteration: int
+        self,
+        force_field: ForceField,
+        training: list[TrainingFrame],
+        validation: list[TrainingFrame],
+        iteration: int,
+        watch: HullWatch | None,
     ) -> tuple[ForceField, Document]:
         from coevo.models.contracts import FitSettings
 
@@ -194,7 +214,9 @@ class TrainForceFieldMaker(StepMaker):
         settings = FitSettings(**{name: getattr(self.training, name) for name in names})
         seed = self._seed(iteration, "train-force-field")
         with task("training the force field", settings.epochs, "epochs") as advance:
-            return force_field.fit(training, validation, settings, seed, progress=advance)
+            if watch is None:  # a family that cannot watch need not know the word
+                return force_field.fit(training, validation, settings, seed, progress=advance)
+            return force_field.fit(training, validation, settings, seed, progress=advance, watch=watch)
 
     def _seed(self, iteration: int, what: str) -> int:
         return seed_for(self.node, iteration, what)

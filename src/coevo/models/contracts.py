@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from coevo.models.early_stopping import HullWatch
+
     FloatArray = NDArray[np.float64]
 
 Progress = Callable[[int], None]
@@ -332,8 +334,13 @@ class ForceField(Protocol):
         seed: int,
         *,
         progress: Progress | None = None,
+        watch: HullWatch | None = None,
     ) -> tuple[ForceField, dict[str, Any]]:
-        """Fine-tune; early stopping sees the validation frames only. Return the best model by validation, and a report."""
+        """Fine-tune; early stopping sees the validation frames only. Return the best model by validation, and a report.
+
+        ``watch`` is given to families alone that say ``watch`` among their capabilities: the best epoch is then that of
+        :class:`coevo.models.early_stopping.EarlyStopping`. Others need not take it.
+        """
         ...
 
     def calculator(self) -> Calculator:

@@ -140,7 +140,7 @@ class LabelDocument(_Open):
     frame: str | None = Field(default=None, description="content id of the frame's geometry")
     structure: dict[str, Any] | None = Field(default=None, description="the frame; as in a structure document")
     family: str | None = Field(default=None, description="id of the entry or reference that the frame comes from")
-    kind: str | None = Field(default=None, description="relaxed, rattled, strained, path or displaced")
+    kind: str | None = Field(default=None, description="relaxed, rattled, strained, path, displaced or downhill")
     how: str | None = Field(
         default=None, description="how it was chosen: random, stability, environment, reference, stiffness, …"
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from coevo.models.chgnet.inference import Predictor
     from coevo.models.contracts import FitSettings, Progress, TrainingFrame
+    from coevo.models.early_stopping import HullWatch
     from coevo.models.relaxing.predictor import Recipe
 
 
@@ -130,11 +131,14 @@ class ChgnetForceField(BatchForceField):
         seed: int,
         *,
         progress: Progress | None = None,
+        watch: HullWatch | None = None,
     ) -> tuple[ChgnetForceField, dict[str, Any]]:
         """Fine-tune; see :class:`~coevo.models.contracts.ForceField` and :mod:`coevo.models.chgnet.training`."""
         from coevo.models.chgnet.training import fine_tune
 
-        weights, report = fine_tune(self._weights, training, validation, settings, seed, device=self._device, progress=progress)
+        weights, report = fine_tune(
+            self._weights, training, validation, settings, seed, device=self._device, progress=progress, watch=watch
+        )
         return ChgnetForceField(weights, self._device), report
 
 

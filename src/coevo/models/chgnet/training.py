@@ -16,6 +16,7 @@ from coevo.models.chgnet.graph_tensors import GraphTensors, graph_tensors, scatt
 from coevo.models.chgnet.network import Network
 from coevo.models.chgnet.weights import Weights
 from coevo.models.contracts import Failure
+from coevo.models.early_stopping import EarlyStopping
 from coevo.models.relaxing.crystal import Crystal, crystal_from_structure
 from coevo.models.relaxing.pool import reproducible_torch
 from coevo.models.relaxing.predictor import usable_pairs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from coevo.models.contracts import FitSettings, Progress, TrainingFrame
+    from coevo.models.early_stopping import HullWatch
     from coevo.models.relaxing.neighbours import PairList
 
 GPA = 160.21766208
@@ -79,8 +81,11 @@ def fine_tune(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
+    watch: HullWatch | None = None,
 ) -> tuple[Weights, dict[str, Any]]:
     """Return the weights of the epoch with the lowest validation loss (epoch 0 is the start), and a report.
+
+    Where a hull is watched, those of the epoch that :class:`coevo.models.early_stopping.EarlyStopping` finds best.
 
     The loss of a batch is ``10 H(ΔE) + force_weight · H(ΔF) + stress_weight · H(Δσ)`` with the mean Huber function H of energies
     in eV/atom, force components in eV/Å and stress components in GPa. All parameters are trained but CHGNet's energies of the
@@ -92,7 +97,7 @@ def fine_tune(
         If no frame of either kind is usable, a label is not finite, or the loss stops being a number.
     """
     with reproducible_torch(torch.device(device).type):
-        run = _FineTuning(weights, training, validation, settings, seed, torch.device(device))
+        run = _FineTuning(weights, training, validation, settings, seed, torch.device(device), watch)
         return run.run(progress)
 
 
@@ -105,6 +110,7 @@ class _FineTuning:
         settings: FitSettings,
         seed: int,
         device: torch.device,
+        watch: HullWatch | None,
     ) -> None:
         self.start = weights
         self.settings = settings
@@ -117,6 +123,7 @@ class _FineTuning:
         size = settings.batch_size
         self.validation = [self._batch(held_out[i : i + size]) for i in range(0, len(held_out), size)]
         self.n_validation = len(held_out)
+        self.watch, self.watched = self._watched(watch) if watch is not None else (None, [])
         self.trained = {
             name: tensor.to(device).clone().requires_grad_(True)
             for name, tensor in weights.parameters.items()
@@ -128,26 +135,29 @@ class _FineTuning:
         settings = self.settings
         final_rate = FINAL_RATE * settings.learning_rate
         optimiser = Adam(list(self.trained.values()), settings.learning_rate, final_rate, settings.epochs)
-        best_loss, before = self._validate()
-        best, best_epoch, after = self._copy(), 0, before
-        history: list[dict[str, float]] = [{"epoch": 0, "validation_loss": best_loss}]
+        loss, before = self._validate()
+        stopping = EarlyStopping(settings.patience, loss, self._spread())
+        best, after = self._copy(), before
+        history: list[dict[str, float]] = [{"epoch": 0, "validation_loss": loss, **stopping.said()}]
         for epoch in range(1, settings.epochs + 1):
             training_loss = self._epoch(optimiser)
             optimiser.end_epoch()
-            validation_loss, errors = self._validate()
-            history.append({"epoch": epoch, "training_loss": training_loss, "validation_loss": validation_loss})
+            loss, errors = self._validate()
+            is_best = stopping.is_best(epoch, loss, self._spread())
+            history.append({"epoch": epoch, "training_loss": training_loss, "validation_loss": loss, **stopping.said()})
             if progress is not None:
                 progress(1)
-            if validation_loss < best_loss:
-                best_loss, best, best_epoch, after = validation_loss, self._copy(), epoch, errors
-            elif epoch - best_epoch >= settings.patience:
+            if is_best:
+                best, after = self._copy(), errors
+            elif stopping.is_over(epoch):
                 break
         report = {
             "frames": {"training": len(self.training), "validation": self.n_validation, "unusable": self.unusable},
             "epochs": history,
-            "best_epoch": best_epoch,
+            "best_epoch": stopping.best_epoch,
             "validation_before": before,
             "validation_after": after,
+            **({"watched": len(self.watch.energies)} if self.watch is not None else {}),
         }
         return Weights(self.start.architecture, best), report
 
@@ -172,6 +182,32 @@ class _FineTuning:
         if not usable:
             raise ModelError(f"none of the {len(frames)} {kind} frames can be used; a fit needs training and validation frames")
         return usable, len(frames) - len(usable)
+
+    def _watched(self, watch: HullWatch) -> tuple[HullWatch | None, list[_Batch]]:
+        """What can be watched, and its structures in batches, whose labels are zero and are not asked for."""
+        crystals = [crystal_from_structure(structure, ATOMIC_NUMBERS, "chgnet") for structure in watch.structures]
+        found: list[_Frame | None] = []
+        for crystal in crystals:
+            if isinstance(crystal, Failure):
+                found.append(None)
+                continue
+            pairs = usable_pairs(crystal.positions, crystal.cell, self.start.architecture.atom_graph_cutoff)
+            no_forces = np.zeros((len(crystal), 3))
+            found.append(None if isinstance(pairs, Failure) else _Frame(crystal, pairs, 0.0, no_forces, np.zeros((3, 3))))
+        kept, size = watch.among([frame is not None for frame in found]), self.settings.batch_size
+        frames = [frame for frame in found if frame is not None] if kept is not None else []
+        return kept, [self._batch(frames[i : i + size]) for i in range(0, len(frames), size)]
+
+    def _spread(self) -> float | None:
+        """Spread of the hull that is watched, by the parameters as they are now, eV/atom."""
+        if self.watch is None:
+            return None
+        parameters = {name: tensor.detach() for name, tensor in self.trained.items()}
+        network, energies = Network(self.start.architecture, parameters), []
+        for batch in self.watched:
+            found = network.energies(batch.graph, batch.vectors).detach().to(torch.float32) / batch.counts
+            energies.append((found - batch.energies).cpu().numpy())  # minus the energies of the elements: labels are zero
+        return self.watch.spread(np.concatenate(energies).astype(np.float64))
 
     def _batch(self, frames: Sequence[_Frame]) -> _Batch:
         architecture = self.start.architecture

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from pymatgen.core import Structure
+
     from coevo.models.contracts import FitSettings, FloatArray, TrainingFrame
+    from coevo.models.early_stopping import HullWatch
 
 GPA = 160.21766208
 """GPa per eV/Å³."""
@@ -55,6 +58,37 @@ def usable_frames(
     return usable
 
 
+def usable_structures(structures: Sequence[Structure], *, known: Collection[int], family: str, cutoff: float) -> list[bool]:
+    """Whether the force field can take each structure."""
+    found = []
+    for structure in structures:
+        crystal = crystal_from_structure(structure, known, family)
+        found.append(
+            isinstance(crystal, Crystal) and not isinstance(usable_pairs(crystal.positions, crystal.cell, cutoff), Failure)
+        )
+    return found
+
+
+def write_watched(path: Path, watch: HullWatch) -> None:
+    """Write the structures of a hull that is watched as JSON lines: as frames, without labels."""
+    with path.open("w", encoding="utf-8") as file:
+        for structure in watch.structures:
+            file.write(json.dumps(_crystal_of(structure), allow_nan=False) + "\n")
+
+
+def reactions_of(watch: HullWatch) -> dict[str, Any]:
+    """What a request says of a hull that is watched beside its structures: ``reactions`` and ``reaction_energies``, eV/atom."""
+    return {"reactions": watch.reactions.tolist(), "reaction_energies": watch.energies.tolist()}
+
+
+def _crystal_of(structure: Structure) -> dict[str, Any]:
+    return {
+        "numbers": [site.specie.Z for site in structure],
+        "positions": structure.cart_coords.tolist(),
+        "cell": structure.lattice.matrix.tolist(),
+    }
+
+
 def write_frames(path: Path, frames: Sequence[TrainingFrame]) -> None:
     """Write frames as JSON lines.
 
@@ -65,9 +99,7 @@ def write_frames(path: Path, frames: Sequence[TrainingFrame]) -> None:
         for frame in frames:
             structure = frame.structure
             record = {
-                "numbers": [site.specie.Z for site in structure],
-                "positions": structure.cart_coords.tolist(),
-                "cell": structure.lattice.matrix.tolist(),
+                **_crystal_of(structure),
                 "energy": float(frame.energy) * len(structure),
                 "forces": np.asarray(frame.forces, dtype=float).tolist(),
                 "stress": np.asarray(frame.stress, dtype=float).tolist(),
@@ -107,7 +139,7 @@ def checked_epochs(epochs: Any) -> list[dict[str, float]]:
     ModelError
         If it is something else.
     """
-    names = {"epoch", "training_loss", "validation_loss"}
+    names = {"epoch", "training_loss", "validation_loss", "hull_spread"}
     if not isinstance(epochs, list) or not 0 < len(epochs) <= 100_000:
         raise ModelError("the runner's report has no list of epochs")
     kept = []

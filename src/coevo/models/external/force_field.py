@@ -19,7 +19,15 @@ from coevo.models.external.archive import files_below, pack, unpack
 from coevo.models.external.checkouts import variables_of, verified_checkouts
 from coevo.models.external.environment import environment_of
 from coevo.models.external.exchange import run_task, scratch_directory
-from coevo.models.external.fitting import checked_epochs, judged, usable_frames, write_frames
+from coevo.models.external.fitting import (
+    checked_epochs,
+    judged,
+    reactions_of,
+    usable_frames,
+    usable_structures,
+    write_frames,
+    write_watched,
+)
 from coevo.models.external.logs import LogFolder, hand_over
 from coevo.models.external.model_files import MODEL_LIMIT, ModelFiles, kept_files, mapping_in, move_model
 from coevo.models.external.own_files import elements_of, model_of_file
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 
     from coevo.families import ExternalFamily
     from coevo.models.contracts import FitSettings, Progress, TrainingFrame
+    from coevo.models.early_stopping import HullWatch
 
 KEPT = ("weights", "energy_scale", "functional", "sha256", "elements", "head")
 """What the document of a fit says as its parent's did."""
@@ -210,6 +219,7 @@ class ExternalForceField(BatchForceField):
         seed: int,
         *,
         progress: Progress | None = None,
+        watch: HullWatch | None = None,
     ) -> tuple[Self, dict[str, Any]]:
         """Fine-tune in the family's environment; see :class:`~coevo.models.contracts.ForceField`.
 
@@ -221,15 +231,18 @@ class ExternalForceField(BatchForceField):
         ModelError
             If no frame of either kind is usable, a label is not finite, or the run fails.
         ConfigError
-            If the family has no environment here.
+            If the family has no environment here, or is to watch a hull and cannot.
         """
+        if watch is not None and not descriptor_of(self.family, "force_field").can("watch"):
+            raise ConfigError(f"the force field {self.family} cannot watch a hull while it is fitted (training.watch_hull)")
         cutoff = self.predictor.cutoff
         limits: dict[str, Any] = {"known": self.atomic_numbers, "family": self.family, "cutoff": cutoff}
         used = usable_frames(training, "training", **limits)
         held_out = usable_frames(validation, "validation", **limits)
+        watched = None if watch is None else watch.among(usable_structures(watch.structures, **limits))
         structures = [frame.structure for frame in held_out]
         loss_before, before = judged(self.evaluate(structures), held_out, settings)
-        fitted, epochs, best = self._fitted(used, held_out, settings, seed, progress)
+        fitted, epochs, best = self._fitted(used, held_out, settings, seed, progress, watched)
         loss_after, after = judged(fitted.evaluate(structures), held_out, settings)
         kept = best > 0 and loss_after < loss_before
         if not kept:
@@ -245,6 +258,7 @@ class ExternalForceField(BatchForceField):
             "loss_before": loss_before,
             "loss_after": loss_after,
             "versions": fitted.document.get("versions", {}),
+            **({"watched": len(watched.energies)} if watched is not None else {}),
         }
 
     def _fitted(
@@ -254,6 +268,7 @@ class ExternalForceField(BatchForceField):
         settings: FitSettings,
         seed: int,
         progress: Progress | None,
+        watched: HullWatch | None,
     ) -> tuple[Self, list[dict[str, float]], int]:
         """The model of the family's best epoch, the account of its epochs, and the number of the best."""
         digest = ""
@@ -265,6 +280,8 @@ class ExternalForceField(BatchForceField):
             write_frames(directory / "training.jsonl", training)
             write_frames(directory / "validation.jsonl", validation)
             digest = hashlib.sha256((directory / "training.jsonl").read_bytes()).hexdigest()
+            if watched is not None:
+                write_watched(directory / "watched.jsonl", watched)
 
         request = {
             "seed": seed,
@@ -275,6 +292,7 @@ class ExternalForceField(BatchForceField):
             "validation": "input/validation.jsonl",
             "trusted": self.trusted,
             "sources": list(self._sources()),
+            **({"watched": "input/watched.jsonl", **reactions_of(watched)} if watched is not None else {}),
         }
         model = ModelFiles()
         with run_task(self.external, "fit", request, prepare=prepare, progress=progress) as run:

@@ -25,6 +25,9 @@ ENERGY_WEIGHT = 10.0
 FINAL_RATE = 0.1
 """The learning rate falls to this share of its start along a cosine."""
 
+FLOOR = 0.002
+"""eV/atom; a spread of the hull below it is no worse than it."""
+
 
 @dataclass
 class Best:
@@ -39,7 +42,7 @@ class Best:
     loss : float
         Of the validation frames.
     epochs : list of dict
-        All epochs, each with ``epoch`` and ``validation_loss``.
+        All epochs, each with ``epoch`` and ``validation_loss``; and ``hull_spread`` where a hull is watched.
     """
 
     state: dict[str, Any]
@@ -60,9 +63,13 @@ def seed_everything(seed: int) -> None:
 
 
 def train(
-    settings: dict[str, Any], epoch: Callable[[int], None], loss: Callable[[], float], state: Callable[[], dict[str, Any]]
+    settings: dict[str, Any],
+    epoch: Callable[[int], None],
+    loss: Callable[[], float],
+    state: Callable[[], dict[str, Any]],
+    spread: Callable[[], float] | None = None,
 ) -> Best:
-    """Train until the validation loss has not become smaller for ``patience`` epochs, or for all ``epochs``.
+    """Train until no epoch has been the best for ``patience`` epochs, or for all ``epochs``.
 
     Parameters
     ----------
@@ -74,27 +81,60 @@ def train(
         The loss of the validation frames now.
     state : callable
         The parameters now, by name; they are copied.
+    spread : callable, optional
+        The spread of the hull that is watched now, eV/atom (:func:`spread_of`). Without it the best epoch has the smallest loss;
+        with it the rule is that of :class:`coevo.models.early_stopping.EarlyStopping`.
 
     Raises
     ------
     TaskError
         If the loss becomes infinite or no number.
     """
-    first = loss()
-    best = Best(_copy(state()), 0, first, [{"epoch": 0, "validation_loss": first}])
+    first, of_hull = loss(), spread() if spread else None
+    best = Best(_copy(state()), 0, first, [_said(0, first, of_hull)])
+    smallest = _score(first, of_hull, first, of_hull)
     for number in range(1, settings["epochs"] + 1):
         epoch(number)
-        now = loss()
+        now, hull_now = loss(), spread() if spread else None
         print(f"epoch {number}: validation loss {now:.6g}", flush=True)
         if not np.isfinite(now):
             raise TaskError("diverged", f"the validation loss became {now}; use a smaller learning_rate")
-        best.epochs.append({"epoch": number, "validation_loss": now})
+        best.epochs.append(_said(number, now, hull_now))
         advance(1)
-        if now < best.loss:
-            best.loss, best.state, best.epoch = now, _copy(state()), number
+        score = _score(now, hull_now, first, of_hull)
+        if score < smallest and (spread is None or now < first):
+            best.loss, best.state, best.epoch, smallest = now, _copy(state()), number, score
         elif number - best.epoch >= settings["patience"]:
             break
     return best
+
+
+def _said(number: int, loss: float, spread: float | None) -> dict[str, Any]:
+    return {"epoch": number, "validation_loss": loss, **({} if spread is None else {"hull_spread": spread})}
+
+
+def _score(loss: float, spread: float | None, first: float, of_hull: float | None) -> float:
+    """What the best epoch has least of."""
+    if spread is None or of_hull is None:
+        return loss
+    return ((loss / first if first > 0.0 else 1.0) + max(spread, FLOOR) / max(of_hull, FLOOR)) / 2.0
+
+
+def spread_of(energies: Any, records: Sequence[dict[str, Any]], request: dict[str, Any]) -> float:
+    """Root-mean-square error of the reactions that a request says of the crystals that it watches, eV/atom.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (n,)
+        Of the crystals, eV per cell.
+    records : sequence of dict
+        The crystals.
+    request : dict
+        With ``reactions`` and ``reaction_energies``.
+    """
+    by_atom = np.asarray(energies, dtype=float) / [len(record["numbers"]) for record in records]
+    errors = np.array(request["reactions"]) @ by_atom - np.array(request["reaction_energies"])
+    return float(np.sqrt(np.mean(errors**2)))
 
 
 def _copy(state: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from coevo_network import device_of, one_thread, package_versions
 from coevo_runner import OUTPUT, read_records
-from coevo_training import DELTA, check_written, cosine, in_batches, loss_of, seed_everything, train, weights_of
+from coevo_training import DELTA, check_written, cosine, in_batches, loss_of, seed_everything, spread_of, train, weights_of
 from sevenn.atom_graph_data import AtomGraphData
 from sevenn.train.dataload import atoms_to_graph
 from sevenn.train.loss import ForceLoss, PerAtomEnergyLoss, StressLoss
@@ -52,7 +52,14 @@ def fit(request: dict[str, Any]) -> dict[str, Any]:
         judged.network.eval()
         return loss_of(in_batches(judged.predict_graphs, validation, settings["batch_size"]), held_out, settings)
 
-    best = train(settings, epoch, loss, model.network.state_dict)
+    watched = read_records(request["watched"]) if request.get("watched") else []
+    crystals = [model.graph(atoms_of(record)) for record in watched]
+
+    def spread() -> float:
+        model.network.eval()
+        return spread_of(in_batches(model.predict_graphs, crystals, settings["batch_size"])["energies"], watched, request)
+
+    best = train(settings, epoch, loss, model.network.state_dict, spread if watched else None)
     write(model, best.state)
     check_written(best, loss(open_model({**request, "model": str(OUTPUT / "model")}, device)))
     return best.result({"weights": request["document"]["weights"], "versions": package_versions("sevenn", "torch", "e3nn")})
