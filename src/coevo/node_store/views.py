@@ -98,6 +98,12 @@ class StateView:
         query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
         return self._evaluations(query, projection, sort or (), limit, skip)
 
+    def count_entries(self, filter: dict[str, Any] | None = None) -> int:  # noqa: A002 - MongoDB's word
+        """How many entries match a MongoDB filter; raises as :meth:`entries`."""
+        query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
+        _refuse_geometry_queries(query)
+        return self._backend.count_evaluations(self.node, self.id, query)
+
     def evaluations(self, kind: Literal["entry", "reference"] | None = None) -> Iterator[dict[str, Any]]:
         """Yield all evaluations, in the order of structure ids."""
         return self._evaluations({"kind": kind} if kind else {}, None, (), 0, 0)
