@@ -71,7 +71,10 @@ def application(
         ("/{node}/{state}/entries/{id}/structure.{suffix}", pages.file),
     ):
         if path == "/{node}" and optimade:
-            app.mount("/optimade", optimade[1])  # before it a node of that name would hide it
+            # before the nodes, of which one of that name would hide it
+            for start in ("/optimade", "/optimade/"):
+                app.add_route(start, lambda _: RedirectResponse("/optimade/v1/info", 307), methods=["GET", "HEAD"])
+            app.mount("/optimade", optimade[1])
         app.add_route(path, _answered(answer), methods=["GET", "HEAD"])
     app.add_exception_handler(HTTPException, _refused)  # type: ignore[arg-type]
     return Guard(app, names)

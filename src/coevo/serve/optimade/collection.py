@@ -8,6 +8,7 @@ from optimade.exceptions import BadRequest, NotImplementedResponse
 from optimade.models import StructureResource
 from optimade.server.entry_collections.entry_collections import EntryCollection
 from optimade.server.mappers import StructureMapper
+from optimade.server.query_params import SingleEntryQueryParams
 from typing_extensions import override
 
 from coevo.errors import QueryError
@@ -70,22 +71,32 @@ class StateCollection(EntryCollection):  # type: ignore[misc]
     @override
     def handle_query_params(self, params: Any) -> dict[str, Any]:
         """Translate the parameters of a request; errors of the client are told as such."""
-        text = getattr(params, "filter", None) or ""
+        text, params.filter = getattr(params, "filter", None) or "", None
+        criteria = super().handle_query_params(params)
         try:
-            check_filter(text)
-            criteria = super().handle_query_params(params)
-            criteria["filter"] = state_query(criteria["filter"], self._constants, self._all_formulas)
+            criteria["filter"] = self._one(text) if isinstance(params, SingleEntryQueryParams) else self._query(text)
         except NotSupportedError as error:
             raise NotImplementedResponse(detail=str(error)) from None
         except QueryError as error:
             raise BadRequest(detail=str(error)) from None
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise BadRequest(detail=f"the filter cannot be read: {type(error).__name__}: {str(error)[:200]}") from None
         criteria["with_sites"] = bool(GEOMETRY & criteria["fields"])
         criteria["sort"] = self._order(criteria.get("sort") or [])
         if not 0 <= int(criteria.get("skip") or 0) < _MOST_SKIPPED:
             raise BadRequest(detail="page_offset and page_number are whole numbers, not so large")
         return criteria
+
+    @staticmethod
+    def _one(text: str) -> dict[str, Any]:
+        """Return the filter for one entry; the package puts what stands in the address between quotes, whatever it is."""
+        return {"structure_id": text.removeprefix('id="').removesuffix('"')}
+
+    def _query(self, text: str) -> dict[str, Any]:
+        check_filter(text)
+        if not text.strip():
+            return {}
+        return state_query(self.transformer.transform(self.parser.parse(text)), self._constants, self._all_formulas)
 
     def _order(self, sort: list[tuple[str, int]]) -> list[tuple[str, int]]:
         own, order = own_fields(), []

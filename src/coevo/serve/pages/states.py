@@ -91,6 +91,7 @@ def state_page(served: Served, view: StateView, asked: str) -> str:
             permanent=asked == view.id,
             header=tables.header_rows(data),
             maturity=data.metrics["maturity"],
+            verdict=data.metrics["maturity"]["reason"].removeprefix("not mature: ").removeprefix("mature: "),
             signals=[_signal(row) for row in signal_rows(view)],
             figures=[(name, title_of(name)) for name in FIGURES],
             threshold=f"{data.stable_threshold:g}",
@@ -107,7 +108,7 @@ def state_page(served: Served, view: StateView, asked: str) -> str:
                     f"coevo query {short} {shlex.quote('is_sun = TRUE')} --format cif --output sun.zip",
                 ),
                 ("a report in a folder", f"coevo report {short} --output report"),
-                ("a bundle to pass on", f"coevo export {short} --output {view.node}.tar"),
+                ("a bundle to pass on", f"coevo export {short} {view.node}.coevo"),
                 ("go on from it on a branch", f"coevo branch {short} mine && coevo run {view.node} --branch mine"),
             ],
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from coevo.analysis.space_groups import space_group_symbol
 from coevo.errors import QueryError
 from coevo.node_store.queries.hints import filter_hints
 from coevo.node_store.queries.queries import parse_filter, parse_sort
@@ -82,11 +83,9 @@ _FIELDS = ("structure_id", "is_stable", "is_novel", "duplicate_of", "matched_ref
 @lru_cache(maxsize=256)
 def space_group(found: int | str | None) -> str:
     """Symbol and number of a space group, as its number is stored."""
-    from pymatgen.symmetry.groups import sg_symbol_from_int_number
-
     if not isinstance(found, int) or not 1 <= found <= 230:
         return DASH if found is None else str(found)
-    return f"{sg_symbol_from_int_number(found)} ({found})"
+    return f"{space_group_symbol(found)} ({found})"
 
 
 def standing(row: Mapping[str, Any]) -> str:
