@@ -51,7 +51,7 @@ def test_nothing_is_asked_of_anybody_and_nothing_goes_wrong(page: Page, report: 
 
 def test_all_images_are_there_and_have_a_text(page: Page) -> None:
     images = page.evaluate("[...document.images].map(i => [i.getAttribute('src'), i.naturalWidth, i.alt.length])")
-    assert len(images) == 9
+    assert len(images) == 10
     assert [name for name, width, text in images if not width or text < 20] == []
 
 

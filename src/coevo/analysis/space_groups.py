@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+LAST_GROUP = 230
 _HALL_NUMBERS = 530
 
 

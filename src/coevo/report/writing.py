@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from coevo.errors import CoevoError, ConfigError, CorruptArtifactError
 from coevo.report import tables
 from coevo.report.audit import audit_table
+from coevo.report.figures.crystal_systems import systems_plot
 from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
@@ -169,6 +170,7 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
         stiffness=stiffness_section(data),
         hull=hull_plot(data),
         lineage=lineage_plot(data),
+        systems=systems_plot(data),
         motifs=motifs if motifs.cards else None,
         rediscovery=rediscovery_section(data, targets, workers),
         opinions=opinion_section(data),
@@ -180,7 +182,7 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
 def _write(folder: Path, content: Content) -> None:
     data = content.data
     opinions = content.opinions.plots if content.opinions else []
-    for plot in (*content.panels, content.composite, content.held_out, content.hull, content.lineage, *opinions):
+    for plot in (*content.panels, content.composite, content.held_out, content.hull, content.lineage, content.systems, *opinions):
         write_plot(plot, folder)
     best = data.sun_entries[:MOST_ENTRIES]
     if best:
@@ -190,6 +192,7 @@ def _write(folder: Path, content: Content) -> None:
         if section is not None and section.data is not None:
             (folder / "data" / f"{section.name}.csv").write_text(section.data.as_csv(), encoding="utf-8")
     package = files("coevo.report")
+    (folder / "tables.js").write_text(package.joinpath("tables.js").read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "style.css").write_text(package.joinpath("style.css").read_text(encoding="utf-8"), encoding="utf-8")
     if content.mapped:
         write_map(folder, data, content.mapped)

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from coevo.errors import CoevoError, CorruptArtifactError, QueryError
+from coevo.report.figures.crystal_systems import systems_plot
 from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
@@ -31,6 +32,7 @@ FIGURES: dict[str, Callable[[ReportData], Plot]] = {
     "environments": environment_plot,
     "errors": error_plot,
     "held-out": held_out_plot,
+    "crystal-systems": systems_plot,
     "loop": loop_plot,
     "lineage": lineage_plot,
 }
@@ -41,6 +43,7 @@ _TITLES = {
     "environments": "Local environments",
     "errors": "Force-field errors",
     "held-out": "Errors on the held-out set",
+    "crystal-systems": "Crystal systems",
     "loop": "The loop",
     "lineage": "Lineage",
 }

@@ -12,9 +12,8 @@ from coevo.node_store.recorded import readable
 from coevo.output.plain_text import json_text, plain
 from coevo.report.figures.plots import formula_text
 from coevo.report.motif_pictures import motif_svg
-from coevo.report.tables import number
+from coevo.report.tables import group_text, number
 from coevo.serve.pages.rendering import rendered
-from coevo.serve.pages.table import space_group
 from coevo.studies.states.entry_description import describe_entry
 from coevo.studies.states.entry_rows import entry_rows
 from coevo.studies.states.exporting import as_extxyz, cif_text, poscar_text
@@ -49,7 +48,7 @@ def entry_page(served: Served, view: StateView, identifier: str) -> str:
         kind=evaluation["kind"],
         formula=formula_text(evaluation["formula"]),
         name=more["name"] or "",
-        symbol=space_group(evaluation.get("space_group")),
+        symbol=group_text(evaluation.get("space_group")),
         rows=entry_rows(view, evaluation, more),
         hulls=_hulls(view, evaluation, matched and more["matched_reference_name"]),
         products=[{**product, "formula": formula_text(product["formula"])} for product in products],

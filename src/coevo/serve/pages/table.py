@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from coevo.analysis.space_groups import space_group_symbol
 from coevo.errors import QueryError
 from coevo.node_store.queries.hints import filter_hints
 from coevo.node_store.queries.queries import parse_filter, parse_sort
 from coevo.node_store.queries.query_fields import FIELDS
 from coevo.report.figures.plots import formula_text
-from coevo.report.tables import DASH, number
+from coevo.report.tables import DASH, group_text, number
 from coevo.serve.limits import check_filter
 from coevo.serve.pages.rendering import permalink, with_query
 from coevo.studies.states.hull_words import standing_word
@@ -71,21 +69,13 @@ COLUMNS = (
     Column("E_hull by labels", "eV/atom", "energy_above_hull_dft", _energy("energy_above_hull_dft"), optional=True),
     Column("±", "eV/atom", "energy_above_hull_std", _energy("energy_above_hull_std"), optional=True),
     Column("E_form", "eV/atom", "formation_energy_per_atom", _energy("formation_energy_per_atom")),
-    Column("space group", "", "space_group", lambda row: space_group(row.get("space_group"))),
+    Column("space group", "", "space_group", lambda row: group_text(row.get("space_group"))),
     Column("sites", "", "nsites", _text("nsites")),
     Column("volume", "Å³/atom", "volume_per_atom", lambda row: number(row.get("volume_per_atom"), 2)),
     Column("it.", "", "iteration_added", _text("iteration_added")),
     Column("standing", "", "is_sun", lambda row: standing(row)),  # noqa: PLW0108 - it is defined below
 )
 _FIELDS = ("structure_id", "is_stable", "is_novel", "duplicate_of", "matched_reference", "hull_status", "is_confidently_sun")
-
-
-@lru_cache(maxsize=256)
-def space_group(found: int | str | None) -> str:
-    """Symbol and number of a space group, as its number is stored."""
-    if not isinstance(found, int) or not 1 <= found <= 230:
-        return DASH if found is None else str(found)
-    return f"{space_group_symbol(found)} ({found})"
 
 
 def standing(row: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ from coevo.analysis.standard_cells import ANGLE_TOLERANCE, standard_cell
 from coevo.makers.populations.hull_members import is_counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from coevo.node_store.views import StateView
 
 
@@ -37,14 +39,19 @@ PHASE_FIELDS = ("structure_id", "kind", "formula", "energy_per_atom", "duplicate
 _LABEL_KEYS = ("code", "functional", "status", "split")
 
 
-def surroundings_of(view: StateView) -> Surroundings:
-    """Read the names, phases and labels of a state."""
+def phases_of(evaluations: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what makes the hull by formula, the lowest energy first."""
     phases: dict[str, list[dict[str, Any]]] = {}
-    for row in view.evaluations():
+    for row in evaluations:
         if is_counted(row):
             phases.setdefault(row["formula"], []).append({name: row.get(name) for name in PHASE_FIELDS})
     for rows in phases.values():
         rows.sort(key=lambda row: (row["energy_per_atom"], row["structure_id"]))
+    return phases
+
+
+def surroundings_of(view: StateView) -> Surroundings:
+    """Read the names, phases and labels of a state."""
     counts: dict[str, Counter[tuple[str, ...]]] = {}
     for label in view.labels():
         if label.get("family"):
@@ -53,7 +60,9 @@ def surroundings_of(view: StateView) -> Surroundings:
         family: [{**dict(zip(_LABEL_KEYS, key, strict=True)), "frames": count} for key, count in sorted(found.items())]
         for family, found in counts.items()
     }
-    return Surroundings({document["_id"]: document.get("name") or "" for document in view.references()}, phases, labels)
+    return Surroundings(
+        {document["_id"]: document.get("name") or "" for document in view.references()}, phases_of(view.evaluations()), labels
+    )
 
 
 def describe_entry(view: StateView, evaluation: dict[str, Any], around: Surroundings | None = None) -> dict[str, Any]:
@@ -91,7 +100,7 @@ def describe_entry(view: StateView, evaluation: dict[str, Any], around: Surround
         "name": document.get("name"),
         "source": document.get("source"),
         "licence": document.get("licence"),
-        "decomposition": _decomposition(view, evaluation, around),
+        "decomposition": products_of(view.document["elements"], evaluation, around.phases, around.reference_names),
         "labels": around.labels.get(evaluation["structure_id"], []),
         "matched_reference_name": around.reference_names.get(evaluation.get("matched_reference") or ""),
     }
@@ -103,18 +112,36 @@ def _document(view: StateView, evaluation: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _decomposition(view: StateView, evaluation: dict[str, Any], around: Surroundings) -> dict[str, Any] | None:
-    """The best mixture of the state's other phases. Copies of the phase are the phase itself."""
+def products_of(
+    elements: Sequence[str], evaluation: dict[str, Any], phases: dict[str, list[dict[str, Any]]], names: dict[str, str]
+) -> dict[str, Any] | None:
+    """Return the best mixture of a state's other phases. Copies of the phase are the phase itself.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Of the state.
+    evaluation : dict
+        Of the entry or reference.
+    phases : dict
+        Of :func:`phases_of`.
+    names : dict of str to str
+        Common names of references by id.
+
+    Returns
+    -------
+    dict or None
+        ``products`` with amounts per formula unit, and ``energy_per_atom`` of the phase above them (eV/atom, negative where it
+        is below). None for the only phase of its elements.
+    """
     own = evaluation["structure_id"]
     same = {own, evaluation.get("duplicate_of"), evaluation.get("matched_reference")}
     # of each composition only the lowest can be a product
     others = [
-        row
-        for rows in around.phases.values()
-        if (row := next((row for row in rows if not _is_one_of(row, same)), None)) is not None
+        row for rows in phases.values() if (row := next((row for row in rows if not _is_one_of(row, same)), None)) is not None
     ]
     found = decomposition(
-        view.document["elements"],
+        elements,
         evaluation["formula"],
         evaluation["energy_per_atom"],
         [(row["formula"], row["energy_per_atom"]) for row in others],
@@ -125,7 +152,7 @@ def _decomposition(view: StateView, evaluation: dict[str, Any], around: Surround
         {
             "structure_id": others[product.index]["structure_id"],
             "kind": others[product.index]["kind"],
-            "name": around.reference_names.get(others[product.index]["structure_id"], ""),
+            "name": names.get(others[product.index]["structure_id"], ""),
             "formula": others[product.index]["formula"],
             "amount": product.amount,
             "atomic_fraction": product.atomic_fraction,
