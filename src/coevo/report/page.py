@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +178,9 @@ class Content:
     mapped : list of dict
         Evaluations of the structures in the map; empty without one.
     opinions : OpinionSection or None
+    audit : PageTable or None
+    parity : list of Plot
+        Empty unless they were asked for.
     """
 
     data: ReportData
@@ -193,6 +196,7 @@ class Content:
     mapped: list[dict[str, Any]]
     opinions: OpinionSection | None = None
     audit: PageTable | None = None
+    parity: list[Plot] = field(default_factory=list)
 
 
 def _products(data: ReportData) -> dict[str, str]:
@@ -253,6 +257,7 @@ def html(content: Content, lineage_svg: str) -> str:
         composite=content.composite,
         panels=list(zip(LETTERS, content.panels, strict=True)),
         held_out=content.held_out,
+        parity=content.parity,
         stiffness=content.stiffness,
         hull=content.hull,
         stable=tables.stable_table(points, data.reference_names),

@@ -23,8 +23,8 @@ LOCAL = "127.0.0.1"
 PORT = 8765
 _MOST_AT_ONCE = 200
 """Requests; further ones are answered 503 at once."""
-_LONGEST_HEAD = 32_768
-"""Bytes of a request's line and headers; longer ones are answered 400 before anything of coevo sees them."""
+_LONGEST_HEAD, _LONGEST_HEAD_OF_OTHERS = 1_200_000, 32_768
+"""Bytes of a request's line and headers that are read before it is refused; of strangers fewer are kept in memory."""
 
 
 def check_packages() -> None:
@@ -163,7 +163,7 @@ def serve(
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_MOST_AT_ONCE,
-            h11_max_incomplete_event_size=_LONGEST_HEAD,
+            h11_max_incomplete_event_size=_LONGEST_HEAD_OF_OTHERS if others else _LONGEST_HEAD,
             timeout_graceful_shutdown=3,
         )
         ready(Address(base, view, others))

@@ -61,7 +61,7 @@ def _draw(figure: Part, names: list[str], counts: list[Counter[str]]) -> None:
         axes.bar(x, shares, width, label=f"{what} ({total})", edgecolor="white", linewidth=0.4, **style)  # type: ignore[arg-type]
         for at, share, name in zip(x, shares, names, strict=True):
             if found[name]:
-                axes.text(at, share, str(found[name]), ha="center", va="bottom", fontsize=5)
+                axes.text(at, share, str(found[name]), ha="center", va="bottom", fontsize=5, rotation=90)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_ylabel("share of the structures")
     axes.legend()

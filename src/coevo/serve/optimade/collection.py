@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lark.exceptions import VisitError
 from optimade.exceptions import BadRequest, NotImplementedResponse
 from optimade.models import StructureResource
 from optimade.server.entry_collections.entry_collections import EntryCollection
@@ -96,7 +97,13 @@ class StateCollection(EntryCollection):  # type: ignore[misc]
         check_filter(text)
         if not text.strip():
             return {}
-        return state_query(self.transformer.transform(self.parser.parse(text)), self._constants, self._all_formulas)
+        try:
+            query = self.transformer.transform(self.parser.parse(text))
+        except VisitError as error:
+            if isinstance(error.orig_exc, QueryError):
+                raise error.orig_exc from None
+            raise  # of the package, which knows what to answer
+        return state_query(query, self._constants, self._all_formulas)
 
     def _order(self, sort: list[tuple[str, int]]) -> list[tuple[str, int]]:
         own, order = own_fields(), []

@@ -34,8 +34,8 @@ _MOST_MOTIFS = 6
 
 def entry_page(served: Served, view: StateView, identifier: str) -> str:
     """Return the page of an entry or reference."""
+    evaluation = served.evaluation(view, identifier)
     with served.lock, readable(view):
-        evaluation = served.evaluation(view, identifier)
         more = describe_entry(view, evaluation, served.surroundings(view))
         structure = view.structure(evaluation["structure_id"])
     matched = evaluation.get("matched_reference")
