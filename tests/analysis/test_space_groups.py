@@ -18,7 +18,7 @@ def test_symbols_are_the_short_ones(number: int, symbol: str) -> None:
 
 
 def test_systems_are_those_of_pymatgen() -> None:
-    for number in range(1, LAST_GROUP + 1):
+    for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, LAST_GROUP):
         assert crystal_system(number) == SpaceGroup.from_int_number(number).crystal_system
     for number in (0, 231):
         with pytest.raises(ValueError, match="no number of a space group"):

@@ -266,3 +266,30 @@ def test_a_browser_filters_sorts_and_opens_an_entry(server: ServeProcess, view: 
             assert page.evaluate("document.documentElement.scrollWidth") == 420, path
         assert page.complaints == []
         assert [address for address in page.requests if not address.startswith((server.url, "data:", "blob:"))] == []
+
+
+# --- texts of strangers
+
+
+def test_texts_of_a_state_are_text(coevo: Coevo) -> None:
+    from coevo.serve.pages.entries import entry_page
+    from coevo.serve.pages.states import home_page, node_page, state_page
+    from coevo.serve.served import Served
+
+    served = Served(open_store(Settings(database=f"file:{coevo.database}")))
+    view = served.state("tiny")
+    document = view.document
+    document["message"] = HOSTILE
+    document["metrics"]["maturity"]["reason"] = HOSTILE
+    document["metrics"]["reference_set"]["name"] = HOSTILE
+    document["checkpoints"]["generator"]["family"] = HOSTILE
+    texts = [
+        home_page(served, view),
+        node_page(served, "tiny"),
+        state_page(served, view, HOSTILE),
+        entry_page(served, view, str(best(view)["structure_id"])),
+    ]
+    assert sum("window.hacked = 1" in text for text in texts) == 3  # the first page has no texts of a state
+    for text in texts:
+        assert "<script>window" not in text
+        assert "onload='x'" not in text

@@ -13,6 +13,7 @@ from coevo.report.figures.plots import formula_text
 from coevo.report.tables import DASH, group_text, number
 from coevo.serve.limits import check_filter
 from coevo.serve.pages.rendering import permalink, with_query
+from coevo.studies.states.exporting import COLUMNS as CSV_COLUMNS
 from coevo.studies.states.hull_words import standing_word
 
 if TYPE_CHECKING:
@@ -225,4 +226,4 @@ def csv_rows(served: Served, view: StateView, asked: Asked) -> list[dict[str, An
         total = view.count_entries(query)
         if total > _MOST_CSV:
             raise QueryError(f"{total} entries match, and a CSV has {_MOST_CSV} at most here; coevo query writes any number")
-        return list(view.entries(query, {"relaxed": 0}, sort))
+        return list(view.entries(query, [*CSV_COLUMNS, "energies_above_hull"], sort))
