@@ -42,7 +42,7 @@ class ServeProcess:
             assert line, (self._process.wait(), self.said)
             self.said.append(line.strip())
         self.url = re.search(r"http://[^/ ]+", self.said[-1])[0]  # type: ignore[index]
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = int(re.findall(r":(\d+)", self.said[-1])[-1])
         return self
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:

@@ -109,25 +109,15 @@ class Served:
             # what a name means follows from it and from where the branches are
             return self._views.get((ref, tuple(sorted(branches.items()))), lambda: self.store.state(ref))
 
-    def newest(self) -> StateView:
-        """Return the state that was made last among the heads of the branches that are served.
-
-        Raises
-        ------
-        StateNotFoundError
-            If there is none.
-        """
+    def newest(self) -> StateView | None:
+        """Return the state that was made last among the heads of the branches that are served; None if there is none."""
         heads = []
         for node in self.nodes():
             try:
                 heads += [self.state(node, state) for state in set(self.branches(node).values())]
             except CoevoError:  # a node of another version, which its page says
                 continue
-        if not heads:
-            raise StateNotFoundError(
-                "no node has a state yet, so there is nothing to serve; coevo init makes a node with its first state"
-            )
-        return max(heads, key=lambda view: (view.document["created"], view.id))
+        return max(heads, key=lambda view: (view.document["created"], view.id), default=None)
 
     def outline(self, view: StateView) -> ReportData:
         """What there is to say of a state without reading its entries."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 PORT = 8765
+_ALL = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened at
 _MOST_AT_ONCE = 200
 """Requests; further ones are answered 503 at once."""
 _LONGEST_HEAD, _LONGEST_HEAD_OF_OTHERS = 1_200_000, 32_768
@@ -89,6 +90,8 @@ class Address:
     ----------
     url : str
         For a browser, without a slash at the end.
+    place : str
+        Host and port that are listened at.
     optimade : StateView or None
         The state below ``/optimade``.
     others : bool
@@ -96,6 +99,7 @@ class Address:
     """
 
     url: str
+    place: str
     optimade: StateView | None
     others: bool
 
@@ -143,11 +147,12 @@ def serve(
 
     served = Served(store, refs)
     chosen = optimade or (refs[0] if refs else None)
-    view = store.state(chosen) if chosen else served.newest() if served.nodes() else None
+    view = store.state(chosen) if chosen else served.newest()
     others = not is_local(host)
     with listening(host, port) as found:
-        name = f"[{host}]" if ":" in host else host
-        base = (url or f"http://{name}:{found.getsockname()[1]}").rstrip("/")
+        name = socket.gethostname() if host in _ALL else f"[{host}]" if ":" in host else host
+        listened = found.getsockname()[1]
+        base = (url or f"http://{name}:{listened}").rstrip("/")
         api: tuple[StateView, ASGIApp] | None = None
         if view is not None:
             api = view, optimade_application(served, view, f"{base}/optimade")
@@ -166,7 +171,7 @@ def serve(
             h11_max_incomplete_event_size=_LONGEST_HEAD_OF_OTHERS if others else _LONGEST_HEAD,
             timeout_graceful_shutdown=3,
         )
-        ready(Address(base, view, others))
+        ready(Address(base, f"{host}:{listened}", view, others))
         uvicorn.Server(config).run(sockets=[found])
 
 

@@ -18,7 +18,7 @@ _LOCAL, _PORT = "127.0.0.1", 8765
 def serve(
     refs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REF]...", help="nodes or states whose nodes are served; without any, all"),
+        typer.Argument(metavar="REF", help="nodes or states whose nodes are served; without any, all"),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="where to listen; 0 takes a free one")] = _PORT,
     host: Annotated[str, typer.Option(help="where to listen; elsewhere than here others can read", metavar="ADDRESS")] = _LOCAL,
@@ -37,6 +37,7 @@ def serve(
 def _say_ready(address: Address) -> None:
     if address.others:
         say("warning: --host lets everybody who reaches this machine read these nodes; there is no password")
-    say(f"serving {address.url}/ (read only; Ctrl-C ends it)")
+    where = f", listening at {address.place}" if address.place not in address.url else ""
+    say(f"serving {address.url}/{where} (read only; Ctrl-C ends it)")
     if address.optimade is not None:
         say(f"OPTIMADE: {address.url}/optimade/v1 serves {address.optimade.node}@{address.optimade.id[:16]}")
