@@ -71,6 +71,7 @@ class Served:
         self._views: Recent[StateView] = Recent(32)
         self._outlines: Recent[ReportData] = Recent(8)
         self._populations: Recent[ReportData] = Recent(1)
+        self._names: Recent[dict[str, str]] = Recent(8)
         self._surroundings: Recent[Surroundings] = Recent(2)
         for ref in refs:
             store.state(ref)
@@ -129,6 +130,11 @@ class Served:
         """As :meth:`outline`, with all evaluations; of the last state only."""
         with self.lock:
             return self._populations.get((view.node, view.id), lambda: with_evaluations(self.outline(view)))
+
+    def reference_names(self, view: StateView) -> dict[str, str]:
+        """Common names of the references of a state."""
+        with self.lock:
+            return self._names.get((view.node, view.id), lambda: {row["_id"]: row.get("name") or "" for row in view.references()})
 
     def surroundings(self, view: StateView) -> Surroundings:
         """What the description of entries of a state needs of the others."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from coevo.errors import CoevoError
 from coevo.node_store.recorded import force_field_change, readable
 from coevo.report import tables
+from coevo.report.figures.plots import formula_text
 from coevo.report.tables import DASH, number
 from coevo.serve.figures import FIGURES, title_of
 from coevo.serve.pages.rendering import rendered, state_path
@@ -18,6 +19,11 @@ from coevo.studies.states.signal_rows import signal_rows, sparkline
 if TYPE_CHECKING:
     from coevo.node_store.views import StateView
     from coevo.serve.served import Served
+
+
+_ON_THE_HULL = 1e-8
+"""eV/atom."""
+_MOST_STABLE = 200
 
 
 def home_page(served: Served, optimade: StateView | None) -> str:
@@ -93,6 +99,7 @@ def state_page(served: Served, view: StateView, asked: str) -> str:
             maturity=data.metrics["maturity"],
             verdict=data.metrics["maturity"]["reason"].removeprefix("not mature: ").removeprefix("mature: "),
             signals=[_signal(row) for row in signal_rows(view)],
+            stable=_stable(served, view),
             figures=[(name, title_of(name)) for name in FIGURES],
             threshold=f"{data.stable_threshold:g}",
             states=list(reversed(data.states)),
@@ -112,6 +119,26 @@ def state_page(served: Served, view: StateView, asked: str) -> str:
                 ("go on from it on a branch", f"coevo branch {short} mine && coevo run {view.node} --branch mine"),
             ],
         )
+
+
+def _stable(served: Served, view: StateView) -> list[dict[str, Any]]:
+    """Phases on the hull: references first, then entries, by formation energy."""
+    fields = ("structure_id", "kind", "formula", "formation_energy_per_atom", "space_group", "duplicate_of")
+    entries = view.entries({"energy_above_hull": {"$lte": _ON_THE_HULL}}, fields, limit=_MOST_STABLE)
+    references = (row for row in view.evaluations("reference") if row["energy_above_hull"] <= _ON_THE_HULL)
+    names = served.reference_names(view)
+    found = [*references, *(row for row in entries if not row.get("duplicate_of"))]
+    found.sort(key=lambda row: (row["kind"] != "reference", row["formation_energy_per_atom"], row["structure_id"]))
+    return [
+        {
+            "id": row["structure_id"],
+            "formula": formula_text(row["formula"]),
+            "what": names.get(row["structure_id"]) or row["kind"],
+            "energy": number(row["formation_energy_per_atom"]),
+            "group": tables.group_text(row["space_group"]),
+        }
+        for row in found[:_MOST_STABLE]
+    ]
 
 
 def _signal(row: Any) -> dict[str, str]:
