@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -17,14 +16,8 @@ from tiny_node import Coevo
 
 
 @pytest.fixture(scope="module")
-def server(finished: Coevo) -> Iterator[ServeProcess]:
-    with ServeProcess(finished, "tiny") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def view(finished: Coevo) -> StateView:
-    return open_store(Settings(database=f"file:{finished.database}")).state("tiny")
+def view(coevo: Coevo) -> StateView:
+    return open_store(Settings(database=f"file:{coevo.database}")).state("tiny")
 
 
 def asked(server: ServeProcess, text: str, **more: str) -> list[str]:
@@ -122,14 +115,14 @@ def test_what_cannot_be_answered_is_refused_as_the_specification_has_it(server: 
     assert "Traceback" not in answer.text
 
 
-def test_our_own_client_finds_every_entry_again(server: ServeProcess, finished: Coevo, view: StateView) -> None:
+def test_our_own_client_finds_every_entry_again(server: ServeProcess, coevo: Coevo, view: StateView) -> None:
     from coevo.studies.known_sets.optimade_provider import read_optimade
 
     found = read_optimade(f"{server.url}/optimade", ["Li", "P", "S"])
     assert {known.id for known in found.structures} == {row["structure_id"] for row in view.entries({})}
     assert found.missing == []
     against = f"optimade:{server.url}/optimade"
-    assert json.loads(finished("rediscover", "tiny", "--against", against, "--no-motifs", "--format", "json").stdout)
+    assert json.loads(coevo("rediscover", "tiny", "--against", against, "--no-motifs", "--format", "json").stdout)
 
 
 @pytest.mark.long

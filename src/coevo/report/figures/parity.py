@@ -81,7 +81,8 @@ def _draw_energies(figure: Part, parity: Parity) -> None:
     axes = figure.subplots()
     _equal(axes, parity.energies)
     many = len(parity.ids) > _MOST_MARKERS
-    axes.scatter(*parity.energies.T, s=9, color=STYLES[1]["color"], edgecolors="white", linewidths=0.3, rasterized=many)
+    label, model = parity.energies.T
+    axes.scatter(label, model, s=9, color=STYLES[1]["color"], edgecolors="white", linewidths=0.3, rasterized=many)
     axes.set_xlabel("label (eV/atom)")
     axes.set_ylabel("force field (eV/atom)")
 
@@ -92,9 +93,9 @@ def _draw_forces(figure: Part, parity: Parity) -> None:
     symbols = np.array(parity.symbols)
     many = 3 * len(symbols) > _MOST_MARKERS
     for symbol, style in zip(sorted(set(parity.symbols)), STYLES * 20, strict=False):
-        points = parity.forces[symbols == symbol].reshape(-1, 2)
+        label, model = parity.forces[symbols == symbol].reshape(-1, 2).T
         more = {"color": style["color"], "marker": style["marker"], "label": symbol, "rasterized": many}
-        axes.scatter(*points.T, s=5, alpha=0.6, linewidths=0, **more)
+        axes.scatter(label, model, s=5, alpha=0.6, linewidths=0, **more)
     axes.set_xlabel("label (eV/Å)")
     axes.set_ylabel("force field (eV/Å)")
     axes.legend(markerscale=2)
