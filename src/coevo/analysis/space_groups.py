@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 LAST_GROUP = 230
@@ -14,10 +15,12 @@ def _symbols() -> dict[int, str]:
     import spglib
 
     found: dict[int, str] = {}
-    for hall in range(1, _HALL_NUMBERS + 1):
-        kind = spglib.get_spacegroup_type(hall)
-        assert kind is not None
-        found.setdefault(kind.number, kind.international_short)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spglib's words about its own handling of errors
+        for hall in range(1, _HALL_NUMBERS + 1):
+            kind = spglib.get_spacegroup_type(hall)
+            assert kind is not None
+            found.setdefault(kind.number, kind.international_short)
     return found
 
 

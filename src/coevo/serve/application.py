@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 
 from coevo.errors import CoevoError, NodeNotFoundError, QueryError, StateNotFoundError
 from coevo.node_store.queries.query_fields import FIELDS
+from coevo.output.plain_text import plain
 from coevo.report.structure_map import SCRIPT, chemiscope_script
 from coevo.serve.figures import Figures
 from coevo.serve.guard import LOCAL_NAMES, Guard, policy
@@ -94,12 +95,12 @@ def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Resp
             return _error(400, "That cannot be answered", str(error))
         except CoevoError as error:
             # its text may name folders of this machine, which are nobody else's business
-            _LOGGER.error("%s: %s", request.url.path, error)  # noqa: TRY400 - an expected error, told in one line
+            _LOGGER.error("%s: %s", plain(request.url.path), error)  # noqa: TRY400 - an expected error, told in one line
             return _error(500, "This cannot be read", f"{type(error).__name__}; where the server runs it says more")
         except HTTPException:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of coevo: one answer fails, the server does not
-            _LOGGER.error("%s: %s", request.url.path, "".join(traceback.format_exception(error)))  # noqa: TRY400
+            _LOGGER.error("%s: %s", plain(request.url.path), "".join(traceback.format_exception(error)))  # noqa: TRY400
             return _error(500, "A fault of coevo", f"{type(error).__name__}; where the server runs it says more")
 
     return respond
