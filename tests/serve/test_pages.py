@@ -7,6 +7,8 @@ import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -278,3 +280,23 @@ def test_texts_of_a_state_are_text(coevo: Coevo) -> None:
     for text in texts:
         assert "<script>window" not in text
         assert "onload='x'" not in text
+
+
+def test_studies_are_shown_where_a_view_knows_of_them() -> None:
+    from coevo.serve.studies import study_blocks, with_studies
+
+    class WithStudies:
+        node, id = "tiny", "0" * 64
+
+        def studies(self) -> list[object]:
+            first = {"study": "phonons", "settings": {"limit": 1}, "phases": [1, 2]}
+            return [SimpleNamespace(id="1" * 64, document=first), SimpleNamespace(id="2" * 64, document={"study": HOSTILE})]
+
+        def with_studied(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+            return [{**row, "dynamically_stable": True} for row in rows]
+
+    view: Any = WithStudies()
+    newest, oldest = study_blocks(view)
+    assert (oldest["name"], oldest["phases"], oldest["settings"]) == ("phonons", 2, '{"limit": 1}')
+    assert newest["command"] == f"coevo study show tiny@{'0' * 16} {'2' * 16}"
+    assert with_studies(view, [{"id": 1}]) == [{"id": 1, "dynamically_stable": True}]

@@ -101,8 +101,7 @@ class StateView:
     def count_entries(self, filter: dict[str, Any] | None = None) -> int:  # noqa: A002 - MongoDB's word
         """How many entries match a MongoDB filter; raises as :meth:`entries`."""
         query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
-        _refuse_geometry_queries(query)
-        return self._backend.count_evaluations(self.node, self.id, query)
+        return self._backend.count_evaluations(self.node, self.id, _answerable(query))
 
     def evaluations(self, kind: Literal["entry", "reference"] | None = None) -> Iterator[dict[str, Any]]:
         """Yield all evaluations, in the order of structure ids."""
@@ -136,7 +135,7 @@ class StateView:
         limit: int,
         skip: int,
     ) -> Iterator[dict[str, Any]]:
-        _refuse_geometry_queries(query)
+        query = _answerable(query)
         wanted, unwanted = _split_projection(projection)
         found = self._backend.evaluations(self.node, self.id, query, wanted, sort, limit, skip)
         for document in found:
@@ -300,6 +299,12 @@ def _split_projection(projection: Collection[str] | Mapping[str, Any] | None) ->
     wanted = {name for name, flag in projection.items() if flag}
     unwanted = {name for name, flag in projection.items() if not flag}
     return (wanted, set()) if wanted else (None, unwanted)
+
+
+def _answerable(query: dict[str, Any]) -> dict[str, Any]:
+    """Return a filter as the backends can answer it."""
+    _refuse_geometry_queries(query)
+    return query
 
 
 def _refuse_geometry_queries(query: Any) -> None:

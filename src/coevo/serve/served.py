@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from coevo.errors import CoevoError, NodeNotFoundError, QueryError, StateNotFoundError
 from coevo.node_store.names import MAIN, parse_reference
 from coevo.report.gathering import ReportData, outline, with_evaluations
+from coevo.serve.studies import with_studies
 from coevo.studies.states.entry_description import Surroundings, surroundings_of
 
 if TYPE_CHECKING:
@@ -153,11 +154,11 @@ class Served:
             raise QueryError(f"an id of an entry has {SHORTEST_ID} to 64 digits of 0-9 and a-f")
         with self.lock:
             if len(identifier) == 64:
-                return view.evaluation(identifier)
+                return with_studies(view, [view.evaluation(identifier)])[0]
             query = {"structure_id": {"$gte": identifier, "$lt": identifier + "g"}}
             found = [row["structure_id"] for row in view.entries(query, projection=["structure_id"], limit=2)]
             if not found:
                 raise QueryError(f"no entry of state {view.id[:12]} has an id that begins with {identifier}")
             if len(found) > 1:
                 raise QueryError(f"{identifier} begins several ids of state {view.id[:12]}; give more digits")
-            return view.evaluation(found[0])
+            return with_studies(view, [view.evaluation(found[0])])[0]

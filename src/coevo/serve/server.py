@@ -36,17 +36,18 @@ def check_packages() -> None:
     ConfigError
         Names what is missing and how to install it.
     """
-    from coevo.report.writing import check_packages as check_report
+    from importlib.util import find_spec
 
-    missing = []
-    for name in ("fastapi", "uvicorn"):
-        try:
-            __import__(name)
-        except ImportError:
-            missing.append(name)
+    from coevo.report.structure_map import chemiscope_script
+
+    # looked for and not imported: what draws figures is imported when one is asked for
+    missing = [name for name in ("fastapi", "uvicorn", "jinja2", "matplotlib") if find_spec(name) is None]
+    try:
+        chemiscope_script()
+    except ConfigError:
+        missing.append("chemiscope")
     if missing:
-        raise ConfigError(f"serve: {' and '.join(missing)} cannot be imported; run pip install 'coevo[serve]'")
-    check_report(with_map=True)
+        raise ConfigError(f"serve: {' and '.join(missing)} cannot be found; run pip install 'coevo[serve]'")
 
 
 def is_local(host: str) -> bool:

@@ -18,6 +18,7 @@ from coevo.serve.limits import check_filter
 from coevo.serve.optimade.fields import OF_STATE, own_fields
 from coevo.serve.optimade.filters import GEOMETRY, STORED, NotSupportedError, state_query
 from coevo.serve.optimade.structures import constants_of, structure_document
+from coevo.serve.studies import with_studies
 
 if TYPE_CHECKING:
     from optimade.server.config import ServerConfig
@@ -120,7 +121,7 @@ class StateCollection(EntryCollection):  # type: ignore[misc]
         with self._served.lock:
             try:
                 total = self._view.count_entries(query) if query else self._count
-                rows = list(self._view.entries(query, {"relaxed": 0}, criteria["sort"], limit, skip))
+                rows = with_studies(self._view, self._view.entries(query, {"relaxed": 0}, criteria["sort"], limit, skip))
             except QueryError as error:
                 raise BadRequest(detail=str(error)[:500]) from None
             found = [

@@ -13,6 +13,7 @@ from coevo.report.figures.plots import formula_text
 from coevo.report.tables import DASH, group_text, number
 from coevo.serve.limits import check_filter
 from coevo.serve.pages.rendering import permalink, with_query
+from coevo.serve.studies import with_studies
 from coevo.studies.states.exporting import COLUMNS as CSV_COLUMNS
 from coevo.studies.states.hull_words import standing_word
 
@@ -207,7 +208,8 @@ def table_page(served: Served, view: StateView, asked: Asked) -> TablePage:
         pages = max(1, -(-total // asked.rows))
         if asked.page > pages:
             raise QueryError(f"page {asked.page}: there are {pages}, of {asked.rows} rows each")
-        rows = list(view.entries(query, [*fields, *_FIELDS], sort, asked.rows, (asked.page - 1) * asked.rows))
+        found = view.entries(query, [*fields, *_FIELDS], sort, asked.rows, (asked.page - 1) * asked.rows)
+        rows = with_studies(view, found)
     columns = [c for c in COLUMNS if not c.optional or any(row.get(c.field) is not None for row in rows)]
     hints = [] if total else filter_hints(query, view.document["elements"])
     return TablePage(asked, rows, columns, total, pages, hints)
@@ -226,4 +228,4 @@ def csv_rows(served: Served, view: StateView, asked: Asked) -> list[dict[str, An
         total = view.count_entries(query)
         if total > _MOST_CSV:
             raise QueryError(f"{total} entries match, and a CSV has {_MOST_CSV} at most here; coevo query writes any number")
-        return list(view.entries(query, [*CSV_COLUMNS, "energies_above_hull"], sort))
+        return with_studies(view, view.entries(query, [*CSV_COLUMNS, "energies_above_hull"], sort))
