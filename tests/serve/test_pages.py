@@ -59,6 +59,7 @@ def test_a_state_answers_by_branch_by_steps_back_and_by_id(server: ServeProcess,
         assert f'<a href="/tiny/{older}"><code>/tiny/{older}</code>' in answer.text
     moved = server.get("/tiny@main~1")
     assert (moved.status, moved.headers["location"]) == (307, "/tiny/main~1")
+    assert server.get("/tiny~1").headers["location"] == "/tiny/main~1"
 
 
 def test_an_id_still_answers_when_the_branch_has_moved(server: ServeProcess, coevo: Coevo, view: StateView) -> None:
@@ -210,6 +211,7 @@ def test_only_this_machine_is_listened_to(server: ServeProcess, coevo: Coevo) ->
         failed = coevo("serve", "--port", str(taken.getsockname()[1]), code=2)
     assert "cannot listen at 127.0.0.1" in failed.stderr
     assert "no node 'nosuch'" in coevo("serve", "nosuch", code=2).stderr
+    assert "node 'other' is not served here" in coevo("serve", "tiny", "--optimade", "other", code=2).stderr
 
 
 def test_fifty_clients_at_once(server: ServeProcess, view: StateView) -> None:

@@ -24,6 +24,7 @@ from coevo.serve.pages.entries import entry_file, entry_page, picture_data
 from coevo.serve.pages.rendering import STATIC, rendered, script, state_path, style
 from coevo.serve.pages.states import home_page, node_page, state_page
 from coevo.serve.pages.table import ROWS, Asked, csv_rows, table_page
+from coevo.serve.served import node_and_name
 from coevo.studies.states.exporting import as_csv
 from coevo.studies.states.label_scales import teacher_of
 
@@ -149,9 +150,9 @@ class _Pages:
         return Response(text, media_type=medium)
 
     def node(self, request: Request) -> Response:
-        node, at, name = request.path_params["node"].partition("@")
-        if at:  # as it is written on the command line
-            return RedirectResponse(state_path(node, name), 307)
+        node = request.path_params["node"]
+        if "@" in node or "~" in node:  # as it is written on the command line
+            return RedirectResponse(state_path(*node_and_name(node)), 307)
         return HTMLResponse(node_page(self._served, node))
 
     def state(self, request: Request) -> Response:

@@ -27,6 +27,18 @@ SHORTEST_ID = 8
 """Digits of an entry's id that an address may have at least."""
 
 
+def node_and_name(ref: str) -> tuple[str, str]:
+    """Return a reference of the command line as addresses have it: ``li-p-s~2`` is node ``li-p-s`` and state ``main~2``.
+
+    Raises
+    ------
+    StateNotFoundError
+        If it is no reference.
+    """
+    found = parse_reference(ref)
+    return found.node, found.name + (f"~{found.back}" if found.back else "")
+
+
 class Recent(Generic[_T]):
     """The last few values made for keys."""
 

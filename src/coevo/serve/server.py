@@ -144,11 +144,11 @@ def serve(
     from coevo.serve.application import application
     from coevo.serve.guard import LOCAL_NAMES
     from coevo.serve.optimade.server import optimade_application
-    from coevo.serve.served import Served
+    from coevo.serve.served import Served, node_and_name
 
     served = Served(store, refs)
     chosen = optimade or (refs[0] if refs else None)
-    view = store.state(chosen) if chosen else served.newest()
+    view = served.state(*node_and_name(chosen)) if chosen else served.newest()
     others = not is_local(host)
     with listening(host, port) as found:
         name = socket.gethostname() if host in _ALL else f"[{host}]" if ":" in host else host

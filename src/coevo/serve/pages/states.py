@@ -12,6 +12,7 @@ from coevo.report.figures.plots import formula_text
 from coevo.report.tables import DASH, number
 from coevo.serve.figures import FIGURES, title_of
 from coevo.serve.pages.rendering import rendered, state_path
+from coevo.serve.served import node_and_name
 from coevo.serve.studies import study_blocks
 from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.signal_rows import signal_rows, sparkline
@@ -44,8 +45,7 @@ def home_page(served: Served, optimade: StateView | None) -> str:
 
 def _named(ref: str) -> tuple[str, str]:
     """A state that was named when the server was started, and its address."""
-    node, _, name = ref.partition("@")
-    return ref, state_path(node, name or "main")
+    return ref, state_path(*node_and_name(ref))
 
 
 def state_row(view: StateView) -> dict[str, Any]:
