@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = ("qe", "vasp", "fireworks", "s3", "report", "test", "dev")
+EXTRAS = ("qe", "vasp", "fireworks", "s3", "report", "serve", "test", "dev")
 
 
 def pins() -> dict[str, Requirement]:

@@ -284,6 +284,8 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         expected = [d["structure_id"] for d in everything if "P" in d["elements"] and d["energy_above_hull"] < 0.1]
         assert [d["structure_id"] for d in low] == expected
         assert 0 < len(expected) < 24
+        assert view.count_entries(parse_filter('elements HAS "P" AND energy_above_hull < 0.1')) == len(expected)
+        assert view.count_entries() == len(everything) == 24
         ordered = sorted(everything, key=lambda d: (-d["nsites"], d["energy_above_hull"]))
         found = list(view.entries({}, sort=[("nsites", -1), ("energy_above_hull", 1)], skip=3, limit=5))
         assert found == ordered[3:8]
@@ -433,3 +435,5 @@ class StoreContract(WorkContract, ConcurrencyContract, BranchesContract, BranchS
         lineage.commit()
         with pytest.raises(QueryError, match="filter"):
             list(store.state(NODE).entries({"nsites": {"$nonsense": 1}}))
+        with pytest.raises(QueryError, match="filter"):
+            store.state(NODE).count_entries({"nsites": {"$nonsense": 1}})

@@ -51,7 +51,7 @@ def test_nothing_is_asked_of_anybody_and_nothing_goes_wrong(page: Page, report: 
 
 def test_all_images_are_there_and_have_a_text(page: Page) -> None:
     images = page.evaluate("[...document.images].map(i => [i.getAttribute('src'), i.naturalWidth, i.alt.length])")
-    assert len(images) == 9
+    assert len(images) == 10
     assert [name for name, width, text in images if not width or text < 20] == []
 
 
@@ -203,3 +203,19 @@ def test_names_of_strangers_are_text_and_nothing_else(hostile: ReportData, tmp_p
             )
         assert page.complaints == []
         assert [address for address in page.requests if not local(address, tmp_path)] == []
+
+
+def test_tables_are_ordered_and_filtered_and_shown_on_the_map(page: Page) -> None:
+    table = "document.querySelector('#entries table')"
+    cells = f"[...{table}.tBodies[0].rows].filter(r => !r.hidden).map(r => [r.id, r.cells[1].textContent])"
+    first = page.evaluate(cells)
+    assert len(first) > 1
+    for _ in range(2):
+        page.evaluate(f"{table}.tHead.rows[0].cells[1].querySelector('button').click()")
+    assert page.evaluate(f"{table}.tHead.rows[0].cells[1].getAttribute('aria-sort')") == "descending"
+    energies = [float(text.replace("\u2212", "-")) for _, text in page.evaluate(cells)]
+    assert energies == sorted(energies, reverse=True)
+    page.evaluate(f"{table}.querySelector('button.show').click()")
+    assert page.evaluate("document.querySelectorAll('tr.chosen').length") == 1
+    page.evaluate("document.querySelector('#lineage h2').scrollIntoView()")
+    assert page.complaints == []

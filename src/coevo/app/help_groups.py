@@ -42,7 +42,7 @@ def _write_literally(command: Any) -> None:
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Start": ("init", "run", "status", "references", "doctor", "env"),
-    "Look": ("show", "query", "log", "report", "analyse", "motifs", "rediscover", "completeness", "study"),
+    "Look": ("show", "query", "log", "report", "serve", "analyse", "motifs", "rediscover", "completeness", "study"),
     "Lineage": ("branch", "merge", "extend", "diff", "export", "import", "trust"),
     "Labels": ("label", "add"),
     "Cluster": ("submit", "launch", "jobs", "logs", "rerun", "pause", "resume", "cancel", "site"),

@@ -150,6 +150,10 @@ class Backend(ABC):
         ``fields`` are the top-level fields wanted, None for all; ``limit`` 0 means no limit.
         """
 
+    @abstractmethod
+    def count_evaluations(self, node: str, state: str, query: dict[str, Any]) -> int:
+        """How many evaluations of a state match a MongoDB filter."""
+
     def document_lines(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[Line] | None:  # noqa: ARG002
         """As :meth:`documents`, as canonical JSON; None if that is not how they are stored."""
         return None

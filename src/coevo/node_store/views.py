@@ -113,6 +113,11 @@ class StateView:
         """Yield the evaluations of entries and references that match a MongoDB filter; raises as :meth:`entries`."""
         return self._evaluations({"$and": [{"kind": {"$in": list(kinds)}}, filter]}, None, sort, limit, 0)
 
+    def count_entries(self, filter: dict[str, Any] | None = None) -> int:  # noqa: A002 - MongoDB's word
+        """How many entries match a MongoDB filter; raises as :meth:`entries`."""
+        query = {"kind": "entry"} if not filter else {"$and": [{"kind": "entry"}, filter]}
+        return self._backend.count_evaluations(self.node, self.id, self._answerable(query))
+
     def evaluations(self, kind: Literal["entry", "reference"] | None = None) -> Iterator[dict[str, Any]]:
         """Yield all evaluations, in the order of structure ids."""
         return self._evaluations({"kind": kind} if kind else {}, None, (), 0, 0)
@@ -145,12 +150,16 @@ class StateView:
         limit: int,
         skip: int,
     ) -> Iterator[dict[str, Any]]:
-        _refuse_geometry_queries(query)
-        query = with_ids(query, self._said)
+        query = self._answerable(query)
         wanted, unwanted = _split_projection(projection)
         found = self._backend.evaluations(self.node, self.id, query, wanted, sort, limit, skip)
         for document in found:
             yield {key: value for key, value in document.items() if key not in _STORE_FIELDS and key not in unwanted}
+
+    def _answerable(self, query: dict[str, Any]) -> dict[str, Any]:
+        """Return a filter as the backends can answer it: on what they store."""
+        _refuse_geometry_queries(query)
+        return with_ids(query, self._said)
 
     # --- documents
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +109,23 @@ def gather(store: NodeStore, ref: str) -> ReportData:
     CorruptArtifactError
         If its configuration is none.
     """
-    view = store.state(ref)
+    return with_evaluations(outline(store, store.state(ref), ref))
+
+
+def outline(store: NodeStore, view: StateView, ref: str) -> ReportData:
+    """Read what there is to say of a state and its history, without its entries and references.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If its configuration is none.
+    """
     with readable_configuration(view):
         _check_configuration(view.document["config"])
     branches: dict[str, list[str]] = {}
     for name, state in store.node(view.node).branches.items():
         if state:
             branches.setdefault(state, []).append(name)
-    references = [{key: value for key, value in row.items() if key != "relaxed"} for row in view.evaluations("reference")]
     line = [view, *view.first_parents()]
     return ReportData(
         ref=ref,
@@ -124,11 +133,22 @@ def gather(store: NodeStore, ref: str) -> ReportData:
         line=tuple(reversed(line)),
         states=tuple(history([view])),
         branches=branches,
-        entries=list(view.with_studied(view.entries(projection={"relaxed": 0}))),
-        references=references,
-        reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
+        entries=[],
+        references=[],
+        reference_names={},
         probe=probe_words(store.backend, line),
         studies=view.studies(),
+    )
+
+
+def with_evaluations(data: ReportData) -> ReportData:
+    """Read the evaluations of entries and references too, and the names of these."""
+    view = data.view
+    return replace(
+        data,
+        entries=list(view.with_studied(view.entries(projection={"relaxed": 0}))),
+        references=[{key: value for key, value in row.items() if key != "relaxed"} for row in view.evaluations("reference")],
+        reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from coevo.families import descriptor_of
 from coevo.output.plain_text import plain, plain_lines
 from coevo.report import tables
 from coevo.report.figures.hull_points import state_hull
-from coevo.report.figures.plots import LETTERS
+from coevo.report.figures.plots import LETTERS, formula_text
 from coevo.report.study_sections import studied_text
 from coevo.report.tables import DASH, Cell, PageTable, number
+from coevo.studies.states.entry_description import phases_of, products_of
 from coevo.studies.states.generators import generator_rows, reason_words
 from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.summaries import reference_set_of
@@ -172,7 +173,7 @@ class Content:
     data : ReportData
     panels : list of Plot
         The six of Fig. 1.
-    composite, held_out, hull, lineage : Plot
+    composite, held_out, hull, lineage, systems : Plot
     stiffness : StiffnessSection or None
     motifs : MotifSection or None
     rediscovery : RediscoverySection or None
@@ -181,6 +182,8 @@ class Content:
     opinions : OpinionSection or None
     audit : PageTable or None
     studies : sequence of StudySection
+    parity : list of Plot
+        Empty unless they were asked for.
     """
 
     data: ReportData
@@ -190,12 +193,28 @@ class Content:
     stiffness: StiffnessSection | None
     hull: Plot
     lineage: Plot
+    systems: Plot
     motifs: MotifSection | None
     rediscovery: RediscoverySection | None
     mapped: list[dict[str, Any]]
     opinions: OpinionSection | None = None
     audit: PageTable | None = None
     studies: Sequence[StudySection] = ()
+    parity: list[Plot] = field(default_factory=list)
+
+
+def _products(data: ReportData) -> dict[str, str]:
+    """Into what each S.U.N. entry of the table would decompose, or with what it competes, per formula unit."""
+    phases = phases_of([*data.references, *data.entries])
+    found = {}
+    for row in data.sun_entries[:MOST_ENTRIES]:
+        told = products_of(data.elements, row, phases, {})
+        if told is not None:
+            parts = (f"{product['amount']:.3g} {formula_text(product['formula'])}" for product in told["products"])
+            found[row["structure_id"]] = f"{' + '.join(parts)} ({1000 * told['energy_per_atom']:+.0f} meV/atom)".replace(
+                "-", "\u2212"
+            )
+    return found
 
 
 def _packages(document: Mapping[str, Any]) -> list[str]:
@@ -242,6 +261,7 @@ def html(content: Content, lineage_svg: str) -> str:
         composite=content.composite,
         panels=list(zip(LETTERS, content.panels, strict=True)),
         held_out=content.held_out,
+        parity=content.parity,
         stiffness=content.stiffness,
         hull=content.hull,
         stable=tables.stable_table(points, data.reference_names),
@@ -249,7 +269,7 @@ def html(content: Content, lineage_svg: str) -> str:
         facets=tables.facet_table(points) if len(points.elements) > 3 else None,
         ruler=tables.ruler_table(data),
         ruler_energies=tables.whose_energies(data.entries),
-        sun=tables.sun_table(data, MOST_ENTRIES, carried),
+        sun=tables.sun_table(data, MOST_ENTRIES, carried, _products(data)),
         sun_count=len(data.sun_entries),
         threshold=f"{data.stable_threshold:g}",
         reference={"name": reference_set_of(data.view.document), "size": data.metrics["reference_set"]["size"]},
@@ -261,6 +281,7 @@ def html(content: Content, lineage_svg: str) -> str:
         studied=studied_text(data),
         map={"text": _map_text(content)} if content.mapped else None,
         lineage=content.lineage,
+        systems=content.systems,
         # our own drawing; the text in it is drawn as paths
         lineage_svg=Markup(_inline(lineage_svg)),  # noqa: S704
         states=tables.state_table(data),

@@ -17,6 +17,9 @@
         structure: "chemiscope-structure",
     };
     Chemiscope.DefaultVisualizer.load(places, coevoMap, warnings)
-        .then(() => { document.getElementById("coevo-map").dataset.shown = "yes"; })
+        .then((visualizer) => {
+            if (window.coevoLink) { window.coevoLink(visualizer, coevoMap.properties.id.values); }
+            document.getElementById("coevo-map").dataset.shown = "yes";
+        })
         .catch((error) => say("The map cannot be shown: " + error.message));
 })();

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coevo.analysis.audit.words import audit_rows
+from coevo.analysis.space_groups import LAST_GROUP, space_group_symbol
 from coevo.configs.electrons import has_electron_excess
 from coevo.node_store.documents import is_refuted
 from coevo.node_store.recorded import force_field_change
@@ -108,6 +109,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
 
 
+def group_text(found: int | str | None) -> str:
+    """Return a space group by symbol and number, as it is stored if that is no number of one: ``P2_1/c (14)``."""
+    if isinstance(found, int) and 1 <= found <= LAST_GROUP:
+        return f"{space_group_symbol(found)} ({found})"
+    return DASH if found is None else str(found)
+
+
 def labelled_by(data: ReportData) -> str:
     """Say who labels, plainly where it is another force field."""
     from coevo.labelling.registry import described
@@ -155,10 +163,12 @@ def residual_table(data: ReportData) -> PageTable:
     return PageTable(("settings digest", "reference", "formula", "force field minus label"), rows, frozenset({3}))
 
 
-def sun_table(data: ReportData, most: int, motifs: dict[str, str] | None = None) -> PageTable:
-    """Return the best S.U.N. entries; ``motifs`` by entry id."""
+def sun_table(
+    data: ReportData, most: int, motifs: dict[str, str] | None = None, products: dict[str, str] | None = None
+) -> PageTable:
+    """Return the best S.U.N. entries; ``motifs``, and ``products`` of their decomposition, by entry id."""
     shown = data.sun_entries[:most]
-    columns = [column for column in _sun_columns(motifs) if column.of is None or any(map(column.of, shown))]
+    columns = [column for column in _sun_columns(motifs, products) if column.of is None or any(map(column.of, shown))]
     return PageTable(
         tuple(column.title for column in columns),
         [[column.cell(row) for column in columns] for row in shown],
@@ -176,7 +186,7 @@ class _Column:
     of: Callable[[dict[str, Any]], Any] | None = None
 
 
-def _sun_columns(motifs: dict[str, str] | None) -> list[_Column]:
+def _sun_columns(motifs: dict[str, str] | None, products: dict[str, str] | None) -> list[_Column]:
     def text(key: str) -> Callable[[dict[str, Any]], str]:
         return lambda row: DASH if row[key] is None else str(row[key])
 
@@ -188,6 +198,9 @@ def _sun_columns(motifs: dict[str, str] | None) -> list[_Column]:
 
     def carried(row: dict[str, Any]) -> str:
         return (motifs or {}).get(row["structure_id"], DASH)
+
+    def become(row: dict[str, Any]) -> str:
+        return (products or {}).get(row["structure_id"], DASH)
 
     return [
         _Column("formula", lambda row: formula_text(row["formula"]), numeric=False),
@@ -213,10 +226,11 @@ def _sun_columns(motifs: dict[str, str] | None) -> list[_Column]:
             of=lambda row: "dynamically_stable" in row,
         ),
         _Column("label", lambda row: standing_word(row) or DASH, numeric=False, of=lambda row: "hull_status" in row),
-        _Column("space group", text("space_group")),
+        _Column("space group", lambda row: group_text(row["space_group"]), numeric=False),
         _Column("sites", text("nsites")),
         _Column("iteration", text("iteration_added")),
         *([] if motifs is None else [_Column("motifs", carried, numeric=False)]),
+        *([] if products is None else [_Column("decomposes into, or competes with", become, numeric=False)]),
         _Column("id", _own_id, numeric=False),
         _Column("structure", lambda row: Cell("CIF", href=f"structures/{cif_name(row)}", download=True), numeric=False),
     ]
@@ -296,7 +310,7 @@ def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
                 number(row["formation_energy_per_atom"]),
                 *([_excess(row)] if excess else []),
                 *([_standing(row)] if judged else []),
-                DASH if row["space_group"] is None else str(row["space_group"]),
+                group_text(row["space_group"]),
                 Cell(row["structure_id"][:16], code=True),
             ]
         )
@@ -305,7 +319,7 @@ def stable_table(points: HullPoints, names: dict[str, str]) -> PageTable:
     return PageTable(columns, rows, frozenset(columns.index(name) for name in columns if name in _NUMERIC))
 
 
-_NUMERIC = frozenset({"formation energy (eV/atom)", EXCESS_COLUMN, "space group"})
+_NUMERIC = frozenset({"formation energy (eV/atom)", EXCESS_COLUMN})
 
 
 def _standing(row: dict[str, Any]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from coevo.errors import CoevoError, ConfigError, CorruptArtifactError
 from coevo.report import tables
 from coevo.report.audit import audit_table
+from coevo.report.figures.crystal_systems import systems_plot
 from coevo.report.figures.energy import energy_plot
 from coevo.report.figures.environments import environment_plot
 from coevo.report.figures.errors import error_plot
@@ -17,22 +18,26 @@ from coevo.report.figures.growth import growth_plot
 from coevo.report.figures.held_out import held_out_plot
 from coevo.report.figures.hull import hull_plot
 from coevo.report.figures.loop import lineage_plot, loop_plot
+from coevo.report.figures.parity import parity_plots
 from coevo.report.figures.plots import composite_plot, write_plot
 from coevo.report.folders import FOLDERS, files_in, report_folder, write_structures
 from coevo.report.gathering import ReportData, gather
 from coevo.report.motif_gallery import motif_section
 from coevo.report.page import MOST_ENTRIES, Content, html
+from coevo.report.parity import parity_of
 from coevo.report.rediscovery_table import rediscovery_section
 from coevo.report.second_opinion import opinion_section
 from coevo.report.stiffness_table import stiffness_section
 from coevo.report.structure_map import chemiscope_script, choose, write_map
 from coevo.report.study_sections import study_sections
+from coevo.report.tables import labelled_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from coevo.node_store.store import NodeStore
+    from coevo.report.figures.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def write_report(
     *,
     targets: str | None = None,
     with_map: bool = True,
+    with_parity: bool = False,
     force: bool = False,
     workers: int = 1,
 ) -> Written:
@@ -98,6 +104,8 @@ def write_report(
         Known phases to look for among the entries, a bundled set or a file; by default those that the node withholds.
     with_map : bool
         Whether to add the interactive map.
+    with_parity : bool
+        Whether to evaluate labelled frames of the test split by the state's force field, for the parity plots.
     force : bool
         Replace a former report.
     workers : int
@@ -114,9 +122,10 @@ def write_report(
     """
     check_packages(with_map)
     data = gather(store, ref)
+    parity = parity_plots(parity_of(store, data.view, workers), labelled_by(data)) if with_parity else []
     about = {"report": 1, "node": data.view.node, "state": data.view.id, "ref": ref}
     with report_folder(output, about, force) as folder:
-        in_map = fill(folder, data, targets=targets, with_map=with_map, workers=workers)
+        in_map = fill(folder, data, targets=targets, with_map=with_map, workers=workers, parity=parity)
         for name in FOLDERS:
             if not any((folder / name).iterdir()):
                 (folder / name).rmdir()
@@ -125,7 +134,15 @@ def write_report(
     return Written(output, len(written) + 1, size, in_map)
 
 
-def fill(folder: Path, data: ReportData, *, targets: str | None = None, with_map: bool = True, workers: int = 1) -> int | None:
+def fill(
+    folder: Path,
+    data: ReportData,
+    *,
+    targets: str | None = None,
+    with_map: bool = True,
+    workers: int = 1,
+    parity: Sequence[Plot] = (),
+) -> int | None:
     """Write the files of a report into a folder that has the :data:`~coevo.report.folders.FOLDERS`.
 
     Returns
@@ -139,7 +156,7 @@ def fill(folder: Path, data: ReportData, *, targets: str | None = None, with_map
         If the state's numbers are not those that this coevo writes.
     """
     with _reportable(data):
-        content = _content(data, targets, with_map, workers)
+        content = replace(_content(data, targets, with_map, workers), parity=list(parity))
         _write(folder, content)
     return len(content.mapped) or None
 
@@ -170,6 +187,7 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
         stiffness=stiffness_section(data),
         hull=hull_plot(data),
         lineage=lineage_plot(data),
+        systems=systems_plot(data),
         motifs=motifs if motifs.cards else None,
         rediscovery=rediscovery_section(data, targets, workers),
         opinions=opinion_section(data),
@@ -182,7 +200,8 @@ def _content(data: ReportData, targets: str | None, with_map: bool, workers: int
 def _write(folder: Path, content: Content) -> None:
     data = content.data
     opinions = content.opinions.plots if content.opinions else []
-    for plot in (*content.panels, content.composite, content.held_out, content.hull, content.lineage, *opinions):
+    plots = [*content.panels, content.composite, content.held_out, content.hull, content.lineage, content.systems]
+    for plot in (*plots, *content.parity, *opinions):
         write_plot(plot, folder)
     best = data.sun_entries[:MOST_ENTRIES]
     if best:
@@ -195,6 +214,7 @@ def _write(folder: Path, content: Content) -> None:
         for found in study.tables:
             (folder / "data" / f"{found.name}.csv").write_text(found.data.as_csv(), encoding="utf-8")
     package = files("coevo.report")
+    (folder / "tables.js").write_text(package.joinpath("tables.js").read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "style.css").write_text(package.joinpath("style.css").read_text(encoding="utf-8"), encoding="utf-8")
     if content.mapped:
         write_map(folder, data, content.mapped)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from coevo.configs.tree import NodeConfig
-    from coevo.models.contracts import ForceField
+    from coevo.models.contracts import ForceField, TrainingFrame
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
 
@@ -133,10 +133,19 @@ def _ruler(store: NodeStore, view: StateView, force_field: ForceField, config: N
 
 def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
     """RMSE of the state's force field on the test split of its labels."""
-    from coevo.analysis.hull.energy_scale import Offsets
     from coevo.analysis.signals.residuals import errors
-    from coevo.makers.labels.training_set import frame_of
     from coevo.models.contracts import Prediction
+
+    frames = [frame for _, frame in test_frames(view, force_field.energy_scale)]
+    predictions = force_field.evaluate([frame.structure for frame in frames], workers=workers)
+    rows = [(p, f) for p, f in zip(predictions, frames, strict=True) if isinstance(p, Prediction)]
+    return asdict(errors([p for p, _ in rows], [f for _, f in rows]))
+
+
+def test_frames(view: StateView, energy_scale: str) -> list[tuple[Record, TrainingFrame]]:
+    """Labels of the test split, which no force field of the state's line was trained on, and each as a frame on a scale."""
+    from coevo.analysis.hull.energy_scale import Offsets
+    from coevo.makers.labels.training_set import frame_of
 
     scales = {digest: Offsets.from_dict(stored) for digest, stored in view.manifest.get("offsets", {}).items()}
     labels = [
@@ -147,10 +156,7 @@ def _errors(view: StateView, force_field: ForceField, workers: int) -> Record:
         and label["settings_digest"] in scales
         and not is_stiffness(label)
     ]
-    frames = [frame_of(label, scales[label["settings_digest"]], force_field.energy_scale) for label in labels]
-    predictions = force_field.evaluate([frame.structure for frame in frames], workers=workers)
-    rows = [(p, f) for p, f in zip(predictions, frames, strict=True) if isinstance(p, Prediction)]
-    return asdict(errors([p for p, _ in rows], [f for _, f in rows]))
+    return [(label, frame_of(label, scales[label["settings_digest"]], energy_scale)) for label in labels]
 
 
 def _compare_environments(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Comparison]:

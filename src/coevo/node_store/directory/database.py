@@ -238,6 +238,10 @@ class EmbeddedBackend(Backend):
         return self._node_states(node).evaluations(state, query, fields, sort, limit, skip)
 
     @override
+    def count_evaluations(self, node: str, state: str, query: dict[str, Any]) -> int:
+        return self._node_states(node).count_evaluations(state, query)
+
+    @override
     def document_lines(self, node: str, state: str, kind: Kind, ids: Sequence[str]) -> Iterator[Line]:
         return self._node_states(node).lines(state, kind, ids)
 

@@ -196,6 +196,10 @@ class EmbeddedStates:
             joined = document if fields is not None and "relaxed" not in fields else self._joined(state, document)
             yield joined if fields is None else {key: value for key, value in joined.items() if key in fields}
 
+    def count_evaluations(self, state: str, query: dict[str, Any]) -> int:
+        """As :meth:`coevo.node_store.backend.Backend.count_evaluations`."""
+        return self._index(state).count(query)
+
     def split_evaluations(self, state: str) -> Iterator[SplitEvaluation]:
         """All evaluations as they are stored."""
         relaxed = iter(self._segment(state, "relaxed").texts())

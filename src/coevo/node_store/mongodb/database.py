@@ -215,6 +215,18 @@ class MongoBackend(Backend):
                 raise
 
     @override
+    def count_evaluations(self, node: str, state: str, query: dict[str, Any]) -> int:
+        from pymongo.errors import OperationFailure
+
+        with self._errors("counting evaluations"):
+            try:
+                return self._collection("evaluations").count_documents({"$and": [{"state": state}, query]})
+            except OperationFailure as err:
+                if err.code in _INVALID_FILTER_CODES:
+                    raise QueryError(f"the filter {query} is not valid: {err.details}; see MongoDB's query operators") from None
+                raise
+
+    @override
     def evaluation(self, node: str, state: str, structure_id: str) -> dict[str, Any] | None:
         with self._errors("reading an evaluation"):
             return self._collection("evaluations").find_one({"_id": f"{state}:{structure_id}"})

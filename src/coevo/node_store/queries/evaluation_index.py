@@ -24,6 +24,8 @@ from coevo.node_store.queries.values import OBJECT, TRUE, Condition, encoded
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    from coevo.node_store.queries.sql import Where
+
 KEY, ELEMENTS, GEOMETRY = "structure_id", "elements", "relaxed"
 FIRST_COLUMNS = tuple(sorted({"kind", GEOMETRY, *(field.stored for field in FIELDS.values())}))
 """Fields that have a column from the beginning; further ones get theirs when they turn up."""
@@ -174,12 +176,18 @@ class EvaluationIndex:
         columns = ", ".join(["present", "rest" if has_rest else "NULL", *(f"c{self._places[name]}" for name in names)])
         # numbers of columns and the SQL of conditions: no text of a user's is in it
         sql = f"SELECT {columns} FROM evaluation WHERE {where.condition.sql} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
-        if where.parts:
-            tables = [f"part{n} AS (SELECT rowid FROM evaluation WHERE {part.sql})" for n, part in enumerate(where.parts)]  # noqa: S608
-            sql = f"WITH {', '.join(tables)} {sql}"
+        sql = _with_parts(sql, where)
         parameters = [parameter for condition in (*where.parts, where.condition) for parameter in condition.parameters]
         for document in map(self._reader(names), self._rows(sql, [*parameters, *order_parameters, limit or -1, skip], query)):
             yield document if fields is None or not has_rest else {name: document[name] for name in document if name in fields}
+
+    def count(self, query: dict[str, Any]) -> int:
+        """How many documents match a MongoDB filter; raises as :meth:`find`."""
+        where = translate(query, self._field, self._applies)
+        sql = f"SELECT count(*) FROM evaluation WHERE {where.condition.sql}"  # noqa: S608 - numbers of columns, no text of a user's
+        parameters = [parameter for condition in (*where.parts, where.condition) for parameter in condition.parameters]
+        ((found,),) = self._rows(_with_parts(sql, where), parameters, query)
+        return int(found)
 
     def _rows(self, sql: str, parameters: list[Any], query: Any) -> Iterator[tuple[Any, ...]]:
         with self._calls.bound(parameters) as (bound, failures):
@@ -263,6 +271,12 @@ class EvaluationIndex:
             elif name in self._places:
                 parts.append(f"c{self._places[name]} {word}")
         return ", ".join([*parts, self._order]), parameters
+
+
+def _with_parts(sql: str, where: Where) -> str:
+    """Put the named parts of a condition before a statement."""
+    tables = [f"part{n} AS (SELECT rowid FROM evaluation WHERE {part.sql})" for n, part in enumerate(where.parts)]  # noqa: S608
+    return f"WITH {', '.join(tables)} {sql}" if tables else sql
 
 
 def _sort_key(path: str, read: Callable[[Sequence[Any]], dict[str, Any]], *row: Any) -> Any:

@@ -36,7 +36,7 @@ class _FieldName(str):
     __slots__ = ()
 
 
-class _Parser(LarkParser):
+class Parser(LarkParser):
     """The package's parser; its 1.2.0 grammar drops which of TRUE and FALSE was written, so the two words get names here."""
 
     def __init__(self) -> None:
@@ -46,30 +46,38 @@ class _Parser(LarkParser):
         self.lark = Lark(named, maybe_placeholders=False)
 
 
-class _Transformer(MongoTransformer):
-    """The package's transformer with our field names, checked types and literal (not regular-expression) text search."""
-
-    def property(self, args: list[Any]) -> Any:
-        return _FieldName(known_field(".".join(str(part) for part in args), "filter").stored)
+class LiteralTransformer(MongoTransformer):
+    """The package's transformer with literal (not regular-expression) text search, and TRUE and FALSE as they were written."""
 
     def filter(self, arg: list[Any]) -> Any:
+        """Return the one expression of a filter."""
         # the grammar lets expressions follow each other, and the package would answer the first and drop the rest
         if len(arg) != 1:
             raise QueryError("filter: two expressions follow each other; join them with AND or OR")
         return arg[0]
 
     def bool(self, args: list[Any]) -> Any:
+        """Return which of the two words it is."""
         return str(args[0]) == "TRUE"
 
     @v_args(inline=True)
     def string(self, string: Any) -> Any:
+        """Return what stands between the quotes."""
         return re.sub(r"\\(.)", r"\1", str(string)[1:-1])
 
     def fuzzy_string_op_rhs(self, arg: list[Any]) -> Any:
+        """Search for the text as it is written."""
         value = arg[-1]
         if not isinstance(value, str) or isinstance(value, _FieldName):
             raise QueryError(f'filter: {arg[0]} needs a text in double quotes, got {value}; write {arg[0]} "{value}"')
         return super().fuzzy_string_op_rhs([*arg[:-1], re.escape(value)])
+
+
+class _Transformer(LiteralTransformer):
+    """The transformer with our field names and checked types."""
+
+    def property(self, args: list[Any]) -> Any:
+        return _FieldName(known_field(".".join(str(part) for part in args), "filter").stored)
 
     @v_args(inline=True)
     def property_first_comparison(self, quantity: Any, query: Any) -> Any:
@@ -112,8 +120,8 @@ def _check_value(quantity: str, expected: str, value: Any) -> None:
 
 
 @lru_cache(maxsize=1)
-def _parser() -> _Parser:
-    return _Parser()
+def _parser() -> Parser:
+    return Parser()
 
 
 def translate(text: str) -> dict[str, Any]:

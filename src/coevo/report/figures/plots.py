@@ -155,11 +155,16 @@ def say_missing(figure: Part, reason: str) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as SVG and PNG without dates and versions: the same figure is the same bytes."""
+    (folder / f"{name}.svg").write_text(svg_text(figure), encoding="utf-8")
+    figure.savefig(folder / f"{name}.png", format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+
+
+def svg_text(figure: Figure) -> str:
+    """Return a figure as SVG, as :func:`save` writes it."""
     _write_out_texts(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    (folder / f"{name}.svg").write_text(_numbered_clips(plain_lines(buffer.getvalue())), encoding="utf-8")
-    figure.savefig(folder / f"{name}.png", format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return _numbered_clips(plain_lines(buffer.getvalue()))
 
 
 def _write_out_texts(figure: Figure) -> None:

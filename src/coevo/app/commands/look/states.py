@@ -204,6 +204,10 @@ def report(
         str | None, typer.Option(help="known phases to look for among the entries: a set or a file", metavar="SET|FILE")
     ] = None,
     without_map: Annotated[bool, typer.Option("--without-map", help="leave the interactive map of structures out")] = False,
+    parity: Annotated[
+        bool,
+        typer.Option("--parity", help="evaluate labelled test frames, for energies and forces against labels"),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="replace a former report in DIR")] = False,
 ) -> None:
     """Write the report of a state: a page that needs no network, its figures, their data and structures."""
@@ -212,7 +216,8 @@ def report(
     from coevo.settings import usable_workers
 
     workers = usable_workers()
-    written = write_report(current_store(), ref, output, targets=targets, with_map=not without_map, force=force, workers=workers)
+    options = {"with_map": not without_map, "with_parity": parity, "force": force}
+    written = write_report(current_store(), ref, output, targets=targets, workers=workers, **options)
     shown = "without a map" if written.in_map is None else f"{written.in_map} structures in the map"
     say(f"report of {ref} written to {written.folder}: {written.files} files, {written.size / 1e6:.1f} MB, {shown}")
     say(f"open {written.folder / 'index.html'} in a browser")

@@ -1,0 +1,1 @@
+"""The pages: what each shows, as HTML that asks nobody but this server for anything."""
