@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from coevo.configs.depth_section import DepthConfig
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
     DEFAULT_GENERATOR,
@@ -250,6 +251,7 @@ class GeneratorConfig(Section):
     options: Annotated[tuple[str, ...], Local("they are handed to the runner of a family")] = Field(
         default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
     )
+    depth: DepthConfig = Field(default_factory=DepthConfig)
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
     chemeleon_dng: ChemeleonConfig = Field(default_factory=ChemeleonConfig)
     diffcsp: DiffCSPConfig = Field(default_factory=DiffCSPConfig)
@@ -257,9 +259,10 @@ class GeneratorConfig(Section):
     adit: AditConfig = Field(default_factory=AditConfig)
 
     def not_in_use(self) -> frozenset[str]:
-        """The sections of families that do not generate."""
+        """The sections of families that do not generate; ``depth`` is of the embedded one."""
         sections = {name for name, value in self if isinstance(value, Section)}
-        return frozenset(sections - {family.replace("-", "_") for family in self.families})
+        used = {family.replace("-", "_") for family in self.families}
+        return frozenset(sections - used - ({"depth"} if DEFAULT_GENERATOR.name in used else set()))
 
     @property
     def families(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from coevo.models.random_crystals.chemistry import prior_volume
 from coevo.models.random_crystals.compositions import reduced_key
+from coevo.models.random_crystals.focus import report as focus_report
+from coevo.models.random_crystals.focus import track
 from coevo.models.random_crystals.geometry import nearest_distances, primitive
 from coevo.models.random_crystals.knowledge import (
     ENERGY_CENTRES,
@@ -212,7 +214,8 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
     Parameters
     ----------
     knowledge : Knowledge
-        Gives the settings; ``fit_max_e_hull`` is the E_hull above which an example has no weight.
+        Gives the settings; ``fit_max_e_hull`` is the E_hull above which an example has no weight. With ``depth`` its rounds in
+        focus are counted on.
     examples : sequence of Example
 
     Returns
@@ -224,8 +227,10 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
     good = [e for e in examples if math.isfinite(e.energy_above_hull) and e.energy_above_hull <= limit]
     analysed = sorted((_Analysed(e) for e in good), key=lambda e: (e.energy, e.id))
     report: dict[str, Any] = {"examples": len(examples), "used": len(analysed), "fit_max_e_hull": limit}
+    tracked = track(knowledge, examples)
     if not analysed:
-        return Knowledge(settings=knowledge.settings), report | {"note": "no example within fit_max_e_hull: the prior is kept"}
+        report |= {"note": "no example within fit_max_e_hull: the prior is kept"}
+        return Knowledge(settings=knowledge.settings, tracked=tracked), report
     compositions = _compositions(analysed)
     volumes, spread = _volumes(compositions)
     groups: dict[int, list[int]] = {}
@@ -245,8 +250,9 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
         distances=_distances(analysed),
         units=_units(analysed),
         parents=_parents(analysed),
+        tracked=tracked,
     )
-    return learned, report | summary(learned)
+    return learned, report | summary(learned) | focus_report(learned, examples)
 
 
 def summary(knowledge: Knowledge) -> dict[str, Any]:
