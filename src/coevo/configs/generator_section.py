@@ -240,6 +240,10 @@ class GeneratorConfig(Section):
     subsystem_fraction: Fraction = Field(default=0.25, description="share of candidates drawn in proper sub-systems")
     variation_fraction: Fraction = Field(default=0.4, description="share made by varying good parents, once there are some")
     unit_fraction: Fraction = Field(default=0.6, description="share of random crystals built from anion units, once known")
+    unit_sites: Literal["any", "special"] = Field(
+        default="any",
+        description="where units go: any position, or special ones that have symmetry of theirs, in groups of low order",
+    )
     electron_excess_share: float | None = Field(
         default=None,
         ge=0.0,
