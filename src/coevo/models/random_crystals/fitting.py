@@ -23,12 +23,14 @@ from coevo.models.random_crystals.knowledge import (
     pair_key,
     preference,
 )
+from coevo.models.random_crystals.unit_charges import charges_of
 from coevo.models.random_crystals.units import MAX_UNIT, fragments, same_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from pymatgen.core import Structure
 
     from coevo.models.contracts import Example
 
@@ -40,6 +42,10 @@ MAX_PARENT_ATOMS = 64
 MAX_UNITS = 60
 UNITS_PER_FORMULA = 4
 MAX_OCCUPATIONS = 300
+CHARGES_PER_FORMULA = 3
+"""Examples of one reduced formula that charges of units are read off, at most."""
+CHARGES_BELOW = 0.1
+"""E_hull of these, eV/atom, at most."""
 _RIDGE = 2.0
 """Weight of the prior volume of an element against the examples, in examples."""
 
@@ -178,6 +184,16 @@ def _units(examples: Sequence[_Analysed]) -> tuple[Unit, ...]:
     )
 
 
+def _charges(examples: Sequence[_Analysed]) -> dict[str, int]:
+    """Charges of the units in the best examples of each formula; ``examples`` are sorted by energy."""
+    best: dict[str, list[Structure]] = {}
+    for example in examples:
+        members = best.setdefault(example.formula, [])
+        if len(members) < CHARGES_PER_FORMULA and example.energy <= CHARGES_BELOW:
+            members.append(example.structure)
+    return charges_of(structure for members in best.values() for structure in members)
+
+
 def _parents(examples: Sequence[_Analysed]) -> tuple[Parent, ...]:
     """Low-energy examples, few of one kind; ``examples`` are sorted by energy."""
     per_kind: dict[tuple[str, int], int] = {}
@@ -251,8 +267,10 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
         units=_units(analysed),
         parents=_parents(analysed),
         tracked=tracked,
+        charges=_charges(analysed) if knowledge.settings.depth.in_use else {},
     )
-    return learned, report | summary(learned) | focus_report(learned, examples)
+    report |= summary(learned) | focus_report(learned, examples)
+    return learned, report | ({"unit_charges": learned.charges} if learned.charges else {})
 
 
 def summary(knowledge: Knowledge) -> dict[str, Any]:

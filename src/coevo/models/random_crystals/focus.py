@@ -8,7 +8,7 @@ A formula's score is an upper confidence bound,
 
 - ``promise``: of a formula with examples exp(-E/kT) with E of its best; of one without what related compositions lead one to
   expect, times its plausibility; over 1 + its rounds in focus since a better example came;
-- ``plausibility``: charge balance, times how common formulas of so many atoms are;
+- ``plausibility``: charge balance, by oxidation states and by known units, times how common formulas of so many atoms are;
 - ``pulls``: rounds in focus, and examples in units of a round.
 
 A formula whose best example is a reference has been looked at by others: its score counts for little.
@@ -27,6 +27,7 @@ from coevo.models.contracts import Conditions
 from coevo.models.random_crystals.chemistry import neutrality
 from coevo.models.random_crystals.compositions import CompositionTable, cell_contents, reduced_key
 from coevo.models.random_crystals.knowledge import Knowledge, Tracked, formula_key
+from coevo.models.random_crystals.unit_charges import UnitBalance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,9 @@ KNOWN = 0.15
 
 COVALENT = 0.1
 """Plausibility, at least, of a formula without electron excess: bonds between like atoms may balance it (Li3P7, P4S3)."""
+
+WITHOUT_UNITS = 0.4
+"""Plausibility of a formula that known units of its non-metals do not balance, over what it would be."""
 
 ATOMS = 12.0
 """Formulas of n atoms are plausible in proportion to exp(-n / ATOMS)."""
@@ -85,11 +89,24 @@ class Focused(NamedTuple):
         return found
 
 
-def plausibility(amounts: Mapping[str, int]) -> float:
-    """Plausibility of a reduced formula before anything is learned, in [0, 1]; 0 with an electron excess."""
+def plausibility(amounts: Mapping[str, int], units: UnitBalance | None = None) -> float:
+    """Plausibility of a reduced formula, in [0, 1]: its charge balance, and its size; 0 with an electron excess.
+
+    Parameters
+    ----------
+    amounts : mapping of str to int
+        Of one formula unit.
+    units : UnitBalance, optional
+        Units of known charge, which know better than oxidation states do.
+    """
     if has_electron_excess(electron_excess(amounts)):
         return 0.0
-    return max(neutrality(amounts), COVALENT) * math.exp(-sum(amounts.values()) / ATOMS)
+    balance = neutrality(amounts)
+    if units is not None and units.balances(amounts):
+        balance = 1.0
+    elif units is not None and units.speaks_of(amounts):
+        balance *= WITHOUT_UNITS
+    return max(balance, COVALENT) * math.exp(-sum(amounts.values()) / ATOMS)
 
 
 def score(
@@ -151,10 +168,11 @@ def choose(knowledge: Knowledge, conditions: Conditions, table: CompositionTable
     heaviest = max(table.system_weights)
     weights = {s: math.sqrt(w / heaviest) for s, w in zip(table.systems, table.system_weights, strict=True)}
     rounds = sum(t.rounds for t in knowledge.tracked.values())
+    units = UnitBalance(knowledge.charges)
     scored = []
     for name, guess in zip(names, expected.tolist(), strict=True):
         amounts, system = formulas[name]
-        plausible = plausibility(amounts) * weights[system]
+        plausible = plausibility(amounts, units) * weights[system]
         if plausible > 0:
             value, promise = score(knowledge.tracked.get(name), guess, plausible, settings.depth.draws, rounds)
             scored.append(Focused(amounts, "-".join(sorted(system)), value, promise, plausible, 0.0))

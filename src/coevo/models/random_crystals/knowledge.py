@@ -161,12 +161,16 @@ class Knowledge(Record):
     tracked: dict[Text, Tracked] = Field(
         default_factory=dict, max_length=MAX_COMPOSITIONS, description="reduced formula: what depth goes by; empty without it"
     )
+    charges: dict[
+        Annotated[str, Field(pattern=r"^([A-Z][a-z]?[1-9][0-9]{0,3}){1,8}$")], Annotated[int, Field(ge=-100, le=100)]
+    ] = Field(default_factory=dict, max_length=1000, description="formula of a unit: its charge, e; empty without depth")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same knowledge gives the same bytes, without later settings that are at their defaults."""
         data = self.model_dump(mode="json") | {"settings": recorded(self.settings)}
-        if not self.tracked:
-            del data["tracked"]  # a checkpoint without it is the one that it always was
+        for later in ("tracked", "charges"):
+            if not data[later]:
+                del data[later]  # a checkpoint without them is the one that it always was
         return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
