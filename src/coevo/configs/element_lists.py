@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError
@@ -66,3 +67,12 @@ def suggested(word: str) -> str:
 
     named = {str(element.long_name).lower(): element.symbol for element in Element}
     return named.get(word.lower(), "")
+
+
+def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
+    """Weights of the chemical system and its proper sub-systems of two and more elements, which share ``subsystem_fraction``."""
+    whole = "-".join(sorted(elements))
+    proper = ["-".join(c) for size in range(2, len(elements)) for c in combinations(sorted(elements), size)]
+    if not proper:
+        return {whole: 1.0}
+    return {whole: 1.0 - subsystem_fraction, **{name: subsystem_fraction / len(proper) for name in proper}}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from coevo.configs.depth_section import DepthConfig
 from coevo.configs.section import Fraction, Local, Positive, Section
 from coevo.families import (
     DEFAULT_GENERATOR,
@@ -239,6 +240,10 @@ class GeneratorConfig(Section):
     subsystem_fraction: Fraction = Field(default=0.25, description="share of candidates drawn in proper sub-systems")
     variation_fraction: Fraction = Field(default=0.4, description="share made by varying good parents, once there are some")
     unit_fraction: Fraction = Field(default=0.6, description="share of random crystals built from anion units, once known")
+    unit_sites: Literal["any", "special"] = Field(
+        default="any",
+        description="where units go: any position, or special ones that have symmetry of theirs, in groups of low order",
+    )
     electron_excess_share: float | None = Field(
         default=None,
         ge=0.0,
@@ -250,6 +255,7 @@ class GeneratorConfig(Section):
     options: Annotated[tuple[str, ...], Local("they are handed to the runner of a family")] = Field(
         default=(), description="settings of a family that is not coevo's own, such as steps = 500, handed to its runner"
     )
+    depth: DepthConfig = Field(default_factory=DepthConfig)
     mattergen: MatterGenConfig = Field(default_factory=MatterGenConfig)
     chemeleon_dng: ChemeleonConfig = Field(default_factory=ChemeleonConfig)
     diffcsp: DiffCSPConfig = Field(default_factory=DiffCSPConfig)
@@ -257,9 +263,10 @@ class GeneratorConfig(Section):
     adit: AditConfig = Field(default_factory=AditConfig)
 
     def not_in_use(self) -> frozenset[str]:
-        """The sections of families that do not generate."""
+        """The sections of families that do not generate; ``depth`` is of the embedded one."""
         sections = {name for name, value in self if isinstance(value, Section)}
-        return frozenset(sections - {family.replace("-", "_") for family in self.families})
+        used = {family.replace("-", "_") for family in self.families}
+        return frozenset(sections - used - ({"depth"} if DEFAULT_GENERATOR.name in used else set()))
 
     @property
     def families(self) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from coevo.configs.element_lists import chemical_systems
 from coevo.errors import ConfigError
 from coevo.families import DEFAULT_GENERATOR
 from coevo.flows.generators import shard_counts
-from coevo.makers.generate import GenerateMaker, chemical_systems
+from coevo.makers.generate import GenerateMaker
 from coevo.makers.screen import ScreenMaker
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from math import floor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from coevo.configs.electrons import has_electron_excess
+from coevo.configs.element_lists import chemical_systems
 from coevo.configs.tree import GeneratorConfig, NodeSection
 from coevo.families import descriptor_of
 from coevo.families.built_in import CRYSTAL_PACKAGES
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
 
 _AGAIN = 3
 """Draws that are made in place of dropped candidates, at most, one after the other."""
-
-
-def chemical_systems(elements: tuple[str, ...], subsystem_fraction: float) -> dict[str, float]:
-    """Weights of the chemical system and its proper sub-systems of two and more elements, which share ``subsystem_fraction``."""
-    from itertools import combinations
-
-    whole = "-".join(sorted(elements))
-    proper = ["-".join(c) for size in range(2, len(elements)) for c in combinations(sorted(elements), size)]
-    if not proper:
-        return {whole: 1.0}
-    return {whole: 1.0 - subsystem_fraction, **{name: subsystem_fraction / len(proper) for name in proper}}
 
 
 def conditions_of(node: NodeSection, generator: GeneratorConfig) -> Conditions:

@@ -73,7 +73,12 @@ class TrainGeneratorMaker(StepMaker):
             if d["duplicate_of"] is None and d.get("hull_status") != REFUTED  # what a label refuted is no parent
         ]
         examples = [
-            Example(d["structure_id"], structure_from_document(geometries[d["structure_id"]]), d["energy_above_hull"])
+            Example(
+                d["structure_id"],
+                structure_from_document(geometries[d["structure_id"]]),
+                d["energy_above_hull"],
+                known=d.get("kind") == "reference",
+            )
             for d in sorted(documents, key=lambda d: d["structure_id"])
         ]
         generator = load_generator(store, checkpoint, self.generator)

@@ -117,11 +117,14 @@ class Example:
     structure : Structure
     energy_above_hull : float
         eV/atom, by the state's own force field.
+    known : bool
+        A reference: known before the node, and not a generator's draw.
     """
 
     id: str
     structure: Structure
     energy_above_hull: float
+    known: bool = False
 
 
 @dataclass(frozen=True)

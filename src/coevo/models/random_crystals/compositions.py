@@ -40,6 +40,13 @@ _SIZE_POWER = 2.0
 """Cells of n atoms are drawn in proportion to n to this power: larger cells hold more distinct structures."""
 
 
+def _units_weight(units: int) -> float:
+    """How common so many formula units in a primitive cell are, roughly: orders of the commonest point groups go first."""
+    if units & (units - 1) == 0:
+        return 1.0
+    return 0.4 if units in {3, 6, 12} else 0.1
+
+
 def fraction_rows(amounts: Sequence[Mapping[str, int]], symbols: Sequence[str]) -> FloatArray:
     """Atomic fractions of compositions, shape (n, n_symbols)."""
     rows = np.array([[a.get(s, 0) for s in symbols] for a in amounts], dtype=float).reshape(len(amounts), len(symbols))
@@ -97,10 +104,18 @@ class CompositionTable:
         Of the same knowledge under conditions that differ in the chemical systems only: what it has worked out is taken over.
     accommodated : bool
         Leave out compositions with more electrons than their elements can take; ``like`` has not left them out.
+    focused : bool
+        Of a formula in focus: all sizes of cells count, in proportion to how common so many formula units are.
     """
 
     def __init__(
-        self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None, *, accommodated: bool = False
+        self,
+        knowledge: Knowledge,
+        conditions: Conditions,
+        like: CompositionTable | None = None,
+        *,
+        accommodated: bool = False,
+        focused: bool = False,
     ):
         from pymatgen.core import Composition
 
@@ -111,6 +126,7 @@ class CompositionTable:
             reduced_key({k: round(v) for k, v in Composition(f).reduced_composition.get_el_amt_dict().items()})
             for f in self.allowed
         )
+        self._focused = focused
         self._all = like if accommodated else None
         shared = None if accommodated else like
         self.listed: dict[frozenset[str], tuple[list[dict[str, int]], FloatArray]] = {} if shared is None else shared.listed
@@ -182,6 +198,8 @@ class CompositionTable:
             return atoms**_SIZE_POWER * (_FLOOR + quality) * _priors(rows)
         # Formulas asked for are all wanted: each weighs the same over its cells, and the learned quality only tilts them.
         units = np.array([gcd(*row.values()) for row in rows])
+        if self._focused:
+            return np.array([_units_weight(n) for n in units.tolist()])
         most = self.conditions.max_atoms * units // atoms.astype(int)
         per_formula = np.array([(np.arange(1, m + 1.0) ** _SIZE_POWER).sum() for m in most])
         return units**_SIZE_POWER / per_formula * (0.3 + quality)

@@ -12,6 +12,7 @@ import numpy as np
 from coevo.configs.electrons import electron_excess, has_electron_excess
 from coevo.models.random_crystals.chemistry import covalent_radius, prior_volume
 from coevo.models.random_crystals.compositions import CompositionTable, fraction_rows, kernel, reduced_key
+from coevo.models.random_crystals.focus import Course, choose
 from coevo.models.random_crystals.geometry import RejectedDrawError, too_close
 from coevo.models.random_crystals.knowledge import binned_preference, pair_key, preference
 from coevo.models.random_crystals.space_groups import shares, weighted
@@ -51,16 +52,24 @@ class SamplingContext:
         As for :class:`CompositionTable`.
     accommodated : bool
         As for :class:`CompositionTable`; a draw with an excess is then rejected.
+    focused : bool
+        As for :class:`CompositionTable`.
     """
 
     def __init__(
-        self, knowledge: Knowledge, conditions: Conditions, like: CompositionTable | None = None, *, accommodated: bool = False
+        self,
+        knowledge: Knowledge,
+        conditions: Conditions,
+        like: CompositionTable | None = None,
+        *,
+        accommodated: bool = False,
+        focused: bool = False,
     ):
         self.knowledge = knowledge
         self.conditions = conditions
         self.elements = tuple(sorted(conditions.elements))
         self.target = conditions.energy_above_hull
-        self.compositions = CompositionTable(knowledge, conditions, like, accommodated=accommodated)
+        self.compositions = CompositionTable(knowledge, conditions, like, accommodated=accommodated, focused=focused)
         self._accommodated = accommodated
         self._volumes: dict[tuple[tuple[str, int], ...], float] = {}
         self._passed: Structure | None = None
@@ -196,6 +205,36 @@ class SystemContexts:
         self._systems, self._weights = self._table.systems, self._table.system_weights
         self._contexts: dict[frozenset[str], SamplingContext] = {}
         self._accommodated: dict[frozenset[str], SamplingContext] = {}
+        self._focus = choose(knowledge, conditions, self._table)
+        self._focused: dict[int, SamplingContext] = {}
+        self._courses: dict[int, Course] = {}
+
+    def in_focus(self, seed: int, number: int) -> SamplingContext | None:
+        """The context of the formula in focus that a draw of a sample is for; None if it explores.
+
+        Parameters
+        ----------
+        seed : int
+            Of the sample.
+        number : int
+            Of the draw.
+        """
+        if not self._focus:
+            return None
+        if seed not in self._courses:
+            self._courses[seed] = Course(self._knowledge.settings.depth.share, len(self._focus), seed)
+        chosen = self._courses[seed].formula(number)
+        if chosen is None:
+            return None
+        if chosen not in self._focused:
+            formula = self._focus[chosen]
+            one = replace(
+                self._conditions,
+                chemical_systems={formula.system: 1.0},
+                compositions=("".join(f"{s}{n}" for s, n in sorted(formula.amounts.items())),),
+            )
+            self._focused[chosen] = SamplingContext(self._knowledge, one, focused=True)
+        return self._focused[chosen]
 
     def draw(self, rng: np.random.Generator) -> SamplingContext | None:
         """The context of a system drawn by its weight; None if no cell fulfils the conditions."""

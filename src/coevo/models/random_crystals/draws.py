@@ -31,6 +31,9 @@ _REPEATS = 8
 _OCCUPATION_SHARE = 0.3
 """Share of the random symmetric crystals that reuse the Wyckoff positions of good examples."""
 
+_EXCHANGE_SHARE = 0.25
+"""Of the variations of a formula in focus: what neighbouring parents have while it has none of its own."""
+
 ELECTRON_EXCESS = "electron_excess"
 """Reason of what was rejected because there were enough with more electrons than their elements can take."""
 
@@ -137,6 +140,9 @@ _systems: dict[str, SystemContexts] = {}
 
 def _draw(systems: SystemContexts, seed: int, number: int) -> Drawn:
     rng = np.random.default_rng([seed, number])
+    focus = systems.in_focus(seed, number)
+    if focus is not None:
+        return _in_focus(number, focus, rng)
     context = systems.draw(rng)
     if context is None:
         return Drawn(number, rejected={"no_composition": 1})
@@ -147,6 +153,34 @@ def _draw(systems: SystemContexts, seed: int, number: int) -> Drawn:
     if not has_electron_excess(electron_excess(drawn.structure.composition.get_el_amt_dict())):
         return drawn
     return replace(drawn, otherwise=_tried(number, operator, systems.accommodated(context), rng))
+
+
+def _in_focus(number: int, context: SamplingContext, rng: np.random.Generator) -> Drawn:
+    """A draw of a formula in focus, which has no electron excess; if no operator of its kind gives it, any symmetric crystal."""
+    from coevo.models.random_crystals.symmetric import draw_symmetric
+
+    operator = _focused_operator(context, rng)
+    drawn = _tried(number, operator, context, rng)
+    if drawn.structure is None and operator is not draw_symmetric:
+        other = _tried(number, draw_symmetric, context, rng)
+        drawn = replace(other, rejected=Counter(drawn.rejected) + Counter(other.rejected))
+    return drawn if drawn.structure is None else replace(drawn, origin=drawn.origin | {"focus": True})
+
+
+def _focused_operator(context: SamplingContext, rng: np.random.Generator) -> Operator:
+    from coevo.models.random_crystals.genetic import allowed
+    from coevo.models.random_crystals.packing import draw_packing
+    from coevo.models.random_crystals.symmetric import draw_symmetric
+    from coevo.models.random_crystals.variation import draw_variation, exchange
+
+    settings = context.knowledge.settings
+    small = [p for p, _ in context.parents if len(p.species) <= context.conditions.max_atoms]
+    if any(allowed(context, p) for p in small):
+        if rng.random() < settings.variation_fraction:
+            return draw_variation
+    elif small and rng.random() < _EXCHANGE_SHARE * settings.variation_fraction:
+        return exchange
+    return draw_packing if context.units and rng.random() < settings.unit_fraction else draw_symmetric
 
 
 def _tried(number: int, operator: Operator, context: SamplingContext, rng: np.random.Generator) -> Drawn:

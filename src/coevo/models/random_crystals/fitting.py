@@ -9,6 +9,8 @@ import numpy as np
 
 from coevo.models.random_crystals.chemistry import prior_volume
 from coevo.models.random_crystals.compositions import reduced_key
+from coevo.models.random_crystals.focus import report as focus_report
+from coevo.models.random_crystals.focus import track
 from coevo.models.random_crystals.geometry import nearest_distances, primitive
 from coevo.models.random_crystals.knowledge import (
     ENERGY_CENTRES,
@@ -21,12 +23,14 @@ from coevo.models.random_crystals.knowledge import (
     pair_key,
     preference,
 )
+from coevo.models.random_crystals.unit_charges import charges_of
 from coevo.models.random_crystals.units import MAX_UNIT, fragments, same_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from pymatgen.core import Structure
 
     from coevo.models.contracts import Example
 
@@ -38,6 +42,10 @@ MAX_PARENT_ATOMS = 64
 MAX_UNITS = 60
 UNITS_PER_FORMULA = 4
 MAX_OCCUPATIONS = 300
+CHARGES_PER_FORMULA = 3
+"""Examples of one reduced formula that charges of units are read off, at most."""
+CHARGES_BELOW = 0.1
+"""E_hull of these, eV/atom, at most."""
 _RIDGE = 2.0
 """Weight of the prior volume of an element against the examples, in examples."""
 
@@ -176,6 +184,16 @@ def _units(examples: Sequence[_Analysed]) -> tuple[Unit, ...]:
     )
 
 
+def _charges(examples: Sequence[_Analysed]) -> dict[str, int]:
+    """Charges of the units in the best examples of each formula; ``examples`` are sorted by energy."""
+    best: dict[str, list[Structure]] = {}
+    for example in examples:
+        members = best.setdefault(example.formula, [])
+        if len(members) < CHARGES_PER_FORMULA and example.energy <= CHARGES_BELOW:
+            members.append(example.structure)
+    return charges_of(structure for members in best.values() for structure in members)
+
+
 def _parents(examples: Sequence[_Analysed]) -> tuple[Parent, ...]:
     """Low-energy examples, few of one kind; ``examples`` are sorted by energy."""
     per_kind: dict[tuple[str, int], int] = {}
@@ -212,7 +230,8 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
     Parameters
     ----------
     knowledge : Knowledge
-        Gives the settings; ``fit_max_e_hull`` is the E_hull above which an example has no weight.
+        Gives the settings; ``fit_max_e_hull`` is the E_hull above which an example has no weight. With ``depth`` its rounds in
+        focus are counted on.
     examples : sequence of Example
 
     Returns
@@ -224,8 +243,10 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
     good = [e for e in examples if math.isfinite(e.energy_above_hull) and e.energy_above_hull <= limit]
     analysed = sorted((_Analysed(e) for e in good), key=lambda e: (e.energy, e.id))
     report: dict[str, Any] = {"examples": len(examples), "used": len(analysed), "fit_max_e_hull": limit}
+    tracked = track(knowledge, examples)
     if not analysed:
-        return Knowledge(settings=knowledge.settings), report | {"note": "no example within fit_max_e_hull: the prior is kept"}
+        report |= {"note": "no example within fit_max_e_hull: the prior is kept"}
+        return Knowledge(settings=knowledge.settings, tracked=tracked), report
     compositions = _compositions(analysed)
     volumes, spread = _volumes(compositions)
     groups: dict[int, list[int]] = {}
@@ -245,8 +266,11 @@ def learn(knowledge: Knowledge, examples: Sequence[Example]) -> tuple[Knowledge,
         distances=_distances(analysed),
         units=_units(analysed),
         parents=_parents(analysed),
+        tracked=tracked,
+        charges=_charges(analysed) if knowledge.settings.depth.in_use else {},
     )
-    return learned, report | summary(learned)
+    report |= summary(learned) | focus_report(learned, examples)
+    return learned, report | ({"unit_charges": learned.charges} if learned.charges else {})
 
 
 def summary(knowledge: Knowledge) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from coevo.errors import CheckpointError
 from coevo.models.checkpoint_json import parse_bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ENERGY_EDGES = (0.005, 0.015, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
@@ -126,6 +127,18 @@ class Parent(Record):
         return self
 
 
+class Tracked(Record):
+    """What is known of one formula, for who decides which ones come into focus."""
+
+    amounts: dict[Element, Amount] = Field(min_length=1)
+    examples: Count = Field(default=0, description="of any E_hull, references not among them")
+    lowest: float | None = Field(default=None, ge=-1000.0, le=1000.0, description="E_hull of the best example, eV/atom")
+    best: Text = Field(default="", description="id of the best example")
+    known: bool = Field(default=False, description="the best example is a reference")
+    rounds: Count = Field(default=0, description="fits before which the formula was in focus")
+    since: Count = Field(default=0, description="of these, those after the best example came")
+
+
 class Knowledge(Record):
     """The whole checkpoint of an embedded generator."""
 
@@ -145,10 +158,19 @@ class Knowledge(Record):
     )
     units: tuple[Unit, ...] = Field(default=(), max_length=1000)
     parents: tuple[Parent, ...] = Field(default=(), max_length=5000)
+    tracked: dict[Text, Tracked] = Field(
+        default_factory=dict, max_length=MAX_COMPOSITIONS, description="reduced formula: what depth goes by; empty without it"
+    )
+    charges: dict[
+        Annotated[str, Field(pattern=r"^([A-Z][a-z]?[1-9][0-9]{0,3}){1,8}$")], Annotated[int, Field(ge=-100, le=100)]
+    ] = Field(default_factory=dict, max_length=1000, description="formula of a unit: its charge, e; empty without depth")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same knowledge gives the same bytes, without later settings that are at their defaults."""
         data = self.model_dump(mode="json") | {"settings": recorded(self.settings)}
+        for later in ("tracked", "charges"):
+            if not data[later]:
+                del data[later]  # a checkpoint without them is the one that it always was
         return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
@@ -200,6 +222,11 @@ def preference(energy_above_hull: float, target: float) -> float:
 def binned_preference(bins: tuple[int, ...], target: float) -> float:
     """Sum of the weights of binned examples."""
     return sum(count * preference(centre, target) for count, centre in zip(bins, ENERGY_CENTRES, strict=True))
+
+
+def formula_key(amounts: Mapping[str, int]) -> str:
+    """Key of a reduced formula in the tables."""
+    return " ".join(f"{s}{n}" for s, n in sorted(amounts.items()))
 
 
 def pair_key(a: str, b: str) -> str:

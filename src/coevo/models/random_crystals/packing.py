@@ -16,6 +16,7 @@ from coevo.models.random_crystals.electrostatics import Placement, lowest
 from coevo.models.random_crystals.geometry import RejectedDrawError, Separations, minimum_matrix
 from coevo.models.random_crystals.space_groups import centring, order, smallest
 from coevo.models.random_crystals.unit_orientation import NO_SYMMETRY, orientation, point_operations
+from coevo.models.random_crystals.unit_sites import draw_group, draw_position
 from coevo.models.random_crystals.units import bond_lengths, bonds_within
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def choose_units(context: SamplingContext, amounts: Mapping[str, int], rng: np.r
     """
     anion = max(amounts, key=lambda s: (electronegativity(s), s))
     central = [s for s in amounts if s != anion and not is_cation(s)]
-    best: tuple[int, list[Unit]] | None = None
+    special = context.knowledge.settings.unit_sites == "special"
+    best: tuple[tuple[int, int], list[Unit]] | None = None
     for _ in range(_UNIT_CHOICES):
         chosen, left = _random_units(context, amounts, rng)
-        lonely = sum(left[s] for s in central)
+        # single anions beside units with fewer than they could have: 2 PS4 go before P2S7 and S
+        lonely = sum(left[s] for s in central), left[anion] if special else 0
         if chosen and (best is None or lonely < best[0]):
             best = (lonely, chosen)
     if best is None:
@@ -82,6 +85,7 @@ def _random_units(
 
 def _place_unit(cell: Cell, unit: Unit, copies: int, rng: np.random.Generator) -> int:
     """Place one orbit of a unit with at most ``copies`` copies; the number placed, 0 if none fits."""
+    special = cell.context.knowledge.settings.unit_sites == "special"
     options = [p for p in cell.positions if p.multiplicity <= copies]
     if not options:
         return 0
@@ -91,7 +95,13 @@ def _place_unit(cell: Cell, unit: Unit, copies: int, rng: np.random.Generator) -
     inside = bonds_within(unit.species, unit.coordinates)
     symmetry = point_operations(unit.species, unit.coordinates)
     for _ in range(_UNIT_TRIES):
-        position = options[int(rng.integers(len(options)))]
+        if special:
+            chosen = draw_position(unit, cell.number, copies, rng)
+            if chosen is None:
+                return 0
+            position = chosen
+        else:
+            position = options[int(rng.integers(len(options)))]
         centre = position.project(rng.random((1, 3)))[0]
         site = cell.site(centre) if position is not general else NO_SYMMETRY
         turn = orientation(site, symmetry, rng)
@@ -130,12 +140,16 @@ def draw_packing(context: SamplingContext, rng: np.random.Generator) -> tuple[St
     """
     amounts = context.compositions.draw(rng)
     units = choose_units(context, amounts, rng)
+    special = context.knowledge.settings.unit_sites == "special"
     wanted = int(rng.integers(1, _PACKINGS + 1))
     found: list[Placement] = []
     numbers: list[int] = []
     failure = RejectedDrawError("no_room_for_unit")
     for _ in range(3 * wanted):
-        number = _draw_group(context, units, rng)
+        if not special:
+            number = _draw_group(context, units, rng)
+        elif not found:  # packings are compared within one group: across groups, the one of the least symmetry would win
+            number = draw_group(context, units, amounts, rng)
         try:
             placement = _packed(context, amounts, units, number, rng)
             context.check(placement.structure)
