@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--iterations", type=int, default=6)
     parser.add_argument("--chemistry", choices=list(CHEMISTRIES), default="li-p-s")
+    parser.add_argument("--run-only", action="store_true", help="run the arms, and score nothing")
     parser.add_argument("--quick", action="store_true", help="a few small candidates")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
