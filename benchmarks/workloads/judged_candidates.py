@@ -81,7 +81,8 @@ def judge_arm(
         "judge_cpu_seconds": round(cost, 1),
         "sun": {"entries": len(sun), **_share(values[0])},
         "candidates": [
-            {"iteration": int(i), **_quartiles(found, seed), **_share(found)} for i, found in zip(samples, values[1:], strict=True)
+            {"iteration": int(i), **_quartiles(found, seed), **_share(found)}
+            for i, found in zip(samples, values[1:], strict=True)
         ],
     }
 
