@@ -2,19 +2,19 @@
 
 A node of Li-P-S (embedded generator, published CHGNet 0.3.0, six iterations of 250 candidates) is not told of two sets of five
 phases with at most 32 atoms in the primitive cell (``workloads/withheld.py``). Nothing is labelled and nothing trained, so arms
-differ in what they draw alone. A phase is found *by structure* if an entry matches it as curation matches (StructureMatcher and the
-veto of fragments), and *by anion* if each of its motifs is in some entry. Relaxations to the first hit are counted to the end of
-the iteration. With ``--judge``, a force field of another family says how far candidates are above the hull of all known phases.
+differ in what they draw alone. A phase is found *by structure* if an entry matches it as curation matches (StructureMatcher and
+the veto of fragments), and *by anion* if each of its motifs is in some entry. Relaxations to the first hit are counted to the end
+of the iteration. With ``--judge``, a force field of another family says how far candidates are above the hull of all known phases.
 
     python benchmarks/rediscovery.py --folder DIRECTORY --arms today electrons --seeds 0 1 2
     python benchmarks/rediscovery.py --folder DIRECTORY --arms today --seeds 0 --judge sevennet:7net-l3i5
     python benchmarks/rediscovery.py --folder DIRECTORY --chemistry zn-s --iterations 3 --candidates 50
     python benchmarks/rediscovery.py --folder DIRECTORY --arms today --leave-one-out    # each reference in turn, in short runs
     python benchmarks/rediscovery.py --folder DIRECTORY --quick                         # a minute: does it run?
-    python benchmarks/rediscovery.py --table                                            # the tables of the last record, for the docs
+    python benchmarks/rediscovery.py --table                                            # the tables of the last record
 
-A run that was killed goes on when it is started again with the same folder; CPU seconds of its parts are added up. Arms, seeds and
-chemistries that are not run are kept from the last record.
+A run that was killed goes on when it is started again with the same folder; CPU seconds of its parts are added up. Arms, seeds
+and chemistries that are not run are kept from the last record.
 """
 
 from __future__ import annotations

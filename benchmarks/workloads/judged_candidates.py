@@ -1,8 +1,8 @@
 """A force field that took no part in a node judges its candidates as they were relaxed, and its S.U.N. entries.
 
 Its hull is that of all known phases, those that the node was not told of among them: a node without Li2S calls much stable that
-decomposes into it. Single points at the geometries of the state; those of known phases that are no reference, at the geometries of
-their sources.
+decomposes into it. Single points at the geometries of the state; those of known phases that are no reference, at the geometries
+of their sources.
 """
 
 from __future__ import annotations

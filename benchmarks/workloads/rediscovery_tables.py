@@ -110,11 +110,11 @@ def _candidates(rows: Sequence[dict[str, Any]]) -> str:
             if not found["n"]:
                 continue
             step, (low, high), (least, most) = steps[found["iteration"]], found["interval"], found["q50_interval"]
+            line = [row["arm"], str(row["seed"]), str(found["iteration"]), str(found["n"])]
+            line.append(f"{1e3 * found['q50']:.0f} [{1e3 * least:.0f}, {1e3 * most:.0f}]")
+            line.append(f"{found['stable']:.0%} [{low:.0%}, {high:.0%}]")
             lines.append(
-                [row["arm"], str(row["seed"]), str(found["iteration"]), str(found["n"])]
-                + [f"{1e3 * found['q50']:.0f} [{1e3 * least:.0f}, {1e3 * most:.0f}]"]
-                + [f"{found['stable']:.0%} [{low:.0%}, {high:.0%}]"]
-                + [str(step["distinct"]), str(step["sampled_formulas"]), str(step["sampled"]), row["judged"]["judged_by"]]
+                [*line, *(str(step[key]) for key in ("distinct", "sampled_formulas", "sampled")), row["judged"]["judged_by"]]
             )
     return _table(head, lines)
 

@@ -126,8 +126,8 @@ def course(store: NodeStore, node: str, place: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``iteration``; ``relaxations`` (candidates that were to be relaxed, those that failed among them) and ``cpu_seconds`` until
-        then, the making of the node counted; ``entries, formulas, sun`` of the state; ``sampled`` of the iteration's candidates,
+        ``iteration``; ``relaxations`` (candidates that were to be relaxed, those that failed among them) and ``cpu_seconds``
+        until then, the making of the node counted; ``entries, formulas, sun`` of the state; ``sampled`` of the iteration's candidates,
         and of these ``distinct`` structures, ``sampled_formulas`` and ``median_e_hull`` (eV/atom, by the state's force field on
         the hull of that state).
     """
