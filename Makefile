@@ -72,9 +72,9 @@ lint: $(STAMP)-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# benchmarks/gpu.py needs a GPU and benchmarks/discovery.py hours and a folder: they are run by hand (docs/benchmarks.md).
+# benchmarks/gpu.py needs a GPU, benchmarks/discovery.py and rediscovery.py hours and a folder: they are run by hand (docs/benchmarks.md).
 benchmarks: $(STAMP)-test
-	@set -e; for script in $(filter-out benchmarks/gpu.py benchmarks/discovery.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(filter-out benchmarks/gpu.py benchmarks/discovery.py benchmarks/rediscovery.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,8 +3,9 @@
 A node of Li-P-S (embedded generator, published CHGNet 0.3.0, six iterations of 250 candidates) is not told of two sets of five
 phases with at most 32 atoms in the primitive cell (``workloads/withheld.py``). Nothing is labelled and nothing trained, so arms
 differ in what they draw alone. A phase is found *by structure* if an entry matches it as curation matches (StructureMatcher and
-the veto of fragments), and *by anion* if each of its motifs is in some entry. Relaxations to the first hit are counted to the end
-of the iteration. With ``--judge``, a force field of another family says how far candidates are above the hull of all known phases.
+the veto of fragments), and *by anion* if each of its motifs is in some entry. Relaxations to the first hit are counted to the
+end of the iteration. With ``--judge``, a force field of another family says how far candidates are above the hull of all known
+phases.
 
     python benchmarks/rediscovery.py --folder DIRECTORY --arms today electrons --seeds 0 1 2
     python benchmarks/rediscovery.py --folder DIRECTORY --arms today --seeds 0 --judge sevennet:7net-l3i5
@@ -115,14 +116,11 @@ def leave_one_out(arm: str, seed: int, options: argparse.Namespace) -> dict[str,
             load_references(chemistry.references, chemistry.elements, exclude=[phase.name])
         except ReferenceDataError:  # the only phase of an element
             continue
-        only = {"references": {"exclude": [phase.name]}}
-        tree = merged(
-            NODE, chemistry.node(), only, ARMS[arm], LEAVE_ONE_OUT, {"node": {"seed": seed}}, QUICK if options.quick else {}
-        )
+        told = {"node": {"seed": seed}, "references": {"exclude": [phase.name]}}
+        tree = merged(NODE, chemistry.node(), ARMS[arm], LEAVE_ONE_OUT, told, QUICK if options.quick else {})
         name = "".join(c if c.isalnum() else "-" for c in phase.name)
-        place = (
-            options.folder.resolve() / options.chemistry / f"leave-one-out-{arm}-{seed}{'-quick' if options.quick else ''}" / name
-        )
+        run = f"leave-one-out-{arm}-{seed}{'-quick' if options.quick else ''}"
+        place = options.folder.resolve() / options.chemistry / run / name
         store, _ = run_arm(place, tree, options.iterations)
         view = store.state(f"{NAME}@main")
         found = withheld_rows(view, withheld_targets(view))[0]
@@ -151,7 +149,7 @@ def main() -> None:
     parser.add_argument("--chemistry", choices=list(CHEMISTRIES), default="li-p-s")
     parser.add_argument("--judge", help="FAMILY:WEIGHTS, or dpa3:PATH of a frozen model (.pth)")
     parser.add_argument(
-        "--judged", type=int, default=60, help="candidates of each iteration, and S.U.N. entries, that are judged"
+        "--judged", type=int, default=40, help="candidates of each iteration, and S.U.N. entries, that are judged"
     )
     parser.add_argument("--run-only", action="store_true", help="run the arms, and score nothing")
     parser.add_argument("--leave-one-out", action="store_true", help="in place of the sets: each reference in turn")

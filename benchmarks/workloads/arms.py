@@ -71,16 +71,24 @@ class Clock:
 
 
 def open_arm(place: Path, tree: dict[str, Any]) -> NodeStore:
-    """Open the store of an arm; the node is initialised with its configuration where it is not there yet."""
+    """Open the store of an arm; the node is initialised with its configuration where it is not there yet.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds an arm of another configuration.
+    """
     import yaml
 
     from coevo.campaigns.running import initialise
-    from coevo.configs.loading import load_config
+    from coevo.configs.loading import config_from_dict, load_config
     from coevo.makers.step import current_store
 
     place.mkdir(parents=True, exist_ok=True)
     name = tree["node"]["name"]
     path = place / f"{name}.yaml"
+    if path.exists() and config_from_dict(yaml.safe_load(path.read_text()), str(path)) != config_from_dict(tree, "the arm"):
+        raise SystemExit(f"{path}: an arm of another configuration was run here; give another --folder, or remove this one")
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     os.environ["COEVO_DATABASE"] = f"file:{place}/db"
     store = current_store()

@@ -127,9 +127,9 @@ def course(store: NodeStore, node: str, place: Path) -> list[dict[str, Any]]:
     -------
     list of dict
         ``iteration``; ``relaxations`` (candidates that were to be relaxed, those that failed among them) and ``cpu_seconds``
-        until then, the making of the node counted; ``entries, formulas, sun`` of the state; ``sampled`` of the iteration's candidates,
-        and of these ``distinct`` structures, ``sampled_formulas`` and ``median_e_hull`` (eV/atom, by the state's force field on
-        the hull of that state).
+        until then, the making of the node counted; ``entries, formulas, sun`` of the state; ``sampled`` of the iteration's
+        candidates, and of these ``distinct`` structures, ``sampled_formulas`` and ``median_e_hull`` (eV/atom, by the state's
+        force field on the hull of that state).
     """
     parts, relaxations, rows = read_clock(place), 0, []
     for view in lineage(store, node)[1:]:
@@ -152,6 +152,11 @@ def course(store: NodeStore, node: str, place: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def relaxations(store: NodeStore, node: str) -> int:
+    """Candidates of a node's iterations that were to be relaxed."""
+    return sum(view.document["metrics"]["iteration"]["candidates"] for view in lineage(store, node)[1:])
 
 
 def withheld_rows(view: StateView, targets: Sequence[ReferenceStructure], *, motifs: bool = True) -> list[dict[str, Any]]:
