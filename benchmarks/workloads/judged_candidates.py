@@ -68,10 +68,10 @@ def judge_arm(
     before = cpu_seconds()
     energies = [getattr(p, "energy", None) for p in judge_named(judge_name).evaluate(asked, workers=1)]
     cost = cpu_seconds() - before
-    if None in energies[: len(known)]:
+    points = [(s, energy) for s, energy in zip(known, energies, strict=False) if energy is not None]
+    if len(points) < len(known):
         raise SystemExit(f"{judge_name} gave no energy of a known phase, so it has no hull")
-    elements = view.document["elements"]
-    hull = hull_of(elements, zip(known, energies, strict=False))
+    hull = hull_of(view.document["elements"], points)
     values, start = [], len(known)
     for group in ([m.structure for m in sun[:wanted]], *samples.values()):
         values.append(_above(hull, group, energies[start : start + len(group)]))
