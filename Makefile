@@ -72,10 +72,11 @@ lint: $(STAMP)-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# benchmarks/gpu.py needs a GPU, benchmarks/discovery.py hours and a folder, benchmarks/stiffness.py what that left there: they are run
-# by hand (docs/benchmarks.md).
+# benchmarks/gpu.py needs a GPU, discovery.py, rediscovery.py and generator_draws.py hours and a folder, stiffness.py what discovery.py left
+# there: they are run by hand (docs/benchmarks.md).
+BY_HAND := $(foreach name,gpu discovery rediscovery generator_draws stiffness,benchmarks/$(name).py)
 benchmarks: $(STAMP)-test
-	@set -e; for script in $(filter-out benchmarks/gpu.py benchmarks/discovery.py benchmarks/stiffness.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(filter-out $(BY_HAND),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,13 +31,11 @@ import platform
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from local_run import cpu_seconds
+from workloads.arms import merged, run_arm
 from workloads.judges import STABLE, by_first_principles, judge
-
-if TYPE_CHECKING:
-    from coevo.node_store.store import NodeStore
+from workloads.withheld import relaxations, withheld_count
 
 RESULT = Path(__file__).parent / "results" / "discovery.json"
 NODE: dict[str, Any] = {
@@ -84,12 +82,6 @@ ARMS = {
 }
 
 
-def merged(*trees: dict[str, Any]) -> dict[str, Any]:
-    """Configurations, section by section, later ones first."""
-    sections = dict.fromkeys(name for tree in trees for name in tree)
-    return {name: {key: value for tree in trees for key, value in tree.get(name, {}).items()} for name in sections}
-
-
 def configuration(arm: Arm, seed: int, *, quick: bool) -> dict[str, Any]:
     """The configuration of the node of an arm."""
     family, _, weights = arm.teacher.partition(":")
@@ -98,33 +90,6 @@ def configuration(arm: Arm, seed: int, *, quick: bool) -> dict[str, Any]:
         "labelling": {"teacher": {"family": family, "weights": weights}, "accept_scale_mismatch": True},
     }
     return merged(NODE, told, arm.changes, QUICK if quick else {})
-
-
-def run_arm(place: Path, tree: dict[str, Any], iterations: int) -> tuple[NodeStore, float]:
-    """Run the node of an arm until it has so many iterations; returns its store and the CPU seconds of all parts of the run."""
-    import yaml
-
-    from coevo.campaigns.running import initialise, run_campaign
-    from coevo.configs.loading import load_config
-    from coevo.makers.step import current_store
-
-    place.mkdir(parents=True, exist_ok=True)
-    path, clock = place / "discovery.yaml", place / "cpu_seconds.json"
-    path.write_text(yaml.safe_dump(tree, sort_keys=False))
-    os.environ["COEVO_DATABASE"] = f"file:{place}/db"
-    store = current_store()
-    spent = json.loads(clock.read_text()) if clock.exists() else []
-    before = cpu_seconds()
-    try:
-        if "discovery" not in store.nodes():
-            initialise(store, load_config(path))
-        missing = iterations - store.state("discovery@main").iteration
-        if missing > 0:
-            run_campaign(store, "discovery", branch="main", iterations=missing, say=print, on_state=lambda _: None)
-    finally:
-        spent.append(round(cpu_seconds() - before, 1))
-        clock.write_text(json.dumps(spent))
-    return store, sum(spent)
 
 
 def measure(place: Path, name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -145,6 +110,9 @@ def measure(place: Path, name: str, seed: int, options: argparse.Namespace) -> d
         "state": view.id[:12],
         "iterations": view.iteration,
         "candidates": options.iterations * (QUICK if options.quick else NODE)["generator"]["candidates"],
+        # the phases of benchmarks/rediscovery.py that this node was not told of
+        **withheld_count(view),
+        "relaxations": relaxations(store, view.node),
         "model_share": found["random"].get("model_share"),
         "judged_share": found["random"].get("judge_share"),
         "judged_n": found["random"]["n"],
