@@ -45,9 +45,9 @@ DEFAULT_CORE_SECONDS = {
     "judge-audit": 0.005,
     "calibrate-environments": 4.0,
 }
-"""Core-seconds per candidate, draw of a race, candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
-atoms on one core, and crystal that is shaken (docs/benchmarks.md); used until the node has an iteration of its own to measure.
-Those of a frame are its labelling code's."""
+"""Core-seconds per draw, draw, candidate, candidate of this iteration, frame and epoch, structure, example (and epoch),
+structure, for cells of about 12 atoms on one core, and crystal that is shaken (docs/benchmarks.md); used until the node has an
+iteration of its own to measure. Those of a frame are its labelling code's."""
 
 BYTES_PER_STRUCTURE = 4_000
 
