@@ -39,13 +39,15 @@ def trained(monkeypatch, tmp_path):
     monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
     monkeypatch.delenv("COEVO_ARTIFACTS", raising=False)
 
-    def train(least: int, **generator):
+    def train(least: int, said=None, **generator):
         monkeypatch.setattr("coevo.makers.train_generator.load_generator", lambda *_: CountingGenerator(least))
         store = current_store()
         structures = [Structure(Lattice.cubic(3.0 + k / 10), ["Li"], [[0, 0, 0]]) for k in range(3)]
         sources = [{"id": structure_id(s), "structure": structure_document(s), "kind": "entry"} for s in structures]
-        evaluations = [{"structure_id": s["id"], "energy_above_hull": 0.1, "duplicate_of": None} for s in sources]
+        plain = {"kind": "entry", "energy_above_hull": 0.1, "duplicate_of": None}
+        evaluations = [{"structure_id": s["id"], **plain} for s in sources]
         evaluations[2]["duplicate_of"] = sources[0]["id"]
+        evaluations[1] |= said or {}
         maker = TrainGeneratorMaker(
             node=NodeSection(name="n", elements=("Li",), references="x"), generator=GeneratorConfig(**generator)
         )
@@ -75,3 +77,16 @@ def test_a_fit_that_is_switched_off_says_so(trained) -> None:
     _, output = trained(0, fit=False)
     assert (output["checkpoint"], output["fitted"]) == (PARENT, False)
     assert "generator.fit" in output["report"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "said", [{"hull_status": "in_doubt"}, {"electron_excess": 0.1}, {"is_sun": True, "is_confidently_sun": False}]
+)
+def test_what_is_no_safe_parent_is_in_no_training_set(trained, said: dict) -> None:
+    for safe, examples in ((False, 2), (True, 1)):
+        assert trained(1, said, safe_parents=safe)[1]["report"] == {"examples": examples}
+
+
+def test_what_a_label_refuted_is_in_no_training_set_ever(trained) -> None:
+    for safe in (False, True):
+        assert trained(1, {"hull_status": "refuted"}, safe_parents=safe)[1]["report"] == {"examples": 1}

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CORE_SECONDS = {
     "generate": 0.15,
+    "race": 0.15,
     "screen": 0.6,
+    "breed": 0.02,
     "train-force-field": 0.05,
     "re-evaluate": 0.2,
     "train-generator": 0.001,
@@ -43,14 +45,23 @@ DEFAULT_CORE_SECONDS = {
     "judge-audit": 0.005,
     "calibrate-environments": 4.0,
 }
-"""Core-seconds per candidate, candidate, frame and epoch, structure, example (and epoch), structure, for cells of about 12
-atoms on one core, and crystal that is shaken (docs/benchmarks.md); used until the node has an iteration of its own to measure.
-Those of a frame are its labelling code's."""
+"""Core-seconds per draw, draw, candidate, candidate of this iteration, frame and epoch, structure, example (and epoch),
+structure, for cells of about 12 atoms on one core, and crystal that is shaken (docs/benchmarks.md); used until the node has an
+iteration of its own to measure. Those of a frame are its labelling code's."""
 
 BYTES_PER_STRUCTURE = 4_000
 
 SHARD_OF_EVALUATION = 500
-SERIAL = {"train-generator", "train-force-field", "train-member", "assess", "measure", "judge-audit", "calibrate-environments"}
+SERIAL = {
+    "breed",
+    "train-generator",
+    "train-force-field",
+    "train-member",
+    "assess",
+    "measure",
+    "judge-audit",
+    "calibrate-environments",
+}
 """Steps that one process does, whatever the number of workers."""
 
 
@@ -239,12 +250,13 @@ def _amounts(
 ) -> dict[str, tuple[int, int, float]]:
     """Jobs, items and bytes of each step of an iteration."""
     candidates, size = config.generator.candidates, config.generator.shard_size
-    shards = sum(ceil(share / size) for share in config.generator.shares().values())
+    shards = sum(_shards(share, size, config.generator.generations) for share in config.generator.shares().values())
     evaluated = population + config.maturity.ruler_size * iteration
     force_field = descriptor_of(config.screening.force_field.family, "force_field")
     fits = config.training.enabled and force_field.can("fit")
     return {
         **_drawing(config),
+        **_racing(config, shards),
         "screen": (shards, candidates, candidates * BYTES_PER_STRUCTURE),
         "label": (ceil(frames / config.labelling.frames_per_job), frames, frames * BYTES_PER_STRUCTURE),
         "train-force-field": (1, training * config.training.epochs if fits else 0, force_field.checkpoint_bytes),
@@ -256,6 +268,22 @@ def _amounts(
     }
 
 
+def _shards(share: int, size: int, parts: int) -> int:
+    """Jobs that draw a share of the candidates, in so many parts."""
+    return sum(ceil((share * (part + 1) // parts - share * part // parts) / size) for part in range(parts))
+
+
+def _racing(config: NodeConfig, shards: int) -> dict[str, tuple[int, int, float]]:
+    """Jobs, items and bytes of a race and of the fits between generations; empty without."""
+    section = config.generator
+    found: dict[str, tuple[int, int, float]] = {}
+    if section.racing > 1:
+        found["race"] = (shards, section.candidates * section.racing, section.candidates * BYTES_PER_STRUCTURE / 4)
+    if section.generations > 1:
+        found["breed"] = (section.generations - 1, section.candidates * (section.generations - 1), 0.0)
+    return found
+
+
 def _of_families(config: NodeConfig, step: str) -> dict[str, str]:
     """A step of the generators: one for each family of a mixture, ``STEP/FAMILY``, to the family."""
     mixed = bool(config.generator.mixture)
@@ -264,11 +292,13 @@ def _of_families(config: NodeConfig, step: str) -> dict[str, str]:
 
 def _drawing(config: NodeConfig) -> dict[str, tuple[int, int, float]]:
     """Jobs, items and bytes of the draws, of each family."""
-    shares, size = config.generator.shares(), config.generator.shard_size
-    return {
-        step: (ceil(shares[family] / size), shares[family], shares[family] * BYTES_PER_STRUCTURE / 4)
-        for step, family in _of_families(config, "generate").items()
-    }
+    shares, section = config.generator.shares(), config.generator
+    found: dict[str, tuple[int, int, float]] = {}
+    for step, family in _of_families(config, "generate").items():
+        draws = shares[family] * section.racing
+        jobs = _shards(shares[family], section.shard_size, section.generations)
+        found[step] = (jobs, draws, draws * BYTES_PER_STRUCTURE / 4)
+    return found
 
 
 def _fitting(config: NodeConfig, population: int) -> dict[str, tuple[int, int, float]]:

@@ -23,7 +23,8 @@ def measured_rates(head: StateView) -> dict[str, float] | None:
     trained = force_field.get("fit", {}).get("epochs_run", 0) * force_field.get("frames", {}).get("train", 0)
     population = metrics["population"]
     items = {
-        "generate": counts["candidates"],
+        "generate": counts.get("drawn", counts["candidates"]),
+        "race": counts.get("drawn", 0),
         "screen": counts["candidates"],
         "label": frames,
         "train-force-field": trained,
@@ -47,12 +48,17 @@ def _fitted(report: Mapping[str, Any]) -> int:
     return report["training"] * report["epochs_run"] if {"training", "epochs_run"} <= report.keys() else 0
 
 
+def _drawn(counts: Mapping[str, Any]) -> int:
+    """Draws of a generator: its candidates, and what a race left out of them."""
+    return counts["candidates"] + counts.get("rejected_by_generator", {}).get("raced_out", 0)
+
+
 def _measured_generators(metrics: Mapping[str, Any]) -> dict[str, int]:
     """Items of the steps of each generator of a mixture; empty of a node with one."""
     drawn = metrics["iteration"].get("generators") or {}
     fitted = metrics.get("generators") or {}
     return {
-        **{f"generate/{family}": counts["candidates"] for family, counts in drawn.items()},
+        **{f"generate/{family}": _drawn(counts) for family, counts in drawn.items()},
         **{f"train-generator/{family}": _fitted(told["report"]) for family, told in fitted.items()},
     }
 

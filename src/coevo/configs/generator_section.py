@@ -250,6 +250,24 @@ class GeneratorConfig(Section):
         le=1.0,
         description="share of a job's candidates with more electrons than their elements can take, at most; no limit if null",
     )
+    racing: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="draws per candidate: the best of each formula at a first look are relaxed; 1: no race",
+    )
+    racing_steps: int = Field(
+        default=10, ge=0, le=1000, description="relaxation steps before that look; 0: the draws as they are"
+    )
+    generations: int = Field(
+        default=1,
+        ge=1,
+        le=20,
+        description="parts of an iteration, between which the embedded generator is fitted on what was relaxed so far",
+    )
+    safe_parents: bool = Field(
+        default=False, description="no fit on entries that are refuted, in doubt, disputed or have an electron excess"
+    )
     fit: bool = Field(default=True, description="refit the generator after each iteration")
     fit_max_e_hull: Positive = Field(default=0.3, le=5.0, description="examples above this E_hull have no weight, eV/atom")
     options: Annotated[tuple[str, ...], Local("they are handed to the runner of a family")] = Field(
@@ -263,10 +281,11 @@ class GeneratorConfig(Section):
     adit: AditConfig = Field(default_factory=AditConfig)
 
     def not_in_use(self) -> frozenset[str]:
-        """The sections of families that do not generate; ``depth`` is of the embedded one."""
+        """The sections of families that do not generate, and what says something of a race only; ``depth`` is of the embedded one."""
         sections = {name for name, value in self if isinstance(value, Section)}
         used = {family.replace("-", "_") for family in self.families}
-        return frozenset(sections - used - ({"depth"} if DEFAULT_GENERATOR.name in used else set()))
+        unused = sections - used - ({"depth"} if DEFAULT_GENERATOR.name in used else set())
+        return frozenset(unused if self.racing > 1 else unused | {"racing_steps"})
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -341,6 +360,23 @@ class GeneratorConfig(Section):
                 "family among its own (a weight of 0 lets it draw nothing), or generator.family: one of these"
             )
         return dict(sorted(value.items()))
+
+    @model_validator(mode="after")
+    def _breeds_where_a_fit_is_cheap(self) -> Self:
+        if self.generations == 1:
+            return self
+        if self.families != (DEFAULT_GENERATOR.name,):
+            raise ValueError(
+                f"got generations: {self.generations} with {', '.join(self.families)}, allowed: 1, or the family "
+                f"{DEFAULT_GENERATOR.name} alone: it is fitted in seconds, others take too long to be fitted within an iteration"
+            )
+        if not self.fit:
+            raise ValueError(f"got generations: {self.generations} with fit: false, allowed: 1, since nothing is fitted")
+        if self.generations > self.candidates:
+            raise ValueError(
+                f"got generations: {self.generations}, allowed: at most as many as generator.candidates, {self.candidates}"
+            )
+        return self
 
     @field_validator("options")
     @classmethod

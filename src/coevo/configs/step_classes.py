@@ -17,7 +17,9 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "train-generator": "gpu",
         "train-force-field": "gpu",
         "train-member": "gpu",
+        "race": "screen",
         "screen": "screen",
+        "breed": "small",  # a fit of the embedded generator: it counts, and compares the candidates with the entries
         "re-evaluate": "screen",
         "re-evaluate-member": "screen",
         "spread": "screen",

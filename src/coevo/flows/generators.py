@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coevo.errors import ConfigError
+from coevo.makers.breed import BreedMaker
 from coevo.makers.generate import GenerateMaker
+from coevo.makers.race import RaceMaker
 from coevo.makers.train_generator import TrainGeneratorMaker
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class Generators:
     ----------
     jobs : list
         Of the fits that were added.
+    drawn : list
+        Jobs whose draws raced; empty without a race.
+    bred : list
+        Jobs of the fits between the parts of an iteration.
 
     Raises
     ------
@@ -65,6 +71,9 @@ class Generators:
         }
         self.drawn_by: list[DrawnBy] = []
         self.jobs: list[Any] = []
+        self.drawn: list[Any] = []
+        self.bred: list[Any] = []
+        self._drawing: dict[str, Any] = dict(self._before)
 
     @property
     def _mixed(self) -> bool:
@@ -77,17 +86,72 @@ class Generators:
     def _name(self, step: str, family: str) -> str:
         return f"{self._prefix}/{step}/{family}" if self._mixed else f"{self._prefix}/{step}"
 
-    def draw(self, iteration: int) -> list[Any]:
-        """Return the jobs that draw the candidates of an iteration, shards numbered through all families."""
-        config = self._config
-        jobs: list[Any] = []
-        for family, share in config.generator.shares().items():
-            for count in shard_counts(share, config.generator.shard_size):
-                name = f"{self._name('generate', family)}/{len(jobs):04d}"
-                maker = GenerateMaker(name, config.resources.workers, self._section(family), node=config.node)
+    def draw(self, iteration: int, force_field: Any, *, part: int = 0) -> list[Any]:
+        """Return the jobs that give the candidates of a part of an iteration, shards numbered through all families and parts.
+
+        Parameters
+        ----------
+        iteration : int
+        force_field : dict
+            Checkpoint that looks at the draws of a race.
+        part : int
+            Of ``generator.generations``.
+
+        Returns
+        -------
+        list of Job
+            Outputs have ``candidates``; with a race they are its jobs, and those that draw are in ``drawn``.
+        """
+        config, section = self._config, self._config.generator
+        workers, jobs = config.resources.workers, []
+        for family, share in section.shares().items():
+            asked = share * (part + 1) // section.generations - share * part // section.generations
+            for count in shard_counts(asked, section.shard_size):
+                shard = len(self.drawn_by)
+                name = f"{self._name('generate', family)}/{shard:04d}"
+                maker = GenerateMaker(name, workers, self._section(family), node=config.node)
                 self.drawn_by.append({"family": family, "asked": count})
-                jobs.append(maker.make(self._before[family], iteration, len(jobs), count))
+                job = maker.make(self._drawing[family], iteration, shard, count * section.racing)
+                if section.racing > 1:
+                    self.drawn.append(job)
+                    race = RaceMaker(
+                        f"{self._prefix}/race/{shard:04d}",
+                        workers,
+                        list(config.node.elements),
+                        config.screening,
+                        section.racing_steps,
+                    )
+                    job = race.make(job.output, force_field, count)
+                jobs.append(job)
         return jobs
+
+    def breed(self, screened: list[Any], parent: str, iteration: int, part: int) -> None:
+        """Fit the generator on what was relaxed so far; it draws from then on.
+
+        Parameters
+        ----------
+        screened : list of reference
+            To the outputs of the screen jobs of all parts before.
+        parent : str
+            Id of the parent state.
+        iteration, part : int
+            That it draws next.
+        """
+        config, family = self._config, self._main
+        job = BreedMaker(
+            f"{self._prefix}/breed/{part:04d}", config.resources.workers, config.generator, config.curation, node=config.node
+        ).make(self._before[family], screened, parent, iteration, part)
+        self._drawing[family] = job.output["checkpoint"]
+        self.bred.append(job)
+
+    @property
+    def tells_formulas(self) -> bool:
+        """Whether curation says over how many formulas candidates are spread: where a race or breeding could narrow it."""
+        return self._config.generator.racing > 1 or self._config.generator.generations > 1
+
+    def learns_from(self, assessed: Any, judged: Any) -> Any:
+        """Which evaluations the fits are given: those with a second opinion, where what is disputed is no parent."""
+        return judged if self._config.generator.safe_parents else assessed
 
     def for_curation(self) -> dict[str, Any]:
         """What the curate job is told in addition: who drew each shard."""
@@ -143,5 +207,12 @@ class Generators:
         return {"fitted_generator": self.output, **self.for_commit()} if self._mixed else {}
 
     def for_commit(self) -> dict[str, Any]:
-        """What the commit is told in addition: the generators beside that in the slot ``generator``, by family."""
-        return {"generators": {name: each for name, each in self._after.items() if name != self._main}} if self._mixed else {}
+        """What the commit is told in addition: the generators beside that in the slot ``generator``, by family, and draws."""
+        told: dict[str, Any] = {}
+        if self.drawn:
+            told["drawn"] = [job.output for job in self.drawn]
+        if self.bred:
+            told["bred"] = [job.output for job in self.bred]
+        if self._mixed:
+            told["generators"] = {name: each for name, each in self._after.items() if name != self._main}
+        return told

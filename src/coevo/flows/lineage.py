@@ -290,7 +290,8 @@ class StartMaker(Maker):
             **(labelled_hull.on_scale(config, trained["trained"]["offsets"]) if labels else {}),
         )
         judged = panel.judge(assess, evaluate.output["shards"], force_field, labels=start["labels"] if labels else None)
-        drawing.train(assess.output, evaluate.output["shards"], 0, only=drawing.unfitted(main=fit_generator))
+        examples = drawing.learns_from(assess.output, judged)
+        drawing.train(examples, evaluate.output["shards"], 0, only=drawing.unfitted(main=fit_generator))
         jobs += [evaluate, assess, *panel.jobs, *drawing.jobs]
         model: dict[str, Any] = {"force_field": force_field, "parents": [], "references": start["references"]}
         if labels:

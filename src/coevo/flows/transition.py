@@ -116,16 +116,26 @@ class CoevolutionMaker(Maker):
         panel = Panel(config, prefix, committee, force_field)
         drawing = Generators(config, prefix, generator, generators)
 
-        generated, screened = drawing.draw(iteration), []
-        for shard, candidates in enumerate(generated):
-            screen = _called(self.screen_maker, f"{prefix}/screen/{shard:04d}") or ScreenMaker(
-                f"{prefix}/screen/{shard:04d}", workers, list(node.elements), config.screening
-            )
-            screened.append(screen.make(candidates.output["candidates"], force_field))
+        generated: list[Any] = []
+        screened: list[Any] = []
+        for part in range(config.generator.generations):
+            if part:
+                drawing.breed([job.output for job in screened], parent, iteration, part)
+            for candidates in drawing.draw(iteration, force_field, part=part):
+                name = f"{prefix}/screen/{len(screened):04d}"
+                screen = _called(self.screen_maker, name) or ScreenMaker(name, workers, list(node.elements), config.screening)
+                generated.append(candidates)
+                screened.append(screen.make(candidates.output["candidates"], force_field))
         outputs = {"generated": [j.output for j in generated], "screened": [j.output for j in screened]}
 
         curate = CurateMaker(
-            f"{prefix}/curate", workers, config.curation, config.maturity, node=node, **labelled_hull.judging(config)
+            f"{prefix}/curate",
+            workers,
+            config.curation,
+            config.maturity,
+            node=node,
+            formulas=drawing.tells_formulas,
+            **labelled_hull.judging(config),
         ).make(**outputs, checkpoint=force_field, parent=parent, iteration=iteration, **drawing.for_curation())
         select = SelectMaker(
             f"{prefix}/select",
@@ -156,9 +166,10 @@ class CoevolutionMaker(Maker):
         )
         shards, adopted = evaluate.output["shards"], train.output["checkpoint"]
         judged = panel.judge(assess, shards, adopted, [parent], train.output["labels"])
+        examples = drawing.learns_from(assess.output, judged)
         audit = Audit(config, prefix)
         judged = audit.judge(judged, shards, curate.output, adopted, parent, iteration, train.output["labels"])
-        drawing.train(assess.output, shards, iteration)
+        drawing.train(examples, shards, iteration)
         steps = {"curated": curate.output, "selected": select.output, "labelled": label.output, "trained": train.output}
         model = {"force_field": train.output["checkpoint"], "parents": [parent]}
         model |= {name: train.output[name] for name in ("offsets", "labels", "splits")}
@@ -192,8 +203,10 @@ class CoevolutionMaker(Maker):
             }
         )
         jobs = [
+            *drawing.drawn,
             *generated,
             *screened,
+            *drawing.bred,
             curate,
             select,
             label,

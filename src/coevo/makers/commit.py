@@ -152,7 +152,8 @@ def as_one(document: type, first: Any, others: Sequence[Any], outputs: Mapping[s
 
 def _runs(done: Transition) -> Iterator[Mapping[str, Any]]:
     """Outputs of the jobs of a transition, in the order in which a state names them."""
-    yield from [*(done.get("generated") or []), *(done.get("screened") or [])]
+    yield from [*(done.get("drawn") or []), *(done.get("generated") or []), *(done.get("screened") or [])]
+    yield from done.get("bred") or []
     yield from (done.get("labelled") or {"packets": []})["packets"]
     yield from [*done["evaluated"]["runs"], done["assessed"], done["generator"], done["measured"]]
     yield from filter(None, (done.get("curated"), done.get("selected"), done.get("trained"), done.get("environments")))

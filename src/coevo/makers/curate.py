@@ -14,7 +14,7 @@ from coevo.node_store.seeds import seed_for
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from coevo.makers.generators import DrawnBy
     from coevo.makers.outputs import Checkpoint, Curated, Generated, Screened
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from coevo.makers.populations.population import Member
     from coevo.makers.step import Record
     from coevo.node_store.views import StateView
+
+
+NEAR_HULL = 0.1
+"""eV/atom above the hull; relaxed candidates up to it are what the spread over formulas is told of."""
 
 
 def _sum_reasons(outputs: Sequence[Generated] | Sequence[Screened]) -> dict[str, int]:
@@ -55,6 +59,8 @@ class CurateMaker(StepMaker):
         Its ``ruler_size`` says how many candidates are kept as the sample that later states measure again.
     first_principles : bool
         Of a hull of labelled phases: labels of teachers do not count.
+    formulas : bool
+        Count the draws that raced, and say over how many formulas candidates and what is near the hull are spread.
     """
 
     name: str = "curate"
@@ -62,8 +68,9 @@ class CurateMaker(StepMaker):
     curation: CurationConfig = field(default_factory=CurationConfig)
     maturity: MaturityConfig = field(default_factory=MaturityConfig)
     first_principles: bool = False
+    formulas: bool = False
 
-    later: ClassVar[Mapping[str, Any]] = {"first_principles": False, "drawn_by": None}
+    later: ClassVar[Mapping[str, Any]] = {"first_principles": False, "formulas": False, "drawn_by": None}
     # A result of an earlier version, found by its key, says nothing of electrons: no step depends on it, and tables leave it out.
     version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scipy", "pymatgen-core", "spglib")
@@ -159,6 +166,8 @@ class CurateMaker(StepMaker):
             )
         admitted = [r for r in rows if self._is_admitted(r)]
         counts = self._counts(generated, screened, rows)
+        if self.formulas:
+            counts |= self._spread(generated, rows)
         if drawn_by is not None:
             counts["generators"] = {
                 family: {
@@ -199,6 +208,25 @@ class CurateMaker(StepMaker):
             "electron_excess": sum(has_electron_excess(r["electron_excess"]) for r in rows),
             "known": sum(1 for r in rows if r["matched_reference"] is not None),
             "relaxation_steps": sum(output["steps"] for output in screened),
+        }
+
+    def _spread(self, generated: Sequence[Generated], rows: Sequence[Record]) -> dict[str, Any]:
+        """Draws that raced, and the effective numbers of formulas, exp of the entropy of their shares."""
+        from coevo.analysis.signals.diversity import effective_number
+        from coevo.node_store.canonical import structure_from_document
+
+        def formulas(records: Iterable[Record]) -> Counter[str]:
+            return Counter(structure_from_document(record["structure"]).composition.reduced_formula for record in records)
+
+        drawn = read_records(current_store(), [output["candidates"] for output in generated])
+        low = [row for row in rows if row["energy_above_hull"] <= NEAR_HULL]
+        return {
+            "drawn": sum(output.get("drawn", output["candidates"]["count"]) for output in generated),
+            "formulas": {
+                "near_hull": NEAR_HULL,
+                "candidates": effective_number(formulas(drawn)),
+                "relaxed_near_hull": effective_number(formulas(low)),
+            },
         }
 
     def _standing(self, view: StateView, references: Sequence[Member], entries: Sequence[Member]) -> Standing | None:

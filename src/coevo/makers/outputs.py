@@ -43,6 +43,15 @@ class Generated(Keyed):
     """Draws that became no candidate, by reason."""
 
 
+class Raced(Generated):
+    """Of a shard of draws that were looked at: those that were kept; what was not is rejected as ``raced_out``."""
+
+    drawn: int
+    """Draws that were looked at."""
+    steps: int
+    """Of relaxation before the look, in all."""
+
+
 class Screened(Keyed):
     """Of a shard of candidates."""
 
@@ -304,7 +313,9 @@ class Transition(TypedDict):
     """Id of the parent state."""
     references: NotRequired[ShardReference | None]
     """Of the reference documents that are new."""
-    generated: NotRequired[list[Generated]]
+    generated: NotRequired[list[Generated]]  # with a race, what it kept
+    drawn: NotRequired[list[Generated]]  # with a race, what it was made of
+    bred: NotRequired[list[TrainedGenerator]]  # of several generations, the fits between them
     screened: NotRequired[list[Screened]]
     curated: NotRequired[Curated]
     selected: NotRequired[Selected]

@@ -13,7 +13,9 @@ from coevo.makers.step import StepMaker, current_store, read_records, step, vers
 from coevo.output.progress import task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from pymatgen.core import Structure
 
     from coevo.makers.outputs import Checkpoint, Screened
     from coevo.makers.step import Record, ShardReference
@@ -39,6 +41,20 @@ def relaxation_settings(screening: ScreeningConfig, *, path_frames: int = 0) -> 
         optimiser=screening.optimiser,
         batch_size=screening.batch_size,
         path_frames=path_frames,
+    )
+
+
+def reason_against(structure: Structure, elements: Sequence[str], screening: ScreeningConfig) -> str | None:
+    """Why a structure is refused before and after its relaxation; None if it is not."""
+    from coevo.analysis.sanity import check_structure
+
+    return check_structure(
+        structure,
+        elements,
+        min_distance=screening.min_distance,
+        min_volume_per_atom=screening.min_volume_per_atom,
+        max_volume_per_atom=screening.max_volume_per_atom,
+        max_length_ratio=screening.max_length_ratio,
     )
 
 
@@ -89,7 +105,7 @@ class ScreenMaker(StepMaker):
         passed: list[Record] = []
         failed: list[Record] = []
         for record in read_records(store, candidates):
-            reason = self._reason_against(structure_from_document(record["structure"]))
+            reason = reason_against(structure_from_document(record["structure"]), self.elements, self.screening)
             if reason:
                 failed.append({**record, "reason": reason, "detail": "before relaxation"})
             else:
@@ -105,7 +121,7 @@ class ScreenMaker(StepMaker):
                 failed.append({**record, "reason": result.reason, "detail": result.detail})
                 continue
             steps += result.steps
-            reason = self._reason_against(result.structure)
+            reason = reason_against(result.structure, self.elements, self.screening)
             if reason:
                 failed.append({**record, "reason": reason, "detail": "after relaxation"})
                 continue
@@ -127,15 +143,3 @@ class ScreenMaker(StepMaker):
             "rejected": dict(sorted(reasons.items())),
             "steps": steps,
         }
-
-    def _reason_against(self, structure: Any) -> str | None:
-        from coevo.analysis.sanity import check_structure
-
-        return check_structure(
-            structure,
-            self.elements,
-            min_distance=self.screening.min_distance,
-            min_volume_per_atom=self.screening.min_volume_per_atom,
-            max_volume_per_atom=self.screening.max_volume_per_atom,
-            max_length_ratio=self.screening.max_length_ratio,
-        )

@@ -59,7 +59,7 @@ class TrainGeneratorMaker(StepMaker):
             ``checkpoint``, ``fitted``, ``report``. ``fitted`` is False, and the checkpoint the parent's, if fits are switched off
             or the family could not fit (the report has the ``reason``: say, no example fell into the validation part).
         """
-        from coevo.makers.populations.hull_members import REFUTED
+        from coevo.makers.populations.parents import is_example
         from coevo.models.contracts import Example
         from coevo.node_store.canonical import structure_from_document
 
@@ -67,11 +67,7 @@ class TrainGeneratorMaker(StepMaker):
         if not self.generator.fit:
             return {"checkpoint": checkpoint, "fitted": False, "report": {"reason": "fits are switched off (generator.fit)"}}
         geometries = {r["id"]: r["structure"] for r in read_records(store, sources) if r["kind"] != "sample"}
-        documents = [
-            d
-            for d in read_records(store, assessed["evaluations"])
-            if d["duplicate_of"] is None and d.get("hull_status") != REFUTED  # what a label refuted is no parent
-        ]
+        documents = [d for d in read_records(store, assessed["evaluations"]) if is_example(d, safe=self.generator.safe_parents)]
         examples = [
             Example(
                 d["structure_id"],

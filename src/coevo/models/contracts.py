@@ -222,6 +222,8 @@ class RelaxationSettings:
         The cell changes its shape, and not its volume.
     pressure : float
         External pressure, eV/Å³ (1 GPa is 0.00624): E + pV is minimised; the predictions hold E, and the stress without it.
+    keep_unconverged : bool
+        What is not relaxed after ``max_steps`` has its last geometry and prediction for a result, and is no failure.
     batch_size : int
         Structures that advance together. Consecutive structures form a batch, so that the result does not depend on the workers.
     path_frames : int
@@ -238,6 +240,7 @@ class RelaxationSettings:
     optimiser: str = "lbfgs"
     fixed_volume: bool = False
     pressure: float = 0.0
+    keep_unconverged: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.pressure):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 STEPS = (
     "generate",
+    "race",
     "screen",
+    "breed",
     "curate",
     "spread",
     "select",

@@ -110,3 +110,20 @@ def test_a_crystal_that_is_torn_apart_is_a_failure_and_the_others_relax() -> Non
     [found] = relax_batch(AsePredictor(EMT(), CUTOFF), batch(crystals), RelaxationSettings(pressure=-1.0, max_steps=400))
     assert isinstance(found, Failure)
     assert found.reason in {"exploded", "no_neighbours"}
+
+
+def test_what_is_not_relaxed_in_time_is_a_failure_or_where_asked_for_a_result() -> None:
+    """After three steps of FIRE, at the geometry where ASE's is after three."""
+    atoms = crystal(1)
+    limited = {"fmax": 1e-4, "max_steps": 3, "optimiser": "fire"}
+    [failed] = relax_batch(AsePredictor(EMT(), CUTOFF), batch([atoms]), RelaxationSettings(**limited))
+    assert isinstance(failed, Failure)
+    assert failed.reason == "not_converged"
+    settings = RelaxationSettings(keep_unconverged=True, **limited)
+    [kept] = relax_batch(AsePredictor(EMT(), CUTOFF), batch([atoms]), settings)
+    assert not isinstance(kept, Failure)
+    atoms.calc = EMT()
+    FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-4, steps=3)
+    assert kept.steps == 3
+    assert kept.positions == pytest.approx(atoms.positions, abs=1e-6)
+    assert kept.prediction.energy == pytest.approx(atoms.get_potential_energy() / len(atoms), abs=1e-7)

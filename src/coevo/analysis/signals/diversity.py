@@ -97,6 +97,12 @@ def shannon_entropy(counts: Mapping[Any, float] | Iterable[float]) -> float:
     return max(0.0, float(-(p * np.log(p)).sum()))
 
 
+def effective_number(counts: Mapping[Any, float] | Iterable[float]) -> float:
+    """Number of equally frequent kinds with the entropy of a histogram, exp(-sum p ln p); zero for an empty one."""
+    weights = [float(count) for count in (counts.values() if isinstance(counts, Mapping) else counts)]
+    return float(np.exp(shannon_entropy(weights))) if any(weights) else 0.0
+
+
 def diversity(structures: Sequence[Structure], symprec: float = SYMMETRY_TOLERANCE) -> Diversity:
     """Diversity of a set of structures."""
     formulas = Counter(reduced_formula(structure) for structure in structures)

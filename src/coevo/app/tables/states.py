@@ -19,7 +19,7 @@ from coevo.studies.states.second_opinion import opinion_rows, sun_count_words
 from coevo.studies.states.summaries import origin_line, reference_set_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coevo.node_store.views import StateView
     from coevo.studies.states.branches import Branch
@@ -143,6 +143,19 @@ def branches_table(node: str, rows: Sequence[Branch], teacher: str = "") -> Tabl
     return table
 
 
+def _formula_rows(counts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Over how many formulas candidates are spread, of an iteration with a race or several generations."""
+    told = counts.get("formulas")
+    if not told:
+        return []
+    words = (
+        f"{_number(told['candidates'])} effective among candidates, {_number(told['relaxed_near_hull'])} among those relaxed to "
+        f"{_number(told['near_hull'], 2)} eV/atom or less above the hull"
+    )
+    raced = f"; {counts['drawn']} drawn" if counts["drawn"] != counts["candidates"] else ""
+    return [("formulas", f"{words}{raced}")]
+
+
 def iteration_rows(view: StateView) -> list[tuple[str, str]]:
     """Return what the table of one iteration says, row by row."""
     metrics = view.document["metrics"]
@@ -162,6 +175,7 @@ def iteration_rows(view: StateView) -> list[tuple[str, str]]:
             ("novel", f"{counts['novel']} against {references} ({reference['size']} references)"),
             ("S.U.N.", f"{counts['sun']} by the model alone"),
             *candidates_rows(counts),
+            *_formula_rows(counts),
             ("labels", f"{_label_row(metrics)}, labelled by {view.document['config']['labelling']['code']}"),
         ]
     if view.started_from is not None:

@@ -186,6 +186,8 @@ class BatchRelaxation:
         if fmax < self.settings.fmax:
             return prediction
         if self.steps >= self.settings.max_steps:
+            if self.settings.keep_unconverged:
+                return prediction
             return Failure("not_converged", f"after {self.steps} steps the largest force is {fmax:.3g} eV/Å")
         return None
 

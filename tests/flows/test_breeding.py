@@ -1,0 +1,48 @@
+"""What the fit between two generations learns from: hand-made states and candidates, each with one reason to stay out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hand_made_states import Node, config_for, energy, pool
+from jobflow import run_locally
+from pymatgen.core import Lattice, Structure
+
+from coevo.configs.tree import GeneratorConfig
+from coevo.makers.breed import BreedMaker
+from coevo.makers.step import current_store, read_records, write_records
+from coevo.node_store.canonical import structure_document, structure_id
+
+
+def relaxed(structure: Structure, above: float = 0.0) -> dict[str, Any]:
+    """A record of the screen step, ``above`` (eV/atom) the energy that the hand-made states give the crystal."""
+    return {
+        "id": structure_id(structure),
+        "structure": structure_document(structure),
+        "energy_per_atom": energy(structure) + above,
+        "origin": {},
+        "path": [],
+    }
+
+
+def test_a_refuted_entry_an_excess_a_duplicate_and_what_is_high_are_no_parents(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("COEVO_DATABASE", f"file:{tmp_path / 'db'}")
+    monkeypatch.delenv("COEVO_ARTIFACTS", raising=False)
+    store = current_store()
+    node = Node(store, config_for("bred"))
+    refuted, entry, high, _, fresh, *_ = pool()
+    parent = node.grow(node.seed(), "main", [refuted, entry], {}, refuted={structure_id(refuted): 0.5})
+    same = fresh.make_supercell([1, 1, 2], in_place=False)
+    excess = Structure(Lattice.cubic(4.6), ["Li", "Li", "Li", "S"], [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [0, 0, 0]])
+    rows = [relaxed(fresh), relaxed(same, 0.01), relaxed(excess), relaxed(high, 5.0), relaxed(entry)]
+    shard = write_records(store, rows)
+    screened = {"relaxed": shard, "failed": shard, "rejected": {}, "steps": 1}
+    maker = BreedMaker(node=node.config.node, generator=GeneratorConfig(), curation=node.config.curation)
+    job = maker.make(dict(parent.document["checkpoints"]["generator"]), [screened], parent.id, 2, 1)
+    output = run_locally(job, log=False, raise_immediately=True)[job.uuid][1].output
+    assert output["fitted"]
+    assert output["report"]["bred_from"] == 1
+    examples = {r["id"]: r for r in read_records(store, {"sha256": output["checkpoint"]["training_set"], "count": 5})}
+    references = {document["structure_id"] for document in parent.evaluations("reference")}
+    assert set(examples) == references | {structure_id(entry), structure_id(fresh)}
+    assert examples[structure_id(fresh)]["energy_above_hull"] == 0.0, "it lies below the parent's hull"
