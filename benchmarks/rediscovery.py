@@ -49,10 +49,27 @@ NODE: dict[str, Any] = {
 QUICK: dict[str, Any] = {"generator": {"candidates": 12, "shard_size": 6, "max_atoms": 10}, "maturity": {"ruler_size": 10}}
 LEAVE_ONE_OUT: dict[str, Any] = {"generator": {"candidates": 100}, "maturity": {"ruler_size": 20}}
 BASE = "today"
+_LARGER = {"electron_excess_share": 0.05, "max_atoms": 32}
+_DEPTH = {"share": 0.6}
 ARMS: dict[str, dict[str, dict[str, Any]]] = {
     BASE: {},
     "electrons": {"generator": {"electron_excess_share": 0.05}},
-    "32 atoms": {"generator": {"electron_excess_share": 0.05, "max_atoms": 32}},
+    "32 atoms": {"generator": {**_LARGER}},
+    "sites": {"generator": {**_LARGER, "unit_sites": "special"}},
+    "depth": {"generator": {**_LARGER, "depth": _DEPTH}},
+    "depth+sites": {"generator": {**_LARGER, "depth": _DEPTH, "unit_sites": "special"}},
+    "racing": {"generator": {**_LARGER, "racing": 4}},
+    "generations": {"generator": {**_LARGER, "generations": 3}},
+    "all": {
+        "generator": {
+            **_LARGER,
+            "depth": _DEPTH,
+            "unit_sites": "special",
+            "racing": 4,
+            "generations": 3,
+            "safe_parents": True,
+        }
+    },
 }
 """What an arm changes of :data:`NODE`: section to keys."""
 

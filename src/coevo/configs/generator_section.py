@@ -281,7 +281,7 @@ class GeneratorConfig(Section):
     adit: AditConfig = Field(default_factory=AditConfig)
 
     def not_in_use(self) -> frozenset[str]:
-        """The sections of families that do not generate, and what says something of a race only; ``depth`` is of the embedded one."""
+        """Sections of families that do not generate, and what says something of a race only; ``depth`` is of the embedded one."""
         sections = {name for name, value in self if isinstance(value, Section)}
         used = {family.replace("-", "_") for family in self.families}
         unused = sections - used - ({"depth"} if DEFAULT_GENERATOR.name in used else set())
