@@ -37,6 +37,9 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "judge-audit": "small",
         "measure": "small",  # of the force field it asks single points of at most 500 frames
         "commit": "small",
+        "molecular-dynamics": "screen",  # by the force field, in batches; a site with GPUs may give it one
+        "transport-continue": "small",
+        "transport-result": "small",
         "commit-study": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one

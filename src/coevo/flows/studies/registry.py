@@ -56,7 +56,17 @@ def part(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-KINDS: dict[str, StudyKind] = {}
+KINDS: dict[str, StudyKind] = {
+    "transport": StudyKind(
+        name="transport",
+        title="how fast ions move",
+        settings="coevo.configs.studies.transport:TransportStudy",
+        flow="coevo.flows.studies.transport:make",
+        estimate="coevo.flows.studies.transport:estimate",
+        summary="coevo.studies.transport.words:summary",
+        tables="coevo.studies.transport.words:tables",
+    ),
+}
 """Name to kind; one more is one more row."""
 
 
