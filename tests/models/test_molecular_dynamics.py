@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 from ase import units
@@ -68,9 +67,7 @@ def chgnet() -> ChgnetForceField:
 
 
 def sulfide(shift: float = 0.25) -> Crystal:
-    structure = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(5.70), ["Li", "S"], [[0.25, 0.25, 0.25], [0.0, 0.0, 0.0]]
-    )
+    structure = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.70), ["Li", "S"], [[0.25, 0.25, 0.25], [0.0, 0.0, 0.0]])
     structure.translate_sites(list(range(len(structure))), [shift, 0.0, 0.0])
     found = crystal_from_structure(structure, range(1, 95), "test")
     assert isinstance(found, Crystal)
@@ -128,8 +125,8 @@ def test_a_crystal_that_fails_leaves_and_the_others_move_on() -> None:
 def test_liquid_argon_diffuses_as_rahman_found() -> None:
     """A. Rahman, Phys. Rev. 1964, 136, A405: 94.4 K, 1.374 g/cm³, 864 atoms, D = 2.43e-5 cm²/s.
 
-    Here 256 atoms; Yeh and Hummer's correction (J. Phys. Chem. B 2004, 108, 15873) to Rahman's cell, 2.837297 k_B T / 6 π η L, with
-    the viscosity of liquid argon near there, 2.5e-4 Pa s.
+    Here 256 atoms; Yeh and Hummer's correction (J. Phys. Chem. B 2004, 108, 15873) to Rahman's cell, 2.837297 k_B T / 6 π η L,
+    with the viscosity of liquid argon near there, 2.5e-4 Pa s.
     """
     edge = (256 * 39.948 * 1.66053907 / 1.374) ** (1 / 3)
     atoms = bulk("Ar", "fcc", a=edge / 4, cubic=True) * (4, 4, 4)
@@ -137,7 +134,9 @@ def test_liquid_argon_diffuses_as_rahman_found() -> None:
     predictor = AsePredictor(LennardJones(sigma=3.4, epsilon=120.0 * units.kB, rc=2.25 * 3.4, ro=2.0 * 3.4, smooth=True), 7.65)
     # melted hot, cooled, then without a thermostat, which would hold the atoms back
     [hot] = move_batch(predictor, [begin(crystal, 250.0, 4)], Dynamics(10.0, 5.0, 300, 300))
-    [cold] = move_batch(predictor, [Motion(hot.end.crystal, hot.end.velocities, 94.4, hot.end.random)], Dynamics(10.0, 5.0, 400, 400))
+    [cold] = move_batch(
+        predictor, [Motion(hot.end.crystal, hot.end.velocities, 94.4, hot.end.random)], Dynamics(10.0, 5.0, 400, 400)
+    )
     [free] = move_batch(predictor, [cold.end], Dynamics(10.0, 0.0, 2500, 10))
     temperature = free.temperatures.mean()
     found = diffusion([free.frames - free.frames.mean(axis=1, keepdims=True)], 0.1)
@@ -146,6 +145,5 @@ def test_liquid_argon_diffuses_as_rahman_found() -> None:
     correction = 2.837297 * thermal / (6 * np.pi * 2.5e-4) * (1 / lengths[0] - 1 / lengths[1]) * 1e4
     # D of a dense liquid near there goes as its temperature, to a fair approximation
     value = (found.value + correction) * 94.4 / temperature
-    print(temperature, found.value, correction, value)
     assert abs(temperature - 94.4) < 6.0
     assert value == pytest.approx(2.43e-5, rel=0.12)

@@ -131,8 +131,8 @@ def move(
     motions : sequence of Motion
     dynamics : Dynamics
     batch_atoms : int
-        Crystals that move together have at most so many atoms (one alone may have more). Consecutive crystals form a batch, so that
-        the result does not depend on the workers.
+        Crystals that move together have at most so many atoms (one alone may have more). Consecutive crystals form a batch,
+        so that the result does not depend on the workers.
     workers : int
         Processes.
     progress : callable, optional

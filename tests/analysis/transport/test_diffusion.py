@@ -32,7 +32,7 @@ def test_intervals_cover_known_walks() -> None:
 
 
 def lattice_gases(number: int, frames: int, hops: int, size: int = 6, seed: int = 0) -> np.ndarray:
-    """Tracer coordinates of lattice gases with a tenth of the sites free, side by side: (number, frames, atoms, 3), lattice units.
+    """Coordinates of lattice gases with a tenth of the sites free, side by side: (number, frames, atoms, 3), lattice units.
 
     A free site, drawn at random, changes places with a neighbour, drawn at random, if an atom is there.
     """

@@ -48,8 +48,8 @@ class Arrhenius:
 def arrhenius(temperatures: Sequence[float], values: Sequence[float], errors: Sequence[float], at: float = 300.0) -> Arrhenius:
     """Fit a line to ln D against 1/T, weighted by the errors of ln D, and extrapolate it.
 
-    The errors of the line are those that the errors of D give it, or the scatter about the line where that is larger (with Student's
-    quantile of the n - 2 degrees of freedom).
+    The errors of the line are those that the errors of D give it, or the scatter about the line where that is larger (with
+    Student's quantile of the n - 2 degrees of freedom).
 
     Parameters
     ----------

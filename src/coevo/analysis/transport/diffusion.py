@@ -7,6 +7,7 @@ takes off what the vibration adds to the first (Vestergaard, Blainey and Flyvbje
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,8 +85,8 @@ def diffusion(replicas: Sequence[FloatArray], interval: float, *, lag: float | N
     interval : float
         From one frame to the next, ps.
     lag : float, optional
-        τ in ps. By default the shortest of 1, 2, 4, … ps at which twice the lag gives the same within the errors; the longest that
-        leaves 16 displacements if there is none.
+        τ in ps. By default the shortest of 1, 2, 4, … ps at which twice the lag gives the same within the errors; the longest
+        that leaves 16 displacements if there is none.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def _estimate(replicas: Sequence[FloatArray], interval: float, stride: int) -> t
 def _blocks(positions: FloatArray, number: int, least: int) -> list[FloatArray]:
     number = max(2, min(number, len(positions) // least))
     bounds = np.linspace(0, len(positions) - 1, number + 1).astype(int)
-    return [positions[a : b + 1] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [positions[a : b + 1] for a, b in pairwise(bounds)]
 
 
 def _of_atoms(positions: FloatArray, interval: float, stride: int) -> FloatArray:

@@ -1,7 +1,7 @@
 """What becomes of the framework while mobile atoms move: intact, molten or decomposed, by bonds and cages, and nothing by name.
 
-The framework is all atoms that are not mobile. Its bonds are those of the one bond rule (:mod:`coevo.analysis.motifs.bonds`) among
-non-metals, in the relaxed crystal. Its units are the finite pieces of that graph (PS4, P2S7), and single atoms otherwise.
+The framework is all atoms that are not mobile. Its bonds are those of the one bond rule (:mod:`coevo.analysis.motifs.bonds`)
+among non-metals, in the relaxed crystal. Its units are the finite pieces of that graph (PS4, P2S7), and single atoms otherwise.
 """
 
 from __future__ import annotations

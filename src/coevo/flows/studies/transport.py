@@ -65,8 +65,11 @@ def estimate(config: NodeConfig, structures: Sequence[Structure], settings: Tran
     family = config.screening.force_field.family
     rate = SECONDS_PER_ATOM_STEP.get(family)
     lines = [
-        f"{counted(len(sizes), 'supercells')}, {atoms} atoms; first {settings.first_time:g} ps at {settings.temperatures[-1]:g} K, "
-        f"then up to {counted(runs, 'runs')} of {settings.time:g} ps each for those that move and stay whole",
+        (
+            f"{counted(len(sizes), 'supercells')}, {atoms} atoms; first {settings.first_time:g} ps at "
+            f"{settings.temperatures[-1]:g} K, then up to {counted(runs, 'runs')} of {settings.time:g} ps for each that moves "
+            "and stays whole"
+        ),
         "a step at each temperature costs the same: time is atoms times steps",
     ]
     if left:
@@ -74,7 +77,7 @@ def estimate(config: NodeConfig, structures: Sequence[Structure], settings: Tran
     if rate is None:
         return StudyEstimate(jobs, None, (*lines, f"how long {family} takes is not known"))
     lines.append(
-        f"first runs alone {rate * atoms * first / 3600.0:.3g} CPU h; by {rate * 1000.0:.2g} CPU ms an atom and step of {family} on one "
-        "core of a server processor"
+        f"first runs alone {rate * atoms * first / 3600.0:.3g} CPU h; by {rate * 1000.0:.2g} CPU ms an atom and "
+        f"step of {family} on one core of a server processor"
     )
     return StudyEstimate(jobs, rate * atoms * (first + rest), tuple(lines))

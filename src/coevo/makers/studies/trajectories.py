@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from coevo.configs.studies.transport import TransportStudy
 from coevo.errors import CorruptArtifactError, ModelError
 from coevo.makers.checkpoints import load_force_field
 from coevo.makers.screen import FIRST_PACKAGES, family_of
@@ -32,6 +31,7 @@ from coevo.output.progress import task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.configs.studies.transport import TransportStudy
     from coevo.makers.outputs import Checkpoint
     from coevo.makers.step import Record, ShardReference
     from coevo.models.molecular_dynamics import Motion, Trajectory
@@ -79,15 +79,16 @@ class MolecularDynamicsMaker(StepMaker):
         Parameters
         ----------
         runs : dict
-            Shard reference of ``{id, structure, temperature, replica, seed}`` (relaxed supercells, which begin), or the ``runs`` of the
-            job before.
+            Shard reference of ``{id, structure, temperature, replica, seed}`` (relaxed supercells, which begin), or the
+            ``runs`` of the job before.
         checkpoint : dict
             Force-field checkpoint.
 
         Returns
         -------
         dict
-            ``runs`` (shard reference): the records with ``restart`` and ``frames``, a list with one file more, or with ``failure``.
+            ``runs`` (shard reference): the records with ``restart`` and ``frames``, a list with one file more, or with
+            ``failure``; ``files``: all of them.
         """
         from coevo.models.molecular_dynamics import Dynamics, move
 

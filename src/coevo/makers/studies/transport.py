@@ -12,7 +12,6 @@ from jobflow import Flow, Response, job
 from coevo.analysis.transport.arrhenius import arrhenius, tracer_conductivity
 from coevo.analysis.transport.diffusion import diffusion
 from coevo.analysis.transport.framework import judge_framework
-from coevo.configs.studies.transport import TransportStudy
 from coevo.errors import AnalysisError
 from coevo.makers.step import StepMaker, current_store, installed_versions, read_records, step, write_records
 from coevo.makers.studies.trajectories import dynamics_maker, read_frames, seed_of
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from coevo.configs.studies.transport import TransportStudy
     from coevo.makers.outputs import Checkpoint
     from coevo.makers.step import Record, ShardReference
 
@@ -226,10 +226,10 @@ def analyse_runs(records: Sequence[Record], settings: TransportStudy) -> dict[st
     Returns
     -------
     dict
-        ``id``, ``temperature``, ``atoms``, ``mean_temperature`` (K), ``time`` (ps of a replica, analysed), ``replicas``; ``framework``
+        ``id``, ``temperature``, ``atoms``, ``mean_temperature`` (K), ``replicas``; ``framework``
         (:class:`~coevo.analysis.transport.framework.Framework` of the worst replica); ``diffusion``
-        (:class:`~coevo.analysis.transport.diffusion.Diffusion`) or None with ``reason``; ``conductivity`` (S/cm, tracer) where it is
-        resolved and the framework intact; ``failure``.
+        (:class:`~coevo.analysis.transport.diffusion.Diffusion`) or None with ``reason``; ``conductivity`` (S/cm, tracer) where it
+        is resolved and the framework intact; ``failure``.
     """
     store = current_store()
     structure = structure_from_document(records[0]["structure"])

@@ -31,15 +31,15 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     limits = [row["diffusion"]["upper_limit"] for row in rows if row["diffusion"] and not row["diffusion"]["resolved"]]
     if limits:
         lines.append(
-            "an upper limit (<) is all that a run says in which atoms did not move on by a hop of 2.5 Å on average: in 100 ps that is "
-            "D below about 1e-6 cm²/s"
+            "an upper limit (<) is all that a run says in which atoms did not move on by a hop of 2.5 Å on average: in 100 ps "
+            "that is D below about 1e-6 cm²/s"
         )
     if any(row["diffusion"] and not row["diffusion"]["plateau"] for row in rows):
         lines.append("where twice the lag gives another D (no plateau), the run is too short for it")
     if resolved:
         lines.append(
-            f"conductivities are tracer ones (Nernst-Einstein, charge {settings['charge']:g}): ions are taken to move independently, "
-            "which they do not (Haven's ratio is not in them)"
+            f"conductivities are tracer ones (Nernst-Einstein, charge {settings['charge']:g}): ions are taken to move "
+            "independently, which they do not (Haven's ratio is not in them)"
         )
     lines.append("a force field that is too soft makes barriers too low and D too high")
     return lines

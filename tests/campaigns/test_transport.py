@@ -1,0 +1,129 @@
+"""Studies of transport on a tiny node: chunks that are gone on from, tiers, what stops, and the words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import coevo.makers.studies.transport as transport
+from coevo.campaigns.study import plan_study, run_study
+from coevo.campaigns.study_phases import choose_phases
+from coevo.configs.studies.transport import TransportStudy
+from coevo.makers.studies.trajectories import MolecularDynamicsMaker, read_frames
+from coevo.node_store.current import current_store
+from coevo.node_store.store import NodeStore
+from coevo.studies.study_words import study_lines, study_tables
+from tiny_node import Coevo, copy_of
+
+SETTINGS = TransportStudy(
+    temperatures=(500.0, 700.0),
+    time=0.02,
+    first_time=0.01,
+    replicas=1,
+    length=4.0,
+    frame=0.002,
+    chunk=0.005,
+    timestep=1.0,
+    equilibration=0.0,
+)
+
+
+@pytest.fixture
+def store(finished: Coevo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeStore:
+    monkeypatch.setenv("COEVO_DATABASE", copy_of(finished.directory, tmp_path).environment["COEVO_DATABASE"])
+    return current_store()
+
+
+def test_a_killed_study_goes_on_with_the_same_trajectory(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = store.state("tiny")
+    phases = choose_phases(view, 'elements HAS "Li" AND nelements > 1', references=True, limit=1)
+    ran: list[str] = []
+    import coevo.models.molecular_dynamics as dynamics
+
+    move = dynamics.move
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        ran.append("moved")
+        if len(ran) == 2 and not resumed:
+            raise KeyboardInterrupt
+        return move(*args, **kwargs)
+
+    resumed: list[bool] = []
+    monkeypatch.setattr(dynamics, "move", counting)
+    monkeypatch.setattr(transport, "why_it_stops", lambda row: "")  # so short a run resolves nothing
+    with pytest.raises(KeyboardInterrupt):
+        run_study(store, view, "transport", SETTINGS, phases)
+    resumed.append(True)
+    study = run_study(store, view, "transport", SETTINGS, phases)
+    results = study.document["results"]
+    assert [(row["temperature"], row["replicas"]) for row in results["rows"]] == [(500.0, 1), (700.0, 1)]
+    assert all("are too short" in row["reason"] for row in results["rows"])
+    assert len(study.document["artifacts"]) == results["files"]
+    kept = {artifact["name"]: artifact["sha256"] for artifact in study.document["artifacts"]}
+    counts = [len(read_frames(store, sha256)[0]) for name, sha256 in sorted(kept.items()) if "-700K-" in name]
+    assert sum(counts) == 10  # 20 fs, a frame every 2 fs
+    # the same in one go: without the trajectories that are stored
+    resumed_at = len(ran)
+    for key in list(store.backend.job_keys()):
+        found = store.job_result(key)
+        if found is not None and found["provenance"].get("maker") == "MolecularDynamicsMaker":
+            store.drop_job_result(key)
+    again = run_study(store, view, "transport", SETTINGS, phases)
+    assert len(ran) > resumed_at
+    assert again.document["artifacts"] == study.document["artifacts"]
+    assert again.id == study.id
+    text = " ".join(study_lines(study))
+    assert "D too high" in text
+    assert [table.title for table in study_tables(study)] == [
+        "diffusion of Li",
+        "Arrhenius lines (of at least 3 resolved temperatures)",
+    ]
+
+
+def test_what_does_not_move_stops_after_the_first_run_and_the_plan_says_the_cost(store: NodeStore) -> None:
+    view = store.state("tiny")
+    phases = choose_phases(view, 'elements HAS "Li" AND nelements > 1', references=True, limit=1)
+    before = set(store.backend.job_keys())
+    plan = plan_study(view, "transport", SETTINGS, phases)
+    assert set(store.backend.job_keys()) == before
+    structure = view.structure(phases.phases[0]["id"])
+    a, b, c = transport.repeats_of(structure, 4.0)
+    atoms = a * b * c * len(structure)
+    # 20 steps at two temperatures
+    assert plan.cpu_seconds == pytest.approx(6.0e-4 * atoms * 40)
+    settings = SETTINGS.model_copy(update={"mobile": "P"})
+    assert plan_study(view, "transport", settings, phases).jobs >= 3
+    study = run_study(store, view, "transport", SETTINGS, phases)
+    (reason,) = study.document["results"]["stopped"].values()
+    assert "are too short" in reason
+    assert [row["temperature"] for row in study.document["results"]["rows"]] == [700.0]
+
+
+def test_the_command_says_what_is_left_out_and_plans(finished: Coevo) -> None:
+    done = finished("study", "transport", "tiny", "--temperatures", "600,800,1000", "--time", "50ps", "--plan")
+    assert "CPU time about" in done.stdout
+    assert "3 runs" not in done.stdout  # three replicas at three temperatures
+    assert "9 runs of 50 ps" in " ".join(done.stdout.split())
+    refused = finished("study", "transport", "tiny", "--time", "50", "--plan", code=2)
+    assert "--time: got '50', allowed: a number and fs, ps or ns" in " ".join(refused.stderr.split())
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="ascending"):
+        TransportStudy(temperatures=(800.0, 600.0))
+    with pytest.raises(ValueError, match="first_time: got 20 ps, allowed: at most time, 10 ps"):
+        TransportStudy(time=10.0)
+    assert TransportStudy().chunks(100.0) == [2500] * 20
+    assert sum(TransportStudy(chunk=3.0).chunks(10.0)) == 5000
+    assert MolecularDynamicsMaker.name == "molecular-dynamics"
+
+
+def test_supercells_have_planes_a_length_apart() -> None:
+    from pymatgen.core import Lattice, Structure
+
+    flat = Structure(Lattice.from_parameters(4, 4, 9, 90, 90, 60), ["Li", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    # planes of a and b are 4 sin 60° = 3.46 Å apart
+    assert transport.repeats_of(flat, 10.0) == (3, 3, 2)
+    assert len(transport.supercell(flat, 10.0)) == 36
