@@ -11,6 +11,7 @@ import coevo.makers.studies.transport as transport
 from coevo.campaigns.study import plan_study, run_study
 from coevo.campaigns.study_phases import choose_phases
 from coevo.configs.studies.transport import TransportStudy
+from coevo.flows.studies.transport import SECONDS_PER_ATOM_STEP
 from coevo.makers.studies.trajectories import MolecularDynamicsMaker, read_frames
 from coevo.node_store.current import current_store
 from coevo.node_store.store import NodeStore
@@ -92,13 +93,74 @@ def test_what_does_not_move_stops_after_the_first_run_and_the_plan_says_the_cost
     a, b, c = transport.repeats_of(structure, 4.0)
     atoms = a * b * c * len(structure)
     # 20 steps at two temperatures
-    assert plan.cpu_seconds == pytest.approx(6.0e-4 * atoms * 40)
+    assert plan.cpu_seconds == pytest.approx(SECONDS_PER_ATOM_STEP["chgnet"] * atoms * 40)
     settings = SETTINGS.model_copy(update={"mobile": "P"})
     assert plan_study(view, "transport", settings, phases).jobs >= 3
     study = run_study(store, view, "transport", SETTINGS, phases)
     (reason,) = study.document["results"]["stopped"].values()
     assert "are too short" in reason
     assert [row["temperature"] for row in study.document["results"]["rows"]] == [700.0]
+
+
+def run_of(store: NodeStore, temperature: float, d: float, seed: int) -> dict[str, Any]:
+    """A stored run of rock salt in which Li walks at D (Å²/ps) and S stays, 60 ps."""
+    import numpy as np
+    from pymatgen.core import Lattice, Structure
+
+    from coevo.makers.studies.trajectories import frames_bytes
+    from coevo.models.molecular_dynamics import Motion, Trajectory
+    from coevo.models.relaxing.crystal import Crystal
+    from coevo.node_store.canonical import structure_document
+
+    structure = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.0), ["Li", "S"], [[0.5, 0.5, 0.5], [0, 0, 0]]) * (2, 2, 2)
+    random, lithium = np.random.default_rng(seed), np.array([site.specie.symbol == "Li" for site in structure])
+    frames = structure.cart_coords + random.normal(0, 0.1, (600, len(structure), 3))
+    frames[:, lithium] += np.cumsum(random.normal(0, np.sqrt(2 * d * 0.1), (600, lithium.sum(), 3)), axis=0)
+    ones = np.full(600, temperature)
+    end = Motion(Crystal(np.ones(1, dtype=np.int64), np.zeros((1, 3)), np.eye(3)), np.zeros((1, 3)), temperature, {})
+    stored = store.artifacts.put_bytes(frames_bytes(Trajectory(frames, ones, ones, ones, end)))
+    record = {"id": "a" * 64, "structure": structure_document(structure)}
+    found = transport.run_record("node", record, temperature, seed, 0)
+    return {**found, "frames": [{"sha256": stored.sha256, "size": stored.size}]}
+
+
+def test_walks_of_known_coefficients_become_a_table_and_a_line(store: NodeStore) -> None:
+    from coevo.studies.transport.words import summary, tables
+
+    settings = TransportStudy()
+    known = {1000.0: 0.5, 800.0: 0.2, 600.0: 0.05}
+    rows = [
+        transport.analyse_runs([run_of(store, temperature, d, seed) for seed in range(3)], settings)
+        for temperature, d in known.items()
+    ]
+    for row, d in zip(rows, known.values(), strict=True):
+        assert row["framework"]["status"] == "intact"
+        assert row["diffusion"]["low"] < 1e-4 * d < row["diffusion"]["high"]
+        # 4 Li in 125 Å³: n e² D / k_B T with e²/k_B = 1.85922e-15 C² K/J
+        assert row["conductivity"] == pytest.approx(
+            0.032e24 * 1.85922e-15 * row["diffusion"]["value"] / row["temperature"], rel=1e-4
+        )
+        assert transport.why_it_stops(row) == ""
+    still = transport.analyse_runs([run_of(store, 400.0, 0.0, 1)], settings)
+    assert transport.why_it_stops(still) == "no diffusion resolved"
+    lines = transport.lines_of(rows, settings)
+    # of the values put in, unweighted: ln(0.5 / 0.05) k_B / (1/600 - 1/1000) = 0.298 eV
+    assert lines["a" * 64]["activation_energy"] == pytest.approx(0.298, abs=0.02)
+    assert "wants 3 resolved" in transport.lines_of(rows[:2], settings)["a" * 64]["reason"]
+    document = {
+        "settings": settings.model_dump(mode="json"),
+        "phases": [{"id": "a" * 64, "formula": "LiS"}],
+        "results": {"rows": [*rows, still], "lines": lines, "stopped": {}, "left_out": {"b": "holds no Li"}},
+    }
+    text = " ".join(summary(document))
+    assert "moves measurably in an intact framework in 3 of 4" in text
+    assert "tracer" in text
+    (_, columns, cells), (_, _, line) = tables(document)
+    assert all(len(row) == len(columns) for row in cells)
+    assert [row[2] for row in cells] == [400.0, 600.0, 800.0, 1000.0]
+    assert cells[0][4].startswith("< ")
+    assert cells[0][-1] == "intact; not resolved"
+    assert line[0][2].startswith("0.")
 
 
 def test_the_command_says_what_is_left_out_and_plans(finished: Coevo) -> None:
