@@ -140,7 +140,7 @@ def test_filters_reach_the_spread_and_single_members(opinions: Coevo) -> None:
     assert "is a number and is compared with" in done.stderr
     text = opinions("query", "tiny@main", "--format", "csv").stdout.splitlines()[0]
     assert (
-        f"energy_above_hull_std,is_confidently_sun,energies_above_hull.chgnet_1,energies_above_hull.chgnet_2,energies_above_hull.{OTHER}"
+        f"energy_above_hull_std,is_confidently_sun,dynamically_stable,energies_above_hull.chgnet_1,energies_above_hull.chgnet_2,energies_above_hull.{OTHER}"
         in text
     )
 

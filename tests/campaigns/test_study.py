@@ -187,7 +187,7 @@ def test_what_studies_say_is_in_tables_and_notebooks(store: NodeStore, coevo: Co
     done = coevo("query", "tiny", "dynamically_stable = TRUE AND energy_above_hull > 9")
     assert f"dynamically_stable is said of {len(set(volumes) & entries)}" in done.stderr
     listed = json.loads(coevo("study", "list", "tiny", "--format", "json").stdout)
-    assert [row["id"] for row in listed] == [study.id]
+    assert [(row["id"], row["state"], "results" in row) for row in listed] == [(study.id, view.id, False)]
     assert study.id[:10] in coevo("study", "list").stdout
     assert "no studies" in coevo("study", "list", "tiny@main~1").stderr
     shown = coevo("study", "show", "tiny").stdout  # by a process that does not know this kind
@@ -195,5 +195,6 @@ def test_what_studies_say_is_in_tables_and_notebooks(store: NodeStore, coevo: Co
     assert "how soft this force field is, is not known" in shown
     document = json.loads(coevo("study", "show", "tiny", study.id[:6], "--format", "json").stdout)
     assert document["results"] == study.document["results"]
-    assert "has tiny " in coevo("study", "show", "tiny", "nonsense", code=2).stderr
+    assert f"there are: tiny {study.id[:10]}" in coevo("study", "show", "tiny", "nonsense", code=2).stderr
+    assert study.id[:10] in coevo("study", "show", "tiny~1", study.id[:6]).stdout  # by its id, from whichever state
     assert "there is no study of tiny@" in coevo("study", "show", "tiny~1", code=2).stderr

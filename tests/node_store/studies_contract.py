@@ -51,6 +51,7 @@ class StudiesContract:
         [
             ({"more": 1}, "more: Extra inputs"),
             ({"version": 2}, "version"),
+            ({"packages": {"p" * 101: "1"}}, "packages"),
             ({"study": "../x"}, "study"),
             ({"entries": {"a" * 64: {"dynamically_stable": 1}}}, "expected bool, got '1'"),
             ({"entries": {"a" * 64: {"is_sun": True}}}, "is_sun: unknown key; allowed keys: dynamically_stable"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coevo.analysis.stiffness.softness import softness_of
 from coevo.campaigns.running import run_flow
@@ -93,7 +93,7 @@ def prepare_study(store: NodeStore, view: StateView, kind: str, settings: Sectio
     """Check what a study needs, write its inputs as artifacts and wire it; takes and raises what :func:`run_study` does."""
     found = kind_of(kind)
     config = _config(view)
-    refuse_unagreed(store, view.node, {"resources": config.resources.model_dump(mode="json")})
+    refuse_unagreed(store, view.node, {"screening": config.screening.model_dump(mode="json")})
     check_checkpoint(store, view, "force_field")
     inputs = StudyInputs(
         node=view.node,
@@ -162,8 +162,3 @@ def plan_study(view: StateView, kind: str, settings: Section, phases: StudyPhase
 
 def _config(view: StateView) -> NodeConfig:
     return config_from_dict(view.document["config"], f"configuration of {view.node}@{view.id[:12]}")
-
-
-def described(study: StoredStudy) -> dict[str, Any]:
-    """Return a study for programs: its document with its id and when it was stored."""
-    return {"id": study.id, "stored": study.stored, **study.document}

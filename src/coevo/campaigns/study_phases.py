@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from coevo.errors import QueryError
 from coevo.makers.populations.hull_members import is_counted
@@ -63,7 +63,7 @@ def choose_phases(
         conditions.append(filter_)
     if formula is not None:
         conditions.append({"formula": _reduced(formula)})
-    kinds = ("entry", "reference") if references else ("entry",)
+    kinds: tuple[Literal["entry", "reference"], ...] = ("entry", "reference") if references else ("entry",)
     order = [("energy_above_hull", 1)]
     found = [row for row in view.matching({"$and": conditions}, kinds=kinds, sort=order) if row["energy_per_atom"] is not None]
     if not found:

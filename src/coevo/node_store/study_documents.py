@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -19,7 +19,7 @@ from coevo.node_store.documents import NODE_NAME, ContentId
 from coevo.node_store.known_fields import refuse_marked_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from coevo.node_store.backend import Backend
 
@@ -36,6 +36,9 @@ ENTRY_FIELDS: dict[str, type] = {"dynamically_stable": bool}
 
 _NOTE = re.compile(r"study-([0-9a-f]{64})-([0-9a-f]{64})")
 _ID = re.compile(r"[0-9a-f]{64}")
+
+
+_Word = Annotated[str, Field(max_length=100)]
 
 
 class _Known(BaseModel):
@@ -74,7 +77,7 @@ class StudyDocument(_Known):
     checkpoints: dict[str, ContentId] = Field(description="role to sha256 of the models that were used")
     phases: list[StudyPhase] = Field(description="entries and references that it was asked of")
     settings: dict[str, Any] = Field(description="all settings that enter the results")
-    packages: dict[str, str] = Field(description="versions of what made the numbers")
+    packages: dict[_Word, _Word] = Field(max_length=100, description="versions of what made the numbers")
     results: dict[str, Any] = Field(description="read by the module of this kind")
     entries: dict[ContentId, dict[str, Any]] = Field(description="what it says of entries and references, in declared fields")
     softness: dict[str, Any] | None = Field(description="what the state knows of the stiffness of its force field")
@@ -252,6 +255,19 @@ def read_study(backend: Backend, node: str, state: str, identifier: str) -> Stor
             "or run it again"
         )
     return StoredStudy(identifier, str(noted.get("stored", "")), document, str(noted.get("origin", "")))
+
+
+def studies_by_state(backend: Backend, node: str, states: Collection[str]) -> dict[str, list[StoredStudy]]:
+    """Return the studies of some states of a node, each state's in the order in which they were stored.
+
+    Raises as :func:`read_study`. The notes of the node are listed once, however many states there are.
+    """
+    found: dict[str, list[StoredStudy]] = {}
+    for state, identifier in study_keys(backend, node):
+        study = read_study(backend, node, state, identifier) if state in states else None
+        if study is not None:
+            found.setdefault(state, []).append(study)
+    return {state: sorted(studies, key=lambda study: (study.stored, study.id)) for state, studies in found.items()}
 
 
 def read_studies(backend: Backend, node: str, state: str | None = None) -> list[StoredStudy]:

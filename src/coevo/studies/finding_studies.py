@@ -12,12 +12,13 @@ from coevo.studies.study_words import SHORT_ID
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from coevo.node_store.store import NodeStore
     from coevo.node_store.study_documents import StoredStudy
     from coevo.node_store.views import StateView
 
 
-def find_study(view: StateView, what: str | None) -> StoredStudy:
-    """Return a study of a state: the newest, or the newest of a kind, or the one whose id begins so.
+def find_study(store: NodeStore, view: StateView, what: str | None) -> StoredStudy:
+    """Return a study: of a state the newest, or the newest of a kind; or the one of its node whose id begins so.
 
     Raises
     ------
@@ -26,18 +27,17 @@ def find_study(view: StateView, what: str | None) -> StoredStudy:
     """
     studies = view.studies()
     where = f"{view.node}@{view.id[:12]}"
-    if not studies:
-        raise QueryError(f"there is no study of {where}; make one: coevo study --help")
-    if what is None:
-        return studies[-1]
-    of_kind = [study for study in studies if study.study == what]
+    of_kind = [study for study in studies if what in (None, study.study)]
     if of_kind:
         return of_kind[-1]
-    found = [study for study in studies if what and study.id.startswith(what)]
+    if what is None:
+        raise QueryError(f"there is no study of {where}; of other states: coevo study list {view.node}; coevo study makes one")
+    found = [study for study in store.studies(view.node) if what and study.id.startswith(what)]
     if len(found) != 1:
-        known = ", ".join(f"{study.study} {study.id[:SHORT_ID]}" for study in studies[::-1][:5])
+        known = ", ".join(f"{study.study} {study.id[:SHORT_ID]}" for study in studies[::-1][:5]) or "none"
         raise QueryError(
-            f"{len(found) or 'no'} studies of {where} are of the kind or have an id that begins with {what!r:.80}; it has {known}"
+            f"{len(found) or 'no'} studies of {view.node} are of the kind, or have an id that begins with {what!r:.80}; "
+            f"of {where} there are: {known}"
         )
     return found[0]
 

@@ -47,6 +47,16 @@ class StudyTable:
     rows: tuple[tuple[Any, ...], ...]
 
 
+def described(study: StoredStudy) -> dict[str, Any]:
+    """Return a study for programs: its document with its id, when it was stored, and with what it came."""
+    return {"id": study.id, "stored": study.stored, "origin": study.origin, **study.document}
+
+
+def head_of(study: StoredStudy) -> dict[str, Any]:
+    """Return what a list of studies says of one, for programs: all but what it found."""
+    return {key: value for key, value in described(study).items() if key not in {"results", "entries"}}
+
+
 def title_of(study: StoredStudy) -> str:
     """Name a study: kind, phases, state, id."""
     return f"{study.study} of {phases_text(study)}, state {study.state[:8]}, study {study.id[:SHORT_ID]}"

@@ -83,7 +83,8 @@ def _line(row: Mapping[str, Any], labels: Mapping[str, Any]) -> str:
 def _compound(row: Any) -> dict[str, Any] | None:
     if not isinstance(row, dict) or not isinstance(row.get("formula"), str):
         return None
-    model = row.get("model") if isinstance(row.get("model"), dict) else row
+    own = row.get("model")
+    model = own if isinstance(own, dict) else row
     labels = row.get("labels")
     modulus = _positive(labels.get("bulk_modulus_gpa")) if isinstance(labels, dict) else None
     said: dict[str, Any] | None = None

@@ -20,7 +20,7 @@ from coevo.node_store.known_fields import refuse_marked_keys, refuse_marked_text
 from coevo.node_store.prepared_documents import PreparedState, StoredDocuments, StoredEvaluations, cut_out, without_fields
 from coevo.node_store.standing_labels import energies_said, judged_entry, without_label
 from coevo.node_store.states import SPLITS
-from coevo.node_store.study_documents import put_study
+from coevo.node_store.study_documents import put_study, studies_by_state
 from coevo.node_store.trust.arrivals import bring_arrivals
 
 if TYPE_CHECKING:
@@ -245,10 +245,10 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
         bring_arrivals(store, view.node, node)
     said: dict[str, Said] = {}
     there: set[str] = set()
-    for state in history([view]):
+    states = history([view])
+    for state in states:
         if store.backend.state_document(node, state.id) is not None:
             there.add(state.id)
-            _bring_studies(store, state, node)
             continue
         parents = state.parent_views()
         for parent in parents:
@@ -258,12 +258,13 @@ def bring_history(store: NodeStore, view: StateView, node: str) -> StateView:
         prepared = taken_out(state)
         said |= check_whole(prepared, [parent.manifest for parent in parents], said)
         put_state(store, node, prepared)
-        _bring_studies(store, state, node)
+    if view.node != node:
+        _bring_studies(store, view.node, states, node)
     return store.state(f"{node}@{view.id}")
 
 
-def _bring_studies(store: NodeStore, state: StateView, node: str) -> None:
-    """Copy the studies of a state of another node of the same store: the state is the same, and so is what they say."""
-    if state.node != node:
-        for study in state.studies():
+def _bring_studies(store: NodeStore, source: str, states: Sequence[StateView], node: str) -> None:
+    """Copy the studies of states of another node of the same store: the states are the same, and so is what studies say."""
+    for studies in studies_by_state(store.backend, source, {state.id for state in states}).values():
+        for study in studies:
             put_study(store.backend, node, study.document, study.stored, study.origin)

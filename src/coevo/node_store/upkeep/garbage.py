@@ -22,7 +22,7 @@ from coevo.node_store.backend import KINDS
 from coevo.node_store.blobs.stored import Tally, blob_leftovers, remove_blob, stored_blobs
 from coevo.node_store.canonical import dump_plain
 from coevo.node_store.directory.database import EmbeddedBackend
-from coevo.node_store.study_documents import forget_study, note_key, study_keys
+from coevo.node_store.study_documents import forget_study, note_key, studies_by_state, study_keys
 from coevo.node_store.upkeep.artifact_checks import named_sha256
 from coevo.node_store.upkeep.backends import upkeep_of
 from coevo.node_store.upkeep.state_checks import closure
@@ -246,9 +246,11 @@ def _kept(store: NodeStore, before: float) -> _Kept:
     for node in store.nodes():
         store.node(node)  # of this schema version, or nothing is known of how it is stored
         ids = backend.state_ids(node)
-        for view in _history(store, backend, node, _roots(store, backend, node, ids, before)).values():
+        views = _history(store, backend, node, _roots(store, backend, node, ids, before))
+        for studies in studies_by_state(backend, node, views.keys()).values():
+            kept.blobs |= {file["sha256"] for study in studies for file in study.document["artifacts"]}
+        for view in views.values():
             kept.states.add(view.id)
-            kept.blobs |= {file["sha256"] for study in view.studies() for file in study.document["artifacts"]}
             kept.blobs |= named_sha256(view.document) | named_sha256({k: view.manifest[k] for k in ("samples", "offsets")})
             if upkeep_of(store.backend).shares_documents:
                 for kind in KINDS:

@@ -22,8 +22,8 @@ def list_(
 ) -> None:
     """List studies, the newest first: of a state, of all states of a node, or of all nodes."""
     from coevo.app.tables.studies import studies_table
-    from coevo.campaigns.study import described
     from coevo.node_store.current import current_store
+    from coevo.studies.study_words import head_of
 
     store = current_store()
     if ref is None or ref in store.nodes():
@@ -32,7 +32,7 @@ def list_(
         view = store.state(ref)
         found = {ref: view.studies()[::-1]}
     if format == "json":
-        print_json([described(each) for studies in found.values() for each in studies])
+        print_json([head_of(each) for studies in found.values() for each in studies])
         return
     for name, studies in found.items():
         if studies:
@@ -55,15 +55,15 @@ def show(
     from coevo.node_store.current import current_store
     from coevo.studies.finding_studies import find_study
 
-    print_study(find_study(current_store().state(ref), what), format)
+    store = current_store()
+    print_study(find_study(store, store.state(ref), what), format)
 
 
 def print_study(found: object, format: str) -> None:  # noqa: A002
     """Print a study."""
     from coevo.app.tables.studies import study_table
-    from coevo.campaigns.study import described
     from coevo.node_store.study_documents import StoredStudy
-    from coevo.studies.study_words import study_lines, study_tables, tables_csv, title_of
+    from coevo.studies.study_words import described, study_lines, study_tables, tables_csv, title_of
 
     assert isinstance(found, StoredStudy)
     if format == "json":
