@@ -38,7 +38,8 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "measure": "small",  # of the force field it asks single points of at most 500 frames
         "commit": "small",
         "molecular-dynamics": "screen",  # by the force field, in batches; a site with GPUs may give it one
-        "transport-continue": "small",
+        "transport-first": "screen",
+        "transport-continue": "screen",  # what moves on after the first runs; the job that cuts it is small
         "transport-result": "small",
         "commit-study": "small",
         "continue": "small",
@@ -46,7 +47,9 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
     }
 )
 """Class of the jobs of each step of the loop and of studies."""
-CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references", "re-evaluate-member", "spread"})
+CUTTING_STEPS = frozenset(
+    {"re-evaluate", "evaluate-references", "re-evaluate-member", "spread", "transport-first", "transport-continue"}
+)
 """Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
 WITHOUT_GPU: MappingProxyType[str, ClassName] = MappingProxyType({"generate": "screen", "train-generator": "small"})
 """Class of the jobs ``…/STEP/FAMILY`` of a node of several generators whose family draws in coevo's own worker processes."""

@@ -43,6 +43,10 @@ _STEPS = [
     "calibrate-environments",
     "measure",
     "commit",
+    "transport-first",
+    "molecular-dynamics",
+    "transport-continue",
+    "transport-result",
     "commit-study",
     "continue",
 ]

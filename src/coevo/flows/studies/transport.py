@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobflow import Flow
 
 from coevo.flows.studies.inputs import StudyEstimate
-from coevo.makers.step import current_store, read_records, write_records
-from coevo.makers.studies.trajectories import dynamics_maker
-from coevo.makers.studies.transport import PACKET, ContinueTransportMaker, first_runs, repeats_of
+from coevo.makers.studies.transport import PACKET, FirstTransportMaker, repeats_of
 from coevo.output.plain_text import counted
 
 if TYPE_CHECKING:
@@ -21,28 +19,16 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.flows.studies.inputs import StudyInputs
 
-SECONDS_PER_ATOM_STEP = {"chgnet": 6.0e-4}
+SECONDS_PER_ATOM_STEP = {"chgnet": 4.5e-4}
 """CPU seconds of an atom and step by family (benchmarks/results/transport.json)."""
 
 
 def make(config: NodeConfig, inputs: StudyInputs, settings: TransportStudy) -> Flow:  # noqa: ARG001 - all kinds are handed the same
     """Wire the study."""
-    store = current_store()
-    runs, left_out = first_runs(read_records(store, inputs.structures), inputs.node, settings)
-    jobs: list[Any] = []
-    ends: list[Any] = []
-    for number, start in enumerate(range(0, len(runs), PACKET)):
-        shard: Any = write_records(store, runs[start : start + PACKET])
-        for chunk, steps in enumerate(settings.chunks(settings.first_time)):
-            name = f"{inputs.prefix}/molecular-dynamics/first-{number:04d}-{chunk:04d}"
-            moved = dynamics_maker(settings, steps, name, inputs.workers).make(shard, inputs.force_field)
-            jobs.append(moved)
-            shard = moved.output["runs"]
-        ends.append(shard)
-    going_on = ContinueTransportMaker(
-        f"{inputs.prefix}/transport-continue", inputs.workers, node=inputs.node, prefix=inputs.prefix, settings=settings
-    ).make(ends, left_out, inputs.force_field)
-    return Flow([*jobs, going_on], output=going_on.output, name=f"{inputs.prefix}/transport")
+    first = FirstTransportMaker(
+        f"{inputs.prefix}/transport-first", inputs.workers, node=inputs.node, prefix=inputs.prefix, settings=settings
+    ).make(inputs.structures, inputs.force_field)
+    return Flow([first], output=first.output, name=f"{inputs.prefix}/transport")
 
 
 def estimate(config: NodeConfig, structures: Sequence[Structure], settings: TransportStudy) -> StudyEstimate:
@@ -59,7 +45,7 @@ def estimate(config: NodeConfig, structures: Sequence[Structure], settings: Tran
     rest = whole * runs - first
     packets = -(-len(sizes) // PACKET)
     cooler = -(-len(sizes) * (runs - 1) // PACKET)
-    jobs = packets * len(settings.chunks(settings.first_time)) + 3
+    jobs = packets * len(settings.chunks(settings.first_time)) + 4
     remaining = settings.time - settings.first_time
     jobs += packets * (len(settings.chunks(remaining)) if remaining else 0) + cooler * len(settings.chunks(settings.time))
     family = config.screening.force_field.family

@@ -50,6 +50,52 @@ def supercell(structure: Structure, length: float) -> Structure:
 
 
 @dataclass
+class FirstTransportMaker(StepMaker):
+    """Repeat the cells and let them move for the first time, at the highest temperature.
+
+    Attributes
+    ----------
+    node : str
+    prefix : str
+        Of the names of jobs.
+    settings : TransportStudy
+    """
+
+    name: str = "transport-first"
+    node: str = field(kw_only=True)
+    prefix: str = field(kw_only=True)
+    settings: TransportStudy = field(kw_only=True)
+
+    @job
+    def make(self, structures: ShardReference, checkpoint: Checkpoint) -> Response[dict[str, Any]]:
+        """Fan out; the output is that of :class:`TransportResultMaker`.
+
+        Parameters
+        ----------
+        structures : dict
+            Shard reference of ``{id, structure}``.
+        checkpoint : dict
+            Force-field checkpoint.
+        """
+        store, settings = current_store(), self.settings
+        runs, left_out = first_runs(read_records(store, structures), self.node, settings)
+        jobs: list[Any] = []
+        ends: list[Any] = []
+        for number, start in enumerate(range(0, len(runs), PACKET)):
+            shard: Any = write_records(store, runs[start : start + PACKET])
+            for chunk, steps in enumerate(settings.chunks(settings.first_time)):
+                name = f"{self.prefix}/molecular-dynamics/first-{number:04d}-{chunk:04d}"
+                moved = dynamics_maker(settings, steps, name, self.workers).make(shard, checkpoint)
+                jobs.append(moved)
+                shard = moved.output["runs"]
+            ends.append(shard)
+        going_on = ContinueTransportMaker(
+            f"{self.prefix}/transport-continue", self.workers, node=self.node, prefix=self.prefix, settings=settings
+        ).make(ends, left_out, checkpoint)
+        return Response(replace=Flow([*jobs, going_on], output=going_on.output, name=self.name))
+
+
+@dataclass
 class ContinueTransportMaker(StepMaker):
     """Read the first runs, name what stops, and let the others move on: longer, in replicas, and at the other temperatures.
 
