@@ -97,6 +97,7 @@ def framework(structure, steps: int) -> dict:
     square = {
         symbol: float(((settled[half:] - settled[: len(settled) - half])[:, crystal.numbers == z] ** 2).sum(axis=-1).mean())
         for symbol, z in (("Li", 3), ("P", 15), ("S", 16))
+        if (crystal.numbers == z).any()
     }
     return {
         "atoms": len(cell),

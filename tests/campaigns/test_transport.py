@@ -163,7 +163,14 @@ def test_walks_of_known_coefficients_become_a_table_and_a_line(store: NodeStore)
     assert line[0][2].startswith("0.")
 
 
-def test_the_command_says_what_is_left_out_and_plans(finished: Coevo) -> None:
+def test_the_command_says_what_is_left_out_plans_and_runs(finished: Coevo, tmp_path: Path) -> None:
+    coevo = copy_of(finished.directory, tmp_path)
+    asked = ("--temperatures", "700", "--time", "0.2ps", "--length", "3", "--replicas", "1", "--limit", "1", "--format", "csv")
+    ran = coevo("study", "transport", "tiny", "nelements > 1", *asked)
+    assert "are too short" in ran.stdout
+    assert "transport of 1 phases" in ran.stderr or "transport of 1 phase" in ran.stderr
+    shown = coevo("study", "show", "tiny", "transport").stdout
+    assert "D too high" in " ".join(shown.split())
     done = finished("study", "transport", "tiny", "--temperatures", "600,800,1000", "--time", "50ps", "--plan")
     assert "CPU time about" in done.stdout
     assert "3 runs" not in done.stdout  # three replicas at three temperatures

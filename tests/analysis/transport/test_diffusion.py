@@ -101,6 +101,12 @@ def test_atoms_that_only_rattle_have_an_upper_limit_and_no_coefficient() -> None
         diffusion([walk(1, frames=100)], INTERVAL)
 
 
+def test_one_atom_has_an_interval() -> None:
+    found = diffusion([walk(2, atoms=1, frames=2000)], INTERVAL)
+    assert np.isfinite([found.error, found.low, found.high, found.upper_limit]).all()
+    assert found.low < 1e-5 < found.high
+
+
 def test_anisotropy_is_seen() -> None:
     walks = walk(3, atoms=100)
     walks[..., 2] *= 2.0

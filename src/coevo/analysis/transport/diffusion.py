@@ -141,7 +141,9 @@ def _estimate(replicas: Sequence[FloatArray], interval: float, stride: int) -> t
     directions = np.mean([found.mean(axis=0) for found in each], axis=0)
     # atoms as independent draws: right where each stays in surroundings of its own
     atoms = np.concatenate([found.mean(axis=1) for found in each])
-    by_atoms = float(atoms.std(ddof=1) / np.sqrt(len(atoms))) if len(atoms) > 1 else np.inf
+    if len(atoms) == 1:  # its directions are all there is
+        atoms = each[0].ravel()
+    by_atoms = float(atoms.std(ddof=1) / np.sqrt(len(atoms)))
     # times (and replicas) as independent draws: right where atoms push each other along
     parts = np.array(
         [
@@ -153,7 +155,7 @@ def _estimate(replicas: Sequence[FloatArray], interval: float, stride: int) -> t
     by_time = float(parts.std(ddof=1) / np.sqrt(len(parts)))
     if by_time >= by_atoms:
         return directions, by_time, float(len(parts) - 1)
-    return directions, by_atoms, float(3 * len(atoms) - 1)
+    return directions, by_atoms, float(len(atoms) - 1)
 
 
 def _blocks(positions: FloatArray, number: int, least: int) -> list[FloatArray]:
