@@ -47,6 +47,10 @@ _STEPS = [
     "free-energies",
     "phonon-result",
     "stability-result",
+    "transport-first",
+    "molecular-dynamics",
+    "transport-continue",
+    "transport-result",
     "commit-study",
     "continue",
 ]
