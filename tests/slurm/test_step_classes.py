@@ -66,6 +66,7 @@ AUDITED = [
     for auditor in ("force_field", "espresso")
 ]
 MIXED = parse_config(TINY.replace("generator:\n", "generator:\n  mixture: {embedded: 0.5, mattergen: 0.5}\n"), "mixed")
+RACING = parse_config(TINY.replace("generator:\n", "generator:\n  racing: 2\n  generations: 2\n"), "racing")
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
@@ -89,6 +90,7 @@ def flows() -> dict[str, Flow]:
         "seed": SeedMaker(config=CONFIG).make({"sha256": "e" * 64}, FORCE_FIELD, GENERATOR),
         "transition": CoevolutionMaker(config=CONFIG).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "transition by coverage": CoevolutionMaker(config=COVERAGE).make(STATE, 1, FORCE_FIELD, GENERATOR),
+        "transition with races and generations": CoevolutionMaker(config=RACING).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "merge": MergeMaker(config=CONFIG).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "merge without training": MergeMaker(config=CONFIG, train=False).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "probe": ProbeMaker(config=CONFIG).make(4, 2, GENERATOR, FORCE_FIELD),
