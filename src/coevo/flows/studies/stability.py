@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jobflow import Flow
@@ -18,6 +19,7 @@ from coevo.flows.studies.phonons import (
     seconds,
     size_line,
 )
+from coevo.makers.populations.population import matching_of
 from coevo.makers.studies.free_energies import FreeEnergyMaker
 from coevo.makers.studies.stability import StabilityResultMaker
 
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
 def make(config: NodeConfig, inputs: StudyInputs, settings: StabilityStudy) -> Flow:
     """Wire the study; raises ConfigError if phonopy is not here."""
     phonons = phonon_jobs(inputs, phonon_settings(settings))
-    maker = free_energy_maker(settings, inputs)
     jobs = []
     for number, packet in enumerate(phonons):
+        maker = free_energy_maker(settings, inputs)  # one for each job, which is recorded under its Maker's name
         maker.name = f"{inputs.prefix}/free-energies/{number:04d}"
         jobs.append(maker.make(packet.output, inputs.force_field))
     result = StabilityResultMaker(
@@ -47,6 +49,7 @@ def make(config: NodeConfig, inputs: StudyInputs, settings: StabilityStudy) -> F
         temperatures=list(settings.temperatures),
         pressures=list(settings.pressures),
         formula=settings.formula,
+        matching=asdict(matching_of(config.curation)),
     ).make([job.output for job in jobs])
     return Flow([*phonons, *jobs, result], output=result.output, name=f"{inputs.prefix}/stability")
 

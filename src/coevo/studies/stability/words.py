@@ -21,7 +21,7 @@ MEANINGS = {
     "harmonic": "no unstable mode",
     "followed": "unstable; a lower crystal without unstable modes takes its place",
     "unstable": "dynamically unstable, and in no hull",
-    "outside_volumes": "free energy least outside the volumes, and in no hull",
+    "outside_volumes": "no free energy within the volumes, and in no hull",
     "failed": "no phonons",
 }
 
@@ -91,10 +91,16 @@ def stability_summary(document: Document) -> list[str]:
     lines += [f"{names[row['id']]} takes no part: {row['status']}, {row['reason']}" for row in out]
     partly = [row for row in results["phases"] if row["reason"] and not _is_out(row)]
     lines += [f"{names[row['id']]}: {row['reason']}" for row in partly]
+    lines += [
+        f"{names[each['id']]} and {names[each['as']]} are one crystal now, {each['difference'] * MEV:.2f} meV/atom apart; the "
+        "first is not compared with other polymorphs"
+        for each in results.get("same", [])
+    ]
     lines += _joined_and_left(results, names)
     for each in results["polymorphs"]:
-        for line in each["pressures"]:
+        for number, line in enumerate(each["pressures"]):
             lines += _transitions(each["formula"], line, results["temperatures"], names)
+            lines += _not_told_apart(results, each, number, names)
     lines.append(
         "quasi-harmonic: no disorder of configuration, no strong anharmonicity; the error is what the fits over the volume "
         "leave, not that of the force field"
@@ -124,6 +130,12 @@ def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
     missing = [hull for hull in results["hulls"] if hull["reason"]]
     if missing:
         lines.append(f"no hull at {len(missing)} of {len(results['hulls'])} points: {missing[0]['reason']}")
+    for each in results["static"]["stable"]:
+        refused = sum(each in hull["without"] for hull in results["hulls"] if not hull["reason"])
+        if refused:
+            lines.append(
+                f"at {counted(refused, 'points')} the hull is without {names[each]}, and what is above it may be further above"
+            )
     joined: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
     for hull in results["hulls"]:
@@ -147,12 +159,45 @@ def _transitions(formula: str, line: Document, temperatures: Sequence[float], na
         if not known:
             return [f"{at}: no polymorph has a free energy"]
         span = f"{temperatures[0]:g} to {temperatures[-1]:g} K"
-        return [f"{at}: {names[known[0]]} is lowest wherever there are free energies, {span}"] if len(set(known)) == 1 else []
+        if len(set(known)) == 1:
+            return [f"{at}: {names[known[0]]} is lowest wherever there are free energies, {span}"]
+        which = ", ".join(names[each] for each in dict.fromkeys(known))
+        return [
+            f"{at}: lowest of those with a free energy are {which}; where one gives way is not known, since G is refused there"
+        ]
     return [
         f"{at}: {names[each['before']]} → {names[each['after']]} at {each['temperature']:.0f} K, within the error from "
         f"{_end(each['low'], 'below these temperatures')} to {_end(each['high'], 'above these temperatures')}"
         for each in line["transitions"]
     ]
+
+
+def _near(results: Document, each: Document, number: int) -> list[list[str]]:
+    """Ids of the lowest polymorph at each temperature and of those within the error of their difference from it."""
+    rows = {row["id"]: row for row in results["phases"]}
+    found = []
+    for column, lowest in enumerate(each["pressures"][number]["lowest"]):
+        g = {name: rows[name]["gibbs"][number][column] for name in each["phases"]}
+        error = {name: rows[name]["errors"][number][column] for name in each["phases"]}
+        others = [
+            name
+            for name, value in g.items()
+            if lowest not in (None, name)
+            and value is not None
+            and value - g[lowest] <= (error[name] ** 2 + error[lowest] ** 2) ** 0.5
+        ]
+        found.append([] if lowest is None else [lowest, *others])
+    return found
+
+
+def _not_told_apart(results: Document, each: Document, number: int, names: Mapping[str, str]) -> list[str]:
+    """Say which polymorphs are as low as the lowest within the error of the fits."""
+    near = _near(results, each, number)
+    counts = {name: sum(name in found[1:] for found in near) for name in each["phases"]}
+    told = [f"{names[name]} at {counted(count, 'temperatures')}" for name, count in counts.items() if count]
+    where = f"{each['formula']} at {each['pressures'][number]['pressure']:g} GPa"
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return [f"{where}: within the error of the lowest are {', '.join(told[:MOST_NAMED])}{more}"] if told else []
 
 
 def _end(value: float | None, otherwise: str) -> str:
@@ -205,7 +250,20 @@ def _polymorph_tables(document: Document) -> list[Table]:
             tables.append(
                 (f"G of {each['formula']} above its lowest polymorph, {line['pressure']:g} GPa (meV/atom)", columns, rows)
             )
+        if len(each["pressures"]) > 1:
+            tables.append(_diagram(results, each, names))
     return tables
+
+
+def _diagram(results: Document, each: Document, names: Mapping[str, str]) -> Table:
+    """Which polymorph is lowest at each temperature and pressure, with those that are as low within the error."""
+    near = [_near(results, each, number) for number in range(len(each["pressures"]))]
+    rows: list[list[Any]] = [
+        [temperature, *[" or ".join(names[name] for name in line[column]) or None for line in near]]
+        for column, temperature in enumerate(results["temperatures"])
+    ]
+    columns = ["T (K)", *[f"{line['pressure']:g} GPa" for line in each["pressures"]]]
+    return (f"lowest polymorphs of {each['formula']}, those within the error named too", columns, rows)
 
 
 def _mev(value: float | None) -> float | None:
