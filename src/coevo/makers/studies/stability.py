@@ -214,9 +214,11 @@ class StabilityResultMaker(StepMaker):
                         "left": [name for name in were if name not in hull.stable],
                         "without": [row["id"] for row in rows if row["gibbs"][line][column] is None],
                         "reason": hull.reason,
+                        "missing": list(hull.missing),
                     }
                 )
-        return {"static": {"above": static.above, "stable": static.stable, "reason": static.reason}, "hulls": hulls}
+        at_rest_hull = {"above": static.above, "stable": static.stable, "reason": static.reason, "missing": list(static.missing)}
+        return {"static": at_rest_hull, "hulls": hulls}
 
     def _same(self, rows: Sequence[Record], records: Mapping[str, Record]) -> list[Record]:
         """Phases that came to the crystal of another one, as those do that are followed to it; references keep their name."""

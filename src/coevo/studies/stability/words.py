@@ -127,9 +127,10 @@ def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
     lines = [f"at rest, {counted(len(results['static']['stable']), 'phases')} of these make the hull"]
     if results["static"]["reason"]:
         lines.append(f"no hull at rest: {results['static']['reason']}")
-    missing = [hull for hull in results["hulls"] if hull["reason"]]
-    if missing:
-        lines.append(f"no hull at {len(missing)} of {len(results['hulls'])} points: {missing[0]['reason']}")
+    none = [hull for hull in results["hulls"] if hull["reason"]]
+    if none:
+        lines.append(f"no hull at {len(none)} of {len(results['hulls'])} points: {none[0]['reason']}")
+    lines += _without_elements(results["hulls"])
     for each in results["static"]["stable"]:
         refused = sum(each in hull["without"] for hull in results["hulls"] if not hull["reason"])
         if refused:
@@ -146,6 +147,19 @@ def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
     lines += [f"{names[each]} becomes stable at {_points(points)}" for each, points in joined.items()]
     lines += [f"{names[each]} leaves the hull at {_points(points)}" for each, points in left.items()]
     return lines if joined or left else [*lines, "nothing joins or leaves it at these temperatures and pressures"]
+
+
+def _without_elements(hulls: Sequence[Document]) -> list[str]:
+    """Say where hulls lack an element, and what they cannot know then."""
+    counts: dict[str, int] = {}
+    for hull in hulls:
+        for symbol in hull.get("missing", []):
+            counts[symbol] = counts.get(symbol, 0) + 1
+    return [
+        f"at {count} of {len(hulls)} points no phase of pure {symbol} has a free energy: the hull is of the other phases, and "
+        f"knows of no decomposition into {symbol}"
+        for symbol, count in counts.items()
+    ]
 
 
 def _points(points: Sequence[str]) -> str:
