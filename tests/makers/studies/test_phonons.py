@@ -203,6 +203,7 @@ def test_a_phase_whose_g_is_refused_neither_leaves_the_hull_nor_lets_others_join
     assert results["static"]["stable"] == ["li", "lis", "s"]
     cold, hot = results["hulls"]
     assert (cold["joined"], cold["left"], cold["without"]) == ([], [], [])
+    assert cold["above"] == pytest.approx({"li": 0.0, "li2s": 0.1, "lis": 0.0, "s": 0.0}, abs=1e-4), "as at rest: by hand"
     assert hot["without"] == ["lis"]
     assert hot["above"]["li2s"] == 0.0
     assert (hot["joined"], hot["left"]) == ([], [])

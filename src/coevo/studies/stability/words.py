@@ -186,8 +186,23 @@ def _transitions(formula: str, line: Document, temperatures: Sequence[float], na
     ]
 
 
-def _near(results: Document, each: Document, number: int) -> list[list[str]]:
-    """Ids of the lowest polymorph at each temperature and of those within the error of their difference from it."""
+def within_error(results: Document, each: Document, number: int) -> list[list[str]]:
+    """Return the lowest polymorph at each temperature, and those within the error of their difference from it.
+
+    Parameters
+    ----------
+    results : mapping
+        Of a study of stability.
+    each : mapping
+        One of its ``polymorphs``.
+    number : int
+        Of the pressure.
+
+    Returns
+    -------
+    list of list of str
+        Ids, the lowest first; empty where no polymorph has a free energy.
+    """
     rows = {row["id"]: row for row in results["phases"]}
     found = []
     for column, lowest in enumerate(each["pressures"][number]["lowest"]):
@@ -206,7 +221,7 @@ def _near(results: Document, each: Document, number: int) -> list[list[str]]:
 
 def _not_told_apart(results: Document, each: Document, number: int, names: Mapping[str, str]) -> list[str]:
     """Say which polymorphs are as low as the lowest within the error of the fits."""
-    near = _near(results, each, number)
+    near = within_error(results, each, number)
     counts = {name: sum(name in found[1:] for found in near) for name in each["phases"]}
     told = [f"{names[name]} at {counted(count, 'temperatures')}" for name, count in counts.items() if count]
     where = f"{each['formula']} at {each['pressures'][number]['pressure']:g} GPa"
@@ -271,7 +286,7 @@ def _polymorph_tables(document: Document) -> list[Table]:
 
 def _diagram(results: Document, each: Document, names: Mapping[str, str]) -> Table:
     """Which polymorph is lowest at each temperature and pressure, with those that are as low within the error."""
-    near = [_near(results, each, number) for number in range(len(each["pressures"]))]
+    near = [within_error(results, each, number) for number in range(len(each["pressures"]))]
     rows: list[list[Any]] = [
         [temperature, *[" or ".join(names[name] for name in line[column]) or None for line in near]]
         for column, temperature in enumerate(results["temperatures"])
