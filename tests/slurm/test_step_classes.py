@@ -217,3 +217,10 @@ def test_each_job_of_a_study_is_recorded_under_its_own_name() -> None:
     for kind in KINDS.values():
         jobs = list(jobs_of(study_flow(kind, replace(STUDY, phases=phases), kind.settings_class()(), None)))
         assert [job.maker.name for job in jobs] == [job.name for job in jobs]
+
+
+def test_a_study_whose_result_is_too_large_to_keep_is_refused_before_anything_is_computed() -> None:
+    kind = KINDS["stability"]
+    settings = kind.settings_class()(temperatures=tuple(range(200)), pressures=tuple(range(40)))
+    with pytest.raises(ConfigError, match="got 4 phases at 200 temperatures and 40 pressures"):
+        study_flow(kind, replace(STUDY, phases=STUDY.phases * 4), settings, None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobflow import Flow
 
+from coevo.errors import ConfigError
 from coevo.flows.studies.inputs import StudyEstimate
 from coevo.flows.studies.phonons import (
     PACKET,
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from coevo.configs.tree import NodeConfig
     from coevo.flows.studies.inputs import StudyInputs
 
+MOST_VALUES = 30_000
+"""Phases times temperatures times pressures; each takes 210 bytes of a document, which has 8 MB at most."""
+
 
 def make(config: NodeConfig, inputs: StudyInputs, settings: StabilityStudy) -> Flow:
-    """Wire the study; raises ConfigError if phonopy is not here."""
+    """Wire the study; raises ConfigError if phonopy is not here, or if the result would be too large to keep."""
+    _require_size(len(inputs.phases), settings)
     phonons = phonon_jobs(inputs, phonon_settings(settings))
     jobs = []
     for number, packet in enumerate(phonons):
@@ -54,6 +59,15 @@ def make(config: NodeConfig, inputs: StudyInputs, settings: StabilityStudy) -> F
     return Flow([*phonons, *jobs, result], output=result.output, name=f"{inputs.prefix}/stability")
 
 
+def _require_size(phases: int, settings: StabilityStudy) -> None:
+    temperatures, pressures = len(settings.temperatures), len(settings.pressures)
+    if phases * temperatures * pressures > MOST_VALUES:
+        raise ConfigError(
+            f"got {phases} phases at {temperatures} temperatures and {pressures} pressures, allowed: a product of {MOST_VALUES}; "
+            "give fewer --temperatures or --pressures, a smaller --near, a filter or a --limit"
+        )
+
+
 def free_energy_maker(settings: StabilityStudy, inputs: StudyInputs) -> FreeEnergyMaker:
     """Return the Maker of free energies of a study."""
     return FreeEnergyMaker(
@@ -70,7 +84,8 @@ def free_energy_maker(settings: StabilityStudy, inputs: StudyInputs) -> FreeEner
 
 
 def estimate(config: NodeConfig, structures: Sequence[Structure], settings: StabilityStudy) -> StudyEstimate:
-    """Say what the study would cost."""
+    """Say what the study would cost; raises ConfigError if the result would be too large to keep."""
+    _require_size(len(structures), settings)
     cells, atoms, largest = displaced(structures, settings)
     jobs = 2 * -(-len(structures) // PACKET) + 2
     lines = (

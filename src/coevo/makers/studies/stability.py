@@ -198,12 +198,16 @@ class StabilityResultMaker(StepMaker):
         elements = [symbol for symbol in self.elements if any(symbol in as_composition(row["formula"]) for row in rows)]
         at_rest = {row["id"]: None if row["energy"] is None else row["energy"] + row["shift"] for row in rows if _counts(row)}
         static = hull_at(elements, compositions, at_rest)
+        of_same: dict[tuple[str, ...], list[str]] = {}  # most points have the same phases
         hulls = []
         for line, pressure in enumerate(self.pressures):
             for column, temperature in enumerate(self.temperatures):
                 hull = hull_at(elements, compositions, {row["id"]: row["gibbs"][line][column] for row in rows})
                 # A phase whose G is refused here neither leaves the hull nor lets others join: those here are compared at rest.
-                were = hull_at(elements, compositions, {name: at_rest.get(name) for name in hull.above}).stable
+                taken = tuple(hull.above)
+                if taken not in of_same:
+                    of_same[taken] = hull_at(elements, compositions, {name: at_rest.get(name) for name in taken}).stable
+                were = of_same[taken]
                 hulls.append(
                     {
                         "pressure": pressure,

@@ -131,12 +131,7 @@ def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
     if none:
         lines.append(f"no hull at {len(none)} of {len(results['hulls'])} points: {none[0]['reason']}")
     lines += _without_elements(results["hulls"])
-    for each in results["static"]["stable"]:
-        refused = sum(each in hull["without"] for hull in results["hulls"] if not hull["reason"])
-        if refused:
-            lines.append(
-                f"at {counted(refused, 'points')} the hull is without {names[each]}, and what is above it may be further above"
-            )
+    lines += _without_phases(results, names)
     joined: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
     for hull in results["hulls"]:
@@ -159,6 +154,24 @@ def _without_elements(hulls: Sequence[Document]) -> list[str]:
         f"at {count} of {len(hulls)} points no phase of pure {symbol} has a free energy: the hull is of the other phases, and "
         f"knows of no decomposition into {symbol}"
         for symbol, count in counts.items()
+    ]
+
+
+def _without_phases(results: Document, names: Mapping[str, str]) -> list[str]:
+    """Say which phases of the hull at rest are missing where others are compared; pure phases are told with their element."""
+    formulas = {row["id"]: row["formula"].rstrip("0123456789") for row in results["phases"]}
+    counts = {
+        each: sum(
+            each in hull["without"] and formulas[each] not in hull.get("missing", [])
+            for hull in results["hulls"]
+            if not hull["reason"]
+        )
+        for each in results["static"]["stable"]
+    }
+    return [
+        f"at {counted(count, 'points')} the hull is without {names[each]}, which is on it at rest: others may be further above it"
+        for each, count in counts.items()
+        if count
     ]
 
 
