@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -224,3 +225,17 @@ def test_jobs_that_only_cut_work_are_small_and_their_shards_are_not(tmp_path, mo
 def test_a_step_without_a_class_is_an_error(job: str) -> None:
     with pytest.raises(ConfigError, match="no class for the step"):
         class_of(job)
+
+
+def test_each_job_of_a_study_is_recorded_under_its_own_name() -> None:
+    phases = tuple({**STUDY.phases[0], "id": digit * 64} for digit in "123456789")
+    for kind in KINDS.values():
+        jobs = list(jobs_of(study_flow(kind, replace(STUDY, phases=phases), kind.settings_class()(), None)))
+        assert [job.maker.name for job in jobs] == [job.name for job in jobs]
+
+
+def test_a_study_whose_result_is_too_large_to_keep_is_refused_before_anything_is_computed() -> None:
+    kind = KINDS["stability"]
+    settings = kind.settings_class()(temperatures=tuple(range(200)), pressures=tuple(range(40)))
+    with pytest.raises(ConfigError, match="got 4 phases at 200 temperatures and 40 pressures"):
+        study_flow(kind, replace(STUDY, phases=STUDY.phases * 4), settings, None)
