@@ -18,8 +18,9 @@ def row(name: str, gibbs: list[list[float | None]]) -> dict[str, Any]:
 
 
 def results(pressures: list[float]) -> dict[str, Any]:
-    """At 0 GPa a gives way to b; at 1 GPa both are within the error of each other, and refused at the last temperature."""
-    a, b = [[0.0, 0.0, 0.0], [0.0, 0.0, None]], [[0.01, 0.002, -0.01], [0.001, 0.001, None]]
+    """At 0 GPa a gives way to b; at 1 GPa both are within the error of each other, then b is refused, then both."""
+    a: list[list[float | None]] = [[0.0, 0.0, 0.0], [0.0, 0.0, None]]
+    b: list[list[float | None]] = [[0.01, 0.002, -0.01], [0.001, None, None]]
     rows = [row("a", a[: len(pressures)]), row("b", b[: len(pressures)])]
     lowest = [["a", "a", "b"], ["a", "a", None]]
     lines = [{"pressure": p, "lowest": each, "transitions": []} for p, each in zip(pressures, lowest, strict=False)]
@@ -40,21 +41,22 @@ def test_polymorphs_have_bands_and_at_several_pressures_a_diagram(
 ) -> None:
     from matplotlib.axes import Axes
 
-    drawn: list[tuple[Any, Any]] = []
+    drawn: list[tuple[list[tuple[float, float]], str]] = []
     scatter = Axes.scatter
-    monkeypatch.setattr(
-        Axes,
-        "scatter",
-        lambda self, x, y, **how: (drawn.append((list(zip(x, y, strict=True)), how["label"])), scatter(self, x, y, **how)),
-    )
+
+    def recorded(self: Any, x: Any, y: Any, **how: Any) -> Any:
+        drawn.append((list(zip(x, y, strict=True)), how["label"]))
+        return scatter(self, x, y, **how)
+
+    monkeypatch.setattr(Axes, "scatter", recorded)
     draw_stability({"results": results(pressures)}, tmp_path / "figure.svg")
     assert (tmp_path / "figure.svg").stat().st_size > 1000
     if len(pressures) == 1:
         assert not drawn
         return
-    places = {label.split()[-1] if "," not in label else "within": where for where, label in drawn}
+    places = {label.split()[-1] if "," not in label else "or another": where for where, label in drawn}
     assert places == {
         "a": [(0.0, 0.0), (300.0, 0.0)],
         "b": [(600.0, 0.0)],
-        "within": [(0.0, 1.0), (300.0, 1.0)],
+        "or another": [(0.0, 1.0), (300.0, 1.0)],
     }

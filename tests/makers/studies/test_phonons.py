@@ -230,7 +230,7 @@ def test_phases_that_came_to_one_crystal_are_named_and_not_compared() -> None:
         "known": made_record("known", -1.19995, SALT),
         "c": made_record("c", -1.1, SPHALERITE),
     }
-    how = {"temperatures": [0.0, 500.0], "pressures": [0.0, 1.0], "formula": "LiS"}
+    how: dict[str, Any] = {"temperatures": [0.0, 500.0], "pressures": [0.0, 1.0], "formula": "LiS"}
     results = StabilityResultMaker(phases=phases, elements=["Li", "S"], **how).results_of(records)
     assert [(each["id"], each["as"]) for each in results["same"]] == [("a", "known"), ("b", "known")]
     (polymorphs,) = results["polymorphs"]
@@ -248,7 +248,19 @@ def test_polymorphs_within_the_error_are_said_to_be() -> None:
     records = {"a": made_record("a", -1.2, SALT), "c": made_record("c", -1.1995, SPHALERITE)}
     rough = np.array([1, -2, 1, 0, 2, -1, -2, 2, -1]) * 1e-3
     records["c"]["free_energies"] = [[f, g] for f, (_, g) in zip(rough, records["c"]["free_energies"], strict=True)]
-    how = {"temperatures": [0.0, 500.0], "pressures": [0.0], "formula": "LiS"}
+    how: dict[str, Any] = {"temperatures": [0.0, 500.0], "pressures": [0.0], "formula": "LiS"}
     results = StabilityResultMaker(phases=phases, elements=["Li", "S"], **how).results_of(records)
     lines = stability_summary({"results": results, "settings": SETTINGS.model_dump(mode="json"), "entries": {}})
     assert any("within the error of the lowest are" in line and "at 1 temperature" in line for line in lines)
+
+
+def test_a_polymorph_is_not_called_lowest_where_another_one_is_refused() -> None:
+    phases = [made_phase("a", "LiS"), made_phase("c", "LiS")]
+    records = {"a": made_record("a", -1.2, SALT, highest=1.04), "c": made_record("c", -1.1, SPHALERITE)}
+    maker = StabilityResultMaker(phases=phases, temperatures=[0.0, 500.0], pressures=[0.0, 1.0], formula="LiS")
+    document = {"results": maker.results_of(records), "settings": SETTINGS.model_dump(mode="json"), "entries": {}}
+    lines = stability_summary(document)
+    assert any("not compared, are LiS a at 1 temperature" in line for line in lines)
+    assert any("where one gives way is not known" in line for line in lines)
+    _, _, rows = stability_tables(document)[-1]
+    assert rows[1][1] == "LiS c, without LiS a"

@@ -65,7 +65,7 @@ def draw_stability(document: Mapping[str, Any], path: Path) -> None:
             for panel, each in zip(panels, axes, strict=True):
                 panel(each)
         else:
-            say_missing(figure, "no phase has a free energy")
+            say_missing(figure, "no free energies to compare")
         try:
             figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
         except OSError as error:
@@ -78,7 +78,7 @@ def _panels(results: Mapping[str, Any]) -> list[Any]:
         lambda axes, each=each, line=line: _draw_polymorphs(axes, results, rows, each, line)
         for each in results["polymorphs"]
         for line in range(len(results["pressures"]))
-        if any(value is not None for name in each["phases"] for value in rows[name]["gibbs"][line])
+        if _comparable(rows, each, line)
     ]
     diagrams = [
         lambda axes, each=each: _draw_diagram(axes, results, rows, each)
@@ -98,10 +98,25 @@ def _named(row: Mapping[str, Any]) -> str:
     return f"{formula_text(row['formula'])} {row['name'] or row['id'][:LABEL]}"
 
 
+def _comparable(rows: Any, each: Any, line: int) -> list[str]:
+    """Polymorphs with free energies at a pressure, the lowest at rest first; none unless others can be drawn above it."""
+    with_g = [name for name in each["phases"] if any(value is not None for value in rows[name]["gibbs"][line])]
+    with_g.sort(key=lambda name: rows[name]["energy"] + rows[name]["shift"])
+    both = [
+        name
+        for name in with_g[1:]
+        if any(
+            a is not None and b is not None
+            for a, b in zip(rows[name]["gibbs"][line], rows[with_g[0]]["gibbs"][line], strict=True)
+        )
+    ]
+    return [with_g[0], *both] if both else []
+
+
 def _draw_polymorphs(axes: Axes, results: Any, rows: Any, each: Any, line: int) -> None:
     """G of each polymorph above the first, with the error of the difference."""
     temperatures = results["temperatures"]
-    first, *others = sorted(each["phases"], key=lambda name: rows[name]["energy"] + rows[name]["shift"])
+    first, *others = _comparable(rows, each, line)
     axes.axhline(0.0, color=GREY, linewidth=0.8)
     for name, style in zip(others[:MOST_LINES], STYLES, strict=False):
         found = [
@@ -128,22 +143,24 @@ def _draw_polymorphs(axes: Axes, results: Any, rows: Any, each: Any, line: int) 
 
 
 def _draw_diagram(axes: Axes, results: Any, rows: Any, each: Any) -> None:
-    """Which polymorph is lowest at each temperature and pressure; open where another one is as low within the error."""
-    from coevo.studies.stability.words import within_error
+    """Which polymorph is lowest at each temperature and pressure; open where another one may be: within the error, or refused."""
+    from coevo.studies.stability.words import refused, within_error
 
     drawn: dict[str, list[tuple[float, float, bool]]] = {}
     for number, pressure in enumerate(results["pressures"]):
-        for temperature, near in zip(results["temperatures"], within_error(results, each, number), strict=True):
+        found = zip(within_error(results, each, number), refused(results, each, number), strict=True)
+        for temperature, (near, without) in zip(results["temperatures"], found, strict=True):
             if near:
-                drawn.setdefault(near[0], []).append((temperature, pressure, len(near) == 1))
+                drawn.setdefault(near[0], []).append((temperature, pressure, len(near) == 1 and not without))
     for name, style in zip(drawn, STYLES, strict=False):
         colour, marker = style["color"], style["marker"]
         for told_apart in (True, False):
             places = [(x, y) for x, y, alone in drawn[name] if alone is told_apart]
             if places:
-                label = _named(rows[name]) + ("" if told_apart else ", within the error")
+                label = _named(rows[name]) + ("" if told_apart else ", or another one")
                 face = colour if told_apart else "none"
-                axes.scatter(*zip(*places, strict=True), marker=marker, s=14, edgecolors=colour, facecolors=face, label=label)
+                x, y = zip(*places, strict=True)
+                axes.scatter(x, y, s=14, marker=marker, edgecolors=colour, facecolors=face, label=label)
     axes.set_xlabel("T (K)")
     axes.set_ylabel("p (GPa)")
     axes.set_title(f"lowest {formula_text(each['formula'])}", loc="left")

@@ -101,6 +101,7 @@ def stability_summary(document: Document) -> list[str]:
         for number, line in enumerate(each["pressures"]):
             lines += _transitions(each["formula"], line, results["temperatures"], names)
             lines += _not_told_apart(results, each, number, names)
+            lines += _not_compared(results, each, number, names)
     lines.append(
         "quasi-harmonic: no disorder of configuration, no strong anharmonicity; the error is what the fits over the volume "
         "leave, not that of the force field"
@@ -242,6 +243,22 @@ def _not_told_apart(results: Document, each: Document, number: int, names: Mappi
     return [f"{where}: within the error of the lowest are {', '.join(told[:MOST_NAMED])}{more}"] if told else []
 
 
+def refused(results: Document, each: Document, number: int) -> list[list[str]]:
+    """Return the polymorphs without a free energy at each temperature: they may be lower; parameters as :func:`within_error`."""
+    rows = {row["id"]: row for row in results["phases"]}
+    columns = range(len(results["temperatures"]))
+    return [[name for name in each["phases"] if rows[name]["gibbs"][number][column] is None] for column in columns]
+
+
+def _not_compared(results: Document, each: Document, number: int, names: Mapping[str, str]) -> list[str]:
+    """Say which polymorphs have no free energy somewhere, so that another one that is lowest there is so among the rest."""
+    counts = {name: sum(name in line for line in refused(results, each, number)) for name in each["phases"]}
+    told = [f"{names[name]} at {counted(count, 'temperatures')}" for name, count in counts.items() if count]
+    where = f"{each['formula']} at {each['pressures'][number]['pressure']:g} GPa"
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return [f"{where}: without a free energy, and so not compared, are {', '.join(told[:MOST_NAMED])}{more}"] if told else []
+
+
 def _end(value: float | None, otherwise: str) -> str:
     return otherwise if value is None else f"{value:.0f} K"
 
@@ -299,13 +316,21 @@ def _polymorph_tables(document: Document) -> list[Table]:
 
 def _diagram(results: Document, each: Document, names: Mapping[str, str]) -> Table:
     """Which polymorph is lowest at each temperature and pressure, with those that are as low within the error."""
-    near = [within_error(results, each, number) for number in range(len(each["pressures"]))]
+    lines = [
+        list(zip(within_error(results, each, number), refused(results, each, number), strict=True))
+        for number in range(len(each["pressures"]))
+    ]
     rows: list[list[Any]] = [
-        [temperature, *[" or ".join(names[name] for name in line[column]) or None for line in near]]
+        [temperature, *[_lowest(*line[column], names) for line in lines]]
         for column, temperature in enumerate(results["temperatures"])
     ]
     columns = ["T (K)", *[f"{line['pressure']:g} GPa" for line in each["pressures"]]]
     return (f"lowest polymorphs of {each['formula']}, those within the error named too", columns, rows)
+
+
+def _lowest(near: Sequence[str], without: Sequence[str], names: Mapping[str, str]) -> str | None:
+    text = " or ".join(names[name] for name in near)
+    return f"{text}, without {_listed(without, names)}" if near and without else text or None
 
 
 def _mev(value: float | None) -> float | None:
