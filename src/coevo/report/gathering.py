@@ -143,10 +143,14 @@ def outline(store: NodeStore, view: StateView, ref: str) -> ReportData:
 
 def with_evaluations(data: ReportData) -> ReportData:
     """Read the evaluations of entries and references too, and the names of these."""
+    return replace(with_references(data), entries=list(data.view.with_studied(data.view.entries(projection={"relaxed": 0}))))
+
+
+def with_references(data: ReportData) -> ReportData:
+    """Read the evaluations and names of references."""
     view = data.view
     return replace(
         data,
-        entries=list(view.with_studied(view.entries(projection={"relaxed": 0}))),
         references=[{key: value for key, value in row.items() if key != "relaxed"} for row in view.evaluations("reference")],
         reference_names={row["_id"]: str(row.get("name") or row["formula"]) for row in view.references()},
     )

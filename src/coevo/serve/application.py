@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastapi import FastAPI
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from coevo.errors import CoevoError, NodeNotFoundError, QueryError, StateNotFoundError
 from coevo.node_store.queries.query_fields import FIELDS
@@ -29,7 +30,7 @@ from coevo.studies.states.exporting import as_csv
 from coevo.studies.states.label_scales import teacher_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from coevo.serve.served import Served
 
 _LOGGER = logging.getLogger(__name__)
+MOST_PAGES, MOST_FIGURES = 16, 2
+"""Threads of each kind of page, and of figures: whoever waits for a slow one does not take the threads of the others."""
 _FOR_EVER = {"cache-control": "max-age=31536000, immutable"}
 """Of what is named by the hash of its content."""
 
@@ -58,11 +61,11 @@ def application(
     names : collection of str, optional
         By which browsers may call this host; None for any.
     """
-    app = FastAPI(title="coevo serve", docs_url=None, redoc_url=None, openapi_url=None)
+    app = Starlette()
     pages = _Pages(served, optimade[0] if optimade else None)
+    app.add_route(f"{STATIC}/{{name}}", pages.static, methods=["GET", "HEAD"])
     for path, answer in (
         ("/", pages.home),
-        (f"{STATIC}/{{name}}", pages.static),
         ("/{node}", pages.node),
         ("/{node}/{state}", pages.state),
         ("/{node}/{state}/figures/{name}.svg", pages.figure),
@@ -77,13 +80,15 @@ def application(
             for start in ("/optimade", "/optimade/"):
                 app.add_route(start, lambda _: RedirectResponse("/optimade/v1/info", 307), methods=["GET", "HEAD"])
             app.mount("/optimade", optimade[1])
-        app.add_route(path, _answered(answer), methods=["GET", "HEAD"])
+        drawn = answer == pages.figure
+        app.add_route(path, _answered(answer, MOST_FIGURES if drawn else MOST_PAGES), methods=["GET", "HEAD"])
     app.add_exception_handler(HTTPException, _refused)  # type: ignore[arg-type]
     return Guard(app, names)
 
 
-def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """Turn errors into a page that says what is wrong; runs in a thread, as the database waits for disks."""
+def _answered(answer: Callable[[Request], Response], most: int) -> Callable[[Request], Awaitable[Response]]:
+    """Turn errors into a page that says what is wrong; runs in one of so many threads, as the database waits for disks."""
+    threads: list[CapacityLimiter] = []
 
     def respond(request: Request) -> Response:
         try:
@@ -104,7 +109,12 @@ def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Resp
             _LOGGER.error("%s: %s", plain(request.url.path), "".join(traceback.format_exception(error)))  # noqa: TRY400
             return _error(500, "A fault of coevo", f"{type(error).__name__}; where the server runs it says more")
 
-    return respond
+    async def respond_in_thread(request: Request) -> Response:
+        if not threads:  # made where the loop runs
+            threads.append(CapacityLimiter(most))
+        return await to_thread.run_sync(respond, request, limiter=threads[0])
+
+    return respond_in_thread
 
 
 class _NoEntryError(CoevoError):
@@ -132,7 +142,11 @@ class _Pages:
         self._served = served
         self._optimade = optimade
         self._figures = Figures()
-        self._texts = {"style.css": (style(), "text/css"), "show-structure.js": (script(), "text/javascript")}
+        self._texts: dict[str, tuple[str | bytes, str]] = {
+            "style.css": (style(), "text/css"),
+            "show-structure.js": (script(), "text/javascript"),
+            SCRIPT: (chemiscope_script().read_bytes(), "text/javascript"),
+        }
 
     def _view(self, request: Request) -> StateView:
         return self._served.state(request.path_params["node"], request.path_params["state"])
@@ -140,14 +154,14 @@ class _Pages:
     def home(self, request: Request) -> Response:  # noqa: ARG002
         return HTMLResponse(home_page(self._served, self._optimade))
 
-    def static(self, request: Request) -> Response:
+    async def static(self, request: Request) -> Response:
+        """Answer from memory, without a thread: also while all of them wait for the database."""
         name = request.path_params["name"]
-        if name == SCRIPT:
-            return FileResponse(chemiscope_script(), media_type="text/javascript", headers={"cache-control": "max-age=3600"})
         if name not in self._texts:
             raise HTTPException(404)
         text, medium = self._texts[name]
-        return Response(text, media_type=medium)
+        headers = {"cache-control": "max-age=3600"} if name == SCRIPT else None
+        return Response(text, media_type=medium, headers=headers)
 
     def node(self, request: Request) -> Response:
         node = request.path_params["node"]

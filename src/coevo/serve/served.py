@@ -6,6 +6,7 @@ among the last ones looked at. States never change, so nothing that is kept beco
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from threading import RLock
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coevo.errors import CoevoError, NodeNotFoundError, QueryError, StateNotFoundError
 from coevo.node_store.names import MAIN, parse_reference
-from coevo.report.gathering import ReportData, outline, with_evaluations
+from coevo.report.gathering import ReportData, outline, with_references
 from coevo.studies.states.entry_description import Surroundings, surroundings_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from coevo.node_store.views import StateView
 
 _T = TypeVar("_T")
+PORTION = 5000
+"""Entries that are read before others may read."""
+_PAUSE = 0.001
+"""Seconds; who waits for a lock is not first when it becomes free, so that whoever gave it back has to wait a moment."""
 SHORTEST_ID = 8
 """Digits of an entry's id that an address may have at least."""
 
@@ -79,6 +84,7 @@ class Served:
     def __init__(self, store: NodeStore, refs: Sequence[str] = ()):
         self.store = store
         self.lock = RLock()
+        self._counting = RLock()
         self.refs = tuple(refs)
         self._nodes = {parse_reference(ref).node for ref in refs}
         self._views: Recent[StateView] = Recent(32)
@@ -141,9 +147,27 @@ class Served:
             return replace(found, studies=view.studies())  # which come and go beside a state
 
     def population(self, view: StateView) -> ReportData:
-        """As :meth:`outline`, with all evaluations; of the last state only."""
+        """As :meth:`outline`, with all evaluations; of the last state only.
+
+        The database is lent to others between portions: of 100,000 entries this takes seconds.
+        """
+        with self._counting:
+            return self._populations.get((view.node, view.id), lambda: self._read_population(view))
+
+    def _read_population(self, view: StateView) -> ReportData:
         with self.lock:
-            return self._populations.get((view.node, view.id), lambda: with_evaluations(self.outline(view)))
+            found = with_references(self.outline(view))
+        entries: list[dict[str, Any]] = []
+        while True:
+            after = {"structure_id": {"$gt": entries[-1]["structure_id"]}} if entries else {}
+            with self.lock:
+                portion = list(view.entries(after, {"relaxed": 0}, [("structure_id", 1)], PORTION))
+            entries += portion
+            if len(portion) < PORTION:
+                break
+            time.sleep(_PAUSE)
+        with self.lock:
+            return replace(found, entries=list(view.with_studied(entries)))
 
     def reference_names(self, view: StateView) -> dict[str, str]:
         """Common names of the references of a state."""

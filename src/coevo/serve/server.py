@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coevo.errors import ConfigError
@@ -13,8 +14,6 @@ from coevo.output.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from starlette.types import ASGIApp
 
     from coevo.node_store.store import NodeStore
     from coevo.node_store.views import StateView
@@ -143,7 +142,7 @@ def serve(
 
     from coevo.serve.application import application
     from coevo.serve.guard import LOCAL_NAMES
-    from coevo.serve.optimade.server import optimade_application
+    from coevo.serve.optimade.server import InPreparation, optimade_application
     from coevo.serve.served import Served, node_and_name
 
     served = Served(store, refs)
@@ -154,9 +153,9 @@ def serve(
         name = socket.gethostname() if host in _ALL else f"[{host}]" if ":" in host else host
         listened = found.getsockname()[1]
         base = (url or f"http://{name}:{listened}").rstrip("/")
-        api: tuple[StateView, ASGIApp] | None = None
+        api: tuple[StateView, InPreparation] | None = None
         if view is not None:
-            api = view, optimade_application(served, view, f"{base}/optimade")
+            api = view, InPreparation(partial(optimade_application, served, view, f"{base}/optimade"))
         app = application(served, optimade=api, names=None if others or url else LOCAL_NAMES)
         _quiet()
         config = uvicorn.Config(
@@ -173,6 +172,8 @@ def serve(
             timeout_graceful_shutdown=3,
         )
         ready(Address(base, f"{host}:{listened}", view, others))
+        if api is not None:
+            api[1].start()
         uvicorn.Server(config).run(sockets=[found])
 
 

@@ -181,7 +181,9 @@ def _bound_hint(field: str, operator: str, value: Any, elements: list[str]) -> s
         return ""
     least, most, why = bounds[field]
     impossible: dict[str, Callable[[], bool]] = {
-        "$eq": lambda: not least <= value <= most or (field in {"nelements", "space_group", "nsites"} and value != int(value)),
+        "$eq": lambda: (
+            not least <= value <= most or (field in {"nelements", "space_group", "nsites"} and not float(value).is_integer())
+        ),
         "$lt": lambda: value <= least,
         "$lte": lambda: value < least,
         "$gt": lambda: value >= most,
