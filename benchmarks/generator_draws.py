@@ -78,7 +78,7 @@ def relaxed(structures: Sequence[Structure], steps: int) -> list[dict[str, Any]]
     from coevo.models.contracts import Failure, RelaxationSettings
 
     settings = RelaxationSettings(fmax=0.1, max_steps=steps, batch_size=16)
-    found = []
+    found: list[dict[str, Any]] = []
     for result in ChgnetForceField.published("0.3.0").relax(structures, settings, workers=1):
         if isinstance(result, Failure):
             found.append({"failure": result.reason})

@@ -131,21 +131,22 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001 - a
     from coevo.makers.studies.lattice_dynamics import dynamics_of, relax_tightly
     from coevo.models.chgnet.force_field import ChgnetForceField
 
-    force_field = ChgnetForceField.published("0.3.0")
+    force_field: Any = ChgnetForceField.published("0.3.0")
     ours, defaults = PhononSettings(), PhononSettings(displacement=0.01)
-    relaxed = relax_tightly(force_field, bundled("Li2S", "P black", "beta-Li3PS4 (ordered approximant)"), ours, 1)
+    relaxed: list[Any] = relax_tightly(force_field, bundled("Li2S", "P black", "beta-Li3PS4 (ordered approximant)"), ours, 1)
     rows: dict[str, Any] = {}
     for name, result in zip(("Li2S", "P black"), relaxed[:2], strict=True):
         factors = np.linspace(0.95, 1.05, 9) ** 3
         strained = [scaled(result.structure, factor) for factor in factors]
-        moved = [each.structure for each in relax_tightly(force_field, strained, ours, 1, fixed_volume=True)]
+        again: list[Any] = relax_tightly(force_field, strained, ours, 1, fixed_volume=True)
+        moved = [each.structure for each in again]
         energies = {
             "ions as they were": [each.energy for each in force_field.evaluate(strained)],
             "relaxed": [each.energy for each in force_field.evaluate(moved)],
         }
         row: dict[str, Any] = {"energy_of_unrelaxed_mev": _at_ends(energies)}
         for label, cells, how in (("0.01 Å, strained", strained, defaults), ("0.1 Å, relaxed", moved, ours)):
-            found = dynamics_of(force_field, cells, how, 1)
+            found: list[Any] = dynamics_of(force_field, cells, how, 1)
             free = np.array([_as_phonopy(each) if how is defaults else _ours(each) for each in found])
             left = free - np.polynomial.polynomial.polyval(factors, np.polynomial.polynomial.polyfit(factors, free, 2))
             row[label] = {
@@ -154,7 +155,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001 - a
                 "lowest_thz": [round(each.lowest, 2) + 0.0 for each in found],
             }
         rows[name] = row
-    (beta,) = dynamics_of(force_field, [relaxed[2].structure], ours, 1)
+    beta: Any = dynamics_of(force_field, [relaxed[2].structure], ours, 1)[0]
     rows["beta-Li3PS4"] = {
         "lowest_thz": round(beta.lowest, 2),
         "unstable_share": round(beta.unstable_share, 3),
@@ -193,7 +194,7 @@ def polymorphs(options: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001
 
     names = {"gamma": "γ", "beta": "β, ordered"}
     structures = {"gamma": gamma_li3ps4(), "beta": bundled("beta-Li3PS4 (ordered approximant)")[0]}
-    force_field = ChgnetForceField.published("0.3.0")
+    force_field: Any = ChgnetForceField.published("0.3.0")
     given = [{"id": name, "structure": structure_document(structure)} for name, structure in structures.items()]
     records = phonons_of_phases(force_field, given, PhononSettings(), 1)
     FreeEnergyMaker(settings=PhononSettings(), temperatures=list(TEMPERATURES), workers=1).add_free_energies(force_field, records)

@@ -207,7 +207,7 @@ def pool_of_references(labels: Labels, frames: int) -> Pool:
     from coevo.node_store.canonical import structure_document, structure_id
 
     cells = [r.structure for r in load_references("li-p-s", ELEMENTS) if len(r.structure) <= 32]
-    documents = [{"_id": structure_id(cell), "structure": structure_document(cell)} for cell in cells]
+    documents: list[dict[str, Any]] = [{"_id": structure_id(cell), "structure": structure_document(cell)} for cell in cells]
     records, phases = [], []
     for cell, document in zip(cells, documents, strict=True):
         family = document["_id"]

@@ -13,23 +13,29 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymatgen.core import Structure
+
 NAMES = ("beta-Li3PS4 (ordered approximant)", "Li7P3S11")
 CONDUCTORS = ("Li7P3S11", "Li7PS6 (cubic argyrodite model)", "beta-Li3PS4 (ordered approximant)", "Li2S", "Li3P")
 
 
-def phases() -> dict:
+def phases() -> dict[str, Any]:
     """Known phases that coevo brings, by name."""
     from coevo.configs.references import load_references
 
     return {one.name: one.structure for one in load_references("li-p-s", ["Li", "P", "S"])}
 
 
-def per_step(function, steps: int) -> float:
+def per_step(function: Callable[[int], object], steps: int) -> float:
     """CPU milliseconds of a step: a longer run less a shorter one, so that no start is in it; the first call is not counted."""
     function(1)
     spent = []
@@ -40,14 +46,14 @@ def per_step(function, steps: int) -> float:
     return (spent[1] - spent[0]) / steps * 1000.0
 
 
-def ase_steps(atoms, temperature: float, steps: int) -> None:
+def ase_steps(atoms: Any, temperature: float, steps: int) -> None:
     from ase import units
     from ase.md.langevin import Langevin
 
     Langevin(atoms, 2.0 * units.fs, temperature_K=temperature, friction=0.001 / units.fs, rng=np.random.default_rng(0)).run(steps)
 
 
-def rates(name: str, structure, steps: int) -> dict:
+def rates(name: str, structure: Structure, steps: int) -> dict[str, Any]:
     """Milliseconds per step and cell."""
     from chgnet.model.dynamics import CHGNetCalculator
     from pymatgen.io.ase import AseAtomsAdaptor
@@ -59,12 +65,12 @@ def rates(name: str, structure, steps: int) -> dict:
 
     force_field = ChgnetForceField.published()
     cell = supercell(structure, 10.0)
-    crystal = crystal_from_structure(cell, range(1, 95), "benchmark")
-    row = {"phase": name, "atoms": len(cell)}
+    crystal: Any = crystal_from_structure(cell, range(1, 95), "benchmark")
+    row: dict[str, Any] = {"phase": name, "atoms": len(cell)}
     for number in (1, 4):
         motions = [begin(crystal, 1000.0, seed) for seed in range(number)]
 
-        def moved(n: int, motions=motions) -> None:
+        def moved(n: int, motions: Any = motions) -> None:
             move(force_field, motions, Dynamics(2.0, 1.0, n, n), batch_atoms=100_000)
 
         row[f"coevo_x{number}"] = per_step(moved, steps) / number
@@ -77,7 +83,7 @@ def rates(name: str, structure, steps: int) -> dict:
     return row
 
 
-def framework(structure, steps: int) -> dict:
+def framework(structure: Structure, steps: int) -> dict[str, Any]:
     """What becomes of a framework in a short run at 1000 K."""
     from dataclasses import asdict
 
@@ -88,7 +94,7 @@ def framework(structure, steps: int) -> dict:
     from coevo.models.relaxing.crystal import crystal_from_structure
 
     cell = supercell(structure, 8.0)
-    crystal = crystal_from_structure(cell, range(1, 95), "benchmark")
+    crystal: Any = crystal_from_structure(cell, range(1, 95), "benchmark")
     start = time.process_time()
     [found] = move(ChgnetForceField.published(), [begin(crystal, 1000.0, 0)], Dynamics(2.0, 1.0, steps, 25))
     mobile = crystal.numbers == 3
