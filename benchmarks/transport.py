@@ -77,7 +77,11 @@ def rates(name: str, structure: Structure, steps: int) -> dict[str, Any]:
     for label, calculator in (("ase_coevo", force_field.calculator()), ("ase_stock", CHGNetCalculator(use_device="cpu"))):
         atoms = AseAtomsAdaptor.get_atoms(cell)
         atoms.calc = calculator
-        row[label] = per_step(lambda n, atoms=atoms: ase_steps(atoms, 1000.0, n), steps)
+
+        def moved_by_ase(n: int, atoms: Any = atoms) -> None:
+            ase_steps(atoms, 1000.0, n)
+
+        row[label] = per_step(moved_by_ase, steps)
     row["cpu_h_per_100_ps"] = row["coevo_x1"] * 50_000 / 3.6e6
     row["ms_per_atom_and_step"] = row["coevo_x1"] / len(cell)
     return row
