@@ -154,9 +154,11 @@ def _bad_request(request: Request, error: Any) -> Response:
 
 def _fault(request: Request, error: Exception) -> Response:
     """Answer 500 without the text of an error, which may name folders of this machine."""
-    from optimade.exceptions import InternalServerError
+    from optimade.exceptions import InternalServerError, OptimadeHTTPException
     from optimade.server.exception_handlers import general_exception
 
+    if isinstance(error, OptimadeHTTPException):  # of a middleware, as for a version that there is not
+        return general_exception(request, error)  # type: ignore[no-any-return]
     _LOGGER.error("%s: %s", request.url.path, "".join(traceback.format_exception(error)))
     detail = f"{type(error).__name__}; where the server runs it says more"
     return general_exception(request, InternalServerError(detail=detail))  # type: ignore[no-any-return]
