@@ -17,6 +17,7 @@ from coevo.app.tables.jobs import _STEPS
 from coevo.configs.loading import parse_config
 from coevo.configs.site_loading import example_names, example_text, parse_site
 from coevo.configs.step_classes import CLASS_NAMES, CUTTING_STEPS, STEP_CLASSES, class_of, class_of_shards
+from coevo.configs.studies.transport import TransportStudy
 from coevo.errors import ConfigError
 from coevo.flows.labelling import LabelFlowMaker
 from coevo.flows.lineage import ExtendMaker, MergeMaker, StartMaker
@@ -32,6 +33,8 @@ from coevo.makers.evaluate import EvaluateMaker
 from coevo.makers.label import LabelPacketMaker
 from coevo.makers.step import StepMaker
 from coevo.makers.studies.commit import CommitStudyMaker
+from coevo.makers.studies.trajectories import dynamics_maker
+from coevo.makers.studies.transport import ContinueTransportMaker, TransportResultMaker
 from tiny_node import TINY
 
 CONFIG = parse_config(TINY, "tiny")
@@ -63,9 +66,11 @@ AUDITED = [
     for auditor in ("force_field", "espresso")
 ]
 MIXED = parse_config(TINY.replace("generator:\n", "generator:\n  mixture: {embedded: 0.5, mattergen: 0.5}\n"), "mixed")
+RACING = parse_config(TINY.replace("generator:\n", "generator:\n  racing: 2\n  generations: 2\n"), "racing")
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
+MOVING = TransportStudy()
 STUDY = StudyInputs(
     node="tiny",
     state=STATE,
@@ -85,6 +90,7 @@ def flows() -> dict[str, Flow]:
         "seed": SeedMaker(config=CONFIG).make({"sha256": "e" * 64}, FORCE_FIELD, GENERATOR),
         "transition": CoevolutionMaker(config=CONFIG).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "transition by coverage": CoevolutionMaker(config=COVERAGE).make(STATE, 1, FORCE_FIELD, GENERATOR),
+        "transition with races and generations": CoevolutionMaker(config=RACING).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "merge": MergeMaker(config=CONFIG).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "merge without training": MergeMaker(config=CONFIG, train=False).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "probe": ProbeMaker(config=CONFIG).make(4, 2, GENERATOR, FORCE_FIELD),
@@ -103,6 +109,15 @@ def flows() -> dict[str, Flow]:
             STATE, 1, FORCE_FIELD, GENERATOR, generators={"mattergen": GENERATOR}
         ),
         **{f"study {kind.name}": study_flow(kind, STUDY, kind.settings_class()(), None) for kind in KINDS.values()},
+        "transport within": Flow(
+            [
+                ContinueTransportMaker(
+                    f"{STUDY.prefix}/transport-continue", node="tiny", prefix=STUDY.prefix, settings=MOVING
+                ).make([], {}, FORCE_FIELD),
+                dynamics_maker(MOVING, 50, f"{STUDY.prefix}/molecular-dynamics/first-0000-0000", 1).make(SHARD, FORCE_FIELD),
+                TransportResultMaker(f"{STUDY.prefix}/transport-result", settings=MOVING).make([], {}, {}),
+            ]
+        ),
         "study": Flow([CommitStudyMaker("tiny/phonons-cccccccc/commit-study", head={}).make({})]),
         "merge with a second opinion": MergeMaker(config=JUDGED).make([STATE, OTHER], STATE, STATE, 2, BOTH | MEMBERS, "merge"),
     }

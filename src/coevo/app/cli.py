@@ -19,7 +19,7 @@ from coevo.app.commands.cluster import jobs, site  # noqa: F401
 from coevo.app.commands.lineage import branches, bundles  # noqa: F401
 from coevo.app.commands.look import analyse, completeness, hull_comparison, motifs, rediscover, serve, states  # noqa: F401
 from coevo.app.commands.start import environments, loop, references  # noqa: F401
-from coevo.app.commands.study import looking, stability  # noqa: F401
+from coevo.app.commands.study import looking, stability, transport  # noqa: F401
 from coevo.app.interruption import EXIT_CODE, end_at_once, handle_interrupts, what_to_do
 from coevo.app.terminal import app, err, out, say
 from coevo.errors import CoevoError, ConfigError, ModelError

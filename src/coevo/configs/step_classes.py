@@ -43,13 +43,19 @@ STEP_CLASSES: MappingProxyType[str, ClassName] = MappingProxyType(
         "free-energies": "screen",
         "phonon-result": "small",
         "stability-result": "small",
+        "molecular-dynamics": "screen",  # by the force field, in batches; a site with GPUs may give it one
+        "transport-first": "screen",
+        "transport-continue": "screen",  # what moves on after the first runs; the job that cuts it is small
+        "transport-result": "small",
         "commit-study": "small",
         "continue": "small",
         "store_inputs": "small",  # jobflow's own job, which collects the outputs of jobs that replaced one
     }
 )
 """Class of the jobs of each step of the loop and of studies."""
-CUTTING_STEPS = frozenset({"re-evaluate", "evaluate-references", "re-evaluate-member", "spread"})
+CUTTING_STEPS = frozenset(
+    {"re-evaluate", "evaluate-references", "re-evaluate-member", "spread", "transport-first", "transport-continue"}
+)
 """Steps whose job ``NODE/ITERATION/STEP`` only cuts work into the shards ``…/0000``, which have the class of the step."""
 WITHOUT_GPU: MappingProxyType[str, ClassName] = MappingProxyType({"generate": "screen", "train-generator": "small"})
 """Class of the jobs ``…/STEP/FAMILY`` of a node of several generators whose family draws in coevo's own worker processes."""

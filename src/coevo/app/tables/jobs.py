@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _STEPS = [
     "generate",
+    "race",
     "screen",
+    "breed",
     "evaluate-references",
     "curate",
     "spread",
@@ -47,6 +49,10 @@ _STEPS = [
     "free-energies",
     "phonon-result",
     "stability-result",
+    "transport-first",
+    "molecular-dynamics",
+    "transport-continue",
+    "transport-result",
     "commit-study",
     "continue",
 ]

@@ -75,6 +75,15 @@ KINDS: dict[str, StudyKind] = {
         summary="coevo.studies.stability.words:phonon_summary",
         tables="coevo.studies.stability.words:phonon_tables",
     ),
+    "transport": StudyKind(
+        name="transport",
+        title="how fast ions move",
+        settings="coevo.configs.studies.transport:TransportStudy",
+        flow="coevo.flows.studies.transport:make",
+        estimate="coevo.flows.studies.transport:estimate",
+        summary="coevo.studies.transport.words:summary",
+        tables="coevo.studies.transport.words:tables",
+    ),
 }
 """Name to kind; one more is one more row."""
 

@@ -1,0 +1,1 @@
+"""What a study of transport says, in words."""
