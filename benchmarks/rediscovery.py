@@ -60,6 +60,8 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
     "depth": {"generator": {**_LARGER, "depth": _DEPTH}},
     "depth+sites": {"generator": {**_LARGER, "depth": _DEPTH, "unit_sites": "special"}},
     "8 formulas+sites": {"generator": {**_LARGER, "depth": _MANY, "unit_sites": "special"}},
+    "even cells": {"generator": {**_LARGER, "depth": {"even_cells": True}}},
+    "depth+sites+even cells": {"generator": {**_LARGER, "depth": {**_DEPTH, "even_cells": True}, "unit_sites": "special"}},
     "racing": {"generator": {**_LARGER, "racing": 4}},
     "generations": {"generator": {**_LARGER, "generations": 3}},
     "all": {

@@ -15,6 +15,10 @@ class DepthConfig(Section):
     draws: int = Field(
         default=50, ge=1, le=100_000, description="draws of each formula in focus in an iteration; fewer formulas, if need be"
     )
+    even_cells: bool = Field(
+        default=False,
+        description="draws that explore take small cells of a formula as often as large ones; false: large ones more often",
+    )
 
     @property
     def in_use(self) -> bool:

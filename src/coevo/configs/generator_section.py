@@ -293,8 +293,14 @@ class GeneratorConfig(Section):
         return (self.family, *sorted(set(self.mixture) - {self.family}))
 
     def of_family(self, family: str) -> Self:
-        """The section as it is for one family of the mixture: that of a node in which it generates alone."""
-        return self.model_copy(update={"family": family, "mixture": {}})
+        """The section as it is for one family of the mixture: that of a node in which it generates alone.
+
+        Where formulas come into focus, the number of candidates is that of the family, since its draws are shared among these.
+        """
+        own: dict[str, Any] = {"family": family, "mixture": {}}
+        if self.depth.in_use and family == DEFAULT_GENERATOR.name:
+            own["candidates"] = max(1, self.shares().get(family, self.candidates))
+        return self.model_copy(update=own)
 
     def shares(self) -> dict[str, int]:
         """Candidates of each family, by their weights; what is left goes to the largest remainders, at a tie to the first.

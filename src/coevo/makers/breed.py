@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from coevo.configs.tree import CurationConfig, GeneratorConfig, NodeSection
 from coevo.families.built_in import CRYSTAL_PACKAGES
 from coevo.makers.checkpoints import load_generator, save_checkpoint
+from coevo.makers.generate import conditions_of
 from coevo.makers.screen import family_of
 from coevo.makers.step import StepMaker, current_store, read_records, step, versions_of_family, write_records
 from coevo.node_store.seeds import seed_for
@@ -70,13 +71,14 @@ class BreedMaker(StepMaker):
         from coevo.makers.populations.parents import is_example
         from coevo.makers.populations.population import members, open_state
         from coevo.models.contracts import Example
+        from coevo.models.random_crystals.generator import EmbeddedGenerator
 
         for output in screened:
             check_own(output, SCREENED, "output of the screen step")
         store = current_store()
         view = open_state(store, self.node.name, parent)
         known = [
-            Example(m.id, m.structure, m.document["energy_above_hull"])
+            Example(m.id, m.structure, m.document["energy_above_hull"], known=kind == "reference")
             for kind in ("reference", "entry")
             for m in members(view, kind)
             if is_example(m.document, safe=True)
@@ -88,6 +90,9 @@ class BreedMaker(StepMaker):
         report = {**report, "bred_from": len(fresh)}
         if report.get("fitted") is False:
             return {"checkpoint": checkpoint, "fitted": False, "report": report}
+        if isinstance(generator, EmbeddedGenerator) and isinstance(fitted, EmbeddedGenerator):
+            fitted = fitted.keep_focus(generator, conditions_of(self.node, self.generator))
+            report.pop("focus", None)  # that of the next iteration, had it begun
         training_set = write_records(store, [{"id": e.id, "energy_above_hull": e.energy_above_hull} for e in examples])
         saved = save_checkpoint(store, fitted, parent=checkpoint, training_set=training_set["sha256"])
         return {"checkpoint": saved, "fitted": True, "report": report}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections import Counter
 from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
 from generator_contract import LI_P_S, li_p_s_examples, same_sample
@@ -13,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coevo.configs.depth_section import DepthConfig
+from coevo.configs.element_lists import chemical_systems
 from coevo.configs.section import identifying, recorded
 from coevo.configs.tree import GeneratorConfig
+from coevo.errors import CheckpointError
 from coevo.models.contracts import Conditions, Example
-from coevo.models.random_crystals.focus import KNOWN, Course, choose, formulas_of, plausibility, score
+from coevo.models.random_crystals.compositions import CompositionTable
+from coevo.models.random_crystals.focus import KNOWN, MOST_CELLS, Course, choose, formulas_of, plausibility, score
 from coevo.models.random_crystals.generator import EmbeddedGenerator
 from coevo.models.random_crystals.knowledge import Knowledge, Tracked, formula_key, read_knowledge
 
@@ -184,3 +189,55 @@ def test_without_depth_a_checkpoint_and_its_key_are_those_of_before(tmp_path):
     path = tmp_path / "checkpoint"
     fitted().save(path)
     assert read_knowledge(path) == fitted().knowledge
+
+
+def test_within_an_iteration_the_formulas_in_focus_stay():
+    """A fit between two of its parts counts the round, and would take others."""
+    before = fitted()
+    bred, _ = before.fit(examples(gamma=0.0), 0)
+    assert set(names(bred.knowledge)) != set(names(before.knowledge))
+    kept = bred.keep_focus(before, CONDITIONS)
+    assert set(names(kept.knowledge)) == set(names(before.knowledge))
+    assert Knowledge.model_validate_json(kept.knowledge.to_bytes()) == kept.knowledge
+
+
+def test_a_formula_under_another_name_is_refused(tmp_path):
+    knowledge = json.loads(fitted().knowledge.to_bytes())
+    knowledge["tracked"]["salt"] = knowledge["tracked"].pop("Li3 P1 S4")
+    path = tmp_path / "generator.json"
+    path.write_text(json.dumps(knowledge))
+    with pytest.raises(CheckpointError, match="amounts of Li3 P1 S4 under another name"):
+        read_knowledge(path)
+
+
+def test_of_many_elements_the_formulas_of_few_atoms_are_compared():
+    elements = ("Cl", "F", "Li", "Mg", "Na", "O", "S", "Zn")
+    systems = [frozenset(name.split("-")) for name in chemical_systems(elements, 0.9)]
+    table = SimpleNamespace(systems=systems, conditions=Conditions(elements, 24), wants=lambda key: True)
+    found = formulas_of(table)
+    assert "Cl1 Na1" in found
+    assert 10_000 < len(found) <= MOST_CELLS
+
+
+def test_in_a_mixture_the_draws_of_the_embedded_generator_are_shared():
+    """A quarter of 200 draws, half of them in focus: two formulas have ten draws each; of all 200 it would be ten."""
+    section = GENERATOR.model_copy(update={"candidates": 200, "mixture": {"embedded": 1.0, "mattergen": 3.0}})
+    assert section.depth.number(section.of_family("embedded").candidates) == 2
+    plain = section.model_copy(update={"depth": DepthConfig()})
+    assert plain.of_family("embedded").candidates == 200
+
+
+def test_even_cells_leave_a_formula_its_share_and_draw_its_small_cells():
+    """Zn-S up to 8 atoms: ZnS has one to four units. Squares of 2, 4, 6, 8 atoms are 4, 16, 36, 64 of 120."""
+    conditions = Conditions(("S", "Zn"), max_atoms=8)
+
+    def shares(**depth: bool) -> tuple[float, list[float]]:
+        settings = GeneratorConfig(depth=DepthConfig(**depth))
+        rows, weights = CompositionTable(Knowledge(settings=settings), conditions).table(frozenset({"S", "Zn"}))
+        own = {row["Zn"]: w / weights.sum() for row, w in zip(rows, weights, strict=True) if row["Zn"] == row["S"]}
+        return sum(own.values()), [own[n] / sum(own.values()) for n in (1, 2, 3, 4)]
+
+    (large, by_size), (total, even) = shares(), shares(even_cells=True)
+    assert total == pytest.approx(large)
+    assert by_size == pytest.approx([4 / 120, 16 / 120, 36 / 120, 64 / 120])
+    assert even == pytest.approx([1 / 3.4, 1 / 3.4, 0.4 / 3.4, 1 / 3.4])

@@ -47,6 +47,15 @@ def _units_weight(units: int) -> float:
     return 0.4 if units in {3, 6, 12} else 0.1
 
 
+def _over_all_cells(rows: Sequence[Mapping[str, int]], weights: FloatArray) -> FloatArray:
+    """Weights with the same total for each formula, spread over its cells by how common so many formula units are."""
+    numbers: dict[tuple[tuple[str, int], ...], int] = {}
+    formulas = np.array([numbers.setdefault(reduced_key(row), len(numbers)) for row in rows])
+    common = np.array([_units_weight(gcd(*row.values())) for row in rows])
+    spread: FloatArray = np.bincount(formulas, weights)[formulas] * common / np.bincount(formulas, common)[formulas]
+    return spread
+
+
 def fraction_rows(amounts: Sequence[Mapping[str, int]], symbols: Sequence[str]) -> FloatArray:
     """Atomic fractions of compositions, shape (n, n_symbols)."""
     rows = np.array([[a.get(s, 0) for s in symbols] for a in amounts], dtype=float).reshape(len(amounts), len(symbols))
@@ -194,15 +203,18 @@ class CompositionTable:
             return np.zeros(0)
         quality = self.quality(rows)
         atoms = np.array([sum(row.values()) for row in rows], dtype=float)
+        even = self.knowledge.settings.depth.even_cells
         if not self.allowed:
-            return atoms**_SIZE_POWER * (_FLOOR + quality) * _priors(rows)
+            weights = atoms**_SIZE_POWER * (_FLOOR + quality) * _priors(rows)
+            return _over_all_cells(rows, weights) if even else weights
         # Formulas asked for are all wanted: each weighs the same over its cells, and the learned quality only tilts them.
         units = np.array([gcd(*row.values()) for row in rows])
         if self._focused:
             return np.array([_units_weight(n) for n in units.tolist()])
         most = self.conditions.max_atoms * units // atoms.astype(int)
         per_formula = np.array([(np.arange(1, m + 1.0) ** _SIZE_POWER).sum() for m in most])
-        return units**_SIZE_POWER / per_formula * (0.3 + quality)
+        weights = units**_SIZE_POWER / per_formula * (0.3 + quality)
+        return _over_all_cells(rows, weights) if even else weights
 
     def wants(self, key: tuple[tuple[str, int], ...]) -> bool:
         """Whether a reduced composition (as :func:`reduced_key` gives it) fulfils the conditions."""

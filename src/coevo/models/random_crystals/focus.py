@@ -17,6 +17,7 @@ A formula whose best example is a reference has been looked at by others: its sc
 from __future__ import annotations
 
 import math
+from math import comb
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,9 @@ WITHOUT_UNITS = 0.4
 
 ATOMS = 12.0
 """Formulas of n atoms are plausible in proportion to exp(-n / ATOMS)."""
+
+MOST_CELLS = 50_000
+"""Contents of cells whose formulas are compared, at most; each process that draws compares them, in seconds."""
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 """Multiples of it, modulo 1, are spread evenly whatever their number."""
@@ -133,12 +137,24 @@ def score(
     return (promise + bonus) * (KNOWN if seen.known else 1.0), promise
 
 
+def _most_atoms(table: CompositionTable) -> int:
+    """Atoms of the cells whose formulas are compared, at most: fewer than are allowed where there would be too many cells."""
+    most = table.conditions.max_atoms
+    while most > 1 and sum(comb(most, len(system)) for system in table.systems) > MOST_CELLS:
+        most -= 1
+    return most
+
+
 def formulas_of(table: CompositionTable) -> dict[str, tuple[dict[str, int], frozenset[str]]]:
-    """Reduced formulas of the cells that fulfil the conditions: key to amounts and chemical system."""
+    """Reduced formulas of the cells that fulfil the conditions: key to amounts and chemical system.
+
+    Of many elements only those of few atoms, which are the plausible ones: cells that are compared number 50,000 at most.
+    """
     found = {}
+    most = _most_atoms(table)
     for system in table.systems:
         symbols = tuple(sorted(system))
-        for content in cell_contents(symbols, table.conditions.max_atoms):
+        for content in cell_contents(symbols, most):
             key = reduced_key(dict(zip(symbols, content, strict=True)))
             if table.wants(key):
                 found[formula_key(dict(key))] = (dict(key), system)
@@ -151,7 +167,8 @@ def choose(knowledge: Knowledge, conditions: Conditions, table: CompositionTable
     Parameters
     ----------
     knowledge : Knowledge
-        Its settings say how many there are, and how many draws they have (``depth``, ``candidates``).
+        Its settings say how many there are, and how many draws they have (``depth``, ``candidates``). Within an iteration its
+        ``focus`` says among which formulas.
     conditions : Conditions
     table : CompositionTable, optional
         Of both, if there is one.
@@ -162,6 +179,8 @@ def choose(knowledge: Knowledge, conditions: Conditions, table: CompositionTable
     table = table or CompositionTable(knowledge, conditions)
     formulas = formulas_of(table)
     names = sorted(formulas)
+    if knowledge.focus:
+        names = [name for name in names if name in set(knowledge.focus)]
     if not names:
         return ()
     expected = table.quality([formulas[name][0] for name in names])

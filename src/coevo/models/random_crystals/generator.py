@@ -10,7 +10,8 @@ from coevo.errors import ModelError
 from coevo.models.contracts import Candidate, Capabilities, Sample
 from coevo.models.random_crystals.draws import in_order
 from coevo.models.random_crystals.fitting import learn
-from coevo.models.random_crystals.knowledge import Knowledge, read_knowledge
+from coevo.models.random_crystals.focus import choose
+from coevo.models.random_crystals.knowledge import Knowledge, formula_key, read_knowledge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,3 +119,8 @@ class EmbeddedGenerator:
         del seed
         knowledge, report = learn(self.knowledge, examples)
         return EmbeddedGenerator(knowledge), report
+
+    def keep_focus(self, before: EmbeddedGenerator, conditions: Conditions) -> EmbeddedGenerator:
+        """Return this generator with the formulas in focus that another has, whose draws are in all parts of an iteration."""
+        names = tuple(formula_key(f.amounts) for f in choose(before.knowledge, conditions))
+        return EmbeddedGenerator(self.knowledge.model_copy(update={"focus": names}))

@@ -10,7 +10,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from coevo.configs.section import recorded
 from coevo.configs.tree import ELEMENT_SYMBOLS, GeneratorConfig
@@ -164,11 +164,22 @@ class Knowledge(Record):
     charges: dict[
         Annotated[str, Field(pattern=r"^([A-Z][a-z]?[1-9][0-9]{0,3}){1,8}$")], Annotated[int, Field(ge=-100, le=100)]
     ] = Field(default_factory=dict, max_length=1000, description="formula of a unit: its charge, e; empty without depth")
+    focus: tuple[Text, ...] = Field(
+        default=(), max_length=1000, description="reduced formulas that stay in focus within an iteration; empty: by their score"
+    )
+
+    @field_validator("tracked")
+    @classmethod
+    def _under_their_formulas(cls, value: dict[str, Tracked]) -> dict[str, Tracked]:
+        for name, each in value.items():
+            if name != formula_key(each.amounts):
+                raise ValueError(f"amounts of {formula_key(each.amounts)} under another name")
+        return value
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same knowledge gives the same bytes, without later settings that are at their defaults."""
         data = self.model_dump(mode="json") | {"settings": recorded(self.settings)}
-        for later in ("tracked", "charges"):
+        for later in ("tracked", "charges", "focus"):
             if not data[later]:
                 del data[later]  # a checkpoint without them is the one that it always was
         return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
