@@ -51,6 +51,7 @@ LEAVE_ONE_OUT: dict[str, Any] = {"generator": {"candidates": 100}, "maturity": {
 BASE = "today"
 _LARGER = {"electron_excess_share": 0.05, "max_atoms": 32}
 _DEPTH = {"share": 0.6}
+_MANY = {"share": 0.85, "draws": 25}
 ARMS: dict[str, dict[str, dict[str, Any]]] = {
     BASE: {},
     "electrons": {"generator": {"electron_excess_share": 0.05}},
@@ -58,6 +59,7 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
     "sites": {"generator": {**_LARGER, "unit_sites": "special"}},
     "depth": {"generator": {**_LARGER, "depth": _DEPTH}},
     "depth+sites": {"generator": {**_LARGER, "depth": _DEPTH, "unit_sites": "special"}},
+    "8 formulas+sites": {"generator": {**_LARGER, "depth": _MANY, "unit_sites": "special"}},
     "racing": {"generator": {**_LARGER, "racing": 4}},
     "generations": {"generator": {**_LARGER, "generations": 3}},
     "all": {

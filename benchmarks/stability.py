@@ -1,6 +1,6 @@
 """Studies of phonons: what they cost, what other settings make of the same phases, and how many S.U.N. entries are stable.
 
-    python benchmarks/stability.py share REF --database file:DIRECTORY  # S.U.N. entries at random; a study beside the state
+    python benchmarks/stability.py share REF --database file:DIRECTORY --atoms 16 --number 24  # S.U.N. entries at random; a study
     python benchmarks/stability.py settings       # phonopy's defaults and strained cells as they are, beside the settings here
     python benchmarks/stability.py polymorphs     # γ and β-Li3PS4, followed, by CHGNet 0.3.0; draws docs/stability.png
     python benchmarks/stability.py --table        # of the last results
@@ -75,12 +75,13 @@ def main() -> None:
         started = time.process_time()
         found = {"share": share, "settings": settings, "polymorphs": polymorphs}[options.what](options)
     kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}  # now: another part may have ended meanwhile
-    if options.what:
-        kept[options.what] = found
-        kept[options.what]["cpu_seconds"] = round(time.process_time() - started, 1)
-        kept[options.what]["packages"] = {name: importlib.metadata.version(name) for name in PACKAGES}
+    part = f"share_of_{options.atoms}_atoms" if options.what == "share" else options.what
+    if part:
+        kept[part] = found
+        kept[part]["cpu_seconds"] = round(time.process_time() - started, 1)
+        kept[part]["packages"] = {name: importlib.metadata.version(name) for name in PACKAGES}
         RESULT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-    for name in [options.what] if options.what else kept:
+    for name in [part] if part else kept:
         print(json.dumps({name: kept[name]}, indent=1, sort_keys=True))
 
 

@@ -313,7 +313,7 @@ def test_a_node_whose_checkpoint_was_repaired_runs_on(fresh: Coevo, change: byte
 
 def test_doctor_reports_and_hints(tmp_path: Path) -> None:
     findings = {row["what"]: row for row in json.loads(Coevo(tmp_path)("doctor", "--format", "json").stdout)}
-    assert {"database", "force field", "GPU", "Quantum ESPRESSO", "VASP", "SLURM"} <= findings.keys()
+    assert {"database", "force field", "GPU", "Quantum ESPRESSO", "VASP", "SLURM", "phonopy"} <= findings.keys()
     assert all(row["hint"] for row in findings.values() if row["condition"] != "ok")
 
 

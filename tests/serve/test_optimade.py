@@ -59,6 +59,9 @@ def test_fields_of_ours_have_definitions_and_units(server: ServeProcess, view: S
         ("", {}),
         ("_coevo_is_sun=TRUE", {"is_sun": True}),
         ("_coevo_is_sun=FALSE", {"is_sun": False}),
+        ("_coevo_dynamically_stable=TRUE", {"dynamically_stable": True}),
+        ("NOT _coevo_dynamically_stable=TRUE", {"dynamically_stable": {"$ne": True}}),
+        ("_coevo_dynamically_stable IS KNOWN", {"dynamically_stable": {"$in": [True, False]}}),
         ("NOT _coevo_energy_above_hull <= 0.1", {"energy_above_hull": {"$gt": 0.1}}),
         ('elements HAS ONLY "Li","S"', {"elements": {"$not": {"$elemMatch": {"$nin": ["Li", "S"]}}}}),
         ('elements HAS ALL "P","S" AND elements LENGTH 2', {"elements": {"$all": ["P", "S"]}, "nelements": 2}),
@@ -73,6 +76,16 @@ def test_fields_of_ours_have_definitions_and_units(server: ServeProcess, view: S
 )
 def test_filters_answer_as_the_state_does(server: ServeProcess, view: StateView, text: str, query: dict[str, object]) -> None:
     assert asked(server, text) == [row["structure_id"] for row in view.entries(query)]
+
+
+def test_what_studies_say_is_a_field_that_is_null_where_they_say_nothing(server: ServeProcess, view: StateView) -> None:
+    told = json.loads(server.get("/optimade/v1/info/structures").text)["data"]["properties"]["_coevo_dynamically_stable"]
+    assert (told["type"], told["sortable"]) == ("boolean", False)
+    assert "null: not known" in told["description"]
+    rows = json.loads(server.get("/optimade/v1/structures?page_limit=500").text)["data"]
+    said = {row["structure_id"]: row.get("dynamically_stable") for row in view.with_studied(view.entries({}))}
+    assert {row["id"]: row["attributes"]["_coevo_dynamically_stable"] for row in rows} == said
+    assert {True, False, None} <= set(said.values())
 
 
 def test_ratios_of_elements_follow_from_formulas(server: ServeProcess, view: StateView) -> None:
@@ -103,6 +116,7 @@ def test_order_pages_and_one_entry(server: ServeProcess, view: StateView) -> Non
         ("filter=nosuch%3D1", 400),
         ("filter=nsites%3D1%20nsites%3D2", 400),
         ("sort=elements", 400),
+        ("sort=_coevo_dynamically_stable", 400),
         ("page_limit=501", 403),
         ("page_offset=99999999999999999999999", 400),
         ("nosuch=1", 400),

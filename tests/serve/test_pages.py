@@ -13,12 +13,15 @@ from urllib.parse import quote
 
 import pytest
 
+import tiny_study
 from chromium_browser import Page, require_chromium
+from coevo.flows.studies.registry import KINDS
 from coevo.node_store.store import open_store
+from coevo.node_store.study_documents import put_study
 from coevo.node_store.views import StateView
 from coevo.settings import Settings
 from serve_process import ServeProcess
-from tiny_node import Coevo
+from tiny_node import Coevo, copy_of
 
 HOSTILE = "<script>window.hacked = 1</script>\" onload='x' {{ 7 * 7 }}"
 
@@ -284,21 +287,66 @@ def test_texts_of_a_state_are_text(coevo: Coevo) -> None:
         assert "onload='x'" not in text
 
 
-def test_studies_are_shown_where_a_view_knows_of_them() -> None:
-    from coevo.serve.studies import study_blocks, with_studies
+# --- studies
 
-    class WithStudies:
-        node, id = "tiny", "0" * 64
 
-        def studies(self) -> list[object]:
-            first = {"study": "phonons", "settings": {"limit": 1}, "phases": [1, 2]}
-            return [SimpleNamespace(id="1" * 64, document=first), SimpleNamespace(id="2" * 64, document={"study": HOSTILE})]
+def studied(view: StateView) -> dict[str, bool]:
+    (study,) = view.studies()
+    return {identifier: said["dynamically_stable"] for identifier, said in study.document["entries"].items()}
 
-        def with_studied(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
-            return [{**row, "dynamically_stable": True} for row in rows]
 
-    view: Any = WithStudies()
-    newest, oldest = study_blocks(view)
-    assert (oldest["name"], oldest["phases"], oldest["settings"]) == ("phonons", 2, '{"limit": 1}')
-    assert newest["command"] == f"coevo study show tiny@{'0' * 16} {'2' * 16}"
-    assert with_studies(view, [{"id": 1}]) == [{"id": 1, "dynamically_stable": True}]
+def test_what_studies_say_is_on_the_pages_and_can_be_asked_for(server: ServeProcess, view: StateView) -> None:
+    said = studied(view)
+    assert sorted(said.values()) == [False, True]
+    state = server.get(f"/tiny/{view.id}").text
+    (study,) = view.studies()
+    assert f"coevo study show tiny@{view.id[:16]} {study.id[:16]}" in state
+    assert "this coevo knows no study" in state
+    assert "<script>window.hacked" not in state
+    for identifier, stable in said.items():
+        table = server.get(f"/tiny/main/entries?filter={quote('dynamically_stable = ' + str(stable).upper())}").text
+        assert rows_of(table) == [identifier]
+        assert ">vibrations</span>" in table
+        assert f"<td>{'stable' if stable else 'unstable'}</td>" in table
+        entry = server.get(f"/tiny/main/entries/{identifier}").text
+        assert f"dynamically {'stable' if stable else 'unstable'} by the state&#39;s force field" in entry
+    unknown = server.get(f"/tiny/main/entries?filter={quote('dynamically_stable IS UNKNOWN')}").text
+    assert not set(rows_of(unknown)) & set(said)
+    assert "vibrations" not in unknown.partition("<details>")[0]
+    refused = server.get("/tiny/main/entries?sort=dynamically_stable")
+    assert (refused.status, "has no order" in refused.text) == (400, True)
+    older = server.get(f"/tiny/older/entries?filter={quote('dynamically_stable = TRUE')}").text
+    assert "dynamically_stable is said of 0 entries of this state" in older
+
+
+def test_tables_of_studies_and_those_that_come_later_are_shown(
+    coevo: Coevo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coevo.serve.pages.states import state_page
+    from coevo.serve.served import Served
+
+    monkeypatch.setitem(KINDS, "tiny", tiny_study.TINY_KIND)
+    own = copy_of(coevo.directory, tmp_path)
+    store = open_store(Settings(database=f"file:{own.database}"))
+    served = Served(store)
+    found = served.state("tiny")
+    (study,) = found.studies()
+    sun = [row["structure_id"] for row in found.entries({"is_sun": True})]
+    page = state_page(served, found, "main")
+    assert "2 volumes, scaled by 1" in page
+    volume = study.document["results"]["volumes"][study.document["phases"][0]["id"]]
+    assert f'<td class="number">{volume:.5g}</td>' in page
+    later = {**study.document, "study": "later", "entries": {name: {"dynamically_stable": False} for name in sun}}
+    put_study(store.backend, "tiny", later, "2100-01-01T00:00:00", f"it came with {HOSTILE}")
+    page = state_page(served, found, "main")
+    assert "<h3>later: " in page
+    assert "<script>window" not in page
+    assert (f">{len(sun)}</a>" in page) == bool(sun)
+
+
+def test_a_node_called_entries_has_its_csv() -> None:
+    from coevo.serve.application import csv_address
+    from coevo.serve.pages.table import Asked
+
+    view: Any = SimpleNamespace(node="entries", id="0" * 64)
+    assert csv_address(view, Asked(filter="nsites = 2", page=3)) == f"/entries/{'0' * 64}/entries.csv?filter=nsites+%3D+2"

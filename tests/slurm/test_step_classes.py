@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ AUDITED = [
     for auditor in ("force_field", "espresso")
 ]
 MIXED = parse_config(TINY.replace("generator:\n", "generator:\n  mixture: {embedded: 0.5, mattergen: 0.5}\n"), "mixed")
+RACING = parse_config(TINY.replace("generator:\n", "generator:\n  racing: 2\n  generations: 2\n"), "racing")
 MEMBERS = {"chgnet_1": {"sha256": "e" * 64, "family": "chgnet"}, "chgnet_r2scan": {"sha256": "f" * 64, "family": "chgnet"}}
 
 
@@ -89,6 +91,7 @@ def flows() -> dict[str, Flow]:
         "seed": SeedMaker(config=CONFIG).make({"sha256": "e" * 64}, FORCE_FIELD, GENERATOR),
         "transition": CoevolutionMaker(config=CONFIG).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "transition by coverage": CoevolutionMaker(config=COVERAGE).make(STATE, 1, FORCE_FIELD, GENERATOR),
+        "transition with races and generations": CoevolutionMaker(config=RACING).make(STATE, 1, FORCE_FIELD, GENERATOR),
         "merge": MergeMaker(config=CONFIG).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "merge without training": MergeMaker(config=CONFIG, train=False).make([STATE, OTHER], STATE, STATE, 2, BOTH, "merge"),
         "probe": ProbeMaker(config=CONFIG).make(4, 2, GENERATOR, FORCE_FIELD),
@@ -222,3 +225,17 @@ def test_jobs_that_only_cut_work_are_small_and_their_shards_are_not(tmp_path, mo
 def test_a_step_without_a_class_is_an_error(job: str) -> None:
     with pytest.raises(ConfigError, match="no class for the step"):
         class_of(job)
+
+
+def test_each_job_of_a_study_is_recorded_under_its_own_name() -> None:
+    phases = tuple({**STUDY.phases[0], "id": digit * 64} for digit in "123456789")
+    for kind in KINDS.values():
+        jobs = list(jobs_of(study_flow(kind, replace(STUDY, phases=phases), kind.settings_class()(), None)))
+        assert [job.maker.name for job in jobs] == [job.name for job in jobs]
+
+
+def test_a_study_whose_result_is_too_large_to_keep_is_refused_before_anything_is_computed() -> None:
+    kind = KINDS["stability"]
+    settings = kind.settings_class()(temperatures=tuple(range(200)), pressures=tuple(range(40)))
+    with pytest.raises(ConfigError, match="got 4 phases at 200 temperatures and 40 pressures"):
+        study_flow(kind, replace(STUDY, phases=STUDY.phases * 4), settings, None)

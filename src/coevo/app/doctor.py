@@ -198,6 +198,7 @@ def examine() -> list[Finding]:
         _environments(),
         *_labelling_codes(),
         _executable("mpirun", "mpirun", "pw.x and VASP run on one core without it; apt install openmpi-bin"),
+        _package("phonopy", "phonopy", "pip install 'coevo[phonons]' (studies of phonons and stability need it)"),
         _package("FireWorks", "fireworks", "pip install 'coevo[fireworks]'"),
         _slurm(),
     ]

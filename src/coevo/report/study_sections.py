@@ -66,7 +66,12 @@ class StudyPageTable:
 
 def study_sections(data: ReportData) -> list[StudySection]:
     """Return the studies of a state, the newest first."""
-    return [_section(study) for study in data.studies[::-1][:MOST_STUDIES]]
+    return sections_of(data.studies)
+
+
+def sections_of(studies: Sequence[StoredStudy]) -> list[StudySection]:
+    """Return studies, given in the order in which they were stored, the newest first."""
+    return [_section(study) for study in studies[::-1][:MOST_STUDIES]]
 
 
 def studied_text(data: ReportData) -> str:

@@ -21,7 +21,7 @@ from coevo.serve.figures import Figures
 from coevo.serve.guard import LOCAL_NAMES, Guard, policy
 from coevo.serve.limits import LONGEST_FILTER
 from coevo.serve.pages.entries import entry_file, entry_page, picture_data
-from coevo.serve.pages.rendering import STATIC, rendered, script, state_path, style
+from coevo.serve.pages.rendering import STATIC, permalink, rendered, script, state_path, style
 from coevo.serve.pages.states import home_page, node_page, state_page
 from coevo.serve.pages.table import ROWS, Asked, csv_rows, table_page
 from coevo.serve.served import node_and_name
@@ -181,7 +181,7 @@ class _Pages:
             page=page,
             error=error,
             everything=view.document["counts"]["entries"],
-            csv=asked.path(view, page=1, rows=ROWS[1]).replace("/entries", "/entries.csv", 1),
+            csv=csv_address(view, asked),
             longest=LONGEST_FILTER,
             row_counts=ROWS,
             fields=sorted(FIELDS.items()),
@@ -209,6 +209,12 @@ class _Pages:
         with _entries_only():
             found = entry_file(self._served, self._view(request), request.path_params["id"], request.path_params["suffix"])
         return _file(*found)
+
+
+def csv_address(view: StateView, asked: Asked) -> str:
+    """Address of the CSV of all entries that a table shows, on whatever page."""
+    table, found = f"{permalink(view)}/entries", asked.path(view, page=1, rows=ROWS[1])
+    return f"{table}.csv{found.removeprefix(table)}"
 
 
 def _parameters(request: Request) -> dict[str, str]:

@@ -7,13 +7,13 @@ among the last ones looked at. States never change, so nothing that is kept beco
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coevo.errors import CoevoError, NodeNotFoundError, QueryError, StateNotFoundError
 from coevo.node_store.names import MAIN, parse_reference
 from coevo.report.gathering import ReportData, outline, with_evaluations
-from coevo.serve.studies import with_studies
 from coevo.studies.states.entry_description import Surroundings, surroundings_of
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ class Served:
         """What there is to say of a state without reading its entries."""
         with self.lock:
             key = (view.node, view.id, tuple(sorted(self.branches(view.node).items())))
-            return self._outlines.get(key, lambda: outline(self.store, view, f"{view.node}@{view.id[:16]}"))
+            found = self._outlines.get(key, lambda: outline(self.store, view, f"{view.node}@{view.id[:16]}"))
+            return replace(found, studies=view.studies())  # which come and go beside a state
 
     def population(self, view: StateView) -> ReportData:
         """As :meth:`outline`, with all evaluations; of the last state only."""
@@ -166,11 +167,11 @@ class Served:
             raise QueryError(f"an id of an entry has {SHORTEST_ID} to 64 digits of 0-9 and a-f")
         with self.lock:
             if len(identifier) == 64:
-                return with_studies(view, [view.evaluation(identifier)])[0]
+                return next(view.with_studied([view.evaluation(identifier)]))
             query = {"structure_id": {"$gte": identifier, "$lt": identifier + "g"}}
             found = [row["structure_id"] for row in view.entries(query, projection=["structure_id"], limit=2)]
             if not found:
                 raise QueryError(f"no entry of state {view.id[:12]} has an id that begins with {identifier}")
             if len(found) > 1:
                 raise QueryError(f"{identifier} begins several ids of state {view.id[:12]}; give more digits")
-            return with_studies(view, [view.evaluation(found[0])])[0]
+            return next(view.with_studied([view.evaluation(found[0])]))

@@ -1,44 +1,33 @@
-"""Studies beside a state, where its view knows of any: what they are, and what they say of entries."""
+"""Studies beside a state on its page: what each says, and of how many S.U.N. entries they speak."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from coevo.report.study_sections import sections_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coevo.node_store.study_documents import StoredStudy
     from coevo.node_store.views import StateView
 
-_MOST = 40
-_LONGEST = 600
+STABLE_FILTER = "is_sun = TRUE AND dynamically_stable = TRUE"
+UNSTABLE_FILTER = "is_sun = TRUE AND dynamically_stable = FALSE"
 
 
-def study_blocks(view: StateView) -> list[dict[str, Any]]:
-    """Return name, id, phases, settings and command of each study of a state, the newest first.
-
-    Parameters
-    ----------
-    view : StateView
-        Its method ``studies()``, if it has one, lists studies, the oldest first: with ``id`` and ``document``, whose keys are
-        ``study``, ``settings`` and ``phases``.
-    """
-    listed = getattr(view, "studies", None)
-    return [] if listed is None else [_block(view, study) for study in list(listed())[::-1][:_MOST]]
+def study_blocks(view: StateView, studies: Sequence[StoredStudy]) -> list[dict[str, Any]]:
+    """Return each study of a state, the newest first: what the report says of it, and the command that says all."""
+    return [
+        {"section": section, "command": f"coevo study show {view.node}@{view.id[:16]} {section.id[:16]}"}
+        for section in sections_of(studies)
+    ]
 
 
-def with_studies(view: StateView, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return evaluations with what studies say of them, where the view knows of studies."""
-    joined = getattr(view, "with_studied", None)
-    return list(rows) if joined is None else list(joined(rows))
-
-
-def _block(view: StateView, study: Any) -> dict[str, Any]:
-    document = study.document
-    settings = json.dumps(document.get("settings", {}), sort_keys=True, default=str)
-    return {
-        "name": str(document.get("study", "")),
-        "phases": len(document.get("phases") or ()),
-        "settings": settings if len(settings) <= _LONGEST else settings[:_LONGEST] + "…",
-        "command": f"coevo study show {view.node}@{view.id[:16]} {study.id[:16]}",
-    }
+def studied_sun(view: StateView) -> list[tuple[str, int, str]]:
+    """Return what studies say of S.U.N. entries: a word, of how many, the filter that finds them; nothing if of none."""
+    found = [
+        ("dynamically stable", view.count_entries({"is_sun": True, "dynamically_stable": True}), STABLE_FILTER),
+        ("dynamically unstable", view.count_entries({"is_sun": True, "dynamically_stable": False}), UNSTABLE_FILTER),
+    ]
+    return found if any(number for _, number, _ in found) else []

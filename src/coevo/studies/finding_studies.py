@@ -46,6 +46,6 @@ def unstudied_hints(view: StateView, query: Mapping[str, Any]) -> list[str]:
     """Say of how many entries studies speak, where a filter asks for what they say; nothing of other filters."""
     if not asks_studies(query):
         return []
-    number = sum(1 for document in view.with_studied(view.evaluations("entry")) if "dynamically_stable" in document)
+    number = view.count_entries({"dynamically_stable": {"$in": [True, False]}})
     said = f"dynamically_stable is said of {counted(number, 'entries')} of this state, by its studies (coevo study list)"
     return [f"{said}; of all others it is unknown"]

@@ -28,10 +28,17 @@ def test_phases_without_a_free_energy_take_no_part() -> None:
     assert "a" not in found.above
 
 
-def test_an_element_without_a_phase_leaves_no_hull() -> None:
+def test_without_a_phase_of_an_element_phases_are_compared_with_those_that_there_are() -> None:
+    """LiS4 is 0.3 Li2S and 0.7 S by atoms: 0.3 · −4.0 + 0.7 · −4.1 = −4.07 eV/atom, with or without lithium."""
     found = hull_at(["Li", "S"], FORMULAS, ENERGIES | {"li": None})
-    assert not found.above
-    assert "no phase of pure Li" in found.reason
+    assert found.missing == ("Li",)
+    assert found.above == pytest.approx({"s": 0.0, "a": 0.0, "b": 0.1, "c": 0.27}, abs=1e-9)
+    whole = hull_at(["Li", "S"], FORMULAS, ENERGIES)
+    assert whole.missing == ()
+    assert {name: whole.above[name] for name in found.above} == pytest.approx(found.above, abs=1e-9)
+    alone = hull_at(["Li", "S"], FORMULAS, {"b": -3.9, "c": -3.8})
+    assert (alone.missing, alone.stable) == (("Li", "S"), ["b", "c"])
+    assert hull_at(["Li", "S"], FORMULAS, dict.fromkeys(FORMULAS)).reason == "no phase has a free energy"
 
 
 def test_a_transition_has_its_temperature_and_the_band_of_its_error() -> None:

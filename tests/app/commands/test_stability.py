@@ -78,6 +78,11 @@ def test_stability_of_a_node_has_hulls_a_figure_and_the_state_stays(finished: Co
     assert [hull["temperature"] for hull in hulls] == [0.0, 300.0]
     state = {phase["id"]: phase["e_hull"] for phase in document["phases"]}
     at_rest = document["results"]["static"]["above"]
+    assert at_rest, "some of these phases have no unstable mode"
+    harmonic = [row for row in document["results"]["phases"] if row["status"] == "harmonic"]
+    assert harmonic
+    for row in harmonic:
+        assert row["energy"] + row["shift"] == pytest.approx(row["energy_per_atom"], abs=2e-3), "as in the state, relaxed further"
     assert {name: state[name] for name in at_rest} == pytest.approx(at_rest, abs=2e-3), "the state's hull, relaxed further"
     assert {phase["status"] for phase in document["results"]["phases"]} <= {
         "harmonic",

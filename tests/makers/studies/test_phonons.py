@@ -152,3 +152,103 @@ def test_nothing_is_interpolated_over_volumes_with_unstable_modes() -> None:
     assert [row["volumes"] for row in kept] == [18, 19, 20, 21, 22]
     assert [row["volumes"] for row in beyond] == [14, 15]
     assert without_gaps([], [1.0]) == ([], [])
+
+
+def made_record(name: str, energy: float, structure: Structure, highest: float = 1.12, **more: Any) -> dict[str, Any]:
+    """Nine volumes of a crystal of 20 Å³/atom and 0.25 eV/Å³, whose vibrations are worth nothing at 0 K."""
+    volumes = 20.0 * np.linspace(0.96, highest, 9)
+    nothing = [[0.0, 0.0]] * 9
+    return {
+        "id": name,
+        "status": "harmonic",
+        "reason": "",
+        "dynamically_stable": True,
+        "path": [{"lowest": 0.0, "energy": energy, "space_group": 225}],
+        "given_energy": energy,
+        "energy": energy,
+        "structure": structure_document(structure),
+        "volumes": volumes.tolist(),
+        "energies": (energy + 0.125 / 20.0 * (volumes - 20.0) ** 2).tolist(),
+        "temperatures": [0.0, 500.0],
+        # at 500 K vibrations pull outwards, by 0.02 eV/Å³: the least is at 21.6 Å³
+        "free_energies": [[0.0, -0.02 * (volume - 20.0)] for volume in volumes],
+        "entropies": nothing,
+        "heat_capacities": nothing,
+        "noise": nothing,
+        "left_out": [],
+    } | more
+
+
+def made_phase(name: str, formula: str, kind: str = "entry") -> dict[str, Any]:
+    return {"id": name, "formula": formula, "kind": kind, "name": None, "e_hull": 0.0, "energy_per_atom": None}
+
+
+LITHIUM = Structure.from_spacegroup("Im-3m", Lattice.cubic(3.45), ["Li"], [[0, 0, 0]])
+SULFIDE = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Li", "S"], [[0.25] * 3, [0, 0, 0]])
+SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.2), ["Li", "S"], [[0.5] * 3, [0, 0, 0]])
+SPHALERITE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.7), ["Li", "S"], [[0.25] * 3, [0, 0, 0]])
+
+
+def test_a_phase_whose_g_is_refused_neither_leaves_the_hull_nor_lets_others_join() -> None:
+    """LiS is on the hull at rest and refused at 500 K; Li2S, 0.1 eV/atom above it at rest, does not become stable by that."""
+    phases = [made_phase("li", "Li"), made_phase("li2s", "Li2S"), made_phase("lis", "LiS"), made_phase("s", "S")]
+    records = {
+        "li": made_record("li", 0.0, LITHIUM),
+        "s": made_record("s", 0.0, LITHIUM),
+        "lis": made_record("lis", -1.2, SALT, highest=1.04),
+        "li2s": made_record("li2s", -0.7, SULFIDE),
+    }
+    maker = StabilityResultMaker(phases=phases, elements=["Li", "S"], temperatures=[0.0, 500.0], pressures=[0.0])
+    results = maker.results_of(records)
+    assert results["static"]["stable"] == ["li", "lis", "s"]
+    cold, hot = results["hulls"]
+    assert (cold["joined"], cold["left"], cold["without"]) == ([], [], [])
+    assert cold["above"] == pytest.approx({"li": 0.0, "li2s": 0.1, "lis": 0.0, "s": 0.0}, abs=1e-4), "as at rest: by hand"
+    assert hot["without"] == ["lis"]
+    assert hot["above"]["li2s"] == 0.0
+    assert (hot["joined"], hot["left"]) == ([], [])
+    lines = stability_summary({"results": results, "settings": SETTINGS.model_dump(mode="json"), "entries": {}})
+    assert any("the hull is without LiS lis" in line for line in lines)
+
+
+def test_a_phase_that_is_stable_at_rest_and_has_too_few_volumes_is_not_called_unstable() -> None:
+    left_out = [{"volume": 21.0, "reason": "a mode at -0.50 THz"}]
+    short = {name: made_record("li", 0.0, LITHIUM)[name][:4] for name in ("volumes", "energies", "free_energies", "entropies")}
+    record = made_record("li", 0.0, LITHIUM, **short, left_out=left_out)
+    record["noise"] = record["noise"][:4]
+    maker = StabilityResultMaker(phases=[made_phase("li", "Li")], elements=["Li"], temperatures=[0.0, 500.0], pressures=[0.0])
+    (row,) = maker.results_of({"li": record})["phases"]
+    assert row["status"] == "outside_volumes"
+    assert "a mode at -0.50 THz" in row["reason"]
+
+
+def test_phases_that_came_to_one_crystal_are_named_and_not_compared() -> None:
+    phases = [made_phase("a", "LiS"), made_phase("b", "LiS"), made_phase("known", "LiS", "reference"), made_phase("c", "LiS")]
+    records = {
+        "a": made_record("a", -1.2, SALT),
+        "b": made_record("b", -1.2001, SALT * (2, 1, 1), status="followed"),
+        "known": made_record("known", -1.19995, SALT),
+        "c": made_record("c", -1.1, SPHALERITE),
+    }
+    how = {"temperatures": [0.0, 500.0], "pressures": [0.0, 1.0], "formula": "LiS"}
+    results = StabilityResultMaker(phases=phases, elements=["Li", "S"], **how).results_of(records)
+    assert [(each["id"], each["as"]) for each in results["same"]] == [("a", "known"), ("b", "known")]
+    (polymorphs,) = results["polymorphs"]
+    assert polymorphs["phases"] == ["known", "c"]
+    document = {"results": results, "settings": SETTINGS.model_dump(mode="json"), "entries": {}}
+    assert any("LiS a and LiS known are one crystal now" in line for line in stability_summary(document))
+    title, columns, rows = stability_tables(document)[-1]
+    assert title.startswith("lowest polymorphs of LiS")
+    assert columns == ["T (K)", "0 GPa", "1 GPa"]
+    assert rows == [[0.0, "LiS known", "LiS known"], [500.0, "LiS known", "LiS known"]]
+
+
+def test_polymorphs_within_the_error_are_said_to_be() -> None:
+    phases = [made_phase("a", "LiS"), made_phase("c", "LiS")]
+    records = {"a": made_record("a", -1.2, SALT), "c": made_record("c", -1.1995, SPHALERITE)}
+    rough = np.array([1, -2, 1, 0, 2, -1, -2, 2, -1]) * 1e-3
+    records["c"]["free_energies"] = [[f, g] for f, (_, g) in zip(rough, records["c"]["free_energies"], strict=True)]
+    how = {"temperatures": [0.0, 500.0], "pressures": [0.0], "formula": "LiS"}
+    results = StabilityResultMaker(phases=phases, elements=["Li", "S"], **how).results_of(records)
+    lines = stability_summary({"results": results, "settings": SETTINGS.model_dump(mode="json"), "entries": {}})
+    assert any("within the error of the lowest are" in line and "at 1 temperature" in line for line in lines)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PURE = 1.0 - 1e-8
 ON_HULL = 1e-8
 """eV/atom; what is above the hull by less is on it."""
+ROUNDING = 1e-6
+"""eV/atom; of linear programmes, which meet a composition within 1e-7."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,15 @@ class HullAt:
     above : dict of str to float
         Of each of these phases, eV/atom above the hull.
     reason : str
-        Why there is none: an element without a phase; empty if there is one.
+        Why there is none; empty if there is one.
+    missing : tuple of str
+        Elements of which no pure phase has a free energy: the hull is of the others alone, and knows of no decomposition into
+        these elements.
     """
 
     above: dict[str, float]
     reason: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def stable(self) -> list[str]:
@@ -47,6 +53,8 @@ class HullAt:
 
 def hull_at(elements: Sequence[str], compositions: Mapping[str, Any], energies: Mapping[str, float | None]) -> HullAt:
     """Return the hull of phases at one temperature and pressure.
+
+    Where an element has no phase, phases are compared with what they decompose into among those that there are.
 
     Parameters
     ----------
@@ -60,13 +68,23 @@ def hull_at(elements: Sequence[str], compositions: Mapping[str, Any], energies: 
     if not taken:
         return HullAt({}, "no phase has a free energy")
     x = fractions([compositions[name] for name, _ in taken], elements)
-    missing = [symbol for symbol, column in zip(elements, x.T, strict=True) if not (column > PURE).any()]
-    if missing:
-        return HullAt({}, f"no phase of pure {', '.join(missing)} has a free energy")
+    missing = tuple(symbol for symbol, column in zip(elements, x.T, strict=True) if not (column > PURE).any())
     values = np.array([value for _, value in taken])
-    hull = Hull.from_points(elements, x, values)
-    above = hull.energy_above_hull(x, values)
-    return HullAt({name: float(value) for (name, _), value in zip(taken, above, strict=True)})
+    above = _above_others(x, values) if missing else Hull.from_points(elements, x, values).energy_above_hull(x, values)
+    return HullAt({name: float(value) for (name, _), value in zip(taken, above, strict=True)}, missing=missing)
+
+
+def _above_others(x: FloatArray, values: FloatArray) -> FloatArray:
+    """Energy of each phase above the least mixture of its composition, of whatever phases there are; shape (n,).
+
+    The least of Σ λ_j G_j with Σ λ_j x_j = x_i and λ ≥ 0, which needs no phase of each element.
+    """
+    from scipy.optimize import linprog
+
+    least = [linprog(values, A_eq=x.T, b_eq=row, bounds=(0.0, None), method="highs") for row in x]
+    # a phase is a mixture of itself: where the solver finds none that is better by more than it rounds, it is on the hull
+    above = np.array([own - found.fun if found.success else 0.0 for own, found in zip(values, least, strict=True)])
+    return np.where(above > ROUNDING, above, 0.0)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _STEPS = [
     "generate",
+    "race",
     "screen",
+    "breed",
     "evaluate-references",
     "curate",
     "spread",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coevo.errors import AnalysisError
 from coevo.makers.step import StepMaker, current_store, installed_versions, read_records, step
-from coevo.makers.studies.lattice_dynamics import FAILED, FOLLOWED, HARMONIC, OUTSIDE, UNSTABLE
+from coevo.makers.studies.lattice_dynamics import FOLLOWED, HARMONIC, OUTSIDE
 from coevo.makers.studies.phonons import PHONON_PACKAGES
 from coevo.node_store.shards import write_shard
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from coevo.makers.step import Record, ShardReference
 
 PHASE_FIELDS = ("id", "formula", "kind", "name", "e_hull", "energy_per_atom")
+SAME = 5e-4
+"""eV/atom; phases that match and are no further apart at rest are one crystal."""
 NEGLIGIBLE = 1e-6
 """eV/atom; what the energies of a phase in its state and by its force field differ by without a reason."""
 
@@ -103,6 +105,8 @@ class StabilityResultMaker(StepMaker):
         K, GPa.
     formula : str
         Polymorphs of this formula only; empty for hulls.
+    matching : dict
+        What counts as the same crystal in the node: arguments of :class:`coevo.analysis.comparison.matching.Matching`.
     """
 
     name: str = "stability-result"
@@ -111,6 +115,7 @@ class StabilityResultMaker(StepMaker):
     temperatures: list[float] = field(default_factory=list)
     pressures: list[float] = field(default_factory=list)
     formula: str = ""
+    matching: dict[str, Any] = field(default_factory=dict)
 
     @step
     def make(self, packets: list[dict[str, Any]]) -> dict[str, Any]:
@@ -127,7 +132,9 @@ class StabilityResultMaker(StepMaker):
             ``results``: ``phases``, each with ``gibbs``, ``errors`` (eV/atom), ``volumes`` (Å³/atom) and ``entropies``
             (eV/K/atom) at each pressure and temperature (None where the least value is not within the volumes), the ``residual``
             of its fits and ``shift``; ``static``, energies above the hull of these phases at rest; ``hulls`` at each pressure and
-            temperature; ``polymorphs`` of each formula with several phases. ``entries``, ``artifacts``, ``packages``.
+            temperature, with who ``joined`` and ``left`` beside the hull at rest of the phases that have a G there; ``same``,
+            phases that are one crystal now; ``polymorphs`` of each formula with several others. ``entries``, ``artifacts``,
+            ``packages``.
         """
         records, artifact = _gathered(packets)
         return _document(self.results_of(records), records, artifact)
@@ -135,13 +142,16 @@ class StabilityResultMaker(StepMaker):
     def results_of(self, records: Mapping[str, Record]) -> dict[str, Any]:
         """Return the results (:meth:`make`) of records with free energies, by id."""
         rows = [self._row(phase, records[phase["id"]]) for phase in self.phases]
+        same = self._same(rows, records)
+        others = {each["id"] for each in same}
         return {
             "temperatures": list(self.temperatures),
             "pressures": list(self.pressures),
             "phases": rows,
             "counts": dict(sorted(Counter(row["status"] for row in rows).items())),
             **({"static": None, "hulls": []} if self.formula else self._hulls(rows)),
-            "polymorphs": self._polymorphs(rows),
+            "same": same,
+            "polymorphs": self._polymorphs([row for row in rows if row["id"] not in others]),
         }
 
     def _row(self, phase: Mapping[str, Any], record: Record) -> Record:
@@ -154,7 +164,7 @@ class StabilityResultMaker(StepMaker):
         try:
             fit = fitted(record)
         except AnalysisError:
-            row["status"] = UNSTABLE if any("THz" in each["reason"] for each in row["left_out"]) else FAILED
+            row["status"] = OUTSIDE  # not unstable: at rest it has no unstable mode, and queries say so
             row["reason"] = (
                 f"of {len(record['volumes']) + len(row['left_out'])} volumes {len(row['left_out'])} have no phonons: "
                 + (row["left_out"][0]["reason"] if row["left_out"] else "")
@@ -188,11 +198,16 @@ class StabilityResultMaker(StepMaker):
         elements = [symbol for symbol in self.elements if any(symbol in as_composition(row["formula"]) for row in rows)]
         at_rest = {row["id"]: None if row["energy"] is None else row["energy"] + row["shift"] for row in rows if _counts(row)}
         static = hull_at(elements, compositions, at_rest)
-        were = set(static.stable)
+        of_same: dict[tuple[str, ...], list[str]] = {}  # most points have the same phases
         hulls = []
         for line, pressure in enumerate(self.pressures):
             for column, temperature in enumerate(self.temperatures):
                 hull = hull_at(elements, compositions, {row["id"]: row["gibbs"][line][column] for row in rows})
+                # A phase whose G is refused here neither leaves the hull nor lets others join: those here are compared at rest.
+                taken = tuple(hull.above)
+                if taken not in of_same:
+                    of_same[taken] = hull_at(elements, compositions, {name: at_rest.get(name) for name in taken}).stable
+                were = of_same[taken]
                 hulls.append(
                     {
                         "pressure": pressure,
@@ -200,12 +215,35 @@ class StabilityResultMaker(StepMaker):
                         "above": hull.above,
                         "stable": hull.stable,
                         "joined": [name for name in hull.stable if name not in were],
-                        "left": [name for name in static.stable if name not in hull.stable] if hull.stable else [],
+                        "left": [name for name in were if name not in hull.stable],
                         "without": [row["id"] for row in rows if row["gibbs"][line][column] is None],
                         "reason": hull.reason,
+                        "missing": list(hull.missing),
                     }
                 )
-        return {"static": {"above": static.above, "stable": static.stable, "reason": static.reason}, "hulls": hulls}
+        at_rest_hull = {"above": static.above, "stable": static.stable, "reason": static.reason, "missing": list(static.missing)}
+        return {"static": at_rest_hull, "hulls": hulls}
+
+    def _same(self, rows: Sequence[Record], records: Mapping[str, Record]) -> list[Record]:
+        """Phases that came to the crystal of another one, as those do that are followed to it; references keep their name."""
+        from coevo.analysis.comparison.matching import Matching
+        from coevo.analysis.comparison.uniqueness import Item, find_representatives
+        from coevo.node_store.canonical import structure_from_document
+
+        taken = {row["id"]: row for row in rows if _counts(row)}
+        order = sorted(taken.values(), key=lambda row: (row["status"] == FOLLOWED, row["kind"] != "reference", row["energy"]))
+        # matched in this order, and not in that of energies: the place stands for the energy
+        items = [
+            Item(row["id"], structure_from_document(records[row["id"]]["structure"]), float(place))
+            for place, row in enumerate(order)
+        ]
+        found = find_representatives(items, [], Matching(**self.matching)) if len(items) > 1 else {}
+        apart = {name: abs(taken[name]["energy"] - taken[first]["energy"]) for name, first in found.items()}
+        return [
+            {"id": name, "as": found[name], "difference": apart[name]}
+            for name in taken
+            if found.get(name, name) != name and apart[name] <= SAME
+        ]
 
     def _polymorphs(self, rows: Sequence[Record]) -> list[Record]:
         """Of each formula with several phases, which is lowest where, and between which temperatures one gives way to another."""

@@ -42,7 +42,8 @@ def draw_stability(document: Mapping[str, Any], path: Path) -> None:
     """Draw a study of stability into a file.
 
     Polymorphs of each formula are drawn as G above that of the first of them, which is lowest at rest, with bands of the error of
-    the difference. A study without polymorphs shows G above the hull.
+    the difference; at several pressures there is a diagram of the lowest one at each temperature and pressure as well. A study
+    without polymorphs shows G above the hull.
 
     Parameters
     ----------
@@ -79,8 +80,13 @@ def _panels(results: Mapping[str, Any]) -> list[Any]:
         for line in range(len(results["pressures"]))
         if any(value is not None for name in each["phases"] for value in rows[name]["gibbs"][line])
     ]
+    diagrams = [
+        lambda axes, each=each: _draw_diagram(axes, results, rows, each)
+        for each in results["polymorphs"]
+        if len(results["pressures"]) > 1 and any(any(line["lowest"]) for line in each["pressures"])
+    ]
     if polymorphs or results["static"] is None:
-        return polymorphs[:MOST_PANELS]
+        return [*diagrams, *polymorphs][:MOST_PANELS]
     return [
         lambda axes, pressure=pressure: _draw_hulls(axes, results, rows, pressure)
         for pressure in results["pressures"][:MOST_PANELS]
@@ -118,6 +124,29 @@ def _draw_polymorphs(axes: Axes, results: Any, rows: Any, each: Any, line: int) 
     axes.set_xlabel("T (K)")
     axes.set_ylabel("G above the first (meV/atom)")
     axes.set_title(f"0: {_named(rows[first])}, {results['pressures'][line]:g} GPa", loc="left")
+    axes.legend()
+
+
+def _draw_diagram(axes: Axes, results: Any, rows: Any, each: Any) -> None:
+    """Which polymorph is lowest at each temperature and pressure; open where another one is as low within the error."""
+    from coevo.studies.stability.words import within_error
+
+    drawn: dict[str, list[tuple[float, float, bool]]] = {}
+    for number, pressure in enumerate(results["pressures"]):
+        for temperature, near in zip(results["temperatures"], within_error(results, each, number), strict=True):
+            if near:
+                drawn.setdefault(near[0], []).append((temperature, pressure, len(near) == 1))
+    for name, style in zip(drawn, STYLES, strict=False):
+        colour, marker = style["color"], style["marker"]
+        for told_apart in (True, False):
+            places = [(x, y) for x, y, alone in drawn[name] if alone is told_apart]
+            if places:
+                label = _named(rows[name]) + ("" if told_apart else ", within the error")
+                face = colour if told_apart else "none"
+                axes.scatter(*zip(*places, strict=True), marker=marker, s=14, edgecolors=colour, facecolors=face, label=label)
+    axes.set_xlabel("T (K)")
+    axes.set_ylabel("p (GPa)")
+    axes.set_title(f"lowest {formula_text(each['formula'])}", loc="left")
     axes.legend()
 
 

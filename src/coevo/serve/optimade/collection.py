@@ -15,10 +15,9 @@ from typing_extensions import override
 from coevo.errors import QueryError
 from coevo.node_store.queries.optimade_filters import LiteralTransformer, Parser
 from coevo.serve.limits import check_filter
-from coevo.serve.optimade.fields import OF_STATE, own_fields
+from coevo.serve.optimade.fields import JOINED, OF_STATE, own_fields
 from coevo.serve.optimade.filters import GEOMETRY, STORED, NotSupportedError, state_query
 from coevo.serve.optimade.structures import constants_of, structure_document
-from coevo.serve.studies import with_studies
 
 if TYPE_CHECKING:
     from optimade.server.config import ServerConfig
@@ -111,6 +110,8 @@ class StateCollection(EntryCollection):  # type: ignore[misc]
         for name, direction in sort:
             if name in GEOMETRY or name in {"elements", "elements_ratios", "dimension_types", "structure_features"}:
                 raise BadRequest(detail=f"{name} has no order; sort by another property")
+            if name in JOINED:
+                raise BadRequest(detail=f"{name} is said by studies and has no order; filter by it, and sort by another property")
             if name in STORED or (name in own and name not in OF_STATE):
                 order.append((STORED.get(name, name), direction))
         return order  # what all entries share orders nothing
@@ -121,7 +122,7 @@ class StateCollection(EntryCollection):  # type: ignore[misc]
         with self._served.lock:
             try:
                 total = self._view.count_entries(query) if query else self._count
-                rows = with_studies(self._view, self._view.entries(query, {"relaxed": 0}, criteria["sort"], limit, skip))
+                rows = list(self._view.with_studied(self._view.entries(query, {"relaxed": 0}, criteria["sort"], limit, skip)))
             except QueryError as error:
                 raise BadRequest(detail=str(error)[:500]) from None
             found = [

@@ -13,7 +13,7 @@ from coevo.report.tables import DASH, number
 from coevo.serve.figures import FIGURES, title_of
 from coevo.serve.pages.rendering import rendered, state_path
 from coevo.serve.served import node_and_name
-from coevo.serve.studies import study_blocks
+from coevo.serve.studies import studied_sun, study_blocks
 from coevo.studies.states.label_scales import teacher_of
 from coevo.studies.states.signal_rows import signal_rows, sparkline
 
@@ -107,7 +107,8 @@ def state_page(served: Served, view: StateView, asked: str) -> str:
             state_row=state_row,
             checkpoints=view.document["checkpoints"],
             teacher=teacher_of(view.document),
-            studies=study_blocks(view),
+            studies=study_blocks(view, data.studies),
+            studied=studied_sun(view) if data.studies else [],
             commands=[
                 ("look at it", f"coevo show {short}"),
                 (

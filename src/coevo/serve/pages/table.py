@@ -13,7 +13,7 @@ from coevo.report.figures.plots import formula_text
 from coevo.report.tables import DASH, group_text, number
 from coevo.serve.limits import check_filter
 from coevo.serve.pages.rendering import permalink, with_query
-from coevo.serve.studies import with_studies
+from coevo.studies.finding_studies import unstudied_hints
 from coevo.studies.states.exporting import COLUMNS as CSV_COLUMNS
 from coevo.studies.states.hull_words import standing_word
 
@@ -52,6 +52,11 @@ class Column:
     optional: bool = False
 
     @property
+    def sortable(self) -> bool:
+        """Whether rows can be ordered by it."""
+        return not FIELDS[self.field].joined
+
+    @property
     def numeric(self) -> bool:
         """Whether it is aligned to the right."""
         return FIELDS[self.field].type == "number" and self.field != "space_group"
@@ -74,6 +79,13 @@ COLUMNS = (
     Column("space group", "", "space_group", lambda row: group_text(row.get("space_group"))),
     Column("sites", "", "nsites", _text("nsites")),
     Column("volume", "Å³/atom", "volume_per_atom", lambda row: number(row.get("volume_per_atom"), 2)),
+    Column(
+        "vibrations",
+        "",
+        "dynamically_stable",
+        lambda row: {True: "stable", False: "unstable"}.get(row.get("dynamically_stable"), DASH),  # type: ignore[arg-type]
+        optional=True,
+    ),
     Column("it.", "", "iteration_added", _text("iteration_added")),
     Column("standing", "", "is_sun", lambda row: standing(row)),  # noqa: PLW0108 - it is defined below
 )
@@ -209,9 +221,9 @@ def table_page(served: Served, view: StateView, asked: Asked) -> TablePage:
         if asked.page > pages:
             raise QueryError(f"page {asked.page}: there are {pages}, of {asked.rows} rows each")
         found = view.entries(query, [*fields, *_FIELDS], sort, asked.rows, (asked.page - 1) * asked.rows)
-        rows = with_studies(view, found)
+        rows = list(view.with_studied(found))
+        hints = [] if total else [*filter_hints(query, view.document["elements"]), *unstudied_hints(view, query)]
     columns = [c for c in COLUMNS if not c.optional or any(row.get(c.field) is not None for row in rows)]
-    hints = [] if total else filter_hints(query, view.document["elements"])
     return TablePage(asked, rows, columns, total, pages, hints)
 
 
@@ -228,4 +240,4 @@ def csv_rows(served: Served, view: StateView, asked: Asked) -> list[dict[str, An
         total = view.count_entries(query)
         if total > _MOST_CSV:
             raise QueryError(f"{total} entries match, and a CSV has {_MOST_CSV} at most here; coevo query writes any number")
-        return with_studies(view, view.entries(query, [*CSV_COLUMNS, "energies_above_hull"], sort))
+        return list(view.with_studied(view.entries(query, [*CSV_COLUMNS, "energies_above_hull"], sort)))

@@ -21,7 +21,7 @@ MEANINGS = {
     "harmonic": "no unstable mode",
     "followed": "unstable; a lower crystal without unstable modes takes its place",
     "unstable": "dynamically unstable, and in no hull",
-    "outside_volumes": "free energy least outside the volumes, and in no hull",
+    "outside_volumes": "no free energy within the volumes, and in no hull",
     "failed": "no phonons",
 }
 
@@ -91,10 +91,16 @@ def stability_summary(document: Document) -> list[str]:
     lines += [f"{names[row['id']]} takes no part: {row['status']}, {row['reason']}" for row in out]
     partly = [row for row in results["phases"] if row["reason"] and not _is_out(row)]
     lines += [f"{names[row['id']]}: {row['reason']}" for row in partly]
+    lines += [
+        f"{names[each['id']]} and {names[each['as']]} are one crystal now, {each['difference'] * MEV:.2f} meV/atom apart; the "
+        "first is not compared with other polymorphs"
+        for each in results.get("same", [])
+    ]
     lines += _joined_and_left(results, names)
     for each in results["polymorphs"]:
-        for line in each["pressures"]:
+        for number, line in enumerate(each["pressures"]):
             lines += _transitions(each["formula"], line, results["temperatures"], names)
+            lines += _not_told_apart(results, each, number, names)
     lines.append(
         "quasi-harmonic: no disorder of configuration, no strong anharmonicity; the error is what the fits over the volume "
         "leave, not that of the force field"
@@ -121,9 +127,11 @@ def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
     lines = [f"at rest, {counted(len(results['static']['stable']), 'phases')} of these make the hull"]
     if results["static"]["reason"]:
         lines.append(f"no hull at rest: {results['static']['reason']}")
-    missing = [hull for hull in results["hulls"] if hull["reason"]]
-    if missing:
-        lines.append(f"no hull at {len(missing)} of {len(results['hulls'])} points: {missing[0]['reason']}")
+    none = [hull for hull in results["hulls"] if hull["reason"]]
+    if none:
+        lines.append(f"no hull at {len(none)} of {len(results['hulls'])} points: {none[0]['reason']}")
+    lines += _without_elements(results["hulls"])
+    lines += _without_phases(results, names)
     joined: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
     for hull in results["hulls"]:
@@ -134,6 +142,37 @@ def _joined_and_left(results: Document, names: Mapping[str, str]) -> list[str]:
     lines += [f"{names[each]} becomes stable at {_points(points)}" for each, points in joined.items()]
     lines += [f"{names[each]} leaves the hull at {_points(points)}" for each, points in left.items()]
     return lines if joined or left else [*lines, "nothing joins or leaves it at these temperatures and pressures"]
+
+
+def _without_elements(hulls: Sequence[Document]) -> list[str]:
+    """Say where hulls lack an element, and what they cannot know then."""
+    counts: dict[str, int] = {}
+    for hull in hulls:
+        for symbol in hull.get("missing", []):
+            counts[symbol] = counts.get(symbol, 0) + 1
+    return [
+        f"at {count} of {len(hulls)} points no phase of pure {symbol} has a free energy: the hull is of the other phases, and "
+        f"knows of no decomposition into {symbol}"
+        for symbol, count in counts.items()
+    ]
+
+
+def _without_phases(results: Document, names: Mapping[str, str]) -> list[str]:
+    """Say which phases of the hull at rest are missing where others are compared; pure phases are told with their element."""
+    formulas = {row["id"]: row["formula"].rstrip("0123456789") for row in results["phases"]}
+    counts = {
+        each: sum(
+            each in hull["without"] and formulas[each] not in hull.get("missing", [])
+            for hull in results["hulls"]
+            if not hull["reason"]
+        )
+        for each in results["static"]["stable"]
+    }
+    return [
+        f"at {counted(count, 'points')} the hull is without {names[each]}, which is on it at rest: others may be further above it"
+        for each, count in counts.items()
+        if count
+    ]
 
 
 def _points(points: Sequence[str]) -> str:
@@ -147,12 +186,60 @@ def _transitions(formula: str, line: Document, temperatures: Sequence[float], na
         if not known:
             return [f"{at}: no polymorph has a free energy"]
         span = f"{temperatures[0]:g} to {temperatures[-1]:g} K"
-        return [f"{at}: {names[known[0]]} is lowest wherever there are free energies, {span}"] if len(set(known)) == 1 else []
+        if len(set(known)) == 1:
+            return [f"{at}: {names[known[0]]} is lowest wherever there are free energies, {span}"]
+        which = ", ".join(names[each] for each in dict.fromkeys(known))
+        return [
+            f"{at}: lowest of those with a free energy are {which}; where one gives way is not known, since G is refused there"
+        ]
     return [
         f"{at}: {names[each['before']]} → {names[each['after']]} at {each['temperature']:.0f} K, within the error from "
         f"{_end(each['low'], 'below these temperatures')} to {_end(each['high'], 'above these temperatures')}"
         for each in line["transitions"]
     ]
+
+
+def within_error(results: Document, each: Document, number: int) -> list[list[str]]:
+    """Return the lowest polymorph at each temperature, and those within the error of their difference from it.
+
+    Parameters
+    ----------
+    results : mapping
+        Of a study of stability.
+    each : mapping
+        One of its ``polymorphs``.
+    number : int
+        Of the pressure.
+
+    Returns
+    -------
+    list of list of str
+        Ids, the lowest first; empty where no polymorph has a free energy.
+    """
+    rows = {row["id"]: row for row in results["phases"]}
+    found = []
+    for column, lowest in enumerate(each["pressures"][number]["lowest"]):
+        g = {name: rows[name]["gibbs"][number][column] for name in each["phases"]}
+        error = {name: rows[name]["errors"][number][column] for name in each["phases"]}
+        others = [
+            name
+            for name, value in g.items()
+            if lowest not in (None, name)
+            and value is not None
+            and value - g[lowest] <= (error[name] ** 2 + error[lowest] ** 2) ** 0.5
+        ]
+        found.append([] if lowest is None else [lowest, *others])
+    return found
+
+
+def _not_told_apart(results: Document, each: Document, number: int, names: Mapping[str, str]) -> list[str]:
+    """Say which polymorphs are as low as the lowest within the error of the fits."""
+    near = within_error(results, each, number)
+    counts = {name: sum(name in found[1:] for found in near) for name in each["phases"]}
+    told = [f"{names[name]} at {counted(count, 'temperatures')}" for name, count in counts.items() if count]
+    where = f"{each['formula']} at {each['pressures'][number]['pressure']:g} GPa"
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return [f"{where}: within the error of the lowest are {', '.join(told[:MOST_NAMED])}{more}"] if told else []
 
 
 def _end(value: float | None, otherwise: str) -> str:
@@ -205,7 +292,20 @@ def _polymorph_tables(document: Document) -> list[Table]:
             tables.append(
                 (f"G of {each['formula']} above its lowest polymorph, {line['pressure']:g} GPa (meV/atom)", columns, rows)
             )
+        if len(each["pressures"]) > 1:
+            tables.append(_diagram(results, each, names))
     return tables
+
+
+def _diagram(results: Document, each: Document, names: Mapping[str, str]) -> Table:
+    """Which polymorph is lowest at each temperature and pressure, with those that are as low within the error."""
+    near = [within_error(results, each, number) for number in range(len(each["pressures"]))]
+    rows: list[list[Any]] = [
+        [temperature, *[" or ".join(names[name] for name in line[column]) or None for line in near]]
+        for column, temperature in enumerate(results["temperatures"])
+    ]
+    columns = ["T (K)", *[f"{line['pressure']:g} GPa" for line in each["pressures"]]]
+    return (f"lowest polymorphs of {each['formula']}, those within the error named too", columns, rows)
 
 
 def _mev(value: float | None) -> float | None:

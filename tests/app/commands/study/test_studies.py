@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from printed import printed
+from printed import printed, wide
 
 import tiny_study
 from coevo.app.commands.study.running import duration, study_command
@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {"where": None, "formula": None, "references": False, 
 def coevo(finished: Coevo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Coevo:
     coevo = copy_of(finished.directory, tmp_path)
     monkeypatch.setenv("COEVO_DATABASE", coevo.environment["COEVO_DATABASE"])
-    monkeypatch.setenv("COLUMNS", "200")
+    wide(monkeypatch, 200)
     monkeypatch.setitem(KINDS, "tiny", tiny_study.TINY_KIND)
     return coevo
 
