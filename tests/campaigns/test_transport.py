@@ -160,6 +160,10 @@ def test_walks_of_known_coefficients_become_a_table_and_a_line(store: NodeStore)
     assert [row[2] for row in cells] == [400.0, 600.0, 800.0, 1000.0]
     assert cells[0][4].startswith("< ")
     assert cells[0][-1] == "intact; not resolved"
+    for compared, word in ((False, "intact; one lag"), (True, "intact; no plateau")):
+        rows[0]["diffusion"].update(plateau=False, compared=compared)
+        assert tables(document)[0][2][-1][-1] == word
+        assert ("there was time for one lag only" in " ".join(summary(document))) is not compared
     assert line[0][2].startswith("0.")
 
 
@@ -196,3 +200,100 @@ def test_supercells_have_planes_a_length_apart() -> None:
     # planes of a and b are 4 sin 60° = 3.46 Å apart
     assert transport.repeats_of(flat, 10.0) == (3, 3, 2)
     assert len(transport.supercell(flat, 10.0)) == 36
+
+
+def test_lines_of_few_parts_of_the_time_cover_what_they_say() -> None:
+    """Errors of four parts each scatter themselves; the scatter about the line makes up for it."""
+    import numpy as np
+
+    random, settings = np.random.default_rng(3), TransportStudy()
+    temperatures = np.array(settings.temperatures)
+    true = 2e-3 * np.exp(-0.25 / (8.617333262e-5 * temperatures))
+    at_room, covered = 2e-3 * np.exp(-0.25 / (8.617333262e-5 * 300.0)), 0
+    for _ in range(300):
+        rows = []
+        for temperature, value in zip(temperatures, true, strict=True):
+            parts = value * (1.0 + 0.1 * random.standard_normal(4))
+            found = {"value": parts.mean(), "error": parts.std(ddof=1) / 2.0}
+            rows.append({"id": "a", "temperature": temperature, "conductivity": 1.0, "diffusion": found})
+        line = transport.lines_of(rows, settings)["a"]
+        covered += line["low"] <= at_room <= line["high"]
+    assert covered >= 0.9 * 300
+
+
+def test_a_first_run_without_a_coefficient_is_said_before_it_runs(finished: Coevo) -> None:
+    from coevo.flows.studies.transport import too_short
+
+    assert too_short(TransportStudy()) == ""
+    # 1 ps that is not analysed, then a frame and 16 displacements over 1 ps
+    assert transport.shortest_time(TransportStudy()) == pytest.approx(17.1)
+    assert too_short(TransportStudy(first_time=17.1)) == ""
+    done = finished("study", "transport", "tiny", "--first-time", "17ps", "--plan")
+    assert "17 ps is too short for a coefficient" in " ".join(done.stdout.split())
+
+
+KILLED = """
+from coevo.campaigns.study import run_study
+from coevo.campaigns.study_phases import choose_phases
+from coevo.configs.studies.transport import TransportStudy
+from coevo.node_store.current import current_store
+store = current_store()
+view = store.state("tiny")
+phases = choose_phases(view, 'elements HAS "Li" AND nelements > 1', references=True, limit=1)
+run_study(store, view, "transport", TransportStudy(**{settings}), phases)
+"""
+
+
+@pytest.mark.long
+def test_sigkill_in_a_chunk_costs_that_chunk_and_nothing_else(
+    finished: Coevo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+    import sys
+    import time
+
+    import coevo.models.molecular_dynamics as dynamics
+
+    settings = SETTINGS.model_copy(update={"temperatures": (700.0,), "time": 0.3, "first_time": 0.3, "chunk": 0.1, "frame": 0.01})
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "whole").mkdir()
+    broken, whole = (copy_of(finished.directory, tmp_path / name) for name in ("broken", "whole"))
+    monkeypatch.setenv("COEVO_DATABASE", broken.environment["COEVO_DATABASE"])
+
+    def done() -> int:
+        results = [current_store().job_result(key) for key in current_store().backend.job_keys()]
+        return sum(one is not None and one["provenance"].get("maker") == "MolecularDynamicsMaker" for one in results)
+
+    code = KILLED.format(settings=settings.model_dump(mode="json"))
+    process = subprocess.Popen([sys.executable, "-c", code], env=broken.environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300.0
+        while not done() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.1)  # into the next chunk
+    finally:
+        process.kill()
+        process.wait()
+    kept = done()
+    assert 1 <= kept <= 2
+    ran: list[str] = []
+    move = dynamics.move
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        ran.append("moved")
+        return move(*args, **kwargs)
+
+    monkeypatch.setattr(dynamics, "move", counting)
+
+    def study() -> Any:
+        view = current_store().state("tiny")
+        phases = choose_phases(view, 'elements HAS "Li" AND nelements > 1', references=True, limit=1)
+        return run_study(current_store(), view, "transport", settings, phases)
+
+    resumed = study()
+    assert len(ran) == 3 - kept
+    monkeypatch.setenv("COEVO_DATABASE", whole.environment["COEVO_DATABASE"])
+    unbroken = study()
+    assert len(ran) == 6 - kept
+    assert resumed.document["artifacts"] == unbroken.document["artifacts"]
+    assert resumed.id == unbroken.id

@@ -99,6 +99,18 @@ def test_alone_is_as_beside_others_and_forces_are_those_of_wrapped_atoms(chgnet:
     assert np.abs(atoms.positions - free.frames[-1]).max() < 1e-4
 
 
+@pytest.mark.long
+def test_energy_is_kept_on_the_published_network(chgnet: ChgnetForceField) -> None:
+    """Without a thermostat, 200 steps of 1 fs of hot Li2S: forces are those of the energy, so that it does not drift."""
+    [found] = move(chgnet, [begin(sulfide(), 600.0, 3)], Dynamics(1.0, 0.0, 200, 2))
+    atoms = len(found.end.crystal)
+    slope = np.polyfit(np.arange(len(found.totals)), found.totals, 1)[0] * len(found.totals) / atoms
+    exchanged = np.ptp(found.energies) / atoms
+    assert exchanged > 0.02  # eV/atom, between potential and kinetic energy
+    assert abs(slope) < 1e-3  # eV/atom in 0.2 ps
+    assert np.ptp(found.totals) / atoms < 0.1 * exchanged
+
+
 def test_what_goes_on_is_what_would_have_gone_on() -> None:
     """Positions, velocities and random numbers at the end are all that the next piece needs."""
     crystal = lattice(times=3)

@@ -129,6 +129,10 @@ def test_cages_ask_for_a_longer_lag() -> None:
     assert found.lag >= 2.0
     assert found.value == pytest.approx(2e-6, rel=0.15)
     assert diffusion([seen], INTERVAL, lag=1.0).value > 1.1 * found.value
+    assert found.compared
+    # of 20 ps there is time for one lag only: no plateau says nothing then
+    short = diffusion([seen[:200]], INTERVAL)
+    assert (short.plateau, short.compared) == (False, False)
 
 
 def test_an_arrhenius_line_is_found_with_its_interval() -> None:

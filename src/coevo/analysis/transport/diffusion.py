@@ -52,6 +52,8 @@ class Diffusion:
         τ.
     plateau : bool
         Whether twice the lag gives the same within the errors.
+    compared : bool
+        Whether there was time for twice the shortest lag at all; without it, no plateau says nothing.
     resolved : bool
         The interval is above zero, and the atoms moved on by a hop on average.
     upper_limit : float
@@ -68,6 +70,7 @@ class Diffusion:
     directions: tuple[float, float, float]
     lag: float
     plateau: bool
+    compared: bool
     resolved: bool
     upper_limit: float
     time: float
@@ -127,6 +130,7 @@ def diffusion(replicas: Sequence[FloatArray], interval: float, *, lag: float | N
         directions=(float(directions[0]) * scale, float(directions[1]) * scale, float(directions[2]) * scale),
         lag=stride * interval,
         plateau=bool(plateau),
+        compared=2 * first <= longest,
         resolved=bool(resolved),
         upper_limit=max(value + half, floor) * scale,
         time=total,

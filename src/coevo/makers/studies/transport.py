@@ -10,7 +10,7 @@ import numpy as np
 from jobflow import Flow, Response, job
 
 from coevo.analysis.transport.arrhenius import arrhenius, tracer_conductivity
-from coevo.analysis.transport.diffusion import diffusion
+from coevo.analysis.transport.diffusion import MIN_INCREMENTS, SHORTEST_LAG, diffusion
 from coevo.analysis.transport.framework import judge_framework
 from coevo.errors import AnalysisError
 from coevo.makers.step import StepMaker, current_store, installed_versions, read_records, step, write_records
@@ -47,6 +47,12 @@ def supercell(structure: Structure, length: float) -> Structure:
     repeated.remove_oxidation_states()
     repeated.make_supercell(repeats_of(structure, length))
     return repeated
+
+
+def shortest_time(settings: TransportStudy) -> float:
+    """Time (ps) of a run below which no coefficient is given."""
+    frame = settings.every * settings.timestep / 1000.0
+    return (round(settings.equilibration / frame) + MIN_INCREMENTS * max(1, round(SHORTEST_LAG / frame)) + 1) * frame
 
 
 @dataclass
@@ -185,6 +191,7 @@ class TransportResultMaker(StepMaker):
     name: str = "transport-result"
     settings: TransportStudy = field(kw_only=True)
 
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("ase", "numpy")
 
     @step

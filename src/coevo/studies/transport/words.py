@@ -34,8 +34,11 @@ def summary(document: Mapping[str, Any]) -> list[str]:
             "an upper limit (<) is all that a run says in which atoms did not move on by a hop of 2.5 Å on average: in 100 ps "
             "that is D below about 1e-6 cm²/s"
         )
-    if any(row["diffusion"] and not row["diffusion"]["plateau"] for row in rows):
+    lags = {_lag(row["diffusion"]) for row in rows if row["diffusion"]}
+    if "no plateau" in lags:
         lines.append("where twice the lag gives another D (no plateau), the run is too short for it")
+    if "one lag" in lags:
+        lines.append("where there was time for one lag only, whether D depends on it is not known: atoms that rattle may count")
     if resolved:
         lines.append(
             f"conductivities are tracer ones (Nernst-Einstein, charge {settings['charge']:g}): ions are taken to move "
@@ -92,8 +95,8 @@ def _row(row: Mapping[str, Any], phase: Mapping[str, Any], stopped: Mapping[str,
     status = [framework["status"]]
     if found is not None and not found["resolved"]:
         status.append("not resolved")
-    if found is not None and found["resolved"] and not found["plateau"]:
-        status.append("no plateau")
+    if found is not None and found["resolved"] and _lag(found):
+        status.append(_lag(found))
     status += [text for text in (row["reason"], row["failure"]) if text]
     if row["id"] in stopped:
         status.append("stopped")
@@ -111,6 +114,13 @@ def _row(row: Mapping[str, Any], phase: Mapping[str, Any], stopped: Mapping[str,
         kept,
         "; ".join(status),
     ]
+
+
+def _lag(found: Mapping[str, Any]) -> str:
+    """Say what is wrong with the lag; empty if twice of it gives the same."""
+    if found["plateau"]:
+        return ""
+    return "no plateau" if found.get("compared", True) else "one lag"
 
 
 def _new(framework: Mapping[str, Any]) -> str:

@@ -52,6 +52,7 @@ def transport(
 
     from coevo.app.commands.study.running import study_command
     from coevo.configs.studies.transport import TransportStudy
+    from coevo.flows.studies.transport import too_short
 
     whole, first = picoseconds("--time", time), picoseconds("--first-time", first_time)
     try:
@@ -72,6 +73,8 @@ def transport(
         name = "-".join(str(part) for part in problem["loc"][:1]).replace("_", "-")
         text = str(problem["msg"]).removeprefix("Value error, ")
         raise ConfigError(f"--{name}: {text}, got {str(problem['input'])[:80]}" if name else text) from None
+    if too_short(settings) and not plan:  # the plan says it itself
+        say(too_short(settings))
     asked = where_of(where, mobile)
     if not all_:
         if not submit:
