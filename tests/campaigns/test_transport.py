@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,9 @@ def test_a_first_run_without_a_coefficient_is_said_before_it_runs(finished: Coev
     assert too_short(TransportStudy(first_time=17.1)) == ""
     done = finished("study", "transport", "tiny", "--first-time", "17ps", "--plan")
     assert "17 ps is too short for a coefficient" in " ".join(done.stdout.split())
+    plan = json.loads(finished("study", "transport", "tiny", "--first-time", "17ps", "--plan", "--format", "json").stdout)
+    longer = json.loads(finished("study", "transport", "tiny", "--first-time", "20ps", "--plan", "--format", "json").stdout)
+    assert plan["cpu_seconds"] < longer["cpu_seconds"] / 10  # the first runs alone: nothing goes on
 
 
 KILLED = """

@@ -215,7 +215,24 @@ def test_only_this_machine_is_listened_to(server: ServeProcess, coevo: Coevo) ->
         failed = coevo("serve", "--port", str(taken.getsockname()[1]), code=2)
     assert "cannot listen at 127.0.0.1" in failed.stderr
     assert "no node 'nosuch'" in coevo("serve", "nosuch", code=2).stderr
-    assert "node 'other' is not served here" in coevo("serve", "tiny", "--optimade", "other", code=2).stderr
+    assert "node 'other' is not served here; served are: tiny" in coevo("serve", "tiny", "--optimade", "other", code=2).stderr
+
+
+def test_the_address_that_others_know_is_one() -> None:
+    from coevo.serve.server import is_web_address
+
+    assert is_web_address("https://example.org/db")
+    assert is_web_address("http://[::1]:8765")
+    for url in (
+        "foo",
+        "ftp://example.org",
+        "https://",
+        "http://me@example.org",
+        "http://example.org/?a=1",
+        "http://[::1",
+        "//example.org",
+    ):
+        assert not is_web_address(url)
 
 
 def test_fifty_clients_at_once(server: ServeProcess, view: StateView) -> None:

@@ -109,7 +109,7 @@ class Served:
             If there is no such node, or it is not served.
         """
         if self._nodes and node not in self._nodes:
-            raise NodeNotFoundError(f"node {node!r} is not served here")
+            raise NodeNotFoundError(f"node {node!r} is not served here; served are: {', '.join(sorted(self._nodes))}")
         with self.lock:
             return {name: state for name, state in self.store.node(node).branches.items() if state}
 

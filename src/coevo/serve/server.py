@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from coevo.errors import ConfigError
 from coevo.output.plain_text import plain_lines
@@ -104,6 +105,16 @@ class Address:
     others: bool
 
 
+def is_web_address(url: str) -> bool:
+    """Whether a text is an address with http or https and a host, and with neither user, query nor fragment."""
+    try:
+        found = urlsplit(url)
+        more = found.query or found.fragment or "@" in found.netloc
+        return found.scheme in {"http", "https"} and bool(found.hostname) and not more
+    except ValueError:
+        return False
+
+
 def serve(
     store: NodeStore,
     refs: Sequence[str],
@@ -133,11 +144,15 @@ def serve(
     Raises
     ------
     ConfigError
-        If a package is missing, or the address cannot be had.
+        If a package is missing, the address cannot be had, or ``url`` is none.
     NodeNotFoundError, StateNotFoundError
         If there is no such state.
     """
     check_packages()
+    if url is not None and not is_web_address(url):
+        raise ConfigError(
+            f"--url: got {url!r:.200}, allowed: an address that begins with http:// or https://, such as https://example.org/db"
+        )
     import uvicorn
 
     from coevo.serve.application import application

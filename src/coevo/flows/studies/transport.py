@@ -43,7 +43,7 @@ def too_short(settings: TransportStudy) -> str:
 
 
 def estimate(config: NodeConfig, structures: Sequence[Structure], settings: TransportStudy) -> StudyEstimate:
-    """Say what the study would cost, if all goes on after the first run."""
+    """Say what the study would cost if all goes on after the first run; the first runs alone, if these are too short for that."""
     sizes = []
     for structure in structures:
         a, b, c = repeats_of(structure, settings.length)
@@ -53,12 +53,14 @@ def estimate(config: NodeConfig, structures: Sequence[Structure], settings: Tran
     atoms, left = sum(sizes), len(structures) - len(sizes)
     runs = len(settings.temperatures) * settings.replicas
     first, whole = (sum(settings.chunks(time)) for time in (settings.first_time, settings.time))
-    rest = whole * runs - first
+    short = too_short(settings)
+    rest = 0 if short else whole * runs - first
     packets = -(-len(sizes) // PACKET)
     cooler = -(-len(sizes) * (runs - 1) // PACKET)
     jobs = packets * len(settings.chunks(settings.first_time)) + 4
     remaining = settings.time - settings.first_time
-    jobs += packets * (len(settings.chunks(remaining)) if remaining else 0) + cooler * len(settings.chunks(settings.time))
+    if not short:
+        jobs += packets * (len(settings.chunks(remaining)) if remaining else 0) + cooler * len(settings.chunks(settings.time))
     family = config.screening.force_field.family
     rate = SECONDS_PER_ATOM_STEP.get(family)
     lines = [
@@ -69,7 +71,7 @@ def estimate(config: NodeConfig, structures: Sequence[Structure], settings: Tran
         ),
         "a step at each temperature costs the same: time is atoms times steps",
     ]
-    lines += filter(None, [too_short(settings)])
+    lines += filter(None, [short])
     if left:
         lines.append(f"{counted(left, 'phases')} left out: without {settings.mobile}, or more than {settings.max_atoms} atoms")
     if rate is None:
