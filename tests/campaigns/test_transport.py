@@ -93,8 +93,13 @@ def test_what_does_not_move_stops_after_the_first_run_and_the_plan_says_the_cost
     structure = view.structure(phases.phases[0]["id"])
     a, b, c = transport.repeats_of(structure, 4.0)
     atoms = a * b * c * len(structure)
-    # 20 steps at two temperatures
-    assert plan.cpu_seconds == pytest.approx(SECONDS_PER_ATOM_STEP["chgnet"] * atoms * 40)
+    # 10 steps at one temperature, too few for a coefficient: nothing goes on
+    assert plan.cpu_seconds == pytest.approx(SECONDS_PER_ATOM_STEP["chgnet"] * atoms * 10)
+    longer = SETTINGS.model_copy(update={"first_time": 20.0, "time": 30.0, "chunk": 10.0})
+    # 30,000 steps at two temperatures
+    assert plan_study(view, "transport", longer, phases).cpu_seconds == pytest.approx(
+        SECONDS_PER_ATOM_STEP["chgnet"] * atoms * 60_000
+    )
     settings = SETTINGS.model_copy(update={"mobile": "P"})
     assert plan_study(view, "transport", settings, phases).jobs >= 3
     study = run_study(store, view, "transport", SETTINGS, phases)

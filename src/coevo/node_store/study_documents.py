@@ -74,7 +74,7 @@ class StudyDocument(_Known):
     study: str = Field(pattern=STUDY_NAME, description="which kind: stability, phonons, transport, …")
     node: str = Field(pattern=NODE_NAME, description="in which it was made; a name only")
     state: ContentId
-    checkpoints: dict[str, ContentId] = Field(description="role to sha256 of the models that were used")
+    checkpoints: dict[_Word, ContentId] = Field(max_length=100, description="role to sha256 of the models that were used")
     phases: list[StudyPhase] = Field(description="entries and references that it was asked of")
     settings: dict[str, Any] = Field(description="all settings that enter the results")
     packages: dict[_Word, _Word] = Field(max_length=100, description="versions of what made the numbers")
@@ -82,6 +82,14 @@ class StudyDocument(_Known):
     entries: dict[ContentId, dict[str, Any]] = Field(description="what it says of entries and references, in declared fields")
     softness: dict[str, Any] | None = Field(description="what the state knows of the stiffness of its force field")
     artifacts: list[StudyArtifact] = Field(max_length=MAX_ARTIFACTS)
+
+    @field_validator("artifacts")
+    @classmethod
+    def _names_once(cls, value: list[StudyArtifact]) -> list[StudyArtifact]:
+        names = [artifact.name for artifact in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two artifacts are called {twice[0]}")
+        return value
 
     @field_validator("entries")
     @classmethod

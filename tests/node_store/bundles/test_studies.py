@@ -16,7 +16,7 @@ from coevo.node_store.bundles.importing import import_bundle
 from coevo.node_store.canonical import canonical_json, digest
 from coevo.node_store.lineage.transfers import bring_history
 from coevo.node_store.queries.queries import parse_filter
-from coevo.node_store.study_documents import put_study
+from coevo.node_store.study_documents import note_key, put_study
 
 
 def test_studies_arrive_with_their_states_and_files_in_their_order(store, other, lineage, tmp_path):
@@ -41,6 +41,18 @@ def test_studies_arrive_with_their_states_and_files_in_their_order(store, other,
     assert (again.studies, again.studies_added, again.blobs_added) == (3, 0, 0)
     add_study(other, other.state(NODE), {entry: True})  # made here now, and so it counts before what came
     assert list(other.state(NODE).entries(parse_filter("dynamically_stable = FALSE"))) == []
+
+
+def test_a_study_that_is_damaged_here_is_stored_again(store, other, lineage, tmp_path):
+    name = add_study(store, store.state(NODE))
+    path = export(store, tmp_path / "b.zip")
+    import_bundle(other, path)
+    key = note_key(store.state(NODE).id, name)
+    other.backend.write_note(NODE, key, other.backend.note(NODE, key) | {"study": {"kind": "coevo-study"}})
+    with pytest.raises(CorruptArtifactError, match="is damaged"):
+        other.studies(NODE)
+    assert import_bundle(other, path).studies_added == 1
+    assert [study.id for study in other.studies(NODE)] == [name]
 
 
 def test_only_studies_of_exported_states_travel_and_a_bundle_without_any_is_as_before(store, other, lineage, tmp_path):
@@ -137,6 +149,8 @@ def test_what_is_forged_without_a_lie_imports(forged, tmp_path):
         (lambda d: d["artifacts"][0].update(size=3), "has 11 bytes, the study says 3"),
         (lambda d: d["artifacts"].clear(), "belongs to no state"),
         (lambda d: d["artifacts"][0].update(name="../../x"), "artifacts.0.name"),
+        (lambda d: d["artifacts"].append(dict(d["artifacts"][0])), "two artifacts are called"),
+        (lambda d: d["checkpoints"].update({"r" * 101: "1" * 64}), "at most 100 characters"),
         (lambda d: d["results"].update({"@module": "os", "@class": "x"}), "mark of a class"),
         (lambda d: d["results"].update(x="y" * 8_000_000), "allowed are 8000000|decompresses"),
         (lambda d: d["entries"].update({d["phases"][0]["id"]: {"is_sun": True}}), "is_sun: unknown key"),

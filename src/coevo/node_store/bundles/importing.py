@@ -17,7 +17,7 @@ from coevo.node_store.lineage.transfers import put_state
 from coevo.node_store.runs import now
 from coevo.node_store.seeds import note_seed
 from coevo.node_store.states import kept_names
-from coevo.node_store.study_documents import put_study, study_keys
+from coevo.node_store.study_documents import put_study, read_study, study_keys
 from coevo.node_store.trust.arrivals import live_values, note_arrived, note_configuration, note_omitted, unagreed
 from coevo.node_store.trust.loading import declared_checkpoints, loader_for, mark_imported
 from coevo.node_store.views import open_state
@@ -290,7 +290,7 @@ def _store_studies(store: NodeStore, bundle: BundleReader, report: ImportReport)
     origin = f"it came with {bundle.archive.path.name}"
     here = set(study_keys(store.backend, report.node))
     for study in bundle.contents.studies:
-        if (study.state, study.id) not in here:
+        if (study.state, study.id) not in here or not _is_study(store, report.node, study.state, study.id):
             put_study(store.backend, report.node, bundle.study(study), now(), origin)
             report.studies_added += 1
     report.studies = len(bundle.contents.studies)
@@ -300,6 +300,13 @@ def _is_stored(store: NodeStore, node: str, state: str) -> bool:
     # one that is damaged is stored again
     with suppress(CorruptArtifactError):
         return store.backend.state_document(node, state) is not None
+    return False
+
+
+def _is_study(store: NodeStore, node: str, state: str, study: str) -> bool:
+    # one that is damaged is stored again
+    with suppress(CorruptArtifactError):
+        return read_study(store.backend, node, state, study) is not None
     return False
 
 

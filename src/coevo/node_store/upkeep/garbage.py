@@ -177,8 +177,9 @@ def _artifacts_are_inside(store: NodeStore) -> bool:
 
 def _remove_studies(store: NodeStore, node: str, gone: set[str] | None, garbage: Garbage) -> None:
     """Forget the studies of states that are not there (any more), or, of a dry run, count those of states that would go."""
+    keys = list(study_keys(store.backend, node))  # before the states: a study is stored after its state, by others meanwhile too
     here = set(upkeep_of(store.backend).reader().state_ids(node)) - (gone or set())
-    for state, identifier in list(study_keys(store.backend, node)):
+    for state, identifier in keys:
         if state not in here:
             noted = store.backend.note(node, note_key(state, identifier))
             garbage.kinds["studies"].add(0 if noted is None else len(dump_plain(noted)))
